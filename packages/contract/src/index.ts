@@ -1,1 +1,13 @@
-export {}
+/** The API of Kvasir as a value. */
+export * from './endpoint.ts'
+export * from './endpoints.ts'
+export * from './errors.ts'
+export * from './event.ts'
+export * from './host.ts'
+export * from './image.ts'
+export * from './job.ts'
+export * from './names.ts'
+export * from './units.ts'
+export * from './vm.ts'
+export * from './vm-spec.ts'
+export * from './vm-state.ts'

@@ -1,0 +1,31 @@
+/** Events: what happened, numbered without gaps, so that a reader that was away can go on from where it stopped. */
+import { z } from 'zod'
+import { timestamp } from './units.ts'
+
+export const eventKinds = [
+  'vm.created',
+  'vm.changed',
+  'vm.renamed',
+  'vm.deleted',
+  'vm.state',
+  'vm.guest',
+  'image.added',
+  'image.deleted',
+  'volume.created',
+  'volume.deleted',
+  'job.started',
+  'job.progress',
+  'job.ended',
+  'daemon.started',
+] as const
+
+export const event = z.strictObject({
+  seq: z.int().positive(),
+  at: timestamp,
+  kind: z.enum(eventKinds),
+  subject: z.string().meta({ description: 'The name of the VM, image or volume, or the id of the job.' }),
+  data: z.record(z.string(), z.unknown()),
+})
+
+export type Event = z.output<typeof event>
+export type EventKind = (typeof eventKinds)[number]

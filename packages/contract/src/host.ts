@@ -1,0 +1,55 @@
+/** The host as the daemon sees it. */
+import { z } from 'zod'
+import { bytes, timestamp } from './units.ts'
+
+/** Whether an accelerator can be used, and why not. */
+export const acceleratorChoice = z.strictObject({
+  kind: z.enum(['kvm', 'tcg']),
+  reason: z.string(),
+})
+
+export const host = z.strictObject({
+  hostname: z.string(),
+  kernel: z.string(),
+  architecture: z.string(),
+  cpu: z.strictObject({ model: z.string(), count: z.int(), virtualization: z.enum(['vmx', 'svm', 'none']) }),
+  memory: z.strictObject({ totalBytes: bytes, availableBytes: bytes }),
+  accelerator: acceleratorChoice,
+  qemu: z.strictObject({ binary: z.string(), version: z.string(), machines: z.array(z.string()) }),
+  cgroup: z.strictObject({
+    version: z.enum(['v2', 'hybrid', 'v1', 'none']),
+    root: z.string().optional(),
+    controllers: z.array(z.string()),
+    missing: z.array(z.string()),
+  }),
+  vsock: z.boolean(),
+})
+
+export const daemonStatus = z.strictObject({
+  version: z.string(),
+  pid: z.int(),
+  startedAt: timestamp,
+  healthy: z.boolean(),
+  problems: z.array(z.string()),
+  accelerator: acceleratorChoice,
+  vms: z.record(z.string(), z.int()).meta({ description: 'How many VMs are in each state.' }),
+  images: z.int(),
+  jobsRunning: z.int(),
+  lastEventSeq: z.int(),
+})
+
+/** One difference between the store and the machine. */
+export const auditEntry = z.strictObject({
+  kind: z.enum(['missing', 'orphan', 'foreign', 'mismatched']),
+  thing: z.string(),
+  id: z.string(),
+  detail: z.string(),
+})
+
+export const audit = z.strictObject({ clean: z.boolean(), checked: z.int(), entries: z.array(auditEntry) })
+
+export type Host = z.output<typeof host>
+export type DaemonStatus = z.output<typeof daemonStatus>
+export type AcceleratorChoice = z.output<typeof acceleratorChoice>
+export type AuditEntry = z.output<typeof auditEntry>
+export type Audit = z.output<typeof audit>

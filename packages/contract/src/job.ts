@@ -1,0 +1,37 @@
+/** Jobs: every long action, with an owner, progress, a deadline and a stored row. */
+import { z } from 'zod'
+import { problem } from './errors.ts'
+import { resourceName, uuid } from './names.ts'
+import { timestamp } from './units.ts'
+
+export const jobKinds = [
+  'vm.start',
+  'vm.shutdown',
+  'vm.reboot',
+  'vm.save',
+  'vm.clone',
+  'image.build',
+  'image.import',
+  'image.pull',
+] as const
+
+export const jobStates = ['running', 'succeeded', 'failed', 'cancelled'] as const
+
+export const job = z.strictObject({
+  id: uuid,
+  kind: z.enum(jobKinds),
+  subject: z.strictObject({ kind: z.enum(['vm', 'image']), name: resourceName, id: z.string().optional() }),
+  state: z.enum(jobStates),
+  owner: z.string().meta({ description: 'Who asked for it.' }),
+  step: z.string().meta({ description: 'What it is doing, in words.' }),
+  progress: z.number().min(0).max(1).optional(),
+  createdAt: timestamp,
+  deadlineAt: timestamp,
+  endedAt: timestamp.optional(),
+  error: problem.optional(),
+  result: z.string().optional().meta({ description: 'The name or id of what it made.' }),
+})
+
+export type Job = z.output<typeof job>
+export type JobKind = (typeof jobKinds)[number]
+export type JobState = (typeof jobStates)[number]

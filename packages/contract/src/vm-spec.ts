@@ -1,0 +1,251 @@
+/**
+ * What a VM should be: the spec, as the user writes it. Declarative and free of order: devices are told apart by their names, never
+ * by their places in a list. Unknown keys are refused.
+ *
+ * `vmSpecInput` is what a request may say, with defaults filled in by parsing; `VmSpec` is the result. What the daemon decides at
+ * creation (machine version, MAC addresses, PCI addresses, volumes) is written into the spec or the hardware record and then kept.
+ */
+import { z } from 'zod'
+import { hostPath, macAddress, resourceName } from './names.ts'
+import { byteSize } from './units.ts'
+
+/** The largest numbers a spec may name; QEMU's q35 takes 288 vCPUs without an IOMMU. */
+export const limits = {
+  vcpus: 255,
+  memoryBytes: 2 ** 44,
+  disks: 64,
+  nics: 16,
+  forwards: 64,
+  labels: 64,
+} as const
+
+export const accelerators = ['auto', 'kvm', 'tcg'] as const
+
+const machine = z
+  .strictObject({
+    type: z.enum(['q35', 'microvm']).default('q35'),
+    version: z
+      .string()
+      .regex(/^\d{1,2}\.\d{1,2}$/, 'is not a machine version such as 7.2')
+      .optional()
+      .meta({ description: 'Pinned at creation to the newest that the QEMU at hand offers.' }),
+    firmware: z.enum(['bios', 'uefi']).default('bios'),
+  })
+  .prefault({})
+
+const topology = z.strictObject({
+  sockets: z.int().min(1).max(limits.vcpus).default(1),
+  dies: z.int().min(1).max(limits.vcpus).default(1),
+  cores: z.int().min(1).max(limits.vcpus).default(1),
+  threads: z.int().min(1).max(8).default(1),
+})
+
+const cpu = z
+  .strictObject({
+    count: z.int().min(1).max(limits.vcpus).default(1).meta({ description: 'vCPUs.' }),
+    topology: topology.optional(),
+    model: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'is not a CPU model')
+      .default('auto')
+      .meta({ description: '`auto` is the host CPU under KVM and `max` under TCG; else a model of QEMU.' }),
+    features: z
+      .record(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'is not a CPU flag'), z.boolean())
+      .default({}),
+  })
+  .prefault({})
+
+const memory = z
+  .strictObject({
+    size: byteSize
+      .refine((n) => n >= 16 * 2 ** 20, 'is less than 16 MiB')
+      .refine((n) => n <= limits.memoryBytes, 'is more than 16 TiB')
+      .refine((n) => n % 2 ** 20 === 0, 'is not a whole number of MiB')
+      .default(512 * 2 ** 20)
+      .meta({ description: 'Boot size.' }),
+    sharing: z.enum(['private', 'shared']).default('private').meta({
+      description: 'private: KSM and transparent huge pages apply. shared: other processes can map it.',
+    }),
+  })
+  .prefault({})
+
+const kernelBoot = z.strictObject({
+  kernel: hostPath,
+  initrd: hostPath.optional(),
+  cmdline: z
+    .string()
+    .max(2048)
+    .regex(/^[\x20-\x7e]*$/, 'has characters other than printable ASCII')
+    .default(''),
+})
+
+const boot = z
+  .strictObject({
+    kernel: kernelBoot
+      .optional()
+      .meta({ description: 'Boots a kernel of the host directly; without it, the image or the disk.' }),
+    cmdline: z
+      .string()
+      .max(2048)
+      .regex(/^[\x20-\x7e]*$/, 'has characters other than printable ASCII')
+      .optional()
+      .meta({ description: 'Added to the kernel command line of an image that boots its kernel directly.' }),
+  })
+  .prefault({})
+
+/** A disk of a VM. Without `volume` one is made at creation: an overlay on `image`, or an empty one of `size`. */
+export const diskSpec = z.strictObject({
+  name: resourceName,
+  bus: z.enum(['virtio-blk', 'virtio-scsi']).default('virtio-blk'),
+  volume: resourceName.optional(),
+  image: z.string().max(128).optional(),
+  size: byteSize.optional(),
+  pool: resourceName.default('default'),
+  readOnly: z.boolean().default(false),
+  cache: z.enum(['none', 'writeback', 'unsafe']).default('none'),
+  discard: z.enum(['unmap', 'ignore']).default('unmap'),
+  ioThread: z.boolean().default(true).meta({ description: 'An I/O thread of its own.' }),
+  serial: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,20}$/, 'is not a serial of 1 to 20 letters, digits, dashes and underscores')
+    .optional(),
+  bootOrder: z.int().min(1).max(255).optional(),
+})
+
+/** A port of the host that leads into the guest. */
+export const forwardSpec = z.strictObject({
+  protocol: z.enum(['tcp', 'udp']).default('tcp'),
+  hostAddress: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
+  hostPort: z.int().min(1).max(65535),
+  guestPort: z.int().min(1).max(65535),
+})
+
+/** A NIC of a VM. Networks other than user-mode networking come with virtual networks. */
+export const nicSpec = z.strictObject({
+  name: resourceName,
+  mode: z.enum(['user']).default('user'),
+  mac: macAddress.optional().meta({ description: 'Given at creation and then kept.' }),
+  forwards: z.array(forwardSpec).max(limits.forwards).default([]),
+})
+
+/** First-boot configuration, handed over as a NoCloud seed. Its presence attaches the seed disk. */
+export const cloudInitSpec = z.strictObject({
+  user: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'is not a user name')
+    .optional(),
+  sshKeys: z
+    .array(
+      z
+        .string()
+        .max(16384)
+        .regex(/^[^\n\r\0]+$/, 'is not one line'),
+    )
+    .max(64)
+    .default([]),
+  passwordHash: z
+    .string()
+    .max(512)
+    .regex(/^\$[0-9a-z]+\$[^\n\r\0: ]+$/, 'is not a crypt(3) hash such as $6$...')
+    .optional(),
+  hostname: resourceName.optional(),
+  network: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .meta({ description: 'A cloud-init network configuration, version 2.' }),
+  userData: z
+    .string()
+    .max(1024 * 1024)
+    .optional()
+    .meta({ description: 'Used as it is in place of what the other fields give.' }),
+})
+
+const devices = z
+  .strictObject({
+    rng: z.boolean().default(true),
+    balloon: z.boolean().default(true).meta({ description: 'With free page reporting.' }),
+    agent: z.boolean().default(true).meta({ description: 'The channel of the guest agent.' }),
+    vnc: z.boolean().default(true).meta({ description: 'A VGA display, reached by VNC.' }),
+    vsock: z.boolean().default(true).meta({ description: 'Where the host has /dev/vhost-vsock.' }),
+    panic: z
+      .boolean()
+      .default(true)
+      .meta({ description: 'pvpanic: the guest can say that its kernel panicked.' }),
+    watchdog: z.boolean().default(false).meta({ description: 'An i6300ESB watchdog.' }),
+  })
+  .prefault({})
+
+const lifecycle = z
+  .strictObject({
+    onReboot: z.enum(['restart', 'power-off']).default('restart'),
+    onPowerOff: z.enum(['stop', 'restart']).default('stop'),
+    onPanic: z.enum(['stop', 'restart', 'pause']).default('pause'),
+    onWatchdog: z.enum(['reset', 'power-off', 'pause', 'none']).default('reset'),
+    onCrash: z
+      .enum(['stop', 'restart'])
+      .default('stop')
+      .meta({ description: 'When the emulator itself dies.' }),
+    shutdownTimeoutSeconds: z.int().min(1).max(3600).default(90),
+  })
+  .prefault({})
+
+const autostart = z
+  .strictObject({
+    enabled: z.boolean().default(false),
+    order: z.int().min(0).max(10000).default(100),
+    delaySeconds: z
+      .int()
+      .min(0)
+      .max(3600)
+      .default(0)
+      .meta({ description: 'Waited after this VM before the next one.' }),
+  })
+  .prefault({})
+
+const clock = z
+  .strictObject({
+    base: z.enum(['utc', 'localtime']).default('utc'),
+    drift: z
+      .enum(['slew', 'none'])
+      .default('slew')
+      .meta({ description: 'slew: missed RTC ticks are caught up slowly (driftfix=slew).' }),
+  })
+  .prefault({})
+
+/** Refuses lists in which two devices share a name. */
+function uniqueNames(items: readonly { readonly name: string }[]): boolean {
+  return new Set(items.map((item) => item.name)).size === items.length
+}
+
+/** A VM's spec as a request may write it; parsing fills in the defaults. */
+export const vmSpec = z.strictObject({
+  description: z.string().max(1024).default(''),
+  labels: z
+    .record(resourceName, z.string().max(256))
+    .refine((labels) => Object.keys(labels).length <= limits.labels, `has more than ${limits.labels} labels`)
+    .default({}),
+  image: z
+    .string()
+    .max(128)
+    .optional()
+    .meta({ description: 'The name or id of the image to boot; kept as its id.' }),
+  accelerator: z.enum(accelerators).default('auto'),
+  machine,
+  cpu,
+  memory,
+  boot,
+  disks: z.array(diskSpec).max(limits.disks).refine(uniqueNames, 'has two disks of one name').default([]),
+  nics: z.array(nicSpec).max(limits.nics).refine(uniqueNames, 'has two NICs of one name').default([]),
+  cloudInit: cloudInitSpec.optional(),
+  devices,
+  lifecycle,
+  autostart,
+  clock,
+})
+
+export type VmSpec = z.output<typeof vmSpec>
+export type VmSpecInput = z.input<typeof vmSpec>
+export type DiskSpec = z.output<typeof diskSpec>
+export type NicSpec = z.output<typeof nicSpec>
+export type ForwardSpec = z.output<typeof forwardSpec>
+export type CloudInitSpec = z.output<typeof cloudInitSpec>
