@@ -1,0 +1,55 @@
+/**
+ * What it takes to start one emulator: the outcome of every hardware decision, as plain data.
+ *
+ * The adapter (host/qemu) opens the descriptors in order, beginning with descriptor 3, makes the binds, starts the network helpers
+ * and executes QEMU inside its cage. It decides nothing.
+ */
+
+/** The first descriptor number that QEMU inherits beyond stdin, stdout and stderr. */
+export const firstDescriptor = 3
+
+/** A descriptor that QEMU inherits. Its number is `firstDescriptor` plus its place in the plan. */
+export type Descriptor =
+  | { readonly kind: 'listener'; readonly socket: ListenerName }
+  | { readonly kind: 'file'; readonly path: string; readonly access: 'read' | 'read-write' }
+  | { readonly kind: 'serial-log' }
+  | { readonly kind: 'device'; readonly path: string }
+
+/** The sockets that the daemon listens on for QEMU, by their file names in the VM's runtime directory. */
+export const listenerNames = ['monitor', 'statistics', 'serial', 'agent'] as const
+export type ListenerName = (typeof listenerNames)[number]
+
+/** A file of the host that appears read-only inside the cage. */
+export interface Bind {
+  readonly source: string
+  readonly target: '/boot/kernel' | '/boot/initrd'
+}
+
+/** One user-mode NIC: served by a passt process, which QEMU reaches on a socket of the VM's share directory. */
+export interface UserNicPlan {
+  readonly nic: string
+  /** The socket's file name inside the share directory, which QEMU sees as /run/vm. */
+  readonly socketName: string
+  readonly mac: string
+  readonly forwards: readonly {
+    readonly protocol: 'tcp' | 'udp'
+    readonly hostAddress: string
+    readonly hostPort: number
+    readonly guestPort: number
+  }[]
+}
+
+export interface EmulatorPlan {
+  /** QEMU's arguments, without the binary. */
+  readonly argv: readonly string[]
+  readonly descriptors: readonly Descriptor[]
+  readonly binds: readonly Bind[]
+  readonly userNics: readonly UserNicPlan[]
+  /** What a caller may want to talk to later: QOM ids by our names. */
+  readonly ids: {
+    readonly ioThreads: readonly string[]
+    readonly disks: Readonly<Record<string, { readonly device: string; readonly node: string }>>
+    readonly balloon: string | undefined
+    readonly vncSocketName: string | undefined
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * The hardware of a VM: what is pinned at creation and never changes under the guest, and what a start adds to it.
+ *
+ * `Hardware` is stored beside the spec: machine version, PCI addresses, MAC addresses, vsock CID. A device keeps its address for as
+ * long as it exists (design decision 6).
+ */
+import type { VmSpec } from '@kvasir/contract'
+
+/** Addresses that were given once and then kept, by device id (`disk-root`, `nic-lan`, `rng`, ...). */
+export interface Hardware {
+  /** The versioned machine type, e.g. `pc-q35-7.2`, or `microvm`. */
+  readonly machine: string
+  /** PCI addresses by device id: the bus (root port or `pcie.0`) is derived from the slot and function. */
+  readonly pci: Readonly<Record<string, { readonly slot: number; readonly function: number }>>
+  readonly vsockCid: number | undefined
+}
+
+/** What one disk of a VM is backed by at this start: every file of its chain, top first. */
+export interface DiskBacking {
+  readonly disk: string
+  readonly chain: readonly { readonly path: string; readonly format: 'qcow2' | 'raw' }[]
+}
+
+/** What the QEMU at hand can do. */
+export interface QemuCapabilities {
+  readonly version: readonly [major: number, minor: number, micro: number]
+  readonly machines: readonly string[]
+}
+
+/** All that decides the argv of one start. */
+export interface HardwareInput {
+  readonly name: string
+  readonly uuid: string
+  readonly spec: VmSpec
+  readonly hardware: Hardware
+  readonly accelerator: 'kvm' | 'tcg'
+  readonly qemu: QemuCapabilities
+  readonly disks: readonly DiskBacking[]
+  /** Direct kernel boot: of the spec's own kernel or of its image. */
+  readonly kernel: { readonly path: string; readonly initrd: string | undefined; readonly cmdline: string } | undefined
+  /** The NoCloud seed's file, when the spec has cloudInit. */
+  readonly seedPath: string | undefined
+  /** Whether the host has /dev/vhost-vsock. */
+  readonly vsock: boolean
+  /** Memory saved by `vm save`, to start from. */
+  readonly restorePath: string | undefined
+}

@@ -1,0 +1,169 @@
+/**
+ * Emulators: QEMU processes in their cages, as the rest of the daemon needs them.
+ *
+ * An emulator is known by its VM's id. Everything it leaves on the host (runtime directory, cgroup, sockets, helpers) has a name
+ * derived from that id, so that `clean` can remove it without having been told what was made. An emulator outlives the daemon.
+ */
+import type { Duplex } from 'node:stream'
+import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
+
+/** How the emulator process ended. */
+export interface EmulatorExit {
+  /** Undefined when the process was adopted, so that its exit status went to somebody else. */
+  readonly code: number | undefined
+  readonly signal: string | undefined
+  /** The end of its log. */
+  readonly log: string
+}
+
+/** What happens inside an emulator, in our words. Hints only: state is always asked for. */
+export type EmulatorEvent =
+  | { readonly kind: 'stopped' }
+  | { readonly kind: 'resumed' }
+  | { readonly kind: 'reset'; readonly byGuest: boolean }
+  | { readonly kind: 'shutdown'; readonly byGuest: boolean; readonly reason: string }
+  | { readonly kind: 'powering-down' }
+  | { readonly kind: 'panicked'; readonly action: string }
+  | { readonly kind: 'watchdog'; readonly action: string }
+  | { readonly kind: 'io-error'; readonly node: string; readonly noSpace: boolean; readonly reason: string }
+  | { readonly kind: 'agent'; readonly connected: boolean }
+  | { readonly kind: 'balloon'; readonly actualBytes: number }
+
+/** What is written down about a launched emulator, to find it again. */
+export interface EmulatorRecord {
+  readonly pid: number
+  readonly startTicks: number
+  readonly bootId: string
+  readonly cgroup: string
+  readonly startedAt: string
+  readonly qemuVersion: string
+  readonly plan: Pick<EmulatorPlan, 'ids'>
+}
+
+export interface SaveProgress {
+  readonly transferredBytes: number
+  readonly totalBytes: number
+}
+
+/** A running emulator. Every call has a time-out of its own; `KvasirError('emulator-unresponsive')` when it passes. */
+export interface Emulator {
+  readonly record: EmulatorRecord
+  /** Settles when the process has ended or its monitor is gone for good. */
+  readonly closed: Promise<EmulatorExit>
+  onEvent(listener: (event: EmulatorEvent) => void): () => void
+  /** QEMU's own run state, e.g. `running`, `paused`, `shutdown`, `io-error`. */
+  runState(): Promise<string>
+  /** Whether an io-error was for want of space. */
+  ioStatus(): Promise<'ok' | 'failed' | 'nospace'>
+  resume(): Promise<void>
+  pause(): Promise<void>
+  reset(): Promise<void>
+  pressPowerButton(): Promise<void>
+  /** Ends the process: asks, then kills the whole cgroup. Returns when nothing of it is left. */
+  end(options: { readonly graceMs: number }): Promise<void>
+  /** Writes the memory to a file and leaves the vCPUs stopped. The partial file stays on failure; the caller removes it. */
+  saveTo(path: string, options: SaveOptions): Promise<void>
+  screenshot(): Promise<Uint8Array>
+  vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]>
+  balloonBytes(): Promise<number | undefined>
+  statistics(): Promise<EmulatorStatistics>
+  agent: AgentChannel
+  /** Opens the serial console; one connection at a time. */
+  connectSerial(): Promise<Duplex>
+  connectVnc(): Promise<Duplex>
+  /** Lets go of sockets without touching the process: the daemon is leaving. */
+  release(): Promise<void>
+}
+
+export interface SaveOptions {
+  readonly onProgress: (progress: SaveProgress) => void
+  readonly signal: AbortSignal
+}
+
+export interface BlockCounters {
+  readonly disk: string
+  readonly readBytes: number
+  readonly writtenBytes: number
+  readonly readRequests: number
+  readonly writeRequests: number
+  readonly flushRequests: number
+}
+
+export interface EmulatorStatistics {
+  readonly residentBytes: number
+  readonly cpuSeconds: number
+  readonly vcpus: readonly {
+    readonly index: number
+    readonly threadId: number
+    readonly cpuSeconds: number
+    readonly waitSeconds: number
+    readonly lastCpu: number
+  }[]
+  readonly disks: readonly BlockCounters[]
+  readonly balloonBytes: number | undefined
+}
+
+/** The guest agent. Every call fails with `guest-agent-unavailable` when it does not answer in time. */
+export interface AgentChannel {
+  isConnected(): boolean
+  shutdown(mode: 'powerdown' | 'reboot'): Promise<void>
+  exec(request: {
+    readonly command: readonly string[]
+    readonly input: string | undefined
+    readonly timeoutMs: number
+    readonly signal: AbortSignal
+  }): Promise<AgentExecResult>
+  identity(): Promise<{
+    readonly hostname: string
+    readonly os: string
+    readonly interfaces: readonly { name: string; mac: string | undefined; addresses: readonly string[] }[]
+  }>
+}
+
+export interface AgentExecResult {
+  readonly exitCode: number | undefined
+  readonly signal: number | undefined
+  readonly stdout: Uint8Array
+  readonly stderr: Uint8Array
+  readonly truncated: boolean
+}
+
+/** What was found of a VM's emulator on the host. */
+export type Adoption =
+  | { readonly kind: 'alive'; readonly emulator: Emulator }
+  | { readonly kind: 'unresponsive'; readonly pid: number; readonly reason: string }
+  | { readonly kind: 'gone'; readonly log: string }
+
+export interface LaunchRequest {
+  readonly id: string
+  readonly uuid: string
+  readonly name: string
+  /** The emulator's UID and GID; its network helpers run as the next one. */
+  readonly uid: number
+  readonly plan: EmulatorPlan
+  /** A copy of the VM's record, kept beside the emulator so that a damaged store can be mended from it. */
+  readonly memo: string
+  readonly vcpuCount: number
+  readonly memoryBytes: number
+}
+
+export interface Emulators {
+  /** Starts a caged emulator, checks over QMP that it is the one asked for and stands before its first instruction. Undoes itself on failure. */
+  launch(request: LaunchRequest, signal: AbortSignal): Promise<Emulator>
+  /** Looks for the emulator of a VM on the host and takes it over. */
+  adopt(id: string, options: { readonly timeoutMs: number }): Promise<Adoption>
+  /** The ids of all VMs that have left anything of an emulator on this host. */
+  present(): Promise<readonly string[]>
+  /** The memo of a VM whose emulator was launched here. */
+  memo(id: string): Promise<string | undefined>
+  /** Kills and removes all that is left of a VM's emulator. Safe to repeat. */
+  clean(id: string): Promise<void>
+  /** The end of the emulator's log or of its serial console; empty when there is none. */
+  readLog(id: string, source: 'emulator' | 'serial', bytes: number): Promise<Uint8Array>
+  /** What a VM's logs leave behind is removed with the VM. */
+  removeLogs(id: string): Promise<void>
+  /** What this host cannot enforce of the cage, in sentences. */
+  readonly cageLimits: readonly string[]
+  /** Differences between what the cage of a running VM should be and what /proc says. */
+  inspectCage(id: string): Promise<readonly string[]>
+}

@@ -1,0 +1,42 @@
+/**
+ * Files of volumes, saved memory and seeds: what the default pool (a directory) needs. Foreign content is never parsed here;
+ * qemu-img runs only as a child process with limits.
+ */
+export interface ChainLink {
+  readonly path: string
+  readonly format: 'qcow2' | 'raw'
+}
+
+export interface PoolFiles {
+  /** The path of a volume's file; made of the volume's id, never of its name. */
+  volumePath(id: string): string
+  savePath(vmId: string): string
+  seedPath(vmId: string): string
+  /** Makes an empty qcow2 volume. Fails when the file exists. */
+  createEmpty(id: string, capacityBytes: number): Promise<void>
+  /** Makes a qcow2 overlay; the capacity is the base's unless a larger one is given. */
+  createOverlay(id: string, base: ChainLink, capacityBytes: number | undefined): Promise<void>
+  /** Makes a full and flat copy of a chain. Progress runs from 0 to 1. */
+  createCopy(
+    id: string,
+    source: ChainLink,
+    options: { readonly onProgress: (fraction: number) => void; readonly signal: AbortSignal },
+  ): Promise<void>
+  /** Removes a volume's file; no error when there is none. */
+  removeVolume(id: string): Promise<void>
+  /** The bytes that a volume occupies; undefined when its file is missing. */
+  allocatedBytes(id: string): Promise<number | undefined>
+  /** Ids of all volume files, those of no row too. */
+  listVolumes(): Promise<readonly string[]>
+  /** Writes a NoCloud seed with mode 0600, replacing an older one. */
+  writeSeed(vmId: string, content: Uint8Array): Promise<void>
+  removeSeed(vmId: string): Promise<void>
+  /** Publishes the partial save file of a VM: fsync, then rename. */
+  commitSave(vmId: string): Promise<{ readonly sizeBytes: number }>
+  partialSavePath(vmId: string): string
+  /** Removes saved memory, whole or partial. */
+  removeSave(vmId: string): Promise<void>
+  listSaves(): Promise<readonly { readonly vmId: string; readonly partial: boolean }[]>
+  listSeeds(): Promise<readonly string[]>
+  freeBytes(): Promise<number>
+}

@@ -1,0 +1,16 @@
+/** What the host is and can do. Asked when it matters, never assumed. */
+import type { AcceleratorChoice, Host, VmSpec } from '@kvasir/contract'
+import type { QemuCapabilities } from '../model/qemu/hardware.ts'
+
+export interface HostFacts {
+  describe(): Promise<Host>
+  /** Asks the QEMU at hand; `emulator-missing` when there is none or it is too old. Cached by the binary's identity. */
+  qemu(): Promise<QemuCapabilities & { readonly binary: string }>
+  /** The accelerator for a VM and why; `accelerator-unavailable` when the spec requires KVM and it cannot be had. */
+  chooseAccelerator(wanted: VmSpec['accelerator']): Promise<AcceleratorChoice>
+  availableMemoryBytes(): Promise<number>
+  totalMemoryBytes(): Promise<number>
+  hasVsock(): boolean
+  /** Checks a kernel or initrd that a spec names: a readable regular file, else `file-not-found`. */
+  checkBootFile(path: string): Promise<void>
+}

@@ -1,0 +1,23 @@
+/** All that the services need from outside. Constructed once, in main.ts. */
+import type { Clock } from './clock.ts'
+import type { Emulators } from './emulators.ts'
+import type { Failpoints } from './failpoints.ts'
+import type { PoolFiles } from './files.ts'
+import type { HostFacts } from './host-facts.ts'
+import type { ImageFiles, ImageMakers } from './images.ts'
+import type { Log } from './log.ts'
+import type { Store } from './store.ts'
+
+export interface Ports {
+  readonly store: Store
+  readonly emulators: Emulators
+  readonly files: PoolFiles
+  readonly images: ImageFiles
+  readonly makers: ImageMakers
+  readonly host: HostFacts
+  readonly clock: Clock
+  readonly failpoint: Failpoints
+  readonly log: Log
+  /** The identity of this boot of the host. */
+  readonly bootId: string
+}

@@ -1,0 +1,144 @@
+/**
+ * The store: what must be known after a restart. All calls are synchronous and each is one transaction, or part of the one that
+ * `transaction` opened. A failed write throws `store-unwritable` and changes nothing.
+ *
+ * A row that cannot be read back is `damaged`, never absent: the VM it stands for may be running.
+ */
+import type { Event, EventKind, Job, Problem, VmSpec, VmState } from '@kvasir/contract'
+import type { Hardware } from '../model/qemu/hardware.ts'
+import type { EmulatorRecord } from './emulators.ts'
+
+/** What was last known of a VM's life. */
+export interface VmLife {
+  readonly state: VmState
+  readonly reason: string
+  readonly since: string
+  readonly exit?: { readonly code?: number; readonly signal?: string; readonly log: string }
+}
+
+/** What belongs to one run of a VM. */
+export interface VmRun {
+  readonly emulator: EmulatorRecord
+  readonly accelerator: 'kvm' | 'tcg'
+  readonly acceleratorReason: string
+  /** The spec that was booted; the difference to the spec of now waits for the next boot. */
+  readonly bootedSpec: VmSpec
+}
+
+/**
+ * A VM's row. `phase` is the journal: `creating` rows are undone by recovery, `deleting` rows are finished.
+ * `intent` is the action under way, by which recovery tells what an interrupted state meant.
+ */
+export interface VmRecord {
+  readonly id: string
+  readonly name: string
+  readonly revision: number
+  readonly createdAt: string
+  readonly phase: 'creating' | 'ready' | 'deleting'
+  readonly intent: 'none' | 'start' | 'stop' | 'save'
+  readonly uid: number
+  readonly spec: VmSpec
+  readonly hardware: Hardware
+  readonly life: VmLife
+  readonly run: VmRun | undefined
+  readonly saved: { readonly sizeBytes: number; readonly at: string } | undefined
+}
+
+export interface DamagedVm {
+  readonly kind: 'damaged'
+  readonly id: string
+  /** The name where it could still be read. */
+  readonly name: string | undefined
+  readonly reason: string
+}
+
+export type VmRow = { readonly kind: 'vm'; readonly record: VmRecord } | DamagedVm
+
+export interface VolumeRecord {
+  readonly id: string
+  readonly name: string
+  readonly pool: string
+  readonly format: 'qcow2' | 'raw'
+  readonly capacityBytes: number
+  /** The image it is an overlay of. */
+  readonly imageId: string | undefined
+  /** The volume it is an overlay of. */
+  readonly baseId: string | undefined
+  readonly phase: 'creating' | 'ready' | 'deleting'
+  /** The VM that it was made for, which takes it along when creating it is undone. */
+  readonly madeForVm: string | undefined
+  readonly createdAt: string
+}
+
+export interface ImageRow {
+  readonly id: string
+  readonly name: string
+}
+
+export interface IdempotentAnswer {
+  readonly requestHash: string
+  readonly status: number
+  readonly body: string
+}
+
+export interface Store {
+  /** Runs `work` as one transaction; an exception rolls all of it back. Calls may nest: the outermost one commits. */
+  transaction<T>(work: () => T): T
+  readonly vms: {
+    list(): readonly VmRow[]
+    get(id: string): VmRow | undefined
+    /** By name, without regard to phase. */
+    findByName(name: string): VmRow | undefined
+    /** `name-taken` when the name is in use. */
+    insert(record: VmRecord): void
+    /** Writes the whole row; `revision-mismatch` when `expectedRevision` is given and differs from the stored one. */
+    update(record: VmRecord, expectedRevision?: number): void
+    remove(id: string): void
+    /** The newest older copy of a damaged row that can still be read, but for its life and run. */
+    lastGood(id: string): VmRecord | undefined
+  }
+  readonly volumes: {
+    list(): readonly VolumeRecord[]
+    get(id: string): VolumeRecord | undefined
+    findByName(name: string): VolumeRecord | undefined
+    insert(record: VolumeRecord): void
+    update(record: VolumeRecord): void
+    remove(id: string): void
+  }
+  /** Names of images; their files describe themselves. */
+  readonly imageNames: {
+    list(): readonly ImageRow[]
+    set(id: string, name: string): void
+    remove(id: string): void
+  }
+  readonly jobs: {
+    list(limit: number): readonly Job[]
+    get(id: string): Job | undefined
+    put(job: Job): void
+    /** Ends all jobs that a former daemon left running. */
+    endAbandoned(at: string, error: Problem): readonly Job[]
+  }
+  readonly events: {
+    append(event: {
+      readonly kind: EventKind
+      readonly subject: string
+      readonly at: string
+      readonly data: Record<string, unknown>
+    }): Event
+    read(after: number, limit: number): readonly Event[]
+    /** The lowest and highest number that is kept; 0 and 0 when there is none. */
+    range(): { readonly oldest: number; readonly latest: number }
+  }
+  readonly uids: {
+    /** Gives out a pair of UIDs that no VM has and that was not used since the host booted. */
+    allocate(vmId: string, bootId: string): number
+    release(vmId: string, bootId: string): void
+    list(): readonly { readonly uid: number; readonly vmId: string | undefined }[]
+  }
+  readonly idempotency: {
+    find(key: string): IdempotentAnswer | undefined
+    /** Remembers an answer for a day. */
+    remember(key: string, answer: IdempotentAnswer, at: string): void
+  }
+  close(): void
+}
