@@ -1,0 +1,62 @@
+/**
+ * What a test may lack on this machine. A skip is loud: it prints what was lacking and which promise goes unchecked; and
+ * `KVASIR_REQUIRE=qemu,root` turns such a skip into a failure.
+ */
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+/** What a test can lack. */
+export type Requirement =
+  | 'qemu'
+  | 'root'
+  | 'lab'
+  | 'kvm'
+  | 'network'
+  | 'cgroup'
+  | 'libvirt'
+  | 'passt'
+  | 'vsock'
+
+/**
+ * Gives the reason to skip with, as in `test('...', { skip: hasQemu ? false : lacking('qemu', 'no QEMU binary') }, ...)`, after
+ * printing it; throws instead when `KVASIR_REQUIRE` names the requirement.
+ */
+export function lacking(what: Requirement, reason: string): string {
+  const sentence = `SKIPPED for want of ${what}: ${reason}`
+  const required = (process.env['KVASIR_REQUIRE'] ?? '').split(',').map((name) => name.trim())
+  if (required.includes(what))
+    throw new Error(`KVASIR_REQUIRE names ${what}, so this may not be skipped: ${reason}`)
+  process.stderr.write(`${sentence}\n`)
+  return sentence
+}
+
+/** The `skip` of a test that needs these: false where the machine has them all. */
+export function needs(...requirements: readonly ('qemu' | 'root' | 'passt')[]): string | false {
+  for (const requirement of requirements) {
+    const reason = reasonFor[requirement]()
+    if (reason !== undefined) return lacking(requirement, reason)
+  }
+  return false
+}
+
+const reasonFor = {
+  qemu: () => programMissing('qemu-system-x86_64'),
+  passt: () => programMissing('passt'),
+  root: () => (process.getuid?.() === 0 ? undefined : 'the test does not run as root'),
+} as const satisfies Record<string, () => string | undefined>
+
+function programMissing(program: string): string | undefined {
+  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '')
+  return folders.some((folder) => isExecutable(join(folder, program)))
+    ? undefined
+    : `${program} is not on PATH`
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
