@@ -35,7 +35,7 @@ export interface VmRecord {
   readonly revision: number
   readonly createdAt: string
   readonly phase: 'creating' | 'ready' | 'deleting'
-  readonly intent: 'none' | 'start' | 'stop' | 'save'
+  readonly intent: 'none' | 'start' | 'stop' | 'save' | 'save-paused'
   readonly uid: number
   readonly spec: VmSpec
   readonly hardware: Hardware
@@ -65,6 +65,8 @@ export interface VolumeRecord {
   /** The volume it is an overlay of. */
   readonly baseId: string | undefined
   readonly phase: 'creating' | 'ready' | 'deleting'
+  /** Nobody writes to it any more: it is the common base of linked clones, and goes when the last of them goes. */
+  readonly frozen: boolean
   /** The VM that it was made for, which takes it along when creating it is undone. */
   readonly madeForVm: string | undefined
   readonly createdAt: string

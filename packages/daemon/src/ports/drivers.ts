@@ -1,0 +1,74 @@
+/**
+ * Drivers: the one writer of each VM. A use-case asks a driver for its seat; only who sits may change the VM, and only one sits at a
+ * time. Looking never waits.
+ */
+import type { VmAction, VmState } from '@kvasir/contract'
+import type { Emulator, EmulatorStatistics } from './emulators.ts'
+import type { VmLife, VmRecord } from './store.ts'
+
+/** What is known of the guest without asking it now. */
+export interface GuestView {
+  readonly agent: 'connected' | 'absent'
+  readonly hostname: string | undefined
+  readonly os: string | undefined
+  readonly interfaces: readonly { name: string; mac: string | undefined; addresses: readonly string[] }[]
+}
+
+/** A VM as it stands at this moment. */
+export interface VmView {
+  readonly record: VmRecord
+  readonly emulator: Emulator | undefined
+  /** The action that holds the seat. */
+  readonly busyWith: string | undefined
+  /** The job that holds the seat. */
+  readonly jobId: string | undefined
+  readonly statistics: EmulatorStatistics | undefined
+  readonly guest: GuestView | undefined
+}
+
+/** The right to change one VM, held for the length of one action. */
+export interface Seat {
+  readonly record: VmRecord
+  readonly emulator: Emulator | undefined
+  /** Aborted when a stronger action (power-off) wants the seat, or the daemon leaves. */
+  readonly signal: AbortSignal
+  /** Writes a change of the row. A change of `life.state` or its reason becomes an event. */
+  update(change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>): void
+  /** The life of a state that begins now. */
+  life(state: VmState, reason: string, exit?: VmLife['exit']): VmLife
+  /** Follows a running emulator from now on. */
+  attach(emulator: Emulator): void
+  /** Stops following; the emulator is somebody else's or gone. */
+  detach(): void
+}
+
+export interface TakeOptions {
+  /** Ends an action that holds the seat instead of being refused. */
+  readonly preempt?: boolean
+  readonly jobId?: string
+}
+
+export interface Driver {
+  readonly id: string
+  view(): VmView
+  /** Takes the seat for an action: `wrong-state` when the table forbids it, `busy` when a long action holds the seat. */
+  take<T>(action: VmAction | 'edit', work: (seat: Seat) => Promise<T>, options?: TakeOptions): Promise<T>
+  /** Waits until the state is one of those wanted. */
+  until(
+    states: readonly VmState[],
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  ): Promise<VmState>
+  /** Asks the emulator for its state now. */
+  reconcile(): Promise<void>
+}
+
+export interface Drivers {
+  /** The driver of a VM by name; `vm-not-found`. */
+  find(name: string): Driver
+  get(id: string): Driver | undefined
+  list(): readonly Driver[]
+  /** Begins to drive a VM whose row was just made. */
+  add(record: VmRecord): Driver
+  /** Ceases to drive a VM whose row is gone. */
+  remove(id: string): void
+}
