@@ -26,51 +26,63 @@ const wait = z.strictObject({
 })
 
 /** The body of `vm create`. */
-export const createVmBody = z.strictObject({
-  name: resourceName,
-  spec: vmSpec,
-  start: z.boolean().default(false),
-})
+export const createVmBody = z
+  .strictObject({
+    name: resourceName,
+    spec: vmSpec,
+    start: z.boolean().default(false),
+  })
+  .meta({ id: 'CreateVm' })
 
 /** The body of `vm apply` and `vm plan`. */
-export const applyVmBody = z.strictObject({ name: resourceName, spec: vmSpec })
+export const applyVmBody = z.strictObject({ name: resourceName, spec: vmSpec }).meta({ id: 'ApplyVm' })
 
-export const shutdownBody = z.strictObject({
-  mode: z.enum(['auto', 'agent', 'acpi']).default('auto'),
-  timeoutSeconds: z.int().min(1).max(3600).optional(),
-  escalate: z
-    .boolean()
-    .default(false)
-    .meta({ description: 'Power off when the guest has not shut down in time.' }),
-})
+export const shutdownBody = z
+  .strictObject({
+    mode: z.enum(['auto', 'agent', 'acpi']).default('auto'),
+    timeoutSeconds: z.int().min(1).max(3600).optional(),
+    escalate: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Power off when the guest has not shut down in time.' }),
+  })
+  .meta({ id: 'ShutdownVm' })
 
-export const cloneBody = z.strictObject({
-  name: resourceName,
-  mode: z.enum(['linked', 'full']).default('linked'),
-})
+export const cloneBody = z
+  .strictObject({
+    name: resourceName,
+    mode: z.enum(['linked', 'full']).default('linked'),
+  })
+  .meta({ id: 'CloneVm' })
 
-export const execBody = z.strictObject({
-  command: z.array(z.string().max(65536)).min(1).max(1024),
-  input: z
-    .string()
-    .max(1024 * 1024)
-    .optional(),
-  timeoutSeconds: z.int().min(1).max(3600).default(60),
-})
+export const execBody = z
+  .strictObject({
+    command: z.array(z.string().max(65536)).min(1).max(1024),
+    input: z
+      .string()
+      .max(1024 * 1024)
+      .optional(),
+    timeoutSeconds: z.int().min(1).max(3600).default(60),
+  })
+  .meta({ id: 'ExecVm' })
 
-export const execResult = z.strictObject({
-  exitCode: z.int().optional(),
-  signal: z.int().optional(),
-  stdout: z.string(),
-  stderr: z.string(),
-  truncated: z.boolean(),
-})
+export const execResult = z
+  .strictObject({
+    exitCode: z.int().optional(),
+    signal: z.int().optional(),
+    stdout: z.string(),
+    stderr: z.string(),
+    truncated: z.boolean(),
+  })
+  .meta({ id: 'ExecResult' })
 
-export const ticket = z.strictObject({
-  ticket: z.string(),
-  url: z.string().meta({ description: 'The WebSocket path that takes it.' }),
-  expiresAt: z.iso.datetime({ offset: true }),
-})
+export const ticket = z
+  .strictObject({
+    ticket: z.string(),
+    url: z.string().meta({ description: 'The WebSocket path that takes it.' }),
+    expiresAt: z.iso.datetime({ offset: true }),
+  })
+  .meta({ id: 'Ticket' })
 
 export const endpoints = {
   getStatus: endpoint({
@@ -263,7 +275,7 @@ export const endpoints = {
     path: '/v1/vms/{name}/screenshot',
     summary: 'The display as PNG',
     params: byName,
-    response: z.unknown(),
+    response: z.instanceof(Uint8Array),
     answer: 'png',
   }),
   logVm: endpoint({
@@ -276,7 +288,7 @@ export const endpoints = {
       source: z.enum(['emulator', 'serial']).default('serial'),
       bytes: byteSize.default(65536),
     }),
-    response: z.unknown(),
+    response: z.string(),
     answer: 'text',
   }),
   consoleTicket: endpoint({

@@ -19,13 +19,15 @@ export const eventKinds = [
   'daemon.started',
 ] as const
 
-export const event = z.strictObject({
-  seq: z.int().positive(),
-  at: timestamp,
-  kind: z.enum(eventKinds),
-  subject: z.string().meta({ description: 'The name of the VM, image or volume, or the id of the job.' }),
-  data: z.record(z.string(), z.unknown()),
-})
+export const event = z
+  .strictObject({
+    seq: z.int().positive(),
+    at: timestamp,
+    kind: z.enum(eventKinds),
+    subject: z.string().meta({ description: 'The name of the VM, image or volume, or the id of the job.' }),
+    data: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'Event' })
 
 export type Event = z.output<typeof event>
 export type EventKind = (typeof eventKinds)[number]

@@ -3,27 +3,29 @@ import { z } from 'zod'
 import { resourceName, sha256 } from './names.ts'
 import { bytes, timestamp } from './units.ts'
 
-const imageFile = z.strictObject({ sha256, sizeBytes: bytes })
+const imageFile = z.strictObject({ sha256, sizeBytes: bytes }).meta({ id: 'ImageFile' })
 
 /** An image. `id` is the SHA-256 of its files' digests: the same content is the same image. */
-export const image = z.strictObject({
-  id: sha256,
-  name: resourceName,
-  os: z.string(),
-  release: z.string(),
-  version: z.string(),
-  architecture: z.enum(['x86_64', 'aarch64']),
-  createdAt: timestamp,
-  source: z.string().meta({ description: 'Where it came from: a recipe, a file, a URL.' }),
-  boot: z.enum(['kernel', 'disk']),
-  firmware: z.array(z.enum(['bios', 'uefi'])),
-  cmdline: z.string().optional(),
-  kernel: imageFile.optional(),
-  initrd: imageFile.optional(),
-  disk: z
-    .strictObject({ sha256, sizeBytes: bytes, virtualSizeBytes: bytes, format: z.enum(['qcow2']) })
-    .optional(),
-})
+export const image = z
+  .strictObject({
+    id: sha256,
+    name: resourceName,
+    os: z.string(),
+    release: z.string(),
+    version: z.string(),
+    architecture: z.enum(['x86_64', 'aarch64']),
+    createdAt: timestamp,
+    source: z.string().meta({ description: 'Where it came from: a recipe, a file, a URL.' }),
+    boot: z.enum(['kernel', 'disk']),
+    firmware: z.array(z.enum(['bios', 'uefi'])),
+    cmdline: z.string().optional(),
+    kernel: imageFile.optional(),
+    initrd: imageFile.optional(),
+    disk: z
+      .strictObject({ sha256, sizeBytes: bytes, virtualSizeBytes: bytes, format: z.enum(['qcow2']) })
+      .optional(),
+  })
+  .meta({ id: 'Image' })
 
 export type Image = z.output<typeof image>
 
@@ -36,16 +38,18 @@ export const importFormats = ['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi'] as const
 export type ImportFormat = (typeof importFormats)[number]
 
 /** A volume: one disk in a pool. */
-export const volume = z.strictObject({
-  name: resourceName,
-  pool: resourceName,
-  format: z.enum(['qcow2', 'raw']),
-  capacityBytes: bytes,
-  allocatedBytes: bytes.optional(),
-  image: sha256.optional().meta({ description: 'The image that it is an overlay of.' }),
-  base: resourceName.optional().meta({ description: 'The volume that it is an overlay of.' }),
-  usedBy: z.array(resourceName),
-  createdAt: timestamp,
-})
+export const volume = z
+  .strictObject({
+    name: resourceName,
+    pool: resourceName,
+    format: z.enum(['qcow2', 'raw']),
+    capacityBytes: bytes,
+    allocatedBytes: bytes.optional(),
+    image: sha256.optional().meta({ description: 'The image that it is an overlay of.' }),
+    base: resourceName.optional().meta({ description: 'The volume that it is an overlay of.' }),
+    usedBy: z.array(resourceName),
+    createdAt: timestamp,
+  })
+  .meta({ id: 'Volume' })
 
 export type Volume = z.output<typeof volume>

@@ -17,20 +17,22 @@ export const jobKinds = [
 
 export const jobStates = ['running', 'succeeded', 'failed', 'cancelled'] as const
 
-export const job = z.strictObject({
-  id: uuid,
-  kind: z.enum(jobKinds),
-  subject: z.strictObject({ kind: z.enum(['vm', 'image']), name: resourceName, id: z.string().optional() }),
-  state: z.enum(jobStates),
-  owner: z.string().meta({ description: 'Who asked for it.' }),
-  step: z.string().meta({ description: 'What it is doing, in words.' }),
-  progress: z.number().min(0).max(1).optional(),
-  createdAt: timestamp,
-  deadlineAt: timestamp,
-  endedAt: timestamp.optional(),
-  error: problem.optional(),
-  result: z.string().optional().meta({ description: 'The name or id of what it made.' }),
-})
+export const job = z
+  .strictObject({
+    id: uuid,
+    kind: z.enum(jobKinds),
+    subject: z.strictObject({ kind: z.enum(['vm', 'image']), name: resourceName, id: z.string().optional() }),
+    state: z.enum(jobStates),
+    owner: z.string().meta({ description: 'Who asked for it.' }),
+    step: z.string().meta({ description: 'What it is doing, in words.' }),
+    progress: z.number().min(0).max(1).optional(),
+    createdAt: timestamp,
+    deadlineAt: timestamp,
+    endedAt: timestamp.optional(),
+    error: problem.optional(),
+    result: z.string().optional().meta({ description: 'The name or id of what it made.' }),
+  })
+  .meta({ id: 'Job' })
 
 export type Job = z.output<typeof job>
 export type JobKind = (typeof jobKinds)[number]

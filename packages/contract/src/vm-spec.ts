@@ -94,71 +94,79 @@ const boot = z
   .prefault({})
 
 /** A disk of a VM. Without `volume` one is made at creation: an overlay on `image`, or an empty one of `size`. */
-export const diskSpec = z.strictObject({
-  name: resourceName,
-  bus: z.enum(['virtio-blk', 'virtio-scsi']).default('virtio-blk'),
-  volume: resourceName.optional(),
-  image: z.string().max(128).optional(),
-  size: byteSize.optional(),
-  pool: resourceName.default('default'),
-  readOnly: z.boolean().default(false),
-  cache: z.enum(['none', 'writeback', 'unsafe']).default('none'),
-  discard: z.enum(['unmap', 'ignore']).default('unmap'),
-  ioThread: z.boolean().default(true).meta({ description: 'An I/O thread of its own.' }),
-  serial: z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{1,20}$/, 'is not a serial of 1 to 20 letters, digits, dashes and underscores')
-    .optional(),
-  bootOrder: z.int().min(1).max(255).optional(),
-})
+export const diskSpec = z
+  .strictObject({
+    name: resourceName,
+    bus: z.enum(['virtio-blk', 'virtio-scsi']).default('virtio-blk'),
+    volume: resourceName.optional(),
+    image: z.string().max(128).optional(),
+    size: byteSize.optional(),
+    pool: resourceName.default('default'),
+    readOnly: z.boolean().default(false),
+    cache: z.enum(['none', 'writeback', 'unsafe']).default('none'),
+    discard: z.enum(['unmap', 'ignore']).default('unmap'),
+    ioThread: z.boolean().default(true).meta({ description: 'An I/O thread of its own.' }),
+    serial: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{1,20}$/, 'is not a serial of 1 to 20 letters, digits, dashes and underscores')
+      .optional(),
+    bootOrder: z.int().min(1).max(255).optional(),
+  })
+  .meta({ id: 'DiskSpec' })
 
 /** A port of the host that leads into the guest. */
-export const forwardSpec = z.strictObject({
-  protocol: z.enum(['tcp', 'udp']).default('tcp'),
-  hostAddress: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
-  hostPort: z.int().min(1).max(65535),
-  guestPort: z.int().min(1).max(65535),
-})
+export const forwardSpec = z
+  .strictObject({
+    protocol: z.enum(['tcp', 'udp']).default('tcp'),
+    hostAddress: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
+    hostPort: z.int().min(1).max(65535),
+    guestPort: z.int().min(1).max(65535),
+  })
+  .meta({ id: 'ForwardSpec' })
 
 /** A NIC of a VM. Networks other than user-mode networking come with virtual networks. */
-export const nicSpec = z.strictObject({
-  name: resourceName,
-  mode: z.enum(['user']).default('user'),
-  mac: macAddress.optional().meta({ description: 'Given at creation and then kept.' }),
-  forwards: z.array(forwardSpec).max(limits.forwards).default([]),
-})
+export const nicSpec = z
+  .strictObject({
+    name: resourceName,
+    mode: z.enum(['user']).default('user'),
+    mac: macAddress.optional().meta({ description: 'Given at creation and then kept.' }),
+    forwards: z.array(forwardSpec).max(limits.forwards).default([]),
+  })
+  .meta({ id: 'NicSpec' })
 
 /** First-boot configuration, handed over as a NoCloud seed. Its presence attaches the seed disk. */
-export const cloudInitSpec = z.strictObject({
-  user: z
-    .string()
-    .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'is not a user name')
-    .optional(),
-  sshKeys: z
-    .array(
-      z
-        .string()
-        .max(16384)
-        .regex(/^[^\n\r\0]+$/, 'is not one line'),
-    )
-    .max(64)
-    .default([]),
-  passwordHash: z
-    .string()
-    .max(512)
-    .regex(/^\$[0-9a-z]+\$[^\n\r\0: ]+$/, 'is not a crypt(3) hash such as $6$...')
-    .optional(),
-  hostname: resourceName.optional(),
-  network: z
-    .record(z.string(), z.unknown())
-    .optional()
-    .meta({ description: 'A cloud-init network configuration, version 2.' }),
-  userData: z
-    .string()
-    .max(1024 * 1024)
-    .optional()
-    .meta({ description: 'Used as it is in place of what the other fields give.' }),
-})
+export const cloudInitSpec = z
+  .strictObject({
+    user: z
+      .string()
+      .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'is not a user name')
+      .optional(),
+    sshKeys: z
+      .array(
+        z
+          .string()
+          .max(16384)
+          .regex(/^[^\n\r\0]+$/, 'is not one line'),
+      )
+      .max(64)
+      .default([]),
+    passwordHash: z
+      .string()
+      .max(512)
+      .regex(/^\$[0-9a-z]+\$[^\n\r\0: ]+$/, 'is not a crypt(3) hash such as $6$...')
+      .optional(),
+    hostname: resourceName.optional(),
+    network: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .meta({ description: 'A cloud-init network configuration, version 2.' }),
+    userData: z
+      .string()
+      .max(1024 * 1024)
+      .optional()
+      .meta({ description: 'Used as it is in place of what the other fields give.' }),
+  })
+  .meta({ id: 'CloudInitSpec' })
 
 const devices = z
   .strictObject({
@@ -218,30 +226,35 @@ function uniqueNames(items: readonly { readonly name: string }[]): boolean {
 }
 
 /** A VM's spec as a request may write it; parsing fills in the defaults. */
-export const vmSpec = z.strictObject({
-  description: z.string().max(1024).default(''),
-  labels: z
-    .record(resourceName, z.string().max(256))
-    .refine((labels) => Object.keys(labels).length <= limits.labels, `has more than ${limits.labels} labels`)
-    .default({}),
-  image: z
-    .string()
-    .max(128)
-    .optional()
-    .meta({ description: 'The name or id of the image to boot; kept as its id.' }),
-  accelerator: z.enum(accelerators).default('auto'),
-  machine,
-  cpu,
-  memory,
-  boot,
-  disks: z.array(diskSpec).max(limits.disks).refine(uniqueNames, 'has two disks of one name').default([]),
-  nics: z.array(nicSpec).max(limits.nics).refine(uniqueNames, 'has two NICs of one name').default([]),
-  cloudInit: cloudInitSpec.optional(),
-  devices,
-  lifecycle,
-  autostart,
-  clock,
-})
+export const vmSpec = z
+  .strictObject({
+    description: z.string().max(1024).default(''),
+    labels: z
+      .record(resourceName, z.string().max(256))
+      .refine(
+        (labels) => Object.keys(labels).length <= limits.labels,
+        `has more than ${limits.labels} labels`,
+      )
+      .default({}),
+    image: z
+      .string()
+      .max(128)
+      .optional()
+      .meta({ description: 'The name or id of the image to boot; kept as its id.' }),
+    accelerator: z.enum(accelerators).default('auto'),
+    machine,
+    cpu,
+    memory,
+    boot,
+    disks: z.array(diskSpec).max(limits.disks).refine(uniqueNames, 'has two disks of one name').default([]),
+    nics: z.array(nicSpec).max(limits.nics).refine(uniqueNames, 'has two NICs of one name').default([]),
+    cloudInit: cloudInitSpec.optional(),
+    devices,
+    lifecycle,
+    autostart,
+    clock,
+  })
+  .meta({ id: 'VmSpec' })
 
 export type VmSpec = z.output<typeof vmSpec>
 export type VmSpecInput = z.input<typeof vmSpec>

@@ -5,87 +5,104 @@ import { bytes, timestamp } from './units.ts'
 import { vmSpec } from './vm-spec.ts'
 import { vmState } from './vm-state.ts'
 
-const vcpuStatus = z.strictObject({
-  index: z.int(),
-  threadId: z.int(),
-  cpuSeconds: z.number().optional(),
-  waitSeconds: z.number().optional(),
-  lastCpu: z.int().optional(),
-})
+const vcpuStatus = z
+  .strictObject({
+    index: z.int(),
+    threadId: z.int(),
+    cpuSeconds: z.number().optional(),
+    waitSeconds: z.number().optional(),
+    lastCpu: z.int().optional(),
+  })
+  .meta({ id: 'VcpuStatus' })
 
-const interfaceStatus = z.strictObject({
-  name: z.string(),
-  mac: z.string().optional(),
-  addresses: z.array(z.string()),
-})
+const interfaceStatus = z
+  .strictObject({
+    name: z.string(),
+    mac: z.string().optional(),
+    addresses: z.array(z.string()),
+  })
+  .meta({ id: 'InterfaceStatus' })
 
-const guestStatus = z.strictObject({
-  agent: z.enum(['connected', 'absent']),
-  hostname: z.string().optional(),
-  os: z.string().optional(),
-  interfaces: z.array(interfaceStatus),
-})
+const guestStatus = z
+  .strictObject({
+    agent: z.enum(['connected', 'absent']),
+    hostname: z.string().optional(),
+    os: z.string().optional(),
+    interfaces: z.array(interfaceStatus),
+  })
+  .meta({ id: 'GuestStatus' })
 
 /** What a VM is right now. */
-export const vmStatus = z.strictObject({
-  state: vmState,
-  reason: z.string().meta({ description: 'Why it is in this state, in words.' }),
-  since: timestamp,
-  accelerator: z.enum(['kvm', 'tcg']).optional(),
-  acceleratorReason: z.string().optional(),
-  pid: z.int().optional(),
-  startedAt: timestamp.optional(),
-  uid: z.int().optional().meta({ description: 'The host UID that its emulator runs as.' }),
-  cgroup: z.string().optional(),
-  qemuVersion: z.string().optional(),
-  machine: z.string().optional(),
-  memoryBytes: bytes.optional(),
-  balloonBytes: bytes.optional(),
-  residentBytes: bytes.optional(),
-  vcpus: z.array(vcpuStatus).optional(),
-  guest: guestStatus.optional(),
-  vncSocket: z.string().optional(),
-  serialSocket: z.string().optional(),
-  restartNeeded: z
-    .array(z.string())
-    .optional()
-    .meta({ description: 'Fields whose change waits for the next boot.' }),
-  cageLimits: z.array(z.string()).optional().meta({ description: 'What this host cannot enforce, and why.' }),
-  job: uuid.optional().meta({ description: 'The job that is working on it.' }),
-  exit: z
-    .strictObject({ code: z.int().optional(), signal: z.string().optional(), log: z.string() })
-    .optional()
-    .meta({ description: 'How the last emulator ended, when it ended unasked.' }),
-})
+export const vmStatus = z
+  .strictObject({
+    state: vmState,
+    reason: z.string().meta({ description: 'Why it is in this state, in words.' }),
+    since: timestamp,
+    accelerator: z.enum(['kvm', 'tcg']).optional(),
+    acceleratorReason: z.string().optional(),
+    pid: z.int().optional(),
+    startedAt: timestamp.optional(),
+    uid: z.int().optional().meta({ description: 'The host UID that its emulator runs as.' }),
+    cgroup: z.string().optional(),
+    qemuVersion: z.string().optional(),
+    machine: z.string().optional(),
+    memoryBytes: bytes.optional(),
+    balloonBytes: bytes.optional(),
+    residentBytes: bytes.optional(),
+    vcpus: z.array(vcpuStatus).optional(),
+    guest: guestStatus.optional(),
+    vncSocket: z.string().optional(),
+    serialSocket: z.string().optional(),
+    restartNeeded: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Fields whose change waits for the next boot.' }),
+    cageLimits: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'What this host cannot enforce, and why.' }),
+    job: uuid.optional().meta({ description: 'The job that is working on it.' }),
+    exit: z
+      .strictObject({ code: z.int().optional(), signal: z.string().optional(), log: z.string() })
+      .optional()
+      .meta({ description: 'How the last emulator ended, when it ended unasked.' }),
+  })
+  .meta({ id: 'VmStatus' })
 
 /** A VM. */
-export const vm = z.strictObject({
-  name: resourceName,
-  uuid,
-  revision: z.int().meta({ description: 'Grows with each change of the spec; the ETag.' }),
-  createdAt: timestamp,
-  spec: vmSpec,
-  status: vmStatus,
-})
+export const vm = z
+  .strictObject({
+    name: resourceName,
+    uuid,
+    revision: z.int().meta({ description: 'Grows with each change of the spec; the ETag.' }),
+    createdAt: timestamp,
+    spec: vmSpec,
+    status: vmStatus,
+  })
+  .meta({ id: 'Vm' })
 
 export type Vm = z.output<typeof vm>
 export type VmStatus = z.output<typeof vmStatus>
 
 /** The effect of one changed field of a spec. */
-export const planChange = z.strictObject({
-  field: z.string(),
-  from: z.unknown(),
-  to: z.unknown(),
-  effect: z.enum(['live', 'next-boot', 'refused']),
-  reason: z.string(),
-})
+export const planChange = z
+  .strictObject({
+    field: z.string(),
+    from: z.unknown(),
+    to: z.unknown(),
+    effect: z.enum(['live', 'next-boot', 'refused']),
+    reason: z.string(),
+  })
+  .meta({ id: 'PlanChange' })
 
 /** What applying a spec would do, field by field. */
-export const vmPlan = z.strictObject({
-  name: resourceName,
-  action: z.enum(['create', 'change', 'nothing', 'refused']),
-  changes: z.array(planChange),
-})
+export const vmPlan = z
+  .strictObject({
+    name: resourceName,
+    action: z.enum(['create', 'change', 'nothing', 'refused']),
+    changes: z.array(planChange),
+  })
+  .meta({ id: 'VmPlan' })
 
 export type PlanChange = z.output<typeof planChange>
 export type VmPlan = z.output<typeof vmPlan>
