@@ -8,11 +8,18 @@
 /** The first descriptor number that QEMU inherits beyond stdin, stdout and stderr. */
 export const firstDescriptor = 3
 
-/** A descriptor that QEMU inherits. Its number is `firstDescriptor` plus its place in the plan. */
+/**
+ * A descriptor that QEMU inherits. Its number is `firstDescriptor` plus its place in the plan.
+ *
+ * The access mode counts: QEMU takes a descriptor out of an fd set only if it was opened with exactly the mode it asks for.
+ */
 export type Descriptor =
+  /** A UNIX socket on which `listen` was called already. */
   | { readonly kind: 'listener'; readonly socket: ListenerName }
   | { readonly kind: 'file'; readonly path: string; readonly access: 'read' | 'read-write' }
+  /** The log of the serial console: a file opened write-only and for appending, or the writing end of a pipe. */
   | { readonly kind: 'serial-log' }
+  /** A device node, opened for reading and writing. */
   | { readonly kind: 'device'; readonly path: string }
 
 /** The sockets that the daemon listens on for QEMU, by their file names in the VM's runtime directory. */
@@ -24,6 +31,9 @@ export interface Bind {
   readonly source: string
   readonly target: '/boot/kernel' | '/boot/initrd'
 }
+
+/** The directory inside the cage in which QEMU and the network helpers make their sockets. */
+export const shareDirectory = '/run/vm'
 
 /** One user-mode NIC: served by a passt process, which QEMU reaches on a socket of the VM's share directory. */
 export interface UserNicPlan {
@@ -48,7 +58,12 @@ export interface EmulatorPlan {
   /** What a caller may want to talk to later: QOM ids by our names. */
   readonly ids: {
     readonly ioThreads: readonly string[]
-    readonly disks: Readonly<Record<string, { readonly device: string; readonly node: string }>>
+    /** By the disk's name: its device, the node the device sits on, and every node of its chain that has a format, top first. */
+    readonly disks: Readonly<
+      Record<string, { readonly device: string; readonly node: string; readonly chain: readonly string[] }>
+    >
+    /** By the NIC's name. */
+    readonly nics: Readonly<Record<string, { readonly device: string; readonly netdev: string }>>
     readonly balloon: string | undefined
     readonly vncSocketName: string | undefined
   }

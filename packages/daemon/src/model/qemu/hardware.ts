@@ -1,17 +1,18 @@
 /**
  * The hardware of a VM: what is pinned at creation and never changes under the guest, and what a start adds to it.
  *
- * `Hardware` is stored beside the spec: machine version, PCI addresses, MAC addresses, vsock CID. A device keeps its address for as
- * long as it exists (design decision 6).
+ * `Hardware` is stored beside the spec: machine version, PCI addresses, vsock CID. A device keeps its address for as long as it
+ * exists (design decision 6). model/pci decides it.
  */
 import type { VmSpec } from '@kvasir/contract'
+import type { PciAddress } from '../pci/layout.ts'
 
 /** Addresses that were given once and then kept, by device id (`disk-root`, `nic-lan`, `rng`, ...). */
 export interface Hardware {
   /** The versioned machine type, e.g. `pc-q35-7.2`, or `microvm`. */
   readonly machine: string
-  /** PCI addresses by device id: the bus (root port or `pcie.0`) is derived from the slot and function. */
-  readonly pci: Readonly<Record<string, { readonly slot: number; readonly function: number }>>
+  /** Places on `pcie.0` by device id: of the device, or of the root port that it sits behind (model/pci/layout.ts). */
+  readonly pci: Readonly<Record<string, PciAddress>>
   readonly vsockCid: number | undefined
 }
 
@@ -19,6 +20,8 @@ export interface Hardware {
 export interface DiskBacking {
   readonly disk: string
   readonly chain: readonly { readonly path: string; readonly format: 'qcow2' | 'raw' }[]
+  /** False where the file system refuses O_DIRECT (tmpfs): `cache: none` is then carried out as writeback. */
+  readonly directIo?: boolean
 }
 
 /** What the QEMU at hand can do. */
@@ -37,7 +40,9 @@ export interface HardwareInput {
   readonly qemu: QemuCapabilities
   readonly disks: readonly DiskBacking[]
   /** Direct kernel boot: of the spec's own kernel or of its image. */
-  readonly kernel: { readonly path: string; readonly initrd: string | undefined; readonly cmdline: string } | undefined
+  readonly kernel:
+    | { readonly path: string; readonly initrd: string | undefined; readonly cmdline: string }
+    | undefined
   /** The NoCloud seed's file, when the spec has cloudInit. */
   readonly seedPath: string | undefined
   /** Whether the host has /dev/vhost-vsock. */

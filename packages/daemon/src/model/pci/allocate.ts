@@ -1,0 +1,68 @@
+/**
+ * The allocator of guest-visible addresses: decided at creation, kept from then on.
+ *
+ * Invariants: no two devices share an address; a device that still exists keeps its address whatever else is added, removed or
+ * reordered; an address is given again only after its device is gone.
+ */
+import { KvasirError, type VmSpec } from '@kvasir/contract'
+import type { Hardware, QemuCapabilities } from '../qemu/hardware.ts'
+import { requireMachine } from '../qemu/machine.ts'
+import {
+  fixedDevices,
+  fixedSlots,
+  type PciAddress,
+  pluggableAddress,
+  pluggableDevices,
+  pluggableRoom,
+} from './layout.ts'
+
+/** What the host contributes to a VM's hardware. */
+export interface HardwareHost {
+  readonly qemu: QemuCapabilities
+  /** A CID that no other VM of the host has (3 or more); undefined where the host has no vsock. */
+  readonly vsockCid: number | undefined
+}
+
+/**
+ * The hardware of a VM: for a new one without `previous`, else with all that `previous` gave and the spec still has.
+ * Refuses with `unsupported` when the machine does not exist in this QEMU or has no room for the devices.
+ */
+export function planHardware(spec: VmSpec, previous: Hardware | undefined, host: HardwareHost): Hardware {
+  const machine = previous?.machine ?? requireMachine(spec, host.qemu)
+  const pci: Record<string, PciAddress> = {}
+  for (const id of fixedDevices(spec)) pci[id] = previous?.pci[id] ?? { slot: fixedSlots[id], function: 0 }
+  Object.assign(pci, allocatePluggable(spec, previous))
+  return { machine, pci, vsockCid: spec.devices.vsock ? (previous?.vsockCid ?? host.vsockCid) : undefined }
+}
+
+function allocatePluggable(spec: VmSpec, previous: Hardware | undefined): Record<string, PciAddress> {
+  const wanted = pluggableDevices(spec)
+  const room = pluggableRoom[spec.machine.type]
+  if (wanted.length > room) {
+    throw new KvasirError(
+      'unsupported',
+      `A ${spec.machine.type} VM has room for ${room} disks and NICs, so ${wanted.length} do not fit.`,
+      { details: { room, wanted: wanted.length } },
+    )
+  }
+  const given: Record<string, PciAddress> = {}
+  const taken = new Set<string>()
+  for (const id of wanted) {
+    const kept = previous?.pci[id]
+    if (kept === undefined) continue
+    given[id] = kept
+    taken.add(key(kept))
+  }
+  let next = 0
+  for (const id of wanted) {
+    if (given[id] !== undefined) continue
+    while (taken.has(key(pluggableAddress(spec.machine.type, next)))) next += 1
+    given[id] = pluggableAddress(spec.machine.type, next)
+    next += 1
+  }
+  return given
+}
+
+function key(address: PciAddress): string {
+  return `${address.slot}.${address.function}`
+}

@@ -1,0 +1,96 @@
+/**
+ * Which device sits where on the PCI bus of a VM, by kind: the map that the allocator fills in.
+ *
+ * q35: devices that stay for the VM's life sit on `pcie.0` itself, in a slot of their own each (1 to 7). What can be plugged while
+ * the guest runs (disks, NICs, the seed) sits behind a root port of its own. Root ports fill slots 8 to 30 in order, eight
+ * functions a slot. Slot 0 is the host bridge, slot 31 the ICH9.
+ *
+ * Firmware numbers buses in the order of the ports, and Linux names NICs by bus (`enp3s0`). So port number n is always bus n + 1:
+ * every port up to the highest in use exists, also when the device behind it is gone.
+ *
+ * microvm: everything sits on `pcie.0` itself; there is no plugging.
+ */
+import type { VmSpec } from '@kvasir/contract'
+import { deviceId } from '../qemu/ids.ts'
+
+/** A place on `pcie.0`. */
+export interface PciAddress {
+  readonly slot: number
+  readonly function: number
+}
+
+/** The slots of the devices that a VM has at most one of. A slot never gets another meaning. */
+export const fixedSlots = {
+  display: 1,
+  serialbus: 2,
+  rng: 3,
+  balloon: 4,
+  vsock: 5,
+  watchdog: 6,
+  panic: 7,
+} as const satisfies Record<string, number>
+
+export type FixedDevice = keyof typeof fixedSlots
+
+/** The first slot of root ports (q35) or of disks and NICs (microvm). */
+export const firstPluggableSlot = 8
+const functionsPerSlot = 8
+
+/** How many pluggable devices a machine has room for. */
+export const pluggableRoom = {
+  q35: (31 - firstPluggableSlot) * functionsPerSlot,
+  microvm: 32 - firstPluggableSlot,
+} as const satisfies Record<VmSpec['machine']['type'], number>
+
+/** Empty root ports beyond the last in use, for plugging while the guest runs. */
+export const sparePorts = 2
+
+/** The place of the pluggable device number `index`, counted from 0. */
+export function pluggableAddress(type: VmSpec['machine']['type'], index: number): PciAddress {
+  if (type === 'microvm') return { slot: firstPluggableSlot + index, function: 0 }
+  return {
+    slot: firstPluggableSlot + Math.floor(index / functionsPerSlot),
+    function: index % functionsPerSlot,
+  }
+}
+
+/** The number of the root port at a place: the inverse of `pluggableAddress` for q35. */
+export function portNumber(address: PciAddress): number {
+  return (address.slot - firstPluggableSlot) * functionsPerSlot + address.function
+}
+
+/** The ids of the fixed PCI devices that a spec asks for. `vsock` counts whether or not this host can provide it. */
+export function fixedDevices(spec: VmSpec): readonly FixedDevice[] {
+  const { devices, machine } = spec
+  const wanted: Readonly<Record<FixedDevice, boolean>> = {
+    display: devices.vnc && machine.type === 'q35',
+    serialbus: devices.agent,
+    rng: devices.rng,
+    balloon: devices.balloon,
+    vsock: devices.vsock,
+    watchdog: devices.watchdog,
+    // q35 has it on the ISA bus, where older guests find it too.
+    panic: devices.panic && machine.type === 'microvm',
+  }
+  const names = Object.keys(fixedSlots) as FixedDevice[] // The keys of a closed table.
+  return names.filter((name) => wanted[name])
+}
+
+/** The ids of the pluggable devices of a spec, in an order that does not depend on the order of its lists. */
+export function pluggableDevices(spec: VmSpec): readonly string[] {
+  const disks = spec.disks.map((disk) => deviceId('disk', disk.name))
+  const nics = spec.nics.map((nic) => deviceId('nic', nic.name))
+  return [...disks.sort(rootFirst), ...nics.sort(byText), ...(spec.cloudInit === undefined ? [] : ['seed'])]
+}
+
+function rootFirst(a: string, b: string): number {
+  const root = deviceId('disk', 'root')
+  if (a === b) return 0
+  if (a === root) return -1
+  return b === root ? 1 : byText(a, b)
+}
+
+function byText(a: string, b: string): number {
+  if (a === b) return 0
+  return a < b ? -1 : 1
+}

@@ -1,0 +1,112 @@
+/**
+ * From a VM's spec, hardware and files to the one way its emulator is started: the order of the parts, nothing else.
+ *
+ * Pure: equal input gives equal argv. Each kind of device has a file of its own beside this one; golden/ holds what comes out.
+ */
+import { KvasirError } from '@kvasir/contract'
+import { agentChannelArgs } from './agent-channel.ts'
+import { balloonArgs, balloonId } from './balloon.ts'
+import { bootArgs, bootBinds } from './boot.ts'
+import type { BuildContext } from './build-context.ts'
+import { clockArgs } from './clock.ts'
+import { cpuArgs } from './cpu.ts'
+import { DescriptorList } from './descriptor-list.ts'
+import { diskArgs } from './disk.ts'
+import type { EmulatorPlan } from './emulator-plan.ts'
+import { firmwareArgs } from './firmware.ts'
+import type { HardwareInput } from './hardware.ts'
+import { lifecycleArgs } from './lifecycle.ts'
+import { machineArgs } from './machine.ts'
+import { memoryArgs } from './memory.ts'
+import { monitorArgs } from './monitor.ts'
+import { nicArgs } from './nic.ts'
+import { keyValues } from './options.ts'
+import { panicArgs } from './panic.ts'
+import { pciBus } from './pci-bus.ts'
+import { restoreArgs } from './restore.ts'
+import { rngArgs } from './rng.ts'
+import { sandboxArgs } from './sandbox.ts'
+import { seedArgs } from './seed.ts'
+import { serialArgs } from './serial.ts'
+import { isAtLeast, oldestQemu } from './version.ts'
+import { vncArgs, vncSocketName } from './vnc.ts'
+import { vsockArgs } from './vsock.ts'
+import { watchdogArgs } from './watchdog.ts'
+
+/**
+ * The plan of one start. Refuses with `emulator-missing` (QEMU too old), `unsupported` (what this machine or version cannot do),
+ * `bad-request` (a spec at odds with itself) or `accelerator-unavailable` (CPU model `host` without KVM).
+ */
+export function buildEmulator(input: HardwareInput): EmulatorPlan {
+  requireVersion(input)
+  const descriptors = new DescriptorList()
+  const bus = pciBus(input)
+  const context: BuildContext = { input, descriptors, bus }
+
+  const monitors = monitorArgs(descriptors)
+  const serial = serialArgs(descriptors)
+  const agent = agentChannelArgs(context)
+  const disks = diskArgs(context)
+  const seed = seedArgs(context)
+  const nics = nicArgs(context)
+
+  const argv = [
+    ...processArgs(input),
+    ...sandboxArgs(),
+    ...machineArgs(input),
+    ...cpuArgs(input),
+    ...memoryArgs(input),
+    ...firmwareArgs(input),
+    ...bootArgs(input),
+    ...clockArgs(input),
+    ...lifecycleArgs(input),
+    ...monitors,
+    ...bus.args,
+    ...serial,
+    ...agent,
+    ...disks.args,
+    ...seed,
+    ...nics.args,
+    ...rngArgs(context),
+    ...balloonArgs(context),
+    ...vsockArgs(context),
+    ...panicArgs(context),
+    ...watchdogArgs(context),
+    ...vncArgs(context),
+    ...restoreArgs(context),
+  ]
+  return {
+    argv,
+    descriptors: descriptors.all,
+    binds: bootBinds(input),
+    userNics: nics.userNics,
+    ids: {
+      ioThreads: disks.ioThreads,
+      disks: disks.ids,
+      nics: nics.ids,
+      balloon: input.spec.devices.balloon ? balloonId : undefined,
+      vncSocketName: vncSocketName(input),
+    },
+  }
+}
+
+function processArgs(input: HardwareInput): readonly string[] {
+  return [
+    '-name',
+    keyValues(undefined, { guest: input.name, 'debug-threads': true }),
+    '-uuid',
+    input.uuid,
+    '-no-user-config',
+    '-nodefaults',
+    '-msg',
+    'timestamp=on',
+  ]
+}
+
+function requireVersion(input: HardwareInput): void {
+  if (isAtLeast(input.qemu, oldestQemu)) return
+  throw new KvasirError(
+    'emulator-missing',
+    `The QEMU of this host is ${input.qemu.version.join('.')}, older than ${oldestQemu.join('.')}, so VMs cannot start.`,
+  )
+}

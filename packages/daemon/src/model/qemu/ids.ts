@@ -1,0 +1,34 @@
+/**
+ * The ids that a VM's devices, block nodes and I/O threads have inside QEMU.
+ *
+ * A name of a user becomes part of an id only through here. QEMU's ids take letters, digits, dash, dot and underscore and begin
+ * with a letter; a node name has at most 31 characters (QEMU: block_int.h, node_name[32]). Each id is a kind without a dash, a
+ * dash, and the name, so that no two kinds can meet; a long name is cut and given a piece of its digest.
+ */
+import { createHash } from 'node:crypto'
+
+/** The longest name that is used as it is. A shortened one has one character more, so the two never meet. */
+const longestPlainName = 19
+const digestLength = 8
+
+/** What ids are made for. `base` nodes carry their place in the chain: `base1-root`. */
+export type DeviceKind = 'disk' | 'nic' | 'scsi' | 'io' | 'file' | 'net'
+
+/** A name as ids and short protocol fields carry it: at most 20 characters, and equal only for equal names. */
+export function nameToken(name: string): string {
+  if (name.length <= longestPlainName) return name
+  const digest = createHash('sha256').update(name).digest('hex').slice(0, digestLength)
+  return `${name.slice(0, longestPlainName - digestLength)}-${digest}`
+}
+
+/** The id of a device: `disk-root`, `nic-lan`, `io-root`. A disk's device and its top block node have the same id. */
+export function deviceId(kind: DeviceKind, name: string): string {
+  return `${kind}-${nameToken(name)}`
+}
+
+/** The block nodes of one member of a disk's chain: depth 0 is the top, `disk-root` on `file-root`; below it `base1-root`. */
+export function chainNodes(disk: string, depth: number): { readonly format: string; readonly file: string } {
+  const token = nameToken(disk)
+  if (depth === 0) return { format: `disk-${token}`, file: `file-${token}` }
+  return { format: `base${depth}-${token}`, file: `base${depth}file-${token}` }
+}

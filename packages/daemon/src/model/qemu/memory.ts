@@ -1,0 +1,27 @@
+/**
+ * Guest memory as one explicit backend (design decision 1).
+ *
+ * private: anonymous memory, which KSM can merge and which gets transparent huge pages. shared: a memfd, for when another process
+ * must map it; it costs both. A file on a huge-page tmpfs of ours takes the memfd's place once a device needs it.
+ */
+import type { HardwareInput } from './hardware.ts'
+import { jsonOption } from './options.ts'
+
+/** The id of the backend; a saved VM's memory is found by it. */
+export const memoryBackendId = 'memory'
+
+/** The arguments for the memory. */
+export function memoryArgs(input: HardwareInput): readonly string[] {
+  const { size, sharing } = input.spec.memory
+  const backend =
+    sharing === 'private'
+      ? { 'qom-type': 'memory-backend-ram', share: false, merge: true }
+      : { 'qom-type': 'memory-backend-memfd', share: true, merge: false }
+  return [
+    ...jsonOption('-object', { ...backend, id: memoryBackendId, size, dump: false, prealloc: false }),
+    '-m',
+    `size=${size / 2 ** 20}M`,
+    '-overcommit',
+    'mem-lock=off,cpu-pm=off',
+  ]
+}
