@@ -5,35 +5,26 @@
  *        └── time-out, refused, abort ─────────────────────▲  ▲ QEMU ends, garbage, close()
  *
  * Invariants:
- * - A reply settles the command whose id it carries, and nothing else. Ids are unique to a connection,
- *   because QEMU may send a reply that a previous client no longer waited for to the next one.
- * - A command that timed out or was aborted stays counted until QEMU answers it, so that a stopped QEMU
- *   cannot make memory grow: at most `maxUnansweredCommands` are ever outstanding.
+ * - A reply settles the command whose id it carries, and nothing else (unanswered-commands.ts).
+ * - At most `maxUnansweredCommands` are outstanding, those that timed out or were aborted included, so
+ *   that a stopped QEMU cannot make memory grow.
  * - Events are handed to listeners as they are read and are never queued.
  * - After the close nothing is pending: each command has been settled, `closed` says why.
  *
  * QEMU serves one client per monitor; a second one is connected by the kernel but gets no greeting,
  * which is why the greeting has a deadline.
  *
- * Not here: framing (lines.ts), parsing (json-line.ts), descriptors sent beside commands.
+ * Not here: the socket and its end (line-connection.ts), framing (lines.ts), parsing (json-line.ts), descriptors sent beside commands.
  */
-import { randomBytes } from 'node:crypto'
-import { connect as connectSocket, type Socket } from 'node:net'
-import {
-  type CloseReason,
-  describeCloseReason,
-  QmpBusyError,
-  QmpClosedError,
-  QmpProtocolError,
-  QmpTimeoutError,
-} from './errors.ts'
+import { type CloseReason, QmpBusyError, QmpProtocolError, QmpTimeoutError } from './errors.ts'
 import { EventListeners } from './event-listeners.ts'
 import { type JsonObject, parseJsonLine } from './json-line.ts'
-import { LineSplitter } from './lines.ts'
+import { LineConnection } from './line-connection.ts'
 import {
   type CommandArguments,
   type CommandName,
   type CommandReturn,
+  commandText,
   type EventName,
   parseEvent,
   parseGreeting,
@@ -41,6 +32,7 @@ import {
   type QemuVersion,
   type QmpEvent,
 } from './messages.ts'
+import { UnansweredCommands } from './unanswered-commands.ts'
 
 /** The longest line accepted from QEMU; its largest honest reply, query-qmp-schema, has about 300 KiB. */
 export const maxLineBytes = 16 * 1024 * 1024
@@ -74,41 +66,31 @@ export interface ConnectOptions {
   readonly onListenerError?: (error: unknown) => void
 }
 
-interface PendingCommand {
-  readonly command: string
-  readonly resolve: (value: unknown) => void
-  readonly reject: (error: unknown) => void
-}
-
 /** One negotiated connection to a monitor of QEMU. */
 export class QmpClient {
   /** Settles once, when the connection is over, with the reason; never rejects. */
   readonly closed: Promise<CloseReason>
   readonly path: string
 
-  readonly #socket: Socket
-  readonly #lines = new LineSplitter(maxLineBytes)
+  readonly #connection: LineConnection
   readonly #listeners: EventListeners<QmpEvent>
   readonly #greeting = Promise.withResolvers<QemuVersion>()
-  readonly #close = Promise.withResolvers<CloseReason>()
-  readonly #idPrefix = randomBytes(6).toString('hex')
-  readonly #pending = new Map<string, PendingCommand>()
-  readonly #givenUp = new Set<string>()
-  #lastId = 0
-  #closeReason: CloseReason | undefined
+  readonly #unanswered = new UnansweredCommands()
   #version: QemuVersion | undefined
   #strayReplies = 0
 
   private constructor(options: ConnectOptions) {
     this.path = options.path
-    this.closed = this.#close.promise
     this.#listeners = new EventListeners(options.onListenerError)
     this.#greeting.promise.catch(() => {}) // Also rejected when nobody waits any more.
-    this.#socket = connectSocket(options.path)
-    this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
-    this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(error))
-    this.#socket.on('end', () => this.#end({ kind: 'ended-by-peer' }))
-    this.#socket.on('close', () => this.#end({ kind: 'ended-by-peer' }))
+    this.#connection = new LineConnection({
+      path: options.path,
+      subject: 'monitor',
+      maxLineBytes,
+      onLine: (line) => this.#handle(parseJsonLine(line, maxNestingDepth)),
+      onEnd: (cause) => this.#settleAll(cause),
+    })
+    this.closed = this.#connection.closed
   }
 
   /**
@@ -144,7 +126,7 @@ export class QmpClient {
 
   /** Why the connection is over, or undefined while it is open. */
   get closeReason(): CloseReason | undefined {
-    return this.#closeReason
+    return this.#connection.closeReason
   }
 
   /** How many replies came that nobody here asked for, usually left over from a previous client. */
@@ -154,7 +136,7 @@ export class QmpClient {
 
   /** How many commands QEMU has not answered, including those given up here. */
   get unansweredCommands(): number {
-    return this.#pending.size + this.#givenUp.size
+    return this.#unanswered.count
   }
 
   /**
@@ -179,9 +161,14 @@ export class QmpClient {
     return this.#listeners.add(event, listener as (event: QmpEvent) => void)
   }
 
+  /** Calls `listener` once when the connection is over; returns what undoes it. */
+  onClosed(listener: () => void): () => void {
+    return this.#connection.onEnd(listener)
+  }
+
   /** Ends the connection; what is pending rejects with QmpClosedError. QEMU itself goes on. */
   close(): void {
-    this.#end({ kind: 'closed-by-us' })
+    this.#connection.end({ kind: 'closed-by-us' })
   }
 
   [Symbol.dispose](): void {
@@ -202,54 +189,27 @@ export class QmpClient {
 
   async #send(command: string, args: object | undefined, options: ExecuteOptions): Promise<unknown> {
     options.signal?.throwIfAborted()
-    if (this.#closeReason !== undefined) throw this.#closedError(`${command} was not sent`)
-    const id = `${this.#idPrefix}-${++this.#lastId}`
-    const line = `${JSON.stringify({ execute: command, arguments: args, id })}\n`
-    this.#refuseWhenBusy(command, line)
-
-    const reply = Promise.withResolvers<unknown>()
-    this.#pending.set(id, { command, resolve: reply.resolve, reject: reply.reject })
+    if (this.closeReason !== undefined) throw this.#connection.closedError(`${command} was not sent`)
     const timeoutMs = options.timeoutMs ?? defaultCommandTimeoutMs
-    const timer = setTimeout(() => this.#giveUp(id, noReplyError(command, timeoutMs)), timeoutMs)
-    const onAbort = (): void => this.#giveUp(id, options.signal?.reason)
-    options.signal?.addEventListener('abort', onAbort, { once: true })
-    this.#socket.write(line)
-    try {
-      return await reply.promise
-    } finally {
-      clearTimeout(timer)
-      options.signal?.removeEventListener('abort', onAbort)
-    }
+    const text = commandText(command, args)
+    this.#refuseWhenBusy(command, text)
+    const { id, answer } = this.#unanswered.begin(command, {
+      timeoutMs,
+      timeoutError: () => noReplyError(command, timeoutMs),
+      signal: options.signal,
+    })
+    this.#connection.write(`${text},"id":"${id}"}\n`)
+    return await answer
   }
 
-  #refuseWhenBusy(command: string, line: string): void {
-    if (this.unansweredCommands >= maxUnansweredCommands) {
+  #refuseWhenBusy(command: string, text: string): void {
+    if (this.#unanswered.count >= maxUnansweredCommands) {
       const message = `The monitor at ${this.path} has ${maxUnansweredCommands} unanswered commands, so ${command} was not sent.`
       throw new QmpBusyError(message, { command })
     }
-    if (this.#socket.writableLength + line.length > maxUnsentBytes) {
+    if (this.#connection.unsentBytes + Buffer.byteLength(text) > maxUnsentBytes) {
       const message = `The monitor at ${this.path} would hold more than ${maxUnsentBytes} unsent bytes, so ${command} was not sent.`
       throw new QmpBusyError(message, { command })
-    }
-  }
-
-  #giveUp(id: string, error: unknown): void {
-    const pending = this.#pending.get(id)
-    if (pending === undefined) return
-    this.#pending.delete(id)
-    this.#givenUp.add(id)
-    pending.reject(error)
-  }
-
-  #read(chunk: Buffer): void {
-    try {
-      for (const line of this.#lines.push(chunk)) {
-        this.#handle(parseJsonLine(line, maxNestingDepth))
-        if (this.#closeReason !== undefined) return
-      }
-    } catch (error) {
-      if (!(error instanceof QmpProtocolError)) throw error
-      this.#end({ kind: 'protocol-error', message: error.message }, error)
     }
   }
 
@@ -268,47 +228,17 @@ export class QmpClient {
   }
 
   #settle(message: JsonObject): void {
-    const id = message['id']
-    const pending = typeof id === 'string' ? this.#pending.get(id) : undefined
-    if (typeof id !== 'string' || pending === undefined) {
-      const wasGivenUp = typeof id === 'string' && this.#givenUp.delete(id)
-      if (!wasGivenUp) this.#strayReplies++
-      return
-    }
-    this.#pending.delete(id)
-    if ('error' in message) pending.reject(parseRefusal(message['error'], pending.command, this.#version))
-    else pending.resolve(message['return'])
+    const read = (command: string): unknown =>
+      'error' in message ? parseRefusal(message['error'], command, this.#version) : message['return']
+    if (!this.#unanswered.end(message['id'], read)) this.#strayReplies++
   }
 
-  #fail(error: NodeJS.ErrnoException): void {
-    const code = error.code ?? error.message
-    if (this.#socket.bytesRead === 0) this.#end({ kind: 'unreachable', code }, error)
-    // A QEMU that exits with commands unread resets the connection instead of ending it.
-    else if (code === 'ECONNRESET' || code === 'EPIPE') this.#end({ kind: 'ended-by-peer' }, error)
-    else this.#end({ kind: 'socket-error', code }, error)
-  }
-
-  /** The only way to the closed state; the first reason stays. */
-  #end(reason: CloseReason, cause?: unknown): void {
-    if (this.#closeReason !== undefined) return
-    this.#closeReason = reason
-    this.#socket.destroy()
-    this.#lines.clear()
-    const pending = [...this.#pending.values()]
-    this.#pending.clear()
-    this.#givenUp.clear()
-    for (const { command, reject } of pending)
-      reject(this.#closedError(`the outcome of ${command} is unknown`, cause))
-    this.#greeting.reject(
-      cause instanceof QmpProtocolError ? cause : this.#closedError('no greeting was read', cause),
-    )
-    this.#close.resolve(reason)
-  }
-
-  #closedError(consequence: string, cause?: unknown): QmpClosedError {
-    const reason = this.#closeReason ?? { kind: 'ended-by-peer' }
-    const message = `The monitor at ${this.path} is closed: ${describeCloseReason(reason)}; ${consequence}.`
-    return new QmpClosedError(message, { reason, cause })
+  #settleAll(cause: unknown): void {
+    const errorFor = (command: string): Error =>
+      this.#connection.closedError(`the outcome of ${command} is unknown`, cause)
+    this.#unanswered.rejectAll(errorFor)
+    const isForeign = cause instanceof QmpProtocolError
+    this.#greeting.reject(isForeign ? cause : this.#connection.closedError('no greeting was read', cause))
   }
 }
 

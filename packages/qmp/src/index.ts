@@ -23,6 +23,21 @@ export { introspectedVersions, versionsOfCommand } from './generated/command-ver
 export type { Commands } from './generated/commands.ts'
 export type { Events } from './generated/events.ts'
 export type * from './generated/types.ts'
+export {
+  type AgentConnectOptions,
+  type AgentExecuteOptions,
+  type AgentExecuteParameters,
+  agentSilenceMs,
+  defaultAgentTimeoutMs,
+  GuestAgentClient,
+  maxAgentExchangeBytes,
+  maxAgentLineBytes,
+  maxAgentNestingDepth,
+  maxAgentUnsentBytes,
+  maxUnaskedBytes,
+  maxWaitingAgentCommands,
+} from './guest-agent.ts'
+export type { AgentArguments, AgentCommandName, AgentReturn } from './guest-agent-commands.ts'
 export type {
   CommandArguments,
   CommandName,
@@ -31,3 +46,4 @@ export type {
   QemuVersion,
   QmpEvent,
 } from './messages.ts'
+export { type WaitForEventOptions, waitForEvent } from './wait-for-event.ts'

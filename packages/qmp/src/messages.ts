@@ -33,6 +33,22 @@ export interface QemuVersion {
   readonly package: string
 }
 
+/** A NUL or half a surrogate pair, as JSON.stringify writes it. */
+const unsendable = /(?:^|[^\\])(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/
+
+/**
+ * A command as JSON without its id and closing brace. Throws QmpError for text that QEMU's JSON reader
+ * rejects as a whole line, whose error would carry no id and so reach nobody.
+ */
+export function commandText(command: string, args: object | undefined): string {
+  const text = JSON.stringify({ execute: command, arguments: args })
+  if (unsendable.test(text)) {
+    const desc = 'an argument holds a NUL or half a surrogate pair, which QMP cannot carry'
+    throw new QmpError({ command, class: 'GenericError', desc })
+  }
+  return text.slice(0, -1)
+}
+
 /** Reads QEMU's version from a greeting; throws QmpProtocolError when there is none. */
 export function parseGreeting(message: JsonObject): QemuVersion {
   const greeting = message['QMP']

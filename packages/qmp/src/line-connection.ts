@@ -1,0 +1,123 @@
+/**
+ * A UNIX stream socket that speaks in lines, with one end and one reason for it.
+ *
+ * Invariant: after the end no line is handed out any more, and the reason never changes. What the owner
+ * throws as QmpProtocolError while it reads a line ends the connection.
+ *
+ * Not here: what the lines mean (client.ts, guest-agent.ts).
+ */
+import { connect, type Socket } from 'node:net'
+import { type CloseReason, describeCloseReason, QmpClosedError, QmpProtocolError } from './errors.ts'
+import { LineSplitter } from './lines.ts'
+
+/** Who reads the lines, and within which bounds. */
+export interface LineConnectionOptions {
+  readonly path: string
+  /** What the path is, as the subject of error sentences, such as `monitor`. */
+  readonly subject: string
+  readonly maxLineBytes: number
+  /** Called for each line; the bytes are valid during the call only. */
+  readonly onLine: (line: Buffer) => void
+  /** Called once, when the connection is over. */
+  readonly onEnd: (cause: unknown) => void
+}
+
+/** One connection; it begins to connect when it is made. */
+export class LineConnection {
+  /** Settles once, when the connection is over; never rejects. */
+  readonly closed: Promise<CloseReason>
+  readonly #options: LineConnectionOptions
+  readonly #socket: Socket
+  readonly #lines: LineSplitter
+  readonly #close = Promise.withResolvers<CloseReason>()
+  readonly #endListeners = new Set<() => void>()
+  #closeReason: CloseReason | undefined
+
+  constructor(options: LineConnectionOptions) {
+    this.closed = this.#close.promise
+    this.#options = options
+    this.#lines = new LineSplitter(options.maxLineBytes)
+    this.#socket = connect(options.path)
+    this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(error))
+    this.#socket.on('end', () => this.end({ kind: 'ended-by-peer' }))
+    this.#socket.on('close', () => this.end({ kind: 'ended-by-peer' }))
+  }
+
+  /** Why the connection is over, or undefined while it is not. */
+  get closeReason(): CloseReason | undefined {
+    return this.#closeReason
+  }
+
+  /** Bytes written that the other side has not read into its socket. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  /** All bytes that came so far. */
+  get receivedBytes(): number {
+    return this.#socket.bytesRead
+  }
+
+  /** Sends text or bytes; they wait in memory while the other side does not read. */
+  write(data: string | Buffer): void {
+    this.#socket.write(data)
+  }
+
+  /** Stops reading, so that a peer that talks unasked has to wait; its end is not noticed meanwhile. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  /** Reads on. */
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /** Calls `listener` once at the end of the connection; returns what undoes it. */
+  onEnd(listener: () => void): () => void {
+    this.#endListeners.add(listener)
+    return () => this.#endListeners.delete(listener)
+  }
+
+  /** The only way to the closed state; the first reason stays. */
+  end(reason: CloseReason, cause?: unknown): void {
+    if (this.#closeReason !== undefined) return
+    this.#closeReason = reason
+    this.#socket.destroy()
+    this.#lines.clear()
+    this.#options.onEnd(cause)
+    for (const listener of this.#endListeners) listener()
+    this.#close.resolve(reason)
+  }
+
+  /** The error for what cannot be done any more because the connection is over. */
+  closedError(consequence: string, cause?: unknown): QmpClosedError {
+    const reason = this.#closeReason ?? { kind: 'ended-by-peer' }
+    const { subject, path } = this.#options
+    const message = `The ${subject} at ${path} is closed: ${describeCloseReason(reason)}; ${consequence}.`
+    return new QmpClosedError(message, { reason, cause })
+  }
+
+  #read(chunk: Buffer): void {
+    try {
+      for (const line of this.#lines.push(chunk)) {
+        this.#options.onLine(line)
+        if (this.#closeReason !== undefined) return
+      }
+    } catch (error) {
+      if (!(error instanceof QmpProtocolError)) throw error
+      const { subject, path } = this.#options
+      const message = `The ${subject} at ${path} broke its protocol: ${error.message}.`
+      this.end({ kind: 'protocol-error', message: error.message }, new QmpProtocolError(message))
+    }
+  }
+
+  #fail(error: NodeJS.ErrnoException): void {
+    const code = error.code ?? error.message
+    if (this.#socket.bytesRead === 0) this.end({ kind: 'unreachable', code }, error)
+    // A QEMU that exits with commands unread resets the connection instead of ending it.
+    else if (code === 'ECONNRESET' || code === 'EPIPE') this.end({ kind: 'ended-by-peer' }, error)
+    else this.end({ kind: 'socket-error', code }, error)
+  }
+}
