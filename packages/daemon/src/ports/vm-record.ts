@@ -1,0 +1,132 @@
+/**
+ * A VM's record as text, and back: the one form in which it is written down, in the store's row and in the memo beside an emulator.
+ *
+ * What was written is read through a schema; text that does not fit is told apart from a record, never guessed at.
+ */
+import { vmSpec, vmState } from '@kvasir/contract'
+import { z } from 'zod'
+import type { Hardware } from '../model/qemu/hardware.ts'
+import type { EmulatorRecord } from './emulators.ts'
+import type { VmLife, VmRecord, VmRun } from './store.ts'
+
+const hardware = z.object({
+  machine: z.string().min(1),
+  pci: z.record(z.string(), z.object({ slot: z.int().nonnegative(), function: z.int().nonnegative() })),
+  vsockCid: z.int().optional(),
+})
+
+const life = z.object({
+  state: vmState,
+  reason: z.string(),
+  since: z.string(),
+  exit: z.object({ code: z.int().optional(), signal: z.string().optional(), log: z.string() }).optional(),
+})
+
+const emulator = z.object({
+  pid: z.int().positive(),
+  startTicks: z.int().nonnegative(),
+  bootId: z.string().min(1),
+  cgroup: z.string(),
+  startedAt: z.string(),
+  qemuVersion: z.string(),
+  plan: z.object({
+    ids: z.object({
+      ioThreads: z.array(z.string()),
+      disks: z.record(
+        z.string(),
+        z.object({ device: z.string(), node: z.string(), chain: z.array(z.string()) }),
+      ),
+      nics: z.record(z.string(), z.object({ device: z.string(), netdev: z.string() })),
+      balloon: z.string().optional(),
+      vncSocketName: z.string().optional(),
+    }),
+  }),
+})
+
+const run = z.object({
+  emulator,
+  accelerator: z.enum(['kvm', 'tcg']),
+  acceleratorReason: z.string(),
+  bootedSpec: vmSpec,
+})
+
+const record = z.object({
+  id: z.string().min(1),
+  name: z.string().min(1),
+  revision: z.int().nonnegative(),
+  createdAt: z.string(),
+  phase: z.enum(['creating', 'ready', 'deleting']),
+  intent: z.enum(['none', 'start', 'stop', 'save']),
+  uid: z.int().nonnegative(),
+  spec: vmSpec,
+  hardware,
+  life,
+  run: run.optional(),
+  saved: z.object({ sizeBytes: z.int().nonnegative(), at: z.string() }).optional(),
+})
+
+/** A record that could be read, or why it could not. */
+export type DecodedVmRecord =
+  | { readonly kind: 'record'; readonly record: VmRecord }
+  | { readonly kind: 'unreadable'; readonly reason: string }
+
+/** Writes a record as JSON text. */
+export function encodeVmRecord(value: VmRecord): string {
+  return JSON.stringify(value)
+}
+
+/** Reads a record from JSON text. Never throws. */
+export function decodeVmRecord(text: string): DecodedVmRecord {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return { kind: 'unreadable', reason: 'its content is not JSON' }
+  }
+  const parsed = record.safeParse(value)
+  if (parsed.success) return { kind: 'record', record: asRecord(parsed.data) }
+  const issue = parsed.error.issues[0]
+  return {
+    kind: 'unreadable',
+    reason: `its content does not fit at ${issue?.path.join('.') || 'the top'}: ${issue?.message ?? ''}`,
+  }
+}
+
+function asRecord(value: z.output<typeof record>): VmRecord {
+  return {
+    ...value,
+    hardware: asHardware(value.hardware),
+    life: asLife(value.life),
+    run: value.run && asRun(value.run),
+    saved: value.saved,
+  }
+}
+
+function asHardware(value: z.output<typeof hardware>): Hardware {
+  return { ...value, vsockCid: value.vsockCid }
+}
+
+function asLife(value: z.output<typeof life>): VmLife {
+  const { exit, ...rest } = value
+  if (exit === undefined) return rest
+  return {
+    ...rest,
+    exit: {
+      ...(exit.code === undefined ? {} : { code: exit.code }),
+      ...(exit.signal === undefined ? {} : { signal: exit.signal }),
+      log: exit.log,
+    },
+  }
+}
+
+function asRun(value: z.output<typeof run>): VmRun {
+  return { ...value, emulator: asEmulator(value.emulator) }
+}
+
+function asEmulator(value: z.output<typeof emulator>): EmulatorRecord {
+  const { ids } = value.plan
+  return {
+    ...value,
+    plan: { ids: { ...ids, balloon: ids.balloon, vncSocketName: ids.vncSocketName } },
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The store, opened: checked without being touched, copied and migrated where its form is older, then written through one connection
+ * with a write-ahead log in which every commit is synced before it is told.
+ *
+ * So that VMs can still be stopped and deleted while the disk is full, the log and the file are given some room at opening: SQLite
+ * writes over the blocks of a log that it has checkpointed and fills free pages of the file before it asks the file system for more.
+ */
+import { KvasirError } from '@kvasir/contract'
+import type { Store } from '../ports/store.ts'
+import { checkStore } from './check-store.ts'
+import { Database } from './database.ts'
+import { type EventRetention, eventRows } from './events.ts'
+import { idempotencyRows } from './idempotency.ts'
+import { imageNameRows } from './image-names.ts'
+import { jobRows } from './jobs.ts'
+import { copyStore, createStore, migrate } from './migrate.ts'
+import { type Migration, migrations as ourMigrations } from './migrations/migrations.ts'
+import { defaultUidRange, type UidRange, uidRows } from './uids.ts'
+import { vmRows } from './vms.ts'
+import { volumeRows } from './volumes.ts'
+
+export interface StoreOptions {
+  /** The file, usually `<stateDir>/kvasir.db`; its directory is made when missing. */
+  readonly path: string
+  /** The time of day, ISO 8601. */
+  readonly now: () => string
+  readonly events?: EventRetention
+  /** How many ended jobs are kept. */
+  readonly endedJobs?: number
+  readonly uidRange?: UidRange
+  /** For tests of migrating. */
+  readonly migrations?: readonly Migration[]
+}
+
+/** Room that the log and the file each keep for writing on a full disk. */
+const ROOM_BYTES = 4 * 1024 * 1024
+
+/** The log is cut back to this size after a large transaction; above the room, below a surprise. */
+const LOG_LIMIT_BYTES = 16 * 1024 * 1024
+
+const defaults = {
+  events: { kept: 100_000, batch: 1_000 },
+  endedJobs: 1_000,
+  idempotentAnswers: 10_000,
+} as const
+
+/** Opens the store, making it when there is none. Throws `store-damaged`, `store-too-new` or `store-unwritable`. */
+export function openStore(options: StoreOptions): Store {
+  const { path, now } = options
+  const migrations = options.migrations ?? ourMigrations
+  const newest = migrations.at(-1)?.number ?? 0
+
+  const version = checkStore(path, migrations)
+  if (version === 0) createStore(path, { migrations, now })
+  const copy =
+    version > 0 && version < newest ? copyStore(path, { next: version + 1, now: now() }) : undefined
+
+  const database = new Database(path, 'write')
+  try {
+    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
+      PRAGMA cell_size_check = ON; PRAGMA journal_size_limit = ${LOG_LIMIT_BYTES}`)
+    if (copy !== undefined) migrateOpened(database, { version, copy, migrations, now })
+    keepRoom(database)
+    return repositories(database, options)
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+function repositories(database: Database, options: StoreOptions): Store {
+  return {
+    transaction: (work) => database.transaction(work),
+    vms: vmRows(database),
+    volumes: volumeRows(database),
+    imageNames: imageNameRows(database),
+    jobs: jobRows(database, options.endedJobs ?? defaults.endedJobs),
+    events: eventRows(database, options.events ?? defaults.events),
+    uids: uidRows(database, options.uidRange ?? defaultUidRange),
+    idempotency: idempotencyRows(database, { kept: defaults.idempotentAnswers, now: options.now }),
+    close: () => database.close(),
+  }
+}
+
+function migrateOpened(
+  database: Database,
+  options: { version: number; copy: string; migrations: readonly Migration[]; now: () => string },
+): void {
+  try {
+    migrate(database, options.version, options)
+  } catch (cause) {
+    if (cause instanceof KvasirError) throw cause
+    throw new KvasirError(
+      'internal',
+      `A migration of the store ${database.path} does not work, so the daemon does not start; the migration was undone, and the ` +
+        `store as it was lies in ${options.copy} too.`,
+      { cause },
+    )
+  }
+}
+
+/** On a disk that is full already there is no room to keep, and the store opens all the same. */
+function keepRoom(database: Database): void {
+  try {
+    database.transaction(() => {
+      database.exec('CREATE TABLE IF NOT EXISTS room (bytes BLOB) STRICT')
+      database.run('INSERT INTO room (bytes) VALUES (zeroblob(?))', ROOM_BYTES)
+    })
+    // Two transactions: pages that are freed in the one that filled them are never written.
+    database.exec('DROP TABLE room')
+    database.exec('PRAGMA wal_checkpoint(PASSIVE)')
+  } catch (error) {
+    if (!(error instanceof KvasirError && error.code === 'store-unwritable')) throw error
+  }
+}

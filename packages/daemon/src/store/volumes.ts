@@ -1,0 +1,93 @@
+/**
+ * The rows of volumes. A damaged row is read from its newest whole copy; when there is none, reading says `store-damaged` rather than
+ * leaving the volume out, since a file without a row looks like one to remove.
+ */
+import { KvasirError } from '@kvasir/contract'
+import { z } from 'zod'
+import type { Store, VolumeRecord } from '../ports/store.ts'
+import type { Database } from './database.ts'
+import { SealedRows } from './sealed-rows.ts'
+
+const volumeContent = z.object({
+  id: z.string().min(1),
+  name: z.string().min(1),
+  pool: z.string(),
+  format: z.enum(['qcow2', 'raw']),
+  capacityBytes: z.int().nonnegative(),
+  imageId: z.string().optional(),
+  baseId: z.string().optional(),
+  phase: z.enum(['creating', 'ready', 'deleting']),
+  madeForVm: z.string().optional(),
+  frozen: z.boolean(),
+  createdAt: z.string(),
+})
+
+/** The repository of volume rows. */
+export function volumeRows(database: Database): Store['volumes'] {
+  const rows = new SealedRows(database, 'volumes')
+  const read = (id: string): VolumeRecord | undefined => {
+    const row = rows.get(id)
+    if (row === undefined) return undefined
+    const copies = row.intact ? [row, ...rows.history(id)] : rows.history(id)
+    for (const copy of copies) {
+      const record = parseVolume(copy.content)
+      if (record?.id === id) return record
+    }
+    throw new KvasirError(
+      'store-damaged',
+      `The row of volume ${row.name} (${id}) is damaged in all its copies, so volumes cannot be listed; its file is untouched.`,
+      { details: { volume: id } },
+    )
+  }
+  const refuseTakenName = (record: VolumeRecord) => {
+    const holder = rows.idByName(record.name)
+    if (holder !== undefined && holder !== record.id)
+      throw new KvasirError(
+        'name-taken',
+        `There is a volume named ${record.name}, so the name cannot be given again.`,
+      )
+  }
+
+  return {
+    list: () => rows.ids().flatMap((id) => read(id) ?? []),
+    get: read,
+    findByName(name) {
+      const id = rows.idByName(name)
+      return id === undefined ? undefined : read(id)
+    },
+    insert(record) {
+      database.transaction(() => {
+        refuseTakenName(record)
+        rows.insert(asRow(record))
+      })
+    },
+    update(record) {
+      database.transaction(() => {
+        refuseTakenName(record)
+        if (!rows.update(asRow(record)))
+          throw new KvasirError(
+            'volume-not-found',
+            `There is no volume ${record.name}, so it was not changed.`,
+          )
+      })
+    },
+    remove: (id) => rows.remove(id),
+  }
+}
+
+function asRow(record: VolumeRecord) {
+  return { id: record.id, name: record.name, revision: 0, content: JSON.stringify(record) }
+}
+
+function parseVolume(content: string): VolumeRecord | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(content)
+  } catch {
+    return undefined
+  }
+  const parsed = volumeContent.safeParse(value)
+  if (!parsed.success) return undefined
+  const { imageId, baseId, madeForVm, ...rest } = parsed.data
+  return { ...rest, imageId, baseId, madeForVm }
+}
