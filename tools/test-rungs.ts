@@ -1,0 +1,57 @@
+/**
+ * The rungs of the tests: which files each has, how long a test and a file may take, how many files run at once.
+ *
+ * A file belongs to exactly one rung, told by the end of its name.
+ */
+import { globSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import type { Purpose } from './debian-packages.ts'
+
+/** The rungs, in the order in which they run. */
+export const rungNames = ['unit', 'qemu', 'host', 'e2e'] as const
+export type RungName = (typeof rungNames)[number]
+
+/** How one rung runs. */
+export interface Rung {
+  readonly needs: readonly Purpose[]
+  readonly testSeconds: number
+  readonly fileSeconds: number
+  readonly concurrency: number
+  /** What the whole rung should take at most; more is reported, not refused. */
+  readonly budgetSeconds?: number
+}
+
+const cores = availableParallelism()
+
+export const rungs: Readonly<Record<RungName, Rung>> = {
+  unit: { needs: [], testSeconds: 20, fileSeconds: 60, concurrency: cores, budgetSeconds: 5 },
+  qemu: { needs: ['run'], testSeconds: 60, fileSeconds: 300, concurrency: cores },
+  host: { needs: ['run', 'images', 'test'], testSeconds: 300, fileSeconds: 900, concurrency: 1 },
+  // Guests run on all cores under TCG, and suites assert times: as many suites at once as there are pairs of cores.
+  e2e: {
+    needs: ['run', 'images', 'test'],
+    testSeconds: 600,
+    fileSeconds: 1800,
+    concurrency: Math.max(1, Math.floor(cores / 2)),
+  },
+}
+
+/** The rung that a file belongs to, or nothing when it is not a test. */
+export function rungOf(path: string): RungName | undefined {
+  if (/^e2e\/suites\/.+\.e2e\.ts$/.test(path)) return 'e2e'
+  if (!path.endsWith('.test.ts')) return undefined
+  if (path.endsWith('.qemu.test.ts')) return 'qemu'
+  return path.endsWith('.host.test.ts') ? 'host' : 'unit'
+}
+
+/** The files of a rung below `root` whose paths contain one of `filters`, or all when there are none. */
+export function findTestFiles(
+  rung: RungName,
+  where: { root: string; filters: readonly string[] },
+): readonly string[] {
+  const patterns = ['packages/**/*.ts', 'tools/**/*.ts', 'e2e/**/*.ts', 'bench/**/*.ts']
+  return globSync(patterns, { cwd: where.root, exclude: ['**/node_modules/**'] })
+    .filter((path) => rungOf(path) === rung)
+    .filter((path) => where.filters.length === 0 || where.filters.some((filter) => path.includes(filter)))
+    .toSorted()
+}
