@@ -1,0 +1,364 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { maxLineBytes, maxUnansweredCommands, QmpClient } from './client.ts'
+import { QmpBusyError, QmpClosedError, QmpError, QmpProtocolError, QmpTimeoutError } from './errors.ts'
+import {
+  eventLine,
+  type FakeCommand,
+  greeting,
+  listenFakeMonitor,
+  listenFakePeer,
+  onCommands,
+  reply,
+} from './testing/fake-peer.ts'
+import { waitForEvent } from './wait-for-event.ts'
+
+test("A command is answered, and its version is the greeting's", async () => {
+  await using peer = await listenFakeMonitor((command, socket) =>
+    socket.write(reply(command, { status: 'running' })),
+  )
+  using client = await QmpClient.connect({ path: peer.path })
+
+  const status = await client.execute('query-status')
+
+  assert.equal(status.status, 'running')
+  assert.deepEqual(client.version, { major: 7, minor: 2, micro: 22, package: 'fake' })
+})
+
+test('Greeting and replies are understood when they come byte by byte', async () => {
+  await using peer = await listenFakePeer((socket) => {
+    socket.setNoDelay(true)
+    const trickle = async (text: string): Promise<void> => {
+      for (const byte of Buffer.from(text)) {
+        socket.write(Buffer.of(byte))
+        await new Promise(setImmediate)
+      }
+    }
+    void trickle(greeting)
+    onCommands(socket, (command) => void trickle(reply(command, { name: 'bä' })))
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  assert.equal((await client.execute('query-name')).name, 'bä')
+})
+
+test('Two replies in one piece settle two commands, in any order', async () => {
+  const waiting: FakeCommand[] = []
+  await using peer = await listenFakeMonitor((command, socket) => {
+    waiting.push(command)
+    if (waiting.length < 2) return
+    socket.write(
+      waiting
+        .toReversed()
+        .map((one) => reply(one, { name: one.execute }))
+        .join(''),
+    )
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  const [first, second] = await Promise.all([client.execute('query-name'), client.execute('query-uuid')])
+
+  assert.deepEqual(first, { name: 'query-name' })
+  assert.deepEqual(second, { name: 'query-uuid' })
+})
+
+test('A refusal carries class, text and command', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => {
+    const error = { class: 'DeviceNotFound', desc: "Device 'x' not found" }
+    socket.write(`${JSON.stringify({ error, id: command.id })}\n`)
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  await assert.rejects(client.execute('device_del', { id: 'x' }), (error) => {
+    assert.ok(error instanceof QmpError)
+    assert.deepEqual(
+      [error.command, error.class, error.desc],
+      ['device_del', 'DeviceNotFound', "Device 'x' not found"],
+    )
+    return true
+  })
+})
+
+test('A command that only a newer QEMU has is refused with the versions that have it', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => {
+    socket.write(
+      `${JSON.stringify({ error: { class: 'CommandNotFound', desc: 'not found' }, id: command.id })}\n`,
+    )
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  await assert.rejects(
+    client.execute('query-hv-balloon-status-report'),
+    /this is QEMU 7\.2\.22; .* only 10\.0 has it/,
+  )
+})
+
+test('A mute peer is a time-out that names the likely reasons', async () => {
+  await using peer = await listenFakePeer(() => {})
+
+  await assert.rejects(QmpClient.connect({ path: peer.path, greetingTimeoutMs: 30 }), (error) => {
+    assert.ok(error instanceof QmpTimeoutError)
+    assert.equal(error.awaited, 'greeting')
+    assert.match(error.message, /another client holds it/)
+    return true
+  })
+})
+
+test('A peer that greets but never negotiates is a time-out too', async () => {
+  await using peer = await listenFakePeer((socket) => socket.write(greeting))
+
+  await assert.rejects(QmpClient.connect({ path: peer.path, greetingTimeoutMs: 30 }), {
+    awaited: 'qmp_capabilities',
+  })
+})
+
+test("A path without a listener is unreachable, with the system's code", async () => {
+  const path = join(tmpdir(), 'kvasir-qmp-nobody.sock')
+
+  await assert.rejects(QmpClient.connect({ path }), (error) => {
+    assert.ok(error instanceof QmpClosedError)
+    assert.deepEqual(error.reason, { kind: 'unreachable', code: 'ENOENT' })
+    return true
+  })
+})
+
+test('A peer that speaks something else is a protocol error', async () => {
+  for (const text of ['SSH-2.0-OpenSSH\r\n', '{"hello":1}\n', '{"QMP":{}}\n', '[]\n']) {
+    await using peer = await listenFakePeer((socket) => socket.write(text))
+    await assert.rejects(QmpClient.connect({ path: peer.path }), QmpProtocolError)
+  }
+})
+
+test('Garbage in the stream closes the connection and rejects what is pending', async () => {
+  await using peer = await listenFakeMonitor((_command, socket) => socket.write('}}}}\n'))
+  using client = await QmpClient.connect({ path: peer.path })
+
+  await assert.rejects(client.execute('query-status'), (error) => {
+    assert.ok(error instanceof QmpClosedError)
+    assert.ok(error.cause instanceof QmpProtocolError)
+    return true
+  })
+  assert.equal((await client.closed).kind, 'protocol-error')
+})
+
+test('A line beyond the bound closes the connection', async () => {
+  const piece = Buffer.alloc(1024 * 1024, 'x')
+  await using peer = await listenFakeMonitor((_command, socket) => {
+    socket.write('{"return":"')
+    for (let sent = 0; sent <= maxLineBytes; sent += piece.length) socket.write(piece)
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  await assert.rejects(client.execute('query-status'), /a line is longer than 16777216 bytes/)
+})
+
+test('A value nested too deeply closes the connection', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => {
+    socket.write(`{"id":"${command.id}","return":${'['.repeat(100_000)}${']'.repeat(100_000)}}\n`)
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  await assert.rejects(client.execute('query-status'), /nested deeper than 64/)
+})
+
+test('When the peer dies in the middle of a command, everything pending rejects and nothing more is sent', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => {
+    if (command.execute === 'query-block') socket.end('{"return": {"half')
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  const outcomes = await Promise.allSettled([client.execute('query-status'), client.execute('query-block')])
+
+  for (const outcome of outcomes)
+    assert.ok(outcome.status === 'rejected' && outcome.reason instanceof QmpClosedError)
+  assert.deepEqual(await client.closed, { kind: 'ended-by-peer' })
+  await assert.rejects(client.execute('query-status'), /query-status was not sent/)
+})
+
+test('A reply after the time-out is dropped and confuses no later command', async () => {
+  const late: FakeCommand[] = []
+  await using peer = await listenFakeMonitor((command, socket) => {
+    if (command.execute === 'query-name') late.push(command)
+    else socket.write([...late.map((one) => reply(one, 'late')), reply(command, { UUID: 'u' })].join(''))
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  await assert.rejects(client.execute('query-name', {}, { timeoutMs: 20 }), QmpTimeoutError)
+  assert.equal(client.unansweredCommands, 1)
+
+  assert.deepEqual(await client.execute('query-uuid'), { UUID: 'u' })
+  assert.equal(client.unansweredCommands, 0)
+  assert.equal(client.strayReplies, 0)
+})
+
+test("An aborted command rejects with the signal's reason, before and after it was sent", async () => {
+  await using peer = await listenFakeMonitor(() => {})
+  using client = await QmpClient.connect({ path: peer.path })
+  const controller = new AbortController()
+  const reason = new Error('the user gave up')
+
+  const running = client.execute('query-status', {}, { signal: controller.signal })
+  controller.abort(reason)
+
+  await assert.rejects(running, reason)
+  await assert.rejects(client.execute('query-status', {}, { signal: controller.signal }), reason)
+  assert.equal(client.unansweredCommands, 1)
+})
+
+test('Connecting can be aborted', async () => {
+  await using peer = await listenFakePeer(() => {})
+  const reason = new Error('stop')
+  const controller = new AbortController()
+
+  const connecting = QmpClient.connect({ path: peer.path, signal: controller.signal })
+  setTimeout(() => controller.abort(reason), 10)
+
+  await assert.rejects(connecting, reason)
+})
+
+test('Replies that nobody asked for are counted and otherwise ignored', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => {
+    socket.write(`{"return":{}}\n{"return":{},"id":7}\n{"error":{},"id":"previous-1"}\n${reply(command, {})}`)
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  await client.execute('cont')
+
+  assert.equal(client.strayReplies, 3)
+})
+
+test('A peer that answers nothing makes the client refuse, not grow', async () => {
+  await using peer = await listenFakeMonitor(() => {})
+  using client = await QmpClient.connect({ path: peer.path })
+  const commands = Array.from({ length: maxUnansweredCommands }, () =>
+    client.execute('stop', {}, { timeoutMs: 1 }),
+  )
+  await Promise.allSettled(commands)
+
+  await assert.rejects(client.execute('stop'), QmpBusyError)
+})
+
+test('A peer that reads nothing makes the client refuse large commands', async () => {
+  await using peer = await listenFakePeer((socket) => {
+    socket.write(greeting)
+    onCommands(socket, (command) => {
+      socket.write(reply(command, {}))
+      socket.pause()
+    })
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+  const large = { 'command-line': 'x'.repeat(6 * 1024 * 1024) }
+  const attempts = Array.from({ length: 4 }, () =>
+    client.execute('human-monitor-command', large, { timeoutMs: 50 }),
+  )
+
+  const outcomes = await Promise.allSettled(attempts)
+
+  assert.ok(outcomes.some((one) => one.status === 'rejected' && one.reason instanceof QmpBusyError))
+})
+
+test('Text that QEMU cannot read is refused before it is sent', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => socket.write(reply(command, {})))
+  using client = await QmpClient.connect({ path: peer.path })
+
+  for (const id of ['nul \0', 'half \ud800', '\\\udc00']) {
+    await assert.rejects(client.execute('device_del', { id }), /which QMP cannot carry/)
+  }
+  for (const id of ['\\u0000', '\\\\ud800', '😀']) await client.execute('device_del', { id })
+})
+
+test('Listeners hear their event, all events, or nothing after they left', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => {
+    socket.write(
+      `${eventLine('STOP')}${eventLine('SHUTDOWN', { guest: true, reason: 'guest-shutdown' })}${reply(command, {})}`,
+    )
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+  const heard: string[] = []
+  const leave = client.on('STOP', () => heard.push('left'))
+  client.on('SHUTDOWN', ({ data, timestampMs }) => heard.push(`${data.reason} ${timestampMs}`))
+  client.on('*', ({ event }) => heard.push(event))
+  leave()
+
+  await client.execute('cont')
+
+  assert.deepEqual(heard, ['STOP', 'guest-shutdown 1700000000005', 'SHUTDOWN'])
+})
+
+test('A listener that throws harms neither the others nor the connection', async () => {
+  await using peer = await listenFakeMonitor((command, socket) =>
+    socket.write(`${eventLine('STOP')}${reply(command, {})}`),
+  )
+  const errors: unknown[] = []
+  using client = await QmpClient.connect({ path: peer.path, onListenerError: (error) => errors.push(error) })
+  let heard = 0
+  client.on('STOP', () => {
+    throw new Error('a defect')
+  })
+  client.on('STOP', () => heard++)
+
+  await client.execute('stop')
+
+  assert.equal(heard, 1)
+  assert.equal(errors.length, 1)
+})
+
+test('A flood of 100,000 events is heard in full and a command in it is answered', async () => {
+  const count = 100_000
+  await using peer = await listenFakeMonitor((command, socket) => {
+    const batch = eventLine('BLOCK_IO_ERROR', { device: 'd'.repeat(100) }).repeat(1000)
+    for (let i = 0; i < count / 1000; i++) socket.write(batch)
+    socket.write(reply(command, {}))
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+  let heard = 0
+  client.on('BLOCK_IO_ERROR', () => heard++)
+
+  await client.execute('cont')
+
+  assert.equal(heard, count)
+})
+
+test('Waiting for an event takes the matching one, times out, and ends with the connection', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => {
+    if (command.execute === 'quit') socket.end()
+    else
+      socket.write(
+        `${eventLine('DEVICE_DELETED', { device: 'a' })}${eventLine('DEVICE_DELETED', { device: 'b' })}${reply(command, {})}`,
+      )
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+
+  const deleted = waitForEvent(client, 'DEVICE_DELETED', {
+    timeoutMs: 1000,
+    matching: ({ data }) => data.device === 'b',
+  })
+  await client.execute('device_del', { id: 'b' })
+  assert.equal((await deleted).data.device, 'b')
+
+  await assert.rejects(waitForEvent(client, 'STOP', { timeoutMs: 10 }), { awaited: 'STOP' })
+  const never = waitForEvent(client, 'STOP', { timeoutMs: 1000 })
+  await Promise.allSettled([client.execute('quit'), never])
+  await assert.rejects(never, QmpClosedError)
+  await assert.rejects(waitForEvent(client, 'STOP', { timeoutMs: 1000 }), QmpClosedError)
+})
+
+test('Closing rejects what is pending and tells the peer', async () => {
+  const ended = Promise.withResolvers<void>()
+  await using peer = await listenFakeMonitor(
+    (_command, socket) => void once(socket, 'close').then(() => ended.resolve()),
+  )
+  const client = await QmpClient.connect({ path: peer.path })
+  const pending = client.execute('query-status')
+  await delay(10)
+
+  client.close()
+
+  await assert.rejects(pending, { reason: { kind: 'closed-by-us' } })
+  assert.deepEqual(await client.closed, { kind: 'closed-by-us' })
+  await ended.promise
+})
