@@ -7,7 +7,7 @@
  * Not here: what the guest does once it runs (tiny-root/), where images are kept (image-files.ts).
  */
 import { createHash } from 'node:crypto'
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { constants, zstdCompress } from 'node:zlib'
@@ -23,36 +23,42 @@ import {
   updatePackageLists,
   withLibraries,
 } from './debian-packages.ts'
-import type { BuildOptions, BuiltImage, ResolvedRecipe } from './recipe.ts'
+import type { BuildOptions, BuildPaths, BuiltImage, ResolvedRecipe } from './recipe.ts'
 import { kernelModuleEntries } from './tiny-modules.ts'
 import { programEntries } from './tiny-programs.ts'
+import { openScratch } from './work-dir.ts'
 
 const compress = promisify(zstdCompress)
 const kernelMetaPackage = 'linux-image-cloud-amd64'
 const rootDirectory = join(import.meta.dirname, 'tiny-root')
-const cmdline = 'console=ttyS0 quiet'
+// A triple fault resets every machine type; microvm, which has no keyboard controller, knows no other way (QEMU, docs/system/i386/microvm.rst).
+const cmdline = 'console=ttyS0 quiet reboot=t'
 
 /** Finds out which packages the tiny guest would be built from now; `source` names the recipe and all of them in one digest. */
 export async function resolveTiny(options: BuildOptions): Promise<ResolvedRecipe> {
   if (process.arch !== 'x64') {
-    throw new KvasirError(
-      'unsupported',
-      `This host is ${process.arch}; the tiny image is built on x86-64 only.`,
-    )
+    const sentence = `This host is ${process.arch}; the tiny image is built on x86-64 only.`
+    throw new KvasirError('unsupported', sentence)
   }
-  await mkdir(options.cacheDir, { recursive: true, mode: 0o700 })
-  options.onProgress({ step: 'looking up packages', fraction: 0 })
-  const files = await resolveFiles(options).catch(async (error: unknown) => {
+  options.onProgress('looking up packages', 0)
+  const packages = await resolveFiles(options).catch(async (error: unknown) => {
     options.signal.throwIfAborted()
-    options.onProgress({ step: 'renewing the package lists', fraction: 0.05 })
-    await updatePackageLists(options).catch(() => Promise.reject(error))
-    return resolveFiles(options)
+    return resolveAfresh(options, error)
   })
-  const overlay = await overlayEntries()
-  return {
-    source: `recipe tiny ${recipeDigest(files, overlay)}`,
-    build: (into) => build({ into, files, overlay }, options),
-  }
+  const ingredients = { packages, overlay: await overlayEntries() }
+  return { source: sourceOf(ingredients), build: (into) => build(ingredients, { ...options, into }) }
+}
+
+interface Ingredients {
+  readonly packages: readonly PackageFile[]
+  readonly overlay: readonly CpioEntry[]
+}
+
+/** The lists may be missing, or older than the archive, which keeps no old versions. */
+async function resolveAfresh(options: BuildOptions, problem: unknown): Promise<readonly PackageFile[]> {
+  options.onProgress('renewing the package lists', 0.05)
+  await updatePackageLists(options).catch(() => Promise.reject(problem))
+  return resolveFiles(options)
 }
 
 async function resolveFiles(source: PackageSource): Promise<readonly PackageFile[]> {
@@ -65,58 +71,61 @@ async function resolveFiles(source: PackageSource): Promise<readonly PackageFile
   return resolvePackageFiles(names, source)
 }
 
-function recipeDigest(files: readonly PackageFile[], overlay: readonly CpioEntry[]): string {
+function sourceOf({ packages, overlay }: Ingredients): string {
   const hash = createHash('sha256')
-  hash.update(JSON.stringify([cmdline, files.map((file) => file.sha256).toSorted()]))
+  hash.update(JSON.stringify([cmdline, packages.map((file) => file.sha256).toSorted()]))
   hash.update(writeCpio(overlay))
-  return hash.digest('hex')
+  return `recipe tiny ${hash.digest('hex')}`
 }
 
-interface TinyInput {
-  readonly into: string
-  readonly files: readonly PackageFile[]
-  readonly overlay: readonly CpioEntry[]
+async function build(
+  ingredients: Ingredients,
+  options: BuildOptions & { readonly into: BuildPaths },
+): Promise<BuiltImage> {
+  const { signal, onProgress, into } = options
+  await using scratch = await openScratch(options.work, 'tiny')
+  const root = scratch.path
+  onProgress('downloading packages', 0.1)
+  const used = await fetchOrResolveAgain(ingredients, options)
+  onProgress('unpacking packages', 0.4)
+  await unpackPackages(used.paths, { directory: root, signal })
+
+  onProgress('collecting files', 0.7)
+  const release = await kernelRelease(root)
+  const entries = [
+    ...(await programEntries(root, signal)),
+    ...(await kernelModuleEntries({ root, release }, signal)),
+    ...ingredients.overlay,
+  ]
+  onProgress('compressing the initramfs', 0.8)
+  const initrd = await compress(writeCpio(sorted(entries)), {
+    params: { [constants.ZSTD_c_compressionLevel]: 19 },
+  })
+  signal.throwIfAborted()
+  await copyFile(join(root, 'boot', `vmlinuz-${release}`), into.kernel)
+  await writeFile(into.initrd, initrd)
+  return {
+    os: 'linux',
+    release: 'tiny',
+    version: release,
+    architecture: 'x86_64',
+    boot: 'kernel',
+    firmware: ['bios'],
+    cmdline,
+    source: sourceOf({ ...ingredients, packages: used.packages }),
+  }
 }
 
-async function build(input: TinyInput, options: BuildOptions): Promise<BuiltImage> {
-  const { signal, onProgress } = options
-  const work = await mkdtemp(join(options.cacheDir, 'tiny-'))
+async function fetchOrResolveAgain(
+  { packages }: Ingredients,
+  options: BuildOptions,
+): Promise<{ readonly packages: readonly PackageFile[]; readonly paths: readonly string[] }> {
   try {
-    onProgress({ step: 'downloading packages', fraction: 0.1 })
-    const packages = await fetchPackages(input.files, options)
-    onProgress({ step: 'unpacking packages', fraction: 0.4 })
-    await unpackPackages(packages, { directory: work, signal })
-
-    onProgress({ step: 'collecting files', fraction: 0.7 })
-    const release = await kernelRelease(work)
-    const entries = [
-      ...(await programEntries(work)),
-      ...(await kernelModuleEntries({ root: work, release }, signal)),
-      ...input.overlay,
-    ]
-    onProgress({ step: 'compressing the initramfs', fraction: 0.8 })
-    const initrd = await compress(writeCpio(sorted(entries)), {
-      params: { [constants.ZSTD_c_compressionLevel]: 19 },
-    })
-    signal.throwIfAborted()
-
-    const kernelPath = join(input.into, 'kernel')
-    const initrdPath = join(input.into, 'initrd')
-    await copyFile(join(work, 'boot', `vmlinuz-${release}`), kernelPath)
-    await writeFile(initrdPath, initrd)
-    onProgress({ step: 'done', fraction: 1 })
-    return {
-      os: 'linux',
-      release: 'tiny',
-      version: release,
-      architecture: 'x86_64',
-      boot: 'kernel',
-      firmware: ['bios'],
-      cmdline,
-      files: { kernel: kernelPath, initrd: initrdPath },
-    }
-  } finally {
-    await rm(work, { recursive: true, force: true })
+    return { packages, paths: await fetchPackages(packages, options) }
+  } catch (error) {
+    options.signal.throwIfAborted()
+    const fresh = await resolveAfresh(options, error)
+    return { packages: fresh, paths: await fetchPackages(fresh, options) }
   }
 }
 

@@ -9,7 +9,7 @@
  */
 
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
+import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import {
@@ -19,6 +19,7 @@ import {
   parsePrintUris,
 } from '../../model/images/debian-index.ts'
 import { runStep } from './run-step.ts'
+import { openScratch, type WorkDir } from './work-dir.ts'
 
 const lookUpTimeoutMs = 60_000
 const updateTimeoutMs = 300_000
@@ -28,15 +29,15 @@ const maximumDependencyLevels = 12
 
 /** Where package files are kept and how a caller stops the work. */
 export interface PackageSource {
-  /** Downloaded package files stay here, each under its own name. */
-  readonly cacheDir: string
+  /** Downloaded package files stay in its `packages`. */
+  readonly work: WorkDir
   readonly signal: AbortSignal
 }
 
 /** Renews apt's package lists. */
 export async function updatePackageLists(source: PackageSource): Promise<void> {
   await runStep(['apt-get', '-q', 'update'], {
-    cwd: source.cacheDir,
+    cwd: source.work.packages,
     signal: source.signal,
     timeoutMs: updateTimeoutMs,
   })
@@ -50,7 +51,7 @@ export async function showPackages(
   if (names.length === 0) return []
   try {
     const text = await runStep(['apt-cache', 'show', '--no-all-versions', '--', ...names], {
-      cwd: source.cacheDir,
+      cwd: source.work.packages,
       signal: source.signal,
       timeoutMs: lookUpTimeoutMs,
     })
@@ -84,10 +85,10 @@ export async function resolvePackageFiles(
   source: PackageSource,
 ): Promise<readonly PackageFile[]> {
   // In an empty directory, since apt leaves out files that are already where it would put them.
-  const empty = await mkdtemp(join(source.cacheDir, 'resolve-'))
+  await using empty = await openScratch(source.work, 'resolve')
   try {
     const text = await runStep(['apt-get', 'download', '--print-uris', '--', ...names], {
-      cwd: empty,
+      cwd: empty.path,
       signal: source.signal,
       timeoutMs: lookUpTimeoutMs,
     })
@@ -102,8 +103,6 @@ export async function resolvePackageFiles(
       `apt offers no verifiable file of ${names.join(', ')}, so no image can be built from them.`,
       { cause },
     )
-  } finally {
-    await rm(empty, { recursive: true, force: true })
   }
 }
 
@@ -118,15 +117,15 @@ export async function fetchPackages(
 }
 
 async function download(files: readonly PackageFile[], source: PackageSource): Promise<void> {
-  const incoming = await mkdtemp(join(source.cacheDir, 'incoming-'))
+  await using incoming = await openScratch(source.work, 'incoming')
   try {
     const argv = ['apt-get', '-q', '-o', 'APT::Sandbox::User=root', 'download', '--']
     await runStep([...argv, ...files.map((file) => `${file.name}=${file.version}`)], {
-      cwd: incoming,
+      cwd: incoming.path,
       signal: source.signal,
       timeoutMs: downloadTimeoutMs,
     })
-    for (const file of files) await rename(join(incoming, file.fileName), cached(file, source))
+    for (const file of files) await rename(join(incoming.path, file.fileName), cached(file, source))
   } catch (cause) {
     source.signal.throwIfAborted()
     throw new KvasirError(
@@ -134,13 +133,11 @@ async function download(files: readonly PackageFile[], source: PackageSource): P
       `The packages ${files.map((file) => file.name).join(', ')} did not come from the archive, so no image can be built from them.`,
       { cause },
     )
-  } finally {
-    await rm(incoming, { recursive: true, force: true })
   }
 }
 
 function cached(file: PackageFile, source: PackageSource): string {
-  return join(source.cacheDir, `${file.sha256.slice(0, 16)}-${file.fileName.replaceAll('%', '.')}`)
+  return join(source.work.packages, `${file.sha256.slice(0, 16)}-${file.fileName.replaceAll('%', '.')}`)
 }
 
 /** Unpacks package files over each other into a directory, in their order. */

@@ -1,28 +1,31 @@
 /** What every recipe of `image build` takes and gives. Not here: the recipes themselves (build-tiny.ts, build-debian.ts). */
 import type { Image } from '@kvasir/contract'
+import type { WorkOptions } from '../../ports/images.ts'
+import type { WorkDir } from './work-dir.ts'
 
-/** How far a build is: what it does now, in words, and the fraction (0 to 1) that is done. */
-export interface BuildProgress {
-  readonly step: string
-  readonly fraction: number
+/** Where a build works, and how its caller watches and stops it. */
+export interface BuildOptions extends WorkOptions {
+  readonly work: WorkDir
 }
 
-/** Where a build works and how its caller watches and stops it. */
-export interface BuildOptions {
-  /** A directory of the daemon's own: downloads stay in it, everything else is removed when the build ends. */
-  readonly cacheDir: string
-  readonly signal: AbortSignal
-  readonly onProgress: (progress: BuildProgress) => void
+/** Where a build puts what it made; only the files that the image has are written. */
+export interface BuildPaths {
+  readonly kernel: string
+  readonly initrd: string
+  readonly disk: string
 }
 
-/** Files that make an image, and what is known about them; digests and sizes are added by the image store. */
-export type BuiltImage = Pick<Image, 'os' | 'release' | 'version' | 'architecture' | 'boot' | 'firmware'> & {
-  readonly cmdline?: string
-  readonly files: { readonly kernel?: string; readonly initrd?: string; readonly disk?: string }
-}
+/** What a recipe knows of what it built; digests and sizes are added by the shelf. */
+export type BuiltImage = Pick<
+  Image,
+  'os' | 'release' | 'version' | 'architecture' | 'boot' | 'firmware' | 'source'
+> & { readonly cmdline?: string; readonly virtualSizeBytes?: number }
 
-/** A recipe with its ingredients settled: two with the same `source` build the same image, so the second need not be built. */
+/**
+ * A recipe with its ingredients settled: two with the same `source` build the same image, so the second need not be built. A recipe
+ * whose ingredients are not known beforehand has no `source`.
+ */
 export interface ResolvedRecipe {
-  readonly source: string
-  readonly build: (into: string) => Promise<BuiltImage>
+  readonly source: string | undefined
+  readonly build: (into: BuildPaths) => Promise<BuiltImage>
 }

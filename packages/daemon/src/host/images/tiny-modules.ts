@@ -13,6 +13,7 @@ import {
   writeModulesDep,
 } from '../../model/images/kernel-modules.ts'
 import { decompressModule } from './decompress-module.ts'
+import { busyboxOf } from './tiny-programs.ts'
 
 /** Loaded at boot, the console's and the disks' first. */
 const loadedModules = [
@@ -63,7 +64,7 @@ export async function kernelModuleEntries(
     }
   }
 
-  const contents = await readNeeded(modules, { root: kernel.root, signal })
+  const contents = await readNeeded(modules, { busybox: busyboxOf(kernel.root), cwd: kernel.root, signal })
   const dependsOf = (name: string): readonly string[] | undefined => contents.get(name)?.depends
   const chosen = moduleLoadOrder([...loadedModules, ...offeredModules], dependsOf)
   const base = `lib/modules/${kernel.release}`
@@ -94,7 +95,7 @@ interface ReadModule {
 
 async function readNeeded(
   modules: ReadonlyMap<string, string>,
-  tools: { readonly root: string; readonly signal: AbortSignal },
+  tools: { readonly busybox: string; readonly cwd: string; readonly signal: AbortSignal },
 ): Promise<ReadonlyMap<string, ReadModule>> {
   const read = new Map<string, ReadModule>()
   const waiting = [...loadedModules, ...offeredModules].map(moduleName)

@@ -3,27 +3,31 @@
  *
  * Not here: the drivers (tiny-modules.ts), the guest's own scripts (tiny-root/).
  */
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { readdir, readFile, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { KvasirError } from '@kvasir/contract'
 import type { CpioEntry } from '../../model/images/cpio.ts'
 import { readElfNeeds } from '../../model/images/elf.ts'
+import { runStep } from './run-step.ts'
 
 const listTimeoutMs = 10_000
 /** Applets that would stand in the way: the guest has its own shutdown, and dpkg and rpm have nothing to act on. */
 const leftOutApplets = new Set(['busybox', 'dpkg', 'dpkg-deb', 'rpm', 'rpm2cpio', 'linuxrc', 'shutdown'])
 
 /** Gives the entries of busybox and of the guest agent from unpacked packages below `root`. */
-export async function programEntries(root: string): Promise<readonly CpioEntry[]> {
-  return [...(await busyboxEntries(root)), ...(await agentEntries(root))]
+export async function programEntries(root: string, signal: AbortSignal): Promise<readonly CpioEntry[]> {
+  return [...(await busyboxEntries(root, signal)), ...(await agentEntries(root))]
 }
 
-async function busyboxEntries(root: string): Promise<readonly CpioEntry[]> {
-  const busybox = firstExisting(root, ['bin/busybox', 'usr/bin/busybox'])
-  const { stdout } = await promisify(execFile)(busybox, ['--list'], { timeout: listTimeoutMs })
+/** Where the busybox of an unpacked package is; it is static, so the host can run it. */
+export function busyboxOf(root: string): string {
+  return firstExisting(root, ['bin/busybox', 'usr/bin/busybox'])
+}
+
+async function busyboxEntries(root: string, signal: AbortSignal): Promise<readonly CpioEntry[]> {
+  const busybox = busyboxOf(root)
+  const stdout = await runStep([busybox, '--list'], { cwd: root, signal, timeoutMs: listTimeoutMs })
   const applets = stdout.split('\n').filter((name) => name !== '' && !leftOutApplets.has(name))
   return [
     { kind: 'file', path: 'bin/busybox', mode: 0o755, content: await readFile(busybox) },
