@@ -1,0 +1,10 @@
+/** `npm run check`: types, format, lint, dead code and stale generated files. Changes nothing. */
+import { runSteps } from './steps.ts'
+
+await runSteps([
+  { name: 'types', argv: ['tsc', '-p', '.'] },
+  { name: 'format', argv: ['biome', 'check', '--error-on-warnings'] },
+  { name: 'lint', argv: ['oxlint', '--type-aware', '--deny-warnings'] },
+  { name: 'dead code', argv: ['knip'] },
+  { name: 'generated', argv: ['node', 'tools/generate.ts', '--check'] },
+])
