@@ -1,0 +1,102 @@
+/**
+ * What may be asked of a cage, and the check of it. Everything that reaches the launcher has passed here: ids that are names, paths that
+ * are absolute and hold no line break, numbers that are numbers. So the launcher's text never has to.
+ */
+import { join } from 'node:path'
+import { CageError } from './cage-error.ts'
+import { type CageLimits, fstabLine } from './launcher-script.ts'
+import { type CagePlace, cageDirectories, cageFiles } from './root-template.ts'
+
+/** A file or directory of the host laid over a place in the cage's root; read-only unless said otherwise. */
+export interface CageBind {
+  readonly source: string
+  readonly place: CagePlace
+  readonly writable?: boolean
+}
+
+/** What a caged program is, besides where its output goes. */
+export interface CagedProgram {
+  /** The name of its cgroup below the daemon's, such as `vm-<id>`. */
+  readonly group: string
+  readonly uid: number
+  readonly gid: number
+  /** Absolute path, below /usr or one of the trees that the cages were opened with. */
+  readonly binary: string
+  /** The arguments after the binary. */
+  readonly args: readonly string[]
+  readonly binds: readonly CageBind[]
+  readonly limits: CageLimits
+}
+
+const MAX_BINDS = 16
+const MAX_ID = 2 ** 32 - 2
+
+/** Throws `CageError` with step `request` for anything that is not what it should be: a defect of the caller, never of a user. */
+export function checkProgram(program: CagedProgram): void {
+  checkGroup(program.group)
+  check(isId(program.uid) && isId(program.gid), 'its uid or gid is not a number above 0')
+  check(isPath(program.binary), `its binary "${program.binary}" is not an absolute path`)
+  check(
+    program.args.every((word) => !word.includes('\0')),
+    'an argument holds a NUL',
+  )
+  check(program.binds.length <= MAX_BINDS, `it has more than ${MAX_BINDS} binds`)
+  const places: readonly string[] = [...cageFiles, ...cageDirectories, '/dev/kvm']
+  for (const { source, place } of program.binds) {
+    check(isPath(source), `the source "${source}" of a bind is not an absolute path`)
+    check(places.includes(place), `there is no place ${place} in the cage`)
+  }
+  for (const [name, value] of Object.entries(program.limits)) {
+    check(
+      value === undefined || (Number.isSafeInteger(value) && value >= 0),
+      `its limit ${name} is not a number`,
+    )
+  }
+}
+
+/** Throws unless the name can be the name of a cgroup. */
+export function checkGroup(group: string): void {
+  check(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(group), `"${group}" is not the name of a group`)
+}
+
+/** Throws unless the path is absolute, without `..` and without characters that end a line. */
+export function checkPath(path: string): void {
+  check(isPath(path), `"${path}" is not an absolute path`)
+}
+
+/** The fstab that lays the binds on the template, and last the empty directory on its root (see launcher-script.ts). */
+export function fstabOf(template: string, binds: readonly CageBind[]): readonly string[] {
+  return [
+    ...binds.map(({ source, place, writable }) =>
+      fstabLine({
+        source,
+        target: join(template, place),
+        options: [
+          writable ? 'rw' : 'ro',
+          'nosuid',
+          'noexec',
+          ...(place.startsWith('/dev/') ? [] : ['nodev']),
+        ],
+      }),
+    ),
+    fstabLine({
+      source: join(template, 'empty'),
+      target: template,
+      options: ['ro', 'nosuid', 'nodev', 'noexec'],
+    }),
+  ]
+}
+
+function isPath(path: string): boolean {
+  return (
+    path.startsWith('/') && path.length < 4096 && !/[\0\n\r]/.test(path) && !path.split('/').includes('..')
+  )
+}
+
+function isId(id: number): boolean {
+  return Number.isInteger(id) && id > 0 && id <= MAX_ID
+}
+
+function check(condition: boolean, what: string): void {
+  if (!condition) throw new CageError('request', `A program cannot be caged, because ${what}.`)
+}

@@ -1,0 +1,171 @@
+/**
+ * Runs the launcher and waits until the program has replaced it: the part that a VM's emulator and a jailed command share.
+ *
+ * The launcher's status pipe carries the name of each step before it is tried and whatever the tools complain about. Its end means
+ * that the last step, exec, has begun. Nothing here knows what is run.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Readable, Stream } from 'node:stream'
+import { CageError, type CageStep, cageSteps } from './cage-error.ts'
+import {
+  FIRST_DESCRIPTOR,
+  FSTAB_DESCRIPTOR,
+  type LauncherParameters,
+  launcherArgv,
+  STATUS_DESCRIPTOR,
+} from './launcher-script.ts'
+
+/** How a caged program ended; both undefined when it could never be started. */
+export interface CageExit {
+  readonly code: number | undefined
+  readonly signal: string | undefined
+}
+
+/** When a step of the launch began, in milliseconds after the launch itself: where the time of a start goes. */
+export interface StepTime {
+  readonly step: CageStep
+  readonly atMs: number
+}
+
+export interface CageEntry {
+  readonly child: ChildProcess
+  readonly pid: number
+  readonly steps: readonly StepTime[]
+  readonly exited: Promise<CageExit>
+}
+
+export interface EntryOptions {
+  readonly parameters: LauncherParameters
+  /** What the program gets as stdout and stderr where the parameters name no log pipe. */
+  readonly output: 'ignore' | 'pipe'
+  /** Our descriptors; the n-th is descriptor `FIRST_DESCRIPTOR + n` in the cage. */
+  readonly descriptors: readonly number[]
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal | undefined
+}
+
+const STATUS_LIMIT_BYTES = 16 * 1024
+
+/** Starts the launcher; resolves when it runs the program. Throws `CageError`; the launcher is dead then. */
+export async function enterCage(options: EntryOptions): Promise<CageEntry> {
+  options.signal?.throwIfAborted()
+  const startedAt = performance.now()
+  const [shell, ...args] = launcherArgv(options.parameters)
+  if (shell === undefined) throw new TypeError('The launcher has no argv.')
+  await using fstab = await openNameless(dirname(options.parameters.template), options.parameters.fstab)
+  const child = spawn(shell, args, {
+    detached: true,
+    cwd: '/',
+    env: {},
+    stdio: [...standardDescriptors(options.output, fstab.fd), ...options.descriptors],
+  })
+  const exited = exitOf(child)
+  const status = child.stdio[STATUS_DESCRIPTOR]
+  if (child.pid === undefined || !isReadable(status)) {
+    throw new CageError('spawn', 'The launcher could not be started, so the program was not run.', {
+      cause: await failureOf(child),
+    })
+  }
+
+  const entry = { child, pid: child.pid, exited }
+  const kill = () => killSession(entry.pid)
+  const deadline = setTimeout(kill, options.timeoutMs)
+  options.signal?.addEventListener('abort', kill, { once: true })
+  try {
+    const report = await readStatus(status, startedAt)
+    const last = report.steps.at(-1)?.step ?? 'spawn'
+    if (last === 'exec') return { ...entry, steps: report.steps }
+
+    const exit = await exited
+    options.signal?.throwIfAborted()
+    const how =
+      exit.signal === undefined ? `exit code ${exit.code}` : `${exit.signal}, most likely its deadline`
+    throw new CageError(
+      last,
+      `The cage could not be closed at its step "${last}" (${how}), so the program was not run: ${report.complaints || 'no reason was given'}`,
+      { stderr: report.complaints },
+    )
+  } finally {
+    clearTimeout(deadline)
+    options.signal?.removeEventListener('abort', kill)
+  }
+}
+
+/** A file with this text that has no name any more, so that nothing is left behind however this ends. */
+async function openNameless(directory: string, lines: readonly string[]): Promise<FileHandle> {
+  const path = join(directory, `fstab-${randomBytes(6).toString('hex')}`)
+  const file = await open(path, 'wx', 0o600)
+  await unlink(path)
+  await file.writeFile(`${lines.join('\n')}\n`)
+  return file
+}
+
+/** Descriptors 0 to 9 of the launcher. `ignore` above descriptor 2 leaves the descriptor closed. */
+function standardDescriptors(output: 'ignore' | 'pipe', fstabFd: number): (number | 'ignore' | 'pipe')[] {
+  const stdio: (number | 'ignore' | 'pipe')[] = Array.from({ length: FIRST_DESCRIPTOR }, () => 'ignore')
+  stdio[1] = output
+  stdio[2] = output
+  stdio[STATUS_DESCRIPTOR] = 'pipe'
+  stdio[FSTAB_DESCRIPTOR] = fstabFd
+  return stdio
+}
+
+/** Kills a launcher and what it has started; what has left its session is reached through its cgroup. */
+export function killSession(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
+
+interface StatusReport {
+  readonly steps: readonly StepTime[]
+  readonly complaints: string
+}
+
+function readStatus(status: Readable, startedAt: number): Promise<StatusReport> {
+  const steps: StepTime[] = []
+  const complaints: string[] = []
+  let bytes = 0
+  let rest = ''
+  const takeLine = (line: string) => {
+    const step = cageSteps.find((name) => line === `@step ${name}`)
+    if (step !== undefined) steps.push({ step, atMs: performance.now() - startedAt })
+    else if (line.trim() !== '') complaints.push(line.trim())
+  }
+  return new Promise((resolve) => {
+    status.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes > STATUS_LIMIT_BYTES) return
+      const lines = (rest + chunk.toString('utf8')).split('\n')
+      rest = lines.pop() ?? ''
+      lines.forEach(takeLine)
+    })
+    status.on('error', () => {}) // `close` follows.
+    status.once('close', () => {
+      takeLine(rest)
+      resolve({ steps, complaints: complaints.join('; ') })
+    })
+  })
+}
+
+function exitOf(child: ChildProcess): Promise<CageExit> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code: code ?? undefined, signal: signal ?? undefined }))
+    child.once('error', () => resolve({ code: undefined, signal: undefined }))
+  })
+}
+
+function failureOf(child: ChildProcess): Promise<Error> {
+  return new Promise((resolve) => {
+    child.once('error', resolve)
+  })
+}
+
+function isReadable(stream: Stream | null | undefined): stream is Readable {
+  return stream !== null && stream !== undefined && 'readable' in stream
+}
