@@ -1,9 +1,6 @@
 /**
  * The store, opened: checked without being touched, copied and migrated where its form is older, then written through one connection
  * with a write-ahead log in which every commit is synced before it is told.
- *
- * So that VMs can still be stopped and deleted while the disk is full, the log and the file are given some room at opening: SQLite
- * writes over the blocks of a log that it has checkpointed and fills free pages of the file before it asks the file system for more.
  */
 import { KvasirError } from '@kvasir/contract'
 import type { Store } from '../ports/store.ts'
@@ -15,6 +12,7 @@ import { imageNameRows } from './image-names.ts'
 import { jobRows } from './jobs.ts'
 import { copyStore, createStore, migrate } from './migrate.ts'
 import { type Migration, migrations as ourMigrations } from './migrations/migrations.ts'
+import { keepRoom, openWithReserve } from './room.ts'
 import { defaultUidRange, type UidRange, uidRows } from './uids.ts'
 import { vmRows } from './vms.ts'
 import { volumeRows } from './volumes.ts'
@@ -32,9 +30,6 @@ export interface StoreOptions {
   readonly migrations?: readonly Migration[]
 }
 
-/** Room that the log and the file each keep for writing on a full disk. */
-const ROOM_BYTES = 4 * 1024 * 1024
-
 /** The log is cut back to this size after a large transaction; above the room, below a surprise. */
 const LOG_LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -50,18 +45,29 @@ export function openStore(options: StoreOptions): Store {
   const migrations = options.migrations ?? ourMigrations
   const newest = migrations.at(-1)?.number ?? 0
 
-  const version = checkStore(path, migrations)
+  const version = openWithReserve(path, () => checkStore(path, migrations))
   if (version === 0) createStore(path, { migrations, now })
   const copy =
     version > 0 && version < newest ? copyStore(path, { next: version + 1, now: now() }) : undefined
 
+  const database = openWithReserve(path, () => openForWriting(path))
+  try {
+    if (copy !== undefined) migrateOpened(database, { version, copy, migrations, now })
+    keepRoom(database)
+    return repositories(database, options)
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+function openForWriting(path: string): Database {
   const database = new Database(path, 'write')
   try {
     database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
       PRAGMA cell_size_check = ON; PRAGMA journal_size_limit = ${LOG_LIMIT_BYTES}`)
-    if (copy !== undefined) migrateOpened(database, { version, copy, migrations, now })
-    keepRoom(database)
-    return repositories(database, options)
+    database.get('SELECT count(*) FROM migrations') // Makes the log and its index, for which there may be no space.
+    return database
   } catch (error) {
     database.close()
     throw error
@@ -96,20 +102,5 @@ function migrateOpened(
         `store as it was lies in ${options.copy} too.`,
       { cause },
     )
-  }
-}
-
-/** On a disk that is full already there is no room to keep, and the store opens all the same. */
-function keepRoom(database: Database): void {
-  try {
-    database.transaction(() => {
-      database.exec('CREATE TABLE IF NOT EXISTS room (bytes BLOB) STRICT')
-      database.run('INSERT INTO room (bytes) VALUES (zeroblob(?))', ROOM_BYTES)
-    })
-    // Two transactions: pages that are freed in the one that filled them are never written.
-    database.exec('DROP TABLE room')
-    database.exec('PRAGMA wal_checkpoint(PASSIVE)')
-  } catch (error) {
-    if (!(error instanceof KvasirError && error.code === 'store-unwritable')) throw error
   }
 }
