@@ -159,7 +159,7 @@ export class GuestAgentClient {
   async #run(command: string, args: object | undefined, options: AgentExecuteOptions): Promise<unknown> {
     const limits = { timeoutMs: options.timeoutMs ?? defaultAgentTimeoutMs, signal: options.signal }
     return await this.#within(command, limits, async (signal) => {
-      if (!this.#isInStep) await this.#getInStep(signal)
+      if (!this.#isInStep || this.#connection.heldBytes > 0) await this.#getInStep(signal)
       const text = JSON.stringify({ execute: command, arguments: args })
       if (silentAgentCommands.has(command)) return await this.#askSilently(command, text, signal)
       return await this.#ask(command, text, signal)

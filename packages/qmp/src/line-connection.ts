@@ -54,6 +54,11 @@ export class LineConnection {
     return this.#socket.writableLength
   }
 
+  /** Bytes of a line whose end has not come. */
+  get heldBytes(): number {
+    return this.#lines.heldBytes
+  }
+
   /** All bytes that came so far. */
   get receivedBytes(): number {
     return this.#socket.bytesRead
