@@ -1,12 +1,15 @@
 /**
  * What it takes to start one emulator: the outcome of every hardware decision, as plain data.
  *
- * The adapter (host/qemu) opens the descriptors in order, beginning with descriptor 3, makes the binds, starts the network helpers
+ * The adapter (host/qemu) opens the descriptors in order, beginning with `firstDescriptor`, makes the binds, starts the network helpers
  * and executes QEMU inside its cage. It decides nothing.
  */
 
-/** The first descriptor number that QEMU inherits beyond stdin, stdout and stderr. */
-export const firstDescriptor = 3
+/** The number of the first descriptor in a plan's list; those below 10 belong to the launcher (host/cage/launcher-script.ts). */
+export const firstDescriptor = 10
+
+/** The number of the pipe to the serial log, opened write-only, which the launcher opens itself. */
+export const serialLogDescriptor = 4
 
 /**
  * A descriptor that QEMU inherits. Its number is `firstDescriptor` plus its place in the plan.
@@ -17,8 +20,6 @@ export type Descriptor =
   /** A UNIX socket on which `listen` was called already. */
   | { readonly kind: 'listener'; readonly socket: ListenerName }
   | { readonly kind: 'file'; readonly path: string; readonly access: 'read' | 'read-write' }
-  /** The log of the serial console: a file opened write-only and for appending, or the writing end of a pipe. */
-  | { readonly kind: 'serial-log' }
   /** A device node, opened for reading and writing. */
   | { readonly kind: 'device'; readonly path: string }
 
@@ -35,10 +36,13 @@ export interface Bind {
 /** The directory inside the cage in which QEMU and the network helpers make their sockets. */
 export const shareDirectory = '/run/vm'
 
-/** One user-mode NIC: served by a passt process, which QEMU reaches on a socket of the VM's share directory. */
+/** Where QEMU finds the sockets of its network helpers. */
+export const networkDirectory = '/run/net'
+
+/** One user-mode NIC: served by a passt process, which QEMU reaches on a socket of the VM's network directory. */
 export interface UserNicPlan {
   readonly nic: string
-  /** The socket's file name inside the share directory, which QEMU sees as /run/vm. */
+  /** The socket's file name inside the network directory. */
   readonly socketName: string
   readonly mac: string
   readonly forwards: readonly {

@@ -1,11 +1,11 @@
 /**
- * NICs: virtio-net, today on user-mode networking through passt, which listens on a UNIX socket of the VM's share directory and
+ * NICs: virtio-net, today on user-mode networking through passt, which listens on a UNIX socket of the VM's network directory and
  * speaks Ethernet frames over it. Other modes will choose another `-netdev` here.
  */
 import { KvasirError, type NicSpec } from '@kvasir/contract'
 import { macFor } from '../vm/mac.ts'
 import type { BuildContext } from './build-context.ts'
-import { type EmulatorPlan, shareDirectory, type UserNicPlan } from './emulator-plan.ts'
+import { type EmulatorPlan, networkDirectory, type UserNicPlan } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { deviceId, nameToken } from './ids.ts'
 import { jsonOption, type OptionValue } from './options.ts'
@@ -79,7 +79,7 @@ function streamNetdev(
     type: 'stream',
     id,
     server: false,
-    addr: { type: 'unix', path: `${shareDirectory}/${socketName}` },
+    addr: { type: 'unix', path: `${networkDirectory}/${socketName}` },
     ...reconnect,
   }
 }
