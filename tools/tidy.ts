@@ -57,15 +57,8 @@ function bannedNames(tree: ts.SourceFile): readonly Found[] {
   })
 }
 
-function isNamedDeclaration(
-  node: ts.Node,
-): node is ts.ClassDeclaration | ts.InterfaceDeclaration | ts.FunctionDeclaration {
-  return (
-    ts.isClassDeclaration(node) ||
-    ts.isInterfaceDeclaration(node) ||
-    ts.isFunctionDeclaration(node) ||
-    ts.isTypeAliasDeclaration(node)
-  )
+function isNamedDeclaration(node: ts.Node): node is ts.ClassDeclaration | ts.InterfaceDeclaration {
+  return ts.isClassDeclaration(node) || ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)
 }
 
 /** The words of an identifier or a file name: `vmManager` and `vm-manager` are `vm` and `manager`. */
