@@ -50,10 +50,9 @@ export function object<const Members extends { readonly [name: string]: Shape<un
 ): Shape<MembersOf<Members>> {
   return (value, place) => {
     if (!isJsonObject(value)) return wrong(place, 'an object')
-    const entries = Object.entries(members).map(([name, shape]) => [
-      name,
-      shape(value[name], `${place}.${name}`),
-    ])
+    const entries = Object.entries(members)
+      .map(([name, shape]) => [name, shape(value[name], `${place}.${name}`)] as const)
+      .filter(([, member]) => member !== undefined)
     // Each member was just given the type that its shape gives.
     return Object.fromEntries(entries) as MembersOf<Members>
   }
