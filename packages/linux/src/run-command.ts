@@ -28,6 +28,8 @@ export interface CommandOptions {
   readonly acceptExitCodes?: readonly number[] | undefined
   /** Most bytes of stdout that are kept; more is an error. 16 MiB unless told. */
   readonly maxOutputBytes?: number | undefined
+  /** Told of stdout as it comes, for commands that print their progress. */
+  readonly onStdout?: ((text: string) => void) | undefined
 }
 
 export interface CommandResult {
@@ -106,6 +108,7 @@ export async function runCommand(argv: readonly string[], options: CommandOption
   const stdout = collect(child.stdout, options.maxOutputBytes ?? DEFAULT_OUTPUT_BYTES, () =>
     stop('output-too-large'),
   )
+  child.stdout?.on('data', (chunk: Buffer) => options.onStdout?.(chunk.toString('latin1')))
   const stderr = keepTail(child.stderr, STDERR_TAIL_BYTES)
   if (options.input !== undefined && child.stdin !== null) {
     child.stdin.on('error', () => {}) // The command may end without reading all of it.

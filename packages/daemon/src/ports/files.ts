@@ -7,6 +7,16 @@ export interface ChainLink {
   readonly format: 'qcow2' | 'raw'
 }
 
+export interface CopyOptions {
+  readonly onProgress: (fraction: number) => void
+  readonly signal: AbortSignal
+  /**
+   * The chain below the source as the store has it. An emulator that was taken over could have written another base into its
+   * volume's header; with the chain given, such a volume is refused.
+   */
+  readonly backing?: readonly ChainLink[]
+}
+
 export interface PoolFiles {
   /** The path of a volume's file; made of the volume's id, never of its name. */
   volumePath(id: string): string
@@ -17,11 +27,7 @@ export interface PoolFiles {
   /** Makes a qcow2 overlay; the capacity is the base's unless a larger one is given. */
   createOverlay(id: string, base: ChainLink, capacityBytes: number | undefined): Promise<void>
   /** Makes a full and flat copy of a chain. Progress runs from 0 to 1. */
-  createCopy(
-    id: string,
-    source: ChainLink,
-    options: { readonly onProgress: (fraction: number) => void; readonly signal: AbortSignal },
-  ): Promise<void>
+  createCopy(id: string, source: ChainLink, options: CopyOptions): Promise<void>
   /** Removes a volume's file; no error when there is none. */
   removeVolume(id: string): Promise<void>
   /** The bytes that a volume occupies; undefined when its file is missing. */

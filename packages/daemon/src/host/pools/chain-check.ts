@@ -1,0 +1,96 @@
+/**
+ * Is a chain what the store says? A volume's header was writable by its emulator, so before root reads a chain its headers are
+ * compared with the record: the base that each names, and no data kept elsewhere.
+ */
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { resolve, sep } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
+import { maxChainLength } from '../../model/storage/chain.ts'
+import { parseQcow2Header, qcow2HeaderBytes } from '../../model/storage/qcow2-header.ts'
+import type { ChainLink } from '../../ports/files.ts'
+
+export interface InspectedLink {
+  readonly capacityBytes: number
+  readonly allocatedBytes: number
+  readonly backingFile: string | undefined
+}
+
+/** Reads one file of a chain without following what it names. Throws `file-not-found` or `image-refused`. */
+export async function inspectLink(link: ChainLink): Promise<InspectedLink> {
+  const file = await openRegular(link.path)
+  try {
+    const stat = await file.stat()
+    if (!stat.isFile()) throw refuse(link.path, 'is not a regular file')
+    const allocatedBytes = stat.blocks * 512
+    if (link.format === 'raw') return { capacityBytes: stat.size, allocatedBytes, backingFile: undefined }
+    const buffer = new Uint8Array(Math.min(qcow2HeaderBytes, stat.size))
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, 0)
+    return { ...parseQcow2Header(link.path, buffer.subarray(0, bytesRead)), allocatedBytes }
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The whole chain of a volume, top first, and the bytes that it occupies. `backing` is the chain below the top as the store has it;
+ * without it, bases are accepted only from inside `roots`, where nothing but our own qcow2 files lies.
+ */
+export async function checkedChain(
+  top: ChainLink,
+  expected: { readonly backing: readonly ChainLink[] | undefined; readonly roots: readonly string[] },
+): Promise<{ readonly chain: readonly ChainLink[]; readonly allocatedBytes: number }> {
+  const chain: ChainLink[] = []
+  let allocatedBytes = 0
+  let link: ChainLink | undefined = top
+  while (link !== undefined) {
+    if (chain.length >= maxChainLength) throw refuse(top.path, `has more than ${maxChainLength} ancestors`)
+    const inspected = await inspectLink(link)
+    chain.push(link)
+    allocatedBytes += inspected.allocatedBytes
+    link = nextLink(link, inspected.backingFile, { ...expected, place: chain.length - 1 })
+  }
+  return { chain, allocatedBytes }
+}
+
+function nextLink(
+  link: ChainLink,
+  named: string | undefined,
+  expected: {
+    readonly backing: readonly ChainLink[] | undefined
+    readonly roots: readonly string[]
+    readonly place: number
+  },
+): ChainLink | undefined {
+  if (expected.backing !== undefined) {
+    const next = expected.backing[expected.place]
+    if (named !== next?.path) throw refuse(link.path, 'names another base than the store has for it')
+    return next
+  }
+  if (named === undefined) return undefined
+  const isOurs = resolve(named) === named && expected.roots.some((root) => named.startsWith(root + sep))
+  if (!isOurs) throw refuse(link.path, 'names a base outside of the pool')
+  return { path: named, format: 'qcow2' }
+}
+
+async function openRegular(path: string) {
+  try {
+    // Not through a link, and without waiting for the other end of a FIFO.
+    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (cause) {
+    throw new KvasirError(
+      'file-not-found',
+      `The file ${path} cannot be opened, so nothing can be made from it.`,
+      {
+        details: { path },
+        cause,
+      },
+    )
+  }
+}
+
+function refuse(path: string, what: string): KvasirError {
+  return new KvasirError('image-refused', `The file ${path} ${what}, so it is not used.`, {
+    details: { path },
+  })
+}
