@@ -1,8 +1,7 @@
 /**
  * cgroup v2: finding the hierarchy, making a group, writing limits, moving threads, killing, removing.
  *
- * A process is born in its group: its launcher writes itself into `cgroup.procs` before it runs the program, so that no memory is
- * charged elsewhere. On a hybrid host the v2 hierarchy has no controllers: groups then still name, count and kill processes, and
+ * A program is born in its group when its launcher is moved there before it runs the program: no memory of it is charged elsewhere. On a hybrid host the v2 hierarchy has no controllers: groups then still name, count and kill processes, and
  * what cannot be limited is said by `missingControllers`. Facts: the kernel's Documentation/admin-guide/cgroup-v2.rst.
  *
  * Not here: what a VM's groups are called and which limits it gets.
@@ -108,6 +107,15 @@ export async function ensureThreadedChild(parent: string, name: string): Promise
   }
   await enableControllers(parent, threadedControllers)
   return path
+}
+
+/** Moves a process with all its threads into a group. The kernel waits for a grace period of RCU: 3 to 8 ms. */
+export async function moveProcess(path: string, pid: number): Promise<void> {
+  try {
+    await writeFile(join(path, 'cgroup.procs'), String(pid), { flag: 'r+' })
+  } catch (cause) {
+    throw new CgroupError(`Process ${pid} cannot be moved to the cgroup ${path}.`, { path, cause })
+  }
 }
 
 /** Moves one thread into a threaded group. Returns false when the thread has ended. */

@@ -7,12 +7,13 @@
 export const cageSteps = [
   'template',
   'request',
-  'log',
-  'cgroup',
   'spawn',
   'namespaces',
   'limits',
   'mounts',
+  'cgroup',
+  'admission',
+  'log',
   'root',
   'exec',
 ] as const

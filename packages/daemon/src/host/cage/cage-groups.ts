@@ -19,7 +19,9 @@ import {
   killCgroup,
   makeCgroup,
   missingControllers,
+  moveProcess,
   moveThread,
+  readCgroupPath,
   removeCgroup,
   writeCgroupLimits,
 } from '@kvasir/linux'
@@ -33,6 +35,12 @@ export interface ThreadPlace {
 }
 
 export interface CageGroups {
+  /**
+   * Says that a program will be caged soon. Moving a process between cgroups waits for a grace period of RCU, 5 to 15 ms, unless
+   * another move ended within about the last 20 ms; so this moves the daemon to where it is already. Call it as early in a start as
+   * possible; 10 ms before the launch hide the whole wait. `launch` calls it too. It never fails and nothing waits for it.
+   */
+  announce(): void
   /** The absolute path of a group, whether it exists or not. */
   path(group: string): string
   /** Makes a group and returns its path. Throws `CageError` with step `cgroup` when processes live in it. */
@@ -95,6 +103,7 @@ export async function openCageGroups(name: string): Promise<CageGroups> {
     }
   }
   return {
+    announce: () => void moveToSamePlace(root),
     path,
     make: (group) => makeEmpty(path(group)),
     limit: (group, limits) => writeCgroupLimits(path(group), limits),
@@ -108,6 +117,15 @@ export async function openCageGroups(name: string): Promise<CageGroups> {
     shortcomings: missing.map(
       (controller) => `The host's cgroup v2 has no ${controller} controller, so ${consequences[controller]}.`,
     ),
+  }
+}
+
+async function moveToSamePlace(root: string): Promise<void> {
+  try {
+    const own = await readCgroupPath('self')
+    if (own !== undefined) await moveProcess(join(root, own), process.pid)
+  } catch {
+    // The next move waits a little longer.
   }
 }
 

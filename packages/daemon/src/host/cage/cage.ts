@@ -10,7 +10,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { identifyProcess, type ProcessIdentity, readExecutable } from '@kvasir/linux'
+import { identifyProcess, moveProcess, type ProcessIdentity, readExecutable } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
 import { type CagedProgram, checkPath, checkProgram, fstabOf } from './cage-request.ts'
@@ -103,6 +103,7 @@ interface LaunchTools {
 async function launch(request: LaunchRequest, tools: LaunchTools): Promise<CagedProcess> {
   checkProgram(request)
   ;[request.directory, request.logs.output, request.logs.serial ?? '/'].forEach(checkPath)
+  tools.groups.announce()
   await using undo = new AsyncDisposableStack()
 
   const output = { fifo: join(request.directory, 'output.fifo'), file: request.logs.output }
@@ -111,20 +112,23 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
       ? undefined
       : { fifo: join(request.directory, 'serial.fifo'), file: request.logs.serial }
   const logs = serial === undefined ? [output] : [output, serial]
-  const [cgroup] = await Promise.all([
-    request.joins ? tools.groups.path(request.group) : tools.groups.make(request.group),
-    makeFifos(logs.map((log) => log.fifo)),
-  ])
-  undo.defer(() => tools.groups.remove(request.group, { timeoutMs: KILL_TIMEOUT_MS }))
-  const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
-  undo.defer(() => keepers.kill())
+  const cgroup = tools.groups.path(request.group)
+  const admit = async (pid: number) => {
+    const fifos = makeFifos(logs.map((log) => log.fifo))
+    if (!request.joins) await tools.groups.make(request.group)
+    undo.defer(() => tools.groups.remove(request.group, { timeoutMs: KILL_TIMEOUT_MS }))
+    const moved = moveProcess(cgroup, pid)
+    await fifos
+    const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
+    undo.defer(() => keepers.kill())
+    await moved
+  }
 
   const entry = await explainMemlock(
     request,
     enterCage({
       parameters: {
         template: tools.template,
-        cgroup,
         logFifo: output.fifo,
         serialFifo: serial?.fifo,
         uid: request.uid,
@@ -135,6 +139,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
       },
       output: 'ignore',
       descriptors: request.descriptors,
+      admit,
       timeoutMs: request.timeoutMs,
       signal: tools.signal,
     }),

@@ -27,13 +27,17 @@ export interface LogKeepers {
   kill(): void
 }
 
-/** Parameters: cgroup, size of one file in 512-byte blocks, then pairs of pipe and file. */
+/**
+ * Parameters: cgroup, size of one file in 512-byte blocks, then pairs of pipe and file. The pipe is opened before the cgroup is entered,
+ * which takes milliseconds, so that the writer does not wait for that; 0 stands for the shell that writes it.
+ */
 const KEEPER = `
-echo $$ > "$1/cgroup.procs" || exit 70
+cgroup=$1
 ulimit -c 0; ulimit -f "$2"; umask 077
 shift 2
 keep() {
   exec < "$1"
+  echo 0 > "$cgroup/cgroup.procs" || exit 70
   while :; do
     dd bs=4096 of="$2" oflag=append conv=notrunc status=none
     case $? in

@@ -1,14 +1,14 @@
 /**
  * Runs the launcher and waits until the program has replaced it: the part that a VM's emulator and a jailed command share.
  *
- * The launcher's status pipe carries the name of each step before it is tried and whatever the tools complain about. Its end means
+ * The launcher's status socket carries the name of each step before it is tried and whatever the tools complain about. Its end means
  * that the last step, exec, has begun. Nothing here knows what is run.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Readable, Stream } from 'node:stream'
+import { Duplex } from 'node:stream'
 import { CageError, type CageStep, cageSteps } from './cage-error.ts'
 import {
   FIRST_DESCRIPTOR,
@@ -43,6 +43,8 @@ export interface EntryOptions {
   readonly output: 'ignore' | 'pipe'
   /** Our descriptors; the n-th is descriptor `FIRST_DESCRIPTOR + n` in the cage. */
   readonly descriptors: readonly number[]
+  /** Moves the process into its cgroup and makes what it waits for. It runs beside the first steps; the program waits for it. */
+  readonly admit: (pid: number) => Promise<void>
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
 }
@@ -64,34 +66,43 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
   })
   const exited = exitOf(child)
   const status = child.stdio[STATUS_DESCRIPTOR]
-  if (child.pid === undefined || !isReadable(status)) {
+  if (child.pid === undefined || !(status instanceof Duplex)) {
     throw new CageError('spawn', 'The launcher could not be started, so the program was not run.', {
       cause: await failureOf(child),
     })
   }
-
   const entry = { child, pid: child.pid, exited }
   const kill = () => killSession(entry.pid)
   const deadline = setTimeout(kill, options.timeoutMs)
   options.signal?.addEventListener('abort', kill, { once: true })
   try {
-    const report = await readStatus(status, startedAt)
-    const last = report.steps.at(-1)?.step ?? 'spawn'
-    if (last === 'exec') return { ...entry, steps: report.steps }
-
+    const [report] = await Promise.all([
+      readStatus(status, startedAt),
+      options.admit(entry.pid).then(() => status.write('go\n')),
+    ])
+    if (report.steps.at(-1)?.step === 'exec') return { ...entry, steps: report.steps }
     const exit = await exited
     options.signal?.throwIfAborted()
-    const how =
-      exit.signal === undefined ? `exit code ${exit.code}` : `${exit.signal}, most likely its deadline`
-    throw new CageError(
-      last,
-      `The cage could not be closed at its step "${last}" (${how}), so the program was not run: ${report.complaints || 'no reason was given'}`,
-      { stderr: report.complaints },
-    )
+    throw stoppedAt(report, exit)
+  } catch (error) {
+    kill()
+    throw error
   } finally {
     clearTimeout(deadline)
     options.signal?.removeEventListener('abort', kill)
   }
+}
+
+function stoppedAt(report: StatusReport, exit: CageExit): CageError {
+  const step = report.steps.at(-1)?.step ?? 'namespaces'
+  const how =
+    exit.signal === undefined ? `exit code ${exit.code}` : `${exit.signal}, most likely its deadline`
+  const reason = report.complaints || 'no reason was given'
+  return new CageError(
+    step,
+    `The cage could not be closed at its step "${step}" (${how}), so the program was not run: ${reason}`,
+    { stderr: report.complaints },
+  )
 }
 
 /** A file with this text that has no name any more, so that nothing is left behind however this ends. */
@@ -127,7 +138,7 @@ interface StatusReport {
   readonly complaints: string
 }
 
-function readStatus(status: Readable, startedAt: number): Promise<StatusReport> {
+function readStatus(status: Duplex, startedAt: number): Promise<StatusReport> {
   const steps: StepTime[] = []
   const complaints: string[] = []
   let bytes = 0
@@ -145,7 +156,7 @@ function readStatus(status: Readable, startedAt: number): Promise<StatusReport> 
       rest = lines.pop() ?? ''
       lines.forEach(takeLine)
     })
-    status.on('error', () => {}) // `close` follows.
+    status.on('error', () => {}) // The launcher has ended; `close` follows.
     status.once('close', () => {
       takeLine(rest)
       resolve({ steps, complaints: complaints.join('; ') })
@@ -164,8 +175,4 @@ function failureOf(child: ChildProcess): Promise<Error> {
   return new Promise((resolve) => {
     child.once('error', resolve)
   })
-}
-
-function isReadable(stream: Stream | null | undefined): stream is Readable {
-  return stream !== null && stream !== undefined && 'readable' in stream
 }

@@ -7,6 +7,7 @@
  * look at it with lstat, after this returns and no process of the uid lives, before opening anything.
  */
 import type { Readable } from 'node:stream'
+import { moveProcess } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 import type { CageGroups } from './cage-groups.ts'
 import { type CageBind, type CagedProgram, checkProgram, fstabOf } from './cage-request.ts'
@@ -53,13 +54,14 @@ export async function runJailed(
   const program: CagedProgram = { ...command, binds: bindsOf(command, template), limits: limitsOf(command) }
   checkProgram(program)
   await using undo = new AsyncDisposableStack()
-  const cgroup = await groups.make(command.group)
-  undo.defer(() => groups.remove(command.group, { timeoutMs: KILL_TIMEOUT_MS }))
-
+  const admit = async (pid: number) => {
+    const cgroup = await groups.make(command.group)
+    undo.defer(() => groups.remove(command.group, { timeoutMs: KILL_TIMEOUT_MS }))
+    await moveProcess(cgroup, pid)
+  }
   const entry = await enterCage({
     parameters: {
       template: template.path,
-      cgroup,
       logFifo: undefined,
       serialFifo: undefined,
       uid: program.uid,
@@ -70,6 +72,7 @@ export async function runJailed(
     },
     output: 'pipe',
     descriptors: [],
+    admit,
     timeoutMs: command.timeoutMs,
     signal,
   })

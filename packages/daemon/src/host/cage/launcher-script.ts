@@ -1,28 +1,28 @@
 /**
- * The program that closes the cage: two fixed texts for /bin/sh and util-linux's own tools, nothing compiled.
+ * The program that closes the cage: one fixed text for /bin/sh and util-linux's own tools, nothing compiled.
  *
- * No value is ever pasted into these texts. Values arrive as positional parameters, which the shell does not parse again, and the
+ * No value is ever pasted into the text. Values arrive as positional parameters, which the shell does not parse again, and the
  * mounts in a file whose paths are escaped by `fstabLine`.
  *
  * Order, and why:
- *   cgroup      the shell writes itself into its group first, so everything later is charged there
  *   namespaces  mount, network, IPC and UTS namespaces of its own; mounts here reach no other process
  *   limits      while still root, since a hard limit can only be raised by root
  *   mounts      the VM's few bind mounts on the prepared template, then an empty directory over the template's root
+ *   admission   waits for the daemon's word: it has moved this process into the VM's cgroup and made the pipes of the logs. The
+ *               kernel takes 3 to 8 ms to move a process (a grace period of RCU), which pass while the steps above run. Nothing of
+ *               the VM's has been loaded yet, so all of its memory is charged to its cgroup. If the daemon dies first, this ends.
+ *   log         opens the pipes; waits for the keepers of the logs to open the other end
  *   root        pivot_root and unmounting of the old root: nothing of the host is left to name
  *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, empty environment, then the program
  *
  * The empty directory on top of the root looks idle and is not: because the process's root is then not the topmost mount at the
- * root of its mount namespace, the kernel holds it for chrooted and refuses it new user namespaces (create_user_ns(2) in
+ * root of its mount namespace, the kernel holds it for chrooted and refuses it new user namespaces (create_user_ns in
  * kernel/user_namespace.c), which a filter of system calls would otherwise have to do. `/proc` in the template is a link into the
  * old root: umount(8) reads the mount table there, and the link dangles as soon as it is done.
  *
- * Descriptors: 1, 2 as the caller gave them; 3 the status pipe, on which the steps' names and the tools' complaints travel and whose
- * end means "exec"; 4 the serial log; 5 the fstab; 6 to 9 for the shell; 10 and up what the caller passes through.
- *
- * Measured on 2 cores (Linux 6.18, util-linux 2.38, medians of 40): the cage adds 6.2 ms to the exec of a program that takes 0.6 ms:
- * two shells 0.9, unshare 1.2 (of it the network namespace 0.4), mount -a 1.2, pivot_root 0.8, umount 1.0, setpriv 0.8. One
- * `mount -a` for all binds costs 1.2 where one `mount` each costs 0.8 apiece; an ld.so.cache inside the root gains nothing.
+ * Descriptors: 1, 2 as the caller gave them; 3 the status socket, on which the steps' names and the tools' complaints travel out and
+ * the admission in, and whose end means "exec"; 4 the serial log; 5 the fstab; 6 to 9 for the shell; 10 and up what the caller
+ * passes through.
  */
 
 /** The first descriptor number that a caller's descriptors get inside the cage. */
@@ -34,7 +34,7 @@ export const SERIAL_LOG_DESCRIPTOR = 4
 /** The descriptor of the fstab: a regular file without a name, because mount(8) takes no pipe for one. */
 export const FSTAB_DESCRIPTOR = 5
 
-/** The descriptor of the status pipe. */
+/** The descriptor of the status socket. */
 export const STATUS_DESCRIPTOR = 3
 
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
@@ -42,9 +42,11 @@ const PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 /**
  * Runs inside the new namespaces. Parameters: template, log FIFO, serial log FIFO, uid, gid, then limits in the units of
  * ulimit, where `-` leaves one alone (core, open files, memlock KiB, address space KiB, CPU seconds, file size in 512-byte blocks,
- * processes), then the argv. The last two are set late: mount(8) is a process too, and logs may be files.
+ * processes), then the argv. The last two are set late: mount(8) is a process too, and makes files.
  */
-const INNER = `
+const SCRIPT = `
+PATH=${PATH}
+exec 7>&1 8>&2 1>&3 2>&3
 set -e
 step() { echo "@step $1"; }
 limit() { [ "$2" = - ] || ulimit "$1" "$2"; }
@@ -53,12 +55,15 @@ step limits
 limit -c "$1"; limit -n "$2"; limit -l "$3"; limit -v "$4"; limit -t "$5"
 blocks=$6 processes=$7
 shift 7
-if [ -n "$log" ]; then step log; exec 7>"$log" 8>&7; fi
-if [ -n "$serial" ]; then step log; exec 4>"$serial"; fi
 step mounts
 echo kvasir > /proc/sys/kernel/hostname
 cd "$template"
 mount -a -T /proc/self/fd/${FSTAB_DESCRIPTOR}
+step admission
+read -r go <&3
+step log
+if [ -n "$log" ]; then exec 7>"$log" 8>&7; fi
+if [ -n "$serial" ]; then exec 4>"$serial"; fi
 step root
 pivot_root . old
 umount -l -n /old
@@ -69,19 +74,6 @@ limit -f "$blocks"
 step exec
 unset PATH PWD OLDPWD
 exec /usr/bin/setpriv --reuid "$uid" --regid "$gid" --clear-groups --inh-caps=-all --ambient-caps=-all --bounding-set=-all --no-new-privs -- "$@" 1>&7 2>&8 3>&- 5>&- 7>&- 8>&-
-`
-
-/** Parameters: cgroup, the inner text, then the inner text's parameters. */
-const OUTER = `
-PATH=${PATH}
-exec 7>&1 8>&2 1>&3 2>&3
-echo '@step cgroup'
-echo $$ > "$1/cgroup.procs" || exit 70
-inner=$2
-shift 2
-echo '@step namespaces'
-exec unshare -m -n -i -u --propagation private /bin/sh -c "PATH=${PATH}
-$inner" kvasir-cage "$@"
 `
 
 /** Resource limits of a caged program; one that is absent is inherited. */
@@ -98,7 +90,6 @@ export interface CageLimits {
 /** What the launcher needs to know; every value has been checked. */
 export interface LauncherParameters {
   readonly template: string
-  readonly cgroup: string
   readonly logFifo: string | undefined
   readonly serialFifo: string | undefined
   readonly uid: number
@@ -114,12 +105,17 @@ export function launcherArgv(parameters: LauncherParameters): readonly string[] 
   const kibibytes = (bytes: number | undefined) =>
     bytes === undefined ? '-' : String(Math.ceil(bytes / 1024))
   return [
+    '/usr/bin/unshare',
+    '--mount',
+    '--net',
+    '--ipc',
+    '--uts',
+    '--propagation',
+    'private',
     '/bin/sh',
     '-c',
-    OUTER,
+    SCRIPT,
     'kvasir-cage',
-    parameters.cgroup,
-    INNER,
     parameters.template,
     parameters.logFifo ?? '',
     parameters.serialFifo ?? '',
