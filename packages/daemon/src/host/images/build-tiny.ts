@@ -29,6 +29,8 @@ import { programEntries } from './tiny-programs.ts'
 import { openScratch } from './work-dir.ts'
 
 const compress = promisify(zstdCompress)
+// Level 19 saves 10 % of the size and costs 3 s.
+const compressionLevel = 12
 const kernelMetaPackage = 'linux-image-cloud-amd64'
 const rootDirectory = join(import.meta.dirname, 'tiny-root')
 // A triple fault resets every machine type; microvm, which has no keyboard controller, knows no other way (QEMU, docs/system/i386/microvm.rst).
@@ -99,7 +101,7 @@ async function build(
   ]
   onProgress('compressing the initramfs', 0.8)
   const initrd = await compress(writeCpio(sorted(entries)), {
-    params: { [constants.ZSTD_c_compressionLevel]: 19 },
+    params: { [constants.ZSTD_c_compressionLevel]: compressionLevel },
   })
   signal.throwIfAborted()
   await copyFile(join(root, 'boot', `vmlinuz-${release}`), into.kernel)
