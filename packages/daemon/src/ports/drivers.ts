@@ -3,7 +3,7 @@
  * time. Looking never waits.
  */
 import type { VmAction, VmState } from '@kvasir/contract'
-import type { Emulator, EmulatorStatistics } from './emulators.ts'
+import type { Emulator, EmulatorEvent, EmulatorExit, EmulatorStatistics } from './emulators.ts'
 import type { VmLife, VmRecord } from './store.ts'
 
 /** What is known of the guest without asking it now. */
@@ -53,6 +53,8 @@ export interface Driver {
   view(): VmView
   /** Takes the seat for an action: `wrong-state` when the table forbids it, `busy` when a long action holds the seat. */
   take<T>(action: VmAction | 'edit', work: (seat: Seat) => Promise<T>, options?: TakeOptions): Promise<T>
+  /** Throws what `take` would throw at this moment: `wrong-state` or `busy`. */
+  requireAllowed(action: VmAction): void
   /** Waits until the state is one of those wanted. */
   until(
     states: readonly VmState[],
@@ -60,7 +62,20 @@ export interface Driver {
   ): Promise<VmState>
   /** Asks the emulator for its state now. */
   reconcile(): Promise<void>
+  /** Takes the seat whatever the state and phase: for recovery alone. */
+  recover(work: (seat: Seat) => Promise<void>): Promise<void>
+  /** Remembers what was last seen of a running VM; forgotten when its emulator goes. */
+  remember(seen: { readonly statistics?: EmulatorStatistics; readonly guest?: GuestView }): void
 }
+
+/** What an emulator did or should be asked. */
+export type Observation =
+  | { readonly kind: 'event'; readonly event: EmulatorEvent }
+  | { readonly kind: 'ended'; readonly exit: EmulatorExit }
+  | { readonly kind: 'check' }
+
+/** Decides and does what follows from an observation, in a turn of the VM's queue. */
+export type Settle = (seat: Seat, observation: Observation) => Promise<void>
 
 export interface Drivers {
   /** The driver of a VM by name; `vm-not-found`. */

@@ -35,7 +35,7 @@ export interface VmRecord {
   readonly revision: number
   readonly createdAt: string
   readonly phase: 'creating' | 'ready' | 'deleting'
-  readonly intent: 'none' | 'start' | 'stop' | 'save' | 'save-paused'
+  readonly intent: 'none' | 'start' | 'stop' | 'reboot' | 'save' | 'save-paused'
   readonly uid: number
   readonly spec: VmSpec
   readonly hardware: Hardware

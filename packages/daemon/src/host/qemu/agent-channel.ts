@@ -1,0 +1,154 @@
+/**
+ * The guest agent behind a VM's channel. Connected when it is first needed, since an agent that is not there costs a time-out; whether
+ * it is there, QEMU says (VSERPORT_CHANGE, and the channel's `frontend-open` when the daemon comes back).
+ */
+import { KvasirError } from '@kvasir/contract'
+import { GuestAgentClient } from '@kvasir/qmp'
+import type { AgentChannel, AgentExecResult } from '../../ports/emulators.ts'
+
+const connectTimeoutMs = 3_000
+const commandTimeoutMs = 5_000
+const pollMs = 100
+/** What is kept of a command's output; the agent itself stops at 16 MiB. */
+const maxOutputBytes = 4 * 1024 * 1024
+
+export class QemuAgentChannel implements AgentChannel {
+  readonly #path: string
+  #client: Promise<GuestAgentClient> | undefined
+  #connected = false
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  isConnected(): boolean {
+    return this.#connected
+  }
+
+  /** What QEMU says about the guest's end of the channel. */
+  noteConnected(connected: boolean): void {
+    this.#connected = connected
+    if (!connected) this.release()
+  }
+
+  async shutdown(mode: 'powerdown' | 'reboot'): Promise<void> {
+    await this.#ask((agent) => agent.execute('guest-shutdown', { mode }, { timeoutMs: commandTimeoutMs }))
+  }
+
+  async exec(request: Parameters<AgentChannel['exec']>[0]): Promise<AgentExecResult> {
+    const [path = '', ...arg] = request.command
+    const input =
+      request.input === undefined ? {} : { 'input-data': Buffer.from(request.input).toString('base64') }
+    const { pid } = await this.#ask((agent) =>
+      agent.execute(
+        'guest-exec',
+        { path, arg, ...input, 'capture-output': true },
+        { signal: request.signal },
+      ),
+    )
+    const deadline = performance.now() + request.timeoutMs
+    for (;;) {
+      const status = await this.#ask((agent) =>
+        agent.execute('guest-exec-status', { pid }, { signal: request.signal }),
+      )
+      if (status.exited) return execResult(status)
+      if (performance.now() > deadline)
+        throw new KvasirError(
+          'deadline-exceeded',
+          `${path} did not end within ${request.timeoutMs / 1000} s; it goes on inside the guest as process ${pid}.`,
+        )
+      await sleep(pollMs, request.signal)
+    }
+  }
+
+  async identity(): ReturnType<AgentChannel['identity']> {
+    const options = { timeoutMs: commandTimeoutMs }
+    const host = await this.#ask((agent) => agent.execute('guest-get-host-name', undefined, options))
+    const os = await this.#ask((agent) => agent.execute('guest-get-osinfo', undefined, options)).catch(
+      () => undefined,
+    )
+    const links = await this.#ask((agent) =>
+      agent.execute('guest-network-get-interfaces', undefined, options),
+    )
+    return {
+      hostname: host['host-name'],
+      os: os?.['pretty-name'] ?? os?.name ?? 'unknown',
+      interfaces: links
+        .filter((link) => link.name !== 'lo')
+        .map((link) => ({
+          name: link.name,
+          mac: link['hardware-address'],
+          addresses: (link['ip-addresses'] ?? []).map((entry) => `${entry['ip-address']}/${entry.prefix}`),
+        })),
+    }
+  }
+
+  /** Closes the connection; the next question opens it again. */
+  release(): void {
+    const client = this.#client
+    this.#client = undefined
+    client?.then((agent) => agent.close()).catch(() => {}) // A client that never connected has nothing to close.
+  }
+
+  async #ask<T>(question: (agent: GuestAgentClient) => Promise<T>): Promise<T> {
+    try {
+      const agent = await this.#connect()
+      return await question(agent)
+    } catch (error) {
+      if (error instanceof KvasirError) throw error
+      this.release()
+      const sentence = error instanceof Error ? error.message : String(error)
+      throw new KvasirError('guest-agent-unavailable', `The guest agent gave no answer: ${sentence}`, {
+        cause: error,
+      })
+    }
+  }
+
+  #connect(): Promise<GuestAgentClient> {
+    this.#client ??= GuestAgentClient.connect({ path: this.#path, syncTimeoutMs: connectTimeoutMs }).then(
+      (agent) => {
+        void agent.closed.then(() => this.release())
+        return agent
+      },
+    )
+    return this.#client
+  }
+}
+
+function execResult(status: {
+  readonly exitcode?: number | undefined
+  readonly signal?: number | undefined
+  readonly 'out-data'?: string | undefined
+  readonly 'err-data'?: string | undefined
+  readonly 'out-truncated'?: boolean | undefined
+  readonly 'err-truncated'?: boolean | undefined
+}): AgentExecResult {
+  const stdout = Buffer.from(status['out-data'] ?? '', 'base64')
+  const stderr = Buffer.from(status['err-data'] ?? '', 'base64')
+  return {
+    exitCode: status.exitcode,
+    signal: status.signal,
+    stdout: stdout.subarray(0, maxOutputBytes),
+    stderr: stderr.subarray(0, maxOutputBytes),
+    truncated:
+      status['out-truncated'] === true ||
+      status['err-truncated'] === true ||
+      stdout.length > maxOutputBytes ||
+      stderr.length > maxOutputBytes,
+  }
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(done, ms)
+    function done(): void {
+      signal.removeEventListener('abort', onAbort)
+      resolve()
+    }
+    function onAbort(): void {
+      clearTimeout(timer)
+      reject(signal.reason)
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+  })
+}

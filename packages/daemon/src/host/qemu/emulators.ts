@@ -1,0 +1,78 @@
+/** The port of emulators on real QEMU processes in cages. */
+import { rm } from 'node:fs/promises'
+import { KvasirError } from '@kvasir/contract'
+import type { Emulators } from '../../ports/emulators.ts'
+import type { Failpoints } from '../../ports/failpoints.ts'
+import type { Cages } from '../cage/cage.ts'
+import { readCappedLog } from '../cage/capped-log.ts'
+import { adoptEmulator } from './adopt-emulator.ts'
+import { launchEmulator } from './launch-emulator.ts'
+import {
+  emulatorPaths,
+  groupOf,
+  idOfGroup,
+  listDirectories,
+  readWhole,
+  removeDirectory,
+} from './runtime-directory.ts'
+
+const removeTimeoutMs = 10_000
+
+export interface QemuOptions {
+  readonly runtimeDir: string
+  readonly logDir: string
+  readonly cages: Cages
+  /** The path of QEMU, asked for at each launch: an upgrade may have changed it. */
+  readonly binary: () => Promise<string>
+  readonly failpoint: Failpoints
+  readonly now: () => string
+}
+
+/** The emulators below a runtime directory. */
+export function createQemuEmulators(options: QemuOptions): Emulators {
+  const { cages, failpoint } = options
+  const pathsOf = (id: string) => emulatorPaths(options, id)
+  return {
+    async launch(request, signal) {
+      if (await cages.groups.isPopulated(groupOf(request.id)))
+        throw new KvasirError(
+          'emulator-failed',
+          `An emulator of VM ${request.name} is still running, so it is not started a second time.`,
+        )
+      const binary = await options.binary()
+      const tools = { cages, binary, failpoint, paths: pathsOf(request.id), now: options.now }
+      return await launchEmulator(request, tools, signal)
+    },
+    async adopt(id, { timeoutMs }) {
+      const binary = await options.binary().catch(() => '')
+      return await adoptEmulator(id, {
+        groups: cages.groups,
+        failpoint,
+        paths: pathsOf(id),
+        binary,
+        timeoutMs,
+      })
+    },
+    async present() {
+      const groups = (await cages.groups.list()).map(idOfGroup).filter((id) => id !== undefined)
+      return [...new Set([...groups, ...(await listDirectories(options.runtimeDir))])]
+    },
+    memo: (id) => readWhole(pathsOf(id).memo),
+    async clean(id) {
+      await cages.groups.remove(groupOf(id), { timeoutMs: removeTimeoutMs })
+      await removeDirectory(pathsOf(id))
+      await failpoint('emulator.end.after-directory')
+    },
+    async readLog(id, source, bytes) {
+      const paths = pathsOf(id)
+      return await readCappedLog(source === 'serial' ? paths.serialLog : paths.emulatorLog, bytes)
+    },
+    async removeLogs(id) {
+      await rm(pathsOf(id).logDirectory, { recursive: true, force: true })
+    },
+    cageLimits: cages.shortcomings,
+    async inspectCage() {
+      return []
+    },
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * passt: user-mode networking in a process of its own, one per NIC.
+ *
+ * It lives in the VM's cgroup, so that it ends with the VM, under a UID of its own, and makes its socket in a directory that is taken
+ * away from it before QEMU connects: what QEMU reaches is what was checked. The host's loopback is not reachable from the guest
+ * (`--no-map-gw`); forwards listen where the spec says. Measured: ready in 10 to 20 ms.
+ */
+import { spawn } from 'node:child_process'
+import { chmod, chown, lchown, lstat, mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
+import { COMMAND_PATH } from '@kvasir/linux'
+import type { UserNicPlan } from '../../model/qemu/emulator-plan.ts'
+
+const startTimeoutMs = 5_000
+const pollMs = 2
+const outputLimit = 8192
+
+export interface NetworkHelperRequest {
+  /** The directory of the sockets; made here. */
+  readonly directory: string
+  readonly cgroup: string
+  /** QEMU's UID, which may connect. */
+  readonly emulatorUid: number
+  /** The helpers' own UID. */
+  readonly helperUid: number
+  readonly nics: readonly UserNicPlan[]
+  readonly signal: AbortSignal
+}
+
+/** Starts a helper for each NIC and waits until all of them listen. `unsupported` or `host-failed` with what passt said. */
+export async function startNetworkHelpers(request: NetworkHelperRequest): Promise<void> {
+  const { directory, helperUid } = request
+  await rm(directory, { recursive: true, force: true })
+  await mkdir(directory, { mode: 0o711 })
+  if (request.nics.length === 0) return
+  await chown(directory, helperUid, helperUid)
+  await Promise.all(request.nics.map((nic) => startHelper(nic, request)))
+  await chown(directory, 0, 0)
+  await Promise.all(request.nics.map((nic) => handOver(nic, request)))
+}
+
+async function startHelper(nic: UserNicPlan, request: NetworkHelperRequest): Promise<void> {
+  const socket = join(request.directory, nic.socketName)
+  const enterGroup = 'echo $$ > "$1/cgroup.procs" || exit 70; shift; exec passt "$@"'
+  const child = spawn(
+    '/bin/sh',
+    ['-c', enterGroup, 'kvasir-passt', request.cgroup, ...passtArgs(nic, socket, request)],
+    {
+      detached: true,
+      cwd: '/',
+      env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  )
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    if (said.length < outputLimit) said += chunk.toString('latin1')
+  })
+  let ended: string | undefined
+  child.once('error', (error) => {
+    ended = error.message
+  })
+  child.once('exit', (code, signal) => {
+    ended ??= signal ?? `exit code ${code}`
+  })
+  const deadline = performance.now() + startTimeoutMs
+  for (;;) {
+    request.signal.throwIfAborted()
+    if (ended !== undefined) throw helperError(nic, ended, said)
+    if ((await lstat(socket).catch(() => undefined))?.isSocket()) break
+    if (performance.now() > deadline) throw helperError(nic, 'it did not listen in time', said)
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+  child.stderr.destroy()
+  child.unref()
+}
+
+function passtArgs(nic: UserNicPlan, socket: string, request: NetworkHelperRequest): readonly string[] {
+  const uid = request.helperUid
+  const args = [
+    '--foreground',
+    '--quiet',
+    '--one-off',
+    '--no-map-gw',
+    '--socket',
+    socket,
+    '--runas',
+    `${uid}:${uid}`,
+  ]
+  for (const forward of nic.forwards) {
+    const flag = forward.protocol === 'tcp' ? '--tcp-ports' : '--udp-ports'
+    args.push(flag, `${forward.hostAddress}/${forward.hostPort}:${forward.guestPort}`)
+  }
+  if (!nic.forwards.some((forward) => forward.protocol === 'tcp')) args.push('--tcp-ports', 'none')
+  if (!nic.forwards.some((forward) => forward.protocol === 'udp')) args.push('--udp-ports', 'none')
+  return args
+}
+
+/** Gives a checked socket to QEMU. `lchown` and a file that only its owner could have made: no link is followed. */
+async function handOver(nic: UserNicPlan, request: NetworkHelperRequest): Promise<void> {
+  const socket = join(request.directory, nic.socketName)
+  const entry = await lstat(socket)
+  if (!entry.isSocket() || entry.uid !== request.helperUid || entry.nlink !== 1)
+    throw helperError(nic, 'its socket was replaced', '')
+  await lchown(socket, request.emulatorUid, request.emulatorUid)
+  await chmod(socket, 0o600)
+}
+
+function helperError(nic: UserNicPlan, what: string, said: string): KvasirError {
+  const lines = said
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('Failed to send'))
+  const reason = lines.slice(-3).join('; ') || what
+  const inUse = /Address already in use|bind/i.test(reason)
+  return new KvasirError(
+    inUse ? 'in-use' : 'host-failed',
+    `The network of NIC ${nic.nic} cannot be served (${reason.slice(0, 400)}), so the VM was not started.`,
+    { details: { nic: nic.nic } },
+  )
+}

@@ -1,0 +1,276 @@
+/**
+ * One running QEMU behind its two monitors: commands on the first, statistics on the second, so that a slow query never delays a
+ * command. Every command has a time-out; a QEMU that does not answer is `emulator-unresponsive`, and nothing is assumed of it.
+ *
+ * Not here: how it was launched (launch-emulator.ts) and found again (adopt-emulator.ts), what its states mean (model/vm).
+ */
+import { lchown, readFile, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { KvasirError } from '@kvasir/contract'
+import { isAlive } from '@kvasir/linux'
+import {
+  type CommandName,
+  type ExecuteParameters,
+  QmpClient,
+  QmpClosedError,
+  QmpError,
+  QmpTimeoutError,
+} from '@kvasir/qmp'
+import type {
+  Emulator,
+  EmulatorEvent,
+  EmulatorExit,
+  EmulatorStatistics,
+  SaveOptions,
+} from '../../ports/emulators.ts'
+import type { Failpoints } from '../../ports/failpoints.ts'
+import type { CageGroups } from '../cage/cage-groups.ts'
+import { readCappedLog } from '../cage/capped-log.ts'
+import { QemuAgentChannel } from './agent-channel.ts'
+import { translateEvent } from './qemu-events.ts'
+import { type EmulatorPaths, groupOf, type StoredEmulator } from './runtime-directory.ts'
+import { saveMemory } from './save-memory.ts'
+import { readStatistics, type VcpuThread } from './statistics.ts'
+
+const killTimeoutMs = 10_000
+const reconnectMs = 500
+const deathWaitMs = 3_000
+const exitPollMs = 20
+const logTailBytes = 4096
+
+export interface EmulatorParts {
+  readonly id: string
+  readonly paths: EmulatorPaths
+  readonly groups: CageGroups
+  readonly failpoint: Failpoints
+  readonly record: StoredEmulator
+  readonly monitor: QmpClient
+  readonly vcpus: readonly VcpuThread[]
+  readonly agentConnected: boolean
+  /** How the process ended; absent for an adopted one. */
+  readonly exited:
+    | Promise<{ readonly code: number | undefined; readonly signal: string | undefined }>
+    | undefined
+}
+
+export class QemuEmulator implements Emulator {
+  readonly record: StoredEmulator
+  readonly closed: Promise<EmulatorExit>
+  readonly agent: QemuAgentChannel
+  readonly #parts: EmulatorParts
+  readonly #listeners = new Set<(event: EmulatorEvent) => void>()
+  readonly #settleClosed: (exit: EmulatorExit) => void
+  #monitor: QmpClient
+  #statisticsMonitor: Promise<QmpClient> | undefined
+  #released = false
+  #screenshots = 0
+
+  constructor(parts: EmulatorParts) {
+    this.#parts = parts
+    this.record = parts.record
+    this.#monitor = parts.monitor
+    this.agent = new QemuAgentChannel(parts.paths.socket('agent'))
+    this.agent.noteConnected(parts.agentConnected)
+    const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
+    this.closed = promise
+    this.#settleClosed = resolve
+    this.#follow(parts.monitor)
+  }
+
+  onEvent(listener: (event: EmulatorEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async runState(): Promise<string> {
+    const { status } = await this.#execute('query-status')
+    return status
+  }
+
+  async ioStatus(): Promise<'ok' | 'failed' | 'nospace'> {
+    const blocks = await this.#execute('query-block')
+    const all = blocks.map((block) => block['io-status'])
+    return all.includes('nospace') ? 'nospace' : all.includes('failed') ? 'failed' : 'ok'
+  }
+
+  async resume(): Promise<void> {
+    await this.#execute('cont')
+  }
+
+  async pause(): Promise<void> {
+    await this.#execute('stop')
+  }
+
+  async reset(): Promise<void> {
+    await this.#execute('system_reset')
+  }
+
+  async pressPowerButton(): Promise<void> {
+    await this.#execute('system_powerdown')
+  }
+
+  async end(options: { readonly graceMs: number }): Promise<void> {
+    const { groups, failpoint, id } = this.#parts
+    await failpoint('emulator.end.before-kill')
+    if (options.graceMs > 0) {
+      await this.#monitor.execute('quit', undefined, { timeoutMs: options.graceMs }).catch(() => undefined)
+      await this.#waitForExit(options.graceMs)
+    }
+    await groups.kill(groupOf(id), { timeoutMs: killTimeoutMs })
+    await failpoint('emulator.end.after-kill')
+    await this.release()
+    await groups.remove(groupOf(id), { timeoutMs: killTimeoutMs })
+    await failpoint('emulator.end.after-cgroup')
+  }
+
+  async saveTo(path: string, options: SaveOptions): Promise<void> {
+    const { share } = this.#parts.paths
+    try {
+      await saveMemory(this.#monitor, { path, share, uid: this.record.uid }, options)
+    } catch (error) {
+      throw this.#explain(error)
+    }
+  }
+
+  async screenshot(): Promise<Uint8Array> {
+    if (this.record.plan.ids.vncSocketName === undefined)
+      throw new KvasirError('unsupported', 'The VM has no display, so there is nothing to see.')
+    // QEMU cannot make a file in the sealed share; it may write to one that was made for it.
+    const name = `screen${this.#screenshots++ % 4}.png`
+    const path = join(this.#parts.paths.share, name)
+    await rm(path, { force: true })
+    await writeFile(path, '', { mode: 0o600, flag: 'wx' })
+    try {
+      await lchown(path, this.record.uid, this.record.uid)
+      await this.#execute('screendump', { filename: `/run/vm/${name}`, format: 'png' })
+      return await readFile(path)
+    } finally {
+      await rm(path, { force: true })
+    }
+  }
+
+  async vcpuThreads(): Promise<readonly VcpuThread[]> {
+    return this.#parts.vcpus
+  }
+
+  async balloonBytes(): Promise<number | undefined> {
+    if (this.record.plan.ids.balloon === undefined) return undefined
+    return (await this.#execute('query-balloon')).actual
+  }
+
+  async statistics(): Promise<EmulatorStatistics> {
+    return await readStatistics(this.record, this.#parts.vcpus, () => this.#openStatisticsMonitor())
+  }
+
+  async connectSerial(): Promise<Duplex> {
+    return await openSocket(this.#parts.paths.socket('serial'))
+  }
+
+  async connectVnc(): Promise<Duplex> {
+    const { vncSocketName } = this.record.plan.ids
+    if (vncSocketName === undefined)
+      throw new KvasirError('unsupported', 'The VM has no display, so VNC cannot reach it.')
+    return await openSocket(join(this.#parts.paths.share, vncSocketName))
+  }
+
+  async release(): Promise<void> {
+    this.#released = true
+    this.agent.release()
+    this.#monitor.close()
+    const statistics = this.#statisticsMonitor
+    this.#statisticsMonitor = undefined
+    statistics?.then((client) => client.close()).catch(() => {}) // A monitor that never opened has nothing to close.
+  }
+
+  /** Runs a monitor command, with the errors of the port. */
+  async #execute<C extends CommandName>(command: C, ...rest: ExecuteParameters<C>) {
+    try {
+      return await this.#monitor.execute(command, ...rest)
+    } catch (error) {
+      throw this.#explain(error)
+    }
+  }
+
+  #explain(error: unknown): unknown {
+    if (error instanceof QmpTimeoutError || error instanceof QmpClosedError)
+      return new KvasirError('emulator-unresponsive', `The emulator does not answer: ${error.message}`, {
+        cause: error,
+      })
+    if (error instanceof QmpError)
+      return new KvasirError('emulator-failed', `The emulator refused: ${error.message}`, { cause: error })
+    return error
+  }
+
+  #follow(monitor: QmpClient): void {
+    monitor.on('*', (event) => {
+      const translated = translateEvent(event)
+      if (!translated) return
+      if (translated.kind === 'agent') this.agent.noteConnected(translated.connected)
+      for (const listener of this.#listeners) listener(translated)
+    })
+    void monitor.closed.then(() => this.#afterMonitor())
+  }
+
+  /** The monitor is gone: most likely the process too. While it lives, the monitor is opened again. */
+  async #afterMonitor(): Promise<void> {
+    await this.#waitForExit(deathWaitMs)
+    while (await isAlive(this.record)) {
+      if (this.#released) return
+      try {
+        this.#monitor = await QmpClient.connect({ path: this.#parts.paths.socket('monitor') })
+        this.#follow(this.#monitor)
+        for (const listener of this.#listeners) listener({ kind: 'stopped' }) // A hint to look.
+        return
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, reconnectMs))
+      }
+    }
+    const exit = await Promise.race([
+      this.#parts.exited,
+      new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 200)),
+    ])
+    const log = Buffer.from(await readCappedLog(this.#parts.paths.emulatorLog, logTailBytes)).toString('utf8')
+    this.#settleClosed({ code: exit?.code, signal: exit?.signal, log })
+  }
+
+  async #waitForExit(timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs
+    while (performance.now() < deadline && (await isAlive(this.record)))
+      await new Promise((resolve) => setTimeout(resolve, exitPollMs))
+  }
+
+  #openStatisticsMonitor(): Promise<QmpClient> {
+    this.#statisticsMonitor ??= QmpClient.connect({ path: this.#parts.paths.socket('statistics') }).then(
+      (client) => {
+        void client.closed.then(() => {
+          this.#statisticsMonitor = undefined
+        })
+        return client
+      },
+      (error) => {
+        this.#statisticsMonitor = undefined
+        throw error
+      },
+    )
+    return this.#statisticsMonitor
+  }
+}
+
+function openSocket(path: string): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.off('error', reject)
+      resolve(socket)
+    })
+    socket.once('error', (error) =>
+      reject(
+        new KvasirError('emulator-unresponsive', 'The emulator does not take the connection.', {
+          cause: error,
+        }),
+      ),
+    )
+  })
+}

@@ -1,0 +1,127 @@
+/**
+ * What one emulator has on the host: a directory that only root can enter, named by the VM's id, and in it sockets, pipes and two
+ * small files. Logs lie elsewhere, since they outlive the emulator.
+ *
+ * Nothing that a VM can write is opened by root: `share` belongs to the VM only until it is sealed (host/cage/share.ts).
+ */
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { ListenerName } from '../../model/qemu/emulator-plan.ts'
+import type { EmulatorRecord } from '../../ports/emulators.ts'
+
+const uuidName = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** The paths of one VM's emulator. */
+export interface EmulatorPaths {
+  readonly directory: string
+  readonly share: string
+  readonly network: string
+  readonly record: string
+  readonly memo: string
+  readonly emulatorLog: string
+  readonly serialLog: string
+  readonly logDirectory: string
+  socket(name: ListenerName): string
+}
+
+/** The cgroup of a VM, below the daemon's. */
+export function groupOf(id: string): string {
+  return `vm-${id}`
+}
+
+/** The id of the VM whose cgroup has this name. */
+export function idOfGroup(group: string): string | undefined {
+  const id = group.replace(/^vm-/, '')
+  return group.startsWith('vm-') && uuidName.test(id) ? id : undefined
+}
+
+/** The paths of an emulator. Refuses ids that are not UUIDs, so that no id can be a path. */
+export function emulatorPaths(
+  roots: { readonly runtimeDir: string; readonly logDir: string },
+  id: string,
+): EmulatorPaths {
+  if (!uuidName.test(id)) throw new TypeError(`${JSON.stringify(id)} is not the id of a VM.`)
+  const directory = join(roots.runtimeDir, 'vms', id)
+  const logDirectory = join(roots.logDir, 'vms', id)
+  return {
+    directory,
+    share: join(directory, 'share'),
+    network: join(directory, 'network'),
+    record: join(directory, 'emulator.json'),
+    memo: join(directory, 'memo.json'),
+    logDirectory,
+    emulatorLog: join(logDirectory, 'emulator.log'),
+    serialLog: join(logDirectory, 'serial.log'),
+    socket: (name) => join(directory, name),
+  }
+}
+
+/** Makes the directories of an emulator, readable by root alone. */
+export async function makeDirectories(paths: EmulatorPaths): Promise<void> {
+  await Promise.all([
+    mkdir(paths.directory, { recursive: true, mode: 0o700 }),
+    mkdir(paths.logDirectory, { recursive: true, mode: 0o700 }),
+  ])
+}
+
+/** The ids of all VMs that have a runtime directory. */
+export async function listDirectories(runtimeDir: string): Promise<readonly string[]> {
+  const names = await readdir(join(runtimeDir, 'vms')).catch(() => [])
+  return names.filter((name) => uuidName.test(name))
+}
+
+/** Removes an emulator's runtime directory; its logs stay. */
+export async function removeDirectory(paths: EmulatorPaths): Promise<void> {
+  await rm(paths.directory, { recursive: true, force: true })
+}
+
+/** Writes a small file whole or not at all. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode: 0o600 })
+  await rename(`${path}.new`, path)
+}
+
+/** Reads a small file; undefined when there is none. */
+export async function readWhole(path: string): Promise<string | undefined> {
+  return await readFile(path, 'utf8').catch(() => undefined)
+}
+
+const ids = z.object({
+  ioThreads: z.array(z.string()),
+  disks: z.record(z.string(), z.object({ device: z.string(), node: z.string(), chain: z.array(z.string()) })),
+  nics: z.record(z.string(), z.object({ device: z.string(), netdev: z.string() })),
+  balloon: z.string().optional(),
+  vncSocketName: z.string().optional(),
+})
+
+const record = z.object({
+  pid: z.int().positive(),
+  startTicks: z.int(),
+  bootId: z.string(),
+  cgroup: z.string(),
+  startedAt: z.string(),
+  qemuVersion: z.string(),
+  uid: z.int(),
+  plan: z.object({ ids }),
+})
+
+export type StoredEmulator = EmulatorRecord & { readonly uid: number }
+
+/** Writes down what is needed to find an emulator again. */
+export async function writeRecord(paths: EmulatorPaths, value: StoredEmulator): Promise<void> {
+  await writeWhole(paths.record, JSON.stringify(value))
+}
+
+/** Reads an emulator's record; undefined when there is none or it cannot be read. */
+export async function readRecord(paths: EmulatorPaths): Promise<StoredEmulator | undefined> {
+  const text = await readWhole(paths.record)
+  if (text === undefined) return undefined
+  try {
+    const parsed = record.parse(JSON.parse(text))
+    const { balloon, vncSocketName, ...rest } = parsed.plan.ids
+    return { ...parsed, plan: { ids: { ...rest, balloon, vncSocketName } } }
+  } catch {
+    return undefined
+  }
+}

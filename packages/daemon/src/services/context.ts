@@ -1,0 +1,14 @@
+/** What every use-case gets: the ports, the drivers of the VMs, and the runner of jobs. */
+import type { Drivers } from '../ports/drivers.ts'
+import type { Emit } from '../ports/events.ts'
+import type { Ports } from '../ports/ports.ts'
+import type { JobRunner } from './jobs/job-runner.ts'
+
+export interface Context {
+  readonly ports: Ports
+  readonly drivers: Drivers
+  readonly jobs: JobRunner
+  readonly emit: Emit
+  /** Where the sockets of running VMs lie, for those who look them up. */
+  readonly runtimeDir: string
+}

@@ -1,0 +1,150 @@
+/**
+ * Recovery of one VM: what its row meant to do, and what is found of it on the host, decide together.
+ *
+ *     intent        emulator runs              emulator stands            gone
+ *     none          adopt                      adopt (paused, panicked)   crashed, unless it was off
+ *     start         adopt                      end; a restore: resume     shutoff, or still saved
+ *     stop          end it, or wait (asked)    end it                     shutoff
+ *     reboot        adopt                      reset and resume           crashed
+ *     save          go on                      go on, or finish: saved    crashed, or saved
+ */
+import { stateFromRunState } from '../../model/vm/run-state.ts'
+import type { Seat } from '../../ports/drivers.ts'
+import type { Emulator } from '../../ports/emulators.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { VmRun } from '../../ports/store.ts'
+import { decodeMemo } from '../../ports/vm-memo.ts'
+import { endEmulator } from '../vms/stop-vm.ts'
+
+const adoptTimeoutMs = 1_500
+const keptLogCharacters = 2_000
+
+/** Brings one VM's row and the host together. */
+export async function recoverVm(seat: Seat, ports: Ports): Promise<void> {
+  const { record } = seat
+  const found = await ports.emulators.adopt(record.id, { timeoutMs: adoptTimeoutMs })
+  if (found.kind === 'unresponsive') {
+    seat.update({
+      life: seat.life('unknown', `its emulator (pid ${found.pid}) does not answer: ${found.reason}`),
+    })
+    return
+  }
+  if (found.kind === 'gone') {
+    await ports.emulators.clean(record.id)
+    recoverGone(seat, found.log)
+    if (!seat.record.saved) await ports.files.removeSave(record.id)
+    return
+  }
+  seat.attach(found.emulator)
+  await recoverAlive(seat, found.emulator, ports)
+}
+
+function recoverGone(seat: Seat, log: string): void {
+  const { life, intent, saved, run } = seat.record
+  const off = ['shutoff', 'crashed', 'saved'].includes(life.state) && intent === 'none'
+  if (off) return
+  const base = { intent: 'none' as const, run: undefined }
+  if (saved) seat.update({ ...base, life: seat.life('saved', 'its memory was saved') })
+  else if (intent === 'start')
+    seat.update({ ...base, life: seat.life('shutoff', 'the daemon ended while it was being started') })
+  else if (intent === 'stop') seat.update({ ...base, life: seat.life('shutoff', 'it was powered off') })
+  else if (life.state === 'unknown' && !run)
+    seat.update({ ...base, life: seat.life('shutoff', 'nothing of it was found running') })
+  else {
+    const exit = { log: log.slice(-keptLogCharacters) }
+    const reason = 'its emulator ended while the daemon was away'
+    seat.update({ ...base, life: seat.life('crashed', reason, exit) })
+  }
+}
+
+async function recoverAlive(seat: Seat, emulator: Emulator, ports: Ports): Promise<void> {
+  const runState = await emulator.runState()
+  switch (seat.record.intent) {
+    case 'start':
+      await recoverStart(seat, { emulator, runState, ports })
+      return
+    case 'stop':
+      await recoverStop(seat, runState, ports)
+      return
+    case 'save':
+    case 'save-paused':
+      await recoverSave(seat, { emulator, runState, ports })
+      return
+    case 'reboot':
+      if (runState === 'shutdown') {
+        await emulator.reset()
+        await emulator.resume()
+        await adoptAs(seat, 'running', ports)
+        return
+      }
+      await adoptAs(seat, runState, ports)
+      return
+    case 'none':
+      if (runState === 'prelaunch' || runState === 'inmigrate')
+        await endEmulator(seat, ports, {
+          state: 'shutoff',
+          reason: 'it was found before its first instruction',
+        })
+      else await adoptAs(seat, runState, ports)
+  }
+}
+
+interface Found {
+  readonly emulator: Emulator
+  readonly runState: string
+  readonly ports: Ports
+}
+
+/** A start is complete once the guest runs. A restore whose saved memory was forgotten must go on: the memory is only there. */
+async function recoverStart(seat: Seat, { emulator, runState, ports }: Found): Promise<void> {
+  if (runState === 'prelaunch' || runState === 'inmigrate' || (runState === 'paused' && seat.record.saved)) {
+    const state = seat.record.saved ? 'saved' : 'shutoff'
+    await endEmulator(seat, ports, { state, reason: 'the daemon ended while it was being started' })
+    return
+  }
+  if (runState === 'paused') await emulator.resume()
+  await adoptAs(seat, runState === 'paused' ? 'running' : runState, ports)
+  await ports.files.removeSave(seat.record.id)
+}
+
+/** A power-off is finished. A guest that was asked to shut down is waited for: its shutdown arrives as an event. */
+async function recoverStop(seat: Seat, runState: string, ports: Ports): Promise<void> {
+  const wasAsked = seat.record.life.state === 'stopping' && runState === 'running'
+  if (wasAsked) return
+  await endEmulator(seat, ports, { state: 'shutoff', reason: 'it was powered off' })
+}
+
+async function recoverSave(seat: Seat, { emulator, runState, ports }: Found): Promise<void> {
+  if (seat.record.saved) {
+    await endEmulator(seat, ports, { state: 'saved', reason: 'its memory was saved' })
+    return
+  }
+  const resume = seat.record.intent === 'save' && runState !== 'running'
+  if (resume) await emulator.resume()
+  await ports.files.removeSave(seat.record.id)
+  await adoptAs(seat, resume ? 'running' : runState, ports)
+}
+
+/** Follows the emulator as what it says it is. The row of a run is mended from the memo where it is missing. */
+async function adoptAs(seat: Seat, runState: string, ports: Ports): Promise<void> {
+  const seen = stateFromRunState(runState)
+  const { life } = seat.record
+  const isSame = life.state === seen.state
+  seat.update({
+    intent: 'none',
+    run: seat.record.run ?? (await runFromMemo(seat, ports)),
+    life: isSame ? life : seat.life(seen.state, seen.reason),
+  })
+}
+
+async function runFromMemo(seat: Seat, ports: Ports): Promise<VmRun | undefined> {
+  const { emulator, record } = seat
+  if (!emulator) return undefined
+  const memo = decodeMemo((await ports.emulators.memo(record.id)) ?? '')
+  return {
+    emulator: emulator.record,
+    accelerator: memo?.accelerator ?? 'tcg',
+    acceleratorReason: memo?.acceleratorReason ?? 'it was found running',
+    bootedSpec: memo?.record.spec ?? record.spec,
+  }
+}

@@ -1,0 +1,123 @@
+/** Changes the spec of a VM: plan first, then everything that the plan allows in one transaction. */
+import type { PlanChange, VmPlan, VmSpec } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import { planHardware } from '../../model/pci/allocate.ts'
+import { mergeKept } from '../../model/vm/merge-kept.ts'
+import { planChanges } from '../../model/vm/plan-changes.ts'
+import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { VmRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
+import { requireRevision } from './delete-vm.ts'
+import { makeVolumeFile, planVolumes } from './make-volumes.ts'
+import { requireFits } from './require-fits.ts'
+import { resolveSpec } from './resolve-spec.ts'
+
+interface Wanted {
+  readonly name: string
+  readonly spec: VmSpec
+  readonly ifMatch: number | undefined
+}
+
+/** What applying a spec would do, field by field. Changes nothing. */
+export async function planVm(wanted: Omit<Wanted, 'ifMatch'>, context: Context): Promise<VmPlan> {
+  const driver = findDriver(wanted.name, context)
+  if (!driver) {
+    const id = context.ports.clock.uuid()
+    const { spec } = await resolveSpec(wanted.spec, { uuid: id, name: wanted.name }, context.ports)
+    await requireFits(spec, wanted.name, context.ports)
+    await planVolumes(spec, { id, name: wanted.name }, context.ports)
+    return { name: wanted.name, action: 'create', changes: [] }
+  }
+  const { changes } = await decide(driver.view().record, wanted.spec, context)
+  const refused = changes.some((change) => change.effect === 'refused')
+  return {
+    name: wanted.name,
+    action: refused ? 'refused' : changes.length > 0 ? 'change' : 'nothing',
+    changes: [...changes],
+  }
+}
+
+/** Creates the VM, or changes its spec to the one wanted; `plan-refused` names every field that cannot be changed. */
+export async function applyVm(wanted: Wanted, context: Context): Promise<Driver> {
+  const driver = findDriver(wanted.name, context)
+  if (!driver) return await createVm(wanted, context)
+  await driver.take('edit', (seat) => change(seat, wanted, context))
+  return driver
+}
+
+/** Gives a VM another name. Its id, disks and hardware stay. */
+export async function renameVm(
+  driver: Driver,
+  request: { readonly name: string; readonly ifMatch: number | undefined },
+  context: Context,
+): Promise<void> {
+  await driver.take('rename', async (seat) => {
+    requireRevision(seat.record, request.ifMatch)
+    const before = seat.record.name
+    if (before === request.name) return
+    requireFreeName(request.name, context)
+    context.ports.store.transaction(() => {
+      seat.update({ name: request.name, revision: seat.record.revision + 1 })
+      context.emit('vm.renamed', request.name, { uuid: seat.record.id, from: before })
+    })
+  })
+}
+
+function findDriver(name: string, context: Context): Driver | undefined {
+  return context.drivers.list().find((driver) => driver.view().record.name === name)
+}
+
+async function decide(
+  record: VmRecord,
+  wanted: VmSpec,
+  context: Context,
+): Promise<{ readonly spec: VmSpec; readonly changes: readonly PlanChange[] }> {
+  const kept = mergeKept(record.spec, wanted)
+  const { spec } = await resolveSpec(kept, { uuid: record.id, name: record.name }, context.ports)
+  await requireFits(spec, record.name, context.ports)
+  return { spec, changes: planChanges(record.spec, spec, record.saved ? 'saved' : record.life.state) }
+}
+
+async function change(seat: Seat, wanted: Wanted, context: Context): Promise<void> {
+  const { ports } = context
+  requireRevision(seat.record, wanted.ifMatch)
+  const { spec, changes } = await decide(seat.record, wanted.spec, context)
+  if (changes.length === 0) return
+  requireNoneRefused(seat.record, changes)
+
+  const vm = { id: seat.record.id, name: seat.record.name }
+  const planned = await planVolumes(spec, vm, ports)
+  const host = await hardwareHost(seat.record.id, context)
+  const hardware = planHardware(planned.spec, seat.record.hardware, {
+    ...host,
+    vsockCid: seat.record.hardware.vsockCid,
+  })
+  await using undo = new AsyncDisposableStack()
+  for (const row of planned.rows) {
+    ports.store.volumes.insert(row)
+    undo.defer(async () => {
+      await ports.files.removeVolume(row.id)
+      ports.store.volumes.remove(row.id)
+    })
+    await makeVolumeFile(row, ports)
+  }
+  ports.store.transaction(() => {
+    for (const row of planned.rows) ports.store.volumes.update({ ...row, phase: 'ready' })
+    seat.update({ spec: planned.spec, hardware, revision: seat.record.revision + 1 })
+    context.emit('vm.changed', vm.name, { uuid: vm.id, fields: changes.map((change) => change.field) })
+  })
+  undo.move()
+}
+
+function requireNoneRefused(record: VmRecord, changes: readonly PlanChange[]): void {
+  const refused = changes.filter((change) => change.effect === 'refused')
+  if (refused.length === 0) return
+  const [first] = refused
+  const more = refused.length > 1 ? ` (and ${refused.length - 1} more)` : ''
+  throw new KvasirError(
+    'plan-refused',
+    `VM ${record.name} keeps its spec: ${first?.field} cannot change, because ${first?.reason}${more}.`,
+    { details: { refused: refused.map(({ field, reason }) => ({ field, reason })) } },
+  )
+}

@@ -1,0 +1,183 @@
+/**
+ * Clones a VM that does not run.
+ *
+ * A full clone copies each disk. A linked clone makes the source's volume a frozen base, which nobody writes to any more, and puts an
+ * overlay on it for the clone and one for the source, which keeps the volume's name: the source's spec does not change.
+ */
+import { KvasirError } from '@kvasir/contract'
+import { planHardware } from '../../model/pci/allocate.ts'
+import { macFor } from '../../model/vm/mac.ts'
+import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { hardwareHost, requireFreeName } from './create-vm.ts'
+import { freeVolumeName } from './make-volumes.ts'
+import { undoCreation } from './undo-creation.ts'
+
+export interface CloneRequest {
+  readonly name: string
+  readonly mode: 'linked' | 'full'
+  readonly jobId: string
+  readonly signal: AbortSignal
+  readonly onProgress: (step: string, fraction: number | undefined) => void
+}
+
+/** What becomes of one disk of the source. */
+interface DiskClone {
+  readonly source: VolumeRecord
+  /** The clone's volume. */
+  readonly copy: VolumeRecord
+  /** The volume that the source goes on with, when its own is frozen. */
+  readonly successor: VolumeRecord | undefined
+}
+
+/** Clones a VM; answers the driver of the clone. */
+export async function cloneVm(driver: Driver, context: Context, request: CloneRequest): Promise<Driver> {
+  return await driver.take('clone', (seat) => cloneFrom(seat, context, request), { jobId: request.jobId })
+}
+
+async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): Promise<Driver> {
+  const { ports } = context
+  requireFreeName(request.name, context)
+  const id = ports.clock.uuid()
+  const disks = planDisks(seat.record, { id, name: request.name, mode: request.mode }, context)
+  const record = await insertClone(seat.record, { id, name: request.name, disks }, context)
+  await using undo = new AsyncDisposableStack()
+  undo.defer(() => undoCreation(id, ports))
+  await ports.failpoint('vm.clone.after-row')
+
+  for (const [index, disk] of disks.entries()) {
+    const signal = AbortSignal.any([seat.signal, request.signal])
+    signal.throwIfAborted()
+    await makeFiles(disk, context, {
+      signal,
+      onProgress: (fraction) =>
+        request.onProgress(`copying ${disk.source.name}`, (index + fraction) / disks.length),
+    })
+    await ports.failpoint('vm.clone.after-volume-file')
+  }
+
+  await ports.failpoint('vm.clone.before-ready')
+  const ready = markReady(record, disks, context)
+  undo.move()
+  await ports.failpoint('vm.clone.after-ready')
+  return context.drivers.add(ready)
+}
+
+function planDisks(
+  source: VmRecord,
+  clone: { readonly id: string; readonly name: string; readonly mode: 'linked' | 'full' },
+  context: Context,
+): readonly DiskClone[] {
+  const { store, clock } = context.ports
+  return source.spec.disks.map((disk) => {
+    const volume = disk.volume === undefined ? undefined : store.volumes.findByName(disk.volume)
+    if (!volume)
+      throw new KvasirError(
+        'volume-not-found',
+        `Disk ${disk.name} of VM ${source.name} has no volume, so it cannot be cloned.`,
+      )
+    const fresh = {
+      ...volume,
+      phase: 'creating' as const,
+      frozen: false,
+      createdAt: clock.now(),
+      madeForVm: clone.id,
+    }
+    const linked = clone.mode === 'linked'
+    const lineage = { baseId: linked ? volume.id : undefined, imageId: undefined }
+    const copy = {
+      ...fresh,
+      ...lineage,
+      id: clock.uuid(),
+      name: freeVolumeName(`${clone.name}-${disk.name}`, context.ports),
+    }
+    if (!linked) return { source: volume, copy, successor: undefined }
+    // Both names are provisional: they are exchanged in the transaction that makes the clone ready.
+    const successor = { ...fresh, ...lineage, id: clock.uuid(), name: baseName(volume, context) }
+    return { source: volume, copy, successor }
+  })
+}
+
+function baseName(volume: VolumeRecord, context: Context): string {
+  return freeVolumeName(`${volume.name}.base`, context.ports)
+}
+
+async function insertClone(
+  source: VmRecord,
+  clone: { readonly id: string; readonly name: string; readonly disks: readonly DiskClone[] },
+  context: Context,
+): Promise<VmRecord> {
+  const { store, clock, bootId } = context.ports
+  const spec: VmRecord['spec'] = {
+    ...source.spec,
+    disks: source.spec.disks.map((disk, index) => ({
+      ...disk,
+      volume: clone.disks[index]?.copy.name ?? disk.volume,
+    })),
+    nics: source.spec.nics.map((nic) => ({ ...nic, mac: macFor(clone.id, nic.name), forwards: [] })),
+    ...(source.spec.cloudInit ? { cloudInit: { ...source.spec.cloudInit, hostname: clone.name } } : {}),
+    autostart: { ...source.spec.autostart, enabled: false },
+  }
+  const host = await hardwareHost(clone.id, context)
+  const hardware = planHardware(spec, { ...source.hardware, vsockCid: host.vsockCid }, host)
+  const now = clock.now()
+  return store.transaction(() => {
+    const record: VmRecord = {
+      ...source,
+      id: clone.id,
+      name: clone.name,
+      revision: 1,
+      createdAt: now,
+      phase: 'creating',
+      intent: 'none',
+      uid: store.uids.allocate(clone.id, bootId),
+      spec,
+      hardware,
+      life: { state: 'shutoff', reason: `it was cloned from ${source.name}`, since: now },
+      run: undefined,
+      saved: undefined,
+    }
+    store.vms.insert(record)
+    for (const disk of clone.disks) {
+      store.volumes.insert(disk.copy)
+      if (disk.successor) store.volumes.insert(disk.successor)
+    }
+    return record
+  })
+}
+
+async function makeFiles(
+  disk: DiskClone,
+  context: Context,
+  work: { readonly signal: AbortSignal; readonly onProgress: (fraction: number) => void },
+): Promise<void> {
+  const { files } = context.ports
+  const base = { path: files.volumePath(disk.source.id), format: disk.source.format }
+  if (!disk.successor) {
+    await files.createCopy(disk.copy.id, base, work)
+    return
+  }
+  await files.createOverlay(disk.copy.id, base, disk.copy.capacityBytes)
+  await files.createOverlay(disk.successor.id, base, disk.successor.capacityBytes)
+}
+
+/** One transaction: the clone exists, and the source's volumes are frozen bases under the successors that took their names. */
+function markReady(record: VmRecord, disks: readonly DiskClone[], context: Context): VmRecord {
+  const { store } = context.ports
+  const ready: VmRecord = { ...record, phase: 'ready' }
+  store.transaction(() => {
+    for (const { source, copy, successor } of disks) {
+      store.volumes.update({ ...copy, phase: 'ready' })
+      context.emit('volume.created', copy.name, { id: copy.id, vm: record.name })
+      if (!successor) continue
+      const holding = `${successor.name}.${successor.id.slice(0, 8)}`.slice(-63)
+      store.volumes.update({ ...successor, name: holding })
+      store.volumes.update({ ...source, name: successor.name, frozen: true, madeForVm: undefined })
+      store.volumes.update({ ...successor, name: source.name, phase: 'ready', madeForVm: source.madeForVm })
+    }
+    store.vms.update(ready)
+    context.emit('vm.created', record.name, { uuid: record.id })
+  })
+  return ready
+}

@@ -1,0 +1,89 @@
+/**
+ * Deletes a VM: its row says `deleting` first, and with it the volumes that go along, so that recovery finishes what was begun.
+ */
+import { KvasirError } from '@kvasir/contract'
+import type { Driver } from '../../ports/drivers.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { holderOf } from '../volumes/volume-use.ts'
+
+export interface DeleteRequest {
+  /** Whether the volumes go too. Those that others use stay in any case. */
+  readonly disks: boolean
+  readonly ifMatch: number | undefined
+}
+
+/** Deletes a VM that does not run. */
+export async function deleteVm(driver: Driver, context: Context, request: DeleteRequest): Promise<void> {
+  const { ports } = context
+  await driver.take('delete', async (seat) => {
+    requireRevision(seat.record, request.ifMatch)
+    const volumes = request.disks ? ownVolumes(seat.record, ports) : []
+    await ports.failpoint('vm.delete.before-phase')
+    ports.store.transaction(() => {
+      seat.update({ phase: 'deleting' })
+      for (const volume of volumes) ports.store.volumes.update({ ...volume, phase: 'deleting' })
+    })
+    await ports.failpoint('vm.delete.after-phase')
+    await finishDeletion(seat.record, context)
+  })
+  context.drivers.remove(driver.id)
+}
+
+/** Refuses a change that was made against another revision. */
+export function requireRevision(record: VmRecord, ifMatch: number | undefined): void {
+  if (ifMatch === undefined || ifMatch === record.revision) return
+  throw new KvasirError(
+    'revision-mismatch',
+    `VM ${record.name} is at revision ${record.revision}, not ${ifMatch}, so the change is refused.`,
+    { details: { revision: record.revision } },
+  )
+}
+
+/** Removes all that is left of a VM whose phase is `deleting`. Safe to repeat. */
+export async function finishDeletion(record: VmRecord, context: Context): Promise<void> {
+  const { ports } = context
+  const { store } = ports
+  await ports.emulators.clean(record.id)
+  await ports.emulators.removeLogs(record.id)
+  await ports.files.removeSeed(record.id)
+  await ports.files.removeSave(record.id)
+  await ports.failpoint('vm.delete.after-clean')
+
+  const names = new Set(record.spec.disks.map((disk) => disk.volume))
+  for (const volume of store.volumes.list()) {
+    if (volume.phase === 'deleting' && names.has(volume.name)) await removeVolume(volume, context)
+  }
+  await ports.failpoint('vm.delete.before-row')
+  store.transaction(() => {
+    for (const volume of store.volumes.list())
+      if (volume.madeForVm === record.id) store.volumes.update({ ...volume, madeForVm: undefined })
+    store.vms.remove(record.id)
+    store.uids.release(record.id, ports.bootId)
+    context.emit('vm.deleted', record.name, { uuid: record.id })
+  })
+  await ports.failpoint('vm.delete.after-row')
+}
+
+/** Removes a volume's file and row, and frozen bases that nobody needs any more. */
+export async function removeVolume(volume: VolumeRecord, context: Context): Promise<void> {
+  const { store, files, failpoint } = context.ports
+  await files.removeVolume(volume.id)
+  await failpoint('vm.delete.after-volume-file')
+  store.transaction(() => {
+    store.volumes.remove(volume.id)
+    context.emit('volume.deleted', volume.name, { id: volume.id })
+  })
+  const base = volume.baseId === undefined ? undefined : store.volumes.get(volume.baseId)
+  if (base?.frozen && !holderOf(base, store)) await removeVolume(base, context)
+}
+
+function ownVolumes(record: VmRecord, ports: Ports): readonly VolumeRecord[] {
+  const volumes: VolumeRecord[] = []
+  for (const disk of record.spec.disks) {
+    const volume = disk.volume === undefined ? undefined : ports.store.volumes.findByName(disk.volume)
+    if (volume && !holderOf(volume, ports.store, record.id)) volumes.push(volume)
+  }
+  return volumes
+}

@@ -1,0 +1,81 @@
+/** Everything that is decided before a VM starts. Changes nothing. */
+import type { VmSpec } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import { planHardware } from '../../model/pci/allocate.ts'
+import { buildEmulator } from '../../model/qemu/build-emulator.ts'
+import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
+import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
+import { chainOf } from '../../model/storage/chain.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord } from '../../ports/store.ts'
+import { findImage } from '../images/find-image.ts'
+import { requireFits } from './require-fits.ts'
+
+export interface PreparedStart {
+  readonly plan: EmulatorPlan
+  readonly hardware: VmRecord['hardware']
+  readonly accelerator: 'kvm' | 'tcg'
+  readonly acceleratorReason: string
+}
+
+/** Decides how a VM starts: accelerator, hardware, argv. Refuses what cannot work, before anything is touched. */
+export async function prepareStart(record: VmRecord, ports: Ports): Promise<PreparedStart> {
+  const { spec } = record
+  const [qemu, accelerator, kernel] = await Promise.all([
+    ports.host.qemu(),
+    ports.host.chooseAccelerator(spec.accelerator),
+    kernelOf(spec, ports),
+    requireFits(spec, record.name, ports),
+  ])
+  const hardware = planHardware(spec, record.hardware, { qemu, vsockCid: record.hardware.vsockCid })
+  const input: HardwareInput = {
+    name: record.name,
+    uuid: record.id,
+    spec,
+    hardware,
+    accelerator: accelerator.kind,
+    qemu,
+    disks: diskBackings(spec, ports),
+    kernel,
+    seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
+    vsock: ports.host.hasVsock(),
+    restorePath: record.saved ? ports.files.savePath(record.id) : undefined,
+  }
+  return {
+    plan: buildEmulator(input),
+    hardware,
+    accelerator: accelerator.kind,
+    acceleratorReason: accelerator.reason,
+  }
+}
+
+async function kernelOf(spec: VmSpec, ports: Ports): Promise<HardwareInput['kernel']> {
+  const own = spec.boot.kernel
+  if (own) {
+    const cmdline = [own.cmdline, spec.boot.cmdline].filter(Boolean).join(' ')
+    return { path: own.kernel, initrd: own.initrd, cmdline }
+  }
+  if (spec.image === undefined) return undefined
+  const image = await findImage(spec.image, ports)
+  if (image.boot !== 'kernel') return undefined
+  const paths = ports.images.paths(image.id)
+  const cmdline = [image.cmdline, spec.boot.cmdline].filter(Boolean).join(' ')
+  return { path: paths.kernel, initrd: image.initrd ? paths.initrd : undefined, cmdline }
+}
+
+function diskBackings(spec: VmSpec, ports: Ports): readonly DiskBacking[] {
+  const { volumes } = ports.store
+  return spec.disks.map((disk) => {
+    const volume = disk.volume === undefined ? undefined : volumes.findByName(disk.volume)
+    if (!volume)
+      throw new KvasirError(
+        'volume-not-found',
+        `Disk ${disk.name} is on volume ${disk.volume ?? '(none)'}, which does not exist, so the VM cannot start.`,
+      )
+    const chain = chainOf(volume, (id) => volumes.get(id), {
+      volume: (id) => ports.files.volumePath(id),
+      imageDisk: (id) => ports.images.paths(id).disk,
+    })
+    return { disk: disk.name, chain }
+  })
+}

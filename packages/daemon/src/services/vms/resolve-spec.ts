@@ -1,0 +1,88 @@
+/**
+ * From the spec as asked to the spec as kept: names of images become ids, a disk image gets its root disk, disks get volumes, NICs
+ * get MAC addresses. What an earlier revision was given is kept.
+ */
+import type { Image, VmSpec } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import { macFor } from '../../model/vm/mac.ts'
+import type { Ports } from '../../ports/ports.ts'
+import { findImage } from '../images/find-image.ts'
+
+export interface ResolvedSpec {
+  readonly spec: VmSpec
+  readonly image: Image | undefined
+}
+
+/** Resolves what a spec refers to. `image-not-found`, or `bad-request` where the parts do not fit together. */
+export async function resolveSpec(
+  wanted: VmSpec,
+  vm: { readonly uuid: string; readonly name: string },
+  ports: Ports,
+): Promise<ResolvedSpec> {
+  const image = wanted.image === undefined ? undefined : await findImage(wanted.image, ports)
+  const disks = await Promise.all(
+    withRootDisk(wanted, image).map(async (disk) => {
+      if (disk.image === undefined || disk.volume !== undefined) return disk
+      const source = await findImage(disk.image, ports)
+      if (!source.disk)
+        throw new KvasirError(
+          'bad-request',
+          `Image ${source.name} has no disk, so disk ${disk.name} cannot be made from it.`,
+        )
+      return { ...disk, image: source.id }
+    }),
+  )
+  const nics = wanted.nics.map((nic) => ({ ...nic, mac: nic.mac ?? macFor(vm.uuid, nic.name) }))
+  const spec: VmSpec = { ...wanted, ...(image ? { image: image.id } : {}), disks, nics }
+  requireBootable(spec, image, vm.name)
+  return { spec, image }
+}
+
+function withRootDisk(spec: VmSpec, image: Image | undefined): VmSpec['disks'] {
+  if (image?.boot !== 'disk') return spec.disks
+  if (spec.disks.some((disk) => disk.image !== undefined || disk.name === 'root')) {
+    return spec.disks.map((disk) =>
+      disk.name === 'root' && disk.image === undefined && disk.volume === undefined
+        ? { ...disk, image: image.id }
+        : disk,
+    )
+  }
+  const root: VmSpec['disks'][number] = {
+    name: 'root',
+    bus: 'virtio-blk',
+    image: image.id,
+    pool: 'default',
+    readOnly: false,
+    cache: 'none',
+    discard: 'unmap',
+    ioThread: true,
+    bootOrder: 1,
+  }
+  return [root, ...spec.disks]
+}
+
+function requireBootable(spec: VmSpec, image: Image | undefined, name: string): void {
+  const bootsKernel = spec.boot.kernel !== undefined || image?.boot === 'kernel'
+  if (spec.machine.type === 'microvm' && !bootsKernel)
+    throw new KvasirError(
+      'bad-request',
+      `VM ${name} is a microvm, which boots a kernel directly, but neither its spec nor its image has one.`,
+    )
+  if (spec.boot.cmdline !== undefined && !bootsKernel)
+    throw new KvasirError(
+      'bad-request',
+      `VM ${name} has boot.cmdline but boots no kernel directly, so nothing would read it.`,
+    )
+  for (const disk of spec.disks) {
+    if (disk.volume === undefined && disk.image === undefined && disk.size === undefined)
+      throw new KvasirError(
+        'bad-request',
+        `Disk ${disk.name} of VM ${name} needs a volume, an image or a size.`,
+      )
+    if (disk.pool !== 'default')
+      throw new KvasirError(
+        'bad-request',
+        `Disk ${disk.name} of VM ${name} names pool ${disk.pool}, but there is only the pool default.`,
+      )
+  }
+}

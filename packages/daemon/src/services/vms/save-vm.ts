@@ -1,0 +1,76 @@
+/**
+ * Saves a VM's memory to a file and stops it.
+ *
+ *     intent `save` ─▶ stop vCPUs ─▶ memory to a partial file ─▶ publish the file ─▶ row: saved ─▶ end the emulator ─▶ `saved`
+ *
+ * Until the row says `saved`, every failure leads back to the running VM.
+ */
+import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { SaveProgress } from '../../ports/emulators.ts'
+import type { Ports } from '../../ports/ports.ts'
+import { endEmulator } from './stop-vm.ts'
+
+export interface SaveRequest {
+  readonly jobId?: string
+  readonly signal: AbortSignal
+  readonly onProgress: (step: string, fraction: number | undefined) => void
+}
+
+/** Saves a running or paused VM. On failure, a full disk too, the VM goes on as before. */
+export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest): Promise<void> {
+  await driver.take(
+    'save',
+    async (seat) => {
+      const wasRunning = seat.record.life.state === 'running'
+      const before = seat.record.life
+      await ports.failpoint('vm.save.before-intent')
+      seat.update({
+        intent: wasRunning ? 'save' : 'save-paused',
+        life: seat.life('stopping', 'its memory is being saved'),
+      })
+      await ports.failpoint('vm.save.after-intent')
+      try {
+        await writeMemory(seat, ports, request)
+      } catch (error) {
+        await ports.files.removeSave(seat.record.id)
+        if (wasRunning) await seat.emulator?.resume()
+        seat.update({
+          intent: 'none',
+          life: seat.life(before.state, 'saving its memory did not succeed, so it goes on'),
+        })
+        throw error
+      }
+      request.onProgress('ending the emulator', 1)
+      await endEmulator(seat, ports, { state: 'saved', reason: 'its memory was saved' })
+      await ports.failpoint('vm.save.after-state')
+    },
+    request.jobId === undefined ? {} : { jobId: request.jobId },
+  )
+}
+
+async function writeMemory(seat: Seat, ports: Ports, request: SaveRequest): Promise<void> {
+  const { record, emulator } = seat
+  const onProgress = (progress: SaveProgress) =>
+    request.onProgress(
+      'saving memory',
+      progress.totalBytes > 0 ? progress.transferredBytes / progress.totalBytes : undefined,
+    )
+  await emulator?.pause()
+  await emulator?.saveTo(ports.files.partialSavePath(record.id), {
+    onProgress,
+    signal: AbortSignal.any([seat.signal, request.signal]),
+  })
+  await ports.failpoint('vm.save.after-memory')
+  const { sizeBytes } = await ports.files.commitSave(record.id)
+  await ports.failpoint('vm.save.after-file')
+  seat.update({ saved: { sizeBytes, at: ports.clock.now() } })
+  await ports.failpoint('vm.save.after-row')
+}
+
+/** Throws saved memory away; the VM is then shut off, as after a power cut. */
+export async function discardSaved(driver: Driver, ports: Ports): Promise<void> {
+  await driver.take('discard-saved', async (seat) => {
+    seat.update({ saved: undefined, life: seat.life('shutoff', 'its saved memory was thrown away') })
+    await ports.files.removeSave(seat.record.id)
+  })
+}

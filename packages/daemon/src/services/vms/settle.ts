@@ -1,0 +1,204 @@
+/**
+ * Settling: what follows when a guest or an emulator does something by itself.
+ *
+ * Events are hints: but for what an event alone can tell (who shut down, which watchdog action), the emulator is asked for its state
+ * and that decides (model/vm/lifecycle-decisions.ts). An emulator that does not answer makes the VM `unknown`, nothing else.
+ */
+import { KvasirError } from '@kvasir/contract'
+import {
+  type Circumstances,
+  type Decision,
+  decide,
+  type Happening,
+  mostRestarts,
+  restartWindowSeconds,
+} from '../../model/vm/lifecycle-decisions.ts'
+import type { Observation, Seat, Settle } from '../../ports/drivers.ts'
+import type { Emulator, EmulatorExit } from '../../ports/emulators.ts'
+import type { Ports } from '../../ports/ports.ts'
+import { endEmulator } from './stop-vm.ts'
+
+/** How long a lost emulator is asked before it counts as not answering. */
+const readoptTimeoutMs = 2_000
+/** The part of an emulator's last words that is kept with the VM. */
+const keptLogCharacters = 2_000
+
+export interface SettleParts {
+  readonly ports: Ports
+  readonly emit: (name: string, data: Record<string, unknown>) => void
+  /** Starts a VM again, by policy. Called outside the seat. */
+  readonly restart: (id: string) => void
+}
+
+/** The settler of all VMs. */
+export function createSettle(parts: SettleParts): Settle {
+  const restarts = new Map<string, readonly number[]>()
+
+  function circumstances(seat: Seat): Circumstances {
+    const now = parts.ports.clock.monotonicMs()
+    const recent = (restarts.get(seat.record.id) ?? []).filter((at) => now - at < restartWindowSeconds * 1000)
+    restarts.set(seat.record.id, recent)
+    return {
+      lifecycle: seat.record.spec.lifecycle,
+      stopAsked: seat.record.intent === 'stop',
+      recentRestarts: recent.length,
+    }
+  }
+
+  return async (seat, observation) => {
+    if (seat.record.phase !== 'ready') return
+    if (!seat.emulator) {
+      if (observation.kind === 'check') await readopt(seat, parts.ports)
+      return
+    }
+    const happening = await happeningOf(seat, seat.emulator, observation, parts)
+    if (!happening) return
+    if (seat.record.intent === 'reboot' && isShutdown(happening)) {
+      await rebootInPlace(seat, seat.emulator)
+      return
+    }
+    const decision = decide(happening, circumstances(seat))
+    const exit = observation.kind === 'ended' ? observation.exit : undefined
+    await carryOut(seat, decision, { ports: parts.ports, exit })
+    if (decision.kind !== 'restart') return
+    const { id } = seat.record
+    restarts.set(id, [...(restarts.get(id) ?? []), parts.ports.clock.monotonicMs()].slice(-mostRestarts))
+    setImmediate(() => parts.restart(id))
+  }
+}
+
+async function happeningOf(
+  seat: Seat,
+  emulator: Emulator,
+  observation: Observation,
+  parts: SettleParts,
+): Promise<Happening | undefined> {
+  if (observation.kind === 'ended') {
+    const { code, signal } = observation.exit
+    return { kind: 'exited', code, signal }
+  }
+  if (observation.kind === 'event') {
+    const { event } = observation
+    switch (event.kind) {
+      case 'shutdown':
+      case 'panicked':
+      case 'watchdog':
+      case 'reset':
+        return event
+      case 'agent':
+        parts.emit(seat.record.name, {
+          uuid: seat.record.id,
+          agent: event.connected ? 'connected' : 'absent',
+        })
+        return undefined
+      case 'balloon':
+      case 'powering-down':
+        return undefined
+      case 'stopped':
+      case 'resumed':
+      case 'io-error':
+        break
+    }
+  }
+  return await askRunState(seat, emulator)
+}
+
+async function askRunState(seat: Seat, emulator: Emulator): Promise<Happening | undefined> {
+  try {
+    const runState = await emulator.runState()
+    if (runState !== 'io-error') return { kind: 'run-state', runState }
+    const noSpace = (await emulator.ioStatus()) === 'nospace'
+    return { kind: 'run-state', runState, context: { ioError: { disk: undefined, noSpace } } }
+  } catch (error) {
+    if (!(error instanceof KvasirError)) throw error
+    if (seat.record.life.state !== 'unknown')
+      seat.update({ life: seat.life('unknown', 'its emulator runs but does not answer') })
+    return undefined
+  }
+}
+
+function isShutdown(happening: Happening): boolean {
+  return (
+    happening.kind === 'shutdown' || (happening.kind === 'run-state' && happening.runState === 'shutdown')
+  )
+}
+
+/** A reboot that was asked for by the power button: the guest is off, and goes on from the beginning. */
+async function rebootInPlace(seat: Seat, emulator: Emulator): Promise<void> {
+  await emulator.reset()
+  await emulator.resume()
+  seat.update({ intent: 'none', life: seat.life('running', 'it was rebooted') })
+}
+
+async function carryOut(
+  seat: Seat,
+  decision: Decision,
+  context: { readonly ports: Ports; readonly exit: EmulatorExit | undefined },
+): Promise<void> {
+  switch (decision.kind) {
+    case 'none':
+      return
+    case 'report':
+      report(seat, decision)
+      return
+    case 'restart':
+      await endEmulator(seat, context.ports, {
+        state: 'shutoff',
+        reason: `${decision.reason}; it is being started again`,
+      })
+      return
+    case 'end':
+      await endEmulator(seat, context.ports, {
+        state: decision.state,
+        reason: decision.reason,
+        ...(decision.state === 'crashed' && context.exit ? { exit: exitOf(context.exit) } : {}),
+      })
+      return
+  }
+}
+
+function exitOf(exit: EmulatorExit): { code?: number; signal?: string; log: string } {
+  return {
+    ...(exit.code === undefined ? {} : { code: exit.code }),
+    ...(exit.signal === undefined ? {} : { signal: exit.signal }),
+    log: exit.log.slice(-keptLogCharacters),
+  }
+}
+
+/** Writes what the emulator says, unless the row says it already or says more. */
+function report(
+  seat: Seat,
+  seen: { readonly state: Seat['record']['life']['state']; readonly reason: string },
+): void {
+  const { life, intent } = seat.record
+  if (life.state === 'stopping' && (intent === 'stop' || intent === 'reboot') && seen.state === 'running')
+    return
+  const isSame = life.state === seen.state && (seen.state !== 'paused' || seen.reason === 'it was paused')
+  if (isSame || (life.state === seen.state && life.reason === seen.reason)) return
+  seat.update({ life: seat.life(seen.state, seen.reason) })
+}
+
+/** A VM whose emulator could not be reached before: perhaps it can now, or is known to be gone. */
+async function readopt(seat: Seat, ports: Ports): Promise<void> {
+  if (seat.record.life.state !== 'unknown') return
+  const found = await ports.emulators.adopt(seat.record.id, { timeoutMs: readoptTimeoutMs })
+  if (found.kind === 'unresponsive') return
+  if (found.kind === 'gone') {
+    await ports.emulators.clean(seat.record.id)
+    const exit = { log: found.log.slice(-keptLogCharacters) }
+    seat.update({ intent: 'none', run: undefined, life: seat.life('crashed', 'its emulator is gone', exit) })
+    return
+  }
+  seat.attach(found.emulator)
+  const happening = await askRunState(seat, found.emulator)
+  if (happening?.kind === 'run-state')
+    await carryOut(
+      seat,
+      decide(happening, {
+        lifecycle: seat.record.spec.lifecycle,
+        stopAsked: seat.record.intent === 'stop',
+        recentRestarts: mostRestarts,
+      }),
+      { ports, exit: undefined },
+    )
+}

@@ -1,0 +1,79 @@
+/** A VM as the API shows it. Everything here is known already: showing never waits for an emulator. */
+import type { Vm, VmStatus } from '@kvasir/contract'
+import { planChanges } from '../../model/vm/plan-changes.ts'
+import type { Driver, VmView } from '../../ports/drivers.ts'
+import type { Context } from '../context.ts'
+
+/** The API's view of a VM. */
+export function showVm(driver: Driver, context: Context): Vm {
+  const view = driver.view()
+  const { record } = view
+  return {
+    name: record.name,
+    uuid: record.id,
+    revision: record.revision,
+    createdAt: record.createdAt,
+    spec: record.spec,
+    status: { ...lifeStatus(view), ...runStatus(view, context) },
+  }
+}
+
+function lifeStatus({ record, jobId }: VmView): VmStatus {
+  const { life } = record
+  const { exit } = life
+  return {
+    state: life.state,
+    reason: life.reason,
+    since: life.since,
+    uid: record.uid,
+    machine: record.hardware.machine,
+    ...(jobId ? { job: jobId } : {}),
+    ...(exit ? { exit } : {}),
+  }
+}
+
+function runStatus(view: VmView, context: Context): Partial<VmStatus> {
+  const { record, emulator, statistics, guest } = view
+  const { run } = record
+  if (!emulator || !run) return {}
+  const { vncSocketName } = run.emulator.plan.ids
+  const { runtimeDir } = context
+  const directory = `${runtimeDir}/vms/${record.id}`
+  const waiting = planChanges(run.bootedSpec, record.spec, record.life.state)
+    .filter((change) => change.effect === 'next-boot')
+    .map((change) => change.field)
+  return {
+    accelerator: run.accelerator,
+    acceleratorReason: run.acceleratorReason,
+    pid: run.emulator.pid,
+    startedAt: run.emulator.startedAt,
+    cgroup: run.emulator.cgroup,
+    qemuVersion: run.emulator.qemuVersion,
+    memoryBytes: run.bootedSpec.memory.size,
+    serialSocket: `${directory}/serial`,
+    cageLimits: [...context.ports.emulators.cageLimits],
+    restartNeeded: waiting,
+    ...(vncSocketName === undefined ? {} : { vncSocket: `${directory}/share/${vncSocketName}` }),
+    ...(statistics
+      ? {
+          residentBytes: statistics.residentBytes,
+          vcpus: statistics.vcpus.map((vcpu) => ({ ...vcpu })),
+          ...(statistics.balloonBytes === undefined ? {} : { balloonBytes: statistics.balloonBytes }),
+        }
+      : {}),
+    ...(guest ? { guest: guestStatus(guest) } : {}),
+  }
+}
+
+function guestStatus(guest: NonNullable<VmView['guest']>): NonNullable<VmStatus['guest']> {
+  return {
+    agent: guest.agent,
+    ...(guest.hostname === undefined ? {} : { hostname: guest.hostname }),
+    ...(guest.os === undefined ? {} : { os: guest.os }),
+    interfaces: guest.interfaces.map(({ name, mac, addresses }) => ({
+      name,
+      ...(mac === undefined ? {} : { mac }),
+      addresses: [...addresses],
+    })),
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Starts a VM, or resumes a saved one.
+ *
+ *     intent `start` ─▶ seed ─▶ launch (stands before its first instruction) ─▶ forget saved memory ─▶ resume ─▶ `running`
+ *
+ * Saved memory is forgotten before the guest runs: from then on the disks move away from it, and loading it twice would damage them.
+ */
+import type { VmState } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { Emulator } from '../../ports/emulators.ts'
+import type { Ports } from '../../ports/ports.ts'
+import { encodeMemo } from '../../ports/vm-memo.ts'
+import { seedOf } from './cloud-init-seed.ts'
+import { type PreparedStart, prepareStart } from './prepare-start.ts'
+
+export interface StartOptions {
+  readonly jobId?: string
+  readonly signal: AbortSignal
+  readonly onStep: (step: string) => void
+}
+
+/** Starts a VM. On failure the VM is what it was before, with the reason. */
+export async function startVm(driver: Driver, ports: Ports, options: StartOptions): Promise<void> {
+  const { jobId, onStep } = options
+  await driver.take(
+    'start',
+    async (seat) => {
+      const signal = AbortSignal.any([seat.signal, options.signal])
+      onStep('preparing')
+      const prepared = await prepareStart(seat.record, ports)
+      signal.throwIfAborted()
+      await runStart(seat, prepared, { ports, signal, onStep })
+    },
+    jobId === undefined ? {} : { jobId },
+  )
+}
+
+interface StartWork {
+  readonly ports: Ports
+  readonly signal: AbortSignal
+  readonly onStep: (step: string) => void
+}
+
+async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): Promise<void> {
+  const { ports, signal, onStep } = work
+  const before = seat.record.life
+  const restoring = seat.record.saved !== undefined
+  try {
+    await ports.failpoint('vm.start.before-intent')
+    seat.update({
+      intent: 'start',
+      hardware: prepared.hardware,
+      life: seat.life('starting', restoring ? 'its saved memory is being loaded' : 'it was asked to start'),
+    })
+    await ports.failpoint('vm.start.after-intent')
+    await using undo = new AsyncDisposableStack()
+    await writeSeed(seat, ports)
+    await ports.failpoint('vm.start.after-seed')
+
+    onStep(restoring ? 'loading saved memory' : 'starting the emulator')
+    const emulator = await launch(seat, prepared, { ports, signal, undo })
+    if (restoring) await forgetSaved(seat, ports)
+    signal.throwIfAborted()
+
+    onStep('resuming the guest')
+    await emulator.resume()
+    await ports.failpoint('vm.start.after-resume')
+    seat.attach(emulator)
+    seat.update({
+      intent: 'none',
+      saved: undefined,
+      run: runOf(seat, prepared, emulator),
+      life: seat.life('running', restoring ? 'its saved memory was loaded' : 'it was started'),
+    })
+    undo.move() // The emulator stays.
+    await ports.failpoint('vm.start.after-state')
+    if (restoring) await ports.files.removeSave(seat.record.id)
+  } catch (error) {
+    settleFailedStart(seat, before.state, error)
+    throw error
+  }
+}
+
+async function launch(
+  seat: Seat,
+  prepared: PreparedStart,
+  work: { readonly ports: Ports; readonly signal: AbortSignal; readonly undo: AsyncDisposableStack },
+): Promise<Emulator> {
+  const { ports, undo } = work
+  const { record } = seat
+  await ports.failpoint('vm.start.before-launch')
+  const emulator = await ports.emulators.launch(
+    {
+      id: record.id,
+      uuid: record.id,
+      name: record.name,
+      uid: record.uid,
+      plan: prepared.plan,
+      memo: encodeMemo({
+        record,
+        accelerator: prepared.accelerator,
+        acceleratorReason: prepared.acceleratorReason,
+      }),
+      vcpuCount: record.spec.cpu.count,
+      memoryBytes: record.spec.memory.size,
+    },
+    work.signal,
+  )
+  undo.defer(async () => {
+    seat.detach()
+    await emulator.end({ graceMs: 0 })
+    await ports.emulators.clean(record.id)
+  })
+  await ports.failpoint('vm.start.after-launch')
+  return emulator
+}
+
+/** The memory is in the emulator now; what is on disk must not be loaded a second time. */
+async function forgetSaved(seat: Seat, ports: Ports): Promise<void> {
+  await ports.failpoint('vm.restore.after-load')
+  seat.update({ saved: undefined })
+  await ports.failpoint('vm.restore.after-forget')
+}
+
+function runOf(seat: Seat, prepared: PreparedStart, emulator: Emulator) {
+  return {
+    emulator: emulator.record,
+    accelerator: prepared.accelerator,
+    acceleratorReason: prepared.acceleratorReason,
+    bootedSpec: seat.record.spec,
+  }
+}
+
+async function writeSeed(seat: Seat, ports: Ports): Promise<void> {
+  const { cloudInit } = seat.record.spec
+  if (!cloudInit) return
+  await ports.files.writeSeed(seat.record.id, seedOf(seat.record))
+}
+
+function settleFailedStart(seat: Seat, before: VmState, error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error)
+  const state = seat.record.saved ? 'saved' : before === 'saved' ? 'shutoff' : before
+  const sentence =
+    error instanceof KvasirError && error.code === 'cancelled' ? 'starting it was cancelled' : reason
+  seat.update({
+    intent: 'none',
+    run: undefined,
+    life: seat.life(state, `the last start failed: ${sentence}`),
+  })
+}

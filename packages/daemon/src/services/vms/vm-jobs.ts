@@ -1,0 +1,138 @@
+/** The long actions on VMs, as jobs. A hopeless one is refused before its job begins. */
+import type { Job, JobKind, VmAction } from '@kvasir/contract'
+import type { Driver } from '../../ports/drivers.ts'
+import type { Context } from '../context.ts'
+import type { Caller } from '../handlers.ts'
+import type { JobHandle } from '../jobs/job-runner.ts'
+import { cloneVm } from './clone-vm.ts'
+import { requireFreeName } from './create-vm.ts'
+import { saveVm } from './save-vm.ts'
+import { startVm } from './start-vm.ts'
+import { rebootVm, shutdownVm } from './stop-vm.ts'
+
+const startDeadlineMs = 20 * 60_000
+const rebootTimeoutMs = 5 * 60_000
+const saveDeadlineMs = 60 * 60_000
+const cloneDeadlineMs = 6 * 60 * 60_000
+/** What a job's own deadline leaves beyond the wait inside it. */
+const graceMs = 60_000
+
+interface VmJob {
+  readonly kind: JobKind
+  readonly action: VmAction
+  readonly owner: string
+  readonly deadlineMs: number
+}
+
+function begin(
+  driver: Driver,
+  context: Context,
+  job: VmJob,
+  work: (handle: JobHandle) => Promise<void>,
+): Job {
+  const { record } = driver.view()
+  driver.requireAllowed(job.action)
+  const subject = { kind: 'vm' as const, name: record.name, id: record.id }
+  return context.jobs.run(
+    { kind: job.kind, subject, owner: job.owner, deadlineMs: job.deadlineMs },
+    async (handle) => {
+      await work(handle)
+      return driver.view().record.name
+    },
+  )
+}
+
+/** Begins to start a VM. */
+export function beginStart(driver: Driver, context: Context, caller: Caller): Job {
+  const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
+  return begin(driver, context, job, (handle) =>
+    startVm(driver, context.ports, {
+      jobId: handle.id,
+      signal: handle.signal,
+      onStep: (step) => handle.progress(step),
+    }),
+  )
+}
+
+/** Begins to shut a VM down. */
+export function beginShutdown(
+  driver: Driver,
+  context: Context,
+  request: {
+    readonly mode: 'auto' | 'agent' | 'acpi'
+    readonly timeoutSeconds?: number | undefined
+    readonly escalate: boolean
+    readonly caller: Caller
+  },
+): Job {
+  const seconds = request.timeoutSeconds ?? driver.view().record.spec.lifecycle.shutdownTimeoutSeconds
+  const timeoutMs = seconds * 1000
+  const job: VmJob = {
+    kind: 'vm.shutdown',
+    action: 'shutdown',
+    owner: request.caller.name,
+    deadlineMs: timeoutMs + graceMs,
+  }
+  return begin(driver, context, job, (handle) =>
+    shutdownVm(driver, context.ports, {
+      mode: request.mode,
+      escalate: request.escalate,
+      timeoutMs,
+      signal: handle.signal,
+      onStep: (step) => handle.progress(step),
+    }),
+  )
+}
+
+/** Begins to reboot a VM's guest. */
+export function beginReboot(driver: Driver, context: Context, caller: Caller): Job {
+  const job: VmJob = {
+    kind: 'vm.reboot',
+    action: 'reboot',
+    owner: caller.name,
+    deadlineMs: rebootTimeoutMs + graceMs,
+  }
+  return begin(driver, context, job, (handle) =>
+    rebootVm(driver, {
+      timeoutMs: rebootTimeoutMs,
+      signal: handle.signal,
+      onStep: (step) => handle.progress(step),
+    }),
+  )
+}
+
+/** Begins to save a VM's memory. */
+export function beginSave(driver: Driver, context: Context, caller: Caller): Job {
+  const job: VmJob = { kind: 'vm.save', action: 'save', owner: caller.name, deadlineMs: saveDeadlineMs }
+  return begin(driver, context, job, (handle) =>
+    saveVm(driver, context.ports, {
+      jobId: handle.id,
+      signal: handle.signal,
+      onProgress: (step, fraction) => handle.progress(step, fraction),
+    }),
+  )
+}
+
+/** Begins to clone a VM. */
+export function beginClone(
+  driver: Driver,
+  context: Context,
+  request: { readonly name: string; readonly mode: 'linked' | 'full'; readonly caller: Caller },
+): Job {
+  requireFreeName(request.name, context)
+  const job: VmJob = {
+    kind: 'vm.clone',
+    action: 'clone',
+    owner: request.caller.name,
+    deadlineMs: cloneDeadlineMs,
+  }
+  return begin(driver, context, job, async (handle) => {
+    await cloneVm(driver, context, {
+      name: request.name,
+      mode: request.mode,
+      jobId: handle.id,
+      signal: handle.signal,
+      onProgress: (step, fraction) => handle.progress(step, fraction),
+    })
+  })
+}

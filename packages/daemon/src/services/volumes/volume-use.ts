@@ -1,0 +1,22 @@
+/** Who uses a volume: the VM whose spec names it, and the volumes that are overlays of it. */
+import type { Store, VolumeRecord } from '../../ports/store.ts'
+
+/** The name of what uses a volume, in words; undefined when nobody does. `exceptVm` does not count. */
+export function holderOf(volume: VolumeRecord, store: Store, exceptVm?: string): string | undefined {
+  const [vm] = vmsUsing(volume, store).filter((user) => user.id !== exceptVm)
+  if (vm) return `VM ${vm.name}`
+  const child = store.volumes.list().find((other) => other.baseId === volume.id)
+  return child ? `volume ${child.name}` : undefined
+}
+
+/** The VMs whose specs name a volume. */
+export function vmsUsing(
+  volume: VolumeRecord,
+  store: Store,
+): readonly { readonly id: string; readonly name: string }[] {
+  return store.vms
+    .list()
+    .filter((row) => row.kind === 'vm')
+    .map((row) => row.record)
+    .filter((record) => record.spec.disks.some((disk) => disk.volume === volume.name))
+}
