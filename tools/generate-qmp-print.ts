@@ -153,6 +153,9 @@ function printUnion(
     const tagType = `{ ${doc}readonly ${propertyName(tag)}: ${cases.map((one) => `'${one.name}'`).join(' | ')} }`
     return ref === 'Nothing' ? `  | ${tagType}` : `  | (${tagType} & ${ref})`
   })
+  // A version in which the type was no union yet sends no tag.
+  const isTagOptional = object.members.some((member) => member.name === tag && member.optional)
+  if (isTagOptional) lines.push(`  | { readonly ${propertyName(tag)}?: undefined }`)
   const members = printMembers(named, object)
   const base = members === '' ? '' : `{\n${members}\n} & `
   return `export type ${name} = ${base}(\n${lines.join('\n')}\n)`

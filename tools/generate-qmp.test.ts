@@ -153,6 +153,26 @@ test('A union becomes one branch for each type, told apart by its tag', () => {
   )
 })
 
+test('A type that was no union in an older version may lack the tag', () => {
+  const version = (name: string, type: Entity): Introspection =>
+    introspection(name, [string, empty, command('query-a', '0', '1'), type])
+  const plain: Entity = { name: '1', 'meta-type': 'object', members: [{ name: 'size', type: 'str' }] }
+  const union: Entity = {
+    name: '1',
+    'meta-type': 'object',
+    members: [{ name: 'kind', type: 'str' }],
+    tag: 'kind',
+    variants: [{ case: 'a', type: '0' }],
+  }
+
+  const files = generate(version('7.2', plain), version('10.0', union))
+
+  assert.match(
+    files.get('types.ts') ?? '',
+    /readonly size\?: string \| undefined\n\} & \(\n {2}\| \{ .*readonly kind: 'a' \}\n {2}\| \{ readonly kind\?: undefined \}\n\)/,
+  )
+})
+
 test('Names of commands and events become names of types', () => {
   const names = ['query-qmp-schema', 'BLOCK_JOB_READY', 'block_set_io_throttle', 'x-colo-lost-heartbeat']
 
