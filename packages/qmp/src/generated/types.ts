@@ -4583,6 +4583,7 @@ export type QuerySevReturn = {
 } & (
   | ({ /** @since QEMU 10.0 */ readonly 'sev-type': 'sev' } & QuerySevForSev)
   | ({ /** @since QEMU 10.0 */ readonly 'sev-type': 'sev-snp' } & QuerySevForSevSnp)
+  | { readonly 'sev-type'?: undefined }
 )
 
 export type QuerySevState =
