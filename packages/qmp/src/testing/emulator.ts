@@ -1,4 +1,4 @@
-/** A real QEMU with an empty machine and a monitor, for tests. */
+/** Real programs with a socket, QEMU above all, for tests. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -14,10 +14,12 @@ export interface RunningProgram extends AsyncDisposable {
   readonly process: ChildProcess
 }
 
-/** Starts `qemu-system-x86_64 -machine none -S` and waits for its monitor's socket. */
-export async function startEmulator(): Promise<RunningProgram> {
+/** Starts a stopped QEMU, of machine `none` unless `hardware` says otherwise, and waits for its monitor. */
+export async function startEmulator(
+  hardware: readonly string[] = ['-machine', 'none'],
+): Promise<RunningProgram> {
   return await startProgram((folder) => {
-    const argv = ['-machine', 'none', '-S', '-no-shutdown', '-nodefaults', '-display', 'none']
+    const argv = [...hardware, '-S', '-no-shutdown', '-nodefaults', '-display', 'none']
     return ['qemu-system-x86_64', ...argv, '-qmp', `unix:${join(folder, 'socket')},server=on,wait=off`]
   })
 }
