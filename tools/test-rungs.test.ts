@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { findTestFiles, rungOf } from './test-rungs.ts'
+
+test('a file belongs to the rung that the end of its name says', () => {
+  assert.equal(rungOf('packages/qmp/src/client.test.ts'), 'unit')
+  assert.equal(rungOf('packages/qmp/src/client.qemu.test.ts'), 'qemu')
+  assert.equal(rungOf('packages/linux/src/cgroup.host.test.ts'), 'host')
+  assert.equal(rungOf('e2e/suites/life.e2e.ts'), 'e2e')
+  assert.equal(rungOf('packages/qmp/src/client.ts'), undefined)
+})
+
+test('files are found below the packages, and filters narrow them by path', () => {
+  const root = mkdtempSync(join(tmpdir(), 'kvasir-rungs-'))
+  const files = ['packages/a/src/x.test.ts', 'packages/a/src/y.test.ts', 'packages/a/node_modules/z.test.ts']
+  for (const file of files) {
+    mkdirSync(dirname(join(root, file)), { recursive: true })
+    writeFileSync(join(root, file), '')
+  }
+
+  const all = findTestFiles('unit', { root, filters: [] })
+  const some = findTestFiles('unit', { root, filters: ['src/y'] })
+  rmSync(root, { recursive: true })
+
+  assert.deepEqual(all, files.slice(0, 2))
+  assert.deepEqual(some, files.slice(1, 2))
+})
