@@ -1,0 +1,119 @@
+/** Images: made by jobs, immutable, deleted when nothing is based on them. */
+import type { Image } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import type { WorkOptions } from '../../ports/images.ts'
+import type { Context } from '../context.ts'
+import type { Caller, Handlers } from '../handlers.ts'
+import type { JobHandle } from '../jobs/job-runner.ts'
+import { findImage, listImages } from './find-image.ts'
+
+const buildDeadlineMs = 60 * 60_000
+const importDeadlineMs = 6 * 60 * 60_000
+
+type ImageHandlerIds = 'listImages' | 'getImage' | 'buildImage' | 'importImage' | 'pullImage' | 'deleteImage'
+
+/** The handlers of everything under `/v1/images`. */
+export function createImageHandlers(context: Context): Pick<Handlers, ImageHandlerIds> {
+  const { ports, jobs } = context
+  const wait = (id: string, seconds: number | undefined, signal: AbortSignal) =>
+    jobs.wait(id, (seconds ?? 0) * 1000, signal)
+
+  return {
+    listImages: async () => [...(await listImages(ports))],
+    getImage: ({ params }) => findImage(params.image, ports),
+    async buildImage({ body, query, caller, signal }) {
+      const name = body.name ?? body.recipe
+      const job = begin(
+        context,
+        { kind: 'image.build', name, caller, deadlineMs: buildDeadlineMs },
+        (options) => ports.makers.build(body.recipe, name, options),
+      )
+      return await wait(job.id, query.wait, signal)
+    },
+    async importImage({ body, query, caller, signal }) {
+      await requireFreeImageName(body.name, context)
+      const job = begin(
+        context,
+        { kind: 'image.import', name: body.name, caller, deadlineMs: importDeadlineMs },
+        (options) =>
+          ports.makers.importFile({ path: body.path, name: body.name, format: body.format }, options),
+      )
+      return await wait(job.id, query.wait, signal)
+    },
+    async pullImage({ body, query, caller, signal }) {
+      await requireFreeImageName(body.name, context)
+      const job = begin(
+        context,
+        { kind: 'image.pull', name: body.name, caller, deadlineMs: importDeadlineMs },
+        (options) => ports.makers.pull({ ...body, format: body.format }, options),
+      )
+      return await wait(job.id, query.wait, signal)
+    },
+    async deleteImage({ params }) {
+      const image = await findImage(params.image, ports)
+      requireUnused(image, context)
+      await ports.images.remove(image.id)
+      ports.store.transaction(() => {
+        ports.store.imageNames.remove(image.id)
+        context.emit('image.deleted', image.name, { id: image.id })
+      })
+      return undefined
+    },
+  }
+}
+
+interface ImageJob {
+  readonly kind: 'image.build' | 'image.import' | 'image.pull'
+  readonly name: string
+  readonly caller: Caller
+  readonly deadlineMs: number
+}
+
+function begin(context: Context, job: ImageJob, make: (options: WorkOptions) => Promise<Image>) {
+  const subject = { kind: 'image' as const, name: job.name }
+  const request = { kind: job.kind, subject, owner: job.caller.name, deadlineMs: job.deadlineMs }
+  return context.jobs.run(request, async (handle: JobHandle) => {
+    const image = await make({
+      signal: handle.signal,
+      onProgress: (step, fraction) => handle.progress(step, fraction),
+    })
+    await giveName(image.id, job.name, context)
+    return image.id
+  })
+}
+
+/** A name goes to the image that was made last; the one that had it is known by its id from then on. */
+async function giveName(id: string, name: string, context: Context): Promise<void> {
+  const { store } = context.ports
+  const all = await listImages(context.ports)
+  store.transaction(() => {
+    for (const other of all)
+      if (other.name === name && other.id !== id)
+        store.imageNames.set(other.id, `${name.slice(0, 50)}-${other.id.slice(0, 12)}`)
+    store.imageNames.set(id, name)
+    context.emit('image.added', name, { id })
+  })
+}
+
+async function requireFreeImageName(name: string, context: Context): Promise<void> {
+  if ((await listImages(context.ports)).some((image) => image.name === name))
+    throw new KvasirError(
+      'name-taken',
+      `There is an image ${name} already, so no other one can have that name.`,
+    )
+}
+
+function requireUnused(image: Image, context: Context): void {
+  const { store } = context.ports
+  const vms = store.vms.list().filter((row) => row.kind === 'vm' && row.record.spec.image === image.id)
+  const volumes = store.volumes.list().filter((volume) => volume.imageId === image.id)
+  const users = [
+    ...vms.map((row) => `VM ${row.kind === 'vm' ? row.record.name : row.id}`),
+    ...volumes.map((volume) => `volume ${volume.name}`),
+  ]
+  if (users.length === 0) return
+  const named = users.slice(0, 5).join(', ')
+  throw new KvasirError('in-use', `Image ${image.name} is the base of ${named}, so it is not deleted.`, {
+    details: { users: users.slice(0, 100) },
+  })
+}
