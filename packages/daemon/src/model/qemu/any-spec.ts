@@ -1,0 +1,172 @@
+/** Random specs and what a start adds to them, for property tests: everything that the contract's schema allows and is hostile. */
+import { type VmSpec, vmSpec } from '@kvasir/contract'
+import fc from 'fast-check'
+import { planHardware } from '../pci/allocate.ts'
+import type { HardwareInput, QemuCapabilities } from './hardware.ts'
+
+const qemuVersions: readonly QemuCapabilities[] = [
+  { version: [7, 2, 22], machines: ['microvm', 'pc-q35-7.2', 'pc-q35-7.1'] },
+  { version: [8, 0, 0], machines: ['microvm', 'pc-q35-8.0', 'pc-q35-7.2'] },
+  { version: [10, 0, 3], machines: ['microvm', 'pc-q35-10.0', 'pc-q35-9.2', 'pc-q35-7.2'] },
+]
+
+/** A name such as the contract allows, with those that could be taken for something else. */
+export function anyName(): fc.Arbitrary<string> {
+  return fc.oneof(
+    fc.constantFrom(
+      'root',
+      'seed',
+      'file',
+      'a-file',
+      'a',
+      'base1',
+      'monitor',
+      'on',
+      '0',
+      'locking',
+      'a.b',
+      'rng',
+      'port0',
+    ),
+    fc.stringMatching(/^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/),
+  )
+}
+
+/** Text that a command line might be split or confused by. */
+function anyLine(): fc.Arbitrary<string> {
+  const hostile = [
+    '-monitor stdio',
+    ',locking=off',
+    'exec:id',
+    '"},"x":"',
+    "'",
+    '$(id)',
+    '-incoming',
+    'a=b,,c',
+    '%s',
+    '\\',
+  ]
+  const plain = fc.stringMatching(/^[\x20-\x7e]{0,40}$/)
+  return fc
+    .array(fc.oneof(fc.constantFrom(...hostile), plain), { maxLength: 4 })
+    .map((parts) => parts.join(' '))
+}
+
+function anyPath(): fc.Arbitrary<string> {
+  return anyLine().map((line) => `/srv/${line.replaceAll('..', '')}`)
+}
+
+const onOff = fc.boolean()
+
+const topology = fc
+  .record({
+    sockets: fc.integer({ min: 1, max: 3 }),
+    dies: fc.constant(1),
+    cores: fc.integer({ min: 1, max: 4 }),
+    threads: fc.integer({ min: 1, max: 2 }),
+  })
+  .map((value) => ({
+    count: value.sockets * value.dies * value.cores * value.threads,
+    topology: value,
+  }))
+
+const disk = fc.record(
+  {
+    name: anyName(),
+    bus: fc.constantFrom('virtio-blk' as const, 'virtio-scsi' as const),
+    volume: anyName(),
+    readOnly: onOff,
+    cache: fc.constantFrom('none' as const, 'writeback' as const, 'unsafe' as const),
+    discard: fc.constantFrom('unmap' as const, 'ignore' as const),
+    ioThread: onOff,
+    serial: fc.stringMatching(/^[A-Za-z0-9_-]{1,20}$/),
+    bootOrder: fc.integer({ min: 1, max: 255 }),
+  },
+  { requiredKeys: ['name'] },
+)
+
+const forward = fc.record({
+  protocol: fc.constantFrom('tcp' as const, 'udp' as const),
+  hostAddress: fc.constantFrom('127.0.0.1', '::1', '0.0.0.0'),
+  hostPort: fc.integer({ min: 1, max: 65535 }),
+  guestPort: fc.integer({ min: 1, max: 65535 }),
+})
+
+const specInput = fc.record({
+  description: anyLine(),
+  labels: fc.dictionary(anyName(), anyLine(), { maxKeys: 3 }),
+  machine: fc.record({ type: fc.constantFrom('q35' as const, 'microvm' as const) }),
+  cpu: fc
+    .tuple(topology, fc.dictionary(fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,20}$/), onOff, { maxKeys: 4 }))
+    .map(([cpu, features]) => ({ ...cpu, features })),
+  memory: fc.record({
+    size: fc.integer({ min: 16, max: 4096 }).map((mib) => mib * 2 ** 20),
+    sharing: fc.constantFrom('private' as const, 'shared' as const),
+  }),
+  disks: fc.uniqueArray(disk, { maxLength: 6, selector: ({ name }) => name }),
+  nics: fc.uniqueArray(fc.record({ name: anyName(), forwards: fc.array(forward, { maxLength: 3 }) }), {
+    maxLength: 4,
+    selector: ({ name }) => name,
+  }),
+  devices: fc.record({
+    rng: onOff,
+    balloon: onOff,
+    agent: onOff,
+    vnc: onOff,
+    vsock: onOff,
+    panic: onOff,
+    watchdog: onOff,
+  }),
+  lifecycle: fc.record({
+    onReboot: fc.constantFrom('restart' as const, 'power-off' as const),
+    onWatchdog: fc.constantFrom('reset' as const, 'power-off' as const, 'pause' as const, 'none' as const),
+  }),
+  clock: fc.record({
+    base: fc.constantFrom('utc' as const, 'localtime' as const),
+    drift: fc.constantFrom('slew' as const, 'none' as const),
+  }),
+})
+
+/** A spec as parsing gives it. */
+export function anySpec(): fc.Arbitrary<VmSpec> {
+  return specInput.map((input) => vmSpec.parse(input))
+}
+
+/** A start that is possible: the kernel is there when the machine needs it. */
+export function anyInput(): fc.Arbitrary<HardwareInput> {
+  const start = fc.record({
+    name: anyName(),
+    uuid: fc.uuid(),
+    accelerator: fc.constantFrom('kvm' as const, 'tcg' as const),
+    qemu: fc.constantFrom(...qemuVersions),
+    depth: fc.integer({ min: 1, max: 4 }),
+    path: anyPath(),
+    kernel: fc.record({
+      path: anyPath(),
+      initrd: fc.option(anyPath(), { nil: undefined }),
+      cmdline: anyLine(),
+    }),
+    boots: onOff,
+    seeded: onOff,
+    vsock: onOff,
+    restored: onOff,
+  })
+  return fc
+    .tuple(anySpec(), start)
+    .map(([parsed, { path, depth, boots, seeded, restored, kernel, ...rest }]) => {
+      const spec: VmSpec = { ...parsed, ...(seeded ? { cloudInit: { sshKeys: [] } } : {}) }
+      const chain = Array.from({ length: depth }, (_, index) => ({
+        path: `${path}${index}`,
+        format: 'qcow2' as const,
+      }))
+      return {
+        ...rest,
+        spec,
+        hardware: planHardware(spec, undefined, { qemu: rest.qemu, vsockCid: 3 }),
+        disks: spec.disks.map(({ name }) => ({ disk: name, chain })),
+        kernel: boots || spec.machine.type === 'microvm' ? kernel : undefined,
+        seedPath: seeded ? `${path}.seed` : undefined,
+        restorePath: restored ? `${path}.saved` : undefined,
+      }
+    })
+}

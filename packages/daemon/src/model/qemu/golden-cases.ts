@@ -1,0 +1,215 @@
+/**
+ * The starts whose command lines are kept in golden/ and given to real QEMUs: every kind of device and every option, on q35 and
+ * microvm, under KVM and TCG, for the oldest QEMU and a new one.
+ *
+ * A changed command line can change a guest's hardware, so a change of a golden file is explained in its commit.
+ */
+import { type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { planHardware } from '../pci/allocate.ts'
+import type { HardwareInput, QemuCapabilities } from './hardware.ts'
+
+/** One start with the name of its golden file. */
+export interface GoldenCase {
+  readonly name: string
+  readonly input: HardwareInput
+}
+
+const qemu7: QemuCapabilities = { version: [7, 2, 22], machines: ['microvm', 'pc-q35-7.1', 'pc-q35-7.2'] }
+const qemu8: QemuCapabilities = { version: [8, 2, 2], machines: ['microvm', 'pc-q35-7.2', 'pc-q35-8.2'] }
+const qemu10: QemuCapabilities = { version: [10, 0, 2], machines: ['microvm', 'pc-q35-7.2', 'pc-q35-10.0'] }
+
+const kernel = { path: '/srv/vmlinuz', initrd: '/srv/initrd.img', cmdline: 'console=ttyS0 quiet' }
+const noDevices = { rng: false, balloon: false, agent: false, vnc: false, vsock: false, panic: false }
+const root = { name: 'root', image: 'debian-13' }
+
+interface Start extends Partial<Omit<HardwareInput, 'spec'>> {
+  /** The files of each disk's chain, top first; without an entry, one qcow2 file. */
+  readonly chains?: Readonly<Record<string, HardwareInput['disks'][number]['chain']>>
+}
+
+function goldenCase(name: string, specInput: VmSpecInput, start: Start = {}): GoldenCase {
+  const { chains, ...rest } = start
+  const spec = vmSpec.parse(specInput)
+  const qemu = rest.qemu ?? qemu7
+  const input: HardwareInput = {
+    name: 'web1',
+    uuid: '3c4f9f6a-7e43-4b0e-9d55-0c8a1f6f2b10',
+    spec,
+    hardware: planHardware(spec, undefined, { qemu, vsockCid: 4242 }),
+    accelerator: 'tcg',
+    qemu,
+    disks: spec.disks.map((disk) => ({
+      disk: disk.name,
+      chain: chains?.[disk.name] ?? [{ path: `/srv/${disk.name}.qcow2`, format: 'qcow2' }],
+    })),
+    kernel: undefined,
+    seedPath: spec.cloudInit === undefined ? undefined : '/srv/seed.iso',
+    vsock: false,
+    restorePath: undefined,
+    ...rest,
+  }
+  return { name, input }
+}
+
+const chain = [
+  { path: '/srv/top.qcow2', format: 'qcow2' },
+  { path: '/srv/middle.qcow2', format: 'qcow2' },
+  { path: '/srv/base.raw', format: 'raw' },
+] as const
+
+const machines: readonly GoldenCase[] = [
+  goldenCase('q35-bare', { devices: noDevices }),
+  goldenCase('q35-defaults', { disks: [root], nics: [{ name: 'lan' }] }),
+  goldenCase(
+    'q35-defaults-kvm',
+    { disks: [root], nics: [{ name: 'lan' }] },
+    { accelerator: 'kvm', vsock: true },
+  ),
+  goldenCase('q35-defaults-qemu-8.2', { disks: [root], nics: [{ name: 'lan' }] }, { qemu: qemu8 }),
+  goldenCase('q35-defaults-qemu-10.0', { disks: [root], nics: [{ name: 'lan' }] }, { qemu: qemu10 }),
+  goldenCase('q35-pinned-old-machine', { machine: { version: '7.1' }, disks: [root] }),
+  goldenCase('q35-pinned-7.2-on-qemu-10.0', { machine: { version: '7.2' }, disks: [root] }, { qemu: qemu10 }),
+  goldenCase('q35-kernel', { devices: noDevices }, { kernel }),
+  goldenCase(
+    'q35-kernel-without-initrd',
+    { devices: noDevices },
+    { kernel: { ...kernel, initrd: undefined, cmdline: '' } },
+  ),
+  goldenCase('q35-kernel-with-disk', { disks: [root] }, { kernel }),
+  goldenCase(
+    'q35-kernel-hostile-cmdline',
+    { devices: noDevices },
+    { kernel: { ...kernel, cmdline: '-monitor stdio,locking=off "a,,b"' } },
+  ),
+  goldenCase('microvm-kernel', { machine: { type: 'microvm' } }, { kernel }),
+  goldenCase('microvm-kernel-kvm', { machine: { type: 'microvm' } }, { kernel, accelerator: 'kvm' }),
+  goldenCase('microvm-kernel-qemu-10.0', { machine: { type: 'microvm' } }, { kernel, qemu: qemu10 }),
+  goldenCase(
+    'microvm-all-devices',
+    {
+      machine: { type: 'microvm' },
+      cpu: { count: 2 },
+      disks: [root, { name: 'data', bus: 'virtio-scsi' }],
+      nics: [{ name: 'lan' }],
+      cloudInit: {},
+      devices: { watchdog: true },
+    },
+    { kernel },
+  ),
+]
+
+const processors: readonly GoldenCase[] = [
+  goldenCase('cpu-topology', {
+    cpu: { count: 16, topology: { sockets: 2, dies: 2, cores: 2, threads: 2 } },
+    devices: noDevices,
+  }),
+  goldenCase('cpu-model-and-flags', {
+    cpu: { count: 2, model: 'Nehalem-v1', features: { aes: true, sse3: true, 'sse4.2': false } },
+    devices: noDevices,
+  }),
+  goldenCase('cpu-max-with-la57', { cpu: { features: { la57: true } }, devices: noDevices }),
+  goldenCase(
+    'cpu-model-kvm',
+    { cpu: { model: 'Skylake-Server-v4' }, devices: noDevices },
+    { accelerator: 'kvm' },
+  ),
+  goldenCase('memory-shared', { memory: { size: '1GiB', sharing: 'shared' }, devices: noDevices }),
+  goldenCase('memory-small', { memory: { size: '16MiB' }, devices: noDevices }),
+]
+
+const disks: readonly GoldenCase[] = [
+  goldenCase('disk-chain', { disks: [root], devices: noDevices }, { chains: { root: chain } }),
+  goldenCase(
+    'disk-raw',
+    { disks: [root], devices: noDevices },
+    { chains: { root: [{ path: '/srv/root.raw', format: 'raw' }] } },
+  ),
+  goldenCase(
+    'disk-read-only',
+    { disks: [{ ...root, readOnly: true }], devices: noDevices },
+    { chains: { root: chain } },
+  ),
+  goldenCase('disk-writeback', {
+    disks: [{ ...root, cache: 'writeback', discard: 'ignore' }],
+    devices: noDevices,
+  }),
+  goldenCase('disk-unsafe', { disks: [{ ...root, cache: 'unsafe' }], devices: noDevices }),
+  goldenCase(
+    'disk-without-direct-io',
+    { disks: [root], devices: noDevices },
+    {
+      disks: [{ disk: 'root', chain: [{ path: '/srv/root.qcow2', format: 'qcow2' }], directIo: false }],
+    },
+  ),
+  goldenCase('disk-without-io-thread', {
+    cpu: { count: 4 },
+    disks: [{ ...root, ioThread: false }],
+    devices: noDevices,
+  }),
+  goldenCase('disk-virtio-scsi', {
+    cpu: { count: 2 },
+    disks: [
+      { ...root, bus: 'virtio-scsi', serial: 'S_1-a' },
+      { name: 'data', bus: 'virtio-scsi', ioThread: false },
+    ],
+    devices: noDevices,
+  }),
+  goldenCase('disk-boot-order', {
+    disks: [
+      { name: 'b' },
+      { name: 'a' },
+      root,
+      { name: 'last', bootOrder: 2 },
+      { name: 'first', bootOrder: 1 },
+    ],
+    devices: noDevices,
+  }),
+  goldenCase('disk-long-and-colliding-names', {
+    disks: [
+      { name: 'a' },
+      { name: 'a-file' },
+      { name: 'seed' },
+      { name: `x${'-long.name'.repeat(6)}` },
+      { name: `x${'-long.name'.repeat(5)}` },
+    ],
+    cloudInit: {},
+    devices: noDevices,
+  }),
+  goldenCase('disk-many', {
+    disks: Array.from({ length: 20 }, (_, index) => ({
+      name: `d${String(index).padStart(2, '0')}`,
+      ioThread: false,
+    })),
+    devices: noDevices,
+  }),
+  goldenCase('cloud-init-seed', { disks: [root], cloudInit: { user: 'admin' }, devices: noDevices }),
+]
+
+const others: readonly GoldenCase[] = [
+  goldenCase('nic-forwards', {
+    nics: [
+      { name: 'lan', mac: '52:54:00:aa:bb:cc', forwards: [{ hostPort: 8080, guestPort: 80 }] },
+      { name: 'dmz', forwards: [{ protocol: 'udp', hostAddress: '::1', hostPort: 53, guestPort: 53 }] },
+    ],
+    devices: noDevices,
+  }),
+  ...(['rng', 'balloon', 'agent', 'vnc', 'panic', 'watchdog'] as const).map((device) =>
+    goldenCase(`device-${device}`, { devices: { ...noDevices, [device]: true } }),
+  ),
+  goldenCase('device-vsock', { devices: { ...noDevices, vsock: true } }, { vsock: true }),
+  goldenCase('clock-localtime', { clock: { base: 'localtime', drift: 'none' }, devices: noDevices }),
+  goldenCase('clock-kvm', { devices: noDevices }, { accelerator: 'kvm' }),
+  goldenCase('lifecycle-power-off', {
+    lifecycle: { onReboot: 'power-off', onPanic: 'restart', onWatchdog: 'power-off' },
+    devices: { ...noDevices, watchdog: true },
+  }),
+  goldenCase('lifecycle-watchdog-none', {
+    lifecycle: { onWatchdog: 'none' },
+    devices: { ...noDevices, watchdog: true },
+  }),
+  goldenCase('restore', { disks: [root] }, { restorePath: '/srv/saved' }),
+  goldenCase('restore-qemu-10.0', { disks: [root] }, { restorePath: '/srv/saved', qemu: qemu10 }),
+]
+
+/** Every golden case; names are unique. */
+export const goldenCases: readonly GoldenCase[] = [...machines, ...processors, ...disks, ...others]

@@ -1,0 +1,72 @@
+/**
+ * What changing each field of a spec does, as a table: the effect, and why, as a clause that can follow `because`.
+ *
+ * `bookkeeping` is used by the daemon alone, so it counts at once. `boot` is part of how the emulator is started. `pinned` was
+ * decided when the VM was created. A field without a row is `boot`.
+ */
+
+/** The effect of a change, with its reason. */
+export interface ChangeRule {
+  readonly effect: 'bookkeeping' | 'boot' | 'pinned'
+  readonly reason: string
+}
+
+const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } as const
+const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
+const atStart = { effect: 'boot', reason: 'the emulator is given it when it starts' } as const
+
+/** The rule of each kind of field, by its path with `*` for a device's name. */
+export const changeRules: Readonly<Record<string, ChangeRule>> = {
+  description: daemonOnly,
+  labels: daemonOnly,
+  'autostart.enabled': daemonOnly,
+  'autostart.order': daemonOnly,
+  'autostart.delaySeconds': daemonOnly,
+  'lifecycle.shutdownTimeoutSeconds': daemonOnly,
+  'lifecycle.onPowerOff': carriedOut,
+  'lifecycle.onPanic': carriedOut,
+  'lifecycle.onCrash': carriedOut,
+  'lifecycle.onReboot': atStart,
+  'lifecycle.onWatchdog': atStart,
+
+  image: { effect: 'pinned', reason: 'the VM was made from its image; create another VM from the other one' },
+  'machine.type': { effect: 'pinned', reason: 'the guest was installed on this machine type' },
+  'machine.version': {
+    effect: 'pinned',
+    reason: 'the machine version was pinned at creation, so that the guest keeps its hardware',
+  },
+  'machine.firmware': { effect: 'pinned', reason: 'the guest boots from its disks with this firmware only' },
+
+  accelerator: { effect: 'boot', reason: 'the accelerator is chosen when the emulator starts' },
+  'cpu.count': { effect: 'boot', reason: 'vCPUs are not plugged while the guest runs' },
+  'cpu.topology': { effect: 'boot', reason: 'the guest reads its CPU topology when it boots' },
+  'cpu.model': { effect: 'boot', reason: 'the guest reads its CPU model when it boots' },
+  'cpu.features': { effect: 'boot', reason: 'the guest reads its CPU flags when it boots' },
+  'memory.size': { effect: 'boot', reason: 'memory is not plugged while the guest runs' },
+  'memory.sharing': { effect: 'boot', reason: 'memory is mapped when the emulator starts' },
+  'boot.kernel': { effect: 'boot', reason: 'a kernel is loaded when the guest boots' },
+  'boot.cmdline': { effect: 'boot', reason: 'a kernel reads its command line when it boots' },
+  cloudInit: { effect: 'boot', reason: 'the seed is written before the guest boots' },
+
+  'disks.*': { effect: 'boot', reason: 'disks are attached when the emulator starts' },
+  'disks.*.volume': {
+    effect: 'pinned',
+    reason: 'a disk keeps its volume; remove the disk and add one of another name',
+  },
+  'disks.*.image': { effect: 'pinned', reason: 'the volume was made from its image' },
+  'disks.*.size': {
+    effect: 'pinned',
+    reason: 'the volume has its size, and attaching it does not resize it',
+  },
+  'disks.*.pool': { effect: 'pinned', reason: 'the volume lies in its pool' },
+  'nics.*': { effect: 'boot', reason: 'NICs are attached when the emulator starts' },
+  'nics.*.forwards': {
+    effect: 'boot',
+    reason: 'ports are forwarded by a process that starts with the emulator',
+  },
+}
+
+/** The rule of a kind of field. */
+export function ruleFor(kind: string): ChangeRule {
+  return Object.hasOwn(changeRules, kind) ? (changeRules[kind] ?? atStart) : atStart
+}

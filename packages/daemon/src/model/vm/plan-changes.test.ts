@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type VmSpec, type VmSpecInput, vmSpec, vmStates } from '@kvasir/contract'
+import fc from 'fast-check'
+import { anySpec } from '../qemu/any-spec.ts'
+import { changeRules } from './change-rules.ts'
+import { mergeKept } from './merge-kept.ts'
+import { planChanges } from './plan-changes.ts'
+import { specFields } from './spec-fields.ts'
+
+const image = 'a'.repeat(64)
+
+/** A VM as it is kept after its creation from an image with a disk. */
+const kept = vmSpec.parse({
+  image,
+  machine: { version: '7.2' },
+  disks: [
+    { name: 'root', image, volume: 'web1-root' },
+    { name: 'data', size: '1GiB', volume: 'web1-data' },
+  ],
+  nics: [{ name: 'lan', mac: '52:54:00:00:00:01', forwards: [{ hostPort: 8080, guestPort: 80 }] }],
+} satisfies VmSpecInput)
+
+function edited(change: (spec: VmSpec) => Partial<VmSpec>): VmSpec {
+  return { ...kept, ...change(kept) }
+}
+
+function effects(
+  wanted: VmSpec,
+  state: Parameters<typeof planChanges>[2] = 'running',
+): Record<string, string> {
+  return Object.fromEntries(planChanges(kept, wanted, state).map((change) => [change.field, change.effect]))
+}
+
+test('what only the daemon uses counts at once, also while the VM is saved', () => {
+  const wanted = edited((spec) => ({
+    description: 'web',
+    labels: { team: 'blue' },
+    autostart: { ...spec.autostart, enabled: true },
+    lifecycle: { ...spec.lifecycle, shutdownTimeoutSeconds: 5, onPanic: 'stop' },
+  }))
+  const live = {
+    'autostart.enabled': 'live',
+    description: 'live',
+    labels: 'live',
+    'lifecycle.onPanic': 'live',
+    'lifecycle.shutdownTimeoutSeconds': 'live',
+  }
+  assert.deepEqual(effects(wanted), live)
+  assert.deepEqual(effects(wanted, 'saved'), live)
+})
+
+test('hardware changes wait for the next boot, and are refused while the VM is saved', () => {
+  const wanted = edited((spec) => ({
+    cpu: { ...spec.cpu, count: 2 },
+    memory: { ...spec.memory, size: 2 ** 30 },
+    disks: spec.disks
+      .filter((disk) => disk.name === 'root')
+      .map((disk) => ({ ...disk, cache: 'writeback' as const })),
+    nics: [...spec.nics, { name: 'dmz', mode: 'user' as const, forwards: [] }],
+  }))
+  const fields = ['cpu.count', 'disks.data', 'disks.root.cache', 'memory.size', 'nics.dmz']
+  assert.deepEqual(effects(wanted), Object.fromEntries(fields.map((field) => [field, 'next-boot'])))
+  assert.deepEqual(effects(wanted, 'saved'), Object.fromEntries(fields.map((field) => [field, 'refused'])))
+})
+
+test('a device that is added or removed is one change with its whole value', () => {
+  const [change] = planChanges(
+    kept,
+    edited((spec) => ({ disks: spec.disks.slice(0, 1) })),
+    'running',
+  )
+  assert.equal(change?.field, 'disks.data')
+  assert.deepEqual(change?.from, kept.disks[1])
+  assert.equal(change?.to, null)
+})
+
+test('what was pinned at creation is refused in every state', () => {
+  const wanted = edited((spec) => ({
+    image: 'b'.repeat(64),
+    machine: { type: 'microvm', firmware: 'uefi', version: '10.0' },
+    disks: spec.disks.map((disk) => ({ ...disk, volume: `${disk.name}-other`, size: 2 ** 40 })),
+  }))
+  const fields = ['image', 'machine.firmware', 'machine.type', 'machine.version']
+  for (const disk of ['data', 'root']) fields.push(`disks.${disk}.size`, `disks.${disk}.volume`)
+  for (const state of vmStates) {
+    assert.deepEqual(effects(wanted, state), Object.fromEntries(fields.map((field) => [field, 'refused'])))
+  }
+})
+
+test('the order of disks, NICs, forwards, labels and flags changes nothing', () => {
+  const a = vmSpec.parse({
+    labels: { a: '1', b: '2' },
+    cpu: { features: { avx: true, sse3: false } },
+    disks: [{ name: 'a' }, { name: 'b' }],
+    nics: [
+      {
+        name: 'n',
+        forwards: [
+          { hostPort: 1, guestPort: 2 },
+          { hostPort: 3, guestPort: 4 },
+        ],
+      },
+      { name: 'm' },
+    ],
+  })
+  const b = vmSpec.parse({
+    labels: { b: '2', a: '1' },
+    cpu: { features: { sse3: false, avx: true } },
+    disks: [{ name: 'b' }, { name: 'a' }],
+    nics: [
+      { name: 'm' },
+      {
+        name: 'n',
+        forwards: [
+          { hostPort: 3, guestPort: 4 },
+          { hostPort: 1, guestPort: 2 },
+        ],
+      },
+    ],
+  })
+  assert.deepEqual(planChanges(a, b, 'running'), [])
+})
+
+test('a name with dots is not taken for a field', () => {
+  const a = vmSpec.parse({ disks: [{ name: 'a' }, { name: 'a.cache' }] })
+  const b = vmSpec.parse({ disks: [{ name: 'a', cache: 'unsafe' }] })
+  const changes = planChanges(a, b, 'running')
+  assert.deepEqual(
+    changes.map((change) => change.field),
+    ['disks.a.cache', 'disks.a.cache'],
+  )
+  assert.deepEqual(new Set(changes.map((change) => change.to)), new Set([null, 'unsafe']))
+})
+
+test('a file that leaves out what was generated changes nothing when it is applied again', () => {
+  const file = vmSpec.parse({
+    image,
+    disks: [{ name: 'data', size: '1GiB' }],
+    nics: [{ name: 'lan', forwards: [{ hostPort: 8080, guestPort: 80 }] }],
+  })
+  assert.deepEqual(planChanges(kept, mergeKept(kept, file), 'running'), [])
+})
+
+test('the disk that came with the image stays although no file lists it, and another one does go', () => {
+  const merged = mergeKept(kept, vmSpec.parse({}))
+  assert.deepEqual(merged.disks, [kept.disks[0]])
+})
+
+test('a machine version is not carried over to another machine type', () => {
+  const merged = mergeKept(kept, vmSpec.parse({ machine: { type: 'microvm' } }))
+  assert.equal(merged.machine.version, undefined)
+})
+
+test('every rule names a field that a spec can have', () => {
+  const full = vmSpec.parse({
+    image,
+    machine: { version: '7.2' },
+    cpu: { topology: {} },
+    boot: { kernel: { kernel: '/k' }, cmdline: 'quiet' },
+    cloudInit: {},
+    disks: [{ name: 'd', volume: 'v', image, size: 1 }],
+    nics: [{ name: 'n' }],
+  })
+  const kinds = new Set([...specFields(full).values()].map((field) => field.kind))
+  for (const kind of Object.keys(changeRules)) assert.ok(kinds.has(kind), kind)
+})
+
+test('a spec applied to itself never changes anything, and keeping twice is keeping once', () => {
+  fc.assert(
+    fc.property(anySpec(), anySpec(), (a, b) => {
+      assert.deepEqual(planChanges(a, mergeKept(a, a), 'running'), [])
+      const merged = mergeKept(a, b)
+      assert.deepEqual(mergeKept(a, merged), merged)
+    }),
+    { numRuns: 500 },
+  )
+})

@@ -1,0 +1,60 @@
+/**
+ * What applying a spec to a VM would do, field by field: at once, at the next boot, or not at all.
+ *
+ * Both specs are as the daemon keeps them: `mergeKept` (merge-kept.ts) has run, and names of images are ids. The rules are in change-rules.ts.
+ */
+import type { PlanChange, VmSpec, VmState } from '@kvasir/contract'
+import { ruleFor } from './change-rules.ts'
+import { isSameValue, type SpecField, specFields } from './spec-fields.ts'
+
+/** The changes from one spec to another, ordered by field; empty when they mean the same. */
+export function planChanges(current: VmSpec, wanted: VmSpec, state: VmState): readonly PlanChange[] {
+  const before = specFields(current)
+  const after = specFields(wanted)
+  const changes: PlanChange[] = []
+  for (const key of new Set([...before.keys(), ...after.keys()])) {
+    const from = before.get(key)
+    const to = after.get(key)
+    const field = to ?? from
+    if (field === undefined || isSameValue(from?.value, to?.value)) continue
+    if (isPartOfWholeDevice(field, before, after)) continue
+    changes.push({
+      field: field.path,
+      from: from?.value ?? null,
+      to: to?.value ?? null,
+      ...effectOf(field, state),
+    })
+  }
+  return changes.sort((a, b) => (a.field < b.field ? -1 : 1))
+}
+
+/** A device that is added or removed is one change; one that both have is compared by its parts. */
+function isPartOfWholeDevice(
+  field: SpecField,
+  before: ReadonlyMap<string, SpecField>,
+  after: ReadonlyMap<string, SpecField>,
+): boolean {
+  const [list, star, part] = field.kind.split('.')
+  if (star !== '*' || list === undefined) return false
+  const device = part === undefined ? field.path : field.path.slice(0, -(part.length + 1))
+  const key = `${list}.*\n${device}`
+  const inBoth = before.has(key) && after.has(key)
+  return part === undefined ? inBoth : !inBoth
+}
+
+function effectOf(field: SpecField, state: VmState): Pick<PlanChange, 'effect' | 'reason'> {
+  const { effect, reason } = ruleFor(field.kind)
+  if (effect === 'pinned') return { effect: 'refused', reason }
+  if (effect === 'bookkeeping') return { effect: 'live', reason }
+  if (state === 'saved') {
+    return {
+      effect: 'refused',
+      reason:
+        'the saved memory fits only the hardware it was saved with; start the VM or discard its memory first',
+    }
+  }
+  if (state === 'shutoff' || state === 'crashed') {
+    return { effect: 'next-boot', reason: 'the VM is off and has it from its next start' }
+  }
+  return { effect: 'next-boot', reason }
+}
