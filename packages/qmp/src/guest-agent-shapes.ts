@@ -13,9 +13,11 @@ export type ShapeOf<S> = S extends Shape<infer T> ? T : never
 
 type MembersOf<Members> = { readonly [Name in keyof Members]: ShapeOf<Members[Name]> }
 
+/** A string. */
 export const string: Shape<string> = (value, place) =>
   typeof value === 'string' ? value : wrong(place, 'a string')
 
+/** True or false. */
 export const boolean: Shape<boolean> = (value, place) =>
   typeof value === 'boolean' ? value : wrong(place, 'a boolean')
 
