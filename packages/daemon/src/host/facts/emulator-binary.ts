@@ -1,0 +1,131 @@
+/**
+ * The QEMU at hand: where its binary is, which version it is, which machines it offers. Asked of the binary itself, and again when
+ * the file changes.
+ */
+import { constants } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
+import { COMMAND_PATH, CommandError } from '@kvasir/linux'
+import { z } from 'zod'
+import type { QemuCapabilities } from '../../model/qemu/hardware.ts'
+import { isAtLeast, oldestQemu } from '../../model/qemu/version.ts'
+import { askEmulator } from './ask-emulator.ts'
+import { CachedAnswer } from './facts-cache.ts'
+
+/** A binary that was found, and what tells it from another at the same path. */
+export interface FoundBinary {
+  readonly path: string
+  readonly identity: string
+}
+
+export interface EmulatorBinaryOptions {
+  /** The binary that was configured; else the one of the host's architecture on the usual paths. */
+  readonly binary: string | undefined
+  readonly cachePath: string
+  /** Deadline of asking; 20 s unless told. */
+  readonly timeoutMs?: number
+}
+
+const DEFAULT_TIMEOUT_MS = 20_000
+
+const capabilities = z.object({
+  version: z.tuple([z.int(), z.int(), z.int()]),
+  machines: z.array(z.string()),
+})
+
+const versionReply = z.object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
+const machinesReply = z.array(z.object({ name: z.string(), alias: z.string().optional() }))
+
+const emulatorNames: Readonly<Record<string, string>> = {
+  x64: 'qemu-system-x86_64',
+  arm64: 'qemu-system-aarch64',
+}
+
+/** The emulator binary of this host. */
+export class EmulatorBinary {
+  readonly #options: EmulatorBinaryOptions
+  readonly #cache: CachedAnswer<z.output<typeof capabilities>>
+  #asking: { readonly key: string; readonly answer: Promise<QemuCapabilities> } | undefined
+
+  constructor(options: EmulatorBinaryOptions) {
+    this.#options = options
+    this.#cache = new CachedAnswer(options.cachePath, capabilities)
+  }
+
+  /** Finds the binary. Throws `emulator-missing`. */
+  async find(): Promise<FoundBinary> {
+    const { binary } = this.#options
+    const name = emulatorNames[process.arch] ?? 'qemu-system-x86_64'
+    const candidates =
+      binary === undefined ? COMMAND_PATH.split(':').map((folder) => join(folder, name)) : [binary]
+    for (const path of candidates) {
+      const found = await stat(path).catch(() => undefined)
+      if (found === undefined) continue
+      const executable = found.isFile() && (await isExecutable(path))
+      if (!executable) throw missing(`${path} is not a program that can be run`)
+      return { path, identity: [path, found.size, found.mtimeMs, found.ino].join(':') }
+    }
+    throw missing(binary === undefined ? `there is no ${name} on this host` : `${binary} does not exist`)
+  }
+
+  /** Version and machines of the binary. Throws `emulator-missing` when there is none, it does not answer or is too old. */
+  async capabilities(): Promise<QemuCapabilities & { readonly binary: string }> {
+    const found = await this.find()
+    const known = (await this.#cache.find(found.identity)) ?? (await this.#askOnce(found))
+    if (!isAtLeast(known, oldestQemu))
+      throw missing(
+        `${found.path} is version ${known.version.join('.')}, and ${oldestQemu.join('.')} is the oldest that is supported`,
+      )
+    return { ...known, binary: found.path }
+  }
+
+  #askOnce(found: FoundBinary): Promise<QemuCapabilities> {
+    if (this.#asking?.key === found.identity) return this.#asking.answer
+    const answer = this.#ask(found).finally(() => {
+      this.#asking = undefined
+    })
+    this.#asking = { key: found.identity, answer }
+    return answer
+  }
+
+  async #ask(found: FoundBinary): Promise<QemuCapabilities> {
+    const answers = await askEmulator(found.path, ['query-version', 'query-machines'], {
+      args: ['-machine', 'none', '-accel', 'tcg'],
+      timeoutMs: this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    }).catch((cause: unknown) => {
+      throw missing(`${found.path} did not answer when it was asked for its version`, cause)
+    })
+    const version = versionReply.safeParse(answers.get('query-version'))
+    const machines = machinesReply.safeParse(answers.get('query-machines'))
+    if (!version.success || !machines.success) throw missing(`${found.path} does not answer as a QEMU does`)
+    const { major, minor, micro } = version.data.qemu
+    const known = {
+      version: [major, minor, micro] as [number, number, number],
+      machines: machineNames(machines.data),
+    }
+    await this.#cache.keep(found.identity, known)
+    return known
+  }
+}
+
+/** Versioned names and the names of machines that have no versions; aliases such as `q35` are not what a VM is pinned to. */
+function machineNames(machines: readonly { readonly name: string }[]): string[] {
+  return machines.map((machine) => machine.name).sort()
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  )
+}
+
+function missing(what: string, cause?: unknown): KvasirError {
+  const stderr = cause instanceof CommandError ? { stderr: cause.stderr } : {}
+  return new KvasirError(
+    'emulator-missing',
+    `QEMU cannot be used: ${what}, so no VM can be started. Install qemu-system-x86 or name another binary with KVASIR_QEMU.`,
+    { cause, details: stderr },
+  )
+}

@@ -1,0 +1,111 @@
+/**
+ * The host as it is: CPUs, memory, kernel, cgroups, the QEMU at hand, and which accelerator it can use. Looked at when asked; only
+ * what a QEMU binary says of itself is kept, under the binary's identity.
+ */
+import { closeSync, openSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { hostname, release } from 'node:os'
+import { join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
+import { CommandError, runCommand } from '@kvasir/linux'
+import { decideAccelerator, virtualization } from '../../model/accelerator.ts'
+import type { HostFacts } from '../../ports/host-facts.ts'
+import { cgroupFacts } from './cgroup-facts.ts'
+import { EmulatorBinary } from './emulator-binary.ts'
+import { KvmFacts } from './kvm-facts.ts'
+import { parseCpuInfo, parseMemInfo } from './proc-files.ts'
+
+export interface HostFactsOptions {
+  readonly stateDir: string
+  readonly bootId: string
+  /** The QEMU binary of the configuration (KVASIR_QEMU). */
+  readonly qemu: string | undefined
+}
+
+const LOOK_TIMEOUT_MS = 5_000
+
+const architectures: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' }
+
+/** The facts about this host. */
+export function createHostFacts(options: HostFactsOptions): HostFacts {
+  const cache = join(options.stateDir, 'cache')
+  const binary = new EmulatorBinary({ binary: options.qemu, cachePath: join(cache, 'qemu.json') })
+  const kvm = new KvmFacts({
+    bootId: options.bootId,
+    cachePath: join(cache, 'kvm.json'),
+    findBinary: () => binary.find(),
+  })
+  const memory = async () => parseMemInfo(await readFile('/proc/meminfo', 'utf8'))
+
+  return {
+    qemu: () => binary.capabilities(),
+    chooseAccelerator: async (wanted) => decideAccelerator(wanted, await kvm.gather()),
+    availableMemoryBytes: async () => (await memory()).availableBytes,
+    totalMemoryBytes: async () => (await memory()).totalBytes,
+    hasVsock: () => opens('/dev/vhost-vsock'),
+    checkBootFile,
+
+    async describe() {
+      const [cpuInfo, memoryNow, facts, cgroup, qemu] = await Promise.all([
+        readFile('/proc/cpuinfo', 'utf8'),
+        memory(),
+        kvm.gather(),
+        cgroupFacts(),
+        describeQemu(binary, options.qemu),
+      ])
+      const cpu = parseCpuInfo(cpuInfo)
+      return {
+        hostname: hostname(),
+        kernel: release(),
+        architecture: architectures[process.arch] ?? process.arch,
+        cpu: { model: cpu.model, count: cpu.count, virtualization: virtualization(facts) },
+        memory: memoryNow,
+        accelerator: decideAccelerator('auto', facts),
+        qemu,
+        cgroup,
+        vsock: opens('/dev/vhost-vsock'),
+      }
+    },
+  }
+}
+
+/** A host without QEMU is described all the same. */
+async function describeQemu(binary: EmulatorBinary, configured: string | undefined) {
+  try {
+    const { version, machines, binary: path } = await binary.capabilities()
+    return { binary: path, version: version.join('.'), machines: [...machines] }
+  } catch (error) {
+    if (!(error instanceof KvasirError && error.code === 'emulator-missing')) throw error
+    return { binary: configured ?? '', version: 'missing', machines: [] }
+  }
+}
+
+/** The path is a user's and may lie on a file system that hangs, so a child looks at it. */
+async function checkBootFile(path: string): Promise<void> {
+  const refuse = (what: string, cause?: unknown) =>
+    new KvasirError('file-not-found', `The file ${path} ${what}, so no VM can boot it.`, {
+      details: { path },
+      cause,
+    })
+  const kind = await runCommand(['stat', '--dereference', '--format=%F', '--', path], {
+    timeoutMs: LOOK_TIMEOUT_MS,
+  }).then(
+    ({ stdout }) => stdout.trim(),
+    (error: unknown) => {
+      if (error instanceof CommandError && error.failure === 'timeout')
+        throw refuse('could not be looked at in time', error)
+      throw refuse('does not exist', error)
+    },
+  )
+  if (kind === 'regular empty file') throw refuse('is empty')
+  if (kind !== 'regular file') throw refuse(`is a ${kind} and not a regular file`)
+}
+
+function opens(device: string): boolean {
+  try {
+    closeSync(openSync(device, 'r+'))
+    return true
+  } catch {
+    return false
+  }
+}
