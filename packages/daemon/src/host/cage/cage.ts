@@ -10,7 +10,13 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { identifyProcess, moveProcess, type ProcessIdentity, readExecutable } from '@kvasir/linux'
+import {
+  closeInheritedDescriptors,
+  identifyProcess,
+  moveProcess,
+  type ProcessIdentity,
+  readExecutable,
+} from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
 import { type CagedProgram, checkPath, checkProgram, fstabOf } from './cage-request.ts'
@@ -70,10 +76,14 @@ export interface Cages {
 const KILL_TIMEOUT_MS = 5_000
 const LOG_TAIL_BYTES = 4096
 
-/** Prepares the host for cages: the root template and the daemon's cgroup. Safe to repeat. Throws `CageError`. */
+/**
+ * Prepares the host for cages: the root template and the daemon's cgroup. Safe to repeat. Closes the descriptors above 2 that this
+ * process was born with, because every child would inherit them: take sockets of a service manager over before. Throws `CageError`.
+ */
 export async function openCages(options: CageOptions): Promise<Cages> {
   if (process.getuid?.() !== 0) throw new CageError('template', 'Kvasir is not root, so it cannot cage a VM.')
   checkPath(options.runtimeDir)
+  closeInheritedDescriptors()
   const [template, groups] = await Promise.all([
     openRootTemplate({
       cageDirectory: join(options.runtimeDir, 'cage'),
