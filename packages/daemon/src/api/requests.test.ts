@@ -1,0 +1,317 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { KvasirError } from '@kvasir/contract'
+import { apiLimits } from './limits.ts'
+import { sampleVm, startApi } from './running-api.ts'
+
+const problemType = 'application/problem+json; charset=utf-8'
+
+test('a VM is answered as JSON with its revision as ETag', async () => {
+  await using api = await startApi({ handlers: { getVm: async ({ params }) => sampleVm(params.name, 12) } })
+
+  const answer = await api.send('/v1/vms/web1')
+
+  assert.equal(answer.status, 200)
+  assert.equal(answer.headers['etag'], '"12"')
+  assert.equal(answer.headers['x-content-type-options'], 'nosniff')
+  assert.deepEqual(answer.json, sampleVm('web1', 12))
+})
+
+test('a body is parsed with its defaults, and a create answers 201', async () => {
+  let seen: unknown
+  await using api = await startApi({
+    handlers: {
+      createVm: async ({ body, caller }) => {
+        seen = { memory: body.spec.memory.size, start: body.start, caller: caller.name }
+        return sampleVm(body.name)
+      },
+    },
+  })
+
+  const answer = await api.send('/v1/vms', {
+    method: 'POST',
+    body: { name: 'web1', spec: { memory: { size: '2GiB' } } },
+  })
+
+  assert.equal(answer.status, 201)
+  assert.deepEqual(seen, { memory: 2 ** 31, start: false, caller: 'local' })
+})
+
+test('a body may be left out where the contract fills it in', async () => {
+  let mode: string | undefined
+  await using api = await startApi({
+    handlers: {
+      consoleTicket: async ({ body }) => {
+        mode = body.mode
+        return { ticket: 't', url: '/v1/streams/console', expiresAt: '2026-01-01T00:00:00.000Z' }
+      },
+    },
+  })
+
+  assert.equal((await api.send('/v1/vms/web1/console', { method: 'POST' })).status, 201)
+  assert.equal(mode, 'write')
+})
+
+test('an answer of nothing is 204, of a job 202 with its place, of text and bytes with their types', async () => {
+  const job = {
+    id: '8f9d6d8e-3a51-4f9e-9d0c-3c8f0a1b2c3d',
+    kind: 'vm.start',
+    subject: { kind: 'vm', name: 'web1' },
+    state: 'running',
+    owner: 'local',
+    step: 'starting',
+    createdAt: '2026-01-01T00:00:00.000Z',
+    deadlineAt: '2026-01-01T00:00:00.000Z',
+  } as const
+  await using api = await startApi({
+    handlers: {
+      deleteVm: async () => undefined,
+      startVm: async () => job,
+      logVm: async () => 'login: ',
+      screenshotVm: async () => new Uint8Array([137, 80, 78, 71]),
+    },
+  })
+
+  assert.equal((await api.send('/v1/vms/web1?disks=true', { method: 'DELETE' })).status, 204)
+  const started = await api.send('/v1/vms/web1/start?wait=5', { method: 'POST', body: {} })
+  assert.equal(started.status, 202)
+  assert.equal(started.headers['location'], `/v1/jobs/${job.id}`)
+  const log = await api.send('/v1/vms/web1/log?bytes=1KiB')
+  assert.equal(log.headers['content-type'], 'text/plain; charset=utf-8')
+  assert.equal(log.text, 'login: ')
+  assert.equal((await api.send('/v1/vms/web1/screenshot')).headers['content-type'], 'image/png')
+})
+
+test('an answer that is not what the contract says is a defect in tests', async () => {
+  await using api = await startApi({ handlers: { getVm: async () => ({ ...sampleVm('x'), extra: 1 }) } })
+
+  assert.equal((await api.send('/v1/vms/x')).status, 500)
+})
+
+test('every invalid field is named in one sentence, unknown keys too', async () => {
+  await using api = await startApi()
+
+  const { status, headers, json } = await api.send('/v1/vms', {
+    method: 'POST',
+    body: {
+      name: '../etc',
+      spec: { memory: { size: -5 }, cpu: { count: 1.5, sockets: 2 }, colour: 'red', machine: { type: 'pc' } },
+      start: 'yes',
+    },
+  })
+
+  assert.equal(status, 400)
+  assert.equal(headers['content-type'], problemType)
+  const { detail, code } = json as { detail: string; code: string }
+  assert.equal(code, 'bad-request')
+  for (const words of [
+    'name is not a name',
+    'spec.memory.size is not a size',
+    'spec.cpu.count must be a whole number',
+    'spec.cpu.sockets is not known',
+    'spec.colour is not known',
+    'spec.machine.type must be one of q35, microvm',
+    'start must be a boolean, not a string',
+  ])
+    assert.ok(detail.includes(words), `${words} in: ${detail}`)
+})
+
+test('a missing body, a missing field and a body that is not taken are said', async () => {
+  await using api = await startApi()
+  const detailOf = async (path: string, body?: unknown) =>
+    (await api.send(path, { method: 'POST', body })).json as { detail: string }
+
+  assert.match((await detailOf('/v1/vms')).detail, /the body is missing/)
+  assert.match((await detailOf('/v1/vms', { name: 'a' })).detail, /spec is missing/)
+  assert.match((await detailOf('/v1/vms/a/pause', { hard: true })).detail, /the body must be absent/)
+})
+
+test('a thousand unknown keys make a short sentence', async () => {
+  await using api = await startApi()
+  const body = Object.fromEntries(Array.from({ length: 1000 }, (_, n) => [`k${n}\n${'x'.repeat(200)}`, 1]))
+
+  const { json } = await api.send('/v1/vms', { method: 'POST', body })
+
+  const { detail } = json as { detail: string }
+  assert.match(detail, /; and 990 more\.$/)
+  assert.ok(detail.length < 2000 && !detail.includes('\n'))
+})
+
+const badPaths: readonly [path: string, status: number, words: RegExp][] = [
+  ['/v1/vms/a%2Fb', 400, /path name is not a name/],
+  ['/v1/vms/a%00b', 400, /path name is not a name/],
+  [`/v1/vms/${'a'.repeat(10_000)}`, 400, /path name is not a name/],
+  ['/v1/vms/%zz', 400, /not a valid URL path/],
+  ['/v1/vms/%ff', 400, /not a valid URL path/],
+  ['/v1/vms/web1?x=1', 400, /query x is not known/],
+  ['/v1/vms/web1?__proto__=1', 400, /query __proto__ is not known/],
+  ['/v1/events?after=-1', 400, /query after must be at least 0/],
+  ['/v1/events?after=1e999', 400, /query after/],
+  ['/v1/events?after=1&after=2', 400, /query after/],
+  ['/v1/vms/web1/start', 404, /The path takes POST/],
+  ['/v1/nothing', 404, /no endpoint GET \/v1\/nothing/],
+  ['//v1/vms', 404, /no endpoint/],
+  ['/v1/vms/../../etc/passwd', 404, /no endpoint/],
+]
+for (const [path, status, words] of badPaths)
+  test(`GET ${path.slice(0, 40)} is refused with a sentence`, async () => {
+    await using api = await startApi()
+
+    const answer = await api.send(path)
+
+    assert.equal(answer.status, status)
+    assert.equal(answer.headers['content-type']?.startsWith('application/problem+json'), true)
+    assert.match((answer.json as { detail: string }).detail, words)
+  })
+
+const badBodies: readonly [what: string, body: string, headers: Record<string, string>, code: string][] = [
+  ['malformed JSON', '{"name":', {}, 'bad-request'],
+  ['a lone brace', '}', {}, 'bad-request'],
+  ['NUL bytes', '\0\0\0', {}, 'bad-request'],
+  ['another media type', 'name=web1', { 'content-type': 'application/x-www-form-urlencoded' }, 'bad-request'],
+  ['text that is JSON', '{}', { 'content-type': 'text/plain' }, 'bad-request'],
+  ['a prototype key', '{"name":"a","spec":{"__proto__":{"x":1}}}', {}, 'bad-request'],
+  ['an escaped prototype key', '{"name":"a","spec":{"\\u005f_proto__":{"x":1}}}', {}, 'bad-request'],
+  ['deep nesting', `${'['.repeat(100_000)}`, {}, 'bad-request'],
+  ['null', 'null', {}, 'bad-request'],
+  ['a number', '7', {}, 'bad-request'],
+  ['a huge size', '{"name":"a","spec":{"memory":{"size":1e300}}}', {}, 'bad-request'],
+  ['a body over the limit', JSON.stringify('x'.repeat(apiLimits.bodyBytes)), {}, 'too-large'],
+]
+for (const [what, body, headers, code] of badBodies)
+  test(`a body with ${what} is refused with ${code}`, async () => {
+    await using api = await startApi()
+
+    const answer = await api.send('/v1/vms', { method: 'POST', body, headers })
+
+    assert.equal((answer.json as { code: string }).code, code)
+    assert.equal(api.logged.filter(({ level }) => level === 'error').length, 0)
+  })
+
+test('a refusal of a handler is a problem with its status, code and details', async () => {
+  await using api = await startApi({
+    handlers: {
+      startVm: async () => {
+        throw new KvasirError('wrong-state', 'VM web1 is paused, so it cannot be started.', {
+          details: { state: 'paused' },
+        })
+      },
+    },
+  })
+
+  const { status, json } = await api.send('/v1/vms/web1/start', { method: 'POST' })
+
+  assert.equal(status, 409)
+  assert.deepEqual(json, {
+    type: 'https://kvasir.invalid/errors/wrong-state',
+    title: 'The VM is in a state that does not allow this',
+    status: 409,
+    code: 'wrong-state',
+    detail: 'VM web1 is paused, so it cannot be started.',
+    details: { state: 'paused' },
+  })
+})
+
+test('a defect tells the client an id and the log the stack', async () => {
+  await using api = await startApi({
+    handlers: {
+      getVm: async () => {
+        throw new TypeError('secret: hunter2')
+      },
+    },
+  })
+
+  const { status, text, json } = await api.send('/v1/vms/web1')
+
+  assert.equal(status, 500)
+  assert.ok(!text.includes('hunter2') && !text.includes('.ts:'))
+  const { id } = (json as { details: { id: string } }).details
+  const entry = api.logged.find(({ fields }) => fields['id'] === id)
+  assert.ok(entry?.fields['err'] instanceof TypeError)
+})
+
+const ifMatches: readonly [header: string, seen: number | 'any' | undefined][] = [
+  ['"12"', 12],
+  ['*', 'any'],
+  ['12', undefined],
+  ['W/"12"', undefined],
+  ['"12", "13"', undefined],
+  ['"-1"', undefined],
+  ['""', undefined],
+]
+for (const [header, wanted] of ifMatches)
+  test(`If-Match: ${header} is ${wanted === undefined ? 'refused' : `understood as ${wanted}`}`, async () => {
+    let seen: number | 'any' | undefined
+    await using api = await startApi({
+      handlers: {
+        applyVm: async ({ ifMatch }) => {
+          seen = ifMatch ?? 'any'
+          return sampleVm('web1', 13)
+        },
+      },
+    })
+
+    const answer = await api.send('/v1/vms/web1', {
+      method: 'PUT',
+      body: { spec: {} },
+      headers: { 'if-match': header },
+    })
+
+    assert.equal(answer.status, wanted === undefined ? 400 : 200)
+    assert.equal(seen, wanted)
+  })
+
+test('If-Match and Idempotency-Key are refused where they would be ignored', async () => {
+  await using api = await startApi()
+
+  for (const headers of [{ 'if-match': '"1"' }, { 'idempotency-key': 'k' }]) {
+    const { status } = await api.send('/v1/vms/web1/pause', { method: 'POST', headers })
+    assert.equal(status, 400)
+  }
+})
+
+test('a client that goes away aborts the signal of its request', async () => {
+  const { promise: aborted, resolve } = Promise.withResolvers<void>()
+  await using api = await startApi({
+    handlers: {
+      getVm: ({ signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            resolve()
+            reject(signal.reason)
+          })
+        }),
+    },
+  })
+
+  const controller = new AbortController()
+  const http = await import('node:http')
+  const request = http.get({ socketPath: api.address, path: '/v1/vms/web1', signal: controller.signal })
+  request.on('error', () => {})
+  setTimeout(() => controller.abort(), 50)
+
+  await aborted
+})
+
+test('a closing API refuses new requests and lets those under way end', async () => {
+  const { promise: entered, resolve: enter } = Promise.withResolvers<void>()
+  const { promise: mayEnd, resolve: letEnd } = Promise.withResolvers<void>()
+  const api = await startApi({
+    handlers: {
+      getVm: async () => {
+        enter()
+        await mayEnd
+        return sampleVm('web1')
+      },
+    },
+  })
+
+  const slow = api.send('/v1/vms/web1')
+  await entered
+  const closing = api.api.close({ graceMs: 5_000 })
+  letEnd()
+
+  assert.equal((await slow).status, 200)
+  await closing
+  await assert.rejects(api.send('/v1/vms/web1'))
+})
