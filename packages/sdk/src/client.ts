@@ -14,9 +14,9 @@ import { KvasirError } from '@kvasir/contract/error-table'
 import type { routes } from '@kvasir/contract/routes'
 import type { z } from 'zod'
 import { type DaemonAddress, defaultUrl, parseDaemonUrl, unixAddress } from './address.ts'
-import { type EventOptions, followEvents } from './events.ts'
+import type { EventOptions } from './events.ts'
 import { createAgent, type HttpAnswer, sendRequest } from './http-request.ts'
-import { type MessageSocket, openMessageSocket, type SocketOptions } from './message-socket.ts'
+import type { MessageSocket, SocketOptions } from './message-socket.ts'
 import { problemFrom } from './problem.ts'
 
 /** How long an answer is waited for when nothing else is said. */
@@ -105,15 +105,16 @@ export function createClient(options: ClientOptions = {}): Client {
       })
       return readResult(target, answer, address)
     },
-    events: (eventOptions = {}) => followEvents(client, eventOptions),
-    openStream: (path, { ticket, ...socketOptions } = {}) =>
-      openMessageSocket(
-        address,
-        ticket === undefined
-          ? path
-          : `${path}${path.includes('?') ? '&' : '?'}ticket=${encodeURIComponent(ticket)}`,
-        { ...socketOptions, headers },
-      ),
+    async *events(eventOptions = {}) {
+      const { followEvents } = await import('./events.ts')
+      yield* followEvents(client, eventOptions)
+    },
+    async openStream(path, { ticket, ...socketOptions } = {}) {
+      const { openMessageSocket } = await import('./message-socket.ts')
+      const query =
+        ticket === undefined ? '' : `${path.includes('?') ? '&' : '?'}ticket=${encodeURIComponent(ticket)}`
+      return openMessageSocket(address, path + query, { ...socketOptions, headers })
+    },
     close: () => agent.destroy(),
   }
   return client

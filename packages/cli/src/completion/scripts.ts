@@ -1,0 +1,57 @@
+/** The completion scripts: each asks `kvasir complete` and falls back to file names when it has nothing to say. */
+import type { Action } from '../command.ts'
+import { UsageError } from '../usage-error.ts'
+
+const scripts: Readonly<Record<string, string>> = {
+  bash: `# Completion of kvasir for bash. In ~/.bashrc: source <(kvasir completion bash)
+_kvasir() {
+  local line current="\${COMP_WORDS[COMP_CWORD]}"
+  COMPREPLY=()
+  while IFS=$'\\t' read -r line _; do
+    [[ -n $line ]] && COMPREPLY+=("$line")
+  done < <(kvasir complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -o default -F _kvasir kvasir ./kvasir
+`,
+  zsh: `#compdef kvasir
+# Completion of kvasir for zsh. In ~/.zshrc, after compinit: source <(kvasir completion zsh)
+_kvasir() {
+  local -a candidates
+  local name summary
+  while IFS=$'\\t' read -r name summary; do
+    candidates+=("\${name//:/\\\\:}\${summary:+:$summary}")
+  done < <(kvasir complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)
+  if (( \${#candidates} )); then
+    _describe kvasir candidates
+  else
+    _files
+  fi
+}
+compdef _kvasir kvasir
+`,
+  fish: `# Completion of kvasir for fish. In config.fish: kvasir completion fish | source
+function __kvasir_complete
+  set -l words (commandline -opc)
+  set -l candidates (kvasir complete -- $words[2..] (commandline -ct) 2>/dev/null)
+  if test (count $candidates) -gt 0
+    printf '%s\\n' $candidates
+  else
+    __fish_complete_path (commandline -ct)
+  end
+end
+complete -c kvasir -f -a '(__kvasir_complete)'
+`,
+}
+
+export const printScript: Action = async (context) => {
+  const shell = context.argument('SHELL')
+  const script = Object.hasOwn(scripts, shell) ? scripts[shell] : undefined
+  if (script === undefined) {
+    throw new UsageError(
+      `There is no completion for ${JSON.stringify(shell)}.`,
+      `Shells: ${Object.keys(scripts).join(', ')}.`,
+    )
+  }
+  context.output.stdout.write(script)
+  return undefined
+}

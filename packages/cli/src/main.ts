@@ -1,0 +1,19 @@
+/** The process of the CLI: arguments in, exit code out; Ctrl-C aborts what is under way. */
+import { dispatch } from './dispatch.ts'
+
+const interruption = new AbortController()
+process.once('SIGINT', () => interruption.abort(new DOMException('Interrupted.', 'AbortError')))
+process.once('SIGTERM', () => interruption.abort(new DOMException('Terminated.', 'AbortError')))
+// A reader such as head may close early; that is no error of ours.
+process.stdout.on('error', (error) => process.exit('code' in error && error.code === 'EPIPE' ? 0 : 4))
+// The compile cache is this program's, not that of the editors, shells and daemons it starts.
+delete process.env['NODE_COMPILE_CACHE']
+
+const code = await dispatch(process.argv.slice(2), {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  environment: process.env,
+  signal: interruption.signal,
+})
+// Writes to terminals, files and pipes are synchronous on Linux, so nothing is lost; idle connections are not waited for.
+process.exit(code)

@@ -1,0 +1,13 @@
+/** The table of `kvasir event`. */
+import type { Verbs } from '../command.ts'
+
+export const eventVerbs: Verbs = {
+  watch: {
+    summary: 'Print what happens, as it happens; Ctrl-C ends it.',
+    flags: {
+      after: { summary: 'Begin after this number; 0 is the oldest that is kept.', value: 'SEQ' },
+      count: { summary: 'End after so many events.', value: 'N' },
+    },
+    load: async () => (await import('../event/watch.ts')).watchEvents,
+  },
+}

@@ -1,0 +1,37 @@
+/** The rows of `kvasir vm disk` and `kvasir vm nic`. */
+import type { Verbs } from '../command.ts'
+
+const name = { name: 'NAME', completes: 'vm' } as const
+
+export const deviceVerbs: Verbs = {
+  'disk list': {
+    summary: 'The disks of a VM.',
+    arguments: [name],
+    load: async () => (await import('../vm/devices.ts')).listDisks,
+  },
+  'disk add': {
+    summary: 'Add a disk, such as size=20GiB,bus=virtio-scsi.',
+    arguments: [name, { name: 'KEY=VALUE,...' }],
+    load: async () => (await import('../vm/devices.ts')).addDisk,
+  },
+  'disk remove': {
+    summary: 'Remove a disk from a VM; its volume stays.',
+    arguments: [name, { name: 'DISK' }],
+    load: async () => (await import('../vm/devices.ts')).removeDisk,
+  },
+  'nic list': {
+    summary: 'The NICs of a VM.',
+    arguments: [name],
+    load: async () => (await import('../vm/devices.ts')).listNics,
+  },
+  'nic add': {
+    summary: 'Add a NIC, such as mode=user,forward=2222:22.',
+    arguments: [name, { name: 'KEY=VALUE,...' }],
+    load: async () => (await import('../vm/devices.ts')).addNic,
+  },
+  'nic remove': {
+    summary: 'Remove a NIC.',
+    arguments: [name, { name: 'NIC' }],
+    load: async () => (await import('../vm/devices.ts')).removeNic,
+  },
+}

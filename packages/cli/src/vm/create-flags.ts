@@ -1,0 +1,43 @@
+/** The flags of `kvasir vm create`. */
+import type { Flag } from '../command.ts'
+
+export const createFlags = {
+  image: { summary: 'The image to make it from.', value: 'IMAGE', completes: 'image' },
+  vcpus: { summary: 'How many vCPUs.', value: 'N' },
+  memory: { summary: 'Boot size, such as 2GiB.', value: 'SIZE' },
+  disk: {
+    summary: 'A disk: size=20GiB,image=,volume=,name=,bus=,cache=,discard=,pool=,serial=,readOnly,...',
+    value: 'KEY=VALUE,...',
+    multiple: true,
+  },
+  nic: {
+    summary: 'A NIC: mode=user,mac=,name=,forward=2222:22; none for no NIC.',
+    value: 'KEY=VALUE,...',
+    multiple: true,
+  },
+  forward: {
+    summary: 'A host port into the guest: [tcp:][ADDRESS:]HOSTPORT:GUESTPORT.',
+    value: 'FORWARD',
+    multiple: true,
+  },
+  user: { summary: 'cloud-init: the user to make.', value: 'USER' },
+  'ssh-key': {
+    summary: 'cloud-init: a file with public keys for that user.',
+    value: 'FILE',
+    multiple: true,
+    completes: 'file',
+  },
+  hostname: { summary: 'cloud-init: the name of the guest.', value: 'NAME' },
+  'user-data': { summary: 'cloud-init: a user-data file, used as it is.', value: 'FILE', completes: 'file' },
+  description: { summary: 'What it is for.', value: 'TEXT' },
+  label: { summary: 'A label.', value: 'KEY=VALUE', multiple: true },
+  accelerator: { summary: 'Which accelerator to require.', value: 'KIND', completes: ['auto', 'kvm', 'tcg'] },
+  machine: { summary: 'The machine type.', value: 'TYPE', completes: ['q35', 'microvm'] },
+  firmware: { summary: 'The firmware.', value: 'KIND', completes: ['bios', 'uefi'] },
+  cpu: { summary: 'The CPU model.', value: 'MODEL' },
+  kernel: { summary: 'Boot this kernel of the host.', value: 'PATH', completes: 'file' },
+  initrd: { summary: 'With this initial RAM disk.', value: 'PATH', completes: 'file' },
+  cmdline: { summary: 'And this kernel command line.', value: 'TEXT' },
+  autostart: { summary: 'Start it with the host.' },
+  start: { summary: 'Start it now.' },
+} as const satisfies Readonly<Record<string, Flag>>

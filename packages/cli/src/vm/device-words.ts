@@ -1,0 +1,121 @@
+/**
+ * Devices as words: `size=20GiB,bus=virtio-scsi` for a disk, `mode=user,forward=2222:22` for a NIC, `127.0.0.1:2222:22` for a forward.
+ *
+ * Keys are those of the spec; a key that there is not is refused here, a value that makes no sense by the daemon.
+ */
+import type { VmSpecInput } from '@kvasir/contract'
+import { suggest } from '../suggest.ts'
+import { UsageError } from '../usage-error.ts'
+
+/** A disk as a request writes it. */
+export type DiskInput = NonNullable<VmSpecInput['disks']>[number]
+/** A NIC as a request writes it. */
+export type NicInput = NonNullable<VmSpecInput['nics']>[number]
+/** A forward as a request writes it. */
+export type ForwardInput = NonNullable<NicInput['forwards']>[number]
+
+const diskKeys = [
+  'name',
+  'size',
+  'image',
+  'volume',
+  'pool',
+  'bus',
+  'cache',
+  'discard',
+  'serial',
+  'readOnly',
+  'ioThread',
+  'bootOrder',
+] as const
+
+/** Parses a disk; `fallbackName` is used when it names itself not. */
+export function parseDisk(text: string, fallbackName: string): DiskInput {
+  const disk: Record<string, unknown> = { name: fallbackName }
+  for (const [key, value] of parsePairs(text, diskKeys, 'disk')) {
+    if (key === 'readOnly' || key === 'ioThread') disk[key] = toBoolean(key, value)
+    else if (key === 'bootOrder') disk[key] = toInteger(key, value)
+    else disk[key] = requireValue(key, value)
+  }
+  return disk as DiskInput // The daemon's schema judges the values; the keys are those of the spec.
+}
+
+/** Parses a NIC; `forward` may be given several times. */
+export function parseNic(text: string, fallbackName: string): NicInput {
+  const nic: Record<string, unknown> = { name: fallbackName }
+  const forwards: ForwardInput[] = []
+  for (const [key, value] of parsePairs(text, ['name', 'mode', 'mac', 'forward'], 'NIC')) {
+    if (key === 'forward') forwards.push(parseForward(requireValue(key, value)))
+    else nic[key] = requireValue(key, value)
+  }
+  if (forwards.length > 0) nic['forwards'] = forwards
+  return nic as NicInput // As for disks.
+}
+
+/** Parses `[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT`, with an IPv6 address in brackets. */
+export function parseForward(text: string): ForwardInput {
+  const match = /^(?:(tcp|udp):)?(?:(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+):)?(\d{1,5}):(\d{1,5})$/i.exec(text)
+  if (match === null) {
+    throw new UsageError(
+      `${JSON.stringify(text)} is not a forward.`,
+      'Write HOSTPORT:GUESTPORT, such as 2222:22 or udp:0.0.0.0:5353:53.',
+    )
+  }
+  const [, protocol, address, hostPort, guestPort] = match
+  return {
+    ...(protocol?.toLowerCase() === 'udp' ? { protocol: 'udp' } : {}),
+    ...(address === undefined ? {} : { hostAddress: address.replace(/^\[|\]$/g, '') }),
+    hostPort: Number(hostPort),
+    guestPort: Number(guestPort),
+  }
+}
+
+/** Parses `KEY=VALUE`, as labels are written. */
+export function parseAssignment(text: string, what: string): [key: string, value: string] {
+  const equals = text.indexOf('=')
+  if (equals < 1) throw new UsageError(`${JSON.stringify(text)} is not a ${what}.`, 'Write KEY=VALUE.')
+  return [text.slice(0, equals), text.slice(equals + 1)]
+}
+
+function parsePairs(
+  text: string,
+  keys: readonly string[],
+  what: string,
+): [key: string, value: string | undefined][] {
+  const seen = new Set<string>()
+  return text
+    .split(',')
+    .filter((part) => part !== '')
+    .map((part) => {
+      const equals = part.indexOf('=')
+      const key = equals < 0 ? part : part.slice(0, equals)
+      if (!keys.includes(key)) {
+        const meant = suggest(key, keys)
+        const advice = meant === undefined ? `Keys: ${keys.join(', ')}.` : `Did you mean ${meant}?`
+        throw new UsageError(`A ${what} has no ${JSON.stringify(key)}.`, advice)
+      }
+      if (seen.has(key) && key !== 'forward')
+        throw new UsageError(`${key} is given twice for one ${what}.`, 'Keep one.')
+      seen.add(key)
+      return [key, equals < 0 ? undefined : part.slice(equals + 1)]
+    })
+}
+
+function requireValue(key: string, value: string | undefined): string {
+  if (!value) throw new UsageError(`${key} needs a value.`, `Write ${key}=...`)
+  return value
+}
+
+function toBoolean(key: string, value: string | undefined): boolean {
+  if (value === undefined || value === 'true') return true
+  if (value === 'false') return false
+  throw new UsageError(
+    `${key} cannot be ${JSON.stringify(value)}.`,
+    `Write ${key}, ${key}=true or ${key}=false.`,
+  )
+}
+
+function toInteger(key: string, value: string | undefined): number {
+  if (value !== undefined && /^\d{1,9}$/.test(value)) return Number(value)
+  throw new UsageError(`${key} is not a whole number.`, `Write ${key}=1, for example.`)
+}

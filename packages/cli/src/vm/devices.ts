@@ -1,0 +1,108 @@
+/** `kvasir vm disk` and `kvasir vm nic`. */
+import type { DiskSpec, NicSpec } from '@kvasir/contract'
+import { routes } from '@kvasir/contract/routes'
+import { formatBytes } from '@kvasir/contract/size'
+import type { Action } from '../command.ts'
+import type { Context } from '../context.ts'
+import { UsageError } from '../usage-error.ts'
+import { changeSpec } from './change-spec.ts'
+import { parseDisk, parseNic } from './device-words.ts'
+
+export const listDisks: Action = async (context) => {
+  const vm = await readVm(context)
+  await context.output.rows<DiskSpec>(
+    vm.spec.disks,
+    [
+      { title: 'DISK', show: (disk) => disk.name },
+      { title: 'BUS', show: (disk) => disk.bus },
+      {
+        title: 'SIZE',
+        show: (disk) => (disk.size === undefined ? undefined : formatBytes(disk.size)),
+        right: true,
+      },
+      { title: 'CACHE', show: (disk) => disk.cache },
+      { title: 'POOL', show: (disk) => disk.pool },
+      { title: 'VOLUME', show: (disk) => disk.volume },
+    ],
+    `VM ${vm.name} has no disks.`,
+  )
+  return undefined
+}
+
+export const listNics: Action = async (context) => {
+  const vm = await readVm(context)
+  await context.output.rows<NicSpec>(
+    vm.spec.nics,
+    [
+      { title: 'NIC', show: (nic) => nic.name },
+      { title: 'MODE', show: (nic) => nic.mode },
+      { title: 'MAC', show: (nic) => nic.mac },
+      {
+        title: 'FORWARDS',
+        show: ({ forwards }) =>
+          forwards
+            .map((it) => `${it.protocol} ${it.hostAddress}:${it.hostPort} -> ${it.guestPort}`)
+            .join(', ') || '-',
+      },
+    ],
+    `VM ${vm.name} has no NICs.`,
+  )
+  return undefined
+}
+
+export const addDisk: Action = async (context) => {
+  await changeSpec(context, (spec) => {
+    const disk = parseDisk(context.argument('KEY=VALUE,...'), freeName('disk', spec.disks))
+    return { ...spec, disks: [...spec.disks, disk] }
+  })
+  return undefined
+}
+
+export const addNic: Action = async (context) => {
+  await changeSpec(context, (spec) => {
+    const nic = parseNic(context.argument('KEY=VALUE,...'), freeName('net', spec.nics))
+    return { ...spec, nics: [...spec.nics, nic] }
+  })
+  return undefined
+}
+
+export const removeDisk: Action = async (context) => {
+  await changeSpec(context, (spec) => ({
+    ...spec,
+    disks: without(spec.disks, context.argument('DISK'), 'disk'),
+  }))
+  return undefined
+}
+
+export const removeNic: Action = async (context) => {
+  await changeSpec(context, (spec) => ({ ...spec, nics: without(spec.nics, context.argument('NIC'), 'NIC') }))
+  return undefined
+}
+
+function readVm(context: Context) {
+  return context.client.call(routes.getVm, {
+    params: { name: context.argument('NAME') },
+    signal: context.signal,
+  })
+}
+
+/** The first name of a series that no device has. */
+export function freeName(prefix: string, devices: readonly { readonly name: string }[]): string {
+  const taken = new Set(devices.map((device) => device.name))
+  for (let number = 0; ; number++) {
+    if (!taken.has(`${prefix}${number}`)) return `${prefix}${number}`
+  }
+}
+
+function without<Device extends { readonly name: string }>(
+  devices: readonly Device[],
+  name: string,
+  what: string,
+): Device[] {
+  const kept = devices.filter((device) => device.name !== name)
+  if (kept.length < devices.length) return kept
+  throw new UsageError(
+    `There is no ${what} ${JSON.stringify(name)}.`,
+    `There are: ${devices.map((it) => it.name).join(', ') || 'none'}.`,
+  )
+}

@@ -1,0 +1,145 @@
+/** A VM's spec from the flags of `kvasir vm create`. What is not said is left to the daemon's defaults. */
+import { readFile } from 'node:fs/promises'
+import type { VmSpecInput } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract/error-table'
+import type { Context } from '../context.ts'
+import { UsageError } from '../usage-error.ts'
+import {
+  type DiskInput,
+  type NicInput,
+  parseAssignment,
+  parseDisk,
+  parseForward,
+  parseNic,
+} from './device-words.ts'
+
+/** What the image that was named boots from; decides whether the first disk is the root disk. */
+export type ImageBoot = 'kernel' | 'disk' | undefined
+
+/** Builds the spec. Reads the files that flags name; throws `file-not-found` and `UsageError`. */
+export async function specFromFlags(context: Context, imageBoot: ImageBoot): Promise<VmSpecInput> {
+  const image = context.value('image')
+  const count = context.number('vcpus')
+  const model = context.value('cpu')
+  const cpu = { ...(count === undefined ? {} : { count }), ...(model === undefined ? {} : { model }) }
+  const size = context.value('memory')
+  const accelerator = context.choice('accelerator', ['auto', 'kvm', 'tcg'])
+  const description = context.value('description')
+  const labels = context.values('label').map((text) => parseAssignment(text, 'label'))
+  const cloudInit = await cloudInitFromFlags(context)
+  const disks = disksFromFlags(context.values('disk'), image, imageBoot)
+  return {
+    ...(description === undefined ? {} : { description }),
+    ...(labels.length > 0 ? { labels: Object.fromEntries(labels) } : {}),
+    ...(image === undefined ? {} : { image }),
+    ...(accelerator === undefined ? {} : { accelerator }),
+    ...machineFromFlags(context),
+    ...(Object.keys(cpu).length > 0 ? { cpu } : {}),
+    ...(size === undefined ? {} : { memory: { size } }),
+    ...bootFromFlags(context),
+    ...(disks.length > 0 ? { disks } : {}),
+    nics: nicsFromFlags(context.values('nic'), context.values('forward')),
+    ...(cloudInit === undefined ? {} : { cloudInit }),
+    ...(context.has('autostart') ? { autostart: { enabled: true } } : {}),
+  }
+}
+
+/** The disks: on an image that boots from its disk, the first one that names no other source is the root disk. */
+export function disksFromFlags(
+  words: readonly string[],
+  image: string | undefined,
+  imageBoot: ImageBoot,
+): readonly DiskInput[] & DiskInput[] {
+  const onImage = image !== undefined && imageBoot === 'disk'
+  const parsed = words.map((text, index) => parseDisk(text, onImage && index === 0 ? 'root' : `disk${index}`))
+  if (!onImage || parsed.some((disk) => disk.image !== undefined)) return parsed
+  const [first, ...others] = parsed
+  if (first === undefined) return [{ name: 'root', image }]
+  if (first.volume !== undefined) return parsed
+  return [{ ...first, image }, ...others]
+}
+
+/** The NICs: one of user mode unless said otherwise; `--forward` leads into the first. */
+export function nicsFromFlags(words: readonly string[], forwards: readonly string[]): NicInput[] {
+  if (words.includes('none')) {
+    if (words.length > 1 || forwards.length > 0) {
+      throw new UsageError(
+        '--nic none leaves no NIC to configure.',
+        'Leave out --nic none, or the other flags.',
+      )
+    }
+    return []
+  }
+  const [first, ...others] = (words.length > 0 ? words : ['']).map((text, index) =>
+    parseNic(text, `net${index}`),
+  )
+  if (first === undefined) return []
+  const all = [...(first.forwards ?? []), ...forwards.map(parseForward)]
+  return [all.length > 0 ? { ...first, forwards: all } : first, ...others]
+}
+
+function machineFromFlags(context: Context): Pick<VmSpecInput, 'machine'> {
+  const type = context.choice('machine', ['q35', 'microvm'])
+  const firmware = context.choice('firmware', ['bios', 'uefi'])
+  if (type === undefined && firmware === undefined) return {}
+  return {
+    machine: { ...(type === undefined ? {} : { type }), ...(firmware === undefined ? {} : { firmware }) },
+  }
+}
+
+function bootFromFlags(context: Context): Pick<VmSpecInput, 'boot'> {
+  const kernel = context.value('kernel')
+  const initrd = context.value('initrd')
+  const cmdline = context.value('cmdline')
+  if (kernel === undefined) {
+    if (initrd !== undefined)
+      throw new UsageError('--initrd is of no use without --kernel.', 'Add --kernel PATH.')
+    return cmdline === undefined ? {} : { boot: { cmdline } }
+  }
+  return {
+    boot: {
+      kernel: {
+        kernel,
+        ...(initrd === undefined ? {} : { initrd }),
+        ...(cmdline === undefined ? {} : { cmdline }),
+      },
+    },
+  }
+}
+
+async function cloudInitFromFlags(context: Context): Promise<VmSpecInput['cloudInit']> {
+  const user = context.value('user')
+  const hostname = context.value('hostname')
+  const userDataFile = context.value('user-data')
+  const keyFiles = context.values('ssh-key')
+  if (user === undefined && hostname === undefined && userDataFile === undefined && keyFiles.length === 0)
+    return undefined
+  const keys = (
+    await Promise.all(keyFiles.map(async (file) => publicKeys(await readText(file), file)))
+  ).flat()
+  return {
+    ...(user === undefined ? {} : { user }),
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(keys.length > 0 ? { sshKeys: keys } : {}),
+    ...(userDataFile === undefined ? {} : { userData: await readText(userDataFile) }),
+  }
+}
+
+/** The public keys of a file, one a line. A private key is refused, since it would become readable in the guest. */
+export function publicKeys(text: string, file: string): string[] {
+  if (/PRIVATE KEY/.test(text)) {
+    throw new UsageError(`${file} holds a private key.`, `Give the public one: --ssh-key ${file}.pub`)
+  }
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (cause) {
+    throw new KvasirError('file-not-found', `File ${file} cannot be read, so nothing was created.`, { cause })
+  }
+}
