@@ -19,7 +19,7 @@ if (programs.length === 0) {
   await runSteps(
     programs.map((program) => ({
       name: program.slice('bench/'.length, -'.bench.ts'.length),
-      argv: ['node', '--disable-warning=ExperimentalWarning', program] as const,
+      argv: [process.execPath, '--disable-warning=ExperimentalWarning', program] as const,
     })),
   )
 }

@@ -6,5 +6,5 @@ await runSteps([
   { name: 'format', argv: ['biome', 'check', '--error-on-warnings'] },
   { name: 'lint', argv: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'dead code', argv: ['knip'] },
-  { name: 'generated', argv: ['node', 'tools/generate.ts', '--check'] },
+  { name: 'generated', argv: [process.execPath, 'tools/generate.ts', '--check'] },
 ])

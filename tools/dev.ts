@@ -8,7 +8,7 @@ import { root } from './steps.ts'
 
 const folder = join(root, '.cache/dev')
 const daemon = spawn(
-  'node',
+  process.execPath,
   [
     '--watch',
     '--watch-preserve-output',

@@ -13,6 +13,6 @@ const generators = [
 await runSteps(
   generators.map(({ name, program }) => ({
     name,
-    argv: ['node', program, ...process.argv.slice(2)] as const,
+    argv: [process.execPath, program, ...process.argv.slice(2)] as const,
   })),
 )

@@ -36,7 +36,10 @@ test('no file names the machine that it was written on', () => {
 test('no generated file is stale', async () => {
   const run = promisify(execFile)
 
-  const { stdout } = await run('node', ['tools/generate.ts', '--check'], { cwd: root, timeout: 20_000 })
+  const { stdout } = await run(process.execPath, ['tools/generate.ts', '--check'], {
+    cwd: root,
+    timeout: 20_000,
+  })
 
   assert.match(stdout, /all passed/)
 })
