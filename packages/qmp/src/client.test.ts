@@ -261,6 +261,32 @@ test('A peer that reads nothing makes the client refuse large commands', async (
   assert.ok(outcomes.some((one) => one.status === 'rejected' && one.reason instanceof QmpBusyError))
 })
 
+test('A peer that ends with a command half read rejects it at once', async () => {
+  await using peer = await listenFakePeer((socket) => {
+    socket.write(greeting)
+    onCommands(socket, (command) => {
+      socket.write(reply(command, {}))
+      socket.pause()
+      setTimeout(() => socket.end(), 20)
+    })
+  })
+  using client = await QmpClient.connect({ path: peer.path })
+  const large = { 'command-line': 'x'.repeat(6 * 1024 * 1024) }
+
+  await assert.rejects(client.execute('human-monitor-command', large, { timeoutMs: 2000 }), QmpClosedError)
+})
+
+test('An answered command leaves no timer behind', async () => {
+  await using peer = await listenFakeMonitor((command, socket) => socket.write(reply(command, {})))
+  using client = await QmpClient.connect({ path: peer.path })
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  const before = timers()
+
+  for (let i = 0; i < 10; i++) await client.execute('cont', {}, { timeoutMs: 60_000 })
+
+  assert.equal(timers(), before)
+})
+
 test('Text that QEMU cannot read is refused before it is sent', async () => {
   await using peer = await listenFakeMonitor((command, socket) => socket.write(reply(command, {})))
   using client = await QmpClient.connect({ path: peer.path })

@@ -177,21 +177,27 @@ test('A guest that talks unasked is not read until something is asked', async ()
   await assert.rejects(client.execute('guest-get-host-name'), /more than 4194304 bytes/)
 })
 
-test('A single unasked line makes the client get in step before the next command', async () => {
-  const sockets: Socket[] = []
+test('After an unasked line, or half of one, the client gets in step before the next command', async () => {
+  let talker: Socket | undefined
+  let handshakes = 0
   await using peer = await listenFakePeer((socket) => {
-    sockets.push(socket)
+    talker = socket
     onCommands(socket, (command) => {
       const isSync = command.execute === 'guest-sync-delimited'
+      if (isSync) handshakes++
       socket.write(isSync ? syncAnswer(command) : agentReply({ 'host-name': 'true' }))
     })
   })
   using client = await GuestAgentClient.connect({ path: peer.path })
 
-  sockets[0]?.write(agentReply({ 'host-name': 'false' }))
-  await delay(10)
+  for (const noise of [agentReply({ 'host-name': 'false' }), '{"return": {"host-na']) {
+    const before = handshakes
+    talker?.write(noise)
+    await delay(10)
 
-  assert.deepEqual(await client.execute('guest-get-host-name'), { 'host-name': 'true' })
+    assert.deepEqual(await client.execute('guest-get-host-name'), { 'host-name': 'true' })
+    assert.equal(handshakes, before + 1)
+  }
 })
 
 test('A channel that dies in the middle of a command rejects what runs and what waits', async () => {
