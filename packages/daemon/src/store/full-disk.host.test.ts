@@ -9,7 +9,7 @@ import { KvasirError } from '@kvasir/contract'
 import { needs } from '../../../../tools/require.ts'
 import type { Store } from '../ports/store.ts'
 import { openStore } from './open-store.ts'
-import { sampleNow, sampleVm } from './sample-records.ts'
+import { sampleNow, sampleVm } from './testing/records.ts'
 
 const skip = needs('root')
 

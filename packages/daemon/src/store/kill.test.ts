@@ -7,12 +7,12 @@ import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openStore } from './open-store.ts'
-import { sampleNow } from './sample-records.ts'
+import { sampleNow } from './testing/records.ts'
 
 /** Writes transactions until it is killed, telling the number of each that was committed. */
 const WRITER = `
   import { openStore } from '${import.meta.resolve('./open-store.ts')}'
-  import { sampleVm, sampleNow } from '${import.meta.resolve('./sample-records.ts')}'
+  import { sampleVm, sampleNow } from '${import.meta.resolve('./testing/records.ts')}'
   import { writeSync } from 'node:fs'
   const store = openStore({ path: process.argv[1], now: sampleNow })
   let revision = store.events.range().latest

@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
 import { migrations } from './migrations/migrations.ts'
 import { openStore } from './open-store.ts'
-import { sampleNow, sampleVm, sampleVolume } from './sample-records.ts'
+import { sampleNow, sampleVm, sampleVolume } from './testing/records.ts'
 
 async function storePath(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'kvasir-store-'))

@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import type { VmRecord } from '../ports/store.ts'
 import { decodeVmRecord, encodeVmRecord } from '../ports/vm-record.ts'
 import { openStore } from './open-store.ts'
-import { sampleNow, sampleVm } from './sample-records.ts'
+import { sampleNow, sampleVm } from './testing/records.ts'
 
 const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,10}[a-z0-9]$/)
 const names = { selector: (device: { name: string }) => device.name, maxLength: 8 }

@@ -39,20 +39,20 @@ export async function openDirectoryFiles(options: DirectoryFilesOptions): Promis
   await syncPath(options.stateDir)
   await removeHalfSeeds(folders.seeds)
 
-  const volumePath = (id: string) => join(folders.volumes, checkedId(id) + endings.volume)
-  const savePath = (id: string) => join(folders.saves, checkedId(id) + endings.save)
-  const partialSavePath = (id: string) => join(folders.saves, checkedId(id) + endings.partialSave)
-  const seedPath = (id: string) => join(folders.seeds, checkedId(id) + endings.seed)
   const space = spaceOf(folders.volumes, options.reservedBytes ?? DEFAULT_RESERVED_BYTES)
-  const roots = [folders.volumes, join(options.stateDir, 'images')]
+  return {
+    ...volumeFiles(folders.volumes, { space, roots: [folders.volumes, join(options.stateDir, 'images')] }),
+    ...saveFiles(folders.saves),
+    ...seedFiles(folders.seeds, space),
+    freeBytes: () => space.freeBytes(),
+  }
+}
 
+function volumeFiles(folder: string, from: { readonly space: Space; readonly roots: readonly string[] }) {
+  const { space, roots } = from
+  const volumePath = (id: string) => join(folder, checkedId(id) + endings.volume)
   return {
     volumePath,
-    savePath,
-    partialSavePath,
-    seedPath,
-    freeBytes: space.freeBytes,
-
     async createEmpty(id, capacityBytes) {
       refuseHuge(capacityBytes)
       await space.require(0)
@@ -74,17 +74,16 @@ export async function openDirectoryFiles(options: DirectoryFilesOptions): Promis
     },
     removeVolume: (id) => removeFiles(volumePath(id)),
     allocatedBytes: (id) => allocatedBytes(volumePath(id)),
-    listVolumes: () => idsIn(folders.volumes, endings.volume),
+    listVolumes: () => idsIn(folder, endings.volume),
+  } satisfies Partial<PoolFiles>
+}
 
-    async writeSeed(vmId, content) {
-      await space.require(content.length)
-      await replaceFile(seedPath(vmId), content).catch((error: unknown) => {
-        throw spaceError(seedPath(vmId), error)
-      })
-    },
-    removeSeed: (vmId) => removeFiles(seedPath(vmId), `${seedPath(vmId)}.partial`),
-    listSeeds: () => idsIn(folders.seeds, endings.seed),
-
+function saveFiles(folder: string) {
+  const savePath = (id: string) => join(folder, checkedId(id) + endings.save)
+  const partialSavePath = (id: string) => join(folder, checkedId(id) + endings.partialSave)
+  return {
+    savePath,
+    partialSavePath,
     async commitSave(vmId) {
       const path = savePath(vmId)
       await publish(partialSavePath(vmId), path).catch((error: unknown) => {
@@ -94,14 +93,29 @@ export async function openDirectoryFiles(options: DirectoryFilesOptions): Promis
     },
     removeSave: (vmId) => removeFiles(savePath(vmId), partialSavePath(vmId)),
     async listSaves() {
-      const whole = await idsIn(folders.saves, endings.save)
-      const partial = await idsIn(folders.saves, endings.partialSave)
+      const whole = await idsIn(folder, endings.save)
+      const partial = await idsIn(folder, endings.partialSave)
       return [
         ...whole.map((vmId) => ({ vmId, partial: false })),
         ...partial.map((vmId) => ({ vmId, partial: true })),
       ]
     },
-  }
+  } satisfies Partial<PoolFiles>
+}
+
+function seedFiles(folder: string, space: Space) {
+  const seedPath = (id: string) => join(folder, checkedId(id) + endings.seed)
+  return {
+    seedPath,
+    async writeSeed(vmId, content) {
+      await space.require(content.length)
+      await replaceFile(seedPath(vmId), content).catch((error: unknown) => {
+        throw spaceError(seedPath(vmId), error)
+      })
+    },
+    removeSeed: (vmId) => removeFiles(seedPath(vmId), `${seedPath(vmId)}.partial`),
+    listSeeds: () => idsIn(folder, endings.seed),
+  } satisfies Partial<PoolFiles>
 }
 
 /** What a killed daemon left: a seed is written anew at each start of its VM. */
@@ -125,7 +139,13 @@ async function makeFile(path: string, fill: (path: string) => Promise<void>): Pr
   }
 }
 
-function spaceOf(folder: string, reservedBytes: number) {
+interface Space {
+  freeBytes(): Promise<number>
+  /** Throws `not-enough-space` when so many bytes do not fit beside the reserve. */
+  require(bytes: number): Promise<void>
+}
+
+function spaceOf(folder: string, reservedBytes: number): Space {
   const freeBytes = async () => {
     const { bavail, bsize } = await statfs(folder)
     return bavail * bsize

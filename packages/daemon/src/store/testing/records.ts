@@ -1,6 +1,6 @@
 /** Records for the tests of the store. */
 import { vmSpec } from '@kvasir/contract'
-import type { VmRecord, VolumeRecord } from '../ports/store.ts'
+import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 
 /** A VM that runs, with every part of its record present. */
 export function sampleVm(id: string, changes: Partial<VmRecord> = {}): VmRecord {
