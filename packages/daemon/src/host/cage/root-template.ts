@@ -44,6 +44,7 @@ const TIMEOUT_MS = 20_000
 /** Fixed text; parameters: root directory, minor number of kvm or `-`, the places, `--`, further trees to bind read-only. */
 const BUILD = `
 set -e
+umask 022
 root=$1 kvm=$2; shift 2
 cage=\${root%/*}
 mount --bind "$cage" "$cage"
