@@ -45,10 +45,11 @@ async function startHelper(nic: UserNicPlan, request: NetworkHelperRequest): Pro
   const enterGroup = 'echo $$ > "$1/cgroup.procs" || exit 70; shift; exec passt "$@"'
   const child = spawn(
     '/bin/sh',
-    ['-c', enterGroup, 'kvasir-passt', request.cgroup, ...passtArgs(nic, socket, request)],
+    ['-c', enterGroup, 'kvasir-passt', request.cgroup, ...passtArgs(nic, request)],
     {
       detached: true,
-      cwd: '/',
+      // It binds as its own UID, which cannot enter the directories above: the path is relative.
+      cwd: request.directory,
       env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
       stdio: ['ignore', 'ignore', 'pipe'],
     },
@@ -76,7 +77,7 @@ async function startHelper(nic: UserNicPlan, request: NetworkHelperRequest): Pro
   child.unref()
 }
 
-function passtArgs(nic: UserNicPlan, socket: string, request: NetworkHelperRequest): readonly string[] {
+function passtArgs(nic: UserNicPlan, request: NetworkHelperRequest): readonly string[] {
   const uid = request.helperUid
   const args = [
     '--foreground',
@@ -84,7 +85,7 @@ function passtArgs(nic: UserNicPlan, socket: string, request: NetworkHelperReque
     '--one-off',
     '--no-map-gw',
     '--socket',
-    socket,
+    nic.socketName,
     '--runas',
     `${uid}:${uid}`,
   ]
@@ -112,7 +113,8 @@ function helperError(nic: UserNicPlan, what: string, said: string): KvasirError 
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('Failed to send'))
-  const reason = lines.slice(-3).join('; ') || what
+  const complaints = lines.filter((line) => !/^(kvm|\.\/qrap|or qrap|You can now|UNIX domain socket bound)/.test(line))
+  const reason = [what, ...complaints.slice(-3)].join(': ')
   const inUse = /Address already in use|bind/i.test(reason)
   return new KvasirError(
     inUse ? 'in-use' : 'host-failed',

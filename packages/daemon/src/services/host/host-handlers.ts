@@ -47,12 +47,10 @@ async function status(
     vms[state] = (vms[state] ?? 0) + 1
   }
   const problems = await findProblems(context)
-  const accelerator = await ports.host
-    .chooseAccelerator('auto')
-    .catch((error: unknown) => ({
-      kind: 'tcg' as const,
-      reason: error instanceof Error ? error.message : String(error),
-    }))
+  const accelerator = await ports.host.chooseAccelerator('auto').catch((error: unknown) => ({
+    kind: 'tcg' as const,
+    reason: error instanceof Error ? error.message : String(error),
+  }))
   return {
     ...parts.daemon,
     healthy: problems.length === 0,

@@ -1,0 +1,53 @@
+/** Tickets for consoles: asked for by whoever may use the API, taken once by a stream. */
+import { KvasirError, streams } from '@kvasir/contract'
+import type { Driver } from '../../ports/drivers.ts'
+import type { Emulator } from '../../ports/emulators.ts'
+import type { Context } from '../context.ts'
+import type { Handlers } from '../handlers.ts'
+import { type ConsoleDesk, createConsoleDesk } from './console-desk.ts'
+
+/** The desk of consoles over the drivers of the VMs. */
+export function createVmConsoles(context: Context): ConsoleDesk {
+  const { ports, drivers } = context
+  const emulatorOf = (id: string): Emulator => {
+    const driver = drivers.get(id)
+    if (!driver) throw new KvasirError('vm-not-found', `There is no VM ${id}.`)
+    return requireEmulator(driver)
+  }
+  return createConsoleDesk({
+    openSerial: async (id) => await emulatorOf(id).connectSerial(),
+    openVnc: async (id) => await emulatorOf(id).connectVnc(),
+    readScrollback: (id, bytes) => ports.emulators.readLog(id, 'serial', bytes),
+    clock: ports.clock,
+    log: ports.log,
+  })
+}
+
+/** The handlers that give out tickets. */
+export function createConsoleHandlers(
+  context: Context,
+  desk: ConsoleDesk,
+): Pick<Handlers, 'consoleTicket' | 'vncTicket'> {
+  return {
+    async consoleTicket({ params, body }) {
+      const driver = context.drivers.find(params.name)
+      requireEmulator(driver)
+      const issued = desk.issueSerial({ vmId: driver.id, vmName: params.name, mode: body.mode })
+      return { ...issued, url: `${streams.console}?ticket=${issued.ticket}` }
+    },
+    async vncTicket({ params }) {
+      const driver = context.drivers.find(params.name)
+      requireEmulator(driver)
+      const issued = desk.issueVnc({ vmId: driver.id, vmName: params.name })
+      return { ...issued, url: `${streams.vnc}?ticket=${issued.ticket}` }
+    },
+  }
+}
+
+function requireEmulator(driver: Driver): Emulator {
+  const { emulator, record } = driver.view()
+  if (emulator) return emulator
+  throw new KvasirError('wrong-state', `VM ${record.name} is ${record.life.state}, so it has no console.`, {
+    details: { state: record.life.state, action: 'console' },
+  })
+}

@@ -1,0 +1,38 @@
+/** All use-cases over the ports and drivers: what both front doors bind to. */
+import type { ConsoleDesk } from './consoles/console-desk.ts'
+import { createConsoleHandlers, createVmConsoles } from './consoles/console-handlers.ts'
+import type { Context } from './context.ts'
+import type { EventFeed, Handlers } from './handlers.ts'
+import { createHostHandlers, type DaemonIdentity } from './host/host-handlers.ts'
+import { createImageHandlers } from './images/image-handlers.ts'
+import { createVmHandlers } from './vms/vm-handlers.ts'
+import { createVolumeHandlers } from './volumes/volume-handlers.ts'
+
+export interface Services {
+  readonly handlers: Handlers
+  readonly consoles: ConsoleDesk
+}
+
+/** Makes the handlers of every endpoint. */
+export function createServices(
+  context: Context,
+  parts: { readonly daemon: DaemonIdentity; readonly feed: EventFeed },
+): Services {
+  const consoles = createVmConsoles(context)
+  parts.feed.subscribe((event) => {
+    if (event.kind !== 'vm.state') return
+    const { uuid, state, reason } = event.data
+    const isOver = state === 'shutoff' || state === 'crashed' || state === 'saved'
+    if (isOver && typeof uuid === 'string') consoles.vmEnded(uuid, String(reason))
+  })
+  return {
+    consoles,
+    handlers: {
+      ...createHostHandlers(context, parts),
+      ...createVmHandlers(context),
+      ...createConsoleHandlers(context, consoles),
+      ...createImageHandlers(context),
+      ...createVolumeHandlers(context),
+    },
+  }
+}
