@@ -7,7 +7,7 @@
  *
  * A run without a single test has not passed. Not here: which rungs there are (test-rungs.ts).
  */
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
@@ -15,6 +15,7 @@ import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { findTestFiles, type RungName, rungNames, rungs } from './test-rungs.ts'
 
 const root = join(import.meta.dirname, '..')
+const shownSlowFiles = 8
 
 interface Counts {
   readonly tests: number
@@ -25,11 +26,17 @@ interface Counts {
   readonly todo: number
 }
 
-interface RungResult extends Counts {
+/** What running files came to. */
+interface Totals extends Counts {
+  readonly success: boolean
+  /** Each file with its time. */
+  readonly times: readonly { readonly file: string; readonly seconds: number }[]
+}
+
+interface RungResult extends Totals {
   readonly rung: RungName
   readonly files: number
   readonly seconds: number
-  readonly success: boolean
 }
 
 interface Selection {
@@ -62,7 +69,8 @@ async function runRung(name: RungName, selection: Selection): Promise<RungResult
   process.env['KVASIR_TEST_FILE_SECONDS'] = String(rung.fileSeconds) // The test processes inherit it.
   const startedAt = performance.now()
   const none: Counts = { tests: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 }
-  const totals = files.length === 0 ? { ...none, success: true } : await runFiles(files, { name, selection })
+  const totals =
+    files.length === 0 ? { ...none, success: true, times: [] } : await runFiles(files, { name, selection })
   const seconds = (performance.now() - startedAt) / 1000
   if (totals.tests === 0) console.log(`The rung ${name} ran no test, so it has not passed.`)
   return { ...totals, rung: name, files: files.length, seconds, success: totals.success && totals.tests > 0 }
@@ -71,9 +79,10 @@ async function runRung(name: RungName, selection: Selection): Promise<RungResult
 async function runFiles(
   files: readonly string[],
   { name, selection }: { name: RungName; selection: Selection },
-): Promise<Counts & { success: boolean }> {
+): Promise<Totals> {
   const rung = rungs[name]
-  const { promise, resolve } = Promise.withResolvers<Counts & { success: boolean }>()
+  const { promise, resolve } = Promise.withResolvers<Totals>()
+  const times: { file: string; seconds: number }[] = []
   const stream = run({
     files: files.map((file) => join(root, file)),
     concurrency: rung.concurrency,
@@ -86,10 +95,13 @@ async function runFiles(
     ...(selection.namePatterns.length > 0 ? { testNamePatterns: [...selection.namePatterns] } : {}),
   })
   stream.on('test:summary', (summary) => {
-    if (summary.file !== undefined) return
+    if (summary.file !== undefined) {
+      times.push({ file: relative(root, summary.file), seconds: summary.duration_ms / 1000 })
+      return
+    }
     const { tests, passed, cancelled, skipped, todo } = summary.counts
     const failed = tests - passed - cancelled - skipped - todo
-    resolve({ tests, passed, failed, cancelled, skipped, todo, success: summary.success })
+    resolve({ tests, passed, failed, cancelled, skipped, todo, success: summary.success, times })
   })
   const printed = stream.compose(spec)
   printed.pipe(process.stdout, { end: false })
@@ -105,11 +117,15 @@ function report(results: readonly RungResult[]): void {
   for (const result of results) {
     const { rung, files, seconds, passed, skipped, success } = result
     const budget = rungs[rung].budgetSeconds
-    const over = budget !== undefined && seconds > budget ? `   OVER ITS BUDGET OF ${budget} s` : ''
+    const isOver = budget !== undefined && seconds > budget
+    const over = isOver ? `   OVER ITS BUDGET OF ${budget} s; the slowest:` : ''
     const verdict = success ? 'passed' : 'FAILED'
     console.log(
       `${rung.padEnd(5)} ${verdict}  ${seconds.toFixed(1).padStart(7)} s  ${files} files, ${passed} passed, ${skipped} skipped${over}`,
     )
+    const slowest = result.times.toSorted((a, b) => b.seconds - a.seconds).slice(0, shownSlowFiles)
+    for (const { file, seconds: each } of isOver ? slowest : [])
+      console.log(`      ${each.toFixed(1)} s  ${file}`)
   }
   const sum = (pick: (result: RungResult) => number) =>
     results.reduce((total, result) => total + pick(result), 0)
