@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
 import { apiLimits } from './limits.ts'
-import { sampleVm, startApi } from './running-api.ts'
+import { sampleVm, startApi } from './testing/running-api.ts'
 
 const problemType = 'application/problem+json; charset=utf-8'
 

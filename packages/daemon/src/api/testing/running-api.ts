@@ -5,10 +5,10 @@ import http from 'node:http'
 import { connect } from 'node:net'
 import { type EndpointId, type Event, endpoints, KvasirError, type Vm, vmSpec } from '@kvasir/contract'
 import { WebSocket } from 'ws'
-import type { ConsoleDesk } from '../services/consoles/console-desk.ts'
-import type { EventFeed, Handlers } from '../services/handlers.ts'
-import type { AnswerStore, ApiOptions } from './api-options.ts'
-import { type Api, createApi } from './create-api.ts'
+import type { ConsoleDesk } from '../../services/consoles/console-desk.ts'
+import type { EventFeed, Handlers } from '../../services/handlers.ts'
+import type { AnswerStore, ApiOptions } from '../api-options.ts'
+import { type Api, createApi } from '../create-api.ts'
 
 export interface Answered {
   readonly status: number

@@ -1,0 +1,230 @@
+/**
+ * A simulated QEMU process with a small guest inside: what lives on when the daemon does not.
+ *
+ *     prelaunch ──resume──▶ running ◀──resume── paused, io-error, guest-panicked
+ *                              │ ╲────pause──────▲
+ *                              ├──guest powers off──▶ shutdown      (QEMU stays: -no-shutdown)
+ *                              └──saving──▶ postmigrate
+ *     ended ◀── quit, kill or its own death, from any state
+ *
+ * Methods that begin with `guest` and those of the last section are for tests.
+ */
+import { type Duplex, duplexPair } from 'node:stream'
+import { KvasirError } from '@kvasir/contract'
+import type { EmulatorEvent, EmulatorExit, LaunchRequest } from '../ports/emulators.ts'
+import type { SimulatedMachine } from './machine.ts'
+
+export class EmulatorProcess {
+  readonly request: LaunchRequest
+  readonly pid: number
+  readonly startedAt: string
+  /** Settles when the process has ended. */
+  readonly ended: Promise<EmulatorExit>
+  readonly #machine: SimulatedMachine
+  readonly #listeners = new Set<(event: EmulatorEvent) => void>()
+  readonly #settleEnded: (exit: EmulatorExit) => void
+  #runState: string
+  #exit: EmulatorExit | undefined
+  #serial: Duplex | undefined
+  #hasBooted = false
+  #isMute = false
+
+  /** Whether its guest shuts down when the power button is pressed. */
+  obeysPowerButton = true
+  /** Whether its guest has an agent. */
+  hasAgent = true
+  agentConnected = false
+  ioStatus: 'ok' | 'failed' | 'nospace' = 'ok'
+  balloonBytes: number
+
+  constructor(machine: SimulatedMachine, request: LaunchRequest) {
+    this.#machine = machine
+    this.request = request
+    this.pid = machine.nextPid()
+    this.startedAt = machine.clock.now()
+    this.balloonBytes = request.memoryBytes
+    // QEMU that read saved memory stands paused, any other before its first instruction.
+    this.#runState = request.plan.argv.includes('-incoming') ? 'paused' : 'prelaunch'
+    this.#hasBooted = this.#runState === 'paused'
+    const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
+    this.ended = promise
+    this.#settleEnded = resolve
+  }
+
+  get runState(): string {
+    return this.#runState
+  }
+
+  get isAlive(): boolean {
+    return this.#exit === undefined
+  }
+
+  onEvent(listener: (event: EmulatorEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Passes when the monitor answers; `emulator-unresponsive` after a while when it is mute, at once when the process has ended. */
+  async answer(): Promise<void> {
+    await Promise.resolve()
+    if (this.isAlive && !this.#isMute) return
+    if (this.isAlive) await this.#machine.clock.sleep(this.#machine.commandTimeoutMs)
+    if (this.isAlive && !this.#isMute) return
+    throw new KvasirError('emulator-unresponsive', 'The emulator does not answer its monitor.')
+  }
+
+  resume(): void {
+    if (this.#runState === 'shutdown')
+      throw new KvasirError('emulator-failed', 'The emulator refused: resetting the guest is required.')
+    if (this.#runState === 'running') return
+    this.#become('running', { kind: 'resumed' })
+    if (!this.#hasBooted) this.#boot()
+  }
+
+  pause(): void {
+    if (this.#runState === 'running') this.#become('paused', { kind: 'stopped' })
+  }
+
+  reset(): void {
+    if (this.#runState === 'shutdown') this.#runState = 'paused'
+    this.#restartGuest({ kind: 'reset', byGuest: false })
+  }
+
+  pressPowerButton(): void {
+    this.#tell({ kind: 'powering-down' })
+    if (this.obeysPowerButton && this.#runState === 'running') this.#later(() => this.guestPowersOff())
+  }
+
+  /** The vCPUs stop for good: memory was written. */
+  finishSaving(): void {
+    this.#become('postmigrate', { kind: 'stopped' })
+  }
+
+  quit(): void {
+    this.dies({ code: 0, signal: undefined })
+  }
+
+  /** Opens the serial console. A former connection is closed: QEMU serves one at a time. */
+  openSerial(): Duplex {
+    const [ours, theirs] = duplexPair()
+    this.#serial?.destroy()
+    this.#serial = ours
+    ours.on('error', () => {}) // The watcher went; the guest does not mind.
+    ours.on('close', () => {
+      if (this.#serial === ours) this.#serial = undefined
+    })
+    ours.on('data', (typed: Buffer) => this.#echo(typed))
+    return theirs
+  }
+
+  /** The guest writes to its console. */
+  guestPrints(text: string | Uint8Array): void {
+    const bytes = typeof text === 'string' ? Buffer.from(text) : text
+    this.#serial?.write(bytes)
+    this.#machine.appendLog(this.request.id, 'serial', bytes)
+  }
+
+  guestPowersOff(): void {
+    if (this.#runState !== 'running') return
+    this.guestPrints('reboot: Power down\r\n')
+    this.#setAgent(false)
+    this.#tell({ kind: 'shutdown', byGuest: true, reason: 'guest-shutdown' })
+    this.#become('shutdown', { kind: 'stopped' })
+  }
+
+  guestReboots(): void {
+    if (this.#runState === 'running') this.#restartGuest({ kind: 'reset', byGuest: true })
+  }
+
+  guestPanics(): void {
+    if (this.#runState !== 'running') return
+    this.guestPrints('Kernel panic - not syncing: sysrq triggered crash\r\n')
+    this.#setAgent(false)
+    this.#tell({ kind: 'panicked', action: 'pause' })
+    this.#become('guest-panicked', { kind: 'stopped' })
+  }
+
+  guestHangsWatchdog(): void {
+    this.#tell({ kind: 'watchdog', action: 'pause' })
+    this.#become('watchdog', { kind: 'stopped' })
+  }
+
+  /** A disk of the guest fails; `nospace` means that the pool is full. */
+  diskFails(node: string, status: 'failed' | 'nospace'): void {
+    this.ioStatus = status
+    const noSpace = status === 'nospace'
+    this.#tell({ kind: 'io-error', node, noSpace, reason: noSpace ? 'No space left on device' : 'I/O error' })
+    this.#become('io-error', { kind: 'stopped' })
+  }
+
+  agentComes(): void {
+    this.#setAgent(true)
+  }
+
+  agentGoes(): void {
+    this.#setAgent(false)
+  }
+
+  /** The monitor no longer answers, as under SIGSTOP. */
+  goesMute(): void {
+    this.#isMute = true
+  }
+
+  /** The monitor answers again. */
+  speaksAgain(): void {
+    this.#isMute = false
+  }
+
+  /** The process ends, asked or unasked. */
+  dies(end: { readonly code: number | undefined; readonly signal: string | undefined }): void {
+    if (this.#exit) return
+    const log = Buffer.from(this.#machine.logs.get(this.request.id)?.emulator ?? []).toString()
+    this.#exit = { ...end, log }
+    this.agentConnected = false
+    this.#serial?.destroy()
+    this.#settleEnded(this.#exit)
+  }
+
+  #boot(): void {
+    this.#hasBooted = true
+    this.guestPrints('\r\nWelcome to the simulated guest\r\n')
+    this.#later(() => {
+      this.guestPrints(`${this.request.name} login: `)
+      if (this.hasAgent) this.#setAgent(true)
+    })
+  }
+
+  #restartGuest(event: EmulatorEvent): void {
+    this.#setAgent(false)
+    this.ioStatus = 'ok'
+    this.#hasBooted = false
+    this.#tell(event)
+    if (this.#runState === 'running') this.#boot()
+  }
+
+  #echo(typed: Buffer): void {
+    if (this.#runState === 'running') this.guestPrints(typed.toString('latin1').replaceAll('\r', '\r\n# '))
+  }
+
+  #setAgent(connected: boolean): void {
+    if (this.agentConnected === connected) return
+    this.agentConnected = connected
+    this.#tell({ kind: 'agent', connected })
+  }
+
+  #become(runState: string, event: EmulatorEvent): void {
+    this.#runState = runState
+    this.#tell(event)
+  }
+
+  #tell(event: EmulatorEvent): void {
+    if (!this.isAlive || this.#isMute) return
+    for (const listener of this.#listeners) listener(event)
+  }
+
+  #later(work: () => void): void {
+    void this.#machine.clock.sleep(this.#machine.guestMs).then(() => {
+      if (this.isAlive && this.#runState === 'running') work()
+    })
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * The simulated machine: everything of a host that outlives the daemon, in memory.
+ *
+ * Several simulated ports, made one after another over the same machine, are daemons that follow each other on one host. Tests change
+ * the machine directly: that is what the guest, the kernel or an operator would do.
+ */
+import type { Image } from '@kvasir/contract'
+import type { Clock } from '../ports/clock.ts'
+import type { EmulatorProcess } from './emulator-process.ts'
+
+/** A volume's file. */
+export interface SimulatedVolume {
+  readonly capacityBytes: number
+  readonly allocatedBytes: number
+  /** The file it is an overlay of. */
+  readonly basePath: string | undefined
+}
+
+/** Saved memory: bytes written so far, and whether it was published. */
+export interface SimulatedSave {
+  readonly partial: Uint8Array | undefined
+  readonly whole: Uint8Array | undefined
+}
+
+const gib = 2 ** 30
+
+export class SimulatedMachine {
+  readonly clock: Clock
+  /** Emulators by their VM's id; one that died stays until it is cleaned up. */
+  readonly processes = new Map<string, EmulatorProcess>()
+  readonly logs = new Map<string, { emulator: Uint8Array; serial: Uint8Array }>()
+  readonly volumes = new Map<string, SimulatedVolume>()
+  readonly seeds = new Map<string, Uint8Array>()
+  readonly saves = new Map<string, SimulatedSave>()
+  readonly images = new Map<string, Image>()
+  /** Kernels and initrds that specs may name. */
+  readonly bootFiles = new Set<string>(['/boot/vmlinuz', '/boot/initrd.img'])
+
+  /** Free bytes of the pool; less than is needed means `not-enough-space`. */
+  freeBytes = 500 * gib
+  totalMemoryBytes = 16 * gib
+  availableMemoryBytes = 12 * gib
+  hasKvm = false
+  hasVsock = true
+  /** Undefined when the host has no QEMU. */
+  qemuVersion: readonly [number, number, number] | undefined = [10, 0, 0]
+  /** What the next launch does instead of succeeding; then undefined again. */
+  nextLaunch: { readonly kind: 'fails'; readonly error: Error } | { readonly kind: 'hangs' } | undefined
+  /** How long an emulator that does not answer is waited for. */
+  commandTimeoutMs = 1_000
+  /** How long a step of a long work (saving, copying, building) takes. */
+  stepMs = 0
+  /** How long a guest takes to boot or to shut down. */
+  guestMs = 0
+
+  #lastPid = 4_000
+
+  constructor(clock: Clock) {
+    this.clock = clock
+  }
+
+  /** The emulator of a VM. Throws when there is none: for tests that know that there is. */
+  processOf(vmId: string): EmulatorProcess {
+    const process = this.processes.get(vmId)
+    if (!process) throw new RangeError(`The simulated machine has no emulator of VM ${vmId}.`)
+    return process
+  }
+
+  nextPid(): number {
+    return ++this.#lastPid
+  }
+
+  /** Adds to a log, of which the last megabyte is kept. */
+  appendLog(vmId: string, source: 'emulator' | 'serial', bytes: Uint8Array): void {
+    const log = this.logs.get(vmId) ?? { emulator: new Uint8Array(), serial: new Uint8Array() }
+    const grown = Buffer.concat([log[source], bytes])
+    this.logs.set(vmId, { ...log, [source]: grown.subarray(Math.max(0, grown.length - logBytes)) })
+  }
+}
+
+const logBytes = 2 ** 20

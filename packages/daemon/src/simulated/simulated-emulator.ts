@@ -1,0 +1,180 @@
+/** One daemon's view of a simulated emulator: the port's calls, each answered by the process or not at all. */
+import { type Duplex, duplexPair } from 'node:stream'
+import { KvasirError } from '@kvasir/contract'
+import type {
+  Emulator,
+  EmulatorEvent,
+  EmulatorExit,
+  EmulatorRecord,
+  EmulatorStatistics,
+  SaveOptions,
+} from '../ports/emulators.ts'
+import type { EmulatorProcess } from './emulator-process.ts'
+import type { SimulatedMachine } from './machine.ts'
+import { SimulatedAgent } from './simulated-agent.ts'
+import { vmIdOfSave } from './simulated-files.ts'
+
+const saveSteps = 4
+const savedMemoryBytes = 4096
+
+export class SimulatedEmulator implements Emulator {
+  readonly record: EmulatorRecord
+  readonly closed: Promise<EmulatorExit>
+  readonly agent: SimulatedAgent
+  readonly #process: EmulatorProcess
+  readonly #machine: SimulatedMachine
+  readonly #unsubscribe = new Set<() => void>()
+
+  constructor(process: EmulatorProcess, machine: SimulatedMachine) {
+    this.#process = process
+    this.#machine = machine
+    this.agent = new SimulatedAgent(process, machine)
+    this.closed = process.ended
+    this.record = {
+      pid: process.pid,
+      startTicks: process.pid * 100,
+      bootId: simulatedBootId,
+      cgroup: `/simulated/${process.request.id}`,
+      startedAt: process.startedAt,
+      qemuVersion: machine.qemuVersion?.join('.') ?? 'unknown',
+      plan: { ids: process.request.plan.ids },
+    }
+  }
+
+  onEvent(listener: (event: EmulatorEvent) => void): () => void {
+    const stop = this.#process.onEvent(listener)
+    this.#unsubscribe.add(stop)
+    return () => {
+      stop()
+      this.#unsubscribe.delete(stop)
+    }
+  }
+
+  async runState(): Promise<string> {
+    await this.#process.answer()
+    return this.#process.runState
+  }
+
+  async ioStatus(): Promise<'ok' | 'failed' | 'nospace'> {
+    await this.#process.answer()
+    return this.#process.ioStatus
+  }
+
+  async resume(): Promise<void> {
+    await this.#process.answer()
+    this.#process.resume()
+  }
+
+  async pause(): Promise<void> {
+    await this.#process.answer()
+    this.#process.pause()
+  }
+
+  async reset(): Promise<void> {
+    await this.#process.answer()
+    this.#process.reset()
+  }
+
+  async pressPowerButton(): Promise<void> {
+    await this.#process.answer()
+    this.#process.pressPowerButton()
+  }
+
+  async end(_options: { readonly graceMs: number }): Promise<void> {
+    this.#process.quit()
+    await this.release()
+  }
+
+  async saveTo(path: string, options: SaveOptions): Promise<void> {
+    await this.#process.answer()
+    const vmId = vmIdOfSave(path)
+    const totalBytes = this.#process.request.memoryBytes
+    const wasRunning = this.#process.runState === 'running'
+    for (let step = 1; step <= saveSteps; step++) {
+      await this.#machine.clock.sleep(this.#machine.stepMs, options.signal)
+      options.signal.throwIfAborted()
+      const partial = new Uint8Array(Math.ceil((savedMemoryBytes * step) / saveSteps))
+      this.#machine.saves.set(vmId, { partial, whole: this.#machine.saves.get(vmId)?.whole })
+      if (this.#machine.freeBytes < totalBytes)
+        throw new KvasirError('not-enough-space', 'The disk is full, so the memory could not be saved.')
+      options.onProgress({ transferredBytes: Math.floor((totalBytes * step) / saveSteps), totalBytes })
+    }
+    await this.#process.answer()
+    if (wasRunning) this.#process.pause()
+    this.#process.finishSaving()
+  }
+
+  async screenshot(): Promise<Uint8Array> {
+    await this.#process.answer()
+    return Buffer.from(onePixelPng, 'base64')
+  }
+
+  async vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]> {
+    await this.#process.answer()
+    return this.#threads()
+  }
+
+  async balloonBytes(): Promise<number | undefined> {
+    await this.#process.answer()
+    return this.#process.balloonBytes
+  }
+
+  async statistics(): Promise<EmulatorStatistics> {
+    await this.#process.answer()
+    const seconds = this.#machine.clock.monotonicMs() / 1000
+    const { plan, memoryBytes } = this.#process.request
+    return {
+      residentBytes: Math.floor(memoryBytes / 4),
+      cpuSeconds: seconds / 10,
+      vcpus: this.#threads().map((thread) => ({
+        ...thread,
+        cpuSeconds: seconds / 20,
+        waitSeconds: 0,
+        lastCpu: thread.index % 2,
+      })),
+      disks: Object.keys(plan.ids.disks).map((disk) => ({
+        disk,
+        readBytes: 4096,
+        writtenBytes: 8192,
+        readRequests: 1,
+        writeRequests: 2,
+        flushRequests: 1,
+      })),
+      balloonBytes: this.#process.balloonBytes,
+    }
+  }
+
+  async connectSerial(): Promise<Duplex> {
+    if (!this.#process.isAlive)
+      throw new KvasirError('emulator-unresponsive', 'The emulator does not take the connection.')
+    return this.#process.openSerial()
+  }
+
+  async connectVnc(): Promise<Duplex> {
+    if (this.#process.request.plan.ids.vncSocketName === undefined)
+      throw new KvasirError('unsupported', 'The VM has no display, so VNC cannot reach it.')
+    const [ours, theirs] = duplexPair()
+    ours.on('error', () => {}) // The viewer went.
+    ours.write('RFB 003.008\n')
+    void this.#process.ended.then(() => ours.destroy())
+    return theirs
+  }
+
+  async release(): Promise<void> {
+    for (const stop of this.#unsubscribe) stop()
+    this.#unsubscribe.clear()
+  }
+
+  #threads(): readonly { readonly index: number; readonly threadId: number }[] {
+    return Array.from({ length: this.#process.request.vcpuCount }, (_, index) => ({
+      index,
+      threadId: this.#process.pid * 1000 + index,
+    }))
+  }
+}
+
+/** The boot of the simulated machine. */
+export const simulatedBootId = '00000000-0000-4000-8000-0000b0070000'
+
+const onePixelPng =
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='

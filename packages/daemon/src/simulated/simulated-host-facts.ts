@@ -1,0 +1,53 @@
+/** What a simulated machine says of itself. */
+import { type AcceleratorChoice, KvasirError, type VmSpec } from '@kvasir/contract'
+import type { HostFacts } from '../ports/host-facts.ts'
+import type { SimulatedMachine } from './machine.ts'
+
+const binary = '/usr/bin/qemu-system-x86_64'
+
+/** The facts of a machine, read at each call. */
+export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
+  async function qemu() {
+    const version = machine.qemuVersion
+    if (!version) throw new KvasirError('emulator-missing', 'The host has no QEMU, so no VM can be started.')
+    const [major] = version
+    return { binary, version, machines: [`pc-q35-${major}.0`, 'q35', 'microvm'] }
+  }
+
+  async function chooseAccelerator(wanted: VmSpec['accelerator']): Promise<AcceleratorChoice> {
+    if (wanted === 'tcg') return { kind: 'tcg', reason: 'the spec asks for it' }
+    if (machine.hasKvm) return { kind: 'kvm', reason: '/dev/kvm works' }
+    if (wanted === 'kvm')
+      throw new KvasirError(
+        'accelerator-unavailable',
+        'The spec requires KVM and the simulated machine has none, so the VM cannot start.',
+      )
+    return { kind: 'tcg', reason: 'the simulated machine has no /dev/kvm' }
+  }
+
+  return {
+    qemu,
+    chooseAccelerator,
+    async describe() {
+      const { version, machines } = await qemu()
+      return {
+        hostname: 'simulated',
+        kernel: '6.12.0',
+        architecture: 'x86_64',
+        cpu: { model: 'Simulated CPU', count: 8, virtualization: machine.hasKvm ? 'vmx' : 'none' },
+        memory: { totalBytes: machine.totalMemoryBytes, availableBytes: machine.availableMemoryBytes },
+        accelerator: await chooseAccelerator('auto'),
+        qemu: { binary, version: version.join('.'), machines: [...machines] },
+        cgroup: { version: 'v2', root: '/sys/fs/cgroup/kvasir', controllers: ['cpu', 'memory'], missing: [] },
+        vsock: machine.hasVsock,
+      }
+    },
+    availableMemoryBytes: async () => machine.availableMemoryBytes,
+    totalMemoryBytes: async () => machine.totalMemoryBytes,
+    hasVsock: () => machine.hasVsock,
+    async checkBootFile(path) {
+      if (machine.bootFiles.has(path) || path.startsWith('/simulated/')) return
+      throw new KvasirError('file-not-found', `There is no file ${path}, so nothing can boot from it.`)
+    },
+  }
+}
