@@ -71,7 +71,7 @@ export async function importDisk(
   await jail.check(disk, 'qcow2')
   await chmod(disk, 0o600)
   await rename(disk, staged.paths.disk)
-  return staged.publish(
+  return await staged.publish(
     {
       name: request.name,
       createdAt: tools.clock.now(),
