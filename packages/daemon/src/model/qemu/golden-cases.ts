@@ -100,7 +100,7 @@ const machines: readonly GoldenCase[] = [
 
 const processors: readonly GoldenCase[] = [
   goldenCase('cpu-topology', {
-    cpu: { count: 16, topology: { sockets: 2, dies: 2, cores: 2, threads: 2 } },
+    cpu: { model: 'Nehalem-v1', count: 16, topology: { sockets: 2, dies: 2, cores: 2, threads: 2 } },
     devices: noDevices,
   }),
   goldenCase('cpu-model-and-flags', {

@@ -15,10 +15,10 @@ export function memoryArgs(input: HardwareInput): readonly string[] {
   const { size, sharing } = input.spec.memory
   const backend =
     sharing === 'private'
-      ? { 'qom-type': 'memory-backend-ram', share: false, merge: true }
-      : { 'qom-type': 'memory-backend-memfd', share: true, merge: false }
+      ? { 'qom-type': 'memory-backend-ram', id: memoryBackendId, size, share: false, merge: true }
+      : { 'qom-type': 'memory-backend-memfd', id: memoryBackendId, size, share: true, merge: false }
   return [
-    ...jsonOption('-object', { ...backend, id: memoryBackendId, size, dump: false, prealloc: false }),
+    ...jsonOption('-object', { ...backend, dump: false, prealloc: false }),
     '-m',
     `size=${size / 2 ** 20}M`,
     '-overcommit',

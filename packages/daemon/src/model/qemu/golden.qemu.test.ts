@@ -1,0 +1,306 @@
+/**
+ * Gives every golden command line that the QEMU at hand can run to it, with real files and sockets behind the descriptors, and asks
+ * over QMP whether what was planned is there. Outside a cage: the cage's two folders are replaced by one of the test's.
+ */
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  closeSync,
+  constants,
+  createWriteStream,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs'
+import { truncate, writeFile } from 'node:fs/promises'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { pipeline } from 'node:stream/promises'
+import { test } from 'node:test'
+import { lacking, needs } from '../../../../../tools/require.ts'
+import { buildEmulator } from './build-emulator.ts'
+import { type EmulatorPlan, firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
+import { type GoldenCase, goldenCases } from './golden-cases.ts'
+
+const binary = 'qemu-system-x86_64'
+const stepTimeoutMs = 10_000
+const fewestRun = 20
+const withoutQemu = needs('qemu')
+const version = withoutQemu === false ? readVersion() : ([0, 0] as const)
+
+function readVersion(): readonly [major: number, minor: number] {
+  const text = execFileSync(binary, ['--version'], { encoding: 'utf8', timeout: stepTimeoutMs })
+  const [, major = '0', minor = '0'] = /version (\d+)\.(\d+)/.exec(text) ?? []
+  return [Number(major), Number(minor)]
+}
+
+/** Golden command lines for a newer QEMU have options that this one does not know. */
+function isForNewerQemu({ input }: GoldenCase): boolean {
+  const [major, minor] = input.qemu.version
+  return major > version[0] || (major === version[0] && minor > version[1])
+}
+
+function hasKvm(): boolean {
+  return existsSync('/dev/kvm') && /\b(vmx|svm)\b/.test(readFileSync('/proc/cpuinfo', 'utf8'))
+}
+
+function skipFor({ name, input }: GoldenCase): string | false {
+  if (input.accelerator === 'kvm' && !hasKvm()) return lacking('kvm', `${name} is not started`)
+  if (input.vsock && !existsSync('/dev/vhost-vsock')) return lacking('vsock', `${name} is not started`)
+  return false
+}
+
+/** One test's folder, and all that it opens; disposing closes and removes everything. */
+class Bench implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'kvg-'))
+  readonly #undo = new AsyncDisposableStack()
+
+  constructor() {
+    this.#undo.defer(() => rmSync(this.folder, { recursive: true, force: true }))
+  }
+
+  path(name: string): string {
+    return join(this.folder, name)
+  }
+
+  async listen(path: string, onConnection: (socket: Socket) => void = () => {}): Promise<Server> {
+    const server = createServer(onConnection).listen(path)
+    await once(server, 'listening')
+    this.#undo.defer(() => {
+      server.close()
+    })
+    return server
+  }
+
+  open(path: string, flags: number): number {
+    const fd = openSync(path, flags, 0o600)
+    this.#undo.defer(() => closeSync(fd))
+    return fd
+  }
+
+  defer(undo: () => void | Promise<void>): void {
+    this.#undo.defer(undo)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#undo.disposeAsync()
+  }
+}
+
+/** The number of a listening socket's descriptor, which only libuv's handle knows. */
+function descriptorOf(server: Server): number {
+  const handle: unknown = Reflect.get(server, '_handle')
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  assert.ok(typeof fd === 'number')
+  return fd
+}
+
+interface OpenDescriptors {
+  readonly fds: readonly number[]
+  /** The listeners, which this process must let go of once QEMU has them: it would take QEMU's connections. */
+  readonly listeners: readonly Server[]
+}
+
+/** Makes what stands behind each descriptor, in order. A file that exists already stays as it is. */
+async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDescriptors> {
+  const fds: number[] = []
+  const listeners: Server[] = []
+  for (const descriptor of plan.descriptors) {
+    if (descriptor.kind === 'listener') {
+      // Closing a server removes its path, so QEMU's has another name by then.
+      const path = bench.path(descriptor.socket)
+      const listener = await bench.listen(`${path}.new`)
+      renameSync(`${path}.new`, path)
+      listeners.push(listener)
+      fds.push(descriptorOf(listener))
+      continue
+    }
+    const reads = descriptor.kind === 'file' && descriptor.access === 'read'
+    const path =
+      descriptor.kind === 'file' ? bench.path(descriptor.path.replaceAll('/', '_')) : descriptor.path
+    if (!existsSync(path)) await makeDisk(path)
+    fds.push(bench.open(path, reads ? constants.O_RDONLY : constants.O_RDWR))
+  }
+  return { fds, listeners }
+}
+
+async function makeDisk(path: string): Promise<void> {
+  if (path.endsWith('.qcow2')) {
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', path, '16M'], { timeout: stepTimeoutMs })
+    return
+  }
+  await writeFile(path, '')
+  await truncate(path, 2 ** 24)
+}
+
+/** The least that QEMU takes for a Linux kernel (kernel: Documentation/arch/x86/boot.rst). It is never run. */
+function emptyKernel(): Uint8Array {
+  const kernel = Buffer.alloc(8192)
+  kernel[0x1f1] = 1
+  kernel.writeUInt16LE(0xaa55, 0x1fe)
+  kernel.write('HdrS', 0x202, 'latin1')
+  kernel.writeUInt16LE(0x020c, 0x206)
+  kernel.writeUInt32LE(0x7fffffff, 0x22c)
+  return kernel
+}
+
+/** A monitor's connection: one command at a time. */
+interface Monitor {
+  ask(command: string, args?: Readonly<Record<string, unknown>>): Promise<unknown>
+}
+
+async function openMonitor(path: string, bench: Bench): Promise<Monitor> {
+  const socket = connect(path)
+  bench.defer(() => {
+    socket.destroy()
+  })
+  socket.setTimeout(stepTimeoutMs, () => socket.destroy(new Error('The monitor does not answer.')))
+  const lines = createInterface({ input: socket })[Symbol.asyncIterator]()
+  const next = async (): Promise<Record<string, unknown>> => {
+    const line = await lines.next()
+    assert.ok(line.done !== true, 'The monitor was closed.')
+    return JSON.parse(line.value) as Record<string, unknown> // QMP's messages are objects.
+  }
+  assert.ok('QMP' in (await next()))
+  const ask = async (execute: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> => {
+    socket.write(`${JSON.stringify({ execute, arguments: args })}\n`)
+    for (;;) {
+      const message = await next()
+      assert.ok(!('error' in message), `${execute}: ${JSON.stringify(message['error'])}`)
+      if ('return' in message) return message['return']
+    }
+  }
+  await ask('qmp_capabilities')
+  return { ask }
+}
+
+interface Started {
+  readonly monitor: Monitor
+  /** Ends QEMU and gives what it wrote to stderr. */
+  readonly quit: () => Promise<string>
+}
+
+async function startPlan(plan: EmulatorPlan, bench: Bench): Promise<Started> {
+  await writeFile(bench.path('kernel'), emptyKernel())
+  await writeFile(bench.path('initrd'), 'initrd')
+  for (const { socketName } of plan.userNics) await bench.listen(bench.path(socketName))
+  const stdio: ('ignore' | 'pipe' | number)[] = Array.from({ length: firstDescriptor }, () => 'ignore')
+  stdio[2] = 'pipe'
+  stdio[serialLogDescriptor] = bench.open(
+    bench.path('serial.log'),
+    constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT,
+  )
+  const { fds, listeners } = await openDescriptors(plan, bench)
+  stdio.push(...fds)
+
+  const argv = plan.argv.map((arg) =>
+    arg.replaceAll('/run/vm/', `${bench.folder}/`).replace(/^\/boot\//, `${bench.folder}/`),
+  )
+  const qemu = spawn(binary, argv, { stdio, timeout: 3 * stepTimeoutMs, killSignal: 'SIGKILL' })
+  for (const listener of listeners) listener.close()
+  const ended = once(qemu, 'exit')
+  bench.defer(async () => {
+    qemu.kill('SIGKILL')
+    if (qemu.exitCode === null && qemu.signalCode === null) await ended
+  })
+  let stderr = ''
+  qemu.stderr?.on('data', (chunk) => {
+    stderr += String(chunk)
+  })
+  const failed = ended.then(() => assert.fail(`QEMU ended: ${stderr}`))
+  const monitor = await Promise.race([openMonitor(bench.path('monitor'), bench), failed])
+  failed.catch(() => {})
+  return {
+    monitor,
+    async quit() {
+      await monitor.ask('quit')
+      await ended
+      return stderr
+    },
+  }
+}
+
+/** The `id` or `node-name` of each JSON option of one kind. */
+function namesIn(plan: EmulatorPlan, option: string, key: string): readonly string[] {
+  return plan.argv.flatMap((arg, index) => {
+    if (plan.argv[index - 1] !== option) return []
+    const name: unknown = Reflect.get(JSON.parse(arg) as object, key) // Written by jsonOption.
+    return typeof name === 'string' ? [name] : []
+  })
+}
+
+function namesOf(answer: unknown, key: string): readonly string[] {
+  assert.ok(Array.isArray(answer))
+  return answer.map((entry: object) => String(Reflect.get(entry, key)))
+}
+
+function sorted(names: Iterable<string>): readonly string[] {
+  return [...names].sort((a, b) => (a < b ? -1 : 1))
+}
+
+/** Saves the memory of the same VM where the plan of its restoring looks for it. */
+async function saveMemory(golden: GoldenCase, bench: Bench): Promise<void> {
+  const file = createWriteStream(bench.path('_srv_saved'))
+  const received = Promise.withResolvers<void>()
+  await bench.listen(bench.path('migration'), (socket) => {
+    pipeline(socket, file).then(received.resolve, received.reject)
+  })
+  await using first = new Bench()
+  const { monitor, quit } = await startPlan(buildEmulator({ ...golden.input, restorePath: undefined }), first)
+  await monitor.ask('cont')
+  await monitor.ask('stop')
+  await monitor.ask('migrate', { uri: `unix:${bench.path('migration')}` })
+  await received.promise
+  await quit()
+}
+
+async function statusOf(monitor: Monitor): Promise<string> {
+  for (const deadline = Date.now() + stepTimeoutMs; Date.now() < deadline; ) {
+    const status = String(Reflect.get((await monitor.ask('query-status')) as object, 'status')) // QMP: StatusInfo.
+    if (status !== 'inmigrate') return status
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  return 'inmigrate'
+}
+
+let started = 0
+const runnable = withoutQemu === false ? goldenCases.filter((golden) => !isForNewerQemu(golden)) : []
+
+for (const golden of runnable) {
+  test(`QEMU takes the command line of ${golden.name}`, { skip: skipFor(golden) }, async () => {
+    await using bench = new Bench()
+    const plan = buildEmulator(golden.input)
+    const restores = golden.input.restorePath !== undefined
+    if (restores) await saveMemory(golden, bench)
+
+    const { monitor, quit } = await startPlan(plan, bench)
+    const status = await statusOf(monitor)
+    const nodes = namesOf(await monitor.ask('query-named-block-nodes', { flat: true }), 'node-name')
+    const devices = namesOf(await monitor.ask('qom-list', { path: '/machine/peripheral' }), 'name')
+    const statistics = await openMonitor(bench.path('statistics'), bench)
+    const uuid: unknown = await statistics.ask('query-uuid')
+    const complaints = await quit()
+
+    assert.equal(status, restores ? 'paused' : 'prelaunch')
+    assert.deepEqual(sorted(nodes), sorted(namesIn(plan, '-blockdev', 'node-name')))
+    assert.deepEqual(
+      sorted(devices.filter((name) => name !== 'type')),
+      sorted(namesIn(plan, '-device', 'id')),
+    )
+    assert.deepEqual(uuid, { UUID: golden.input.uuid })
+    assert.equal(complaints.replaceAll(/^.*terminating on signal.*\n/gm, ''), '')
+    started += 1
+  })
+}
+
+test(`more than ${fewestRun} golden command lines were started`, { skip: withoutQemu }, (context) => {
+  const others = goldenCases.filter((golden) => !runnable.includes(golden)).map(({ name }) => name)
+  context.diagnostic(`for a newer QEMU than ${version.join('.')}: ${others.join(', ') || 'none'}`)
+  assert.ok(started > fewestRun, `${started} were started`)
+})
