@@ -30,7 +30,6 @@ export const debianPackages = {
     { name: 'qemu-system-x86', why: 'the emulator' },
     { name: 'qemu-utils', why: 'qemu-img: volumes and imported images' },
     { name: 'passt', why: 'user-mode networking of a VM' },
-    { name: 'iproute2', why: 'links of the host, as JSON' },
     { name: 'mount', why: 'the private mounts of an emulator' },
   ],
   images: [
@@ -39,13 +38,8 @@ export const debianPackages = {
     { name: 'dosfstools', why: 'mkfs.fat: the EFI system partition' },
     { name: 'mtools', why: 'files in a FAT image without mounting it' },
     { name: 'fdisk', why: 'sfdisk: partition tables' },
-    { name: 'xz-utils', why: 'kernel modules of Debian 13 are compressed with xz' },
-    { name: 'zstd', why: 'packages and initramfs archives' },
   ],
-  test: [
-    { name: 'genisoimage', why: 'isoinfo: an oracle for the cloud-init seed' },
-    { name: 'procps', why: 'an oracle for what /proc says' },
-  ],
+  test: [{ name: 'genisoimage', why: 'isoinfo: an oracle for the cloud-init seed' }],
 } as const satisfies Record<Purpose, readonly DebianPackage[]>
 
 /** A refusal with a sentence for the person who started the task. */

@@ -82,7 +82,7 @@ const pureNode = new Map<string, readonly string[]>([
 ])
 
 /** The room of a file, or nothing when the table has no row for it. */
-export function roomOf(path: string): Room | undefined {
+function roomOf(path: string): Room | undefined {
   const [top, second, src, room, ...rest] = path.split('/')
   if (isRoom(top) && ['e2e', 'bench', 'lab', 'tools'].includes(top)) return top
   if (top !== 'packages') return undefined

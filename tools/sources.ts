@@ -49,7 +49,7 @@ export function readSources(root: string): readonly SourceFile[] {
 }
 
 /** Whether a program writes this file. */
-export function isGenerated(path: string): boolean {
+function isGenerated(path: string): boolean {
   return /(^|\/)generated\//.test(path) || path.endsWith('.generated.ts')
 }
 

@@ -15,7 +15,7 @@ export interface Step {
 }
 
 /** Runs a step with this process's output; resolves to whether it exited with 0. */
-export async function runStep(step: Step): Promise<boolean> {
+async function runStep(step: Step): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>()
   const [program, ...args] = step.argv
   const child = spawn(program, args, {

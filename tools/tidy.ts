@@ -8,9 +8,9 @@ import ts from 'typescript'
 import { lineOf, parse, type SourceFile, type Violation, walk } from './sources.ts'
 
 /** The most lines of a file that people wrote. */
-export const maxFileLines = 300
+const maxFileLines = 300
 /** The most lines of a function, from its first to its last. */
-export const maxFunctionLines = 70
+const maxFunctionLines = 70
 
 type Found = Omit<Violation, 'path'>
 
