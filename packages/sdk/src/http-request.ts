@@ -4,7 +4,8 @@
  * node:http is taken with `process.getBuiltinModule`: an ESM import reads every export, one of which loads the whole of fetch and
  * WebSocket (30 ms; Node 26.10).
  */
-import type { Agent, ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
+import type { RequestOptions } from 'node:https'
 import { KvasirError } from '@kvasir/contract/error-table'
 import type { DaemonAddress } from './address.ts'
 
@@ -82,12 +83,12 @@ function requestOptions(address: DaemonAddress, request: HttpRequest): RequestOp
     request.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(request.body)) }
   const options = {
     method: request.method,
-    // Named here, since finding it out compiles node:net's pattern of IPv6 addresses (4 ms).
     headers: { host: address.kind === 'unix' ? 'kvasir' : address.url.host, ...request.headers, ...length },
     agent: request.agent ?? false,
   }
   if (address.kind === 'unix') {
-    return { ...options, socketPath: address.socketPath, path: request.path, host: 'kvasir' }
+    // Without an empty servername the agent looks for one in the host, which compiles node:net's pattern of IPv6 addresses (5 ms).
+    return { ...options, socketPath: address.socketPath, path: request.path, servername: '' }
   }
   const { hostname, port, pathname } = address.url
   return {
