@@ -84,6 +84,7 @@ async function findInGroup(id: string, tools: AdoptTools): Promise<StoredEmulato
       startedAt: new Date().toISOString(),
       qemuVersion: 'unknown',
       uid: 0,
+      cage: { places: [], files: [] },
       plan: { ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: undefined } },
     }
   }

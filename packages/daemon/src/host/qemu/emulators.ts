@@ -5,6 +5,7 @@ import type { Emulators } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { Cages } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
+import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
 import { adoptEmulator } from './adopt-emulator.ts'
 import { launchEmulator } from './launch-emulator.ts'
 import {
@@ -12,6 +13,7 @@ import {
   groupOf,
   idOfGroup,
   listDirectories,
+  readRecord,
   readWhole,
   removeDirectory,
 } from './runtime-directory.ts'
@@ -71,8 +73,17 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
       await rm(pathsOf(id).logDirectory, { recursive: true, force: true })
     },
     cageLimits: cages.shortcomings,
-    async inspectCage() {
-      return []
+    async inspectCage(id) {
+      const stored = await readRecord(pathsOf(id))
+      if (!stored) return ['Nothing is written down of its emulator, so its cage cannot be judged.']
+      return cageBreaches(await inspectCage(stored.pid), {
+        uid: stored.uid,
+        gid: stored.uid,
+        cgroup: stored.cgroup,
+        binds: stored.cage.places,
+        files: stored.cage.files,
+        seccompFilters: 1,
+      })
     },
   }
 }

@@ -4,6 +4,7 @@
  * Each thing that is made has its undo beside it; a failure leaves nothing. What a dead daemon left is removed by `clean`, by name.
  */
 import { open } from 'node:fs/promises'
+import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { type ChildListener, listenForChild } from '@kvasir/linux'
 import { QmpClient } from '@kvasir/qmp'
@@ -21,6 +22,7 @@ import {
   groupOf,
   makeDirectories,
   removeDirectory,
+  type StoredCage,
   writeRecord,
   writeWhole,
 } from './runtime-directory.ts'
@@ -92,6 +94,7 @@ export async function launchEmulator(
     qemuVersion: versionText(monitor),
     uid: request.uid,
     plan: { ids: request.plan.ids },
+    cage: cageOf(request, paths),
   }
   await writeRecord(paths, record)
   undo.move()
@@ -183,11 +186,7 @@ async function spawnCaged(
         gid: uid,
         binary,
         args: plan.argv,
-        binds: [
-          ...plan.binds.map(({ source, target }) => ({ source, place: target })),
-          { source: paths.share, place: '/run/vm' as const, writable: true },
-          ...(plan.userNics.length > 0 ? [{ source: paths.network, place: '/run/net' as const }] : []),
-        ],
+        binds: bindsOf(request, paths),
         limits: {
           openFiles: 8192,
           processes: request.vcpuCount + workersPerLoop * (plan.ids.ioThreads.length + 1) + 16,
@@ -202,6 +201,30 @@ async function spawnCaged(
   } catch (error) {
     if (error instanceof CageError) throw new KvasirError('emulator-failed', error.message, { cause: error })
     throw error
+  }
+}
+
+function bindsOf(request: LaunchRequest, paths: EmulatorPaths) {
+  const { plan } = request
+  return [
+    ...plan.binds.map(({ source, target }) => ({ source, place: target, writable: false })),
+    { source: paths.share, place: '/run/vm' as const, writable: true },
+    ...(plan.userNics.length > 0
+      ? [{ source: paths.network, place: '/run/net' as const, writable: false }]
+      : []),
+  ]
+}
+
+/** What the emulator may see and hold: by this its cage is judged for as long as it runs. */
+function cageOf(request: LaunchRequest, paths: EmulatorPaths): StoredCage {
+  const opened = request.plan.descriptors.filter((descriptor) => descriptor.kind !== 'listener')
+  return {
+    places: bindsOf(request, paths).map(({ place, writable }) => ({ place, writable })),
+    files: [
+      ...opened.map((descriptor) => descriptor.path),
+      join(paths.directory, 'output.fifo'),
+      join(paths.directory, 'serial.fifo'),
+    ],
   }
 }
 

@@ -113,7 +113,9 @@ function helperError(nic: UserNicPlan, what: string, said: string): KvasirError 
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('Failed to send'))
-  const complaints = lines.filter((line) => !/^(kvm|\.\/qrap|or qrap|You can now|UNIX domain socket bound)/.test(line))
+  const complaints = lines.filter(
+    (line) => !/^(kvm|\.\/qrap|or qrap|You can now|UNIX domain socket bound)/.test(line),
+  )
   const reason = [what, ...complaints.slice(-3)].join(': ')
   const inUse = /Address already in use|bind/i.test(reason)
   return new KvasirError(

@@ -95,6 +95,9 @@ const ids = z.object({
   vncSocketName: z.string().optional(),
 })
 
+/** The places of a cage that an emulator gets something bound to. */
+const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm', '/run/net'] as const
+
 const record = z.object({
   pid: z.int().positive(),
   startTicks: z.int(),
@@ -104,9 +107,19 @@ const record = z.object({
   qemuVersion: z.string(),
   uid: z.int(),
   plan: z.object({ ids }),
+  cage: z.object({
+    places: z.array(z.object({ place: z.enum(bindPlaces), writable: z.boolean() })),
+    files: z.array(z.string()),
+  }),
 })
 
-export type StoredEmulator = EmulatorRecord & { readonly uid: number }
+/** What an emulator may see and hold, by which its cage is judged. */
+export interface StoredCage {
+  readonly places: readonly { readonly place: (typeof bindPlaces)[number]; readonly writable: boolean }[]
+  readonly files: readonly string[]
+}
+
+export type StoredEmulator = EmulatorRecord & { readonly uid: number; readonly cage: StoredCage }
 
 /** Writes down what is needed to find an emulator again. */
 export async function writeRecord(paths: EmulatorPaths, value: StoredEmulator): Promise<void> {

@@ -10,6 +10,7 @@ import { macFor } from '../../model/vm/mac.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { volumeChain } from '../volumes/volume-chain.ts'
 import { hardwareHost, requireFreeName } from './create-vm.ts'
 import { freeVolumeName } from './make-volumes.ts'
 import { undoCreation } from './undo-creation.ts'
@@ -155,7 +156,8 @@ async function makeFiles(
   const { files } = context.ports
   const base = { path: files.volumePath(disk.source.id), format: disk.source.format }
   if (!disk.successor) {
-    await files.createCopy(disk.copy.id, base, work)
+    const [, ...backing] = volumeChain(disk.source, context.ports)
+    await files.createCopy(disk.copy.id, base, { ...work, backing })
     return
   }
   await files.createOverlay(disk.copy.id, base, disk.copy.capacityBytes)

@@ -5,10 +5,10 @@ import { planHardware } from '../../model/pci/allocate.ts'
 import { buildEmulator } from '../../model/qemu/build-emulator.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
-import { chainOf } from '../../model/storage/chain.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { findImage } from '../images/find-image.ts'
+import { volumeChain } from '../volumes/volume-chain.ts'
 import { requireFits } from './require-fits.ts'
 
 export interface PreparedStart {
@@ -72,10 +72,6 @@ function diskBackings(spec: VmSpec, ports: Ports): readonly DiskBacking[] {
         'volume-not-found',
         `Disk ${disk.name} is on volume ${disk.volume ?? '(none)'}, which does not exist, so the VM cannot start.`,
       )
-    const chain = chainOf(volume, (id) => volumes.get(id), {
-      volume: (id) => ports.files.volumePath(id),
-      imageDisk: (id) => ports.images.paths(id).disk,
-    })
-    return { disk: disk.name, chain }
+    return { disk: disk.name, chain: volumeChain(volume, ports) }
   })
 }
