@@ -11,11 +11,16 @@ import { changeSpec } from './change-spec.ts'
 import { parseAssignment } from './device-words.ts'
 
 /** Short names of the fields that are set most. */
-const shortNames: Readonly<Record<string, string>> = {
-  vcpus: 'cpu.count',
-  memory: 'memory.size',
-  autostart: 'autostart.enabled',
-}
+const shortNames: ReadonlyMap<string, string> = new Map([
+  ['vcpus', 'cpu.count'],
+  ['memory', 'memory.size'],
+  ['autostart', 'autostart.enabled'],
+])
+
+const showFields = 'Fields: kvasir vm show NAME -o yaml'
+
+/** Names that every object answers to, and that no field has. */
+const reserved = new Set(['__proto__', 'constructor', 'prototype'])
 
 export const setFields: Action = async (context) => {
   const assignments = context.rest.map((text) => parseAssignment(text, 'field'))
@@ -29,14 +34,14 @@ export const setFields: Action = async (context) => {
 
 /** Sets one field in place. Throws `UsageError` when its path leads nowhere. */
 export function setField(spec: object, field: string, value: string): void {
-  const path = (shortNames[field] ?? field).split('.')
+  const path = (shortNames.get(field) ?? field).split('.')
+  if (path.some((step) => step === '' || reserved.has(step)))
+    throw new UsageError(`${field} is no field.`, showFields)
   const last = path.pop() ?? ''
   let at = spec
   for (const step of path) at = stepInto(at, step, field)
   if (Array.isArray(at))
     throw new UsageError(`${field} is a device.`, 'Use: kvasir vm disk add, or kvasir vm nic add')
-  if (last === '__proto__')
-    throw new UsageError(`${field} is no field.`, 'Fields: kvasir vm show NAME -o yaml')
   if (value === '') Reflect.deleteProperty(at, last)
   else Reflect.set(at, last, parseValue(Reflect.get(at, last), value))
 }
@@ -55,10 +60,7 @@ function stepInto(at: object, step: string, field: string): object {
   const next: unknown = Object.hasOwn(at, step) ? Reflect.get(at, step) : undefined
   if (typeof next === 'object' && next !== null) return next
   if (next !== undefined)
-    throw new UsageError(
-      `${field} leads through ${step}, which holds a value.`,
-      'Fields: kvasir vm show NAME -o yaml',
-    )
+    throw new UsageError(`${field} leads through ${step}, which holds a value.`, showFields)
   const meant = suggest(step, Object.keys(at))
   if (meant !== undefined) throw new UsageError(`${field} is no field.`, `Did you mean ${meant}?`)
   const made = {}
