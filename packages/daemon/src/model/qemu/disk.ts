@@ -80,7 +80,7 @@ function chainArgs(
     const readOnly = depth > 0 || disk.readOnly
     const shared = { 'read-only': readOnly, discard: disk.discard, cache }
     const set = descriptors.addSet(
-      { kind: 'file', path: member.path, access: readOnly ? 'read' : 'read-write' },
+      { kind: 'file', path: member.path, access: readOnly ? 'read' : 'read-write', direct: cache.direct },
       node.file,
     )
     const backing = depth === chain.length - 1 ? null : chainNodes(disk.name, depth + 1).format

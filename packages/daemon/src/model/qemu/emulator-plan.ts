@@ -19,7 +19,13 @@ export const serialLogDescriptor = 4
 export type Descriptor =
   /** A UNIX socket on which `listen` was called already. */
   | { readonly kind: 'listener'; readonly socket: ListenerName }
-  | { readonly kind: 'file'; readonly path: string; readonly access: 'read' | 'read-write' }
+  /** `direct`: opened with O_DIRECT. From 9.1 on, QEMU counts that flag as part of the mode; 7.2 sets it by itself. */
+  | {
+      readonly kind: 'file'
+      readonly path: string
+      readonly access: 'read' | 'read-write'
+      readonly direct: boolean
+    }
   /** A device node, opened for reading and writing. */
   | { readonly kind: 'device'; readonly path: string }
 

@@ -25,7 +25,7 @@ import { pipeline } from 'node:stream/promises'
 import { test } from 'node:test'
 import { lacking, needs } from '../../../../../tools/require.ts'
 import { buildEmulator } from './build-emulator.ts'
-import { type EmulatorPlan, firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
+import { type Descriptor, type EmulatorPlan, firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
 import { type GoldenCase, goldenCases } from './golden-cases.ts'
 
 const binary = 'qemu-system-x86_64'
@@ -121,13 +121,18 @@ async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDe
       fds.push(descriptorOf(listener))
       continue
     }
-    const reads = descriptor.kind === 'file' && descriptor.access === 'read'
     const path =
       descriptor.kind === 'file' ? bench.path(descriptor.path.replaceAll('/', '_')) : descriptor.path
     if (!existsSync(path)) await makeDisk(path)
-    fds.push(bench.open(path, reads ? constants.O_RDONLY : constants.O_RDWR))
+    fds.push(bench.open(path, openFlags(descriptor)))
   }
   return { fds, listeners }
+}
+
+function openFlags(descriptor: Exclude<Descriptor, { readonly kind: 'listener' }>): number {
+  if (descriptor.kind === 'device') return constants.O_RDWR
+  const mode = descriptor.access === 'read' ? constants.O_RDONLY : constants.O_RDWR
+  return descriptor.direct ? mode | constants.O_DIRECT : mode
 }
 
 async function makeDisk(path: string): Promise<void> {
@@ -161,6 +166,7 @@ async function openMonitor(path: string, bench: Bench): Promise<Monitor> {
     socket.destroy()
   })
   socket.setTimeout(stepTimeoutMs, () => socket.destroy(new Error('The monitor does not answer.')))
+  socket.on('error', () => {})
   const lines = createInterface({ input: socket })[Symbol.asyncIterator]()
   const next = async (): Promise<Record<string, unknown>> => {
     const line = await lines.next()
@@ -269,6 +275,11 @@ async function statusOf(monitor: Monitor): Promise<string> {
   return 'inmigrate'
 }
 
+/** A newer QEMU may say that an option of an older one will go; a plan for the newer one no longer has it. */
+function withoutDeprecations(complaints: string): string {
+  return complaints.replaceAll(/^.* is deprecated\..*\n/gm, '')
+}
+
 let started = 0
 const runnable = withoutQemu === false ? goldenCases.filter((golden) => !isForNewerQemu(golden)) : []
 
@@ -294,7 +305,7 @@ for (const golden of runnable) {
       sorted(namesIn(plan, '-device', 'id')),
     )
     assert.deepEqual(uuid, { UUID: golden.input.uuid })
-    assert.equal(complaints.replaceAll(/^.*terminating on signal.*\n/gm, ''), '')
+    assert.equal(golden.input.qemu.version[0] < version[0] ? withoutDeprecations(complaints) : complaints, '')
     started += 1
   })
 }

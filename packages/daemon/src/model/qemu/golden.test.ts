@@ -26,7 +26,7 @@ function describe(descriptor: Descriptor): string {
     case 'listener':
       return `listener ${descriptor.socket}`
     case 'file':
-      return `file ${descriptor.path} ${descriptor.access}`
+      return `file ${descriptor.path} ${descriptor.access}${descriptor.direct ? ' direct' : ''}`
     case 'device':
       return `device ${descriptor.path}`
   }

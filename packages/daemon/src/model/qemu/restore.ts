@@ -5,7 +5,7 @@ import { isAtLeast } from './version.ts'
 /** The arguments for restoring. Files by `fd:` are deprecated from QEMU 9.1, which has `file:` with an fd set. */
 export function restoreArgs({ input, descriptors }: BuildContext): readonly string[] {
   if (input.restorePath === undefined) return []
-  const descriptor = { kind: 'file', path: input.restorePath, access: 'read' } as const
+  const descriptor = { kind: 'file', path: input.restorePath, access: 'read', direct: false } as const
   if (isAtLeast(input.qemu, [9, 1])) {
     const set = descriptors.addSet(descriptor, 'saved-memory')
     return [...set.args, '-incoming', `file:${set.path}`]

@@ -5,7 +5,10 @@ import { jsonOption } from './options.ts'
 /** The arguments for the seed, when there is one. */
 export function seedArgs({ input, descriptors, bus }: BuildContext): readonly string[] {
   if (input.seedPath === undefined) return []
-  const set = descriptors.addSet({ kind: 'file', path: input.seedPath, access: 'read' }, 'seed')
+  const set = descriptors.addSet(
+    { kind: 'file', path: input.seedPath, access: 'read', direct: false },
+    'seed',
+  )
   return [
     ...set.args,
     ...jsonOption('-blockdev', {
