@@ -1,35 +1,67 @@
-/** What a metrics scrape shows of each VM: the last samples, so that no scrape waits for an emulator. */
+/**
+ * What a metrics scrape shows of each VM. What is known is told at once; what an emulator must be asked for is a promise, so that the
+ * scrape decides how long it waits.
+ */
 import type { VmState } from '@kvasir/contract'
-import type { BlockCounters } from '../../ports/emulators.ts'
+import type { VmView } from '../../ports/drivers.ts'
+import type { BlockCounters, EmulatorStatistics } from '../../ports/emulators.ts'
 import type { Context } from '../context.ts'
 
-/** One VM as metrics see it. Counters are missing while nothing was sampled. */
+/** Counters of one disk since its emulator started. */
+export interface DiskSample extends BlockCounters {
+  /** The volume behind it. */
+  readonly source: string
+  readonly capacityBytes?: number | undefined
+}
+
+/** What only a running emulator can tell. */
+export interface RunSample {
+  /** What the guest may use now: the balloon's size. */
+  readonly memoryBytes: number
+  readonly residentBytes: number
+  readonly cpuSeconds: number
+  readonly vcpus: readonly {
+    readonly index: number
+    readonly cpuSeconds: number
+    readonly waitSeconds: number
+  }[]
+  readonly disks: readonly DiskSample[]
+}
+
+/** One VM at a scrape. */
 export interface VmSample {
   readonly name: string
   readonly uuid: string
   readonly state: VmState
   readonly maximumMemoryBytes: number
-  readonly memoryBytes: number | undefined
-  readonly vcpus: number
-  readonly cpuSeconds: number | undefined
-  readonly vcpuWaitSeconds: number | undefined
-  readonly disks: readonly BlockCounters[]
+  readonly vcpuCount: number
+  readonly accelerator?: 'kvm' | 'tcg' | undefined
+  /** Undefined when it does not run. Rejects or stays open when its emulator does not answer. */
+  readonly run: Promise<RunSample> | undefined
 }
 
 /** A sample of every VM. */
 export async function collectSamples(context: Context): Promise<readonly VmSample[]> {
   return context.drivers.list().map((driver) => {
-    const { record, statistics } = driver.view()
+    const view = driver.view()
+    const { record, emulator } = view
     return {
       name: record.name,
       uuid: record.id,
       state: record.life.state,
       maximumMemoryBytes: record.spec.memory.size,
-      memoryBytes: statistics?.residentBytes,
-      vcpus: record.spec.cpu.count,
-      cpuSeconds: statistics?.cpuSeconds,
-      vcpuWaitSeconds: statistics?.vcpus.reduce((sum, vcpu) => sum + vcpu.waitSeconds, 0),
-      disks: statistics?.disks ?? [],
+      vcpuCount: record.spec.cpu.count,
+      accelerator: record.run?.accelerator,
+      run: emulator?.statistics().then((statistics) => runSample(view, statistics, context)),
     }
   })
+}
+
+function runSample({ record }: VmView, statistics: EmulatorStatistics, context: Context): RunSample {
+  const { volumes } = context.ports.store
+  const disks = statistics.disks.map((counters) => {
+    const volume = record.spec.disks.find((disk) => disk.name === counters.disk)?.volume ?? ''
+    return { ...counters, source: volume, capacityBytes: volumes.findByName(volume)?.capacityBytes }
+  })
+  return { ...statistics, memoryBytes: statistics.balloonBytes ?? record.spec.memory.size, disks }
 }
