@@ -63,7 +63,7 @@ describe('import of disk images', { skip: needs('root', 'qemu') }, () => {
         clock: { now: () => new Date().toISOString() },
       },
       {
-        request: { path, name: 'foreign', source: `file ${path}`, format },
+        request: { path, name: 'foreign', source: `file ${path}`, format, isOurs: false },
         options: { signal: signal ?? AbortSignal.timeout(60_000), onProgress: () => {} },
       },
     )

@@ -41,6 +41,8 @@ export interface ImportRequest {
   readonly name: string
   readonly source: string
   readonly format: ImportFormat | undefined
+  /** True for a file of the work directory that may be taken instead of copied. */
+  readonly isOurs: boolean
 }
 
 /** Imports a file. Throws `KvasirError`: `file-not-found`, `image-refused`, `not-enough-space`. */
@@ -101,21 +103,30 @@ async function takeCopy(
   const decision = decideFormat({ requested: request.format, finding, sizeBytes: size })
   if (decision.kind === 'refused') throw refusal(request.name, decision.reason)
 
-  options.onProgress('copying', 0.1)
-  const { signal } = options
+  await bringIn(file, { request, copy, options })
+  await chmod(copy, 0o444)
+  await requireUnchanged(copy, { header, size, name: request.name })
+  return decision.format
+}
+
+async function bringIn(
+  file: FileHandle,
+  {
+    request,
+    copy,
+    options,
+  }: { readonly request: ImportRequest; readonly copy: string; readonly options: WorkOptions },
+): Promise<void> {
+  if (request.isOurs) return rename(request.path, copy)
+  const { signal, onProgress } = options
+  onProgress('copying', 0.1)
   // Through the open descriptor: the name may mean another file by now.
   const argv = ['cp', '--sparse=always', '--reflink=auto', '--', `/proc/${process.pid}/fd/${file.fd}`, copy]
   await runStep(argv, { cwd: '/', signal, timeoutMs: copyTimeoutMs }).catch((cause: unknown) => {
     signal.throwIfAborted()
-    throw new KvasirError(
-      'not-enough-space',
-      `The file for image ${request.name} could not be copied, so it was not imported.`,
-      { cause },
-    )
+    const sentence = `The file for image ${request.name} could not be copied, so it was not imported.`
+    throw new KvasirError('not-enough-space', sentence, { cause })
   })
-  await chmod(copy, 0o444)
-  await requireUnchanged(copy, { header, size, name: request.name })
-  return decision.format
 }
 
 /** The copy is what is converted, so it is the copy that has to be what was looked at. */
