@@ -4,7 +4,6 @@
  * A schema with an id (`.meta({ id: 'Vm' })`) becomes one component. A schema that a request writes otherwise than an answer shows it
  * (sizes, defaults), itself or in one of its parts, becomes a second one, `VmSpecInput`.
  */
-import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 
 /** A JSON value that is an object; what OpenAPI documents are made of. */
@@ -73,7 +72,9 @@ export class ComponentSchemas {
 /** The ids whose input and output differ, directly or through a part. */
 function findTwofold(input: Definitions, output: Definitions): ReadonlySet<string> {
   const shared = [...input.keys()].filter((id) => output.has(id))
-  const twofold = new Set(shared.filter((id) => !isDeepStrictEqual(input.get(id), output.get(id))))
+  const twofold = new Set(
+    shared.filter((id) => JSON.stringify(input.get(id)) !== JSON.stringify(output.get(id))),
+  )
   let size = -1
   while (size !== twofold.size) {
     size = twofold.size
