@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { endpoints, KvasirError } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
 import { createClient } from './client.ts'
-import { startScriptedDaemon } from './scripted-daemon.ts'
+import { startScriptedDaemon } from './testing/scripted-daemon.ts'
 import { waitForJob } from './wait-for-job.ts'
 
 const status = {

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Event } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract/error-table'
 import { createClient } from './client.ts'
-import { startScriptedDaemon } from './scripted-daemon.ts'
+import { startScriptedDaemon } from './testing/scripted-daemon.ts'
 
 function event(seq: number): Event {
   return { seq, at: '2026-01-01T00:00:00Z', kind: 'vm.state', subject: 'web1', data: {} }

@@ -6,8 +6,8 @@
  */
 import type { ReadStream } from 'node:tty'
 
-/** Leaves the other screen, shows the cursor, ends mouse reports, bracketed paste and colours. */
-const forgetGuestModes = '\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[0m'
+/** Leaves the other screen (1047, since 1049 would also move the cursor of a terminal that is not on it), shows the cursor, ends mouse reports, bracketed paste and colours. */
+const forgetGuestModes = '\x1b[?1047l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[0m'
 
 /** Puts a terminal into raw mode until it is disposed of; a stdin that is no terminal is left as it is. */
 export class RawTerminal implements Disposable {

@@ -66,7 +66,8 @@ export class Output {
       }
       const { formatTable } = await import('./table.ts')
       return formatTable(rows, columns, {
-        columns: this.stdout.isTTY ? this.stdout.columns : undefined,
+        // A terminal that does not know its width says 0.
+        columns: this.stdout.isTTY ? this.stdout.columns || undefined : undefined,
         bold: (text) => this.bold(text),
       })
     })

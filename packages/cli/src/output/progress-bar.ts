@@ -10,6 +10,7 @@ export interface Progress {
 }
 
 const barWidth = 24
+const defaultColumns = 80
 
 /** Shows progress until it is disposed of, which leaves a terminal's line empty. */
 export class ProgressBar implements Disposable {
@@ -24,7 +25,7 @@ export class ProgressBar implements Disposable {
   show(at: Progress): void {
     if (this.#output.quiet || at.state !== 'running') return
     if (this.#output.stderr.isTTY) {
-      this.#output.stderr.write(`\r\x1b[2K${progressLine(at, this.#output.stderr.columns ?? 80)}`)
+      this.#output.stderr.write(`\r\x1b[2K${progressLine(at, this.#output.stderr.columns || defaultColumns)}`)
       this.#drawn = true
       return
     }
