@@ -33,6 +33,7 @@ const table = {
   api: ['contract', 'services'],
   libvirt: ['contract', 'services', 'libvirt-rpc', 'libvirt-xml'],
   config: ['contract'],
+  wire: ['contract', 'model', 'ports', 'services', 'supervisor', 'config'],
   main: 'everything',
   e2e: ['sdk', 'contract'],
   bench: ['sdk', 'contract'],
@@ -90,6 +91,7 @@ function roomOf(path: string): Room | undefined {
   if (src !== 'src' || room === undefined) return undefined
   if (rest.length > 0) return isRoom(room) && daemonRooms.has(room) ? room : undefined
   if (room.startsWith('main.') || room === 'index.ts') return 'main'
+  if (room.startsWith('wire.')) return 'wire'
   return room.startsWith('config.') || room === 'version.ts' ? 'config' : undefined
 }
 
@@ -138,7 +140,7 @@ function mayImport({ path, room, specifier }: Arrow, to: Room): boolean {
   const row: Row = table[room]
   if (to === room || row === 'everything' || row.includes(to)) return true
   if (!isTest(path)) return false
-  const isDaemons = (name: Room) => daemonRooms.has(name) || name === 'main' || name === 'config'
+  const isDaemons = (name: Room) => daemonRooms.has(name) || ['main', 'config', 'wire'].includes(name)
   if (to === 'tools') return specifier.endsWith('tools/require.ts')
   return isDaemons(room) && (isDaemons(to) || ['qmp', 'linux', 'sdk'].includes(to))
 }

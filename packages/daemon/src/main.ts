@@ -1,5 +1,5 @@
 /**
- * kvasird: the only file that constructs adapters and wires everything.
+ * kvasird: the only file that constructs adapters.
  *
  * Order: configuration, lock, store, cages, recovery, and only then the API: nobody is answered before what the last daemon left
  * has been brought in order. On SIGTERM or SIGINT the API closes, jobs end, and the emulators run on.
@@ -26,111 +26,72 @@ import { createQemuEmulators } from './host/qemu/emulators.ts'
 import { lockStateDirectory } from './host/state-lock.ts'
 import type { Log } from './ports/log.ts'
 import type { Ports } from './ports/ports.ts'
-import type { Context } from './services/context.ts'
-import { createServices } from './services/create-services.ts'
 import { collectSamples } from './services/host/collect-samples.ts'
-import { createJobRunner } from './services/jobs/job-runner.ts'
-import { recover } from './services/recovery/recover.ts'
 import { autostart } from './services/vms/autostart.ts'
-import { createSettle } from './services/vms/settle.ts'
-import { startVm } from './services/vms/start-vm.ts'
 import { openStore } from './store/open-store.ts'
-import { Collector } from './supervisor/collector.ts'
-import { createEventFeed } from './supervisor/event-feed.ts'
-import { Supervisor } from './supervisor/supervisor.ts'
-import { version } from './version.ts'
+import { type WiredDaemon, wireDaemon } from './wire.ts'
 
 const closeGraceMs = 3_000
 
+type OpenPorts = (config: Config, log: Log) => Promise<Ports>
+
 /** Runs the daemon until it is told to stop. */
 async function main(): Promise<void> {
+  const { simulated, ...flags } = readFlags()
   const { config } = await loadConfig({
-    flags: readFlags(),
+    flags,
     environment: process.env,
     readText: (path) => readFile(path, 'utf8').catch(() => undefined),
   })
   const log = createLog({ level: config.logLevel, form: logFormFor(process.env) })
   process.umask(0o077)
+  const asked = untilAsked()
   const lock = lockStateDirectory(config.stateDir)
-  const daemon = await startDaemon(config, log)
-  await untilAsked(log)
+  const daemon = await serve(config, log, simulated === undefined ? openHostPorts : openSimulatedPorts)
+  const signal = await asked
+  log.info({ signal }, 'kvasird ends; the VMs run on')
   await daemon.close()
   lock.release()
 }
 
-async function startDaemon(config: Config, log: Log): Promise<{ close(): Promise<void> }> {
-  const clock = createClock()
-  const startedAt = clock.now()
-  const store = openStore({ path: join(config.stateDir, 'kvasir.db'), now: clock.now, uidRange: config.uids })
-  const ports = await openPorts(config, { store, clock, log })
-  const feed = createEventFeed(store, clock)
-  const jobs = createJobRunner({ store, clock, emit: feed.emit, log })
-
-  const settle = createSettle({
-    ports,
-    emit: (name, data) => feed.emit('vm.guest', name, data),
-    restart: (id) => restart(id, context, log),
-  })
-  const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
-  const context: Context = {
-    ports,
-    drivers: supervisor,
-    jobs,
-    emit: feed.emit,
-    runtimeDir: config.runtimeDir,
-  }
-  const recovered = await recover(context)
-  log.info({ ...recovered }, 'the store and the host agree')
-
-  const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
-  const collector = new Collector()
-  const handlers = {
-    ...services.handlers,
-    listVms: watching(services.handlers.listVms, () => collector.noteInterest(supervisor.list())),
-    getVm: watching(services.handlers.getVm, () => collector.noteInterest(supervisor.list())),
-  }
+async function serve(config: Config, log: Log, openPorts: OpenPorts): Promise<{ close(): Promise<void> }> {
+  const ports = await openPorts(config, log)
+  const daemon = await wireDaemon(ports, { runtimeDir: config.runtimeDir })
   const api = await createApi({
-    handlers,
-    feed,
-    consoles: services.consoles,
-    metrics: createMetrics({
-      collect: () => {
-        collector.noteInterest(supervisor.list())
-        return collectSamples(context)
-      },
-    }),
-    idempotency: store.idempotency,
+    handlers: daemon.handlers,
+    feed: daemon.feed,
+    consoles: daemon.consoles,
+    metrics: createMetrics({ collect: () => sample(daemon) }),
+    idempotency: ports.store.idempotency,
     log,
-    now: clock.now,
+    now: ports.clock.now,
     tokens: config.tokens,
   })
-  const socketPath = join(config.runtimeDir, 'kvasir.sock')
-  await listenUnix(api.unixServer(), { path: socketPath, group: config.socketGroup })
+  const socket = join(config.runtimeDir, 'kvasir.sock')
+  await listenUnix(api.unixServer(), { path: socket, group: config.socketGroup })
   for (const address of config.listen) await listenTcp(api, address)
-
-  feed.emit('daemon.started', 'daemon', { version, pid: process.pid, adopted: recovered.adopted })
-  supervisor.watch()
-  log.info({ socket: socketPath, pid: process.pid }, 'kvasird serves')
-  void startOnBoot(config, context)
-
+  daemon.supervisor.watch()
+  log.info({ socket, pid: process.pid }, 'kvasird serves')
+  void startOnBoot(config, daemon)
   return {
     async close() {
       await api.close({ graceMs: closeGraceMs })
-      services.consoles.close()
-      await jobs.close()
-      await supervisor.close()
-      store.close()
+      await daemon.close()
     },
   }
 }
 
-async function openPorts(
-  config: Config,
-  made: { readonly store: Ports['store']; readonly clock: Ports['clock']; readonly log: Log },
-): Promise<Ports> {
-  const { clock, log } = made
+async function sample(daemon: WiredDaemon) {
+  daemon.noteInterest()
+  return await collectSamples(daemon.context)
+}
+
+/** The real host. */
+async function openHostPorts(config: Config, log: Log): Promise<Ports> {
+  const clock = createClock()
   const bootId = await readBootId()
   const failpoint = createFailpoints(process.env)
+  const store = openStore({ path: join(config.stateDir, 'kvasir.db'), now: clock.now, uidRange: config.uids })
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
   const host = createHostFacts({ stateDir: config.stateDir, bootId, qemu: config.qemu })
@@ -140,10 +101,12 @@ async function openPorts(
     cgroupName: config.prefix,
     kvm: accelerator.kind === 'kvm',
   })
-  for (const sentence of cages.shortcomings) log.warn({}, sentence)
+  for (const sentence of cages.shortcomings) log.info({}, sentence)
   const images = await openImageShelf(join(config.stateDir, 'images'))
   return {
-    ...made,
+    store,
+    clock,
+    log,
     bootId,
     failpoint,
     host,
@@ -167,33 +130,30 @@ async function openPorts(
   }
 }
 
-/** Starts a VM again by policy; its failure is told in its state and in the log. */
-function restart(id: string, context: Context, log: Log): void {
-  const driver = context.drivers.get(id)
-  if (!driver) return
-  startVm(driver, context.ports, { signal: new AbortController().signal, onStep: () => {} }).catch(
-    (error: unknown) =>
-      log.error({ vm: driver.view().record.name, err: error }, 'starting a VM again did not succeed'),
-  )
+/** A machine in memory, for development without QEMU: `--simulated`. */
+async function openSimulatedPorts(config: Config, log: Log): Promise<Ports> {
+  const { SimulatedMachine } = await import('./simulated/machine.ts')
+  const { createSimulatedPorts } = await import('./simulated/simulated-ports.ts')
+  const clock = createClock()
+  await mkdir(config.runtimeDir, { recursive: true, mode: 0o711 })
+  log.warn({}, 'the host is simulated: no VM is real')
+  return createSimulatedPorts(new SimulatedMachine(clock), {
+    store: openStore({ path: join(config.stateDir, 'simulated.db'), now: clock.now }),
+    log,
+  })
 }
 
 /** Autostart happens once a boot of the host: the mark lies in the runtime directory, which a boot empties. */
-async function startOnBoot(config: Config, context: Context): Promise<void> {
-  const mark = join(config.runtimeDir, 'autostarted')
-  const { bootId, log } = context.ports
-  const last = existsSync(mark) ? await readFile(mark, 'utf8') : ''
-  if (last === bootId) return
-  await writeFile(mark, bootId)
-  await autostart(context).catch((error: unknown) => log.error({ err: error }, 'autostart ended early'))
-}
-
-function watching<Request, Answer>(
-  handler: (request: Request) => Promise<Answer>,
-  note: () => void,
-): (request: Request) => Promise<Answer> {
-  return (request) => {
-    note()
-    return handler(request)
+async function startOnBoot(config: Config, daemon: WiredDaemon): Promise<void> {
+  const { bootId, log } = daemon.context.ports
+  try {
+    const mark = join(config.runtimeDir, 'autostarted')
+    const last = existsSync(mark) ? await readFile(mark, 'utf8') : ''
+    if (last === bootId) return
+    await writeFile(mark, bootId)
+    await autostart(daemon.context)
+  } catch (error) {
+    log.error({ err: error }, 'autostart ended early')
   }
 }
 
@@ -213,32 +173,27 @@ async function listenTcp(
 }
 
 function readFlags(): Record<string, string | undefined> {
-  const options = Object.fromEntries(configFlags.map((flag) => [flag, { type: 'string' as const }]))
+  const texts = Object.fromEntries(configFlags.map((flag) => [flag, { type: 'string' as const }]))
   try {
-    const { values } = parseArgs({ options, strict: true })
-    return Object.fromEntries(Object.entries(values).filter((entry) => typeof entry[1] === 'string'))
+    const { values } = parseArgs({ options: { ...texts, simulated: { type: 'boolean' } }, strict: true })
+    return Object.fromEntries(Object.entries(values).map(([flag, value]) => [flag, String(value)]))
   } catch (error) {
     throw new KvasirError('bad-request', error instanceof Error ? error.message : String(error))
   }
 }
 
-function untilAsked(log: Log): Promise<void> {
+function untilAsked(): Promise<string> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const)
-      process.once(signal, () => {
-        log.info({ signal }, 'kvasird ends; the VMs run on')
-        resolve()
-      })
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
   })
 }
 
 main().then(
   () => process.exit(0),
   (error: unknown) => {
-    const isRefusal = error instanceof KvasirError
-    process.stderr.write(
-      `kvasird: ${isRefusal ? `${error.message} (${error.code})` : error instanceof Error ? error.stack : String(error)}\n`,
-    )
+    const text = error instanceof KvasirError ? `${error.message} (${error.code})` : String(error)
+    const stack = error instanceof Error && !(error instanceof KvasirError) ? `\n${error.stack}` : ''
+    process.stderr.write(`kvasird: ${text}${stack}\n`)
     process.exit(1)
   },
 )

@@ -43,7 +43,7 @@ function requireFreeVolume(
   ports: Ports,
 ): VolumeRecord {
   const row = ports.store.volumes.findByName(name)
-  if (!row || row.phase !== 'ready') throw new KvasirError('volume-not-found', `There is no volume ${name}.`)
+  if (row?.phase !== 'ready') throw new KvasirError('volume-not-found', `There is no volume ${name}.`)
   const holder = row.frozen ? 'linked clones' : holderOf(row, ports.store, vm.id)
   if (holder)
     throw new KvasirError('in-use', `Volume ${name} is in use by ${holder}, so VM ${vm.name} cannot have it.`)

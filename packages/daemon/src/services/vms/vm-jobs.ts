@@ -28,7 +28,7 @@ function begin(
   driver: Driver,
   context: Context,
   job: VmJob,
-  work: (handle: JobHandle) => Promise<void>,
+  work: (handle: JobHandle) => Promise<unknown>,
 ): Job {
   const { record } = driver.view()
   driver.requireAllowed(job.action)
@@ -36,8 +36,8 @@ function begin(
   return context.jobs.run(
     { kind: job.kind, subject, owner: job.owner, deadlineMs: job.deadlineMs },
     async (handle) => {
-      await work(handle)
-      return driver.view().record.name
+      const made = await work(handle)
+      return typeof made === 'string' ? made : driver.view().record.name
     },
   )
 }
@@ -127,12 +127,13 @@ export function beginClone(
     deadlineMs: cloneDeadlineMs,
   }
   return begin(driver, context, job, async (handle) => {
-    await cloneVm(driver, context, {
+    const clone = await cloneVm(driver, context, {
       name: request.name,
       mode: request.mode,
       jobId: handle.id,
       signal: handle.signal,
       onProgress: (step, fraction) => handle.progress(step, fraction),
     })
+    return clone.view().record.name
   })
 }

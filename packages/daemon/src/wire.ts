@@ -1,0 +1,97 @@
+/**
+ * From ports to a daemon that is ready to serve: the event feed, the drivers, recovery, the use-cases. The same wiring on real ports
+ * (main.ts) and on simulated ones (tests, `npm run dev`).
+ */
+
+import type { Ports } from './ports/ports.ts'
+import type { Context } from './services/context.ts'
+import { createServices, type Services } from './services/create-services.ts'
+import type { Handlers } from './services/handlers.ts'
+import { createJobRunner } from './services/jobs/job-runner.ts'
+import { recover } from './services/recovery/recover.ts'
+import { createSettle } from './services/vms/settle.ts'
+import { startVm } from './services/vms/start-vm.ts'
+import { Collector } from './supervisor/collector.ts'
+import { createEventFeed, type StoredFeed } from './supervisor/event-feed.ts'
+import { Supervisor } from './supervisor/supervisor.ts'
+import { version } from './version.ts'
+
+export interface WiredDaemon extends Services {
+  readonly context: Context
+  readonly feed: StoredFeed
+  readonly supervisor: Supervisor
+  /** Asks for fresh samples of all running VMs, for whoever looks next. */
+  noteInterest(): void
+  /** Ends consoles and jobs, lets go of the VMs, closes the store. The emulators run on. */
+  close(): Promise<void>
+}
+
+/** Brings store and host together, then gives the use-cases over them. */
+export async function wireDaemon(
+  ports: Ports,
+  options: { readonly runtimeDir: string },
+): Promise<WiredDaemon> {
+  const { store, clock, log } = ports
+  const startedAt = clock.now()
+  const feed = createEventFeed(store, clock)
+  const jobs = createJobRunner({ store, clock, emit: feed.emit, log })
+  const settle = createSettle({
+    ports,
+    emit: (name, data) => feed.emit('vm.guest', name, data),
+    restart: (id) => restart(id, context),
+  })
+  const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
+  const context: Context = {
+    ports,
+    drivers: supervisor,
+    jobs,
+    emit: feed.emit,
+    runtimeDir: options.runtimeDir,
+  }
+  const recovered = await recover(context)
+  log.info({ ...recovered }, 'the store and the host agree')
+  feed.emit('daemon.started', 'daemon', { version, pid: process.pid, adopted: recovered.adopted })
+
+  const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
+  const collector = new Collector()
+  const noteInterest = () => collector.noteInterest(supervisor.list())
+  return {
+    context,
+    feed,
+    supervisor,
+    noteInterest,
+    consoles: services.consoles,
+    handlers: watched(services.handlers, noteInterest),
+    async close() {
+      services.consoles.close()
+      await jobs.close()
+      await supervisor.close()
+      store.close()
+    },
+  }
+}
+
+/** Who reads a VM gets the last sample at once, and causes the next. */
+function watched(handlers: Handlers, noteInterest: () => void): Handlers {
+  return {
+    ...handlers,
+    listVms(request) {
+      noteInterest()
+      return handlers.listVms(request)
+    },
+    getVm(request) {
+      noteInterest()
+      return handlers.getVm(request)
+    },
+  }
+}
+
+/** Starts a VM again by policy; its failure is told in its state and in the log. */
+function restart(id: string, context: Context): void {
+  const driver = context.drivers.get(id)
+  if (!driver) return
+  const never = new AbortController().signal
+  startVm(driver, context.ports, { signal: never, onStep: () => {} }).catch((error: unknown) =>
+    context.ports.log.error({ vm: driver.view().record.name, err: error }, 'a VM did not start again'),
+  )
+}
