@@ -113,7 +113,7 @@ test('vm create sends a spec, an idempotency key of its own each time, and the r
       image: 'debian-13',
       cpu: { count: 2 },
       memory: { size: '2GiB' },
-      disks: [{ name: 'root', size: '20GiB', image: 'debian-13' }],
+      disks: [{ bootOrder: 1, name: 'root', size: '20GiB' }],
       nics: [{ name: 'net0', forwards: [{ hostPort: 2222, guestPort: 22 }] }],
       cloudInit: { user: 'ann' },
     },

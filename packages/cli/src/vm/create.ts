@@ -63,6 +63,6 @@ async function whatToCreate(context: Context): Promise<{ name: string; spec: VmS
 
 async function imageBootOf(context: Context): Promise<'kernel' | 'disk' | undefined> {
   const image = context.value('image')
-  if (image === undefined) return undefined
+  if (image === undefined || !context.has('disk')) return undefined
   return (await context.client.call(routes.getImage, { params: { image }, signal: context.signal })).boot
 }

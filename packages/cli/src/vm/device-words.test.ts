@@ -76,14 +76,13 @@ test('no text makes the parsers throw anything but a usage error', () => {
 })
 
 test('on an image that boots from its disk, the first disk is the root disk', () => {
-  assert.deepEqual(disksFromFlags([], 'debian-13', 'disk'), [{ name: 'root', image: 'debian-13' }])
-  assert.deepEqual(disksFromFlags(['size=20G', 'size=1G'], 'debian-13', 'disk'), [
-    { name: 'root', size: '20G', image: 'debian-13' },
+  assert.deepEqual(disksFromFlags(['size=20G', 'size=1G'], 'disk'), [
+    { name: 'root', size: '20G', bootOrder: 1 },
     { name: 'disk1', size: '1G' },
   ])
-  assert.deepEqual(disksFromFlags(['volume=mine'], 'debian-13', 'disk'), [{ name: 'root', volume: 'mine' }])
-  assert.deepEqual(disksFromFlags(['size=1G'], 'tiny', 'kernel'), [{ name: 'disk0', size: '1G' }])
-  assert.deepEqual(disksFromFlags([], undefined, undefined), [])
+  assert.deepEqual(disksFromFlags(['volume=mine'], 'disk'), [{ name: 'disk0', volume: 'mine' }])
+  assert.deepEqual(disksFromFlags(['size=1G'], 'kernel'), [{ name: 'disk0', size: '1G' }])
+  assert.deepEqual(disksFromFlags([], 'disk'), [])
 })
 
 test('a VM has one NIC unless it is to have none', () => {

@@ -27,7 +27,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
   const description = context.value('description')
   const labels = context.values('label').map((text) => parseAssignment(text, 'label'))
   const cloudInit = await cloudInitFromFlags(context)
-  const disks = disksFromFlags(context.values('disk'), image, imageBoot)
+  const disks = disksFromFlags(context.values('disk'), imageBoot)
   return {
     ...(description === undefined ? {} : { description }),
     ...(labels.length > 0 ? { labels: Object.fromEntries(labels) } : {}),
@@ -44,19 +44,15 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
   }
 }
 
-/** The disks: on an image that boots from its disk, the first one that names no other source is the root disk. */
-export function disksFromFlags(
-  words: readonly string[],
-  image: string | undefined,
-  imageBoot: ImageBoot,
-): readonly DiskInput[] & DiskInput[] {
-  const onImage = image !== undefined && imageBoot === 'disk'
-  const parsed = words.map((text, index) => parseDisk(text, onImage && index === 0 ? 'root' : `disk${index}`))
-  if (!onImage || parsed.some((disk) => disk.image !== undefined)) return parsed
-  const [first, ...others] = parsed
-  if (first === undefined) return [{ name: 'root', image }]
-  if (first.volume !== undefined) return parsed
-  return [{ ...first, image }, ...others]
+/**
+ * The disks. On an image that boots from its disk, the first one that names no other source is the root disk: the daemon makes `root`
+ * from the image, and makes one where there is none.
+ */
+export function disksFromFlags(words: readonly string[], imageBoot: ImageBoot): DiskInput[] {
+  const [first, ...others] = words.map((text, index) => parseDisk(text, `disk${index}`))
+  if (first === undefined) return []
+  const isRoot = imageBoot === 'disk' && first.image === undefined && first.volume === undefined
+  return [isRoot ? { bootOrder: 1, ...first, name: 'root' } : first, ...others]
 }
 
 /** The NICs: one of user mode unless said otherwise; `--forward` leads into the first. */
