@@ -5,17 +5,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  closeSync,
-  constants,
-  createWriteStream,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from 'node:fs'
+import * as fs from 'node:fs'
 import { truncate, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -47,22 +37,22 @@ function isForNewerQemu({ input }: GoldenCase): boolean {
 }
 
 function hasKvm(): boolean {
-  return existsSync('/dev/kvm') && /\b(vmx|svm)\b/.test(readFileSync('/proc/cpuinfo', 'utf8'))
+  return fs.existsSync('/dev/kvm') && /\b(vmx|svm)\b/.test(fs.readFileSync('/proc/cpuinfo', 'utf8'))
 }
 
 function skipFor({ name, input }: GoldenCase): string | false {
   if (input.accelerator === 'kvm' && !hasKvm()) return lacking('kvm', `${name} is not started`)
-  if (input.vsock && !existsSync('/dev/vhost-vsock')) return lacking('vsock', `${name} is not started`)
+  if (input.vsock && !fs.existsSync('/dev/vhost-vsock')) return lacking('vsock', `${name} is not started`)
   return false
 }
 
 /** One test's folder, and all that it opens; disposing closes and removes everything. */
 class Bench implements AsyncDisposable {
-  readonly folder = mkdtempSync(join(tmpdir(), 'kvg-'))
-  readonly #undo = new AsyncDisposableStack()
+  readonly folder = fs.mkdtempSync(join(tmpdir(), 'kvg-'))
+  readonly undo = new AsyncDisposableStack()
 
   constructor() {
-    this.#undo.defer(() => rmSync(this.folder, { recursive: true, force: true }))
+    this.undo.defer(() => fs.rmSync(this.folder, { recursive: true, force: true }))
   }
 
   path(name: string): string {
@@ -72,25 +62,21 @@ class Bench implements AsyncDisposable {
   async listen(path: string, onConnection: (socket: Socket) => void = () => {}): Promise<Server> {
     const server = createServer(onConnection).listen(path)
     await once(server, 'listening')
-    this.#undo.defer(() => {
+    this.undo.defer(() => {
       server.close()
     })
     return server
   }
 
-  open(path: string, flags: number): number {
-    const fd = openSync(path, flags, 0o600)
-    this.#undo.defer(() => closeSync(fd))
-    return fd
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.undo.disposeAsync()
   }
+}
 
-  defer(undo: () => void | Promise<void>): void {
-    this.#undo.defer(undo)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#undo.disposeAsync()
-  }
+function openFor(bench: Bench, path: string, flags: number): number {
+  const fd = fs.openSync(path, flags, 0o600)
+  bench.undo.defer(() => fs.closeSync(fd))
+  return fd
 }
 
 /** The number of a listening socket's descriptor, which only libuv's handle knows. */
@@ -114,25 +100,24 @@ async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDe
   for (const descriptor of plan.descriptors) {
     if (descriptor.kind === 'listener') {
       // Closing a server removes its path, so QEMU's has another name by then.
-      const path = bench.path(descriptor.socket)
-      const listener = await bench.listen(`${path}.new`)
-      renameSync(`${path}.new`, path)
+      const listener = await bench.listen(bench.path('new'))
+      fs.renameSync(bench.path('new'), bench.path(descriptor.socket))
       listeners.push(listener)
       fds.push(descriptorOf(listener))
       continue
     }
     const path =
       descriptor.kind === 'file' ? bench.path(descriptor.path.replaceAll('/', '_')) : descriptor.path
-    if (!existsSync(path)) await makeDisk(path)
-    fds.push(bench.open(path, openFlags(descriptor)))
+    if (!fs.existsSync(path)) await makeDisk(path)
+    fds.push(openFor(bench, path, openFlags(descriptor)))
   }
   return { fds, listeners }
 }
 
 function openFlags(descriptor: Exclude<Descriptor, { readonly kind: 'listener' }>): number {
-  if (descriptor.kind === 'device') return constants.O_RDWR
-  const mode = descriptor.access === 'read' ? constants.O_RDONLY : constants.O_RDWR
-  return descriptor.direct ? mode | constants.O_DIRECT : mode
+  if (descriptor.kind === 'device') return fs.constants.O_RDWR
+  const mode = descriptor.access === 'read' ? fs.constants.O_RDONLY : fs.constants.O_RDWR
+  return descriptor.direct ? mode | fs.constants.O_DIRECT : mode
 }
 
 async function makeDisk(path: string): Promise<void> {
@@ -162,7 +147,7 @@ interface Monitor {
 
 async function openMonitor(path: string, bench: Bench): Promise<Monitor> {
   const socket = connect(path)
-  bench.defer(() => {
+  bench.undo.defer(() => {
     socket.destroy()
   })
   socket.setTimeout(stepTimeoutMs, () => socket.destroy(new Error('The monitor does not answer.')))
@@ -198,9 +183,10 @@ async function startPlan(plan: EmulatorPlan, bench: Bench): Promise<Started> {
   for (const { socketName } of plan.userNics) await bench.listen(bench.path(socketName))
   const stdio: ('ignore' | 'pipe' | number)[] = Array.from({ length: firstDescriptor }, () => 'ignore')
   stdio[2] = 'pipe'
-  stdio[serialLogDescriptor] = bench.open(
+  stdio[serialLogDescriptor] = openFor(
+    bench,
     bench.path('serial.log'),
-    constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT,
+    fs.constants.O_WRONLY | fs.constants.O_APPEND | fs.constants.O_CREAT,
   )
   const { fds, listeners } = await openDescriptors(plan, bench)
   stdio.push(...fds)
@@ -211,7 +197,7 @@ async function startPlan(plan: EmulatorPlan, bench: Bench): Promise<Started> {
   const qemu = spawn(binary, argv, { stdio, timeout: 3 * stepTimeoutMs, killSignal: 'SIGKILL' })
   for (const listener of listeners) listener.close()
   const ended = once(qemu, 'exit')
-  bench.defer(async () => {
+  bench.undo.defer(async () => {
     qemu.kill('SIGKILL')
     if (qemu.exitCode === null && qemu.signalCode === null) await ended
   })
@@ -246,13 +232,11 @@ function namesOf(answer: unknown, key: string): readonly string[] {
   return answer.map((entry: object) => String(Reflect.get(entry, key)))
 }
 
-function sorted(names: Iterable<string>): readonly string[] {
-  return [...names].sort((a, b) => (a < b ? -1 : 1))
-}
+const sorted = (names: readonly string[]): readonly string[] => [...names].sort((a, b) => (a < b ? -1 : 1))
 
 /** Saves the memory of the same VM where the plan of its restoring looks for it. */
 async function saveMemory(golden: GoldenCase, bench: Bench): Promise<void> {
-  const file = createWriteStream(bench.path('_srv_saved'))
+  const file = fs.createWriteStream(bench.path('_srv_saved'))
   const received = Promise.withResolvers<void>()
   await bench.listen(bench.path('migration'), (socket) => {
     pipeline(socket, file).then(received.resolve, received.reject)
@@ -266,19 +250,18 @@ async function saveMemory(golden: GoldenCase, bench: Bench): Promise<void> {
   await quit()
 }
 
+/** The run state, once saved memory has been read. */
 async function statusOf(monitor: Monitor): Promise<string> {
-  for (const deadline = Date.now() + stepTimeoutMs; Date.now() < deadline; ) {
-    const status = String(Reflect.get((await monitor.ask('query-status')) as object, 'status')) // QMP: StatusInfo.
-    if (status !== 'inmigrate') return status
-    await new Promise((resolve) => setTimeout(resolve, 20))
+  const deadline = Date.now() + stepTimeoutMs
+  let status = 'inmigrate'
+  while (status === 'inmigrate' && Date.now() < deadline) {
+    status = String(Reflect.get((await monitor.ask('query-status')) as object, 'status')) // QMP: StatusInfo.
   }
-  return 'inmigrate'
+  return status
 }
 
 /** A newer QEMU may say that an option of an older one will go; a plan for the newer one no longer has it. */
-function withoutDeprecations(complaints: string): string {
-  return complaints.replaceAll(/^.* is deprecated\..*\n/gm, '')
-}
+const withoutDeprecations = (text: string): string => text.replaceAll(/^.* is deprecated\..*\n/gm, '')
 
 let started = 0
 const runnable = withoutQemu === false ? goldenCases.filter((golden) => !isForNewerQemu(golden)) : []
