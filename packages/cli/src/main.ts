@@ -15,5 +15,12 @@ const code = await dispatch(process.argv.slice(2), {
   environment: process.env,
   signal: interruption.signal,
 })
-// Writes to terminals, files and pipes are synchronous on Linux, so nothing is lost; idle connections are not waited for.
+// Idle connections are not waited for, what is printed is: a pipe whose reader is slow still holds some of it.
+await Promise.all([process.stdout, process.stderr].map(flushed))
 process.exit(code)
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  stream.write('', () => resolve())
+  return promise
+}

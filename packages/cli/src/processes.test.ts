@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { startScriptedDaemon } from '@kvasir/sdk/testing/scripted-daemon'
-import { kvasir, kvasirProcess, script } from './testing/run-command-line.ts'
+import { kvasir, kvasirProcess, script, vmNamed } from './testing/run-command-line.ts'
+
+test('a long answer is printed whole, however slow its reader', async () => {
+  const vms = Array.from({ length: 400 }, (_, index) => vmNamed(`vm${index}`))
+  await using daemon = await startScriptedDaemon({ request: () => ({ json: vms }) })
+  const ran = await kvasirProcess(['vm', 'list', '-o', 'json'], daemon)
+  assert.equal(JSON.parse(ran.stdout).length, 400)
+})
 
 test('the process ends with the exit code, and prints on its own streams', async () => {
   await using daemon = await startScriptedDaemon({ request: script })

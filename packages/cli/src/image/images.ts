@@ -53,11 +53,7 @@ export const buildImage: Action = async (context) => {
   const name = context.value('name')
   const body = name === undefined ? { recipe } : { recipe, name }
   const job = await context.client.call(routes.buildImage, { body, ...creation(context) })
-  await followJob(
-    context,
-    job,
-    (ended) => `Image ${name ?? recipe} is built. ${next(ended.result ?? name ?? recipe)}`,
-  )
+  await followJob(context, job, () => `Image ${name ?? recipe} is built. ${next(name ?? recipe)}`)
   return undefined
 }
 
