@@ -5,6 +5,7 @@
  * others may connect. A socket that is left of a daemon that died is replaced; one that somebody answers on never is.
  */
 import { randomBytes } from 'node:crypto'
+import { lstatSync, rmSync, type Stats } from 'node:fs'
 import { chmod, chown, lstat, rename, rm } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -45,7 +46,9 @@ export async function listenUnix(
     if (gid !== undefined) await chown(passing, 0, gid)
     await chmod(passing, gid === undefined ? 0o600 : socketMode)
     await rename(passing, path)
-    server.once('close', () => void removeOwn(path))
+    const own = lstatSync(path)
+    // At once: a daemon that closes its server is about to exit.
+    server.once('close', () => removeIfSame(path, own))
     return { groupFound: gid !== undefined }
   } catch (error) {
     server.close()
@@ -91,6 +94,7 @@ async function groupId(group: string): Promise<number | undefined> {
 }
 
 /** A path that a later daemon has bound anew is not ours any more. */
-async function removeOwn(path: string): Promise<void> {
-  if (!(await answers(path))) await rm(path, { force: true })
+function removeIfSame(path: string, own: Stats): void {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found?.ino === own.ino && found.ctimeMs === own.ctimeMs) rmSync(path, { force: true })
 }
