@@ -1,0 +1,29 @@
+/** Waiting for what has no event: asks again and again until the answer is right or the time is over. */
+import { setTimeout as pause } from 'node:timers/promises'
+
+/** How long to wait, how often to ask, and what is waited for, for the sentence. */
+export interface Patience {
+  readonly withinMs: number
+  readonly everyMs?: number
+  readonly what: string
+}
+
+/** Asks until the answer is not `undefined`, and gives it. Refusals of `ask` count as no answer; the last one is the error's cause. */
+export async function eventually<T>(ask: () => Promise<T | undefined>, patience: Patience): Promise<T> {
+  const deadline = performance.now() + patience.withinMs
+  let cause: unknown
+  for (;;) {
+    try {
+      const answer = await ask()
+      if (answer !== undefined) return answer
+      cause = undefined
+    } catch (error) {
+      cause = error
+    }
+    if (performance.now() >= deadline) {
+      const why = cause instanceof Error ? ` The last answer was: ${cause.message}` : ''
+      throw new Error(`${patience.what}: not within ${patience.withinMs / 1000} s.${why}`, { cause })
+    }
+    await pause(patience.everyMs ?? 50)
+  }
+}
