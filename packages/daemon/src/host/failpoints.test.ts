@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -42,6 +42,19 @@ test('names and actions that do not exist are refused at start', () => {
       (error) => error instanceof KvasirError && error.code === 'bad-request',
       text,
     )
+})
+
+test('a file arms a daemon that runs, and no file arms nothing', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'kvasir-failpoint-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  const file = join(directory, 'armed')
+  const failpoint = createFailpoints({ KVASIR_FAILPOINT: `@${file}` })
+
+  await failpoint('vm.start.after-launch')
+  await writeFile(file, 'vm.start.after-launch:throw')
+  await assert.rejects(failpoint('vm.start.after-launch'), /vm\.start\.after-launch is armed/)
+  await rm(file)
+  await failpoint('vm.start.after-launch')
 })
 
 test('the log names every point reached, up to the one that ends the daemon', async (t) => {

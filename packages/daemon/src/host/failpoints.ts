@@ -6,9 +6,10 @@
  *     delay=MS   the step waits
  *     stop       the daemon is stopped (SIGSTOP) until it is continued or killed
  *
- * `KVASIR_FAILPOINT_LOG=FILE` appends the name of every point that is reached. Without the two a failpoint does nothing.
+ * `KVASIR_FAILPOINT=@FILE` reads the same text from a file whenever a point is reached, so that a test arms a daemon that runs; no file
+ * arms nothing. `KVASIR_FAILPOINT_LOG=FILE` appends the name of every point that is reached. Without the two a failpoint does nothing.
  */
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import { type FailpointName, type Failpoints, failpointNames } from '../ports/failpoints.ts'
@@ -24,22 +25,42 @@ const MAX_DELAY_MS = 10 * 60_000
 
 /** Reads what is armed. Throws `bad-request` for a name or an action that does not exist. */
 export function createFailpoints(environment: Readonly<Record<string, string | undefined>>): Failpoints {
-  const armed = parseFailpoints(environment['KVASIR_FAILPOINT'] ?? '')
+  const text = environment['KVASIR_FAILPOINT'] ?? ''
   const log = environment['KVASIR_FAILPOINT_LOG']
-  if (armed.size === 0 && log === undefined) return async () => {}
+  const armedIn = text.startsWith('@') ? readArmed(text.slice(1)) : always(parseFailpoints(text))
+  if (text === '' && log === undefined) return async () => {}
   return async (name) => {
     if (log !== undefined) appendFileSync(log, `${name}\n`)
-    const action = armed.get(name)
+    const action = armedIn().get(name)
     if (action !== undefined) await act(name, action)
   }
 }
 
-function parseFailpoints(text: string): ReadonlyMap<FailpointName, Action> {
+type Armed = ReadonlyMap<FailpointName, Action>
+
+function always(armed: Armed): () => Armed {
+  return () => armed
+}
+
+function readArmed(path: string): () => Armed {
+  return () => {
+    let text = ''
+    try {
+      text = readFileSync(path, 'utf8')
+    } catch {
+      // No file arms nothing.
+    }
+    return parseFailpoints(text)
+  }
+}
+
+function parseFailpoints(text: string): Armed {
   const armed = new Map<FailpointName, Action>()
   for (const item of text.split(',').filter((part) => part.trim() !== '')) {
     const [wanted = '', ...rest] = item.trim().split(':')
     const name = failpointNames.find((known) => known === wanted)
-    if (name === undefined) throw refuse(item, `there is no failpoint ${wanted}`)
+    if (name === undefined)
+      throw refuse(item, `there is no failpoint ${wanted} (there are ${failpointNames.join(', ')})`)
     const action = parseAction(rest.join(':'))
     if (action === undefined) throw refuse(item, 'the actions are exit, throw, stop and delay=MS')
     armed.set(name, action)
