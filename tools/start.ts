@@ -8,11 +8,11 @@
  * Invariant: a daemon that this process did not start is never ended by it. Roots are set by KVASIR_STATE_DIR, KVASIR_RUNTIME_DIR
  * and KVASIR_LOG_DIR.
  */
-import { parseArgs } from 'node:util'
+import { parseArgs, stripVTControlCharacters } from 'node:util'
 import { endpoints, KvasirError, type Vm } from '@kvasir/contract'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { attach, type ConsoleEnd, openConsole, showUntilLogin } from './first-run/console.ts'
-import { findOrStartDaemon, type ServingDaemon, StartRefused } from './first-run/daemon.ts'
+import { defaultSocketPath, findOrStartDaemon, type ServingDaemon, StartRefused } from './first-run/daemon.ts'
 import { demoName, ensureDemoRuns, ensureTinyImage } from './first-run/demo-vm.ts'
 import { createProgress } from './first-run/progress.ts'
 
@@ -81,7 +81,11 @@ async function showInteractively({ client }: ServingDaemon): Promise<ConsoleEnd>
 async function showText({ client }: ServingDaemon): Promise<ConsoleEnd> {
   const socket = await openConsole(client, { name: demoName, mode: 'read' })
   say(`\nThe console of ${demoName}:\n`)
-  return showUntilLogin(socket, { write: writeConsole, timeoutMs: loginTimeoutMs })
+  // Whoever reads this is no terminal: questions to one, such as where its cursor is, are left out.
+  const decoder = new TextDecoder()
+  const write = (bytes: Uint8Array) =>
+    void process.stdout.write(stripVTControlCharacters(decoder.decode(bytes, { stream: true })))
+  return showUntilLogin(socket, { write, timeoutMs: loginTimeoutMs })
 }
 
 function describe(vm: Vm, { status }: ServingDaemon): string {
@@ -91,14 +95,16 @@ function describe(vm: Vm, { status }: ServingDaemon): string {
   return `VM ${vm.name} runs${under}${why}; the daemon is pid ${status.pid}`
 }
 
-function whatToTry({ status, isOurs }: ServingDaemon, once: boolean): string {
+function whatToTry({ status, isOurs, socketPath }: ServingDaemon, once: boolean): string {
+  const isElsewhere = socketPath !== defaultSocketPath && process.env['KVASIR_URL'] === undefined
+  const where = isElsewhere ? `  export KVASIR_URL=unix://${socketPath}\n` : ''
   const ending =
     isOurs && !once
       ? 'Ctrl-C ends the daemon; the VM runs on, and the next npm start finds it.'
       : `The daemon goes on; it ends with: kill ${status.pid}. The VM runs on all the same.`
   return `
 What to try next:
-  ./kvasir vm list                        what there is
+${where}  ./kvasir vm list                        what there is
   ./kvasir vm console ${demoName}                the console again; Ctrl-] leaves it
   ./kvasir vm exec ${demoName} -- uname -a       a command in the guest, by its agent
   ./kvasir vm show ${demoName} -o yaml           its spec and its status

@@ -12,6 +12,9 @@ import { type DaemonStatus, endpoints, KvasirError } from '@kvasir/contract'
 import { type Client, createClient } from '@kvasir/sdk'
 import { root } from '../steps.ts'
 
+/** Where the daemon listens, and clients look, when nothing else is said. */
+export const defaultSocketPath = '/run/kvasir/kvasir.sock'
+
 const answerTimeoutMs = 5_000
 const startTimeoutMs = 60_000
 const pollMs = 50
@@ -39,7 +42,8 @@ export interface ServingDaemon {
 
 /** Finds the daemon that serves the socket, or starts one and waits until it answers. Throws StartRefused. */
 export async function findOrStartDaemon(say: (line: string) => void): Promise<ServingDaemon> {
-  const socketPath = join(process.env['KVASIR_RUNTIME_DIR'] ?? '/run/kvasir', 'kvasir.sock')
+  const runtimeDir = process.env['KVASIR_RUNTIME_DIR']
+  const socketPath = runtimeDir === undefined ? defaultSocketPath : join(runtimeDir, 'kvasir.sock')
   const client = createClient({ socketPath })
   const status = await askStatus(client)
   if (status !== undefined) {
