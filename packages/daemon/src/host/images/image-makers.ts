@@ -69,7 +69,7 @@ async function buildImage(
 ): Promise<Image> {
   const resolved = await resolve(wanted.recipe, { ...wanted, work: tools.work })
   const { images } = await tools.shelf.list()
-  const present = images.find((image) => image.source === resolved.source)
+  const present = images.find((image) => resolved.source !== undefined && image.source === resolved.source)
   if (present !== undefined) return present
 
   await using staged = await tools.shelf.stage()
