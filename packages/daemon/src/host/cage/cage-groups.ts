@@ -45,6 +45,8 @@ export interface CageGroups {
   path(group: string): string
   /** Makes a group and returns its path. Throws `CageError` with step `cgroup` when processes live in it. */
   make(group: string): Promise<string>
+  /** Moves a launcher into a group. Throws `CageError`. */
+  admit(group: string, pid: number): Promise<void>
   /** Writes limits such as `memory.max`. Returns the files that this host did not accept. */
   limit(group: string, limits: CgroupLimits): Promise<readonly string[]>
   /** Moves threads into threaded children, making these. Returns the files of `limits` that were not accepted, as `child/file`. */
@@ -106,6 +108,7 @@ export async function openCageGroups(name: string): Promise<CageGroups> {
     announce: () => void moveToSamePlace(root),
     path,
     make: (group) => makeEmpty(path(group)),
+    admit: (group, pid) => admit(path(group), pid),
     limit: (group, limits) => writeCgroupLimits(path(group), limits),
     assignThreads: (group, places, limits) => assignThreads(path(group), places, limits ?? {}),
     list: () => listGroups(home),
@@ -143,6 +146,18 @@ async function makeEmpty(path: string): Promise<string> {
     )
   }
   return path
+}
+
+async function admit(path: string, pid: number): Promise<void> {
+  try {
+    await moveProcess(path, pid)
+  } catch (cause) {
+    throw new CageError(
+      'cgroup',
+      `The launcher cannot enter the cgroup ${path}, so the program was not run.`,
+      { cause },
+    )
+  }
 }
 
 async function assignThreads(

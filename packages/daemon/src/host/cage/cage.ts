@@ -11,17 +11,24 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
+  CommandError,
   closeInheritedDescriptors,
   identifyProcess,
-  moveProcess,
   type ProcessIdentity,
   readExecutable,
 } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
 import { type CagedProgram, checkPath, checkProgram, fstabOf } from './cage-request.ts'
-import { makeFifos, readCappedLog, startCappedLogs } from './capped-log.ts'
-import { type CageEntry, type CageExit, enterCage, killSession, type StepTime } from './enter-cage.ts'
+import { type CappedLog, makeFifos, readCappedLog, startCappedLogs } from './capped-log.ts'
+import {
+  type CageEntry,
+  type CageExit,
+  describeExit,
+  enterCage,
+  killSession,
+  type StepTime,
+} from './enter-cage.ts'
 import { type JailedCommand, type JailedResult, runJailed } from './jailed-command.ts'
 import { openRootTemplate } from './root-template.ts'
 
@@ -123,15 +130,21 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
       : { fifo: join(request.directory, 'serial.fifo'), file: request.logs.serial }
   const logs = serial === undefined ? [output] : [output, serial]
   const cgroup = tools.groups.path(request.group)
-  const admit = async (pid: number) => {
-    const fifos = makeFifos(logs.map((log) => log.fifo))
-    if (!request.joins) await tools.groups.make(request.group)
+  const makeGroup = async () => {
+    if (request.joins) return
+    await tools.groups.make(request.group)
     undo.defer(() => tools.groups.remove(request.group, { timeoutMs: KILL_TIMEOUT_MS }))
-    const moved = moveProcess(cgroup, pid)
-    await fifos
-    const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
-    undo.defer(() => keepers.kill())
-    await moved
+  }
+  const admit = async (pid: number) => {
+    const grouped = makeGroup()
+    const results = await Promise.allSettled([
+      grouped.then(() => tools.groups.admit(request.group, pid)),
+      Promise.all([grouped, makePipes(request.directory, logs)]).then(() => {
+        const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
+        undo.defer(() => keepers.kill())
+      }),
+    ])
+    for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
   const entry = await explainMemlock(
@@ -158,9 +171,25 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
   await waitForProgram(entry, request)
   const identity = await identifyProcess(entry.pid)
   if (identity === undefined) throw await endedAtOnce(entry, request)
+  tools.signal?.throwIfAborted()
   entry.child.unref()
   undo.move() // Success: keep everything.
   return { pid: entry.pid, identity, cgroup, steps: entry.steps, exited: entry.exited }
+}
+
+async function makePipes(directory: string, logs: readonly CappedLog[]): Promise<void> {
+  try {
+    await makeFifos(logs.map((log) => log.fifo))
+  } catch (cause) {
+    throw new CageError(
+      'log',
+      `The pipes of the logs cannot be made in ${directory}, so the program was not run.`,
+      {
+        stderr: cause instanceof CommandError ? cause.stderr : '',
+        cause,
+      },
+    )
+  }
 }
 
 /** setpriv runs for about a millisecond between the launcher's last word and the program. */
@@ -187,10 +216,9 @@ async function endedAtOnce(entry: CageEntry, request: LaunchRequest): Promise<Ca
   const log = Buffer.from(await readCappedLog(request.logs.output, LOG_TAIL_BYTES))
     .toString('utf8')
     .trim()
-  const how = exit.signal === undefined ? `exit code ${exit.code}` : exit.signal
   return new CageError(
     'exec',
-    `${request.binary} ended at once (${how}), so the VM does not run: ${log || 'it said nothing'}`,
+    `${request.binary} ended at once (${describeExit(exit)}), so the VM does not run: ${log || 'it said nothing'}`,
     {
       stderr: log,
     },

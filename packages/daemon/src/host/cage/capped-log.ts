@@ -28,16 +28,16 @@ export interface LogKeepers {
 }
 
 /**
- * Parameters: cgroup, size of one file in 512-byte blocks, then pairs of pipe and file. The pipe is opened before the cgroup is entered,
- * which takes milliseconds, so that the writer does not wait for that; 0 stands for the shell that writes it.
+ * Parameters: cgroup, size of one file in 512-byte blocks, then pairs of pipe and file. The cgroup is entered first (0 stands for the
+ * shell that writes it): a keeper whose writer never comes, because the daemon was killed, is then found and killed with its group.
  */
 const KEEPER = `
 cgroup=$1
 ulimit -c 0; ulimit -f "$2"; umask 077
 shift 2
 keep() {
-  exec < "$1"
   echo 0 > "$cgroup/cgroup.procs" || exit 70
+  exec < "$1"
   while :; do
     dd bs=4096 of="$2" oflag=append conv=notrunc status=none
     case $? in

@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { CageError, type CageStep, cageSteps } from './cage-error.ts'
 import {
+  ADMISSION_DESCRIPTOR,
   FIRST_DESCRIPTOR,
   FSTAB_DESCRIPTOR,
   type LauncherParameters,
@@ -45,6 +46,8 @@ export interface EntryOptions {
   readonly descriptors: readonly number[]
   /** Moves the process into its cgroup and makes what it waits for. It runs beside the first steps; the program waits for it. */
   readonly admit: (pid: number) => Promise<void>
+  /** Called before anything can have been read: Node throws away output that nobody listens to when a child exits. */
+  readonly onSpawn?: (child: ChildProcess) => void
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
 }
@@ -64,39 +67,48 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
     env: {},
     stdio: [...standardDescriptors(options.output, fstab.fd), ...options.descriptors],
   })
+  options.onSpawn?.(child)
   const exited = exitOf(child)
-  const status = child.stdio[STATUS_DESCRIPTOR]
-  if (child.pid === undefined || !(status instanceof Duplex)) {
+  const { [STATUS_DESCRIPTOR]: status, [ADMISSION_DESCRIPTOR]: admission }: readonly unknown[] = child.stdio
+  if (child.pid === undefined || !(status instanceof Duplex) || !(admission instanceof Duplex)) {
     throw new CageError('spawn', 'The launcher could not be started, so the program was not run.', {
       cause: await failureOf(child),
     })
   }
+  admission.on('error', () => {}) // The launcher has ended; the status says at which step.
+
   const entry = { child, pid: child.pid, exited }
   const kill = () => killSession(entry.pid)
   const deadline = setTimeout(kill, options.timeoutMs)
   options.signal?.addEventListener('abort', kill, { once: true })
+  let refusal: unknown
+  const admitted = options.admit(entry.pid).then(
+    () => admission.end('go\n'),
+    (error: unknown) => {
+      refusal = error
+      kill()
+    },
+  )
   try {
-    const [report] = await Promise.all([
-      readStatus(status, startedAt),
-      options.admit(entry.pid).then(() => status.write('go\n')),
-    ])
-    if (report.steps.at(-1)?.step === 'exec') return { ...entry, steps: report.steps }
+    const report = await readStatus(status, startedAt)
+    await admitted
+    const isLate = performance.now() - startedAt >= options.timeoutMs
+    const isIn = report.steps.at(-1)?.step === 'exec'
+    if (isIn && !isLate && !options.signal?.aborted) return { ...entry, steps: report.steps }
+
+    if (isIn) kill() // The word came too late to stop the launcher itself.
     const exit = await exited
     options.signal?.throwIfAborted()
-    throw stoppedAt(report, exit)
-  } catch (error) {
-    kill()
-    throw error
+    if (refusal !== undefined && exit.code === undefined && !isLate) throw refusal
+    throw stoppedAt(report, isLate ? 'its deadline has passed' : describeExit(exit))
   } finally {
     clearTimeout(deadline)
     options.signal?.removeEventListener('abort', kill)
   }
 }
 
-function stoppedAt(report: StatusReport, exit: CageExit): CageError {
+function stoppedAt(report: StatusReport, how: string): CageError {
   const step = report.steps.at(-1)?.step ?? 'namespaces'
-  const how =
-    exit.signal === undefined ? `exit code ${exit.code}` : `${exit.signal}, most likely its deadline`
   const reason = report.complaints || 'no reason was given'
   return new CageError(
     step,
@@ -120,8 +132,14 @@ function standardDescriptors(output: 'ignore' | 'pipe', fstabFd: number): (numbe
   stdio[1] = output
   stdio[2] = output
   stdio[STATUS_DESCRIPTOR] = 'pipe'
+  stdio[ADMISSION_DESCRIPTOR] = 'pipe'
   stdio[FSTAB_DESCRIPTOR] = fstabFd
   return stdio
+}
+
+/** How a program ended, for a sentence. */
+export function describeExit(exit: CageExit): string {
+  return exit.signal ?? `exit code ${exit.code}`
 }
 
 /** Kills a launcher and what it has started; what has left its session is reached through its cgroup. */

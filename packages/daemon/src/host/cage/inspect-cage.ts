@@ -184,7 +184,8 @@ function descriptorBreaches(report: CageReport, expected: ExpectedCage): readonl
 
 /** /proc names a cgroup from its hierarchy's root, the expectation from the file system's. */
 function isCgroupBelow(actual: string, expected: string): boolean {
-  return expected.endsWith(actual) || /^\/(vcpu\d+|io\d+|emulator|vhost)$/.test(suffixAfter(actual, expected))
+  const isWhole = actual.split('/').length > 2 && expected.endsWith(actual)
+  return isWhole || /^\/(vcpu\d+|io\d+|emulator|vhost)$/.test(suffixAfter(actual, expected))
 }
 
 function suffixAfter(actual: string, expected: string): string {

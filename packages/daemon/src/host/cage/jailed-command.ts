@@ -7,7 +7,6 @@
  * look at it with lstat, after this returns and no process of the uid lives, before opening anything.
  */
 import type { Readable } from 'node:stream'
-import { moveProcess } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 import type { CageGroups } from './cage-groups.ts'
 import { type CageBind, type CagedProgram, checkProgram, fstabOf } from './cage-request.ts'
@@ -54,10 +53,17 @@ export async function runJailed(
   const program: CagedProgram = { ...command, binds: bindsOf(command, template), limits: limitsOf(command) }
   checkProgram(program)
   await using undo = new AsyncDisposableStack()
+  let stdout: Promise<string> | undefined
+  let stderr: Promise<string> | undefined
+  let killed: JailedResult['killed']
+  const kill = (reason: NonNullable<JailedResult['killed']>) => {
+    killed ??= reason
+    void groups.kill(command.group, { timeoutMs: KILL_TIMEOUT_MS }).catch(() => {}) // `remove` below tries again and reports.
+  }
   const admit = async (pid: number) => {
-    const cgroup = await groups.make(command.group)
+    await groups.make(command.group)
     undo.defer(() => groups.remove(command.group, { timeoutMs: KILL_TIMEOUT_MS }))
-    await moveProcess(cgroup, pid)
+    await groups.admit(command.group, pid)
   }
   const entry = await enterCage({
     parameters: {
@@ -73,26 +79,22 @@ export async function runJailed(
     output: 'pipe',
     descriptors: [],
     admit,
+    onSpawn: (child) => {
+      stdout = bounded(child.stdout, command.outputBytes, () => kill('output'))
+      stderr = bounded(child.stderr, command.outputBytes, () => kill('output'))
+    },
     timeoutMs: command.timeoutMs,
     signal,
   })
 
-  let killed: JailedResult['killed']
-  const kill = (reason: NonNullable<JailedResult['killed']>) => {
-    killed ??= reason
-    void groups.kill(command.group, { timeoutMs: KILL_TIMEOUT_MS }).catch(() => {}) // `remove` below tries again and reports.
-  }
   const deadline = setTimeout(() => kill('timeout'), command.timeoutMs)
   const onAbort = () => kill('aborted')
   signal?.addEventListener('abort', onAbort, { once: true })
   if (signal?.aborted) onAbort()
   try {
-    const onTooMuch = () => kill('output')
-    const stdout = bounded(entry.child.stdout, command.outputBytes, onTooMuch)
-    const stderr = bounded(entry.child.stderr, command.outputBytes, onTooMuch)
     const exit = await entry.exited
     await groups.kill(command.group, { timeoutMs: KILL_TIMEOUT_MS }) // What it may have left behind would hold the pipes open.
-    return { exit, stdout: await stdout, stderr: await stderr, killed }
+    return { exit, stdout: (await stdout) ?? '', stderr: (await stderr) ?? '', killed }
   } finally {
     clearTimeout(deadline)
     signal?.removeEventListener('abort', onAbort)

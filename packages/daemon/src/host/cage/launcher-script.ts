@@ -20,9 +20,8 @@
  * kernel/user_namespace.c), which a filter of system calls would otherwise have to do. `/proc` in the template is a link into the
  * old root: umount(8) reads the mount table there, and the link dangles as soon as it is done.
  *
- * Descriptors: 1, 2 as the caller gave them; 3 the status socket, on which the steps' names and the tools' complaints travel out and
- * the admission in, and whose end means "exec"; 4 the serial log; 5 the fstab; 6 to 9 for the shell; 10 and up what the caller
- * passes through.
+ * Descriptors: 1, 2 as the caller gave them; 3 the status socket, on which the steps' names and the tools' complaints travel and
+ * whose end means "exec"; 4 the serial log; 5 the fstab; 6 the admission; 7 to 9 for the shell; 10 and up what the caller passes.
  */
 
 /** The first descriptor number that a caller's descriptors get inside the cage. */
@@ -33,6 +32,9 @@ export const SERIAL_LOG_DESCRIPTOR = 4
 
 /** The descriptor of the fstab: a regular file without a name, because mount(8) takes no pipe for one. */
 export const FSTAB_DESCRIPTOR = 5
+
+/** The descriptor on which the daemon says "go". Its own, because a write to a launcher that has ended would cost its last words. */
+export const ADMISSION_DESCRIPTOR = 6
 
 /** The descriptor of the status socket. */
 export const STATUS_DESCRIPTOR = 3
@@ -60,7 +62,7 @@ echo kvasir > /proc/sys/kernel/hostname
 cd "$template"
 mount -a -T /proc/self/fd/${FSTAB_DESCRIPTOR}
 step admission
-read -r go <&3
+read -r go <&${ADMISSION_DESCRIPTOR}
 step log
 if [ -n "$log" ]; then exec 7>"$log" 8>&7; fi
 if [ -n "$serial" ]; then exec 4>"$serial"; fi
@@ -73,7 +75,7 @@ limit -f "$blocks"
 [ "$processes" = - ] || ulimit -p "$processes" 2>/dev/null || ulimit -u "$processes"
 step exec
 unset PATH PWD OLDPWD
-exec /usr/bin/setpriv --reuid "$uid" --regid "$gid" --clear-groups --inh-caps=-all --ambient-caps=-all --bounding-set=-all --no-new-privs -- "$@" 1>&7 2>&8 3>&- 5>&- 7>&- 8>&-
+exec /usr/bin/setpriv --reuid "$uid" --regid "$gid" --clear-groups --inh-caps=-all --ambient-caps=-all --bounding-set=-all --no-new-privs -- "$@" 1>&7 2>&8 3>&- 5>&- 6>&- 7>&- 8>&-
 `
 
 /** Resource limits of a caged program; one that is absent is inherited. */
