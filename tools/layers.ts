@@ -89,6 +89,7 @@ function roomOf(path: string): Room | undefined {
   if (top !== 'packages') return undefined
   if (second !== 'daemon') return isRoom(second) ? second : undefined
   if (src !== 'src' || room === undefined) return undefined
+  if (room === 'testing') return 'main' // Wires a daemon for tests, as main.ts does; only tests may import it.
   if (rest.length > 0) return isRoom(room) && daemonRooms.has(room) ? room : undefined
   if (room.startsWith('main.') || room === 'index.ts') return 'main'
   if (room.startsWith('wire.')) return 'wire'
