@@ -8,7 +8,6 @@ import { isAlive, listenForChild, readDescriptors, readMounts, waitUntilGone } f
 import { needs } from '../../../../../tools/require.ts'
 import { type CagedProcess, openCages } from './cage.ts'
 import { CageError } from './cage-error.ts'
-import { readCappedLog } from './capped-log.ts'
 import { cageBreaches, inspectCage } from './inspect-cage.ts'
 import { FIRST_DESCRIPTOR, SERIAL_LOG_DESCRIPTOR } from './launcher-script.ts'
 import { sealShare } from './share.ts'
@@ -168,47 +167,6 @@ test('a launch that is given up or late is undone', { skip }, async () => {
   )
 
   assert.deepEqual(await test.cages.groups.list(), [])
-})
-
-test('a flood of output fills no more than the cap, ends no program and keeps the newest lines', {
-  skip,
-}, async () => {
-  await using test = await openTestCages()
-  const vm = await test.vm('a')
-  const program = await test.cages.launch({
-    ...vm.request,
-    binary: '/usr/bin/perl',
-    args: ['-e', '$|=1; print "line $_ ".("x" x 90)."\\n" for 1..60000; print "the end\\n"; sleep 60'],
-  })
-
-  await eventually(async () => (await vm.log()).includes('the end'), {
-    timeoutMs: 10_000,
-    otherwise: 'The end of the flood is not in the log.',
-  })
-
-  const { output, capBytes } = vm.request.logs
-  const sizes = await Promise.all([output, `${output}.1`].map(async (path) => (await stat(path)).size))
-  assert.ok(
-    sizes.every((size) => size <= capBytes / 2),
-    `sizes ${sizes.join(' ')}`,
-  )
-  assert.equal(await isAlive(program.identity), true)
-})
-
-test('what is written to the serial log descriptor is in its file at once', { skip }, async () => {
-  await using test = await openTestCages()
-  const vm = await test.vm('a')
-  await test.cages.launch({
-    ...vm.request,
-    binary: '/usr/bin/perl',
-    args: ['-e', 'open(my $s, ">&=", 4) or die; syswrite $s, "login: "; sleep 60'],
-  })
-
-  const serial = vm.request.logs.serial ?? ''
-  await eventually(async () => Buffer.from(await readCappedLog(serial, 100)).toString() === 'login: ', {
-    timeoutMs: 2_000,
-    otherwise: 'The prompt is not in the serial log.',
-  })
 })
 
 test('the template is found again, and made anew when it was half gone', { skip }, async () => {
