@@ -55,7 +55,19 @@ export async function makeDebianDisk(
   const rootKib = ((rootLast + 1 - layout.rootFirst) * sectorBytes) / 1024
   const extended = `offset=${layout.rootFirst * sectorBytes},lazy_itable_init=0,lazy_journal_init=0`
   await run(
-    ...['mke2fs', '-q', '-F', '-t', 'ext4', '-L', rootLabel, '-E', extended, '-d', root, raw, `${rootKib}k`],
+    'mke2fs',
+    '-q',
+    '-F',
+    '-t',
+    'ext4',
+    '-L',
+    rootLabel,
+    '-E',
+    extended,
+    '-d',
+    root,
+    raw,
+    `${rootKib}k`,
   )
   await run(
     'qemu-img',
