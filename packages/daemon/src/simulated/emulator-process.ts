@@ -110,6 +110,7 @@ export class EmulatorProcess {
     this.#serial?.destroy()
     this.#serial = ours
     ours.on('error', () => {}) // The watcher went; the guest does not mind.
+    ours.on('end', () => ours.destroy())
     ours.on('close', () => {
       if (this.#serial === ours) this.#serial = undefined
     })

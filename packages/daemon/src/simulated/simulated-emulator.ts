@@ -155,6 +155,8 @@ export class SimulatedEmulator implements Emulator {
       throw new KvasirError('unsupported', 'The VM has no display, so VNC cannot reach it.')
     const [ours, theirs] = duplexPair()
     ours.on('error', () => {}) // The viewer went.
+    ours.on('end', () => ours.destroy())
+    ours.resume()
     ours.write('RFB 003.008\n')
     void this.#process.ended.then(() => ours.destroy())
     return theirs
