@@ -6,8 +6,9 @@
  * the server says `{"kind":"notice","text":...,"mode":...}`. It closes with 1000 and a reason when the VM ends, with 1013 when the
  * client reads too slowly.
  */
-import type { RawData, WebSocket } from 'ws'
+import type { WebSocket } from 'ws'
 import type { ConsoleSession, ViewerMode } from '../../services/consoles/console-hub.ts'
+import { bytesOf } from './bytes-of.ts'
 import { closeCodes } from './limits.ts'
 import { closeSocket } from './open-socket.ts'
 
@@ -42,9 +43,4 @@ export function streamConsole(socket: WebSocket, session: ConsoleSession): void 
     end: (why, reason) =>
       closeSocket(socket, why === 'too-slow' ? closeCodes.tryAgain : closeCodes.done, reason),
   })
-}
-
-function bytesOf(data: RawData): Uint8Array {
-  if (Array.isArray(data)) return Buffer.concat(data)
-  return data instanceof ArrayBuffer ? new Uint8Array(data) : data
 }
