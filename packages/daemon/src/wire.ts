@@ -66,6 +66,7 @@ export async function wireDaemon(
       services.consoles.close()
       await jobs.close()
       await supervisor.close()
+      feed.close()
       store.close()
     },
   }

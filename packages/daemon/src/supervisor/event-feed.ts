@@ -16,6 +16,8 @@ export interface StoredFeed {
   range(): { readonly oldest: number; readonly latest: number }
   read(after: number, limit: number): readonly Event[]
   subscribe(listener: (event: Event) => void): () => void
+  /** Tells what is stored and not yet told, then no more. Called before the store closes. */
+  close(): void
 }
 
 /** The feed over a store. */
@@ -23,9 +25,11 @@ export function createEventFeed(store: Store, clock: Clock): StoredFeed {
   const listeners = new Set<(event: Event) => void>()
   let told = store.events.range().latest
   let scheduled = false
+  let closed = false
 
   function tell(): void {
     scheduled = false
+    if (closed) return
     for (;;) {
       const batch = store.events.read(told, batchSize)
       for (const event of batch) {
@@ -49,6 +53,10 @@ export function createEventFeed(store: Store, clock: Clock): StoredFeed {
     subscribe(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
+    },
+    close() {
+      tell()
+      closed = true
     },
   }
 }

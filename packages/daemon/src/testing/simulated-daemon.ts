@@ -1,0 +1,99 @@
+/** For tests: a whole daemon on a simulated machine, and the daemon that follows it on the same machine and store file. */
+import { randomUUID } from 'node:crypto'
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type EndpointId, type Job, type Vm, type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { createClock } from '../host/clock.ts'
+import type { Failpoints } from '../ports/failpoints.ts'
+import type { HandlerRequest, Handlers } from '../services/handlers.ts'
+import { SimulatedMachine } from '../simulated/machine.ts'
+import { createSimulatedPorts } from '../simulated/simulated-ports.ts'
+import { openStore } from '../store/open-store.ts'
+import { type WiredDaemon, wireDaemon } from '../wire.ts'
+
+type Request<Id extends EndpointId> = Partial<Omit<HandlerRequest<Id>, 'caller' | 'signal'>>
+
+export interface SimulatedDaemon extends AsyncDisposable {
+  readonly machine: SimulatedMachine
+  readonly daemon: WiredDaemon
+  readonly storePath: string
+  /** Calls a handler as the API would, with what was parsed. */
+  call<Id extends EndpointId>(id: Id, request: Request<Id>): ReturnType<Handlers[Id]>
+  createVm(name: string, spec?: VmSpecInput): Promise<Vm>
+  start(name: string): Promise<Job>
+  vm(name: string): Promise<Vm>
+  /** The simulated emulator process of a VM. */
+  process(name: string): NonNullable<ReturnType<SimulatedMachine['processes']['get']>>
+  /** The daemon that comes after this one was killed: same machine, same store. */
+  killAndFollow(options?: { readonly failpoint?: Failpoints }): Promise<SimulatedDaemon>
+}
+
+/** Opens a daemon on a new simulated machine. */
+export async function openSimulatedDaemon(
+  options: { readonly failpoint?: Failpoints } = {},
+): Promise<SimulatedDaemon> {
+  const machine = new SimulatedMachine(createClock())
+  const storePath = join(tmpdir(), `kvasir-${randomUUID()}.db`)
+  return await openOn(machine, storePath, options)
+}
+
+async function openOn(
+  machine: SimulatedMachine,
+  storePath: string,
+  options: { readonly failpoint?: Failpoints },
+): Promise<SimulatedDaemon> {
+  const store = openStore({ path: storePath, now: () => machine.clock.now() })
+  const ports = createSimulatedPorts(machine, { store, ...options })
+  const daemon = await wireDaemon(ports, { runtimeDir: '/run/simulated' })
+  let isKilled = false
+  const call: SimulatedDaemon['call'] = (id, request) => {
+    const handler = daemon.handlers[id] as (given: unknown) => ReturnType<Handlers[typeof id]> // One id, one handler.
+    const signal = new AbortController().signal
+    return handler({
+      params: {},
+      query: {},
+      body: undefined,
+      ifMatch: undefined,
+      ...request,
+      caller: { name: 'test' },
+      signal,
+    })
+  }
+  return {
+    machine,
+    daemon,
+    storePath,
+    call,
+    createVm: (name, spec = {}) =>
+      call('createVm', { body: { name, spec: vmSpec.parse(spec), start: false } }),
+    start: (name) => call('startVm', { params: { name }, query: { wait: 10 } }),
+    vm: (name) => call('getVm', { params: { name } }),
+    process(name) {
+      const process = machine.processes.get(daemon.supervisor.find(name).id)
+      if (!process) throw new Error(`VM ${name} has no process.`)
+      return process
+    },
+    async killAndFollow(next = {}) {
+      isKilled = true
+      daemon.feed.close()
+      store.close()
+      return await openOn(machine, storePath, next)
+    },
+    async [Symbol.asyncDispose]() {
+      if (isKilled) return
+      await daemon.close()
+      for (const ending of ['', '-wal', '-shm', '.reserve']) rmSync(storePath + ending, { force: true })
+    },
+  }
+}
+
+/** Waits until a condition holds, for at most two seconds. */
+export async function eventually(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
+  const deadline = performance.now() + 2_000
+  while (performance.now() < deadline) {
+    if (await condition()) return
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  throw new Error(`Waited in vain: ${what}`)
+}
