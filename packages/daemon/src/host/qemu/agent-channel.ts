@@ -16,6 +16,8 @@ export class QemuAgentChannel implements AgentChannel {
   readonly #path: string
   #client: Promise<GuestAgentClient> | undefined
   #connected = false
+  /** How often the guest has closed its end. */
+  #departures = 0
 
   constructor(path: string) {
     this.#path = path
@@ -28,11 +30,19 @@ export class QemuAgentChannel implements AgentChannel {
   /** What QEMU says about the guest's end of the channel. */
   noteConnected(connected: boolean): void {
     this.#connected = connected
-    if (!connected) this.release()
+    if (connected) return
+    this.#departures++
+    this.release()
   }
 
   async shutdown(mode: 'powerdown' | 'reboot'): Promise<void> {
-    await this.#ask((agent) => agent.execute('guest-shutdown', { mode }, { timeoutMs: commandTimeoutMs }))
+    const departures = this.#departures
+    try {
+      await this.#ask((agent) => agent.execute('guest-shutdown', { mode }, { timeoutMs: commandTimeoutMs }))
+    } catch (error) {
+      // A guest that goes down at once ends its agent before the silence that means yes is over.
+      if (this.#departures === departures) throw error
+    }
   }
 
   async exec(request: Parameters<AgentChannel['exec']>[0]): Promise<AgentExecResult> {
