@@ -197,20 +197,17 @@ export class VmDriver implements Driver {
   #update(change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>): void {
     const before = this.#record
     const after: VmRecord = { ...before, ...change }
-    const { store, emit } = this.#parts
+    const { store, emit, log } = this.#parts
+    const { state, reason } = after.life
+    const from = before.life.state
+    const isNews = from !== state || before.life.reason !== reason
     store.transaction(() => {
       store.vms.update(after)
-      if (before.life.state !== after.life.state || before.life.reason !== after.life.reason)
-        emit('vm.state', after.name, {
-          uuid: after.id,
-          from: before.life.state,
-          state: after.life.state,
-          reason: after.life.reason,
-        })
+      if (isNews) emit('vm.state', after.name, { uuid: after.id, from, state, reason })
     })
     this.#record = after
-    if (before.life.state !== after.life.state)
-      for (const listener of this.#stateListeners) listener(after.life.state)
+    if (isNews) log.info({ vm: after.name, from, state, reason }, 'a VM has another state')
+    if (from !== state) for (const listener of this.#stateListeners) listener(state)
   }
 
   #attach(emulator: Emulator): void {
