@@ -6,9 +6,11 @@ export interface Patience {
   readonly withinMs: number
   readonly everyMs?: number
   readonly what: string
+  /** Which errors count as no answer yet; all of them when nothing is said. */
+  readonly isPassing?: (error: unknown) => boolean
 }
 
-/** Asks until the answer is not `undefined`, and gives it. Refusals of `ask` count as no answer; the last one is the error's cause. */
+/** Asks until the answer is not `undefined`, and gives it. An error of `ask` counts as none; the last one is the cause of what is thrown. */
 export async function eventually<T>(ask: () => Promise<T | undefined>, patience: Patience): Promise<T> {
   const deadline = performance.now() + patience.withinMs
   let cause: unknown
@@ -18,6 +20,7 @@ export async function eventually<T>(ask: () => Promise<T | undefined>, patience:
       if (answer !== undefined) return answer
       cause = undefined
     } catch (error) {
+      if (patience.isPassing?.(error) === false) throw error
       cause = error
     }
     if (performance.now() >= deadline) {

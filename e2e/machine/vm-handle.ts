@@ -50,13 +50,14 @@ export class VmHandle {
     return this.#client().call(endpoints.getVm, this.#params)
   }
 
-  /** `running`, or `paused: it was paused` where a test asks for the reason too. */
   async state(): Promise<VmState> {
     return (await this.show()).status.state
   }
 
-  async reason(): Promise<string> {
-    return (await this.show()).status.reason
+  /** As in `paused: it was paused`. */
+  async stateAndReason(): Promise<string> {
+    const { status } = await this.show()
+    return `${status.state}: ${status.reason}`
   }
 
   /** The process of its emulator; fails when it has none. */
@@ -146,19 +147,18 @@ export class VmHandle {
   async run(command: string): Promise<Ran> {
     return eventually(
       async () => {
-        try {
-          const { stdout, stderr, exitCode } = await this.#client().call(endpoints.execVm, {
-            ...this.#params,
-            body: { command: ['/bin/sh', '-c', command] },
-            timeoutMs: agentMs * 2,
-          })
-          return { stdout, stderr, exitCode }
-        } catch (error) {
-          if (error instanceof KvasirError && error.code === 'guest-agent-unavailable') return undefined
-          throw error
-        }
+        const { stdout, stderr, exitCode } = await this.#client().call(endpoints.execVm, {
+          ...this.#params,
+          body: { command: ['/bin/sh', '-c', command] },
+          timeoutMs: agentMs * 2,
+        })
+        return { stdout, stderr, exitCode }
       },
-      { withinMs: agentMs, what: `the guest agent of VM ${this.name} answers` },
+      {
+        withinMs: agentMs,
+        what: `the guest agent of VM ${this.name} answers`,
+        isPassing: (error) => error instanceof KvasirError && error.code === 'guest-agent-unavailable',
+      },
     )
   }
 
@@ -171,7 +171,7 @@ export class VmHandle {
 
   /** The tenths of seconds that the guest has counted since it booted; it goes on exactly while its memory does. */
   async counter(): Promise<number> {
-    return Number(await this.shell('cat /run/counter'))
+    return Number(await this.shell('cat /run/counter 2>/dev/null || echo 0'))
   }
 
   /** Waits until the guest counts, which shows that it runs; gives where it is. */

@@ -1,0 +1,260 @@
+/**
+ * The operations whose every step a daemon may die at: how each begins, what it is, and how one sees that it is done.
+ *
+ * The VMs need not boot: they have no image, so that their firmware finds nothing and idles. Each operation has VMs of its own.
+ */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { endpoints, KvasirError, type VmSpecInput, type VmState } from '@kvasir/contract'
+import { waitForJob } from '@kvasir/sdk'
+import type { World } from './world.ts'
+
+/** One operation on the API. */
+export interface Operation {
+  readonly name: string
+  /** The VMs that it changes. */
+  readonly about: readonly string[]
+  /** Makes the state in which it can be done, whatever is found. */
+  prepare(world: World): Promise<void>
+  run(world: World): Promise<void>
+  isDone(world: World): Promise<boolean>
+}
+
+const jobMs = 30_000
+const diskless: VmSpecInput = {
+  memory: { size: '32MiB' },
+  devices: { vnc: false, vsock: false, rng: false },
+  lifecycle: { onPanic: 'stop' },
+}
+const disks = [
+  { name: 'root', size: '64MiB' },
+  { name: 'data', size: '64MiB' },
+]
+const whole: VmSpecInput = {
+  ...diskless,
+  disks,
+  nics: [{ name: 'net0' }],
+  cloudInit: { hostname: 'crash', user: 'kim' },
+}
+
+/** All operations. */
+export const operations: readonly Operation[] = [
+  {
+    name: 'create',
+    about: ['created'],
+    prepare: (world) => remove(world, 'created'),
+    run: (world) => create(world, 'created', whole),
+    isDone: (world) => exists(world, 'created'),
+  },
+  {
+    name: 'start',
+    about: ['started'],
+    prepare: (world) => bring(world, 'started', 'shutoff', whole),
+    run: (world) => world.vm('started').start(),
+    isDone: (world) => is(world, 'started', 'running'),
+  },
+  {
+    name: 'power-off',
+    about: ['cut'],
+    prepare: (world) => bring(world, 'cut', 'running', diskless),
+    run: async (world) => void (await world.vm('cut').powerOff()),
+    isDone: (world) => is(world, 'cut', 'shutoff'),
+  },
+  {
+    name: 'shutdown',
+    about: ['asked'],
+    prepare: (world) => bring(world, 'asked', 'running', diskless),
+    run: (world) => world.vm('asked').shutdown({ mode: 'acpi', timeoutSeconds: 1, escalate: true }),
+    isDone: (world) => is(world, 'asked', 'shutoff'),
+  },
+  {
+    name: 'save',
+    about: ['kept'],
+    prepare: (world) => bring(world, 'kept', 'running', whole),
+    run: (world) => world.vm('kept').save(),
+    isDone: (world) => is(world, 'kept', 'saved'),
+  },
+  {
+    name: 'restore',
+    about: ['restored'],
+    prepare: (world) => bring(world, 'restored', 'saved', whole),
+    run: (world) => world.vm('restored').start(),
+    isDone: (world) => is(world, 'restored', 'running'),
+  },
+  {
+    name: 'clone linked',
+    about: ['child'],
+    prepare: async (world) => {
+      await bring(world, 'parent', 'shutoff', { ...diskless, disks })
+      await remove(world, 'child')
+    },
+    run: async (world) => void (await world.vm('parent').clone('child', 'linked')),
+    isDone: (world) => exists(world, 'child'),
+  },
+  {
+    name: 'clone full',
+    about: ['copy'],
+    prepare: async (world) => {
+      await bring(world, 'parent', 'shutoff', { ...diskless, disks })
+      await remove(world, 'copy')
+    },
+    run: async (world) => void (await world.vm('parent').clone('copy', 'full')),
+    isDone: (world) => exists(world, 'copy'),
+  },
+  {
+    name: 'delete with disks',
+    about: ['gone'],
+    prepare: async (world) => {
+      if (await exists(world, 'gone')) return
+      await bring(world, 'gone', 'running', whole)
+      await world.vm('gone').powerOff()
+    },
+    run: (world) => world.vm('gone').delete({ disks: true }),
+    isDone: async (world) => !(await exists(world, 'gone')),
+  },
+  {
+    name: 'delete a saved VM',
+    about: ['gone-saved'],
+    prepare: async (world) => {
+      if (!(await exists(world, 'gone-saved'))) await bring(world, 'gone-saved', 'saved', diskless)
+    },
+    run: (world) => world.vm('gone-saved').delete({ disks: true }),
+    isDone: async (world) => !(await exists(world, 'gone-saved')),
+  },
+  {
+    name: 'discard saved memory',
+    about: ['kept'],
+    prepare: (world) => bring(world, 'kept', 'saved', whole),
+    run: async (world) => void (await world.vm('kept').discardSaved()),
+    isDone: (world) => is(world, 'kept', 'shutoff'),
+  },
+  {
+    name: 'apply a disk more',
+    about: ['grown'],
+    prepare: async (world) => {
+      await remove(world, 'grown')
+      await create(world, 'grown', diskless)
+    },
+    run: async (world) => void (await world.vm('grown').apply({ ...diskless, disks })),
+    isDone: async (world) => (await world.vm('grown').show()).spec.disks.length === 2,
+  },
+  {
+    name: 'rename',
+    about: ['before', 'after'],
+    prepare: async (world) => {
+      if (await exists(world, 'after')) await rename(world, 'after', 'before')
+      if (!(await exists(world, 'before'))) await create(world, 'before', diskless)
+    },
+    run: (world) => rename(world, 'before', 'after'),
+    isDone: (world) => exists(world, 'after'),
+  },
+  {
+    name: 'create a volume',
+    about: [],
+    prepare: (world) => removeVolume(world, 'made'),
+    run: (world) => createVolume(world, 'made'),
+    isDone: (world) => hasVolume(world, 'made'),
+  },
+  {
+    name: 'delete a volume',
+    about: [],
+    prepare: async (world) => {
+      if (!(await hasVolume(world, 'unmade'))) await createVolume(world, 'unmade')
+    },
+    run: (world) => removeVolume(world, 'unmade'),
+    isDone: async (world) => !(await hasVolume(world, 'unmade')),
+  },
+  {
+    name: 'import an image',
+    about: [],
+    prepare: (world) => removeImage(world, 'imported'),
+    run: (world) => importImage(world, 'imported'),
+    isDone: (world) => hasImage(world, 'imported'),
+  },
+  {
+    name: 'delete an image',
+    about: [],
+    prepare: async (world) => {
+      if (!(await hasImage(world, 'imported'))) await importImage(world, 'imported')
+    },
+    run: (world) => removeImage(world, 'imported'),
+    isDone: async (world) => !(await hasImage(world, 'imported')),
+  },
+]
+
+/** Whether there is a VM of a name. */
+export async function exists(world: World, name: string): Promise<boolean> {
+  return (await world.client.call(endpoints.listVms)).some((vm) => vm.name === name)
+}
+
+async function is(world: World, name: string, state: VmState): Promise<boolean> {
+  return (await world.vm(name).state()) === state
+}
+
+async function create(world: World, name: string, spec: VmSpecInput): Promise<void> {
+  await world.client.call(endpoints.createVm, { body: { name, spec } })
+}
+
+async function remove(world: World, name: string): Promise<void> {
+  if (!(await exists(world, name))) return
+  if (!['shutoff', 'crashed', 'saved'].includes(await world.vm(name).state())) await world.vm(name).powerOff()
+  await world.vm(name).delete({ disks: true })
+}
+
+/** Brings a VM into a state, creating it where it is missing. */
+async function bring(
+  world: World,
+  name: string,
+  wanted: 'shutoff' | 'running' | 'saved',
+  spec: VmSpecInput,
+): Promise<void> {
+  if (!(await exists(world, name))) await create(world, name, spec)
+  const vm = world.vm(name)
+  const state = await vm.state()
+  if (state === wanted) return
+  if (wanted === 'shutoff') {
+    if (state === 'saved') await vm.discardSaved()
+    else if (state !== 'crashed') await vm.powerOff()
+    return
+  }
+  if (state === 'stopping' || state === 'paused') await vm.powerOff()
+  if (state !== 'running') await vm.start()
+  if (wanted === 'saved') await vm.save()
+}
+
+async function rename(world: World, from: string, to: string): Promise<void> {
+  await world.client.call(endpoints.renameVm, { params: { name: from }, body: { name: to } })
+}
+
+async function hasVolume(world: World, name: string): Promise<boolean> {
+  return (await world.client.call(endpoints.listVolumes)).some((volume) => volume.name === name)
+}
+
+async function createVolume(world: World, name: string): Promise<void> {
+  await world.client.call(endpoints.createVolume, { body: { name, size: '64MiB' } })
+}
+
+async function removeVolume(world: World, name: string): Promise<void> {
+  await world.client.call(endpoints.deleteVolume, { params: { name } }).catch(unless('volume-not-found'))
+}
+
+async function hasImage(world: World, name: string): Promise<boolean> {
+  return (await world.client.call(endpoints.listImages)).some((image) => image.name === name)
+}
+
+async function importImage(world: World, name: string): Promise<void> {
+  const path = join(world.place.base, 'disk.raw')
+  await writeFile(path, Buffer.alloc(1024 * 1024, name))
+  const job = await world.client.call(endpoints.importImage, { body: { path, name, format: 'raw' } })
+  await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
+}
+
+async function removeImage(world: World, name: string): Promise<void> {
+  await world.client.call(endpoints.deleteImage, { params: { image: name } }).catch(unless('image-not-found'))
+}
+
+function unless(code: KvasirError['code']): (error: unknown) => void {
+  return (error) => {
+    if (!(error instanceof KvasirError && error.code === code)) throw error
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * One round of the crash suite: an operation is begun, the daemon dies (or the step fails) at a failpoint, and everything is looked
+ * at: what runs goes on, what was not touched is as it was, nothing half-made is left, and the operation can be done again.
+ *
+ * A round gives what was wrong as sentences instead of failing at the first, so that one run shows every defect.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { endpoints, KvasirError } from '@kvasir/contract'
+import type { Operation } from './crash-operations.ts'
+import type { FailpointAction, Failpoints } from './failpoints.ts'
+import { straysOf } from './strays.ts'
+import type { VmHandle } from './vm-handle.ts'
+import type { World } from './world.ts'
+
+const deathMs = 20_000
+/** How long the daemon may take from the start of its process until it serves (design decision 8). */
+export const recoveryLimitMs = 2_000
+
+/** Where the rounds of one world happen. */
+export interface CrashScene {
+  readonly world: World
+  readonly failpoints: Failpoints
+  /** A VM that runs all the time, and whose guest counts. */
+  readonly bystander: VmHandle
+}
+
+/** What a round came to. */
+export interface Round {
+  readonly operation: string
+  readonly point: string
+  readonly action: FailpointAction
+  /** From the start of the daemon's process until it served; only after a death. */
+  readonly recoveryMs: number | undefined
+  readonly problems: readonly string[]
+}
+
+/** The failpoints that an operation reaches, each once, in the order in which it does. */
+export async function pointsOf(operation: Operation, scene: CrashScene): Promise<readonly string[]> {
+  const { world, failpoints } = scene
+  await operation.prepare(world)
+  const before = failpoints.reached().length
+  await operation.run(world)
+  return [...new Set(failpoints.reached().slice(before))]
+}
+
+/** Lets the daemon die at a failpoint in the middle of an operation, and starts the next one. */
+export async function crashAt(operation: Operation, point: string, scene: CrashScene): Promise<Round> {
+  const { world, failpoints } = scene
+  const problems: string[] = []
+  let recoveryMs: number | undefined
+  await attempt(problems, async () => {
+    await operation.prepare(world)
+    const before = await lookAround(scene, operation)
+    await failpoints.arm(point, 'exit')
+    const work = operation.run(world).catch((error: unknown) => error)
+    const died = await Promise.race([world.daemon.exited.then(() => true), pause(deathMs, false)])
+    await failpoints.disarm()
+    if (!died) throw new Error(`The point was not reached: ${String(await work)}`)
+    const startedAt = performance.now()
+    await world.startDaemon(failpoints.environment)
+    recoveryMs = performance.now() - startedAt
+    if (recoveryMs > recoveryLimitMs)
+      problems.push(`The daemon served only after ${Math.round(recoveryMs)} ms.`)
+    await work
+    problems.push(...(await differences(scene, { operation, before })))
+    await repeat(operation, { scene, before, problems })
+  })
+  return { operation: operation.name, point, action: 'exit', recoveryMs, problems }
+}
+
+/** Lets one step of an operation fail. */
+export async function failAt(operation: Operation, point: string, scene: CrashScene): Promise<Round> {
+  const { world, failpoints } = scene
+  const problems: string[] = []
+  await attempt(problems, async () => {
+    await operation.prepare(world)
+    const before = await lookAround(scene, operation)
+    await failpoints.arm(point, 'throw')
+    const error = await operation.run(world).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    await failpoints.disarm()
+    if (!(await operation.isDone(world))) {
+      if (error === undefined) problems.push('It was not done, and its caller was not told.')
+      else if (!(error instanceof KvasirError)) problems.push(`Its error was ${String(error)}.`)
+    }
+    if (!world.daemon.isAlive()) throw new Error('The daemon ended.')
+    problems.push(...(await differences(scene, { operation, before })))
+    await repeat(operation, { scene, before, problems })
+  })
+  return { operation: operation.name, point, action: 'throw', recoveryMs: undefined, problems }
+}
+
+interface Sight {
+  readonly vms: ReadonlyMap<string, string>
+  readonly counter: number
+}
+
+async function repeat(
+  operation: Operation,
+  to: { readonly scene: CrashScene; readonly before: Sight; readonly problems: string[] },
+): Promise<void> {
+  const { world } = to.scene
+  if (!(await operation.isDone(world))) {
+    await operation.run(world)
+    if (!(await operation.isDone(world))) to.problems.push('Repeated, it was not done.')
+  }
+  to.problems.push(...(await differences(to.scene, { operation, before: to.before })))
+}
+
+/** Every VM but those that the operation is about, with its state and process. */
+async function lookAround({ world, bystander }: CrashScene, operation: Operation): Promise<Sight> {
+  const vms = await world.client.call(endpoints.listVms)
+  const others = vms.filter((vm) => !operation.about.includes(vm.name))
+  return {
+    vms: new Map(
+      others.map(({ name, status }) => [name, `${status.state}, process ${status.pid ?? 'none'}`]),
+    ),
+    counter: await bystander.counter(),
+  }
+}
+
+async function differences(
+  scene: CrashScene,
+  { operation, before }: { readonly operation: Operation; readonly before: Sight },
+): Promise<readonly string[]> {
+  const { world, bystander } = scene
+  const problems: string[] = []
+  const audit = await world.audit()
+  problems.push(...audit.entries.map((entry) => `Audit: ${entry.kind} ${entry.thing}: ${entry.detail}`))
+  problems.push(...(await straysOf(world)).map((stray) => `Left on the host: ${stray}`))
+  const after = await lookAround(scene, operation)
+  for (const [name, was] of before.vms) {
+    const is = after.vms.get(name) ?? 'gone'
+    if (is !== was) problems.push(`VM ${name} was ${was} and is ${is}.`)
+  }
+  if (after.counter <= before.counter)
+    problems.push(`The guest of ${bystander.name} counted from ${before.counter} to ${after.counter}.`)
+  return problems
+}
+
+async function attempt(problems: string[], work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    problems.push(error instanceof Error ? error.message : String(error))
+  }
+}

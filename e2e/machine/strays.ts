@@ -1,0 +1,42 @@
+/**
+ * What is on the host under a daemon's names while it serves, against what its VMs may have there. Looked for from outside: the
+ * daemon's own audit is asked besides.
+ */
+import { readFile } from 'node:fs/promises'
+import { endpoints, type Vm } from '@kvasir/contract'
+import { leftoversOf } from './leftovers.ts'
+import type { World } from './world.ts'
+
+/** States in which a VM has an emulator. */
+const emulated: readonly string[] = ['running', 'paused', 'stopping', 'unknown', 'starting']
+
+/** Names everything on the host that belongs to no VM, or to one that should not have it. */
+export async function straysOf(world: World): Promise<readonly string[]> {
+  const [vms, left] = await Promise.all([world.client.call(endpoints.listVms), leftoversOf(world.place)])
+  const strays: string[] = []
+  for (const line of left) if (!(await isExpected(line, { world, vms }))) strays.push(line)
+  return strays
+}
+
+async function isExpected(
+  line: string,
+  { world, vms }: { readonly world: World; readonly vms: readonly Vm[] },
+): Promise<boolean> {
+  const { place, daemon } = world
+  const running = vms.filter((vm) => emulated.includes(vm.status.state)).map((vm) => vm.uuid)
+  const [kind, what = ''] = line.split(' ')
+  if (kind === 'process') {
+    if (Number(what) === daemon.pid) return true
+    const group = await readFile(`/proc/${what}/cgroup`, 'utf8').catch(() => undefined)
+    return group === undefined || running.some((id) => group.includes(`/vm-${id}`))
+  }
+  if (kind === 'cgroup') return running.some((id) => what.endsWith(`/vm-${id}`))
+  if (kind !== 'file') return false
+  if (what === place.socketPath) return true
+  const path = what.slice(place.base.length + 1)
+  if (path.startsWith('state/volumes/')) return true // The audit knows which volumes there are.
+  if (path.startsWith('run/vms/')) return running.some((id) => path.endsWith(id))
+  if (path.startsWith('state/saves/'))
+    return vms.some((vm) => vm.status.state === 'saved' && path === `state/saves/${vm.uuid}.memory`)
+  return vms.some((vm) => path === `log/vms/${vm.uuid}` || path === `state/seeds/${vm.uuid}.iso`)
+}
