@@ -7,7 +7,7 @@
  *
  * Not here: the disk around it (debian-disk.ts).
  */
-import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { grubConfig } from '../../model/images/grub.ts'
 import { runStep } from './run-step.ts'
@@ -78,12 +78,10 @@ export async function makeDebianRoot(
   const { suite, signal } = options
   const cwd = dirname(root)
   const settings = join(cwd, 'initramfs')
-  await mkdir(join(settings, 'etc/initramfs-tools/conf.d'), { recursive: true })
-  await writeFile(join(settings, 'etc/initramfs-tools/modules'), `${initramfsModules.join('\n')}\n`)
-  await writeFile(
-    join(settings, 'etc/initramfs-tools/conf.d/kvasir.conf'),
-    'MODULES=list\nCOMPRESS=zstd\nRESUME=none\n',
-  )
+  await writeGuestFiles(settings, {
+    'etc/initramfs-tools/modules': `${initramfsModules.join('\n')}\n`,
+    'etc/initramfs-tools/conf.d/kvasir.conf': 'MODULES=list\nCOMPRESS=zstd\nRESUME=none\n',
+  })
   const argv = [
     'unshare',
     '--mount',
@@ -94,6 +92,11 @@ export async function makeDebianRoot(
     '--kill-child',
     '--mount-proc',
     '--',
+    // The daemon's umask would close the guest's files to everyone but root.
+    '/bin/sh',
+    '-c',
+    'umask 022 && exec "$@"',
+    'sh',
     'mmdebstrap',
     '--quiet',
     '--mode=root',
@@ -162,11 +165,8 @@ async function makeAnonymous(root: string): Promise<void> {
     ].join('\n'),
     'boot/grub/grub.cfg': grubConfig(rootLabel, cmdline),
   }
-  await mkdir(join(root, 'boot/efi'), { recursive: true })
-  for (const [path, text] of Object.entries(files)) {
-    await mkdir(join(root, dirname(path)), { recursive: true })
-    await writeFile(join(root, path), text)
-  }
+  await makeGuestDirectory(join(root, 'boot/efi'))
+  await writeGuestFiles(root, files)
   for (const name of await readdir(join(root, 'etc/ssh'))) {
     if (name.startsWith('ssh_host_')) await rm(join(root, 'etc/ssh', name))
   }
@@ -174,7 +174,23 @@ async function makeAnonymous(root: string): Promise<void> {
   await symlink('../run/systemd/resolve/stub-resolv.conf', join(root, 'etc/resolv.conf'))
   await rm(join(root, 'var/lib/dbus/machine-id'), { force: true })
   const wanted = join(root, 'etc/systemd/system/multi-user.target.wants')
-  await mkdir(wanted, { recursive: true })
+  await makeGuestDirectory(wanted)
   await rm(join(wanted, 'systemd-networkd.service'), { force: true })
   await symlink('/lib/systemd/system/systemd-networkd.service', join(wanted, 'systemd-networkd.service'))
+}
+
+/** Writes files that everybody in the guest may read, whatever the daemon's umask. */
+async function writeGuestFiles(root: string, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [path, text] of Object.entries(files)) {
+    const full = join(root, path)
+    await makeGuestDirectory(dirname(full))
+    await writeFile(full, text)
+    await chmod(full, 0o644)
+  }
+}
+
+async function makeGuestDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true })
+  if (first === undefined) return
+  for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755)
 }
