@@ -148,6 +148,8 @@ export interface LaunchRequest {
 }
 
 export interface Emulators {
+  /** Says that a launch will come within moments, so that what takes time can begin. Returns at once. */
+  announceLaunch(): void
   /** Starts a caged emulator, checks over QMP that it is the one asked for and stands before its first instruction. Undoes itself on failure. */
   launch(request: LaunchRequest, signal: AbortSignal): Promise<Emulator>
   /** Looks for the emulator of a VM on the host and takes it over. */

@@ -6,6 +6,7 @@ import type { EventFeed, Handlers } from './handlers.ts'
 import { createHostHandlers, type DaemonIdentity } from './host/host-handlers.ts'
 import { createImageHandlers } from './images/image-handlers.ts'
 import { createVmHandlers } from './vms/vm-handlers.ts'
+import { createVmJobHandlers, createVmPowerHandlers } from './vms/vm-life-handlers.ts'
 import { createVolumeHandlers } from './volumes/volume-handlers.ts'
 
 export interface Services {
@@ -30,6 +31,8 @@ export function createServices(
     handlers: {
       ...createHostHandlers(context, parts),
       ...createVmHandlers(context),
+      ...createVmJobHandlers(context),
+      ...createVmPowerHandlers(context),
       ...createConsoleHandlers(context, consoles),
       ...createImageHandlers(context),
       ...createVolumeHandlers(context),

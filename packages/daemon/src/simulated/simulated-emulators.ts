@@ -14,6 +14,7 @@ export function createSimulatedEmulators(
   failpoint: Failpoints = quiet,
 ): Emulators {
   return {
+    announceLaunch() {},
     launch: (request, signal) => launch(request, { machine, failpoint, signal }),
     async adopt(id, { timeoutMs }): Promise<Adoption> {
       const process = machine.processes.get(id)

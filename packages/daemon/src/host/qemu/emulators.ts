@@ -35,6 +35,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
   const { cages, failpoint } = options
   const pathsOf = (id: string) => emulatorPaths(options, id)
   return {
+    announceLaunch: () => cages.groups.announce(),
     async launch(request, signal) {
       if (await cages.groups.isPopulated(groupOf(request.id)))
         throw new KvasirError(

@@ -3,40 +3,28 @@
  *
  * Each thing that is made has its undo beside it; a failure leaves nothing. What a dead daemon left is removed by `clean`, by name.
  */
-import { open } from 'node:fs/promises'
-import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
-import { type ChildListener, listenForChild } from '@kvasir/linux'
-import { QmpClient } from '@kvasir/qmp'
-import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
+import type { QmpClient } from '@kvasir/qmp'
 import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
-import { CageError } from '../cage/cage-error.ts'
-import { readCappedLog } from '../cage/capped-log.ts'
 import { makeShare, sealShare } from '../cage/share.ts'
+import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { startNetworkHelpers } from './network-helper.ts'
+import { openDescriptors } from './open-descriptors.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
 import {
   type EmulatorPaths,
   groupOf,
   makeDirectories,
   removeDirectory,
-  type StoredCage,
   writeRecord,
   writeWhole,
 } from './runtime-directory.ts'
+import { cageOf, spawnEmulator } from './spawn-emulator.ts'
 import type { VcpuThread } from './statistics.ts'
 
-const launchTimeoutMs = 15_000
-const monitorTimeoutMs = 10_000
-const loadTimeoutMs = 15 * 60_000
-const pollMs = 20
-/** Both files of one log together; what a guest says beyond pushes the oldest out. */
-const logCapBytes = 8 * 1024 * 1024
-/** QEMU's own threads besides vCPUs: up to 64 workers for each I/O thread and the main loop. */
-const workersPerLoop = 64
-const logTailBytes = 2048
+const removeTimeoutMs = 10_000
 
 export interface LaunchTools {
   readonly cages: Cages
@@ -56,7 +44,7 @@ export async function launchEmulator(
   const group = groupOf(request.id)
   await using undo = new AsyncDisposableStack()
   undo.defer(async () => {
-    await cages.groups.remove(group, { timeoutMs: monitorTimeoutMs })
+    await cages.groups.remove(group, { timeoutMs: removeTimeoutMs })
     await removeDirectory(paths)
   })
   await makeDirectories(paths)
@@ -70,7 +58,7 @@ export async function launchEmulator(
     await failpoint('emulator.launch.after-sockets')
     await prepareDirectories(request, tools, signal)
     await failpoint('emulator.launch.after-network')
-    caged = await spawnCaged(request, tools, { descriptors: opened.numbers, signal })
+    caged = await spawnEmulator(request, { ...tools, descriptors: opened.numbers, signal })
     await failpoint('emulator.launch.after-spawn')
   } finally {
     await opened.release()
@@ -111,44 +99,6 @@ export async function launchEmulator(
   })
 }
 
-interface OpenDescriptors {
-  readonly numbers: readonly number[]
-  /** Closes our copies; QEMU has its own. */
-  release(): Promise<void>
-}
-
-async function openDescriptors(
-  wanted: readonly Descriptor[],
-  paths: EmulatorPaths,
-): Promise<OpenDescriptors> {
-  await using undo = new AsyncDisposableStack()
-  const numbers: number[] = []
-  for (const descriptor of wanted) {
-    if (descriptor.kind === 'listener') {
-      const listener: ChildListener = await listenForChild(paths.socket(descriptor.socket))
-      undo.defer(() => listener.release())
-      numbers.push(listener.fd)
-      continue
-    }
-    const isRead = descriptor.kind === 'file' && descriptor.access === 'read'
-    const file = await openForGuest(descriptor.path, isRead ? 'r' : 'r+')
-    undo.defer(() => file.close())
-    numbers.push(file.fd)
-  }
-  const stack = undo.move()
-  return { numbers, release: () => stack.disposeAsync() }
-}
-
-async function openForGuest(path: string, flags: 'r' | 'r+') {
-  try {
-    return await open(path, flags)
-  } catch (error) {
-    throw new KvasirError('host-failed', `${path} cannot be opened, so the VM was not started.`, {
-      cause: error,
-    })
-  }
-}
-
 async function prepareDirectories(
   request: LaunchRequest,
   tools: LaunchTools,
@@ -168,132 +118,6 @@ async function prepareDirectories(
       signal,
     }),
   ])
-}
-
-async function spawnCaged(
-  request: LaunchRequest,
-  tools: LaunchTools,
-  with_: { readonly descriptors: readonly number[]; readonly signal: AbortSignal },
-): Promise<CagedProcess> {
-  const { paths, cages, binary } = tools
-  const { plan, uid } = request
-  try {
-    return await cages.launch(
-      {
-        group: groupOf(request.id),
-        joins: true,
-        uid,
-        gid: uid,
-        binary,
-        args: plan.argv,
-        binds: bindsOf(request, paths),
-        limits: {
-          openFiles: 8192,
-          processes: request.vcpuCount + workersPerLoop * (plan.ids.ioThreads.length + 1) + 16,
-        },
-        directory: paths.directory,
-        descriptors: with_.descriptors,
-        logs: { output: paths.emulatorLog, serial: paths.serialLog, capBytes: logCapBytes },
-        timeoutMs: launchTimeoutMs,
-      },
-      with_.signal,
-    )
-  } catch (error) {
-    if (error instanceof CageError) throw new KvasirError('emulator-failed', error.message, { cause: error })
-    throw error
-  }
-}
-
-function bindsOf(request: LaunchRequest, paths: EmulatorPaths) {
-  const { plan } = request
-  return [
-    ...plan.binds.map(({ source, target }) => ({ source, place: target, writable: false })),
-    { source: paths.share, place: '/run/vm' as const, writable: true },
-    ...(plan.userNics.length > 0
-      ? [{ source: paths.network, place: '/run/net' as const, writable: false }]
-      : []),
-  ]
-}
-
-/** What the emulator may see and hold: by this its cage is judged for as long as it runs. */
-function cageOf(request: LaunchRequest, paths: EmulatorPaths): StoredCage {
-  const opened = request.plan.descriptors.filter((descriptor) => descriptor.kind !== 'listener')
-  return {
-    places: bindsOf(request, paths).map(({ place, writable }) => ({ place, writable })),
-    files: [
-      ...opened.map((descriptor) => descriptor.path),
-      join(paths.directory, 'output.fifo'),
-      join(paths.directory, 'serial.fifo'),
-    ],
-  }
-}
-
-async function connectMonitor(
-  paths: EmulatorPaths,
-  caged: CagedProcess,
-  signal: AbortSignal,
-): Promise<QmpClient> {
-  const died = new AbortController()
-  void caged.exited.then(() => died.abort())
-  try {
-    return await QmpClient.connect({
-      path: paths.socket('monitor'),
-      greetingTimeoutMs: monitorTimeoutMs,
-      signal: AbortSignal.any([signal, died.signal]),
-    })
-  } catch (error) {
-    signal.throwIfAborted()
-    throw await startFailure(paths, error)
-  }
-}
-
-async function startFailure(paths: EmulatorPaths, cause: unknown): Promise<KvasirError> {
-  await new Promise((resolve) => setTimeout(resolve, 50)) // The log's keeper may still hold the last words.
-  const log = Buffer.from(await readCappedLog(paths.emulatorLog, logTailBytes))
-    .toString('utf8')
-    .trim()
-  const lastLines = log.split('\n').slice(-3).join('; ')
-  const reason = lastLines || (cause instanceof Error ? cause.message : 'it said nothing')
-  return new KvasirError(
-    'emulator-failed',
-    `The emulator did not come up (${reason}), so the VM does not run.`,
-    { cause },
-  )
-}
-
-/** Asks the emulator who it is, and waits until it stands: at once, or when saved memory has been loaded. */
-async function checkEmulator(
-  monitor: QmpClient,
-  request: LaunchRequest,
-  context: { readonly paths: EmulatorPaths; readonly signal: AbortSignal },
-): Promise<readonly VcpuThread[]> {
-  try {
-    const [identity, cpus] = await Promise.all([
-      monitor.execute('query-uuid'),
-      monitor.execute('query-cpus-fast'),
-    ])
-    if (identity.UUID !== request.uuid)
-      throw new KvasirError('emulator-failed', 'Another emulator answered, so the VM was not started.')
-    await waitUntilLoaded(monitor, context.signal)
-    return cpus.map((cpu) => ({ index: cpu['cpu-index'], threadId: cpu['thread-id'] }))
-  } catch (error) {
-    context.signal.throwIfAborted()
-    if (error instanceof KvasirError) throw error
-    throw await startFailure(context.paths, error)
-  }
-}
-
-async function waitUntilLoaded(monitor: QmpClient, signal: AbortSignal): Promise<void> {
-  const deadline = performance.now() + loadTimeoutMs
-  while ((await monitor.execute('query-status')).status === 'inmigrate') {
-    signal.throwIfAborted()
-    if (performance.now() > deadline)
-      throw new KvasirError(
-        'deadline-exceeded',
-        'Loading the saved memory took too long, so the VM was not started.',
-      )
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
-  }
 }
 
 /** Threads into threaded children where cgroup v2 has the controllers that make it worth while. */

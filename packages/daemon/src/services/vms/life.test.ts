@@ -232,11 +232,14 @@ test('a linked clone freezes the base under both, and the last one takes it alon
 
   assert.equal(job.result, 'web2')
   const volumes = await world.call('listVolumes', {})
-  assert.deepEqual(volumes.map((volume) => [volume.name, volume.base]).sort(), [
-    ['web1-data', 'web1-data.base'],
-    ['web1-data.base', undefined],
-    ['web2-data', 'web1-data.base'],
-  ])
+  assert.deepEqual(
+    volumes.map((volume) => [volume.name, volume.base]).sort((a, b) => String(a).localeCompare(String(b))),
+    [
+      ['web1-data', 'web1-data.base'],
+      ['web1-data.base', undefined],
+      ['web2-data', 'web1-data.base'],
+    ],
+  )
   await assert.rejects(world.call('deleteVolume', { params: { name: 'web1-data.base' } }), { code: 'in-use' })
   for (const name of ['web1', 'web2'])
     await world.call('deleteVm', { params: { name }, query: { disks: true } })

@@ -22,7 +22,7 @@ export async function resolveSpec(
   const image = wanted.image === undefined ? undefined : await findImage(wanted.image, ports)
   const disks = await Promise.all(
     withRootDisk(wanted, image).map(async (disk) => {
-      if (disk.image === undefined || disk.volume !== undefined) return disk
+      if (disk.image === undefined) return disk
       const source = await findImage(disk.image, ports)
       if (!source.disk)
         throw new KvasirError(

@@ -27,6 +27,7 @@ export async function startVm(driver: Driver, ports: Ports, options: StartOption
     'start',
     async (seat) => {
       const signal = AbortSignal.any([seat.signal, options.signal])
+      ports.emulators.announceLaunch()
       onStep('preparing')
       const prepared = await prepareStart(seat.record, ports)
       signal.throwIfAborted()

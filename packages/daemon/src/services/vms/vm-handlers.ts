@@ -1,4 +1,4 @@
-/** The handlers of VMs: from a request to a use-case, and back to what the API shows. */
+/** The handlers of VMs as things: listed, created, changed, deleted, looked into. Their life is in vm-life-handlers.ts. */
 import { KvasirError } from '@kvasir/contract'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Context } from '../context.ts'
@@ -7,10 +7,11 @@ import { applyVm, planVm, renameVm } from './change-vm.ts'
 import { createVm } from './create-vm.ts'
 import { deleteVm } from './delete-vm.ts'
 import { execInVm } from './exec-vm.ts'
-import { discardSaved } from './save-vm.ts'
 import { showVm } from './show-vm.ts'
-import { powerOffVm } from './stop-vm.ts'
-import { beginClone, beginReboot, beginSave, beginShutdown, beginStart } from './vm-jobs.ts'
+import { beginStart } from './vm-jobs.ts'
+
+/** The most of a log that one answer carries. */
+const maxLogBytes = 16 * 2 ** 20
 
 type VmHandlerIds =
   | 'listVms'
@@ -20,27 +21,15 @@ type VmHandlerIds =
   | 'planVm'
   | 'deleteVm'
   | 'renameVm'
-  | 'startVm'
-  | 'shutdownVm'
-  | 'rebootVm'
-  | 'saveVm'
-  | 'cloneVm'
-  | 'powerOffVm'
-  | 'resetVm'
-  | 'pauseVm'
-  | 'resumeVm'
-  | 'discardSavedVm'
   | 'execVm'
   | 'screenshotVm'
   | 'logVm'
 
-/** The handlers of everything under `/v1/vms` but consoles. */
+/** The handlers of VMs as things. */
 export function createVmHandlers(context: Context): Pick<Handlers, VmHandlerIds> {
-  const { drivers, jobs, ports } = context
+  const { drivers, ports } = context
   const show = (driver: Driver) => showVm(driver, context)
   const find = (name: string) => drivers.find(name)
-  const wait = (id: string, seconds: number | undefined, signal: AbortSignal) =>
-    jobs.wait(id, (seconds ?? 0) * 1000, signal)
 
   return {
     listVms: async () =>
@@ -67,55 +56,6 @@ export function createVmHandlers(context: Context): Pick<Handlers, VmHandlerIds>
       await renameVm(driver, { name: body.name, ifMatch }, context)
       return show(driver)
     },
-
-    startVm: async ({ params, query, caller, signal }) =>
-      await wait(beginStart(find(params.name), context, caller).id, query.wait, signal),
-    shutdownVm: async ({ params, query, body, caller, signal }) =>
-      await wait(beginShutdown(find(params.name), context, { ...body, caller }).id, query.wait, signal),
-    rebootVm: async ({ params, query, caller, signal }) =>
-      await wait(beginReboot(find(params.name), context, caller).id, query.wait, signal),
-    saveVm: async ({ params, query, caller, signal }) =>
-      await wait(beginSave(find(params.name), context, caller).id, query.wait, signal),
-    cloneVm: async ({ params, query, body, caller, signal }) =>
-      await wait(beginClone(find(params.name), context, { ...body, caller }).id, query.wait, signal),
-
-    async powerOffVm({ params }) {
-      const driver = find(params.name)
-      await powerOffVm(driver, ports)
-      return show(driver)
-    },
-    async resetVm({ params }) {
-      const driver = find(params.name)
-      await driver.take('reset', async (seat) => {
-        await seat.emulator?.reset()
-        if (seat.record.life.state !== 'paused') return
-        await seat.emulator?.resume()
-        seat.update({ life: seat.life('running', 'it was reset') })
-      })
-      return show(driver)
-    },
-    async pauseVm({ params }) {
-      const driver = find(params.name)
-      await driver.take('pause', async (seat) => {
-        await seat.emulator?.pause()
-        seat.update({ life: seat.life('paused', 'it was paused') })
-      })
-      return show(driver)
-    },
-    async resumeVm({ params }) {
-      const driver = find(params.name)
-      await driver.take('resume', async (seat) => {
-        await seat.emulator?.resume()
-        seat.update({ life: seat.life('running', 'it was resumed') })
-      })
-      return show(driver)
-    },
-    async discardSavedVm({ params }) {
-      const driver = find(params.name)
-      await discardSaved(driver, ports)
-      return show(driver)
-    },
-
     execVm: ({ params, body, signal }) => execInVm(find(params.name), body, signal),
     async screenshotVm({ params }) {
       const { emulator, record } = find(params.name).view()
@@ -128,7 +68,7 @@ export function createVmHandlers(context: Context): Pick<Handlers, VmHandlerIds>
     },
     async logVm({ params, query }) {
       const { record } = find(params.name).view()
-      const log = await ports.emulators.readLog(record.id, query.source, Math.min(query.bytes, 16 * 2 ** 20))
+      const log = await ports.emulators.readLog(record.id, query.source, Math.min(query.bytes, maxLogBytes))
       return Buffer.from(log).toString('utf8')
     },
   }

@@ -1,0 +1,82 @@
+/** Asks a new emulator who it is, and waits until it stands before its first instruction. */
+import { KvasirError } from '@kvasir/contract'
+import { QmpClient } from '@kvasir/qmp'
+import type { LaunchRequest } from '../../ports/emulators.ts'
+import type { CagedProcess } from '../cage/cage.ts'
+import { readCappedLog } from '../cage/capped-log.ts'
+import type { EmulatorPaths } from './runtime-directory.ts'
+import type { VcpuThread } from './statistics.ts'
+
+const monitorTimeoutMs = 10_000
+const loadTimeoutMs = 15 * 60_000
+const pollMs = 20
+const logTailBytes = 2048
+
+/** Connects to the monitor of a new emulator. `emulator-failed` with its last words when it ends instead. */
+export async function connectMonitor(
+  paths: EmulatorPaths,
+  caged: CagedProcess,
+  signal: AbortSignal,
+): Promise<QmpClient> {
+  const died = new AbortController()
+  void caged.exited.then(() => died.abort())
+  try {
+    return await QmpClient.connect({
+      path: paths.socket('monitor'),
+      greetingTimeoutMs: monitorTimeoutMs,
+      signal: AbortSignal.any([signal, died.signal]),
+    })
+  } catch (error) {
+    signal.throwIfAborted()
+    throw await startFailure(paths, error)
+  }
+}
+
+async function startFailure(paths: EmulatorPaths, cause: unknown): Promise<KvasirError> {
+  await new Promise((resolve) => setTimeout(resolve, 50)) // The log's keeper may still hold the last words.
+  const log = Buffer.from(await readCappedLog(paths.emulatorLog, logTailBytes))
+    .toString('utf8')
+    .trim()
+  const lastLines = log.split('\n').slice(-3).join('; ')
+  const reason = lastLines || (cause instanceof Error ? cause.message : 'it said nothing')
+  return new KvasirError(
+    'emulator-failed',
+    `The emulator did not come up (${reason}), so the VM does not run.`,
+    { cause },
+  )
+}
+
+/** Asks the emulator who it is, and waits until it stands: at once, or when saved memory has been loaded. */
+export async function checkEmulator(
+  monitor: QmpClient,
+  request: LaunchRequest,
+  context: { readonly paths: EmulatorPaths; readonly signal: AbortSignal },
+): Promise<readonly VcpuThread[]> {
+  try {
+    const [identity, cpus] = await Promise.all([
+      monitor.execute('query-uuid'),
+      monitor.execute('query-cpus-fast'),
+    ])
+    if (identity.UUID !== request.uuid)
+      throw new KvasirError('emulator-failed', 'Another emulator answered, so the VM was not started.')
+    await waitUntilLoaded(monitor, context.signal)
+    return cpus.map((cpu) => ({ index: cpu['cpu-index'], threadId: cpu['thread-id'] }))
+  } catch (error) {
+    context.signal.throwIfAborted()
+    if (error instanceof KvasirError) throw error
+    throw await startFailure(context.paths, error)
+  }
+}
+
+async function waitUntilLoaded(monitor: QmpClient, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + loadTimeoutMs
+  while ((await monitor.execute('query-status')).status === 'inmigrate') {
+    signal.throwIfAborted()
+    if (performance.now() > deadline)
+      throw new KvasirError(
+        'deadline-exceeded',
+        'Loading the saved memory took too long, so the VM was not started.',
+      )
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * What QEMU inherits: listening sockets, disks and devices, opened by root in the order of the plan, closed here once QEMU has its own.
+ */
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { KvasirError } from '@kvasir/contract'
+import { listenForChild } from '@kvasir/linux'
+import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
+import type { EmulatorPaths } from './runtime-directory.ts'
+
+/** Descriptors to pass on, by their numbers in this process. */
+export interface OpenDescriptors {
+  readonly numbers: readonly number[]
+  /** Closes our copies; QEMU has its own. */
+  release(): Promise<void>
+}
+
+/** Opens all descriptors of a plan, in its order. `host-failed` for a file that cannot be opened. */
+export async function openDescriptors(
+  wanted: readonly Descriptor[],
+  paths: EmulatorPaths,
+): Promise<OpenDescriptors> {
+  await using undo = new AsyncDisposableStack()
+  const numbers = await Promise.all(
+    wanted.map(async (descriptor) => {
+      if (descriptor.kind === 'listener') {
+        const listener = await listenForChild(paths.socket(descriptor.socket))
+        undo.defer(() => listener.release())
+        return listener.fd
+      }
+      const file = await openForGuest(descriptor)
+      undo.defer(() => file.close())
+      return file.fd
+    }),
+  )
+  const stack = undo.move()
+  return { numbers, release: () => stack.disposeAsync() }
+}
+
+async function openForGuest(descriptor: Exclude<Descriptor, { kind: 'listener' }>): Promise<FileHandle> {
+  const isRead = descriptor.kind === 'file' && descriptor.access === 'read'
+  // From QEMU 9.1 a node with cache.direct takes only a descriptor that has the flag already.
+  const direct = descriptor.kind === 'file' && descriptor.direct ? constants.O_DIRECT : 0
+  try {
+    return await open(descriptor.path, (isRead ? constants.O_RDONLY : constants.O_RDWR) | direct)
+  } catch (cause) {
+    throw new KvasirError('host-failed', `${descriptor.path} cannot be opened, so the VM was not started.`, {
+      cause,
+    })
+  }
+}

@@ -1,0 +1,76 @@
+/** From a plan to a process in its cage, and what that cage may hold. */
+import { join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
+import type { LaunchRequest } from '../../ports/emulators.ts'
+import type { CagedProcess, Cages } from '../cage/cage.ts'
+import { CageError } from '../cage/cage-error.ts'
+import { type EmulatorPaths, groupOf, type StoredCage } from './runtime-directory.ts'
+
+const launchTimeoutMs = 15_000
+/** Both files of one log together; what a guest says beyond pushes the oldest out. */
+const logCapBytes = 8 * 1024 * 1024
+/** QEMU's own threads besides vCPUs: up to 64 workers for each I/O thread and the main loop. */
+const workersPerLoop = 64
+
+export interface SpawnTools {
+  readonly paths: EmulatorPaths
+  readonly cages: Cages
+  readonly binary: string
+  readonly descriptors: readonly number[]
+  readonly signal: AbortSignal
+}
+
+/** Runs QEMU in its cage. `emulator-failed` when the cage cannot be closed or QEMU ends at once. */
+export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): Promise<CagedProcess> {
+  const { paths, cages, binary } = tools
+  const { plan, uid } = request
+  try {
+    return await cages.launch(
+      {
+        group: groupOf(request.id),
+        joins: true,
+        uid,
+        gid: uid,
+        binary,
+        args: plan.argv,
+        binds: bindsOf(request, paths),
+        limits: {
+          openFiles: 8192,
+          processes: request.vcpuCount + workersPerLoop * (plan.ids.ioThreads.length + 1) + 16,
+        },
+        directory: paths.directory,
+        descriptors: tools.descriptors,
+        logs: { output: paths.emulatorLog, serial: paths.serialLog, capBytes: logCapBytes },
+        timeoutMs: launchTimeoutMs,
+      },
+      tools.signal,
+    )
+  } catch (error) {
+    if (error instanceof CageError) throw new KvasirError('emulator-failed', error.message, { cause: error })
+    throw error
+  }
+}
+
+function bindsOf(request: LaunchRequest, paths: EmulatorPaths) {
+  const { plan } = request
+  return [
+    ...plan.binds.map(({ source, target }) => ({ source, place: target, writable: false })),
+    { source: paths.share, place: '/run/vm' as const, writable: true },
+    ...(plan.userNics.length > 0
+      ? [{ source: paths.network, place: '/run/net' as const, writable: false }]
+      : []),
+  ]
+}
+
+/** What the emulator may see and hold: by this its cage is judged for as long as it runs. */
+export function cageOf(request: LaunchRequest, paths: EmulatorPaths): StoredCage {
+  const opened = request.plan.descriptors.filter((descriptor) => descriptor.kind !== 'listener')
+  return {
+    places: bindsOf(request, paths).map(({ place, writable }) => ({ place, writable })),
+    files: [
+      ...opened.map((descriptor) => descriptor.path),
+      join(paths.directory, 'output.fifo'),
+      join(paths.directory, 'serial.fifo'),
+    ],
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * One job that runs: its row, its progress, its deadline, and how it ends. Whatever its work throws becomes a refusal with a code; what
+ * cannot be stored of it is logged and does not stop the work.
+ */
+import type { Job, JobKind } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import type { Clock } from '../../ports/clock.ts'
+import type { Emit } from '../../ports/events.ts'
+import type { Log } from '../../ports/log.ts'
+import type { Store } from '../../ports/store.ts'
+
+/** Progress events of one job are at least this far apart. */
+const progressIntervalMs = 250
+
+export interface JobRequest {
+  readonly kind: JobKind
+  readonly subject: Job['subject']
+  readonly owner: string
+  readonly deadlineMs: number
+}
+
+/** What the work of a job can say and must heed. */
+export interface JobHandle {
+  readonly id: string
+  readonly signal: AbortSignal
+  /** Says what is being done, and how far it is from 0 to 1 where that is known. */
+  progress(step: string, fraction?: number): void
+}
+
+export interface JobParts {
+  readonly store: Store
+  readonly clock: Clock
+  readonly emit: Emit
+  readonly log: Log
+}
+
+export class LiveJob {
+  readonly id: string
+  readonly ended: Promise<void>
+  readonly #parts: JobParts
+  readonly #request: JobRequest
+  readonly #abort = new AbortController()
+  readonly #settleEnded: () => void
+  #job: Job
+  #lastProgressMs = Number.NEGATIVE_INFINITY
+
+  constructor(request: JobRequest, parts: JobParts) {
+    this.#parts = parts
+    this.#request = request
+    this.#job = newJob(request, parts.clock)
+    this.id = this.#job.id
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.ended = promise
+    this.#settleEnded = resolve
+    parts.store.transaction(() => {
+      parts.store.jobs.put(this.#job)
+      parts.emit('job.started', this.id, { kind: request.kind, subject: request.subject.name })
+    })
+  }
+
+  /** The row as it stands now. */
+  get job(): Job {
+    return this.#job
+  }
+
+  abort(reason: KvasirError): void {
+    this.#abort.abort(reason)
+  }
+
+  /** Does the work. Never throws: how it went is in the row. */
+  async run(work: (job: JobHandle) => Promise<string | undefined>): Promise<void> {
+    const deadline = AbortSignal.timeout(this.#request.deadlineMs)
+    const signal = AbortSignal.any([this.#abort.signal, deadline])
+    try {
+      const progress: JobHandle['progress'] = (step, fraction) => this.#progress(step, fraction)
+      const result = await work({ id: this.id, signal, progress })
+      this.#finish({ state: 'succeeded', progress: 1, ...(result === undefined ? {} : { result }) })
+    } catch (thrown) {
+      const error = asRefusal(thrown, this.#job, { deadline, cancelled: this.#abort.signal })
+      if (error.code === 'internal')
+        this.#parts.log.error({ job: this.id, kind: this.#job.kind, err: thrown }, 'job failed')
+      const state = error.code === 'cancelled' ? 'cancelled' : 'failed'
+      this.#finish({ state, error: error.toProblem() })
+    }
+    this.#settleEnded()
+  }
+
+  #progress(step: string, fraction: number | undefined): void {
+    const { progress: _, ...rest } = this.#job
+    const known = fraction === undefined ? {} : { progress: Math.min(1, Math.max(0, fraction)) }
+    this.#job = { ...rest, step, ...known }
+    const now = this.#parts.clock.monotonicMs()
+    if (now - this.#lastProgressMs < progressIntervalMs) return
+    this.#lastProgressMs = now
+    this.#keep('progress', () => this.#parts.emit('job.progress', this.id, { step, ...known }))
+  }
+
+  #finish(change: Partial<Job>): void {
+    this.#job = { ...this.#job, ...change, endedAt: this.#parts.clock.now() }
+    const { state, error } = this.#job
+    const { store, emit } = this.#parts
+    this.#keep('end', () =>
+      store.transaction(() => {
+        store.jobs.put(this.#job)
+        emit('job.ended', this.id, { state, ...(error ? { code: error.code, detail: error.detail } : {}) })
+      }),
+    )
+  }
+
+  /** Stores something of the job; a store that cannot be written must not end what the job does. */
+  #keep(what: string, write: () => void): void {
+    try {
+      write()
+    } catch (error) {
+      this.#parts.log.error({ job: this.id, err: error }, `the ${what} of a job could not be stored`)
+    }
+  }
+}
+
+function newJob(request: JobRequest, clock: Clock): Job {
+  const createdAt = clock.now()
+  return {
+    id: clock.uuid(),
+    kind: request.kind,
+    subject: request.subject,
+    state: 'running',
+    owner: request.owner,
+    step: 'waiting for its turn',
+    createdAt,
+    deadlineAt: new Date(Date.parse(createdAt) + request.deadlineMs).toISOString(),
+  }
+}
+
+function asRefusal(
+  thrown: unknown,
+  job: Job,
+  signals: { readonly deadline: AbortSignal; readonly cancelled: AbortSignal },
+): KvasirError {
+  if (signals.cancelled.aborted && signals.cancelled.reason instanceof KvasirError)
+    return signals.cancelled.reason
+  if (thrown instanceof KvasirError) return thrown
+  if (signals.deadline.aborted)
+    return new KvasirError(
+      'deadline-exceeded',
+      `Job ${job.kind} of ${job.subject.name} took longer than it may, so it was ended.`,
+      { cause: thrown },
+    )
+  return new KvasirError(
+    'internal',
+    `Job ${job.kind} of ${job.subject.name} met a defect of Kvasir; the log has more.`,
+    {
+      cause: thrown,
+    },
+  )
+}
