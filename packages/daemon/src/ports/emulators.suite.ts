@@ -7,11 +7,11 @@ import type { Emulator, EmulatorEvent, Emulators, LaunchRequest } from './emulat
 export interface EmulatorsUnderTest {
   readonly emulators: Emulators
   /** The same host as the next daemon sees it. */
-  follow(): Promise<Emulators>
+  readonly follow: () => Promise<Emulators>
   /** A request that can be launched. The guest need not boot. */
-  request(id: string): Promise<LaunchRequest>
+  readonly request: (id: string) => Promise<LaunchRequest>
   /** Kills a VM's process from outside. */
-  kill(id: string): Promise<void>
+  readonly kill: (id: string) => Promise<void>
 }
 
 export interface EmulatorsSuiteOptions {
@@ -39,68 +39,85 @@ export function testEmulators({ name, skip = false, open }: EmulatorsSuiteOption
 }
 
 interface Launching extends EmulatorsUnderTest {
-  launch(id: string): Promise<Emulator>
+  readonly launch: (id: string) => Promise<Emulator>
 }
 
 const promises: readonly [sentence: string, check: (given: Launching) => Promise<void>][] = [
-  ['an emulator stands before its first instruction until it is resumed', async ({ launch }) => {
-    const emulator = await launch(vm1)
-    const events: EmulatorEvent['kind'][] = []
-    emulator.onEvent((event) => events.push(event.kind))
+  [
+    'an emulator stands before its first instruction until it is resumed',
+    async ({ launch }) => {
+      const emulator = await launch(vm1)
+      const events: EmulatorEvent['kind'][] = []
+      emulator.onEvent((event) => events.push(event.kind))
 
-    assert.equal(await emulator.runState(), 'prelaunch')
-    await emulator.resume()
-    assert.equal(await emulator.runState(), 'running')
-    await emulator.pause()
-    assert.equal(await emulator.runState(), 'paused')
+      assert.equal(await emulator.runState(), 'prelaunch')
+      await emulator.resume()
+      assert.equal(await emulator.runState(), 'running')
+      await emulator.pause()
+      assert.equal(await emulator.runState(), 'paused')
 
-    await until(() => events.includes('resumed') && events.includes('stopped'))
-  }],
+      await until(() => events.includes('resumed') && events.includes('stopped'))
+    },
+  ],
 
-  ['a listener that was taken away hears nothing more', async ({ launch }) => {
-    const emulator = await launch(vm1)
-    let heard = 0
-    const stop = emulator.onEvent(() => heard++)
-    stop()
+  [
+    'a listener that was taken away hears nothing more',
+    async ({ launch }) => {
+      const emulator = await launch(vm1)
+      let heard = 0
+      const stop = emulator.onEvent(() => heard++)
+      stop()
 
-    await emulator.resume()
-    await emulator.pause()
+      await emulator.resume()
+      await emulator.pause()
 
-    assert.equal(heard, 0)
-  }],
+      assert.equal(heard, 0)
+    },
+  ],
 
-  ['an emulator has as many vCPU threads as were asked for', async ({ launch, request }) => {
-    const { vcpuCount } = await request(vm1)
-    const emulator = await launch(vm1)
+  [
+    'an emulator has as many vCPU threads as were asked for',
+    async ({ launch, request }) => {
+      const { vcpuCount } = await request(vm1)
+      const emulator = await launch(vm1)
 
-    const threads = await emulator.vcpuThreads()
-    const statistics = await emulator.statistics()
+      const threads = await emulator.vcpuThreads()
+      const statistics = await emulator.statistics()
 
-    assert.deepEqual(
-      threads.map(({ index }) => index),
-      Array.from({ length: vcpuCount }, (_, index) => index),
-    )
-    assert.equal(statistics.vcpus.length, vcpuCount)
-    assert.ok(statistics.residentBytes > 0)
-  }],
+      assert.deepEqual(
+        threads.map(({ index }) => index),
+        Array.from({ length: vcpuCount }, (_, index) => index),
+      )
+      assert.equal(statistics.vcpus.length, vcpuCount)
+      assert.ok(statistics.residentBytes > 0)
+    },
+  ],
 
-  ['a running VM is not launched a second time', async ({ launch }) => {
-    const emulator = await launch(vm1)
+  [
+    'a running VM is not launched a second time',
+    async ({ launch }) => {
+      const emulator = await launch(vm1)
 
-    await assert.rejects(launch(vm1))
+      await assert.rejects(launch(vm1))
 
-    assert.equal(await emulator.runState(), 'prelaunch')
-  }],
+      assert.equal(await emulator.runState(), 'prelaunch')
+    },
+  ],
 
-  ['a launch that is cancelled leaves nothing', async ({ emulators, request }) => {
-    const launch = emulators.launch(await request(vm1), AbortSignal.abort(new Error('cancelled')))
+  [
+    'a launch that is cancelled leaves nothing',
+    async ({ emulators, request }) => {
+      const launch = emulators.launch(await request(vm1), AbortSignal.abort(new Error('cancelled')))
 
-    await assert.rejects(launch)
+      await assert.rejects(launch)
 
-    assert.deepEqual(await emulators.present(), [])
-  }],
+      assert.deepEqual(await emulators.present(), [])
+    },
+  ],
 
-  ['an emulator that was ended is closed, and cleaning leaves nothing', async ({ launch, emulators }) => {
+  [
+    'an emulator that was ended is closed, and cleaning leaves nothing',
+    async ({ launch, emulators }) => {
       const emulator = await launch(vm1)
 
       await emulator.end({ graceMs: 1_000 })
@@ -110,48 +127,60 @@ const promises: readonly [sentence: string, check: (given: Launching) => Promise
       assert.deepEqual(await emulators.present(), [])
       assert.equal((await emulators.adopt(vm1, { timeoutMs: 1_000 })).kind, 'gone')
     },
-  )
+  ],
 
-  ['an emulator that is killed closes by itself', async ({ launch, kill }) => {
-    const emulator = await launch(vm1)
+  [
+    'an emulator that is killed closes by itself',
+    async ({ launch, kill }) => {
+      const emulator = await launch(vm1)
 
-    await kill(vm1)
+      await kill(vm1)
 
-    const exit = await emulator.closed
-    assert.equal(exit.signal ?? 'SIGKILL', 'SIGKILL')
-    await assert.rejects(emulator.runState())
-  }],
+      const exit = await emulator.closed
+      assert.equal(exit.signal ?? 'SIGKILL', 'SIGKILL')
+      await assert.rejects(emulator.runState())
+    },
+  ],
 
-  ['the daemon that follows finds, asks and ends it', async ({ launch, emulators, follow }) => {
-    const first = await launch(vm1)
-    await launch(vm2)
-    await first.resume()
-    await first.release()
+  [
+    'the daemon that follows finds, asks and ends it',
+    async ({ launch, emulators, follow }) => {
+      const first = await launch(vm1)
+      await launch(vm2)
+      await first.resume()
+      await first.release()
 
-    const next = await follow()
-    assert.deepEqual([...(await next.present())].toSorted(inOrder), [vm1, vm2].toSorted(inOrder))
-    const found = await next.adopt(vm1, { timeoutMs: 2_000 })
+      const next = await follow()
+      assert.deepEqual([...(await next.present())].toSorted(inOrder), [vm1, vm2].toSorted(inOrder))
+      const found = await next.adopt(vm1, { timeoutMs: 2_000 })
 
-    assert.ok(found.kind === 'alive')
-    assert.equal(found.emulator.record.pid, first.record.pid)
-    assert.equal(found.emulator.record.startTicks, first.record.startTicks)
-    assert.equal(await found.emulator.runState(), 'running')
-    await found.emulator.end({ graceMs: 1_000 })
-    await emulators.clean(vm1)
-    assert.deepEqual(await next.present(), [vm2])
-  }],
+      assert.ok(found.kind === 'alive')
+      assert.equal(found.emulator.record.pid, first.record.pid)
+      assert.equal(found.emulator.record.startTicks, first.record.startTicks)
+      assert.equal(await found.emulator.runState(), 'running')
+      await found.emulator.end({ graceMs: 1_000 })
+      await emulators.clean(vm1)
+      assert.deepEqual(await next.present(), [vm2])
+    },
+  ],
 
-  ['the memo that was given at the launch can be read later', async ({ launch, request, follow }) => {
-    await launch(vm1)
+  [
+    'the memo that was given at the launch can be read later',
+    async ({ launch, request, follow }) => {
+      await launch(vm1)
 
-    assert.equal(await (await follow()).memo(vm1), (await request(vm1)).memo)
-    assert.equal(await (await follow()).memo(vm2), undefined)
-  }],
+      assert.equal(await (await follow()).memo(vm1), (await request(vm1)).memo)
+      assert.equal(await (await follow()).memo(vm2), undefined)
+    },
+  ],
 
-  ['the logs of a VM that never ran are empty, and can be removed', async ({ emulators }) => {
-    assert.equal((await emulators.readLog(vm2, 'serial', 1_000)).length, 0)
-    await emulators.removeLogs(vm2)
-  }],
+  [
+    'the logs of a VM that never ran are empty, and can be removed',
+    async ({ emulators }) => {
+      assert.equal((await emulators.readLog(vm2, 'serial', 1_000)).length, 0)
+      await emulators.removeLogs(vm2)
+    },
+  ],
 ]
 
 async function until(condition: () => boolean): Promise<void> {

@@ -8,7 +8,7 @@ import type { PoolFiles } from './files.ts'
 export interface FilesUnderTest {
   readonly files: PoolFiles
   /** Writes a VM's memory to its partial save, as an emulator does. */
-  writePartialSave(vmId: string, content: Uint8Array): Promise<void>
+  readonly writePartialSave: (vmId: string, content: Uint8Array) => Promise<void>
 }
 
 export interface FilesSuiteOptions {
