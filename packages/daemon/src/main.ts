@@ -33,7 +33,13 @@ import { type WiredDaemon, wireDaemon } from './wire.ts'
 
 const closeGraceMs = 3_000
 
-type OpenPorts = (config: Config, log: Log) => Promise<Ports>
+interface OpenedHost {
+  readonly ports: Ports
+  /** Takes away from the host what only serves VMs that run, when none does. */
+  readonly leave: () => Promise<void>
+}
+
+type OpenHost = (config: Config, log: Log) => Promise<OpenedHost>
 
 /** Runs the daemon until it is told to stop. */
 async function main(): Promise<void> {
@@ -47,15 +53,15 @@ async function main(): Promise<void> {
   process.umask(0o077)
   const asked = untilAsked()
   const lock = lockStateDirectory(config.stateDir)
-  const daemon = await serve(config, log, simulated === undefined ? openHostPorts : openSimulatedPorts)
+  const daemon = await serve(config, log, simulated === undefined ? openRealHost : openSimulatedHost)
   const signal = await asked
   log.info({ signal }, 'kvasird ends; the VMs run on')
   await daemon.close()
   lock.release()
 }
 
-async function serve(config: Config, log: Log, openPorts: OpenPorts): Promise<{ close(): Promise<void> }> {
-  const ports = await openPorts(config, log)
+async function serve(config: Config, log: Log, openHost: OpenHost): Promise<{ close(): Promise<void> }> {
+  const { ports, leave } = await openHost(config, log)
   const daemon = await wireDaemon(ports, { runtimeDir: config.runtimeDir })
   const api = await createApi({
     handlers: daemon.handlers,
@@ -76,7 +82,9 @@ async function serve(config: Config, log: Log, openPorts: OpenPorts): Promise<{ 
   return {
     async close() {
       await api.close({ graceMs: closeGraceMs })
+      const isIdle = (await ports.emulators.present()).length === 0
       await daemon.close()
+      if (isIdle) await leave()
     },
   }
 }
@@ -87,7 +95,7 @@ async function sample(daemon: WiredDaemon) {
 }
 
 /** The real host. */
-async function openHostPorts(config: Config, log: Log): Promise<Ports> {
+async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   const clock = createClock()
   const bootId = await readBootId()
   const failpoint = createFailpoints(process.env)
@@ -103,7 +111,7 @@ async function openHostPorts(config: Config, log: Log): Promise<Ports> {
   })
   for (const sentence of cages.shortcomings) log.info({}, sentence)
   const images = await openImageShelf(join(config.stateDir, 'images'))
-  return {
+  const ports: Ports = {
     store,
     clock,
     log,
@@ -128,19 +136,21 @@ async function openHostPorts(config: Config, log: Log): Promise<Ports> {
       now: clock.now,
     }),
   }
+  return { ports, leave: () => cages.remove() }
 }
 
 /** A machine in memory, for development without QEMU: `--simulated`. */
-async function openSimulatedPorts(config: Config, log: Log): Promise<Ports> {
+async function openSimulatedHost(config: Config, log: Log): Promise<OpenedHost> {
   const { SimulatedMachine } = await import('./simulated/machine.ts')
   const { createSimulatedPorts } = await import('./simulated/simulated-ports.ts')
   const clock = createClock()
   await mkdir(config.runtimeDir, { recursive: true, mode: 0o711 })
   log.warn({}, 'the host is simulated: no VM is real')
-  return createSimulatedPorts(new SimulatedMachine(clock), {
+  const ports = createSimulatedPorts(new SimulatedMachine(clock), {
     store: openStore({ path: join(config.stateDir, 'simulated.db'), now: clock.now }),
     log,
   })
+  return { ports, leave: async () => {} }
 }
 
 /** Autostart happens once a boot of the host: the mark lies in the runtime directory, which a boot empties. */

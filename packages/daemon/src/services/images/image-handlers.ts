@@ -4,7 +4,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { WorkOptions } from '../../ports/images.ts'
 import type { Context } from '../context.ts'
 import type { Caller, Handlers } from '../handlers.ts'
-import type { JobHandle } from '../jobs/job-runner.ts'
+import type { JobHandle } from '../jobs/live-job.ts'
 import { findImage, listImages } from './find-image.ts'
 
 const buildDeadlineMs = 60 * 60_000
