@@ -47,7 +47,7 @@ export function bindEndpoints(
 }
 
 /** The path of a route: `/v1/vms/{name}` is `/v1/vms/:name` to the router. */
-export function routeOf(path: string): string {
+function routeOf(path: string): string {
   return path.replace(/\{(\w+)\}/g, ':$1')
 }
 

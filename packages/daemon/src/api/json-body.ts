@@ -4,7 +4,7 @@
 import { KvasirError } from '@kvasir/contract'
 
 /** Whether arrays and objects in a JSON text are nested deeper than `limit`. Brackets inside strings do not count. */
-export function isDeeperThan(text: string, limit: number): boolean {
+function isDeeperThan(text: string, limit: number): boolean {
   let depth = 0
   let inString = false
   for (let index = 0; index < text.length; index++) {

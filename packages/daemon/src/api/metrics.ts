@@ -9,7 +9,7 @@ import { Counter, Gauge, Registry } from 'prom-client'
 import type { DiskSample, RunSample, VmSample } from '../services/host/collect-samples.ts'
 
 /** How long one scrape may wait for samples. */
-export const scrapeDeadlineMs = 1_000
+const scrapeDeadlineMs = 1_000
 
 export interface MetricsOptions {
   readonly collect: () => Promise<readonly VmSample[]>

@@ -180,3 +180,15 @@ test('no ticket can be read anywhere after it was given out', async () => {
   const paths = ['/v1/vms', '/v1/vms/web1', '/v1/events', '/v1/jobs', '/v1/status', '/v1/audit', '/metrics']
   for (const path of paths) assert.ok(!(await daemon.expect(200, path)).text.includes(ticket), path)
 })
+
+test('events are listed from a number that is kept, and refused from one that never was', async () => {
+  await using daemon = await startDaemon()
+  await daemon.post(201, '/v1/vms', { name: 'web1', spec: {} })
+  const all = (await daemon.expect(200, '/v1/events')).json as Event[]
+
+  const rest = (await daemon.expect(200, `/v1/events?after=${all[0]?.seq}`)).json as Event[]
+  const gone = await daemon.expect(410, '/v1/events?after=1000000')
+
+  assert.deepEqual(rest, all.slice(1))
+  assert.equal((gone.json as { code: string }).code, 'events-gone')
+})

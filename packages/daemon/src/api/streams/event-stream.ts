@@ -4,22 +4,11 @@
  * Invariant: what is sent always comes from the feed after `cursor`; news of an event only wakes the reading. So nothing is lost or
  * said twice however events and reading interleave, and a slow client costs no memory: it is read for again when it has caught up.
  */
-import { type Event, KvasirError } from '@kvasir/contract'
+import type { Event } from '@kvasir/contract'
 import type { WebSocket } from 'ws'
 import type { EventFeed } from '../../services/handlers.ts'
 import { closeCodes, streamLimits } from './limits.ts'
 import { closeSocket } from './open-socket.ts'
-
-/** Refuses to go on from a number whose successor is not kept, or that was never given out. */
-export function refuseGone(feed: EventFeed, after: number): void {
-  const { oldest, latest } = feed.range()
-  if (after >= oldest - 1 && after <= latest) return
-  const reason =
-    after > latest
-      ? `The last event has the number ${latest}, so there is nothing after ${after} to go on from.`
-      : `Events before number ${oldest} are no longer kept, so what followed number ${after} is lost.`
-  throw new KvasirError('events-gone', reason, { details: { oldest, latest } })
-}
 
 /** Sends events until the socket closes. */
 export function streamEvents(socket: WebSocket, feed: EventFeed, after: number): void {

@@ -7,13 +7,14 @@ import type { Duplex } from 'node:stream'
 import { KvasirError, streams } from '@kvasir/contract'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { z } from 'zod'
+import { refuseGoneEvents } from '../../services/host/refuse-gone-events.ts'
 import { authenticate, refuseForeignOrigin, type Transport } from '../access.ts'
 import type { ApiOptions } from '../api-options.ts'
 import { invalidRequest, issuesOf } from '../issues.ts'
 import { apiLimits } from '../limits.ts'
 import { rawProblem, refusalOf } from '../problems.ts'
 import { streamConsole } from './console-stream.ts'
-import { refuseGone, streamEvents } from './event-stream.ts'
+import { streamEvents } from './event-stream.ts'
 import { streamLimits } from './limits.ts'
 import { closeAtExit, keepAlive } from './open-socket.ts'
 import { streamVnc } from './vnc-stream.ts'
@@ -78,7 +79,7 @@ export class Streams {
       case streams.events: {
         authenticate(request, transport, tokens)
         const { after = feed.range().latest } = parseQuery(eventsQuery, query)
-        refuseGone(feed, after)
+        refuseGoneEvents(feed, after)
         return this.#upgrade(upgrade, (socket) => streamEvents(socket, feed, after))
       }
       case streams.console: {

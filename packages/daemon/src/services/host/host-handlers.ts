@@ -3,6 +3,7 @@ import type { DaemonStatus } from '@kvasir/contract'
 import type { Context } from '../context.ts'
 import type { EventFeed, Handlers } from '../handlers.ts'
 import { auditWorld } from './audit-world.ts'
+import { refuseGoneEvents } from './refuse-gone-events.ts'
 
 export interface DaemonIdentity {
   readonly version: string
@@ -29,7 +30,11 @@ export function createHostHandlers(
     getStatus: () => status(context, parts),
     getHost: () => ports.host.describe(),
     getAudit: () => auditWorld(context),
-    listEvents: async ({ query }) => [...parts.feed.read(query.after, query.limit)],
+    async listEvents({ query }) {
+      // 0 means all that are kept.
+      if (query.after > 0) refuseGoneEvents(parts.feed, query.after)
+      return [...parts.feed.read(query.after, query.limit)]
+    },
     listJobs: async () => [...jobs.list()],
     getJob: ({ params, query, signal }) => jobs.wait(params.id, (query.wait ?? 0) * 1000, signal),
     cancelJob: async ({ params }) => jobs.cancel(params.id),
