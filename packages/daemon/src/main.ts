@@ -51,6 +51,8 @@ async function main(): Promise<void> {
   })
   const log = createLog({ level: config.logLevel, form: logFormFor(process.env) })
   process.umask(0o077)
+  // A promise that nobody waited for is a defect, but no reason to leave the VMs unwatched.
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'a defect: nobody heard this error'))
   const asked = untilAsked()
   const lock = lockStateDirectory(config.stateDir)
   const daemon = await serve(config, log, simulated === undefined ? openRealHost : openSimulatedHost)
@@ -70,7 +72,7 @@ async function serve(config: Config, log: Log, openHost: OpenHost): Promise<{ cl
     metrics: createMetrics({ collect: () => sample(daemon) }),
     idempotency: ports.store.idempotency,
     log,
-    now: ports.clock.now,
+    now: () => ports.clock.now(),
     tokens: config.tokens,
   })
   const socket = join(config.runtimeDir, 'kvasir.sock')
@@ -99,7 +101,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   const clock = createClock()
   const bootId = await readBootId()
   const failpoint = createFailpoints(process.env)
-  const store = openStore({ path: join(config.stateDir, 'kvasir.db'), now: clock.now, uidRange: config.uids })
+  const store = openStore({ path: join(config.stateDir, 'kvasir.db'), now: () => clock.now(), uidRange: config.uids })
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
   const host = createHostFacts({ stateDir: config.stateDir, bootId, qemu: config.qemu })
@@ -133,7 +135,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
       cages,
       binary: async () => (await host.qemu()).binary,
       failpoint,
-      now: clock.now,
+      now: () => clock.now(),
     }),
   }
   return { ports, leave: () => cages.remove() }
@@ -147,7 +149,7 @@ async function openSimulatedHost(config: Config, log: Log): Promise<OpenedHost> 
   await mkdir(config.runtimeDir, { recursive: true, mode: 0o711 })
   log.warn({}, 'the host is simulated: no VM is real')
   const ports = createSimulatedPorts(new SimulatedMachine(clock), {
-    store: openStore({ path: join(config.stateDir, 'simulated.db'), now: clock.now }),
+    store: openStore({ path: join(config.stateDir, 'simulated.db'), now: () => clock.now() }),
     log,
   })
   return { ports, leave: async () => {} }
