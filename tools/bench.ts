@@ -3,6 +3,7 @@
  * bench/results; one at a time, since they measure.
  */
 import { globSync } from 'node:fs'
+import { bundleCli } from './bundle-cli.ts'
 import { ensureDebianPackages } from './debian-packages.ts'
 import { root, runSteps } from './steps.ts'
 
@@ -16,6 +17,7 @@ if (programs.length === 0) {
   process.exitCode = 1
 } else {
   await ensureDebianPackages(['run', 'images'], (line) => console.log(line))
+  await bundleCli() // The command line is measured as it is installed.
   await runSteps(
     programs.map((program) => ({
       name: program.slice('bench/'.length, -'.bench.ts'.length),
