@@ -183,7 +183,7 @@ export const operations: readonly Operation[] = [
 ]
 
 /** Whether there is a VM of a name. */
-export async function exists(world: World, name: string): Promise<boolean> {
+async function exists(world: World, name: string): Promise<boolean> {
   return (await world.client.call(endpoints.listVms)).some((vm) => vm.name === name)
 }
 

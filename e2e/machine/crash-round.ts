@@ -14,7 +14,7 @@ import type { World } from './world.ts'
 
 const deathMs = 20_000
 /** How long the daemon may take from the start of its process until it serves (design decision 8). */
-export const recoveryLimitMs = 2_000
+const recoveryLimitMs = 2_000
 
 /** Where the rounds of one world happen. */
 export interface CrashScene {

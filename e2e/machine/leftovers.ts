@@ -43,7 +43,7 @@ export async function clearPlace(place: Place): Promise<void> {
 }
 
 /** Processes that bear a uid of the place or name its folder, as `pid command`. */
-export async function processesOf(place: Place): Promise<readonly string[]> {
+async function processesOf(place: Place): Promise<readonly string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
   const found = await Promise.all(pids.map((pid) => describeIfOurs(pid, place)))
   return found.filter((line) => line !== undefined)

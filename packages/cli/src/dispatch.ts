@@ -14,7 +14,7 @@ import { suggest } from './suggest.ts'
 import { UsageError } from './usage-error.ts'
 
 /** Ended by Ctrl-C. */
-export const exitInterrupted = 130
+const exitInterrupted = 130
 
 /** The surroundings of a run. */
 export interface Surroundings {
@@ -52,7 +52,7 @@ interface Found {
 }
 
 /** The command that the words name; undefined when they ask for help or say nothing. */
-export async function findCommand(words: readonly string[]): Promise<Found | undefined> {
+async function findCommand(words: readonly string[]): Promise<Found | undefined> {
   const { before, rest } = splitGlobalFlags(words)
   const [noun, ...others] = rest
   if (noun === undefined || noun === 'help' || noun === '--help' || noun === '-h' || noun === '--version')

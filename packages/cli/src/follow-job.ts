@@ -11,7 +11,7 @@ export const detachFlag = {
 } as const satisfies Readonly<Record<string, Flag>>
 
 /** How long the daemon may hold the answer that starts a job: most are over by then, and nothing needs to be asked again. */
-export const holdSeconds = 1
+const holdSeconds = 1
 
 /** The query with which a command starts a job. */
 export function startQuery(context: Context): { wait?: number } {

@@ -55,7 +55,7 @@ export function version(): string {
 }
 
 /** The arguments of a command as they are written, such as `NAME [FIELD=VALUE...]`. */
-export function signature(command: Command): string {
+function signature(command: Command): string {
   return (command.arguments ?? []).map(argumentText).join(' ')
 }
 

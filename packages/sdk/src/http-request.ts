@@ -10,7 +10,7 @@ import { KvasirError } from '@kvasir/contract/error-table'
 import type { DaemonAddress } from './address.ts'
 
 /** The largest answer that is read. */
-export const maxAnswerBytes = 256 * 1024 * 1024
+const maxAnswerBytes = 256 * 1024 * 1024
 
 /** A request; `path` begins with a slash and is already escaped. */
 export interface HttpRequest {

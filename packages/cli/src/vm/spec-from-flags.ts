@@ -122,7 +122,7 @@ async function cloudInitFromFlags(context: Context): Promise<VmSpecInput['cloudI
 }
 
 /** The public keys of a file, one a line. A private key is refused, since it would become readable in the guest. */
-export function publicKeys(text: string, file: string): string[] {
+function publicKeys(text: string, file: string): string[] {
   if (/PRIVATE KEY/.test(text)) {
     throw new UsageError(`${file} holds a private key.`, `Give the public one: --ssh-key ${file}.pub`)
   }

@@ -35,7 +35,7 @@ export async function parseVmFile(text: string, shown: string): Promise<VmFile> 
 }
 
 /** Parses one YAML document, which JSON is too. Throws `bad-request` with line and column. */
-export async function parseYaml(text: string, shown: string): Promise<unknown> {
+async function parseYaml(text: string, shown: string): Promise<unknown> {
   const { parseDocument } = await import('yaml')
   const document = parseDocument(text, { prettyErrors: true })
   const [error] = document.errors

@@ -84,7 +84,7 @@ function orCopy(path: string): string {
 }
 
 /** The copies that were made before migrations, oldest first. */
-export function storeCopies(path: string): readonly string[] {
+function storeCopies(path: string): readonly string[] {
   const prefix = `${basename(path)}.before-`
   if (!existsSync(dirname(path))) return []
   return readdirSync(dirname(path))

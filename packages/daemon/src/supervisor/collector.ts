@@ -8,7 +8,7 @@ import type { Driver } from '../ports/drivers.ts'
 import type { Emulator } from '../ports/emulators.ts'
 
 /** A sample older than this is taken again when somebody looks. */
-export const sampleAgeMs = 1_000
+const sampleAgeMs = 1_000
 /** How often a guest with an agent is asked who it is. */
 const identityAgeMs = 30_000
 /** VMs looked at at one time. */

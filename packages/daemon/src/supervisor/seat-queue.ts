@@ -7,7 +7,7 @@
 import { KvasirError } from '@kvasir/contract'
 
 /** Turns that may wait for one VM. */
-export const maxWaitingTurns = 64
+const maxWaitingTurns = 64
 
 export interface Turn {
   readonly label: string

@@ -9,7 +9,7 @@ import type { VmRecord } from '../ports/store.ts'
 import { type DriverParts, VmDriver } from './vm-driver.ts'
 
 /** How often every emulator is asked for its state. */
-export const checkIntervalMs = 10_000
+const checkIntervalMs = 10_000
 
 export class Supervisor implements Drivers {
   readonly #drivers = new Map<string, VmDriver>()

@@ -76,7 +76,7 @@ export async function copyChain(
 }
 
 /** The last progress, from 0 to 1, in what `qemu-img -p` printed, such as `    (12.50/100%)\r`. */
-export function parseProgress(text: string): number | undefined {
+function parseProgress(text: string): number | undefined {
   const percent = [...text.matchAll(/\((\d{1,3}(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1]
   return percent === undefined ? undefined : Math.min(1, Number(percent) / 100)
 }

@@ -3,7 +3,7 @@ import type { QmpEvent } from '@kvasir/qmp'
 import type { EmulatorEvent } from '../../ports/emulators.ts'
 
 /** The id of the guest agent's port, as the argv names it (model/qemu/agent-channel.ts). */
-export const agentPort = 'agent-port'
+const agentPort = 'agent-port'
 
 /** What an event means to a VM's driver; undefined for those that mean nothing to it. */
 export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
@@ -20,20 +20,20 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
       return {
         kind: 'shutdown',
         byGuest: data?.['guest'] === true,
-        reason: String(data?.['reason'] ?? 'unknown'),
+        reason: textOf(data?.['reason'], 'unknown'),
       }
     case 'POWERDOWN':
       return { kind: 'powering-down' }
     case 'GUEST_PANICKED':
-      return { kind: 'panicked', action: String(data?.['action'] ?? 'pause') }
+      return { kind: 'panicked', action: textOf(data?.['action'], 'pause') }
     case 'WATCHDOG':
-      return { kind: 'watchdog', action: String(data?.['action'] ?? 'none') }
+      return { kind: 'watchdog', action: textOf(data?.['action'], 'none') }
     case 'BLOCK_IO_ERROR':
       return {
         kind: 'io-error',
-        node: String(data?.['node-name'] ?? ''),
+        node: textOf(data?.['node-name'], ''),
         noSpace: data?.['nospace'] === true,
-        reason: String(data?.['reason'] ?? ''),
+        reason: textOf(data?.['reason'], ''),
       }
     case 'VSERPORT_CHANGE':
       return data?.['id'] === agentPort ? { kind: 'agent', connected: data['open'] === true } : undefined
@@ -42,4 +42,8 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
     default:
       return undefined
   }
+}
+
+function textOf(value: unknown, otherwise: string): string {
+  return typeof value === 'string' ? value : otherwise
 }

@@ -25,7 +25,7 @@ export interface SeedDocuments {
 }
 
 /** The label by which cloud-init finds a seed. */
-export const seedLabel = 'cidata'
+const seedLabel = 'cidata'
 
 const seedTime = new Date(Date.UTC(2000, 0, 1))
 

@@ -11,7 +11,7 @@ const qemuVersions: readonly QemuCapabilities[] = [
 ]
 
 /** A name such as the contract allows, with those that could be taken for something else. */
-export function anyName(): fc.Arbitrary<string> {
+function anyName(): fc.Arbitrary<string> {
   return fc.oneof(
     fc.constantFrom(
       'root',

@@ -13,7 +13,7 @@ export function cpuArgs(input: HardwareInput): readonly string[] {
 }
 
 /** The CPU model that a start uses: the spec's, or what `auto` stands for. */
-export function cpuModel(input: Pick<HardwareInput, 'spec' | 'accelerator'>): string {
+function cpuModel(input: Pick<HardwareInput, 'spec' | 'accelerator'>): string {
   const { model } = input.spec.cpu
   if (model === 'auto') return input.accelerator === 'kvm' ? 'host' : 'max'
   if (model === 'host' && input.accelerator !== 'kvm') {

@@ -116,7 +116,7 @@ function afterExit(
 }
 
 /** How an emulator ended, as a clause: `the emulator was killed by SIGKILL`. */
-export function exitReason(exit: {
+function exitReason(exit: {
   readonly code: number | undefined
   readonly signal: string | undefined
 }): string {

@@ -40,7 +40,7 @@ const table = {
 export type RunState = keyof typeof table
 
 /** Whether a word of QEMU is a run state that is known. */
-export function isRunState(word: string): word is RunState {
+function isRunState(word: string): word is RunState {
   return Object.hasOwn(table, word)
 }
 

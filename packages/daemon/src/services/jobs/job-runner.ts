@@ -9,7 +9,7 @@ import { KvasirError } from '@kvasir/contract'
 import { type JobHandle, type JobParts, type JobRequest, LiveJob } from './live-job.ts'
 
 /** Jobs that may run at one time. */
-export const maxRunningJobs = 256
+const maxRunningJobs = 256
 /** Jobs in the list, newest first. */
 const listedJobs = 200
 
