@@ -4,9 +4,12 @@
  *     intent        emulator runs              emulator stands            gone
  *     none          adopt                      adopt (paused, panicked)   crashed, unless it was off
  *     start         adopt                      end; a restore: resume     shutoff, or still saved
- *     stop          end it, or wait (asked)    end it                     shutoff
+ *     stop          wait for the guest         end it                     shutoff
  *     reboot        adopt                      reset and resume           crashed
- *     save          go on                      go on, or finish: saved    crashed, or saved
+ *     save          go on                      go on                      crashed
+ *
+ * An emulator that was being ended (intents `end`, `end-crashed`, `restart`, and `save` once the memory is saved) is not asked: it is
+ * removed, whatever it does, and the VM is what it was to become.
  */
 import { stateFromRunState } from '../../model/vm/run-state.ts'
 import type { Seat } from '../../ports/drivers.ts'
@@ -14,19 +17,25 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
-import { endEmulator } from '../vms/stop-vm.ts'
+import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
 
-const adoptTimeoutMs = 1_500
 const keptLogCharacters = 2_000
 
 /** Brings one VM's row and the host together. */
-export async function recoverVm(seat: Seat, ports: Ports): Promise<void> {
+export async function recoverVm(
+  seat: Seat,
+  ports: Ports,
+  options: { readonly timeoutMs: number },
+): Promise<void> {
   const { record } = seat
-  const found = await ports.emulators.adopt(record.id, { timeoutMs: adoptTimeoutMs })
+  if (isEnding(record)) {
+    await finishEnding(seat, ports)
+    return
+  }
+  const found = await ports.emulators.adopt(record.id, options)
   if (found.kind === 'unresponsive') {
-    seat.update({
-      life: seat.life('unknown', `its emulator (pid ${found.pid}) does not answer: ${found.reason}`),
-    })
+    const reason = `its emulator (pid ${found.pid}) does not answer: ${found.reason}`
+    if (record.life.state !== 'unknown') seat.update({ life: seat.life('unknown', reason) })
     return
   }
   if (found.kind === 'gone') {
@@ -47,12 +56,13 @@ function recoverGone(seat: Seat, log: string): void {
   if (saved) seat.update({ ...base, life: seat.life('saved', 'its memory was saved') })
   else if (intent === 'start')
     seat.update({ ...base, life: seat.life('shutoff', 'the daemon ended while it was being started') })
-  else if (intent === 'stop') seat.update({ ...base, life: seat.life('shutoff', 'it was powered off') })
+  else if (intent === 'stop')
+    seat.update({ ...base, life: seat.life('shutoff', 'it was shut down on request') })
   else if (life.state === 'unknown' && !run)
     seat.update({ ...base, life: seat.life('shutoff', 'nothing of it was found running') })
   else {
     const exit = { log: log.slice(-keptLogCharacters) }
-    const reason = 'its emulator ended while the daemon was away'
+    const reason = 'its emulator ended while nobody was watching'
     seat.update({ ...base, life: seat.life('crashed', reason, exit) })
   }
 }
@@ -68,7 +78,7 @@ async function recoverAlive(seat: Seat, emulator: Emulator, ports: Ports): Promi
       return
     case 'save':
     case 'save-paused':
-      await recoverSave(seat, { emulator, runState, ports })
+      await recoverSave(seat, emulator, ports)
       return
     case 'reboot':
       if (runState === 'shutdown') {
@@ -107,22 +117,23 @@ async function recoverStart(seat: Seat, { emulator, runState, ports }: Found): P
   await ports.files.removeSave(seat.record.id)
 }
 
-/** A power-off is finished. A guest that was asked to shut down is waited for: its shutdown arrives as an event. */
+/** A guest that was asked to shut down is waited for: its shutdown arrives as an event. */
 async function recoverStop(seat: Seat, runState: string, ports: Ports): Promise<void> {
-  const wasAsked = seat.record.life.state === 'stopping' && runState === 'running'
-  if (wasAsked) return
-  await endEmulator(seat, ports, { state: 'shutoff', reason: 'it was powered off' })
-}
-
-async function recoverSave(seat: Seat, { emulator, runState, ports }: Found): Promise<void> {
-  if (seat.record.saved) {
-    await endEmulator(seat, ports, { state: 'saved', reason: 'its memory was saved' })
+  if (runState !== 'running') {
+    await endEmulator(seat, ports, { state: 'shutoff', reason: 'it was shut down on request' })
     return
   }
-  const resume = seat.record.intent === 'save' && runState !== 'running'
+  if (seat.record.life.state !== 'stopping')
+    seat.update({ life: seat.life('stopping', 'its guest was asked to shut down') })
+}
+
+/** A save that was not finished is given up. Its migration must have ended before: it would stop the guest once more. */
+async function recoverSave(seat: Seat, emulator: Emulator, ports: Ports): Promise<void> {
+  await emulator.abandonSave()
+  const resume = seat.record.intent === 'save'
   if (resume) await emulator.resume()
+  await adoptAs(seat, resume ? 'running' : await emulator.runState(), ports)
   await ports.files.removeSave(seat.record.id)
-  await adoptAs(seat, resume ? 'running' : runState, ports)
 }
 
 /** Follows the emulator as what it says it is. The row of a run is mended from the memo where it is missing. */

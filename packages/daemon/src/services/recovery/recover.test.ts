@@ -102,6 +102,27 @@ test('an emulator that does not answer makes its VM unknown, and it is not start
   await assert.rejects(second.start('web1'), { code: 'wrong-state' })
 })
 
+test('a VM that cannot be looked at is unknown, and is looked at again', async () => {
+  const first = await openSimulatedDaemon()
+  await first.createVm('web1')
+  await first.start('web1')
+  const process = first.process('web1')
+  const runState = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(process), 'runState')
+  Object.defineProperty(process, 'runState', {
+    configurable: true,
+    get() {
+      throw new Error('a defect')
+    },
+  })
+
+  await using second = await first.killAndFollow()
+
+  assert.equal((await second.vm('web1')).status.state, 'unknown')
+  Object.defineProperty(process, 'runState', { configurable: true, ...runState })
+  await second.daemon.supervisor.find('web1').reconcile()
+  assert.equal((await second.vm('web1')).status.state, 'running')
+})
+
 test('an emulator that died while the daemon was away makes its VM crashed', async () => {
   const first = await openSimulatedDaemon()
   await first.createVm('web1')

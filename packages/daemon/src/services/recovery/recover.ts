@@ -3,25 +3,42 @@
  *
  * The phases and intents of the rows are the journal, the names on the host are derived from ids, and QEMU is asked what is true:
  * rows that say `creating` are undone, `deleting` finished; every other VM is looked for on the host and adopted, finished or ended
- * (recover-vm.ts); what is on the host and belongs to no row is removed. Every step can be repeated.
+ * (recover-vm.ts); what is on the host and belongs to no row is removed. Every step can be repeated, and none that fails holds up
+ * the others.
+ *
+ * A row always comes before its volume's file and goes after it, so a file without a row is nobody's half-made work: it may be the
+ * disk of a VM whose row a restored backup of the store does not know. It stays, and the audit tells of it.
  */
 import { KvasirError } from '@kvasir/contract'
+import type { Seat } from '../../ports/drivers.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRow } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
+import { settleImageNames } from '../images/image-names.ts'
 import { finishDeletion, removeVolume } from '../vms/delete-vm.ts'
 import { undoCreation } from '../vms/undo-creation.ts'
+import { holderOf } from '../volumes/volume-use.ts'
 import { placeholderFor } from './placeholder.ts'
 import { recoverVm } from './recover-vm.ts'
 
+/** How long an emulator may take to answer before its VM counts as unknown. */
+const adoptTimeoutMs = 1_500
 /** VMs that are looked for at one time. */
-const atOnce = 16
+const atOnce = 64
+/**
+ * How long an emulator may take to answer before its VM is `unknown`, to be asked again soon. The API waits for this; one that runs
+ * answers within a few milliseconds, on a busy host within some hundred.
+ */
+const adoptTimeoutMs = 700
 
 export interface Recovered {
   readonly adopted: number
   readonly undone: number
   readonly finished: number
   readonly removed: number
+  /** The ids of VMs that were being started again when the last daemon ended. */
+  readonly restarts: readonly string[]
 }
 
 /** Brings store and host together. Never gives up on one VM because of another. */
@@ -30,38 +47,44 @@ export async function recover(context: Context): Promise<Recovered> {
   const count = { adopted: 0, undone: 0, finished: 0, removed: 0 }
   const keep = new Set<string>()
 
+  await ports.failpoint('recover.before-vms')
   await eachAtOnce(ports.store.vms.list(), async (row) => {
+    const id = row.kind === 'vm' ? row.record.id : row.id
     try {
-      const record = row.kind === 'vm' ? row.record : await mend(row, context)
-      if (record.phase === 'creating') {
-        await undoCreation(record.id, ports)
-        count.undone++
-        return
-      }
-      if (record.phase === 'deleting') {
-        await finishDeletion(record, context)
-        count.finished++
-        return
-      }
-      keep.add(record.id)
-      const driver = context.drivers.add(record)
-      await driver.recover((seat) => recoverVm(seat, ports))
-      if (!driver.view().emulator) return
-      count.adopted++
-      await driver.reconcile()
+      const did = await recoverRow(row, context)
+      if (did === 'kept' || did === 'adopted') keep.add(id)
+      if (did !== 'kept') count[did]++
     } catch (error) {
-      keep.add(row.kind === 'vm' ? row.record.id : row.id)
-      ports.log.error(
-        { vm: row.kind === 'vm' ? row.record.name : row.id, err: error },
-        'a VM could not be recovered',
-      )
+      keep.add(id)
+      ports.log.error({ vm: id, err: error }, 'a VM could not be recovered')
     }
   })
-
+  await ports.failpoint('recover.after-vms')
   await finishVolumes(context)
   count.removed = await removeStrays(keep, context)
+  await ports.failpoint('recover.after-strays')
   endJobs(context)
-  return count
+  await ports.failpoint('recover.after-jobs')
+  const restarts = context.drivers.list().filter((driver) => driver.view().record.intent === 'restart')
+  return { ...count, restarts: restarts.map((driver) => driver.id) }
+}
+
+async function recoverRow(row: VmRow, context: Context): Promise<'undone' | 'finished' | 'kept' | 'adopted'> {
+  const { ports } = context
+  const record = row.kind === 'vm' ? row.record : await mend(row, context)
+  if (record.phase === 'creating') {
+    await undoCreation(record.id, ports)
+    return 'undone'
+  }
+  if (record.phase === 'deleting') {
+    await finishDeletion(record, context)
+    return 'finished'
+  }
+  const driver = context.drivers.add(record)
+  await driver.recover((seat) => recoverVm(seat, ports, { timeoutMs: adoptTimeoutMs }))
+  if (!driver.view().emulator) return 'kept'
+  await driver.reconcile()
+  return 'adopted'
 }
 
 /** A row that cannot be read: from the memo beside its emulator, else from its last good copy, else a place that holds its name. */
@@ -81,16 +104,12 @@ async function mend(row: Extract<VmRow, { kind: 'damaged' }>, context: Context):
   return record
 }
 
-/** Volumes that were being made are removed, those being removed are removed. */
+/** Volumes that were being made or removed are removed, and so are bases that nobody needs any more. */
 async function finishVolumes(context: Context): Promise<void> {
-  const { store, log } = context.ports
+  const { store } = context.ports
   for (const volume of store.volumes.list()) {
-    if (volume.phase === 'ready') continue
-    try {
-      await removeVolume(volume, context)
-    } catch (error) {
-      log.error({ volume: volume.name, err: error }, 'a volume could not be removed')
-    }
+    const isOver = volume.phase !== 'ready' || (volume.frozen && !holderOf(volume, store))
+    if (isOver && store.volumes.get(volume.id)) await tolerate(context, () => removeVolume(volume, context))
   }
 }
 
@@ -98,28 +117,35 @@ async function finishVolumes(context: Context): Promise<void> {
 async function removeStrays(keep: ReadonlySet<string>, context: Context): Promise<number> {
   const { emulators, files, store, images } = context.ports
   let removed = 0
-  for (const id of await emulators.present()) {
-    if (keep.has(id)) continue
-    await emulators.clean(id)
-    removed++
+  const remove = async (work: () => Promise<void>) => {
+    if (await tolerate(context, work)) removed++
   }
-  const volumes = new Set(store.volumes.list().map((volume) => volume.id))
-  for (const id of await files.listVolumes()) {
-    if (volumes.has(id)) continue
-    await files.removeVolume(id)
-    removed++
-  }
+  for (const id of await emulators.present()) if (!keep.has(id)) await remove(() => emulators.clean(id))
   for (const save of await files.listSaves()) {
     const row = store.vms.get(save.vmId)
-    const isWanted =
-      row?.kind === 'vm' && (row.record.saved !== undefined || row.record.intent.startsWith('save'))
-    if (isWanted) continue
-    await files.removeSave(save.vmId)
-    removed++
+    if (row?.kind === 'vm' && mayHaveSave(row.record, save.partial)) continue
+    if (row?.kind !== 'damaged') await remove(() => files.removeSave(save.vmId))
   }
-  for (const vmId of await files.listSeeds()) if (!keep.has(vmId)) await files.removeSeed(vmId)
-  await images.sweep()
+  for (const vmId of await files.listSeeds()) if (!keep.has(vmId)) await remove(() => files.removeSeed(vmId))
+  await tolerate(context, () => images.sweep())
+  await tolerate(context, () => settleImageNames(context))
   return removed
+}
+
+/** A VM that is `unknown` may be in the middle of a save. */
+function mayHaveSave(record: VmRecord, isPartial: boolean): boolean {
+  return record.intent.startsWith('save') || (record.saved !== undefined && !isPartial)
+}
+
+/** Does what may fail without holding up the daemon: the next start tries again, and the audit tells of it meanwhile. */
+async function tolerate(context: Context, work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work()
+    return true
+  } catch (error) {
+    context.ports.log.error({ err: error }, 'something that is left could not be removed')
+    return false
+  }
 }
 
 function endJobs(context: Context): void {

@@ -16,7 +16,8 @@ import {
 import type { Observation, Seat, Settle } from '../../ports/drivers.ts'
 import type { Emulator, EmulatorExit } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import { endEmulator } from './stop-vm.ts'
+import { recoverVm } from '../recovery/recover-vm.ts'
+import { endEmulator } from './end-emulator.ts'
 
 /** How long a lost emulator is asked before it counts as not answering. */
 const readoptTimeoutMs = 2_000
@@ -45,8 +46,20 @@ export function createSettle(parts: SettleParts): Settle {
     }
   }
 
+  function noteRestart(id: string): void {
+    restarts.set(id, [...(restarts.get(id) ?? []), parts.ports.clock.monotonicMs()].slice(-mostRestarts))
+  }
+
   return async (seat, observation) => {
     if (seat.record.phase !== 'ready') return
+    try {
+      await settle(seat, observation)
+    } finally {
+      if (seat.record.intent === 'restart') setImmediate(() => parts.restart(seat.record.id))
+    }
+  }
+
+  async function settle(seat: Seat, observation: Observation): Promise<void> {
     if (!seat.emulator) {
       if (observation.kind === 'check') await readopt(seat, parts.ports)
       return
@@ -59,11 +72,8 @@ export function createSettle(parts: SettleParts): Settle {
     }
     const decision = decide(happening, circumstances(seat))
     const exit = observation.kind === 'ended' ? observation.exit : undefined
+    if (decision.kind === 'restart') noteRestart(seat.record.id)
     await carryOut(seat, decision, { ports: parts.ports, exit })
-    if (decision.kind !== 'restart') return
-    const { id } = seat.record
-    restarts.set(id, [...(restarts.get(id) ?? []), parts.ports.clock.monotonicMs()].slice(-mostRestarts))
-    setImmediate(() => parts.restart(id))
   }
 }
 
@@ -145,6 +155,7 @@ async function carryOut(
       await endEmulator(seat, context.ports, {
         state: 'shutoff',
         reason: `${decision.reason}; it is being started again`,
+        restarts: true,
       })
       return
     case 'end':
@@ -181,24 +192,5 @@ function report(
 /** A VM whose emulator could not be reached before: perhaps it can now, or is known to be gone. */
 async function readopt(seat: Seat, ports: Ports): Promise<void> {
   if (seat.record.life.state !== 'unknown') return
-  const found = await ports.emulators.adopt(seat.record.id, { timeoutMs: readoptTimeoutMs })
-  if (found.kind === 'unresponsive') return
-  if (found.kind === 'gone') {
-    await ports.emulators.clean(seat.record.id)
-    const exit = { log: found.log.slice(-keptLogCharacters) }
-    seat.update({ intent: 'none', run: undefined, life: seat.life('crashed', 'its emulator is gone', exit) })
-    return
-  }
-  seat.attach(found.emulator)
-  const happening = await askRunState(seat, found.emulator)
-  if (happening?.kind === 'run-state')
-    await carryOut(
-      seat,
-      decide(happening, {
-        lifecycle: seat.record.spec.lifecycle,
-        stopAsked: seat.record.intent === 'stop',
-        recentRestarts: mostRestarts,
-      }),
-      { ports, exit: undefined },
-    )
+  await recoverVm(seat, ports, { timeoutMs: readoptTimeoutMs })
 }
