@@ -22,8 +22,6 @@ import { holderOf } from '../volumes/volume-use.ts'
 import { placeholderFor } from './placeholder.ts'
 import { recoverVm } from './recover-vm.ts'
 
-/** How long an emulator may take to answer before its VM counts as unknown. */
-const adoptTimeoutMs = 1_500
 /** VMs that are looked for at one time. */
 const atOnce = 64
 /**
@@ -81,10 +79,23 @@ async function recoverRow(row: VmRow, context: Context): Promise<'undone' | 'fin
     return 'finished'
   }
   const driver = context.drivers.add(record)
-  await driver.recover((seat) => recoverVm(seat, ports, { timeoutMs: adoptTimeoutMs }))
+  await driver.recover((seat) => recoverOrDoubt(seat, ports))
   if (!driver.view().emulator) return 'kept'
   await driver.reconcile()
   return 'adopted'
+}
+
+/** A VM that cannot be brought in order may be running: it is `unknown`, and the periodic check looks at it again. */
+async function recoverOrDoubt(seat: Seat, ports: Ports): Promise<void> {
+  try {
+    await recoverVm(seat, ports, { timeoutMs: adoptTimeoutMs })
+  } catch (error) {
+    ports.log.error({ vm: seat.record.name, err: error }, 'a VM could not be recovered')
+    seat.detach()
+    seat.update({
+      life: seat.life('unknown', 'looking at it after a restart met an error; it is looked at again'),
+    })
+  }
 }
 
 /** A row that cannot be read: from the memo beside its emulator, else from its last good copy, else a place that holds its name. */
