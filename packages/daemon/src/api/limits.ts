@@ -1,7 +1,7 @@
 /** The bounds of the API: what one client can cost the daemon. */
 export const apiLimits = {
   /** A request's body. */
-  bodyBytes: 1024 * 1024,
+  bodyBytes: 4 * 1024 * 1024,
   /** Nesting of arrays and objects in a body; `JSON.parse` of a deep text would hold the event loop. */
   bodyDepth: 64,
   /** The request line and all headers. */
