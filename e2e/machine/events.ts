@@ -35,7 +35,7 @@ export function watchEvents(client: Client, after: number): EventWatch {
 }
 
 /** Asserts that numbers follow each other without gaps. */
-function assertNoGaps(events: readonly Event[]): void {
+export function assertNoGaps(events: readonly Event[]): void {
   for (const [index, event] of events.entries()) {
     const before = events[index - 1]
     if (before) assert.equal(event.seq, before.seq + 1, `After event ${before.seq} came ${event.seq}.`)

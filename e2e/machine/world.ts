@@ -12,6 +12,7 @@
  */
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
+import { inspect } from 'node:util'
 import { type Audit, endpoints, KvasirError, type VmSpecInput } from '@kvasir/contract'
 import type { Client } from '@kvasir/sdk'
 import { type CliRun, runCli } from './cli.ts'
@@ -43,7 +44,10 @@ export async function openWorld(test: TestContext, options: WorldOptions = {}): 
     await options.prepare?.(place)
     const world = new World(place, { daemon: await startDaemon(place, options.environment), ...options })
     test.after(() => {
-      if (!test.passed) test.diagnostic(`The daemon's log ended:\n${world.lastWords}`)
+      if (test.passed) return
+      // The runner shows of a SuppressedError neither what failed first nor what failed then.
+      if (test.error instanceof SuppressedError) test.diagnostic(inspect(test.error))
+      test.diagnostic(`The daemon's log ended:\n${world.lastWords}`)
     })
     return world
   } catch (error) {
@@ -179,8 +183,19 @@ async function deleteEverything(client: Client): Promise<void> {
   for (const { name } of await client.call(endpoints.listVms)) {
     await eventually(() => deleteVm(client, name), { withinMs: 30_000, what: `VM ${name} is deleted` })
   }
-  for (const volume of await client.call(endpoints.listVolumes))
-    await client.call(endpoints.deleteVolume, { params: { name: volume.name } })
+  // Overlays before what they are based on, in as many rounds as that takes.
+  await eventually(async () => ((await deleteVolumes(client)) ? true : undefined), {
+    withinMs: 10_000,
+    what: 'all volumes are deleted',
+  })
+}
+
+async function deleteVolumes(client: Client): Promise<boolean> {
+  for (const { name } of await client.call(endpoints.listVolumes))
+    await client.call(endpoints.deleteVolume, { params: { name } }).catch((error: unknown) => {
+      if (!(error instanceof KvasirError && ['in-use', 'volume-not-found'].includes(error.code))) throw error
+    })
+  return (await client.call(endpoints.listVolumes)).length === 0
 }
 
 async function deleteVm(client: Client, name: string): Promise<true> {
