@@ -10,7 +10,7 @@ import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
 import { recover } from './services/recovery/recover.ts'
 import { createSettle } from './services/vms/settle.ts'
-import { startVm } from './services/vms/start-vm.ts'
+import { restartVm } from './services/vms/start-vm.ts'
 import { Collector } from './supervisor/collector.ts'
 import { createEventFeed, type StoredFeed } from './supervisor/event-feed.ts'
 import { Supervisor } from './supervisor/supervisor.ts'
@@ -33,6 +33,7 @@ export async function wireDaemon(
 ): Promise<WiredDaemon> {
   const { store, clock, log } = ports
   const startedAt = clock.now()
+  const startedMs = clock.monotonicMs()
   const feed = createEventFeed(store, clock)
   const jobs = createJobRunner({ store, clock, emit: feed.emit, log })
   const settle = createSettle({
@@ -48,9 +49,14 @@ export async function wireDaemon(
     emit: feed.emit,
     runtimeDir: options.runtimeDir,
   }
-  const recovered = await recover(context)
-  log.info({ ...recovered }, 'the store and the host agree')
+  const { restarts, ...recovered } = await recover(context)
+  log.info(
+    { ...recovered, tookMs: Math.round(clock.monotonicMs() - startedMs) },
+    'the store and the host agree',
+  )
   feed.emit('daemon.started', 'daemon', { version, pid: process.pid, adopted: recovered.adopted })
+
+  for (const id of restarts) setImmediate(() => restart(id, context))
 
   const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
   const collector = new Collector()
@@ -91,8 +97,7 @@ function watched(handlers: Handlers, noteInterest: () => void): Handlers {
 function restart(id: string, context: Context): void {
   const driver = context.drivers.get(id)
   if (!driver) return
-  const never = new AbortController().signal
-  startVm(driver, context.ports, { signal: never, onStep: () => {} }).catch((error: unknown) =>
+  restartVm(driver, context.ports).catch((error: unknown) =>
     context.ports.log.error({ vm: driver.view().record.name, err: error }, 'a VM did not start again'),
   )
 }

@@ -32,8 +32,11 @@ export interface Seat {
   readonly emulator: Emulator | undefined
   /** Aborted when a stronger action (power-off) wants the seat, or the daemon leaves. */
   readonly signal: AbortSignal
-  /** Writes a change of the row. A change of `life.state` or its reason becomes an event. */
-  update(change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>): void
+  /**
+   * Writes a change of the row, and what `alongside` writes, in one transaction. A change of `life.state` or its reason becomes an
+   * event.
+   */
+  update(change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>, alongside?: () => void): void
   /** The life of a state that begins now. */
   life(state: VmState, reason: string, exit?: VmLife['exit']): VmLife
   /** Follows a running emulator from now on. */

@@ -63,6 +63,8 @@ export interface Emulator {
   end(options: { readonly graceMs: number }): Promise<void>
   /** Writes the memory to a file and leaves the vCPUs stopped. The partial file stays on failure; the caller removes it. */
   saveTo(path: string, options: SaveOptions): Promise<void>
+  /** Ends a save that a former daemon began, if one is under way. The vCPUs stay as they are. */
+  abandonSave(): Promise<void>
   screenshot(): Promise<Uint8Array>
   vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]>
   balloonBytes(): Promise<number | undefined>

@@ -27,7 +27,8 @@ export interface VmRun {
 
 /**
  * A VM's row. `phase` is the journal: `creating` rows are undone by recovery, `deleting` rows are finished.
- * `intent` is the action under way, by which recovery tells what an interrupted state meant.
+ * `intent` is the action under way, by which recovery tells what an interrupted state meant: `stop` and `reboot` were asked of the
+ * guest; `end` and `end-crashed` cut its power, after which the VM is shut off or crashed; `restart` ends it to start it again.
  */
 export interface VmRecord {
   readonly id: string
@@ -35,7 +36,16 @@ export interface VmRecord {
   readonly revision: number
   readonly createdAt: string
   readonly phase: 'creating' | 'ready' | 'deleting'
-  readonly intent: 'none' | 'start' | 'stop' | 'reboot' | 'save' | 'save-paused'
+  readonly intent:
+    | 'none'
+    | 'start'
+    | 'stop'
+    | 'reboot'
+    | 'save'
+    | 'save-paused'
+    | 'end'
+    | 'end-crashed'
+    | 'restart'
   readonly uid: number
   readonly spec: VmSpec
   readonly hardware: Hardware

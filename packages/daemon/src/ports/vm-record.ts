@@ -56,7 +56,7 @@ const record = z.object({
   revision: z.int().nonnegative(),
   createdAt: z.string(),
   phase: z.enum(['creating', 'ready', 'deleting']),
-  intent: z.enum(['none', 'start', 'stop', 'reboot', 'save', 'save-paused']),
+  intent: z.enum(['none', 'start', 'stop', 'reboot', 'save', 'save-paused', 'end', 'end-crashed', 'restart']),
   uid: z.int().nonnegative(),
   spec: vmSpec,
   hardware,

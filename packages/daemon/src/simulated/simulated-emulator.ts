@@ -104,6 +104,10 @@ export class SimulatedEmulator implements Emulator {
     this.#process.finishSaving()
   }
 
+  async abandonSave(): Promise<void> {
+    await this.#process.answer()
+  }
+
   async screenshot(): Promise<Uint8Array> {
     await this.#process.answer()
     return Buffer.from(onePixelPng, 'base64')

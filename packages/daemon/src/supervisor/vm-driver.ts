@@ -171,7 +171,7 @@ export class VmDriver implements Driver {
         return driver.#emulator
       },
       signal,
-      update: (change) => driver.#update(change),
+      update: (change, alongside) => driver.#update(change, alongside),
       life: (state, reason, exit) => driver.#life(state, reason, exit),
       attach: (emulator) => driver.#attach(emulator),
       detach: () => driver.#detach(),
@@ -194,7 +194,7 @@ export class VmDriver implements Driver {
     return { state, reason, since: this.#parts.clock.now(), ...(exit ? { exit } : {}) }
   }
 
-  #update(change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>): void {
+  #update(change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>, alongside?: () => void): void {
     const before = this.#record
     const after: VmRecord = { ...before, ...change }
     const { store, emit, log } = this.#parts
@@ -203,6 +203,7 @@ export class VmDriver implements Driver {
     const isNews = from !== state || before.life.reason !== reason
     store.transaction(() => {
       store.vms.update(after)
+      alongside?.()
       if (isNews) emit('vm.state', after.name, { uuid: after.id, from, state, reason })
     })
     this.#record = after

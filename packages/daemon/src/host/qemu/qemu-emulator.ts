@@ -31,7 +31,7 @@ import { readCappedLog } from '../cage/capped-log.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
 import { translateEvent } from './qemu-events.ts'
 import { type EmulatorPaths, groupOf, type StoredEmulator } from './runtime-directory.ts'
-import { saveMemory } from './save-memory.ts'
+import { abandonSave, saveMemory } from './save-memory.ts'
 import { readStatistics, type VcpuThread } from './statistics.ts'
 
 const killTimeoutMs = 10_000
@@ -129,6 +129,14 @@ export class QemuEmulator implements Emulator {
     const { share } = this.#parts.paths
     try {
       await saveMemory(this.#monitor, { path, share, uid: this.record.uid }, options)
+    } catch (error) {
+      throw this.#explain(error)
+    }
+  }
+
+  async abandonSave(): Promise<void> {
+    try {
+      await abandonSave(this.#monitor, this.#parts.paths.share)
     } catch (error) {
       throw this.#explain(error)
     }

@@ -53,6 +53,13 @@ export async function saveMemory(
   await drained.finished
 }
 
+/** Ends a migration that a former daemon began, and removes its socket. */
+export async function abandonSave(monitor: QmpClient, share: string): Promise<void> {
+  await monitor.execute('migrate_cancel')
+  await waitUntilOver(monitor)
+  await rm(join(share, socketName), { force: true })
+}
+
 interface Drain {
   /** Rejects when the file cannot be written. */
   readonly finished: Promise<void>

@@ -6,6 +6,7 @@ import type { Context } from '../context.ts'
 import type { Caller, Handlers } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { findImage, listImages } from './find-image.ts'
+import { forgetImage, giveName } from './image-names.ts'
 
 const buildDeadlineMs = 60 * 60_000
 const importDeadlineMs = 6 * 60 * 60_000
@@ -52,11 +53,11 @@ export function createImageHandlers(context: Context): Pick<Handlers, ImageHandl
     async deleteImage({ params }) {
       const image = await findImage(params.image, ports)
       requireUnused(image, context)
+      await ports.failpoint('image.delete.before-files')
       await ports.images.remove(image.id)
-      ports.store.transaction(() => {
-        ports.store.imageNames.remove(image.id)
-        context.emit('image.deleted', image.name, { id: image.id })
-      })
+      await ports.failpoint('image.delete.after-files')
+      forgetImage(image, context)
+      await ports.failpoint('image.delete.after-row')
       return undefined
     },
   }
@@ -77,21 +78,10 @@ function begin(context: Context, job: ImageJob, make: (options: WorkOptions) => 
       signal: handle.signal,
       onProgress: (step, fraction) => handle.progress(step, fraction),
     })
+    await context.ports.failpoint('image.make.after-files')
     await giveName(image.id, job.name, context)
+    await context.ports.failpoint('image.make.after-row')
     return image.id
-  })
-}
-
-/** A name goes to the image that was made last; the one that had it is known by its id from then on. */
-async function giveName(id: string, name: string, context: Context): Promise<void> {
-  const { store } = context.ports
-  const all = await listImages(context.ports)
-  store.transaction(() => {
-    for (const other of all)
-      if (other.name === name && other.id !== id)
-        store.imageNames.set(other.id, `${name.slice(0, 50)}-${other.id.slice(0, 12)}`)
-    store.imageNames.set(id, name)
-    context.emit('image.added', name, { id })
   })
 }
 

@@ -69,7 +69,8 @@ function recoverGone(seat: Seat, log: string): void {
 
 async function recoverAlive(seat: Seat, emulator: Emulator, ports: Ports): Promise<void> {
   const runState = await emulator.runState()
-  switch (seat.record.intent) {
+  const { intent } = seat.record
+  switch (intent) {
     case 'start':
       await recoverStart(seat, { emulator, runState, ports })
       return
@@ -90,6 +91,9 @@ async function recoverAlive(seat: Seat, emulator: Emulator, ports: Ports): Promi
       await adoptAs(seat, runState, ports)
       return
     case 'none':
+    case 'end':
+    case 'end-crashed':
+    case 'restart':
       if (runState === 'prelaunch' || runState === 'inmigrate')
         await endEmulator(seat, ports, {
           state: 'shutoff',

@@ -75,6 +75,7 @@ async function recoverRow(row: VmRow, context: Context): Promise<'undone' | 'fin
     return 'undone'
   }
   if (record.phase === 'deleting') {
+    context.drivers.add(record) // Whoever deletes it again goes on where this fails.
     await finishDeletion(record, context)
     return 'finished'
   }
@@ -85,16 +86,17 @@ async function recoverRow(row: VmRow, context: Context): Promise<'undone' | 'fin
   return 'adopted'
 }
 
-/** A VM that cannot be brought in order may be running: it is `unknown`, and the periodic check looks at it again. */
+/** A VM that cannot be looked at may be running: it is `unknown`, to be looked at again. */
 async function recoverOrDoubt(seat: Seat, ports: Ports): Promise<void> {
   try {
     await recoverVm(seat, ports, { timeoutMs: adoptTimeoutMs })
   } catch (error) {
     ports.log.error({ vm: seat.record.name, err: error }, 'a VM could not be recovered')
+    const { emulator } = seat
     seat.detach()
-    seat.update({
-      life: seat.life('unknown', 'looking at it after a restart met an error; it is looked at again'),
-    })
+    await emulator?.release()
+    const reason = 'looking at it after a restart met an error; it is looked at again'
+    seat.update({ life: seat.life('unknown', reason) })
   }
 }
 

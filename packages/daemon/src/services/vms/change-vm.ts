@@ -52,15 +52,17 @@ export async function renameVm(
   request: { readonly name: string; readonly ifMatch: number | undefined },
   context: Context,
 ): Promise<void> {
+  const { ports } = context
   await driver.take('rename', async (seat) => {
     requireRevision(seat.record, request.ifMatch)
     const before = seat.record.name
     if (before === request.name) return
     requireFreeName(request.name, context)
-    context.ports.store.transaction(() => {
-      seat.update({ name: request.name, revision: seat.record.revision + 1 })
-      context.emit('vm.renamed', request.name, { uuid: seat.record.id, from: before })
-    })
+    await ports.failpoint('vm.rename.before-row')
+    seat.update({ name: request.name, revision: seat.record.revision + 1 }, () =>
+      context.emit('vm.renamed', request.name, { uuid: seat.record.id, from: before }),
+    )
+    await ports.failpoint('vm.rename.after-row')
   })
 }
 
@@ -94,20 +96,26 @@ async function change(seat: Seat, wanted: Wanted, context: Context): Promise<voi
     vsockCid: seat.record.hardware.vsockCid,
   })
   await using undo = new AsyncDisposableStack()
+  await ports.failpoint('vm.change.before-row')
   for (const row of planned.rows) {
     ports.store.volumes.insert(row)
     undo.defer(async () => {
       await ports.files.removeVolume(row.id)
       ports.store.volumes.remove(row.id)
     })
+    await ports.failpoint('vm.change.after-volume-row')
     await makeVolumeFile(row, ports)
+    await ports.failpoint('vm.change.after-volume-file')
   }
-  ports.store.transaction(() => {
-    for (const row of planned.rows) ports.store.volumes.update({ ...row, phase: 'ready' })
-    seat.update({ spec: planned.spec, hardware, revision: seat.record.revision + 1 })
+  seat.update({ spec: planned.spec, hardware, revision: seat.record.revision + 1 }, () => {
+    for (const row of planned.rows) {
+      ports.store.volumes.update({ ...row, phase: 'ready' })
+      context.emit('volume.created', row.name, { id: row.id, vm: vm.name })
+    }
     context.emit('vm.changed', vm.name, { uuid: vm.id, fields: changes.map((change) => change.field) })
   })
   undo.move()
+  await ports.failpoint('vm.change.after-row')
 }
 
 function requireNoneRefused(record: VmRecord, changes: readonly PlanChange[]): void {

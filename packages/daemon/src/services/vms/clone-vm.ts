@@ -42,6 +42,7 @@ async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): P
   requireFreeName(request.name, context)
   const id = ports.clock.uuid()
   const disks = planDisks(seat.record, { id, name: request.name, mode: request.mode }, context)
+  await ports.failpoint('vm.clone.before-row')
   const record = await insertClone(seat.record, { id, name: request.name, disks }, context)
   await using undo = new AsyncDisposableStack()
   undo.defer(() => undoCreation(id, ports))
@@ -61,8 +62,9 @@ async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): P
   await ports.failpoint('vm.clone.before-ready')
   const ready = markReady(record, disks, context)
   undo.move()
+  const driver = context.drivers.add(ready)
   await ports.failpoint('vm.clone.after-ready')
-  return context.drivers.add(ready)
+  return driver
 }
 
 function planDisks(

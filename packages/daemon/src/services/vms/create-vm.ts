@@ -41,8 +41,9 @@ export async function createVm(
   await ports.failpoint('vm.create.before-ready')
   const ready = markReady(record, planned, context)
   undo.move()
+  const driver = context.drivers.add(ready)
   await ports.failpoint('vm.create.after-ready')
-  return context.drivers.add(ready)
+  return driver
 }
 
 /** What pins the hardware of a new VM. */

@@ -21,14 +21,12 @@ export async function deleteVm(driver: Driver, context: Context, request: Delete
     requireRevision(seat.record, request.ifMatch)
     const volumes = request.disks ? ownVolumes(seat.record, ports) : []
     await ports.failpoint('vm.delete.before-phase')
-    ports.store.transaction(() => {
-      seat.update({ phase: 'deleting' })
+    seat.update({ phase: 'deleting' }, () => {
       for (const volume of volumes) ports.store.volumes.update({ ...volume, phase: 'deleting' })
     })
     await ports.failpoint('vm.delete.after-phase')
     await finishDeletion(seat.record, context)
   })
-  context.drivers.remove(driver.id)
 }
 
 /** Refuses a change that was made against another revision. */
@@ -63,6 +61,7 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
     store.uids.release(record.id, ports.bootId)
     context.emit('vm.deleted', record.name, { uuid: record.id })
   })
+  context.drivers.remove(record.id)
   await ports.failpoint('vm.delete.after-row')
 }
 
@@ -70,11 +69,12 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
 export async function removeVolume(volume: VolumeRecord, context: Context): Promise<void> {
   const { store, files, failpoint } = context.ports
   await files.removeVolume(volume.id)
-  await failpoint('vm.delete.after-volume-file')
+  await failpoint('volume.delete.after-file')
   store.transaction(() => {
     store.volumes.remove(volume.id)
     context.emit('volume.deleted', volume.name, { id: volume.id })
   })
+  await failpoint('volume.delete.after-row')
   const base = volume.baseId === undefined ? undefined : store.volumes.get(volume.baseId)
   if (base?.frozen && !holderOf(base, store)) await removeVolume(base, context)
 }

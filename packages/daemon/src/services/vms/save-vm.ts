@@ -6,9 +6,10 @@
  * Until the row says `saved`, every failure leads back to the running VM.
  */
 import type { Driver, Seat } from '../../ports/drivers.ts'
-import type { SaveProgress } from '../../ports/emulators.ts'
+import type { Emulator, SaveProgress } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import { endEmulator } from './stop-vm.ts'
+import type { VmRecord } from '../../ports/store.ts'
+import { endEmulator } from './end-emulator.ts'
 
 export interface SaveRequest {
   readonly jobId?: string
@@ -31,21 +32,31 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
       await ports.failpoint('vm.save.after-intent')
       try {
         await writeMemory(seat, ports, request)
+        request.onProgress('ending the emulator', 1)
+        await endEmulator(seat, ports, { state: 'saved', reason: 'its memory was saved' })
       } catch (error) {
-        await ports.files.removeSave(seat.record.id)
-        if (wasRunning) await seat.emulator?.resume()
-        seat.update({
-          intent: 'none',
-          life: seat.life(before.state, 'saving its memory did not succeed, so it goes on'),
-        })
+        if (seat.emulator) await goOn(seat, seat.emulator, { ports, before })
         throw error
       }
-      request.onProgress('ending the emulator', 1)
-      await endEmulator(seat, ports, { state: 'saved', reason: 'its memory was saved' })
       await ports.failpoint('vm.save.after-state')
     },
     request.jobId === undefined ? {} : { jobId: request.jobId },
   )
+}
+
+/** The memory in the file is forgotten before the guest goes on: from then on the disks move away from it. */
+async function goOn(
+  seat: Seat,
+  emulator: Emulator,
+  { ports, before }: { readonly ports: Ports; readonly before: VmRecord['life'] },
+): Promise<void> {
+  if (seat.record.saved) seat.update({ saved: undefined })
+  if (before.state === 'running') await emulator.resume()
+  seat.update({
+    intent: 'none',
+    life: seat.life(before.state, 'saving its memory did not succeed, so it goes on'),
+  })
+  await ports.files.removeSave(seat.record.id)
 }
 
 async function writeMemory(seat: Seat, ports: Ports, request: SaveRequest): Promise<void> {
@@ -70,7 +81,9 @@ async function writeMemory(seat: Seat, ports: Ports, request: SaveRequest): Prom
 /** Throws saved memory away; the VM is then shut off, as after a power cut. */
 export async function discardSaved(driver: Driver, ports: Ports): Promise<void> {
   await driver.take('discard-saved', async (seat) => {
+    await ports.failpoint('vm.discard.before-row')
     seat.update({ saved: undefined, life: seat.life('shutoff', 'its saved memory was thrown away') })
+    await ports.failpoint('vm.discard.after-row')
     await ports.files.removeSave(seat.record.id)
   })
 }

@@ -10,6 +10,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import { seedOf } from './cloud-init-seed.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
@@ -37,6 +38,18 @@ export async function startVm(driver: Driver, ports: Ports, options: StartOption
   )
 }
 
+/** Starts a VM again after its emulator was ended for that; until it was tried, the record says that it is to be. */
+export async function restartVm(driver: Driver, ports: Ports): Promise<void> {
+  try {
+    await startVm(driver, ports, { signal: new AbortController().signal, onStep: () => {} })
+  } catch (error) {
+    await driver.take('edit', async (seat) => {
+      if (seat.record.intent === 'restart') seat.update({ intent: 'none' })
+    })
+    throw error
+  }
+}
+
 interface StartWork {
   readonly ports: Ports
   readonly signal: AbortSignal
@@ -46,7 +59,9 @@ interface StartWork {
 async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): Promise<void> {
   const { ports, signal, onStep } = work
   const before = seat.record.life
-  const restoring = seat.record.saved !== undefined
+  const { saved } = seat.record
+  const restoring = saved !== undefined
+  let isUntouched = true
   try {
     await ports.failpoint('vm.start.before-intent')
     seat.update({
@@ -65,6 +80,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     signal.throwIfAborted()
 
     onStep('resuming the guest')
+    isUntouched = false
     await emulator.resume()
     await ports.failpoint('vm.start.after-resume')
     seat.attach(emulator)
@@ -75,12 +91,13 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
       life: seat.life('running', restoring ? 'its saved memory was loaded' : 'it was started'),
     })
     undo.move() // The emulator stays.
-    await ports.failpoint('vm.start.after-state')
-    if (restoring) await ports.files.removeSave(seat.record.id)
   } catch (error) {
-    settleFailedStart(seat, before.state, error)
+    settleFailedStart(seat, { before: before.state, saved: isUntouched ? saved : undefined }, error)
+    if (restoring && !isUntouched) await ports.files.removeSave(seat.record.id)
     throw error
   }
+  await ports.failpoint('vm.start.after-state')
+  if (restoring) await ports.files.removeSave(seat.record.id)
 }
 
 async function launch(
@@ -139,14 +156,20 @@ async function writeSeed(seat: Seat, ports: Ports): Promise<void> {
   await ports.files.writeSeed(seat.record.id, seedOf(seat.record))
 }
 
-function settleFailedStart(seat: Seat, before: VmState, error: unknown): void {
+/** What a start that failed leaves: what was before it. Saved memory is good for another try until a guest ran from it. */
+function settleFailedStart(
+  seat: Seat,
+  was: { readonly before: VmState; readonly saved: VmRecord['saved'] },
+  error: unknown,
+): void {
   const reason = error instanceof Error ? error.message : String(error)
-  const state = seat.record.saved ? 'saved' : before === 'saved' ? 'shutoff' : before
+  const state = was.saved ? 'saved' : was.before === 'saved' ? 'shutoff' : was.before
   const sentence =
     error instanceof KvasirError && error.code === 'cancelled' ? 'starting it was cancelled' : reason
   seat.update({
     intent: 'none',
     run: undefined,
+    saved: was.saved,
     life: seat.life(state, `the last start failed: ${sentence}`),
   })
 }

@@ -3,29 +3,7 @@ import type { VmState } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
-
-/** How long QEMU may take to quit by itself before it is killed. Its disks are write-through or flushed by the guest. */
-const quitGraceMs = 2_000
-
-/** Cuts the power of a VM whose seat is held, and leaves it shut off with a reason. */
-export async function endEmulator(
-  seat: Seat,
-  ports: Ports,
-  end: { readonly state: 'shutoff' | 'crashed' | 'saved'; readonly reason: string; readonly exit?: ExitView },
-): Promise<void> {
-  const { emulator, record } = seat
-  await ports.failpoint('vm.stop.before-intent')
-  if (record.intent === 'none') seat.update({ intent: 'stop' })
-  await ports.failpoint('vm.stop.after-intent')
-  seat.detach()
-  await emulator?.end({ graceMs: quitGraceMs })
-  await ports.emulators.clean(record.id)
-  await ports.failpoint('vm.stop.after-end')
-  seat.update({ intent: 'none', run: undefined, life: seat.life(end.state, end.reason, end.exit) })
-  await ports.failpoint('vm.stop.after-state')
-}
-
-type ExitView = { readonly code?: number; readonly signal?: string; readonly log: string }
+import { endEmulator } from './end-emulator.ts'
 
 /** Cuts the power, whatever else is being done to the VM. A start that is under way is ended and undone. */
 export async function powerOffVm(driver: Driver, ports: Ports): Promise<void> {

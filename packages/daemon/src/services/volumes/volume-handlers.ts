@@ -22,19 +22,24 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
     getVolume: async ({ params }) => await show(requireVolume(params.name, context), context),
     async createVolume({ body }) {
       const row = await planVolume(body, context)
+      const { failpoint } = context.ports
+      await failpoint('volume.create.before-row')
       store.volumes.insert(row)
       await using undo = new AsyncDisposableStack()
       undo.defer(async () => {
         await context.ports.files.removeVolume(row.id)
         store.volumes.remove(row.id)
       })
+      await failpoint('volume.create.after-row')
       await makeVolumeFile(row, context.ports)
+      await failpoint('volume.create.after-file')
       const ready = { ...row, phase: 'ready' as const }
       store.transaction(() => {
         store.volumes.update(ready)
         context.emit('volume.created', row.name, { id: row.id })
       })
       undo.move()
+      await failpoint('volume.create.after-ready')
       return await show(ready, context)
     },
     async deleteVolume({ params }) {
@@ -43,7 +48,9 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
       if (holder)
         throw new KvasirError('in-use', `Volume ${volume.name} is in use by ${holder}, so it is not deleted.`)
       const deleting = { ...volume, phase: 'deleting' as const }
+      await context.ports.failpoint('volume.delete.before-phase')
       store.volumes.update(deleting)
+      await context.ports.failpoint('volume.delete.after-phase')
       await removeVolume(deleting, context)
       return undefined
     },
