@@ -37,7 +37,7 @@ export async function openConsole(
 }
 
 /** Opens a console with a ticket. */
-async function joinConsole(client: Client, ticket: string): Promise<GuestConsole> {
+export async function joinConsole(client: Client, ticket: string): Promise<GuestConsole> {
   const socket = await client.openStream(streams.console, { ticket })
   const messages = socket.messages()
   const first = await messages.next()

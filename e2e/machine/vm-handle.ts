@@ -15,7 +15,7 @@ import { eventually } from './eventually.ts'
 import { type ConsoleMode, type GuestConsole, openConsole } from './guest-console.ts'
 
 /** What the tiny guest prints once per boot when its shell is there. */
-const loginMarker = 'tiny login:'
+export const loginMarker = 'tiny login:'
 
 const bootMs = 60_000
 const agentMs = 30_000
