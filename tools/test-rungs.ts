@@ -17,6 +17,8 @@ export interface Rung {
   readonly testSeconds: number
   readonly fileSeconds: number
   readonly concurrency: number
+  /** In how many processes the files are put together; each file has its own when this is absent. */
+  readonly processes?: number
   /** What the whole rung should take at most; more is reported, not refused. */
   readonly budgetSeconds?: number
 }
@@ -24,7 +26,14 @@ export interface Rung {
 const cores = availableParallelism()
 
 export const rungs: Readonly<Record<RungName, Rung>> = {
-  unit: { needs: [], testSeconds: 20, fileSeconds: 60, concurrency: cores, budgetSeconds: 5 },
+  unit: {
+    needs: [],
+    testSeconds: 20,
+    fileSeconds: 60,
+    concurrency: cores,
+    processes: cores,
+    budgetSeconds: 5,
+  },
   qemu: { needs: ['run'], testSeconds: 60, fileSeconds: 300, concurrency: cores },
   host: { needs: ['run', 'images', 'test'], testSeconds: 300, fileSeconds: 900, concurrency: 1 },
   // Guests run on all cores under TCG, and suites assert times: as many suites at once as there are pairs of cores.

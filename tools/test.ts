@@ -12,6 +12,7 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
+import { openTestRoom } from './test-room.ts'
 import { findTestFiles, type RungName, rungNames, rungs } from './test-rungs.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -29,8 +30,8 @@ interface Counts {
 /** What running files came to. */
 interface Totals extends Counts {
   readonly success: boolean
-  /** Each file with its time. */
-  readonly times: readonly { readonly file: string; readonly seconds: number }[]
+  /** Each file with the time of its tests. */
+  readonly times: readonly (readonly [file: string, seconds: number])[]
 }
 
 interface RungResult extends Totals {
@@ -82,9 +83,10 @@ async function runFiles(
 ): Promise<Totals> {
   const rung = rungs[name]
   const { promise, resolve } = Promise.withResolvers<Totals>()
-  const times: { file: string; seconds: number }[] = []
+  const times = new Map<string, number>()
+  using room = openTestRoom(rung.processes)
   const stream = run({
-    files: files.map((file) => join(root, file)),
+    files: room.programsOf(files.map((file) => join(root, file))),
     concurrency: rung.concurrency,
     timeout: rung.testSeconds * 1000,
     execArgv: [
@@ -94,14 +96,25 @@ async function runFiles(
     ],
     ...(selection.namePatterns.length > 0 ? { testNamePatterns: [...selection.namePatterns] } : {}),
   })
+  const note = ({
+    file,
+    nesting,
+    details,
+  }: {
+    file?: string
+    nesting: number
+    details: { duration_ms: number }
+  }) => {
+    if (file === undefined || nesting > 0) return
+    times.set(file, (times.get(file) ?? 0) + details.duration_ms / 1000)
+  }
+  stream.on('test:pass', note)
+  stream.on('test:fail', note)
   stream.on('test:summary', (summary) => {
-    if (summary.file !== undefined) {
-      times.push({ file: relative(root, summary.file), seconds: summary.duration_ms / 1000 })
-      return
-    }
+    if (summary.file !== undefined) return
     const { tests, passed, cancelled, skipped, todo } = summary.counts
     const failed = tests - passed - cancelled - skipped - todo
-    resolve({ tests, passed, failed, cancelled, skipped, todo, success: summary.success, times })
+    resolve({ tests, passed, failed, cancelled, skipped, todo, success: summary.success, times: [...times] })
   })
   const printed = stream.compose(spec)
   printed.pipe(process.stdout, { end: false })
@@ -123,9 +136,9 @@ function report(results: readonly RungResult[]): void {
     console.log(
       `${rung.padEnd(5)} ${verdict}  ${seconds.toFixed(1).padStart(7)} s  ${files} files, ${passed} passed, ${skipped} skipped${over}`,
     )
-    const slowest = result.times.toSorted((a, b) => b.seconds - a.seconds).slice(0, shownSlowFiles)
-    for (const { file, seconds: each } of isOver ? slowest : [])
-      console.log(`      ${each.toFixed(1)} s  ${file}`)
+    const slowest = result.times.toSorted(([, a], [, b]) => b - a).slice(0, shownSlowFiles)
+    for (const [file, each] of isOver ? slowest : [])
+      console.log(`      ${each.toFixed(1)} s  ${relative(root, file)}`)
   }
   const sum = (pick: (result: RungResult) => number) =>
     results.reduce((total, result) => total + pick(result), 0)
