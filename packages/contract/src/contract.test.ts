@@ -10,13 +10,13 @@ const all: readonly (readonly [string, Endpoint])[] = Object.entries(endpoints)
 
 test('endpoints have ids of their own, versioned paths, and parameters for what their paths name', () => {
   const places = new Set<string>()
+  const document = asObject(openApiDocument()['paths'])
   for (const [key, endpoint] of all) {
     assert.equal(endpoint.id, key)
     assert.match(endpoint.path, /^\/v1\//)
     assert.equal(places.has(`${endpoint.method} ${endpoint.path}`), false)
     places.add(`${endpoint.method} ${endpoint.path}`)
     const names = [...endpoint.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1])
-    const document = asObject(openApiDocument()['paths'])
     const operation = asObject(asObject(document[endpoint.path])[endpoint.method.toLowerCase()])
     const parameters = Array.isArray(operation['parameters']) ? operation['parameters'].map(asObject) : []
     const inPath = parameters

@@ -7,6 +7,9 @@ import type { Hardware } from '../qemu/hardware.ts'
 import { planHardware } from './allocate.ts'
 import { firstPluggableSlot, fixedSlots, pluggableAddress, portNumber } from './layout.ts'
 
+/** More with `KVASIR_FUZZ_RUNS`. */
+const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 200)
+
 const host = {
   qemu: { version: [10, 0, 0], machines: ['microvm', 'pc-q35-9.2', 'pc-q35-10.0', 'pc-q35-10.0.1'] },
   vsockCid: 7,
@@ -34,7 +37,7 @@ test('through any history of edits addresses are unique and a device that stays 
         before = after
       }
     }),
-    { numRuns: 1_000 },
+    { numRuns: runs },
   )
 })
 
@@ -44,7 +47,7 @@ test('the order of disks and NICs does not decide addresses', () => {
       const reversed = { ...spec, disks: spec.disks.toReversed(), nics: spec.nics.toReversed() }
       assert.deepEqual(planHardware(reversed, undefined, host), planHardware(spec, undefined, host))
     }),
-    { numRuns: 500 },
+    { numRuns: runs },
   )
 })
 
