@@ -64,7 +64,11 @@ export const operations: readonly Operation[] = [
     name: 'shutdown',
     about: ['asked'],
     prepare: (world) => bring(world, 'asked', 'running', diskless),
-    run: (world) => world.vm('asked').shutdown({ mode: 'acpi', timeoutSeconds: 1, escalate: true }),
+    run: async (world) => {
+      const vm = world.vm('asked')
+      if ((await vm.state()) === 'stopping') await vm.powerOff()
+      else await vm.shutdown({ mode: 'acpi', timeoutSeconds: 1, escalate: true })
+    },
     isDone: (world) => is(world, 'asked', 'shutoff'),
   },
   {
@@ -105,7 +109,6 @@ export const operations: readonly Operation[] = [
     name: 'delete with disks',
     about: ['gone'],
     prepare: async (world) => {
-      if (await exists(world, 'gone')) return
       await bring(world, 'gone', 'running', whole)
       await world.vm('gone').powerOff()
     },
@@ -115,9 +118,7 @@ export const operations: readonly Operation[] = [
   {
     name: 'delete a saved VM',
     about: ['gone-saved'],
-    prepare: async (world) => {
-      if (!(await exists(world, 'gone-saved'))) await bring(world, 'gone-saved', 'saved', diskless)
-    },
+    prepare: (world) => bring(world, 'gone-saved', 'saved', diskless),
     run: (world) => world.vm('gone-saved').delete({ disks: true }),
     isDone: async (world) => !(await exists(world, 'gone-saved')),
   },

@@ -7,13 +7,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { endpoints, KvasirError } from '@kvasir/contract'
 import type { Operation } from './crash-operations.ts'
+import { runRefusedDaemon } from './daemon.ts'
 import type { FailpointAction, Failpoints } from './failpoints.ts'
 import { straysOf } from './strays.ts'
 import type { VmHandle } from './vm-handle.ts'
 import type { World } from './world.ts'
 
 const deathMs = 20_000
-/** How long the daemon may take from the start of its process until it serves (design decision 8). */
+/** How long recovery may take. */
 const recoveryLimitMs = 2_000
 
 /** Where the rounds of one world happen. */
@@ -30,7 +31,11 @@ export interface Round {
   readonly point: string
   readonly action: FailpointAction
   /** From the start of the daemon's process until it served; only after a death. */
-  readonly recoveryMs: number | undefined
+  readonly servedMs?: number
+  /** What of that the daemon spent on recovery. */
+  readonly recoveryMs?: number
+  /** The failpoints that recovery reached. */
+  readonly inRecovery?: readonly string[]
   readonly problems: readonly string[]
 }
 
@@ -43,11 +48,18 @@ export async function pointsOf(operation: Operation, scene: CrashScene): Promise
   return [...new Set(failpoints.reached().slice(before))]
 }
 
-/** Lets the daemon die at a failpoint in the middle of an operation, and starts the next one. */
-export async function crashAt(operation: Operation, point: string, scene: CrashScene): Promise<Round> {
+/**
+ * Lets the daemon die at a failpoint in the middle of an operation, and starts the next one; `again` names a failpoint at which that
+ * one dies in the middle of its recovery.
+ */
+export async function crashAt(
+  operation: Operation,
+  point: string,
+  { again, ...scene }: CrashScene & { readonly again?: string },
+): Promise<Round> {
   const { world, failpoints } = scene
   const problems: string[] = []
-  let recoveryMs: number | undefined
+  let start: Start | undefined
   await attempt(problems, async () => {
     await operation.prepare(world)
     const before = await lookAround(scene, operation)
@@ -56,16 +68,37 @@ export async function crashAt(operation: Operation, point: string, scene: CrashS
     const died = await Promise.race([world.daemon.exited.then(() => true), pause(deathMs, false)])
     await failpoints.disarm()
     if (!died) throw new Error(`The point was not reached: ${String(await work)}`)
-    const startedAt = performance.now()
-    await world.startDaemon(failpoints.environment)
-    recoveryMs = performance.now() - startedAt
-    if (recoveryMs > recoveryLimitMs)
-      problems.push(`The daemon served only after ${Math.round(recoveryMs)} ms.`)
+    if (again !== undefined) await dieInRecovery(again, scene)
+    start = await startAgain(scene)
+    if (start.recoveryMs > recoveryLimitMs) problems.push(`Recovery took ${start.recoveryMs} ms.`)
     await work
     problems.push(...(await differences(scene, { operation, before })))
     await repeat(operation, { scene, before, problems })
   })
-  return { operation: operation.name, point, action: 'exit', recoveryMs, problems }
+  const name = again === undefined ? point : `${point}, then at ${again} in recovery`
+  return { operation: operation.name, point: name, action: 'exit', ...start, problems }
+}
+
+interface Start {
+  readonly servedMs: number
+  readonly recoveryMs: number
+  readonly inRecovery: readonly string[]
+}
+
+async function startAgain({ world, failpoints }: CrashScene): Promise<Start> {
+  const before = failpoints.reached().length
+  const startedAt = performance.now()
+  await world.startDaemon(failpoints.environment)
+  const servedMs = performance.now() - startedAt
+  const took = [...world.daemonLog().matchAll(/"tookMs":(\d+)/g)].at(-1)?.[1]
+  return { servedMs, recoveryMs: Number(took), inRecovery: failpoints.reached().slice(before) }
+}
+
+async function dieInRecovery(point: string, { world, failpoints }: CrashScene): Promise<void> {
+  await failpoints.arm(point, 'exit')
+  const { signal } = await runRefusedDaemon(world.place, failpoints.environment)
+  await failpoints.disarm()
+  if (signal !== 'SIGKILL') throw new Error('Recovery did not reach the point.')
 }
 
 /** Lets one step of an operation fail. */
@@ -89,7 +122,7 @@ export async function failAt(operation: Operation, point: string, scene: CrashSc
     problems.push(...(await differences(scene, { operation, before })))
     await repeat(operation, { scene, before, problems })
   })
-  return { operation: operation.name, point, action: 'throw', recoveryMs: undefined, problems }
+  return { operation: operation.name, point, action: 'throw', problems }
 }
 
 interface Sight {

@@ -28,6 +28,8 @@ async function isExpected(
   if (kind === 'process') {
     if (Number(what) === daemon.pid) return true
     const group = await readFile(`/proc/${what}/cgroup`, 'utf8').catch(() => undefined)
+    const stat = await readFile(`/proc/${what}/stat`, 'utf8').catch(() => '')
+    if (/\) [ZX] /.test(stat)) return true // It has ended; whoever inherited it has not noticed yet.
     return group === undefined || running.some((id) => group.includes(`/vm-${id}`))
   }
   if (kind === 'cgroup') return running.some((id) => what.endsWith(`/vm-${id}`))
