@@ -2,7 +2,7 @@
  * Deletes a VM: its row says `deleting` first, and with it the volumes that go along, so that recovery finishes what was begun.
  */
 import { KvasirError } from '@kvasir/contract'
-import type { Driver } from '../../ports/drivers.ts'
+import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
@@ -24,9 +24,20 @@ export async function deleteVm(driver: Driver, context: Context, request: Delete
     seat.update({ phase: 'deleting' }, () => {
       for (const volume of volumes) ports.store.volumes.update({ ...volume, phase: 'deleting' })
     })
-    await ports.failpoint('vm.delete.after-phase')
-    await finishDeletion(seat.record, context)
+    try {
+      await ports.failpoint('vm.delete.after-phase')
+      await finishDeletion(seat.record, context)
+    } catch (error) {
+      if (ports.store.vms.get(driver.id)) noteUnfinished(seat)
+      throw error
+    }
   })
+}
+
+/** There is no way back from here: whoever deletes it again, or the next start of the daemon, goes on. */
+function noteUnfinished(seat: Seat): void {
+  const reason = 'deleting it did not finish; delete it again'
+  seat.update({ life: seat.life(seat.record.life.state, reason) })
 }
 
 /** Refuses a change that was made against another revision. */

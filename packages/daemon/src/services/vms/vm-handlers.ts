@@ -35,7 +35,6 @@ export function createVmHandlers(context: Context): Pick<Handlers, VmHandlerIds>
     listVms: async () =>
       drivers
         .list()
-        .filter((driver) => driver.view().record.phase === 'ready')
         .map(show)
         .sort((a, b) => a.name.localeCompare(b.name)),
     getVm: async ({ params }) => show(find(params.name)),
