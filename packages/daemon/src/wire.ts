@@ -47,6 +47,7 @@ export async function wireDaemon(
     drivers: supervisor,
     jobs,
     emit: feed.emit,
+    goneImages: new Set(),
     runtimeDir: options.runtimeDir,
   }
   const { restarts, ...recovered } = await recover(context)

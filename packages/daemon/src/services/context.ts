@@ -9,6 +9,8 @@ export interface Context {
   readonly drivers: Drivers
   readonly jobs: JobRunner
   readonly emit: Emit
+  /** Images that are being deleted or were: what was planned on one before must not be made from it. */
+  readonly goneImages: Set<string>
   /** Where the sockets of running VMs lie, for those who look them up. */
   readonly runtimeDir: string
 }

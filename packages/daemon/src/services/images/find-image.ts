@@ -2,6 +2,7 @@
 import type { Image } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
+import type { Context } from '../context.ts'
 
 /** A prefix of an id must be this long to name an image. */
 const shortestIdPrefix = 8
@@ -29,4 +30,14 @@ export async function findImage(reference: string, ports: Ports): Promise<Image>
   if (only && !another) return only
   const consequence = another ? 'names more than one image' : 'is not an image here'
   throw new KvasirError('image-not-found', `${JSON.stringify(reference.slice(0, 80))} ${consequence}.`)
+}
+
+/** Refuses what was planned on images of which one is gone by now. Called in the transaction that writes down who uses them. */
+export function requireNotGone(ids: readonly (string | undefined)[], context: Context): void {
+  const gone = ids.find((id) => id !== undefined && context.goneImages.has(id))
+  if (gone !== undefined)
+    throw new KvasirError(
+      'image-not-found',
+      `Image ${gone.slice(0, 12)} was deleted meanwhile, so nothing is made from it.`,
+    )
 }

@@ -53,13 +53,24 @@ export function createImageHandlers(context: Context): Pick<Handlers, ImageHandl
     async deleteImage({ params }) {
       const image = await findImage(params.image, ports)
       requireUnused(image, context)
-      await ports.failpoint('image.delete.before-files')
-      await ports.images.remove(image.id)
+      context.goneImages.add(image.id)
+      await removeFiles(image, context)
       await ports.failpoint('image.delete.after-files')
       forgetImage(image, context)
       await ports.failpoint('image.delete.after-row')
       return undefined
     },
+  }
+}
+
+async function removeFiles(image: Image, context: Context): Promise<void> {
+  const { failpoint, images } = context.ports
+  try {
+    await failpoint('image.delete.before-files')
+    await images.remove(image.id)
+  } catch (error) {
+    context.goneImages.delete(image.id)
+    throw error
   }
 }
 

@@ -11,6 +11,7 @@ import { listImages } from './find-image.ts'
 export async function giveName(id: string, name: string, context: Context): Promise<void> {
   const { store } = context.ports
   const all = await listImages(context.ports)
+  context.goneImages.delete(id)
   store.transaction(() => {
     for (const other of all)
       if (other.name === name && other.id !== id)

@@ -9,7 +9,7 @@ import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
-import { makeVolumeFile, planVolumes } from './make-volumes.ts'
+import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
 
@@ -41,7 +41,10 @@ export async function planVm(wanted: Omit<Wanted, 'ifMatch'>, context: Context):
 /** Creates the VM, or changes its spec to the one wanted; `plan-refused` names every field that cannot be changed. */
 export async function applyVm(wanted: Wanted, context: Context): Promise<Driver> {
   const driver = findDriver(wanted.name, context)
-  if (!driver) return await createVm(wanted, context)
+  if (!driver) {
+    requireNoRevision(wanted)
+    return await createVm(wanted, context)
+  }
   await driver.take('edit', (seat) => change(seat, wanted, context))
   return driver
 }
@@ -64,6 +67,14 @@ export async function renameVm(
     )
     await ports.failpoint('vm.rename.after-row')
   })
+}
+
+function requireNoRevision({ name, ifMatch }: Wanted): void {
+  if (ifMatch === undefined) return
+  throw new KvasirError(
+    'revision-mismatch',
+    `There is no VM ${name}, so it is not at revision ${ifMatch} and the change is refused.`,
+  )
 }
 
 function findDriver(name: string, context: Context): Driver | undefined {
@@ -108,6 +119,7 @@ async function change(seat: Seat, wanted: Wanted, context: Context): Promise<voi
     await ports.failpoint('vm.change.after-volume-file')
   }
   seat.update({ spec: planned.spec, hardware, revision: seat.record.revision + 1 }, () => {
+    requireStillFree(planned, vm, context)
     for (const row of planned.rows) {
       ports.store.volumes.update({ ...row, phase: 'ready' })
       context.emit('volume.created', row.name, { id: row.id, vm: vm.name })

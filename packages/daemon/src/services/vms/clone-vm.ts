@@ -73,6 +73,12 @@ function planDisks(
   context: Context,
 ): readonly DiskClone[] {
   const { store, clock } = context.ports
+  const planned = new Set<string>()
+  const nameFor = (wish: string) => {
+    const name = freeVolumeName(wish, context.ports, planned)
+    planned.add(name)
+    return name
+  }
   return source.spec.disks.map((disk) => {
     const volume = disk.volume === undefined ? undefined : store.volumes.findByName(disk.volume)
     if (!volume)
@@ -93,17 +99,13 @@ function planDisks(
       ...fresh,
       ...lineage,
       id: clock.uuid(),
-      name: freeVolumeName(`${clone.name}-${disk.name}`, context.ports),
+      name: nameFor(`${clone.name}-${disk.name}`),
     }
     if (!linked) return { source: volume, copy, successor: undefined }
     // Both names are provisional: they are exchanged in the transaction that makes the clone ready.
-    const successor = { ...fresh, ...lineage, id: clock.uuid(), name: baseName(volume, context) }
+    const successor = { ...fresh, ...lineage, id: clock.uuid(), name: nameFor(`${volume.name}.base`) }
     return { source: volume, copy, successor }
   })
-}
-
-function baseName(volume: VolumeRecord, context: Context): string {
-  return freeVolumeName(`${volume.name}.base`, context.ports)
 }
 
 async function insertClone(

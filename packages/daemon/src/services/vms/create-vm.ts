@@ -9,7 +9,7 @@ import { planHardware } from '../../model/pci/allocate.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { makeVolumeFile, type PlannedVolumes, planVolumes } from './make-volumes.ts'
+import { makeVolumeFile, type PlannedVolumes, planVolumes, requireStillFree } from './make-volumes.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
 import { undoCreation } from './undo-creation.ts'
@@ -80,6 +80,7 @@ function insertRows(
   const { store, clock, bootId } = context.ports
   const now = clock.now()
   return store.transaction(() => {
+    requireStillFree(made.planned, made, context)
     const record: VmRecord = {
       id: made.id,
       name: made.name,

@@ -6,7 +6,8 @@ import type { VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
-import { findImage } from '../images/find-image.ts'
+import type { Context } from '../context.ts'
+import { findImage, requireNotGone } from '../images/find-image.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 
 export interface PlannedVolumes {
@@ -24,13 +25,21 @@ export async function planVolumes(
 ): Promise<PlannedVolumes> {
   const rows: VolumeRecord[] = []
   const disks: VmSpec['disks'] = []
+  const planned = new Set<string>()
   for (const disk of spec.disks) {
     if (disk.volume !== undefined) {
       const row = requireFreeVolume(disk.volume, vm, ports)
+      const twin = disks.find((other) => other.volume === row.name)
+      if (twin)
+        throw new KvasirError(
+          'bad-request',
+          `Volume ${row.name} would be disk ${twin.name} and disk ${disk.name} of VM ${vm.name}, and two writers would damage it.`,
+        )
       disks.push({ ...disk, volume: row.name })
       continue
     }
-    const row = await planVolume(disk, vm, ports)
+    const row = await planVolume(disk, vm, { ports, planned })
+    planned.add(row.name)
     rows.push(row)
     disks.push({ ...disk, volume: row.name })
   }
@@ -50,10 +59,26 @@ function requireFreeVolume(
   return row
 }
 
+/**
+ * Refuses a plan that was overtaken: a volume that it counts on went to another VM or was deleted, or an image was. Called in the
+ * transaction that writes down who has them.
+ */
+export function requireStillFree(
+  planned: PlannedVolumes,
+  vm: { readonly id: string; readonly name: string },
+  context: Context,
+): void {
+  const { spec, rows } = planned
+  requireNotGone([spec.image, ...rows.map((row) => row.imageId)], context)
+  const made = new Set(rows.map((row) => row.name))
+  for (const { volume } of spec.disks)
+    if (volume !== undefined && !made.has(volume)) requireFreeVolume(volume, vm, context.ports)
+}
+
 async function planVolume(
   disk: VmSpec['disks'][number],
   vm: { readonly id: string; readonly name: string },
-  ports: Ports,
+  { ports, planned }: { readonly ports: Ports; readonly planned: ReadonlySet<string> },
 ): Promise<VolumeRecord> {
   const image = disk.image === undefined ? undefined : await findImage(disk.image, ports)
   const imageBytes = image?.disk?.virtualSizeBytes ?? 0
@@ -66,7 +91,7 @@ async function planVolume(
     )
   return {
     id: ports.clock.uuid(),
-    name: freeVolumeName(`${vm.name}-${disk.name}`, ports),
+    name: freeVolumeName(`${vm.name}-${disk.name}`, ports, planned),
     pool: 'default',
     format: 'qcow2',
     capacityBytes,
@@ -79,13 +104,14 @@ async function planVolume(
   }
 }
 
-/** A name for a volume that no other has: the wish, shortened where needed, with a number where it is taken. */
-export function freeVolumeName(wish: string, ports: Ports): string {
+/** A name for a volume that no other has or is about to get: the wish, shortened where needed, with a number where it is taken. */
+export function freeVolumeName(wish: string, ports: Ports, planned: ReadonlySet<string>): string {
   const stem = wish.slice(0, 56).replace(/[._-]+$/, '')
-  if (!ports.store.volumes.findByName(stem)) return stem
+  const isFree = (name: string) => !planned.has(name) && !ports.store.volumes.findByName(name)
+  if (isFree(stem)) return stem
   for (let number = 2; ; number++) {
     const name = `${stem}-${number}`
-    if (!ports.store.volumes.findByName(name)) return name
+    if (isFree(name)) return name
   }
 }
 

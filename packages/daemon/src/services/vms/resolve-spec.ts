@@ -23,7 +23,8 @@ export async function resolveSpec(
   const disks = await Promise.all(
     withRootDisk(wanted, image).map(async (disk) => {
       if (disk.image === undefined) return disk
-      const source = await findImage(disk.image, ports)
+      const source = await sourceOf(disk, disk.image, ports)
+      if (!source) return disk
       if (!source.disk)
         throw new KvasirError(
           'bad-request',
@@ -36,6 +37,21 @@ export async function resolveSpec(
   const spec: VmSpec = { ...wanted, ...(image ? { image: image.id } : {}), disks, nics }
   requireBootable(spec, image, vm.name)
   return { spec, image }
+}
+
+/** The image that a disk is made from. A disk that has its volume already may have outlived it, as the full copy of a clone. */
+async function sourceOf(
+  disk: VmSpec['disks'][number],
+  image: string,
+  ports: Ports,
+): Promise<Image | undefined> {
+  try {
+    return await findImage(image, ports)
+  } catch (error) {
+    if (disk.volume !== undefined && error instanceof KvasirError && error.code === 'image-not-found')
+      return undefined
+    throw error
+  }
 }
 
 function withRootDisk(spec: VmSpec, image: Image | undefined): VmSpec['disks'] {

@@ -4,7 +4,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
-import { findImage } from '../images/find-image.ts'
+import { findImage, requireNotGone } from '../images/find-image.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { makeVolumeFile } from '../vms/make-volumes.ts'
 import { holderOf, vmsUsing } from './volume-use.ts'
@@ -24,7 +24,10 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
       const row = await planVolume(body, context)
       const { failpoint } = context.ports
       await failpoint('volume.create.before-row')
-      store.volumes.insert(row)
+      store.transaction(() => {
+        requireNotGone([row.imageId], context)
+        store.volumes.insert(row)
+      })
       await using undo = new AsyncDisposableStack()
       undo.defer(async () => {
         await context.ports.files.removeVolume(row.id)
