@@ -1,4 +1,5 @@
 /** The daemon that is measured: a real one in a place of its own, with the tiny image, and everything taken away afterwards. */
+import { join } from 'node:path'
 import { endpoints, type VmSpecInput } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
 import { waitForJob } from '@kvasir/sdk'
@@ -6,6 +7,7 @@ import { type Daemon, type DaemonEnvironment, startDaemon } from '../e2e/machine
 import { clearPlace } from '../e2e/machine/leftovers.ts'
 import { makePlace, type Place } from '../e2e/machine/place.ts'
 import { seedTinyImage } from '../e2e/machine/tiny-image.ts'
+import { monotonicMs, type StartSpan } from './start-steps.ts'
 
 const startSeconds = 60
 
@@ -21,9 +23,15 @@ export class BenchDaemon implements AsyncDisposable {
     this.#daemon = daemon
   }
 
-  static async open(environment: DaemonEnvironment = {}): Promise<BenchDaemon> {
+  /** Where the daemon writes when it reached its failpoints, when it was opened with `tracesSteps`. */
+  get timesFile(): string {
+    return timesFileOf(this.place)
+  }
+
+  static async open({ tracesSteps = false } = {}): Promise<BenchDaemon> {
     requireRoot()
     const place = await makePlace()
+    const environment = tracesSteps ? { KVASIR_FAILPOINT_TIMES: timesFileOf(place) } : {}
     try {
       await seedTinyImage(place)
       return new BenchDaemon(place, environment, await startDaemon(place, environment))
@@ -46,16 +54,16 @@ export class BenchDaemon implements AsyncDisposable {
   }
 
   /** Starts a VM by one request, whose answer comes when it runs. Gives how long that took, and the emulator's pid. */
-  async startVm(name: string): Promise<{ readonly ms: number; readonly pid: number }> {
+  async startVm(name: string): Promise<StartSpan & { readonly ms: number; readonly pid: number }> {
     const params = { name }
-    const startedAt = performance.now()
+    const askedAt = monotonicMs()
     const job = await this.client.call(routes.startVm, { params, query: { wait: startSeconds } })
-    const ms = performance.now() - startedAt
+    const answeredAt = monotonicMs()
     await waitForJob(this.client, job)
     const { status } = await this.client.call(endpoints.getVm, { params })
     if (status.state !== 'running' || status.pid === undefined)
       throw new Error(`VM ${name} is ${status.state} after its start.`)
-    return { ms, pid: status.pid }
+    return { ms: answeredAt - askedAt, askedAt, answeredAt, pid: status.pid }
   }
 
   async pauseVm(name: string): Promise<void> {
@@ -87,4 +95,8 @@ export class BenchDaemon implements AsyncDisposable {
 function requireRoot(): void {
   if (process.getuid?.() !== 0)
     throw new Error('The benchmarks start real VMs in their cages, which takes root; run them as root.')
+}
+
+function timesFileOf(place: Place): string {
+  return join(place.base, 'failpoint-times')
 }

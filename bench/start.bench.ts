@@ -8,9 +8,12 @@ import { BenchDaemon } from './bench-daemon.ts'
 import { describeMachine } from './describe-machine.ts'
 import { interleave } from './interleave.ts'
 import { type Target, tell } from './report.ts'
+import { type StartSpan, stepsOf } from './start-steps.ts'
 
 const rounds = 15
+const stepRounds = 9
 const limit = 1.5
+const vm = 'bench'
 
 const base: VmSpecInput = { image: 'tiny', memory: { size: '128MiB' } }
 const variants: Readonly<Record<string, VmSpecInput>> = {
@@ -20,18 +23,24 @@ const variants: Readonly<Record<string, VmSpecInput>> = {
 }
 
 await using daemon = await BenchDaemon.open()
+await using traced = await BenchDaemon.open({ tracesSteps: true })
 const machine = await describeMachine(daemon.client)
 const rows: (string | number)[][] = []
 const targets: Target[] = []
 const details: Record<string, unknown> = {}
+const breakdown = new Map<string, ReadonlyMap<string, number>>()
+const stepNames = new Set<string>()
 for (const [name, spec] of Object.entries(variants)) {
-  const measured = await compare(name.replaceAll(/[^a-z]/gi, '-'), spec)
+  const measured = await compare(spec)
   const ours = measured.of('kvasir').median
   const bare = measured.of('bare').median
   const ratio = measured.ratio('kvasir', 'bare')
   rows.push([name, ours, bare, measured.has('passt') ? measured.of('passt').median : '-', ours - bare, ratio])
   targets.push({ what: `start ${name}, times bare QEMU`, measured: ratio, limit, wanted: 'at most' })
   details[name] = measured
+  const steps = await traceSteps(spec)
+  for (const step of steps.keys()) stepNames.add(step)
+  breakdown.set(name, steps)
 }
 tell({
   name: 'start',
@@ -41,14 +50,24 @@ tell({
   notes: [`${rounds} rounds in turn; bare QEMU has its passt running before it is started`],
   details,
 })
+tell({
+  name: 'start-steps',
+  machine,
+  table: {
+    head: ['ms, median', ...breakdown.keys()],
+    rows: [...stepNames].map((step) => [step, ...breakdown.values().map((steps) => steps.get(step) ?? '-')]),
+  },
+  targets: [],
+  notes: [`${stepRounds} starts of a daemon that writes down when each step ended`],
+})
 
-async function compare(name: string, spec: VmSpecInput) {
-  await daemon.createVm(name, spec)
-  const bare = likeRunning((await daemon.startVm(name)).pid, daemon.place)
-  await daemon.powerOffVm(name)
+async function compare(spec: VmSpecInput) {
+  await daemon.createVm(vm, spec)
+  const bare = likeRunning((await daemon.startVm(vm)).pid, daemon.place)
+  await daemon.powerOffVm(vm)
   const measureOurs = async () => {
-    const { ms } = await daemon.startVm(name)
-    await daemon.powerOffVm(name)
+    const { ms } = await daemon.startVm(vm)
+    await daemon.powerOffVm(vm)
     return ms
   }
   const measured = await interleave(
@@ -59,6 +78,19 @@ async function compare(name: string, spec: VmSpecInput) {
     },
     { rounds },
   )
-  await daemon.deleteVm(name)
+  await daemon.deleteVm(vm)
   return measured
+}
+
+/** The first start of a daemon compiles code, so it is not among those that are looked at. */
+async function traceSteps(spec: VmSpecInput): Promise<ReadonlyMap<string, number>> {
+  await traced.createVm(vm, spec)
+  const starts: StartSpan[] = []
+  for (let round = -1; round < stepRounds; round++) {
+    const start = await traced.startVm(vm)
+    if (round >= 0) starts.push(start)
+    await traced.powerOffVm(vm)
+  }
+  await traced.deleteVm(vm)
+  return stepsOf(starts, traced.timesFile)
 }

@@ -77,3 +77,17 @@ test('the log names every point reached, up to the one that ends the daemon', as
   assert.equal(signal, 'SIGKILL')
   assert.equal(await readFile(log, 'utf8'), 'vm.start.before-launch\nvm.start.after-launch\n')
 })
+
+test('the times tell when each point was reached, on the clock that all processes share', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'kvasir-failpoint-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  const file = join(directory, 'times')
+  const failpoint = createFailpoints({ KVASIR_FAILPOINT_TIMES: file })
+
+  const before = process.hrtime.bigint() / 1_000_000n
+  await failpoint('vm.start.before-launch')
+
+  const [name, ms] = (await readFile(file, 'utf8')).trimEnd().split(' ')
+  assert.equal(name, 'vm.start.before-launch')
+  assert.ok(Number(ms) >= Number(before) && Number(ms) < Number(before) + 60_000)
+})

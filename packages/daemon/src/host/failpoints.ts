@@ -7,7 +7,9 @@
  *     stop       the daemon is stopped (SIGSTOP) until it is continued or killed
  *
  * `KVASIR_FAILPOINT=@FILE` reads the same text from a file whenever a point is reached, so that a test arms a daemon that runs; no file
- * arms nothing. `KVASIR_FAILPOINT_LOG=FILE` appends the name of every point that is reached. Without the two a failpoint does nothing.
+ * arms nothing. `KVASIR_FAILPOINT_LOG=FILE` appends the name of every point that is reached; `KVASIR_FAILPOINT_TIMES=FILE` its name and
+ * when, in milliseconds of the host's monotonic clock, from which the benchmarks tell where the time of a start goes. Without the
+ * three a failpoint does nothing.
  */
 import { appendFileSync, readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -27,9 +29,12 @@ const MAX_DELAY_MS = 10 * 60_000
 export function createFailpoints(environment: Readonly<Record<string, string | undefined>>): Failpoints {
   const text = environment['KVASIR_FAILPOINT'] ?? ''
   const log = environment['KVASIR_FAILPOINT_LOG']
+  const times = environment['KVASIR_FAILPOINT_TIMES']
   const armedIn = text.startsWith('@') ? readArmed(text.slice(1)) : always(parseFailpoints(text))
-  if (text === '' && log === undefined) return async () => {}
+  if (text === '' && log === undefined && times === undefined) return async () => {}
   return async (name) => {
+    if (times !== undefined)
+      appendFileSync(times, `${name} ${(Number(process.hrtime.bigint()) / 1e6).toFixed(3)}\n`)
     if (log !== undefined) appendFileSync(log, `${name}\n`)
     const action = armedIn().get(name)
     if (action !== undefined) await act(name, action)
