@@ -3,7 +3,8 @@
  *
  * It lives in the VM's cgroup, so that it ends with the VM, under a UID of its own, and makes its socket in a directory that is taken
  * away from it before QEMU connects: what QEMU reaches is what was checked. The host's loopback is not reachable from the guest
- * (`--no-map-gw`); forwards listen where the spec says. Measured: ready in 10 to 20 ms.
+ * (`--no-map-gw`); forwards listen where the spec says. Measured: ready in 10 to 20 ms. What it says later goes nowhere: a pipe that
+ * nobody reads any more would end it at its next word.
  */
 import { spawn } from 'node:child_process'
 import { chmod, chown, lchown, lstat, mkdir, rm } from 'node:fs/promises'
@@ -13,8 +14,8 @@ import { COMMAND_PATH } from '@kvasir/linux'
 import type { UserNicPlan } from '../../model/qemu/emulator-plan.ts'
 
 const startTimeoutMs = 5_000
-const pollMs = 2
 const outputLimit = 8192
+const ready = 'ready'
 
 export interface NetworkHelperRequest {
   /** The directory of the sockets; made here. */
@@ -32,7 +33,9 @@ export interface NetworkHelperRequest {
 export async function startNetworkHelpers(request: NetworkHelperRequest): Promise<void> {
   const { directory, helperUid } = request
   await rm(directory, { recursive: true, force: true })
-  await mkdir(directory, { mode: 0o711 })
+  await mkdir(directory)
+  // Not the mode of mkdir: the daemon's umask would keep QEMU out, whose NIC then stays silent without a word.
+  await chmod(directory, 0o711)
   if (request.nics.length === 0) return
   await chown(directory, helperUid, helperUid)
   await Promise.all(request.nics.map((nic) => startHelper(nic, request)))
@@ -40,8 +43,8 @@ export async function startNetworkHelpers(request: NetworkHelperRequest): Promis
   await Promise.all(request.nics.map((nic) => handOver(nic, request)))
 }
 
+/** Resolves when passt listens: it goes into the background after that, and not before. */
 async function startHelper(nic: UserNicPlan, request: NetworkHelperRequest): Promise<void> {
-  const socket = join(request.directory, nic.socketName)
   const enterGroup = 'echo $$ > "$1/cgroup.procs" || exit 70; shift; exec passt "$@"'
   const child = spawn(
     '/bin/sh',
@@ -52,43 +55,29 @@ async function startHelper(nic: UserNicPlan, request: NetworkHelperRequest): Pro
       cwd: request.directory,
       env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
       stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: startTimeoutMs,
+      killSignal: 'SIGKILL',
+      signal: request.signal,
     },
   )
   let said = ''
   child.stderr.on('data', (chunk: Buffer) => {
     if (said.length < outputLimit) said += chunk.toString('latin1')
   })
-  let ended: string | undefined
-  child.once('error', (error) => {
-    ended = error.message
-  })
-  child.once('exit', (code, signal) => {
-    ended ??= signal ?? `exit code ${code}`
-  })
-  const deadline = performance.now() + startTimeoutMs
-  for (;;) {
-    request.signal.throwIfAborted()
-    if (ended !== undefined) throw helperError(nic, ended, said)
-    if ((await lstat(socket).catch(() => undefined))?.isSocket()) break
-    if (performance.now() > deadline) throw helperError(nic, 'it did not listen in time', said)
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
-  }
+  const { promise, resolve } = Promise.withResolvers<string>()
+  child.once('error', (error) => resolve(error.message))
+  child.once('exit', (code) => code === 0 && resolve(ready))
+  child.once('close', (code, signal) => resolve(signal ?? `exit code ${code}`)) // All that it said has arrived.
+  const ended = await promise
   child.stderr.destroy()
-  child.unref()
+  request.signal.throwIfAborted()
+  if (ended === ready) return
+  throw helperError(nic, ended === 'SIGKILL' ? 'it did not listen in time' : ended, said)
 }
 
 function passtArgs(nic: UserNicPlan, request: NetworkHelperRequest): readonly string[] {
   const uid = request.helperUid
-  const args = [
-    '--foreground',
-    '--quiet',
-    '--one-off',
-    '--no-map-gw',
-    '--socket',
-    nic.socketName,
-    '--runas',
-    `${uid}:${uid}`,
-  ]
+  const args = ['--quiet', '--one-off', '--no-map-gw', '--socket', nic.socketName, '--runas', `${uid}:${uid}`]
   for (const forward of nic.forwards) {
     const flag = forward.protocol === 'tcp' ? '--tcp-ports' : '--udp-ports'
     args.push(flag, `${forward.hostAddress}/${forward.hostPort}:${forward.guestPort}`)
