@@ -2,7 +2,7 @@
  * The queue before a VM's seat: one sits, the others wait their turn or are sent away.
  *
  * Invariant: between the beginning and the end of a turn nobody else has one. A turn that is `long` is not waited for: who comes
- * then is refused with `busy`, unless it preempts, which aborts the long turn and takes the next place.
+ * then is refused with `busy`, unless it preempts, which aborts the long turn, and those that wait, before it takes the next place.
  */
 import { KvasirError } from '@kvasir/contract'
 
@@ -14,17 +14,18 @@ export interface Turn {
   readonly jobId: string | undefined
   /** Long turns are refused to others instead of waited for. */
   readonly long: boolean
-  readonly preempt: boolean
+  /** Ends long turns that are in its way; answers what those fail with. */
+  readonly preempt: ((endedLabel: string) => Error) | undefined
 }
 
-interface Sitting extends Turn {
+interface AbortableTurn extends Turn {
   readonly abort: AbortController
 }
 
 export class SeatQueue {
-  #sitting: Sitting | undefined
+  #sitting: AbortableTurn | undefined
   #tail: Promise<void> = Promise.resolve()
-  #waiting = 0
+  readonly #waiting = new Set<AbortableTurn>()
   #closed: Error | undefined
   readonly #describe: () => string
 
@@ -41,27 +42,25 @@ export class SeatQueue {
   async take<T>(turn: Turn, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (this.#closed) throw this.#closed
     this.#makeWay(turn)
-    if (this.#waiting >= maxWaitingTurns)
+    if (this.#waiting.size >= maxWaitingTurns)
       throw new KvasirError(
         'too-many-requests',
         `VM ${this.#describe()} has ${maxWaitingTurns} requests waiting, so this one is refused.`,
       )
 
-    this.#waiting++
+    const entry: AbortableTurn = { ...turn, abort: new AbortController() }
+    this.#waiting.add(entry)
     const before = this.#tail
     const { promise: done, resolve } = Promise.withResolvers<void>()
     this.#tail = before.then(() => done)
     await before
-    this.#waiting--
+    this.#waiting.delete(entry)
 
-    const abort = new AbortController()
-    if (this.#closed) {
-      resolve()
-      throw this.#closed
-    }
-    this.#sitting = { ...turn, abort }
     try {
-      return await work(abort.signal)
+      if (this.#closed) throw this.#closed
+      entry.abort.signal.throwIfAborted()
+      this.#sitting = entry
+      return await work(entry.abort.signal)
     } finally {
       this.#sitting = undefined
       resolve()
@@ -78,7 +77,7 @@ export class SeatQueue {
   /** Throws `busy` when a long turn holds the seat and this one would not preempt it. */
   requireWay(turn: Pick<Turn, 'label' | 'preempt'>): void {
     const sitting = this.#sitting
-    if (sitting?.long && !turn.preempt)
+    if (sitting?.long && turn.preempt === undefined)
       throw new KvasirError(
         'busy',
         `VM ${this.#describe()} is busy with ${sitting.label}, so ${turn.label} has to come later.`,
@@ -88,10 +87,9 @@ export class SeatQueue {
 
   #makeWay(turn: Turn): void {
     this.requireWay(turn)
-    const sitting = this.#sitting
-    if (!sitting?.long) return
-    sitting.abort.abort(
-      new KvasirError('cancelled', `VM ${this.#describe()}: ${turn.label} ended ${sitting.label}.`),
-    )
+    const { preempt } = turn
+    if (!preempt) return
+    for (const other of [this.#sitting, ...this.#waiting])
+      if (other?.long) other.abort.abort(preempt(other.label))
   }
 }

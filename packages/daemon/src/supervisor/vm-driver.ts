@@ -46,7 +46,7 @@ const participles: Readonly<Record<VmAction, string>> = {
   console: 'talked to',
 }
 
-/** Events of one emulator that may wait to be settled; beyond, the next check tells what they would have. */
+/** Events of one emulator that may wait to be settled; beyond, a check tells what they would have. */
 const maxPendingEvents = 16
 
 export interface DriverParts {
@@ -67,6 +67,7 @@ export class VmDriver implements Driver {
   #statistics: EmulatorStatistics | undefined
   #guest: GuestView | undefined
   #pendingEvents = 0
+  #hasMissed = false
 
   constructor(record: VmRecord, parts: DriverParts) {
     this.#record = record
@@ -95,22 +96,30 @@ export class VmDriver implements Driver {
     work: (seat: Seat) => Promise<T>,
     options: TakeOptions = {},
   ): Promise<T> {
-    // The state is looked at twice: at once, so that a hopeless request does not wait, and again when the seat is had.
-    if (!this.#queue.sitting) this.#requireAllowed(action)
+    // The state is looked at twice: at once, so that a hopeless request neither waits nor ends another, and again when the seat is had.
+    const { sitting } = this.#queue
+    const mayChange = options.preempt ? sitting?.label === 'start' : sitting !== undefined
+    if (!mayChange) this.#requireAllowed(action)
+    const preempt = (ended: string) =>
+      new KvasirError('cancelled', `VM ${this.#record.name}: ${action} ended ${ended}.`)
     const turn = {
       label: action,
       jobId: options.jobId,
       long: longActions.has(action),
-      preempt: options.preempt ?? false,
+      preempt: options.preempt ? preempt : undefined,
     }
-    return await this.#queue.take(turn, async (signal) => {
-      this.#requireAllowed(action)
-      return await work(this.#seat(signal))
-    })
+    try {
+      return await this.#queue.take(turn, async (signal) => {
+        this.#requireAllowed(action)
+        return await work(this.#seat(signal))
+      })
+    } finally {
+      this.#catchUp()
+    }
   }
 
   requireAllowed(action: VmAction): void {
-    if (this.#queue.sitting) this.#queue.requireWay({ label: action, preempt: false })
+    if (this.#queue.sitting) this.#queue.requireWay({ label: action, preempt: undefined })
     else this.#requireAllowed(action)
   }
 
@@ -142,9 +151,9 @@ export class VmDriver implements Driver {
   }
 
   async recover(work: (seat: Seat) => Promise<void>): Promise<void> {
-    await this.#queue.take({ label: 'recovery', jobId: undefined, long: true, preempt: false }, (signal) =>
-      work(this.#seat(signal)),
-    )
+    const turn = { label: 'recovery', jobId: undefined, long: true, preempt: undefined }
+    await this.#queue.take(turn, (signal) => work(this.#seat(signal)))
+    this.#catchUp()
   }
 
   remember(seen: { readonly statistics?: EmulatorStatistics; readonly guest?: GuestView }): void {
@@ -241,17 +250,38 @@ export class VmDriver implements Driver {
     this.#guest = { agent: 'absent', hostname: undefined, os: undefined, interfaces: [] }
   }
 
+  /** What was not settled because a long action held the seat, or too much waited, is made up for by asking for the state. */
+  #catchUp(): void {
+    if (!this.#hasMissed || this.#queue.sitting || this.#pendingEvents > 0) return
+    this.#hasMissed = false
+    void this.#settleSoon({ kind: 'check' })
+  }
+
   async #settleSoon(observation: Observation): Promise<void> {
-    if (observation.kind === 'event' && this.#pendingEvents >= maxPendingEvents) return
+    if (observation.kind === 'event' && this.#pendingEvents >= maxPendingEvents) {
+      this.#hasMissed = true
+      return
+    }
     this.#pendingEvents++
+    const preempt = (ended: string) =>
+      new KvasirError(
+        'emulator-failed',
+        `The emulator of VM ${this.#record.name} ended, and ${ended} with it.`,
+      )
     try {
       await this.#queue.take(
-        { label: 'an observation', jobId: undefined, long: false, preempt: observation.kind === 'ended' },
+        {
+          label: 'an observation',
+          jobId: undefined,
+          long: false,
+          preempt: observation.kind === 'ended' ? preempt : undefined,
+        },
         (signal) => this.#parts.settle(this.#seat(signal), observation),
       )
     } catch (error) {
-      // A long action holds the seat: it looks at the emulator itself, and the next check comes within seconds.
-      const quiet = error instanceof KvasirError && ['busy', 'shutting-down'].includes(error.code)
+      const isBusy = error instanceof KvasirError && error.code === 'busy'
+      if (isBusy) this.#hasMissed = true
+      const quiet = isBusy || (error instanceof KvasirError && error.code === 'shutting-down')
       if (!quiet)
         this.#parts.log.error(
           { vm: this.#record.name, observation: observation.kind, err: error },
@@ -259,6 +289,7 @@ export class VmDriver implements Driver {
         )
     } finally {
       this.#pendingEvents--
+      this.#catchUp()
     }
   }
 }

@@ -35,7 +35,10 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
         request.onProgress('ending the emulator', 1)
         await endEmulator(seat, ports, { state: 'saved', reason: 'its memory was saved' })
       } catch (error) {
-        if (seat.emulator) await goOn(seat, seat.emulator, { ports, before })
+        if (seat.emulator)
+          await goOn(seat, seat.emulator, { ports, before }).catch((cause: unknown) =>
+            ports.log.warn({ vm: seat.record.name, err: cause }, 'a VM does not go on after its save failed'),
+          )
         throw error
       }
       await ports.failpoint('vm.save.after-state')
@@ -50,13 +53,16 @@ async function goOn(
   emulator: Emulator,
   { ports, before }: { readonly ports: Ports; readonly before: VmRecord['life'] },
 ): Promise<void> {
-  if (seat.record.saved) seat.update({ saved: undefined })
-  if (before.state === 'running') await emulator.resume()
-  seat.update({
-    intent: 'none',
-    life: seat.life(before.state, 'saving its memory did not succeed, so it goes on'),
-  })
-  await ports.files.removeSave(seat.record.id)
+  try {
+    if (seat.record.saved) seat.update({ saved: undefined })
+    if (before.state === 'running') await emulator.resume()
+    seat.update({
+      intent: 'none',
+      life: seat.life(before.state, 'saving its memory did not succeed, so it goes on'),
+    })
+  } finally {
+    if (!seat.record.saved) await ports.files.removeSave(seat.record.id)
+  }
 }
 
 async function writeMemory(seat: Seat, ports: Ports, request: SaveRequest): Promise<void> {

@@ -7,7 +7,8 @@ import { endEmulator } from './end-emulator.ts'
 
 /** Cuts the power, whatever else is being done to the VM. A start that is under way is ended and undone. */
 export async function powerOffVm(driver: Driver, ports: Ports): Promise<void> {
-  const wasStarting = driver.view().record.life.state === 'starting'
+  const { record, busyWith } = driver.view()
+  const wasStarting = record.life.state === 'starting' || busyWith === 'start'
   try {
     await driver.take(
       'power-off',
