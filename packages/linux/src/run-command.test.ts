@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { CommandError, type CommandFailure, runCommand, runJsonCommand } from './run-command.ts'
 
 test('a command gets its arguments unparsed, its input, and nothing of our environment', async () => {
@@ -56,6 +60,30 @@ test('output without end is cut and the command killed', async () => {
   const error = await failureOf(runCommand(['yes'], { timeoutMs: 5_000, maxOutputBytes: 10_000 }))
 
   assert.equal(error.failure, 'output-too-large' satisfies CommandFailure)
+})
+
+test('a command that is of no use without us ends with us, however we end', async () => {
+  const program = `
+    import { runCommand } from '${import.meta.resolve('./run-command.ts')}'
+    await runCommand(['/bin/sh', '-c', 'echo $$; exec sleep 30'], {
+      timeoutMs: 30_000,
+      endsWithUs: true,
+      onStdout: (text) => process.stdout.write(text),
+    })`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const [said] = await once(child.stdout, 'data')
+  const pid = Number(String(said))
+
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+
+  const deadline = performance.now() + 2_000
+  const runs = async () =>
+    /^State:\s+[^ZX]/m.test(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''))
+  while ((await runs()) && performance.now() < deadline) await pause(10)
+  assert.equal(await runs(), false)
 })
 
 test('a program that is not there is named', async () => {

@@ -16,6 +16,21 @@ export const COMMAND_PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 const DEFAULT_OUTPUT_BYTES = 16 * 1024 * 1024
 const STDERR_TAIL_BYTES = 8 * 1024
 
+/**
+ * Asks the kernel for SIGKILL at the parent's death (prctl(2), PR_SET_PDEATHSIG), then looks whether it has died before that. The
+ * parent's pid and the argv follow.
+ */
+const END_WITH_PARENT = [
+  'setpriv',
+  '--pdeathsig',
+  'KILL',
+  '--',
+  '/bin/sh',
+  '-c',
+  '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"',
+  'kvasir-child',
+] as const
+
 export interface CommandOptions {
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
@@ -28,6 +43,11 @@ export interface CommandOptions {
   readonly acceptExitCodes?: readonly number[] | undefined
   /** Most bytes of stdout that are kept; more is an error. 16 MiB unless told. */
   readonly maxOutputBytes?: number | undefined
+  /**
+   * The command is killed when this process ends, however it ends: for what takes long and is of no use afterwards. Not its children,
+   * unless it sees to that. A command that does not exist then ends with exit code 127.
+   */
+  readonly endsWithUs?: boolean | undefined
   /** Told of stdout as it comes, for commands that print their progress. */
   readonly onStdout?: ((text: string) => void) | undefined
 }
@@ -79,7 +99,7 @@ export class CommandError extends Error {
 export async function runCommand(argv: readonly string[], options: CommandOptions): Promise<CommandResult> {
   if (options.signal?.aborted)
     throw new CommandError({ argv, failure: 'aborted', cause: options.signal.reason })
-  const [program, ...args] = argv
+  const [program, ...args] = options.endsWithUs ? [...END_WITH_PARENT, String(process.pid), ...argv] : argv
   if (program === undefined) throw new TypeError('A command needs a program.')
 
   const child = spawn(program, args, {

@@ -15,7 +15,7 @@ import { resolveTiny } from './build-tiny.ts'
 import { download } from './download.ts'
 import type { ImageShelf } from './image-files.ts'
 import { importDisk } from './import-disk.ts'
-import { createJailedTools } from './jailed-qemu-img.ts'
+import { createJailedTools, endJails } from './jailed-qemu-img.ts'
 import type { BuildOptions, ResolvedRecipe } from './recipe.ts'
 import { openWorkDir, sweepWorkDir, type WorkDir } from './work-dir.ts'
 
@@ -24,7 +24,7 @@ export interface MakerOptions {
   /** The daemon's state directory; the makers work in `image-work` below it. */
   readonly stateDir: string
   readonly shelf: ImageShelf
-  readonly cages: Pick<Cages, 'runJailed'>
+  readonly cages: Pick<Cages, 'runJailed' | 'groups'>
   /** The daemon's uids; the last of them is the one that foreign images are worked on with. */
   readonly uids: { readonly first: number; readonly count: number }
   readonly clock: Pick<Clock, 'now'>
@@ -33,6 +33,7 @@ export interface MakerOptions {
 /** Prepares the work directory, clearing away what an earlier daemon left half-made, and gives the makers. */
 export async function createImageMakers(options: MakerOptions): Promise<ImageMakers> {
   const work = await openWorkDir(join(options.stateDir, 'image-work'))
+  await endJails(options.cages.groups)
   await sweepWorkDir(work)
   const { shelf, clock } = options
   const uid = options.uids.first + options.uids.count - 1

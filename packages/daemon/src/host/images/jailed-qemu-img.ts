@@ -9,6 +9,8 @@ import { chmod, chown } from 'node:fs/promises'
 import type { JailedToolRequest, JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import type { Cages } from '../cage/cage.ts'
 
+const groupPrefix = 'image-'
+const endTimeoutMs = 5_000
 const binary = '/usr/bin/qemu-img'
 /** What qemu-img maps for a disk of 16 TiB, threads and libraries included, fits in half of this. */
 const addressSpaceBytes = 2 * 2 ** 30
@@ -31,6 +33,12 @@ export function createJailedTools(options: {
   }
 }
 
+/** Ends what a daemon that died has left running. Only safe while nothing is being made. */
+export async function endJails(groups: Cages['groups']): Promise<void> {
+  for (const group of await groups.list())
+    if (group.startsWith(groupPrefix)) await groups.remove(group, { timeoutMs: endTimeoutMs })
+}
+
 async function runOne(
   request: JailedToolRequest,
   options: Parameters<typeof createJailedTools>[0] & { readonly signal: AbortSignal },
@@ -42,7 +50,7 @@ async function runOne(
   try {
     const result = await cages.runJailed(
       {
-        group: `image-${randomUUID()}`,
+        group: `${groupPrefix}${randomUUID()}`,
         ...user,
         binary,
         args: request.args,

@@ -21,5 +21,5 @@ export async function runStep(argv: readonly string[], options: StepOptions): Pr
     return value === undefined ? [] : [[name, value] as const]
   })
   const env = { ...Object.fromEntries(proxies), DEBIAN_FRONTEND: 'noninteractive', ...options.env }
-  return (await runCommand(argv, { ...options, env })).stdout
+  return (await runCommand(argv, { ...options, env, endsWithUs: true })).stdout
 }

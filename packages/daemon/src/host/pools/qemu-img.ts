@@ -102,7 +102,7 @@ async function qemuImg(
 ): Promise<void> {
   const limits = ['prlimit', `--as=${ADDRESS_SPACE_BYTES}`, '--core=0', '--']
   try {
-    await runCommand([...limits, 'qemu-img', ...args], options)
+    await runCommand([...limits, 'qemu-img', ...args], { ...options, endsWithUs: true })
   } catch (error) {
     throw error instanceof CommandError ? explained(error, options) : error
   }
