@@ -108,7 +108,7 @@ async function auditSaves(context: Context): Promise<Found> {
   const there = new Set(saves.map((save) => save.vmId))
   for (const driver of context.drivers.list()) {
     const { record } = driver.view()
-    if (record.saved && !there.has(record.id))
+    if (record.phase === 'ready' && record.saved && !there.has(record.id))
       entries.push({
         kind: 'missing',
         thing: 'saved memory',

@@ -98,6 +98,6 @@ async function lookAgain(
     seat.update({ life: seat.life('unknown', reason) })
     return
   }
-  await ports.emulators.clean(before.id)
   conclude(seat, ending)
+  await ports.emulators.clean(before.id)
 }

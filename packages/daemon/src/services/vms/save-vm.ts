@@ -29,8 +29,8 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
         intent: wasRunning ? 'save' : 'save-paused',
         life: seat.life('stopping', 'its memory is being saved'),
       })
-      await ports.failpoint('vm.save.after-intent')
       try {
+        await ports.failpoint('vm.save.after-intent')
         await writeMemory(seat, ports, request)
         request.onProgress('ending the emulator', 1)
         await endEmulator(seat, ports, { state: 'saved', reason: 'its memory was saved' })
@@ -89,7 +89,10 @@ export async function discardSaved(driver: Driver, ports: Ports): Promise<void> 
   await driver.take('discard-saved', async (seat) => {
     await ports.failpoint('vm.discard.before-row')
     seat.update({ saved: undefined, life: seat.life('shutoff', 'its saved memory was thrown away') })
-    await ports.failpoint('vm.discard.after-row')
-    await ports.files.removeSave(seat.record.id)
+    try {
+      await ports.failpoint('vm.discard.after-row')
+    } finally {
+      await ports.files.removeSave(seat.record.id)
+    }
   })
 }

@@ -96,8 +96,11 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     if (restoring && !isUntouched) await ports.files.removeSave(seat.record.id)
     throw error
   }
-  await ports.failpoint('vm.start.after-state')
-  if (restoring) await ports.files.removeSave(seat.record.id)
+  try {
+    await ports.failpoint('vm.start.after-state')
+  } finally {
+    if (restoring) await ports.files.removeSave(seat.record.id)
+  }
 }
 
 async function launch(

@@ -16,8 +16,8 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
   const { store } = context.ports
   return {
     async listVolumes() {
-      const ready = store.volumes.list().filter((volume) => volume.phase === 'ready')
-      return await Promise.all(ready.map((volume) => show(volume, context)))
+      const made = store.volumes.list().filter((volume) => volume.phase !== 'creating')
+      return await Promise.all(made.map((volume) => show(volume, context)))
     },
     getVolume: async ({ params }) => await show(requireVolume(params.name, context), context),
     async createVolume({ body }) {
@@ -62,7 +62,7 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
 
 function requireVolume(name: string, context: Context): VolumeRecord {
   const volume = context.ports.store.volumes.findByName(name)
-  if (volume?.phase === 'ready') return volume
+  if (volume && volume.phase !== 'creating') return volume
   throw new KvasirError('volume-not-found', `There is no volume ${name}.`)
 }
 
