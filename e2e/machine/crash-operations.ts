@@ -14,6 +14,8 @@ export interface Operation {
   readonly name: string
   /** The VMs that it changes. */
   readonly about: readonly string[]
+  /** Its steps are those of another operation, so only their deaths are tried. */
+  readonly onlyDies?: boolean
   /** Makes the state in which it can be done, whatever is found. */
   prepare(world: World): Promise<void>
   run(world: World): Promise<void>
@@ -62,6 +64,7 @@ export const operations: readonly Operation[] = [
   },
   {
     name: 'shutdown',
+    onlyDies: true,
     about: ['asked'],
     prepare: (world) => bring(world, 'asked', 'running', diskless),
     run: async (world) => {

@@ -15,7 +15,7 @@ import type { World } from './world.ts'
 
 const deathMs = 20_000
 /** How long recovery may take. */
-const recoveryLimitMs = 2_000
+export const recoveryLimitMs = 2_000
 
 /** Where the rounds of one world happen. */
 export interface CrashScene {
@@ -116,7 +116,7 @@ export async function failAt(operation: Operation, point: string, scene: CrashSc
     await failpoints.disarm()
     if (!(await operation.isDone(world))) {
       if (error === undefined) problems.push('It was not done, and its caller was not told.')
-      else if (!(error instanceof KvasirError)) problems.push(`Its error was ${String(error)}.`)
+      else if (!(error instanceof KvasirError)) problems.push('Its error is not one of the contract.')
     }
     if (!world.daemon.isAlive()) throw new Error('The daemon ended.')
     problems.push(...(await differences(scene, { operation, before })))

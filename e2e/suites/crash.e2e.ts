@@ -71,7 +71,8 @@ async function setScene(world: World, tally: Tally): Promise<CrashScene> {
 async function tryOperation(operation: Operation, scene: CrashScene, tally: Tally): Promise<void> {
   for (const point of await pointsOf(operation, scene)) {
     const round = await crashAt(operation, point, scene)
-    tally.rounds.push(round, await failAt(operation, point, scene))
+    tally.rounds.push(round)
+    if (!operation.onlyDies) tally.rounds.push(await failAt(operation, point, scene))
     for (const again of round.inRecovery ?? []) {
       if (tally.diedInRecovery.has(again)) continue
       tally.diedInRecovery.add(again)
