@@ -40,6 +40,7 @@ export async function wireDaemon(
     ports,
     emit: (name, data) => feed.emit('vm.guest', name, data),
     restart: (id) => restart(id, context),
+    isAwaited: (id) => jobs.isUnderWay(['vm.shutdown', 'vm.reboot'], id),
   })
   const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
   const context: Context = {

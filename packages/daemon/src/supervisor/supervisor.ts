@@ -4,6 +4,7 @@
  * Every `checkIntervalMs` each running VM's emulator is asked for its state: events are hints that may get lost.
  */
 import { KvasirError } from '@kvasir/contract'
+import { isOff } from '../model/vm/is-off.ts'
 import type { Driver, Drivers } from '../ports/drivers.ts'
 import type { VmRecord } from '../ports/store.ts'
 import { type DriverParts, VmDriver } from './vm-driver.ts'
@@ -45,10 +46,13 @@ export class Supervisor implements Drivers {
 
   /** Begins the periodic checks. */
   watch(): void {
-    this.#timer = setInterval(() => {
-      for (const driver of this.#drivers.values()) if (needsCheck(driver)) void driver.reconcile()
-    }, checkIntervalMs)
+    this.#timer = setInterval(() => void this.check(), checkIntervalMs)
     this.#timer.unref()
+  }
+
+  /** Asks the emulators of all VMs that are not off and with which nothing is being done. */
+  async check(): Promise<void> {
+    await Promise.all(this.list().map((driver) => (needsCheck(driver) ? driver.reconcile() : undefined)))
   }
 
   /** Lets go of all VMs; their emulators run on. */
@@ -61,5 +65,5 @@ export class Supervisor implements Drivers {
 
 function needsCheck(driver: Driver): boolean {
   const { record, emulator, busyWith } = driver.view()
-  return busyWith === undefined && (emulator !== undefined || record.life.state === 'unknown')
+  return busyWith === undefined && (emulator !== undefined || !isOff(record))
 }

@@ -4,7 +4,7 @@
  * A job's row is written when it begins and when it ends; progress in between lives in memory and goes out as events, at most a few
  * a second. A job that a former daemon left running is ended by recovery.
  */
-import type { Job } from '@kvasir/contract'
+import type { Job, JobKind } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { type JobHandle, type JobParts, type JobRequest, LiveJob } from './live-job.ts'
 
@@ -23,6 +23,8 @@ export interface JobRunner {
   /** Asks a job to stop. Returns at once. */
   cancel(id: string): Job
   running(): number
+  /** Whether a job of one of these kinds works on this thing. */
+  isUnderWay(kinds: readonly JobKind[], subjectId: string): boolean
   /** Ends all jobs: the daemon is leaving. */
   close(): Promise<void>
 }
@@ -64,6 +66,8 @@ export function createJobRunner(parts: JobParts): JobRunner {
       return get(id)
     },
     running: () => live.size,
+    isUnderWay: (kinds, subjectId) =>
+      [...live.values()].some(({ job }) => kinds.includes(job.kind) && job.subject.id === subjectId),
     async close() {
       const reason = new KvasirError('shutting-down', 'The daemon is shutting down, so the job ends.')
       for (const entry of live.values()) entry.abort(reason)

@@ -11,6 +11,8 @@
  * An emulator that was being ended (intents `end`, `end-crashed`, `restart`, and `save` once the memory is saved) is not asked: it is
  * removed, whatever it does, and the VM is what it was to become.
  */
+
+import { isOff } from '../../model/vm/is-off.ts'
 import { stateFromRunState } from '../../model/vm/run-state.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
@@ -40,7 +42,7 @@ export async function recoverVm(
   }
   if (found.kind === 'gone') {
     await ports.emulators.clean(record.id)
-    recoverGone(seat, found.log)
+    recoverGone(seat, { log: found.log, bootId: ports.bootId })
     if (!seat.record.saved) await ports.files.removeSave(record.id)
     return
   }
@@ -48,9 +50,9 @@ export async function recoverVm(
   await recoverAlive(seat, found.emulator, ports)
 }
 
-function recoverGone(seat: Seat, log: string): void {
-  const { life, intent, saved, run } = seat.record
-  const off = ['shutoff', 'crashed', 'saved'].includes(life.state) && intent === 'none'
+function recoverGone(seat: Seat, { log, bootId }: { readonly log: string; readonly bootId: string }): void {
+  const { life, intent, saved, run, spec } = seat.record
+  const off = isOff(seat.record) && intent === 'none'
   if (off) return
   const base = { intent: 'none' as const, run: undefined }
   if (saved) seat.update({ ...base, life: seat.life('saved', 'its memory was saved') })
@@ -63,7 +65,15 @@ function recoverGone(seat: Seat, log: string): void {
   else {
     const exit = { log: log.slice(-keptLogCharacters) }
     const reason = 'its emulator ended while nobody was watching'
-    seat.update({ ...base, life: seat.life('crashed', reason, exit) })
+    // When the host has booted since, nothing crashed; what starts then, autostart says.
+    const again = spec.lifecycle.onCrash === 'restart' && run?.emulator.bootId === bootId
+    if (again)
+      seat.update({
+        run: undefined,
+        intent: 'restart',
+        life: seat.life('crashed', `${reason}; it is being started again`, exit),
+      })
+    else seat.update({ ...base, life: seat.life('crashed', reason, exit) })
   }
 }
 

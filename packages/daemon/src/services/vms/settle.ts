@@ -5,6 +5,7 @@
  * and that decides (model/vm/lifecycle-decisions.ts). An emulator that does not answer makes the VM `unknown`, nothing else.
  */
 import { KvasirError } from '@kvasir/contract'
+import { isOff } from '../../model/vm/is-off.ts'
 import {
   type Circumstances,
   type Decision,
@@ -18,6 +19,7 @@ import type { Emulator, EmulatorExit } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { endEmulator } from './end-emulator.ts'
+import { giveUpAsking } from './stop-vm.ts'
 
 /** How long a lost emulator is asked before it counts as not answering. */
 const readoptTimeoutMs = 2_000
@@ -29,6 +31,8 @@ export interface SettleParts {
   readonly emit: (name: string, data: Record<string, unknown>) => void
   /** Starts a VM again, by policy. Called outside the seat. */
   readonly restart: (id: string) => void
+  /** Whether a job waits for the guest of this VM to shut down or to reboot. */
+  readonly isAwaited: (id: string) => boolean
 }
 
 /** The settler of all VMs. */
@@ -73,7 +77,7 @@ export function createSettle(parts: SettleParts): Settle {
     const decision = decide(happening, circumstances(seat))
     const exit = observation.kind === 'ended' ? observation.exit : undefined
     if (decision.kind === 'restart') noteRestart(seat.record.id)
-    await carryOut(seat, decision, { ports: parts.ports, exit })
+    await carryOut(seat, decision, { parts, exit })
   }
 }
 
@@ -143,26 +147,26 @@ async function rebootInPlace(seat: Seat, emulator: Emulator): Promise<void> {
 async function carryOut(
   seat: Seat,
   decision: Decision,
-  context: { readonly ports: Ports; readonly exit: EmulatorExit | undefined },
+  { parts, exit }: { readonly parts: SettleParts; readonly exit: EmulatorExit | undefined },
 ): Promise<void> {
   switch (decision.kind) {
     case 'none':
       return
     case 'report':
-      report(seat, decision)
+      report(seat, decision, parts)
       return
     case 'restart':
-      await endEmulator(seat, context.ports, {
+      await endEmulator(seat, parts.ports, {
         state: 'shutoff',
         reason: `${decision.reason}; it is being started again`,
         restarts: true,
       })
       return
     case 'end':
-      await endEmulator(seat, context.ports, {
+      await endEmulator(seat, parts.ports, {
         state: decision.state,
         reason: decision.reason,
-        ...(decision.state === 'crashed' && context.exit ? { exit: exitOf(context.exit) } : {}),
+        ...(decision.state === 'crashed' && exit ? { exit: exitOf(exit) } : {}),
       })
       return
   }
@@ -180,17 +184,26 @@ function exitOf(exit: EmulatorExit): { code?: number; signal?: string; log: stri
 function report(
   seat: Seat,
   seen: { readonly state: Seat['record']['life']['state']; readonly reason: string },
+  parts: SettleParts,
 ): void {
   const { life, intent } = seat.record
-  if (life.state === 'stopping' && (intent === 'stop' || intent === 'reboot') && seen.state === 'running')
+  if (life.state === 'stopping' && (intent === 'stop' || intent === 'reboot') && seen.state === 'running') {
+    if (isOverdue(seat, parts)) giveUpAsking(seat, 'and did not')
     return
+  }
   const isSame = life.state === seen.state && (seen.state !== 'paused' || seen.reason === 'it was paused')
   if (isSame || (life.state === seen.state && life.reason === seen.reason)) return
   seat.update({ life: seat.life(seen.state, seen.reason) })
 }
 
-/** A VM whose emulator could not be reached before: perhaps it can now, or is known to be gone. */
+/** A guest that was asked, by a daemon that has ended since, has as long as it has by its spec. */
+function isOverdue({ record }: Seat, { ports, isAwaited }: SettleParts): boolean {
+  const askedMs = Date.parse(ports.clock.now()) - Date.parse(record.life.since)
+  return askedMs > record.spec.lifecycle.shutdownTimeoutSeconds * 1000 && !isAwaited(record.id)
+}
+
+/** A VM that nobody follows, though it is not off: its emulator can be reached, or not yet, or is known to be gone. */
 async function readopt(seat: Seat, ports: Ports): Promise<void> {
-  if (seat.record.life.state !== 'unknown') return
+  if (isOff(seat.record)) return
   await recoverVm(seat, ports, { timeoutMs: readoptTimeoutMs })
 }

@@ -1,6 +1,7 @@
 /** Ends a VM: at once (power-off), or by asking its guest (shutdown, reboot). */
 import type { VmState } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
+import { isOff } from '../../model/vm/is-off.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { endEmulator } from './end-emulator.ts'
@@ -38,20 +39,14 @@ export async function shutdownVm(driver: Driver, ports: Ports, request: Shutdown
   })
   request.onStep(`waiting for the guest to shut down (asked by ${asked})`)
   if (await reaches(driver, ['shutoff', 'crashed', 'saved'], request)) return
-  request.signal.throwIfAborted()
+  await stopAskingIfCancelled(driver, request.signal)
   if (request.escalate) {
     request.onStep('powering off')
-    await powerOffVm(driver, ports)
+    await powerOffUnlessOff(driver, ports)
     return
   }
   const { name } = driver.view().record
-  await driver.take('edit', async (seat) => {
-    if (seat.record.life.state !== 'stopping') return
-    seat.update({
-      intent: 'none',
-      life: seat.life('running', 'its guest was asked to shut down and did not'),
-    })
-  })
+  await driver.take('edit', async (seat) => giveUpAsking(seat, 'and did not'))
   throw new KvasirError(
     'guest-refused',
     `VM ${name} was asked to shut down by ${asked} and did not within ${request.timeoutMs / 1000} s, so it runs on.`,
@@ -66,31 +61,56 @@ export async function rebootVm(
   driver: Driver,
   request: Omit<ShutdownRequest, 'mode' | 'escalate'>,
 ): Promise<void> {
-  const before = driver.view().record.life.since
   await driver.take('reboot', async (seat) => {
-    const { emulator } = seat
-    if (emulator?.agent.isConnected()) {
-      await emulator.agent.shutdown('reboot')
-      return
-    }
+    if (await asksAgent(seat, 'reboot')) return
+    const { life } = seat.record
     seat.update({
       intent: 'reboot',
       life: seat.life('stopping', 'its guest was asked to reboot by the power button'),
     })
-    await emulator?.pressPowerButton()
+    try {
+      await seat.emulator?.pressPowerButton()
+    } catch (error) {
+      seat.update({ intent: 'none', life })
+      throw error
+    }
   })
   request.onStep('waiting for the guest')
   const { record } = driver.view()
-  if (record.intent !== 'reboot' || record.life.since === before) return
+  if (record.intent !== 'reboot') return
   if (await reaches(driver, ['running'], request)) return
-  await driver.take('edit', async (seat) => {
-    if (seat.record.life.state !== 'stopping') return
-    seat.update({ intent: 'none', life: seat.life('running', 'its guest was asked to reboot and did not') })
-  })
+  await stopAskingIfCancelled(driver, request.signal)
+  await driver.take('edit', async (seat) => giveUpAsking(seat, 'and did not'))
   throw new KvasirError(
     'guest-refused',
     `VM ${record.name} was asked to reboot and did not within ${request.timeoutMs / 1000} s, so it runs on.`,
   )
+}
+
+/** The guest goes on as if nobody had asked it. */
+export function giveUpAsking(seat: Seat, how: string): void {
+  const { life, intent } = seat.record
+  if (life.state !== 'stopping') return
+  const asked = intent === 'reboot' ? 'reboot' : 'shut down'
+  seat.update({ intent: 'none', life: seat.life('running', `its guest was asked to ${asked} ${how}`) })
+}
+
+/** Who cancels takes the question back. A daemon that leaves does not: the next one goes on waiting. */
+async function stopAskingIfCancelled(driver: Driver, signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) return
+  const { reason } = signal
+  const isLeaving = reason instanceof KvasirError && reason.code === 'shutting-down'
+  if (!isLeaving) await driver.take('edit', async (seat) => giveUpAsking(seat, 'until that was cancelled'))
+  throw reason
+}
+
+/** A guest that went down at the last moment needs no power cut. */
+async function powerOffUnlessOff(driver: Driver, ports: Ports): Promise<void> {
+  try {
+    await powerOffVm(driver, ports)
+  } catch (error) {
+    if (!isOff(driver.view().record)) throw error
+  }
 }
 
 async function reaches(
@@ -110,14 +130,22 @@ async function askGuest(seat: Seat, what: 'powerdown', mode: ShutdownRequest['mo
   const { emulator, record } = seat
   if (!emulator)
     throw new KvasirError('wrong-state', `VM ${record.name} has no emulator, so nobody can be asked.`)
-  if (mode === 'agent' || (mode === 'auto' && emulator.agent.isConnected())) {
-    try {
-      await emulator.agent.shutdown(what)
-      return 'the guest agent'
-    } catch (error) {
-      if (mode === 'agent') throw error
-    }
+  if (mode === 'agent') {
+    await emulator.agent.shutdown(what)
+    return 'the guest agent'
   }
+  if (mode === 'auto' && (await asksAgent(seat, what))) return 'the guest agent'
   await emulator.pressPowerButton()
   return 'the power button'
+}
+
+/** Whether the guest's agent took the request. Where it does not, there is still the power button. */
+async function asksAgent({ emulator }: Seat, what: 'powerdown' | 'reboot'): Promise<boolean> {
+  if (!emulator?.agent.isConnected()) return false
+  try {
+    await emulator.agent.shutdown(what)
+    return true
+  } catch {
+    return false
+  }
 }
