@@ -1,0 +1,154 @@
+/** Consoles: the serial one with its past, its viewers and its one writer; the display by VNC and as a picture. */
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import { inflateSync } from 'node:zlib'
+import { endpoints, streams } from '@kvasir/contract'
+import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
+import { joinConsole } from '../machine/guest-console.ts'
+import { loginMarker } from '../machine/vm-handle.ts'
+import { openWorld } from '../machine/world.ts'
+
+const skip = needs('root', 'qemu')
+
+test('who comes to the console sees what was said before and can type', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1')
+
+  {
+    using console = await vm.console()
+    assert.ok(console.screen().includes(loginMarker) || console.scrollbackBytes > 0)
+    await console.untilShown(loginMarker)
+    assert.equal(await console.shell('hostname'), 'tiny')
+    await console.type('echo left-behind >/dev/ttyS0\n')
+    await console.untilShown(/\nleft-behind/)
+  }
+  await world.daemon.kill9()
+  await world.startDaemon()
+
+  using later = await vm.console()
+  await later.untilShown('left-behind')
+  assert.equal(await later.shell('echo $((6 * 7))'), '42')
+  assert.match(await vm.serialLog(), /left-behind/)
+})
+
+test('many watch, one writes, and taking over is said to who had it', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1')
+  using writer = await vm.console('write')
+  using reader = await vm.console('read')
+  assert.deepEqual([writer.mode(), reader.mode()], ['write', 'read'])
+  await assert.rejects(vm.console('write'), { code: 'console-taken' })
+
+  await reader.type('echo from-the-reader\n')
+  await eventually(async () => reader.notices().find((notice) => /not passed on/.test(notice)), {
+    withinMs: 5_000,
+    what: 'the reader is told that typing goes nowhere',
+  })
+  await writer.type('echo from-the-wri""ter\n')
+  await reader.untilShown('from-the-writer')
+  assert.doesNotMatch(writer.screen(), /from-the-reader/)
+
+  using usurper = await vm.console('take-over')
+  await eventually(async () => (writer.mode() === 'read' ? true : undefined), {
+    withinMs: 5_000,
+    what: 'the writer is told',
+  })
+  assert.match(writer.notices().join(), /took over/)
+  assert.equal(await usurper.shell('echo mine'), 'mine')
+  await writer.untilShown('mine')
+})
+
+test('a viewer that vanishes frees the console', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1')
+  const { ticket } = await world.client.call(endpoints.consoleTicket, { params: { name: 'web1' }, body: {} })
+
+  // A bare connection that is cut without a word, as by a client that is killed.
+  const socket = connect(world.place.socketPath)
+  socket.write(
+    `GET ${streams.console}?ticket=${encodeURIComponent(ticket)} HTTP/1.1\r\nHost: kvasir\r\nConnection: Upgrade\r\n` +
+      'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  )
+  const askToWrite = () => world.client.call(endpoints.consoleTicket, { params: { name: 'web1' }, body: {} })
+  await eventually(async () => assert.rejects(askToWrite(), { code: 'console-taken' }).then(() => true), {
+    withinMs: 5_000,
+    what: 'the console is taken',
+  })
+  socket.destroy()
+
+  using console = await eventually(() => vm.console('write'), {
+    withinMs: 5_000,
+    what: 'the console is free',
+  })
+  assert.equal(await console.shell('echo free'), 'free')
+})
+
+test('a ticket is good once, and only for what it was given for', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1')
+  const params = { name: vm.name }
+  const { ticket } = await world.client.call(endpoints.consoleTicket, { params, body: { mode: 'read' } })
+  const display = await world.client.call(endpoints.vncTicket, { params })
+
+  using _first = await joinConsole(world.client, ticket)
+  await assert.rejects(joinConsole(world.client, ticket), { code: 'ticket-invalid' })
+  await assert.rejects(joinConsole(world.client, display.ticket), { code: 'ticket-invalid' })
+  await assert.rejects(joinConsole(world.client, 'made-up'), { code: 'ticket-invalid' })
+})
+
+test('the console ends with its VM, and one that is off has none', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1')
+  using console = await vm.console()
+
+  await vm.powerOff()
+
+  assert.match(await console.ended, /powered off|ended|off/)
+  await assert.rejects(vm.console(), { code: 'wrong-state' })
+})
+
+test('the display speaks VNC, and can be had as a picture', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1')
+  const params = { name: vm.name }
+
+  const { ticket } = await world.client.call(endpoints.vncTicket, { params })
+  using socket = await world.client.openStream(streams.vnc, { ticket })
+  const first = await socket.messages().next()
+  assert.ok(first.done !== true && first.value.kind === 'bytes')
+  assert.equal(first.value.bytes.toString('latin1'), 'RFB 003.008\n')
+
+  const png = Buffer.from(await world.client.call(endpoints.screenshotVm, { params }))
+  assert.equal(png.subarray(1, 4).toString('latin1'), 'PNG')
+  const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)]
+  assert.ok(width >= 320 && height >= 200, `The picture is ${width} by ${height}.`)
+  assert.ok(pixelsOf(png).length >= width * height)
+})
+
+test('a VM without a display has no picture', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1', { devices: { vnc: false } })
+  const params = { name: vm.name }
+
+  await assert.rejects(world.client.call(endpoints.screenshotVm, { params }), { code: 'unsupported' })
+  await assert.rejects(
+    world.client
+      .call(endpoints.vncTicket, { params })
+      .then(({ ticket }) => world.client.openStream(streams.vnc, { ticket })),
+    { code: 'unsupported' },
+  )
+})
+
+/** The uncompressed data of a PNG, which must be whole. */
+function pixelsOf(png: Buffer): Buffer {
+  const data: Buffer[] = []
+  for (let at = 8; at < png.length; ) {
+    const length = png.readUInt32BE(at)
+    if (png.subarray(at + 4, at + 8).toString('latin1') === 'IDAT')
+      data.push(png.subarray(at + 8, at + 8 + length))
+    at += 12 + length
+  }
+  return inflateSync(Buffer.concat(data))
+}
