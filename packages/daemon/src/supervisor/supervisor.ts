@@ -52,7 +52,11 @@ export class Supervisor implements Drivers {
 
   /** Asks the emulators of all VMs that are not off and with which nothing is being done. */
   async check(): Promise<void> {
-    await Promise.all(this.list().map((driver) => (needsCheck(driver) ? driver.reconcile() : undefined)))
+    await Promise.all(
+      this.list()
+        .filter(needsCheck)
+        .map((driver) => driver.reconcile()),
+    )
   }
 
   /** Lets go of all VMs; their emulators run on. */

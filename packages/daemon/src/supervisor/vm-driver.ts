@@ -171,19 +171,19 @@ export class VmDriver implements Driver {
   }
 
   #seat(signal: AbortSignal): Seat {
-    const driver = this
+    const now = { record: () => this.#record, emulator: () => this.#emulator }
     return {
       get record() {
-        return driver.#record
+        return now.record()
       },
       get emulator() {
-        return driver.#emulator
+        return now.emulator()
       },
       signal,
-      update: (change, alongside) => driver.#update(change, alongside),
-      life: (state, reason, exit) => driver.#life(state, reason, exit),
-      attach: (emulator) => driver.#attach(emulator),
-      detach: () => driver.#detach(),
+      update: (change, alongside) => this.#update(change, alongside),
+      life: (state, reason, exit) => this.#life(state, reason, exit),
+      attach: (emulator) => this.#attach(emulator),
+      detach: () => this.#detach(),
     }
   }
 
