@@ -1,12 +1,16 @@
 /**
  * Peers measured in turn, A B A B, so that whatever else the machine does falls on all of them alike.
  *
- * The first round of each does not count: it fills page caches and compiles code.
+ * The first round of each does not count: it fills page caches and compiles code. Before each measurement comes a rest, in which the
+ * kernel can take away what the last one ended (namespaces, memory), which would else fall on its successor.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { type Summary, summarize } from './statistics.ts'
 
 /** One side of a comparison: gives how long it took, in milliseconds. Preparation and tidying up are its own and not counted. */
 export type Measure = () => Promise<number>
+
+const restMs = 150
 
 /** What was measured of each peer. */
 export class Comparison {
@@ -44,6 +48,7 @@ export async function interleave(
   const measured = new Map<string, number[]>(Object.keys(peers).map((name) => [name, []]))
   for (let round = -1; round < rounds; round++) {
     for (const [name, measure] of Object.entries(peers)) {
+      await pause(restMs)
       const ms = await measure()
       if (round >= 0) measured.get(name)?.push(ms)
     }
