@@ -11,6 +11,8 @@ export interface HostFacts {
   availableMemoryBytes(): Promise<number>
   totalMemoryBytes(): Promise<number>
   hasVsock(): boolean
+  /** The frequency of the CPU's time stamp counter in kHz; undefined where the kernel does not say it for certain. */
+  tscKhz(): Promise<number | undefined>
   /** Checks a kernel or initrd that a spec names: a readable regular file, else `file-not-found`. */
   checkBootFile(path: string): Promise<void>
 }

@@ -45,6 +45,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     availableMemoryBytes: async () => machine.availableMemoryBytes,
     totalMemoryBytes: async () => machine.totalMemoryBytes,
     hasVsock: () => machine.hasVsock,
+    tscKhz: async () => undefined,
     async checkBootFile(path) {
       if (machine.bootFiles.has(path) || path.startsWith('/simulated/')) return
       throw new KvasirError('file-not-found', `There is no file ${path}, so nothing can boot from it.`)

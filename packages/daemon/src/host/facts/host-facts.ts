@@ -2,7 +2,7 @@
  * The host as it is: CPUs, memory, kernel, cgroups, the QEMU at hand, and which accelerator it can use. Looked at when asked; only
  * what a QEMU binary says of itself is kept, under the binary's identity.
  */
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { hostname, release } from 'node:os'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import type { HostFacts } from '../../ports/host-facts.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
 import { KvmFacts } from './kvm-facts.ts'
-import { parseCpuInfo, parseMemInfo } from './proc-files.ts'
+import { parseCpuInfo, parseMemInfo, parseTscKhz } from './proc-files.ts'
 
 export interface HostFactsOptions {
   readonly stateDir: string
@@ -43,6 +43,10 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
     availableMemoryBytes: async () => (await memory()).availableBytes,
     totalMemoryBytes: async () => (await memory()).totalBytes,
     hasVsock: () => opens('/dev/vhost-vsock'),
+    tscKhz: async () =>
+      existsSync('/sys/devices/system/cpu/cpu0/cpufreq')
+        ? undefined
+        : parseTscKhz(await readFile('/proc/cpuinfo', 'utf8')),
     checkBootFile,
 
     async describe() {

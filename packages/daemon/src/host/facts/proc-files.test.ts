@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { cgroupVersion } from './cgroup-facts.ts'
-import { parseCpuInfo, parseMemInfo } from './proc-files.ts'
+import { parseCpuInfo, parseMemInfo, parseTscKhz } from './proc-files.ts'
 
 test('CPUs are counted and the flags of the first one read', () => {
   const text = [0, 1]
@@ -20,6 +20,15 @@ test('CPUs are counted and the flags of the first one read', () => {
 
 test('a cpuinfo without flags has none', () => {
   assert.deepEqual(parseCpuInfo('processor\t: 0\n'), { model: 'unknown', count: 1, flags: [] })
+})
+
+test('the time stamp counter is known where its rate is constant and not the momentary one of the CPU', () => {
+  const text = (flags: string) => `processor\t: 0\ncpu MHz\t\t: 2596.122\nflags\t\t: ${flags}\n`
+
+  assert.equal(parseTscKhz(text('fpu tsc constant_tsc')), 2_596_122)
+  assert.equal(parseTscKhz(text('fpu tsc constant_tsc aperfmperf')), undefined)
+  assert.equal(parseTscKhz(text('fpu tsc')), undefined)
+  assert.equal(parseTscKhz('processor\t: 0\n'), undefined)
 })
 
 test('memory is in bytes', () => {

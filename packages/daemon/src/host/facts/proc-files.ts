@@ -18,6 +18,17 @@ export function parseCpuInfo(text: string): CpuFacts {
   }
 }
 
+/**
+ * The frequency of the time stamp counter in kHz, from /proc/cpuinfo of a host without cpufreq: there Linux shows as `cpu MHz` what it
+ * counts the counter with, unless the CPU tells its momentary frequency (`aperfmperf`). Most virtual machines are such hosts.
+ */
+export function parseTscKhz(text: string): number | undefined {
+  const { flags } = parseCpuInfo(text)
+  const mhz = /^cpu MHz\s*:\s*(\d+)\.(\d{3})$/m.exec(text)
+  if (mhz === null || !flags.includes('constant_tsc') || flags.includes('aperfmperf')) return undefined
+  return Number(`${mhz[1]}${mhz[2]}`) || undefined
+}
+
 export interface MemoryFacts {
   readonly totalBytes: number
   readonly availableBytes: number

@@ -82,7 +82,16 @@ const machines: readonly GoldenCase[] = [
     { kernel: { ...kernel, cmdline: '-monitor stdio,locking=off "a,,b"' } },
   ),
   goldenCase('microvm-kernel', { machine: { type: 'microvm' } }, { kernel }),
-  goldenCase('microvm-kernel-kvm', { machine: { type: 'microvm' } }, { kernel, accelerator: 'kvm' }),
+  goldenCase(
+    'microvm-kernel-told-its-clock',
+    { machine: { type: 'microvm' } },
+    { kernel, tscKhz: 2_596_122 },
+  ),
+  goldenCase(
+    'microvm-kernel-kvm',
+    { machine: { type: 'microvm' } },
+    { kernel, accelerator: 'kvm', tscKhz: 2_596_122 },
+  ),
   goldenCase('microvm-kernel-qemu-10.0', { machine: { type: 'microvm' } }, { kernel, qemu: qemu10 }),
   goldenCase(
     'microvm-all-devices',

@@ -47,6 +47,8 @@ export interface HardwareInput {
   readonly seedPath: string | undefined
   /** Whether the host has /dev/vhost-vsock. */
   readonly vsock: boolean
+  /** The host's time stamp counter in kHz, which a guest under TCG reads; absent where it is not known for certain. */
+  readonly tscKhz?: number | undefined
   /** Memory saved by `vm save`, to start from. */
   readonly restorePath: string | undefined
 }

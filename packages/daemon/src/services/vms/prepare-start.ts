@@ -21,10 +21,11 @@ export interface PreparedStart {
 /** Decides how a VM starts: accelerator, hardware, argv. Refuses what cannot work, before anything is touched. */
 export async function prepareStart(record: VmRecord, ports: Ports): Promise<PreparedStart> {
   const { spec } = record
-  const [qemu, accelerator, kernel] = await Promise.all([
+  const [qemu, accelerator, kernel, tscKhz] = await Promise.all([
     ports.host.qemu(),
     ports.host.chooseAccelerator(spec.accelerator),
     kernelOf(spec, ports),
+    ports.host.tscKhz(),
     requireFits(spec, record.name, ports),
   ])
   const hardware = planHardware(spec, record.hardware, { qemu, vsockCid: record.hardware.vsockCid })
@@ -39,6 +40,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     kernel,
     seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
     vsock: ports.host.hasVsock(),
+    tscKhz,
     restorePath: record.saved ? ports.files.savePath(record.id) : undefined,
   }
   return {
