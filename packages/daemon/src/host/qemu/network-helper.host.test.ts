@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { runCommand } from '@kvasir/linux'
 import { needs } from '../../../../../tools/require.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 
@@ -91,4 +92,18 @@ test('a forward whose port is taken is refused with the reason', {
 
   await assert.rejects(started, (error: Error) => /NIC net0 cannot be served/.test(error.message))
   assert.match(await readFile(join(at.folder, 'cgroup.procs'), 'utf8'), /^\d+\n$/)
+})
+
+test('a host without any network still gives a VM its forwards', {
+  skip: needs('root', 'passt'),
+}, async (t) => {
+  const at = await place(t)
+  const program = join(import.meta.dirname, 'testing', 'start-helper-program.ts')
+
+  const { stdout } = await runCommand(
+    ['unshare', '--net', process.execPath, program, at.folder, String(helperUid)],
+    { timeoutMs: 20_000 },
+  )
+
+  assert.match(stdout, /connected/)
 })

@@ -15,6 +15,23 @@ import type { UserNicPlan } from '../../model/qemu/emulator-plan.ts'
 
 const startTimeoutMs = 5_000
 const outputLimit = 8192
+/** What passt says on a host without a default route: of 2023, before it had a mode of its own for that. */
+const withoutRoute = /No external routable interface|External interface not usable/
+/** A network of the VM and the host's forwards: passt wants an interface to be like, and addresses that it would have taken from it. */
+const localNetwork = [
+  ...[
+    '--interface',
+    'lo',
+    '--ipv4-only',
+    '--address',
+    '10.0.2.15',
+    '--netmask',
+    '24',
+    '--gateway',
+    '10.0.2.2',
+  ],
+  ...['--mac-addr', '52:56:00:00:00:02', '--dns', 'none'],
+] as const
 const ready = 'ready'
 
 export interface NetworkHelperRequest {
@@ -43,23 +60,34 @@ export async function startNetworkHelpers(request: NetworkHelperRequest): Promis
   await Promise.all(request.nics.map((nic) => handOver(nic, request)))
 }
 
-/** Resolves when passt listens: it goes into the background after that, and not before. */
+/** Starts passt as the host's network is, or for the VM and its forwards alone where there is no way out of the host. */
 async function startHelper(nic: UserNicPlan, request: NetworkHelperRequest): Promise<void> {
+  const args = passtArgs(nic, request)
+  const outcome = await runHelper(args, request)
+  if (outcome.ended === ready) return
+  if (!withoutRoute.test(outcome.said)) throw helperError(nic, outcome)
+  const again = await runHelper([...args, ...localNetwork], request)
+  if (again.ended !== ready) throw helperError(nic, again)
+}
+
+interface Outcome {
+  readonly ended: string
+  readonly said: string
+}
+
+/** Resolves when passt listens, since it goes into the background after that and not before, or when it has ended. */
+async function runHelper(args: readonly string[], request: NetworkHelperRequest): Promise<Outcome> {
   const enterGroup = 'echo $$ > "$1/cgroup.procs" || exit 70; shift; exec passt "$@"'
-  const child = spawn(
-    '/bin/sh',
-    ['-c', enterGroup, 'kvasir-passt', request.cgroup, ...passtArgs(nic, request)],
-    {
-      detached: true,
-      // It binds as its own UID, which cannot enter the directories above: the path is relative.
-      cwd: request.directory,
-      env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
-      stdio: ['ignore', 'ignore', 'pipe'],
-      timeout: startTimeoutMs,
-      killSignal: 'SIGKILL',
-      signal: request.signal,
-    },
-  )
+  const child = spawn('/bin/sh', ['-c', enterGroup, 'kvasir-passt', request.cgroup, ...args], {
+    detached: true,
+    // It binds as its own UID, which cannot enter the directories above: the path is relative.
+    cwd: request.directory,
+    env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: startTimeoutMs,
+    killSignal: 'SIGKILL',
+    signal: request.signal,
+  })
   let said = ''
   child.stderr.on('data', (chunk: Buffer) => {
     if (said.length < outputLimit) said += chunk.toString('latin1')
@@ -71,8 +99,7 @@ async function startHelper(nic: UserNicPlan, request: NetworkHelperRequest): Pro
   const ended = await promise
   child.stderr.destroy()
   request.signal.throwIfAborted()
-  if (ended === ready) return
-  throw helperError(nic, ended === 'SIGKILL' ? 'it did not listen in time' : ended, said)
+  return { ended: ended === 'SIGKILL' ? 'it did not listen in time' : ended, said }
 }
 
 function passtArgs(nic: UserNicPlan, request: NetworkHelperRequest): readonly string[] {
@@ -92,12 +119,12 @@ async function handOver(nic: UserNicPlan, request: NetworkHelperRequest): Promis
   const socket = join(request.directory, nic.socketName)
   const entry = await lstat(socket)
   if (!entry.isSocket() || entry.uid !== request.helperUid || entry.nlink !== 1)
-    throw helperError(nic, 'its socket was replaced', '')
+    throw helperError(nic, { ended: 'its socket was replaced', said: '' })
   await lchown(socket, request.emulatorUid, request.emulatorUid)
   await chmod(socket, 0o600)
 }
 
-function helperError(nic: UserNicPlan, what: string, said: string): KvasirError {
+function helperError(nic: UserNicPlan, { ended, said }: Outcome): KvasirError {
   const lines = said
     .split('\n')
     .map((line) => line.trim())
@@ -105,7 +132,7 @@ function helperError(nic: UserNicPlan, what: string, said: string): KvasirError 
   const complaints = lines.filter(
     (line) => !/^(kvm|\.\/qrap|or qrap|You can now|UNIX domain socket bound)/.test(line),
   )
-  const reason = [what, ...complaints.slice(-3)].join(': ')
+  const reason = [ended, ...complaints.slice(-3)].join(': ')
   const inUse = /Address already in use|bind/i.test(reason)
   return new KvasirError(
     inUse ? 'in-use' : 'host-failed',
