@@ -19,18 +19,13 @@ const outputLimit = 8192
 const withoutRoute = /No external routable interface|External interface not usable/
 /** A network of the VM and the host's forwards: passt wants an interface to be like, and addresses that it would have taken from it. */
 const localNetwork = [
-  ...[
-    '--interface',
-    'lo',
-    '--ipv4-only',
-    '--address',
-    '10.0.2.15',
-    '--netmask',
-    '24',
-    '--gateway',
-    '10.0.2.2',
-  ],
-  ...['--mac-addr', '52:56:00:00:00:02', '--dns', 'none'],
+  '--ipv4-only',
+  '--interface=lo',
+  '--address=10.0.2.15',
+  '--netmask=24',
+  '--gateway=10.0.2.2',
+  '--mac-addr=52:56:00:00:00:02',
+  '--dns=none',
 ] as const
 const ready = 'ready'
 
