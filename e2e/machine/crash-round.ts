@@ -8,12 +8,14 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { endpoints, KvasirError } from '@kvasir/contract'
 import type { Operation } from './crash-operations.ts'
 import { runRefusedDaemon } from './daemon.ts'
+import { eventually } from './eventually.ts'
 import type { FailpointAction, Failpoints } from './failpoints.ts'
 import { straysOf } from './strays.ts'
 import type { VmHandle } from './vm-handle.ts'
 import type { World } from './world.ts'
 
 const deathMs = 20_000
+const countMs = 5_000
 /** How long recovery may take. */
 export const recoveryLimitMs = 2_000
 
@@ -168,9 +170,15 @@ async function differences(
     const is = after.vms.get(name) ?? 'gone'
     if (is !== was) problems.push(`VM ${name} was ${was} and is ${is}.`)
   }
-  if (after.counter <= before.counter)
-    problems.push(`The guest of ${bystander.name} counted from ${before.counter} to ${after.counter}.`)
+  if (!(await countsOn(bystander, before.counter)))
+    problems.push(`The guest of ${bystander.name} counts no further than ${before.counter}.`)
   return problems
+}
+
+/** Whether a guest has counted on from a number, or does soon: it counts tenths of seconds. */
+export async function countsOn(vm: VmHandle, from: number): Promise<boolean> {
+  const further = async () => ((await vm.counter()) > from ? true : undefined)
+  return await eventually(further, { withinMs: countMs, what: 'the guest counts' }).catch(() => false)
 }
 
 async function attempt(problems: string[], work: () => Promise<void>): Promise<void> {

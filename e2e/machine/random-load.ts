@@ -9,7 +9,7 @@ import { endpoints, KvasirError, type Vm, type VmSpecInput } from '@kvasir/contr
 import type { World } from './world.ts'
 
 /** What a client believes of one of its VMs. */
-export type Belief = 'absent' | 'shutoff' | 'running' | 'saved'
+export type Belief = 'absent' | 'shutoff' | 'crashed' | 'running' | 'saved'
 
 /** A VM of a client: what was acknowledged, and what it may have become by what was under way when the daemon died. */
 export interface Claim {
@@ -32,6 +32,7 @@ export interface RandomClient {
   run(world: World, signal: AbortSignal): Promise<void>
 }
 
+const beliefs: readonly Belief[] = ['absent', 'shutoff', 'crashed', 'running', 'saved']
 const small: VmSpecInput = { memory: { size: '32MiB' }, devices: { vnc: false, vsock: false, rng: false } }
 const withDisk: VmSpecInput = {
   ...small,
@@ -107,7 +108,8 @@ function actionsOn(claim: Claim, claims: readonly Claim[], world: World): readon
           work: () => create(claim.name, pick([small, withDisk]), world),
         },
       ]
-    case 'shutoff': {
+    case 'shutoff':
+    case 'crashed': {
       const free = claims.find((other) => other.state === 'absent')
       const mode = pick(['linked', 'full'] as const)
       const clone: readonly Action[] = free
@@ -146,7 +148,7 @@ export function judge(client: RandomClient, vms: readonly Vm[]): readonly string
     const runsOn = is === 'running' && claim.state === 'running' && !claim.underWay && !claim.wasHit
     if (runsOn && claim.pid !== undefined && vm?.status.pid !== claim.pid)
       problems.push(`VM ${claim.name} ran as process ${claim.pid} and runs as ${vm?.status.pid}.`)
-    claim.state = is === 'running' || is === 'saved' || is === 'absent' ? is : 'shutoff'
+    claim.state = beliefs.find((belief) => belief === is) ?? 'shutoff'
     claim.pid = vm?.status.pid
     claim.underWay = undefined
     claim.wasHit = false
