@@ -112,7 +112,10 @@ function parseRow(row: SealedRow): VmRow {
   return { kind: 'vm', record }
 }
 
-/** An older version may be from before the VM was whole or from before it was to go: its journal is not acted upon. */
+/**
+ * An older version may be from before the VM was whole or from before it was to go: its journal is not acted upon. Nor is its saved
+ * memory, which may have been loaded since: loading it twice would damage the disks.
+ */
 function lastGood(rows: SealedRows, id: string): VmRecord | undefined {
   const present = rows.get(id)?.version
   for (const { version, content } of rows.history(id)) {
@@ -121,7 +124,7 @@ function lastGood(rows: SealedRows, id: string): VmRecord | undefined {
     const { record } = decoded
     return {
       ...record,
-      ...(version === present ? {} : { phase: 'ready', intent: 'none' }),
+      ...(version === present ? {} : { phase: 'ready', intent: 'none', saved: undefined }),
       life: { state: 'unknown', reason: 'its row in the store is damaged', since: record.life.since },
       run: undefined,
     }

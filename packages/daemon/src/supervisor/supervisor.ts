@@ -11,11 +11,13 @@ import { type DriverParts, VmDriver } from './vm-driver.ts'
 
 /** How often every emulator is asked for its state. */
 const checkIntervalMs = 10_000
+const firstCheckMs = 1_000
 
 export class Supervisor implements Drivers {
   readonly #drivers = new Map<string, VmDriver>()
   readonly #parts: DriverParts
   #timer: NodeJS.Timeout | undefined
+  #firstCheck: NodeJS.Timeout | undefined
 
   constructor(parts: DriverParts) {
     this.#parts = parts
@@ -44,8 +46,10 @@ export class Supervisor implements Drivers {
     this.#drivers.delete(id)
   }
 
-  /** Begins the periodic checks. */
+  /** Begins the periodic checks; the first comes soon, for emulators that answered too late for recovery. */
   watch(): void {
+    this.#firstCheck = setTimeout(() => void this.check(), firstCheckMs)
+    this.#firstCheck.unref()
     this.#timer = setInterval(() => void this.check(), checkIntervalMs)
     this.#timer.unref()
   }
@@ -62,6 +66,7 @@ export class Supervisor implements Drivers {
   /** Lets go of all VMs; their emulators run on. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
+    clearTimeout(this.#firstCheck)
     const reason = new KvasirError('shutting-down', 'The daemon is shutting down.')
     await Promise.allSettled(this.list().map((driver) => driver.leave(reason)))
   }

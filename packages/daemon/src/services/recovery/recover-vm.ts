@@ -150,13 +150,17 @@ async function recoverSave(seat: Seat, emulator: Emulator, ports: Ports): Promis
   await ports.files.removeSave(seat.record.id)
 }
 
-/** Follows the emulator as what it says it is. The row of a run is mended from the memo where it is missing. */
+/**
+ * Follows the emulator as what it says it is. The row of a run is mended from the memo where it is missing. Memory that a mended row
+ * says was saved is in this emulator, or older than it.
+ */
 async function adoptAs(seat: Seat, runState: string, ports: Ports): Promise<void> {
   const seen = stateFromRunState(runState)
   const { life } = seat.record
   const isSame = life.state === seen.state
   seat.update({
     intent: 'none',
+    saved: undefined,
     run: seat.record.run ?? (await runFromMemo(seat, ports)),
     life: isSame ? life : seat.life(seen.state, seen.reason),
   })

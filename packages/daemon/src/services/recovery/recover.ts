@@ -100,21 +100,27 @@ async function recoverOrDoubt(seat: Seat, ports: Ports): Promise<void> {
   }
 }
 
-/** A row that cannot be read: from the memo beside its emulator, else from its last good copy, else a place that holds its name. */
+/** A row that cannot be read: from its last good copy, else from the memo beside its emulator, else a place that holds its name. */
 async function mend(row: Extract<VmRow, { kind: 'damaged' }>, context: Context): Promise<VmRecord> {
   const { ports } = context
-  const memo = decodeMemo((await ports.emulators.memo(row.id)) ?? '')
-  const source = memo?.record ?? ports.store.vms.lastGood(row.id)
+  const copy = ports.store.vms.lastGood(row.id)
+  const source = copy ?? (await recordFromMemo(row.id, ports))
   const since = ports.clock.now()
   const life = { state: 'unknown' as const, reason: 'its record was damaged and is being mended', since }
   const base = source ?? (await placeholderFor(row, context))
-  const record: VmRecord = { ...base, id: row.id, phase: 'ready', intent: 'none', run: undefined, life }
+  const record: VmRecord = { ...base, id: row.id, run: undefined, life }
   ports.log.warn(
-    { vm: record.name, reason: row.reason, from: memo ? 'memo' : source ? 'history' : 'nothing' },
+    { vm: record.name, reason: row.reason, from: copy ? 'history' : source ? 'memo' : 'nothing' },
     'a damaged record was mended',
   )
   ports.store.vms.update(record)
   return record
+}
+
+/** A memo is as old as the launch: of what was under way then nothing is acted upon, and its saved memory was loaded. */
+async function recordFromMemo(id: string, ports: Ports): Promise<VmRecord | undefined> {
+  const memo = decodeMemo((await ports.emulators.memo(id)) ?? '')
+  return memo && { ...memo.record, phase: 'ready', intent: 'none', saved: undefined }
 }
 
 /** Volumes that were being made or removed are removed, and so are bases that nobody needs any more. */
@@ -133,7 +139,8 @@ async function removeStrays(keep: ReadonlySet<string>, context: Context): Promis
   const remove = async (work: () => Promise<void>) => {
     if (await tolerate(context, work)) removed++
   }
-  for (const id of await emulators.present()) if (!keep.has(id)) await remove(() => emulators.clean(id))
+  for (const id of await emulators.present())
+    if (!keep.has(id) && !(await runsUnknown(id, context))) await remove(() => emulators.clean(id))
   for (const save of await files.listSaves()) {
     const row = store.vms.get(save.vmId)
     if (row?.kind === 'vm' && mayHaveSave(row.record, save.partial)) continue
@@ -143,6 +150,20 @@ async function removeStrays(keep: ReadonlySet<string>, context: Context): Promis
   await tolerate(context, () => images.sweep())
   await tolerate(context, () => settleImageNames(context))
   return removed
+}
+
+/**
+ * Whether an emulator runs whose VM the store does not know. No crash makes one: a row goes after its emulator. The store may have been
+ * set back to an older copy, so it is left alone, and the audit tells of it.
+ */
+async function runsUnknown(id: string, context: Context): Promise<boolean> {
+  const { emulators, log, store } = context.ports
+  if (store.vms.get(id)) return false
+  const found = await emulators.adopt(id, { timeoutMs: adoptTimeoutMs })
+  if (found.kind === 'gone') return false
+  if (found.kind === 'alive') await found.emulator.release()
+  log.error({ vm: id }, 'an emulator runs that belongs to no VM of the store; it is left alone')
+  return true
 }
 
 /** A VM that is `unknown` may be in the middle of a save. */
