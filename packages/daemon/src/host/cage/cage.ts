@@ -53,6 +53,8 @@ export interface LaunchRequest extends CagedProgram {
   readonly logs: { readonly output: string; readonly serial?: string; readonly capBytes: number }
   /** True when `groups.make` was called before and helpers may already live in the group; else a populated group is refused. */
   readonly joins?: boolean
+  /** What the program needs and what may take as long as the cage: it is not run before this resolves, nor when it rejects. */
+  readonly ready?: Promise<void>
   readonly timeoutMs: number
 }
 
@@ -143,6 +145,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
         const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
         undo.defer(() => keepers.kill())
       }),
+      request.ready,
     ])
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }

@@ -44,8 +44,9 @@ export interface ImageShelf extends ImageFiles {
 /** Opens the directory, making it where it is missing. */
 export async function openImageShelf(directory: string): Promise<ImageShelf> {
   await mkdir(directory, { recursive: true, mode: 0o711 })
+  const known: KnownImages = new Map()
   return {
-    list: () => list(directory),
+    list: () => list(directory, known),
     paths: (id) => pathsOf(join(directory, checkedId(id))),
     remove: (id) => remove(directory, checkedId(id)),
     sweep: () => sweep(directory),
@@ -67,17 +68,34 @@ function checkedId(id: string): string {
   return id
 }
 
-async function list(directory: string): ReturnType<ImageFiles['list']> {
+/** Images that were read and checked before, by id, each as of a moment of its folder: what an image holds never changes. */
+type KnownImages = Map<string, { readonly image: Image; readonly folderChangedMs: number }>
+
+async function list(directory: string, known: KnownImages): ReturnType<ImageFiles['list']> {
   const images: Image[] = []
   const unreadable: { id: string; reason: string }[] = []
   for (const id of (await readdir(directory)).filter((name) => idPattern.test(name)).toSorted()) {
     try {
-      images.push(await readImage(join(directory, id), id))
+      images.push(await readKnown(join(directory, id), { id, known }))
     } catch (error) {
       unreadable.push({ id, reason: error instanceof Error ? error.message : String(error) })
     }
   }
   return { images, unreadable }
+}
+
+/** Every start of a VM asks for its image, so an image whose folder is as it was is not read again. */
+async function readKnown(
+  folder: string,
+  { id, known }: { readonly id: string; readonly known: KnownImages },
+): Promise<Image> {
+  const folderChangedMs = (await stat(folder)).ctimeMs
+  const before = known.get(id)
+  if (before?.folderChangedMs === folderChangedMs) return before.image
+  known.delete(id)
+  const image = await readImage(folder, id)
+  known.set(id, { image, folderChangedMs })
+  return image
 }
 
 async function readImage(folder: string, id: string): Promise<Image> {

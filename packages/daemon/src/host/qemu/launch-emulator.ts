@@ -10,7 +10,7 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { makeShare, sealShare } from '../cage/share.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
-import { startNetworkHelpers } from './network-helper.ts'
+import { makeNetworkDirectory, startNetworkHelpers } from './network-helper.ts'
 import { openDescriptors } from './open-descriptors.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
 import {
@@ -56,9 +56,7 @@ export async function launchEmulator(
   let caged: CagedProcess
   try {
     await failpoint('emulator.launch.after-sockets')
-    await prepareDirectories(request, tools, signal)
-    await failpoint('emulator.launch.after-network')
-    caged = await spawnEmulator(request, { ...tools, descriptors: opened.numbers, signal })
+    caged = await spawnBesideNetwork(request, tools, { descriptors: opened.numbers, signal })
     await failpoint('emulator.launch.after-spawn')
   } finally {
     await opened.release()
@@ -99,25 +97,36 @@ export async function launchEmulator(
   })
 }
 
-async function prepareDirectories(
+/** The network helpers come up while the cage closes around QEMU, which is run when both are done. */
+async function spawnBesideNetwork(
   request: LaunchRequest,
   tools: LaunchTools,
-  signal: AbortSignal,
-): Promise<void> {
+  context: { readonly descriptors: readonly number[]; readonly signal: AbortSignal },
+): Promise<CagedProcess> {
   const { paths, cages } = tools
   const { uid } = request
-  const cgroup = await cages.groups.make(groupOf(request.id))
-  await Promise.all([
+  const [cgroup] = await Promise.all([
+    cages.groups.make(groupOf(request.id)),
     makeShare(paths.share, { uid, gid: uid }),
-    startNetworkHelpers({
-      directory: paths.network,
-      cgroup,
-      emulatorUid: uid,
-      helperUid: uid + 1,
-      nics: request.plan.userNics,
-      signal,
-    }),
+    makeNetworkDirectory(paths.network),
   ])
+  const ended = new AbortController()
+  const ready = startNetworkHelpers({
+    directory: paths.network,
+    cgroup,
+    emulatorUid: uid,
+    helperUid: uid + 1,
+    nics: request.plan.userNics,
+    signal: AbortSignal.any([context.signal, ended.signal]),
+  }).then(() => tools.failpoint('emulator.launch.after-network'))
+  try {
+    return await spawnEmulator(request, { ...tools, ...context, ready })
+  } catch (error) {
+    ended.abort(error)
+    // What goes wrong with the network also ends the launch, and says more than the launch can.
+    await ready
+    throw error
+  }
 }
 
 /** Threads into threaded children where cgroup v2 has the controllers that make it worth while. */

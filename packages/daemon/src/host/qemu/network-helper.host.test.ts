@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runCommand } from '@kvasir/linux'
 import { needs } from '../../../../../tools/require.ts'
-import { startNetworkHelpers } from './network-helper.ts'
+import { makeNetworkDirectory, startNetworkHelpers } from './network-helper.ts'
 
 const helperUid = 2_100_900_001
 const emulatorUid = 2_100_900_002
@@ -51,6 +51,7 @@ test('a helper that is ready listens, every time, and lives on', {
   for (let round = 0; round < rounds; round++) {
     const at = await place(t)
 
+    await makeNetworkDirectory(at.directory)
     await startNetworkHelpers(request(at))
     const peer = connect(join(at.directory, 'net0.net'))
     t.after(async () => void peer.destroy()) // The helper ends with its only connection.
@@ -68,6 +69,7 @@ test('QEMU reaches the socket whatever the umask of the daemon', {
   const before = process.umask(0o077)
   t.after(async () => void process.umask(before))
 
+  await makeNetworkDirectory(at.directory)
   await startNetworkHelpers(request(at))
   const peer = connect(join(at.directory, 'net0.net'))
   t.after(async () => void peer.destroy())
@@ -88,6 +90,7 @@ test('a forward whose port is taken is refused with the reason', {
   const address = other.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
 
+  await makeNetworkDirectory(at.directory)
   const started = startNetworkHelpers(request(at, [port]))
 
   await assert.rejects(started, (error: Error) => /NIC net0 cannot be served/.test(error.message))

@@ -30,7 +30,7 @@ const localNetwork = [
 const ready = 'ready'
 
 export interface NetworkHelperRequest {
-  /** The directory of the sockets; made here. */
+  /** The directory of the sockets (`makeNetworkDirectory`). */
   readonly directory: string
   readonly cgroup: string
   /** QEMU's UID, which may connect. */
@@ -41,13 +41,17 @@ export interface NetworkHelperRequest {
   readonly signal: AbortSignal
 }
 
-/** Starts a helper for each NIC and waits until all of them listen. `unsupported` or `host-failed` with what passt said. */
-export async function startNetworkHelpers(request: NetworkHelperRequest): Promise<void> {
-  const { directory, helperUid } = request
+/** Makes the directory of the helpers' sockets, empty. */
+export async function makeNetworkDirectory(directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true })
   await mkdir(directory)
   // Not the mode of mkdir: the daemon's umask would keep QEMU out, whose NIC then stays silent without a word.
   await chmod(directory, 0o711)
+}
+
+/** Starts a helper for each NIC and waits until all of them listen. `in-use` or `host-failed` with what passt said. */
+export async function startNetworkHelpers(request: NetworkHelperRequest): Promise<void> {
+  const { directory, helperUid } = request
   if (request.nics.length === 0) return
   await chown(directory, helperUid, helperUid)
   await Promise.all(request.nics.map((nic) => startHelper(nic, request)))

@@ -17,6 +17,8 @@ export interface SpawnTools {
   readonly cages: Cages
   readonly binary: string
   readonly descriptors: readonly number[]
+  /** Resolves when the network helpers listen. */
+  readonly ready: Promise<void>
   readonly signal: AbortSignal
 }
 
@@ -40,6 +42,7 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         },
         directory: paths.directory,
         descriptors: tools.descriptors,
+        ready: tools.ready,
         logs: { output: paths.emulatorLog, serial: paths.serialLog, capBytes: logCapBytes },
         timeoutMs: launchTimeoutMs,
       },

@@ -2,11 +2,12 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { startNetworkHelpers } from '../network-helper.ts'
+import { makeNetworkDirectory, startNetworkHelpers } from '../network-helper.ts'
 
 const [cgroup = '', helperUid = ''] = process.argv.slice(2)
 const directory = join(cgroup, 'network')
 const forwards = [{ protocol: 'tcp' as const, hostAddress: '127.0.0.1', hostPort: 2222, guestPort: 22 }]
+await makeNetworkDirectory(directory)
 await startNetworkHelpers({
   directory,
   cgroup,

@@ -1,0 +1,81 @@
+/** For tests: emulators on this host, in folders, a cgroup and UIDs of their own, and nothing left afterwards. */
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { vmSpec } from '@kvasir/contract'
+import { buildEmulator } from '../../../model/qemu/build-emulator.ts'
+import type { Emulators, LaunchRequest } from '../../../ports/emulators.ts'
+import { openCages } from '../../cage/cage.ts'
+import { createQemuEmulators } from '../emulators.ts'
+
+const uid = 2_100_910_000
+const binary = '/usr/bin/qemu-system-x86_64'
+
+export interface RealEmulators extends AsyncDisposable {
+  readonly runtimeDir: string
+  readonly emulators: Emulators
+  /** The same host as the next daemon sees it. */
+  follow(): Promise<Emulators>
+  /** A small VM without disks, whose firmware finds nothing to boot. */
+  request(id: string): LaunchRequest
+}
+
+/** Opens emulators for one test. */
+export async function openRealEmulators(): Promise<RealEmulators> {
+  const folder = await mkdtemp(join(tmpdir(), 'kve-'))
+  const runtimeDir = join(folder, 'run')
+  const cages = await openCages({
+    runtimeDir,
+    cgroupName: `kvasir-test-${process.pid}-${randomBytes(3).toString('hex')}`,
+    kvm: false,
+  })
+  const follow = () =>
+    createQemuEmulators({
+      runtimeDir,
+      logDir: join(folder, 'log'),
+      cages,
+      binary: async () => binary,
+      failpoint: async () => {},
+      now: () => new Date().toISOString(),
+    })
+  return {
+    runtimeDir,
+    emulators: follow(),
+    follow: async () => follow(),
+    request: requestFor,
+    async [Symbol.asyncDispose]() {
+      const emulators = follow()
+      for (const id of await emulators.present()) await emulators.clean(id)
+      await cages.remove()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function requestFor(id: string): LaunchRequest {
+  const spec = vmSpec.parse({ cpu: { count: 2 }, memory: { size: '64MiB' } })
+  const plan = buildEmulator({
+    name: 'web1',
+    uuid: id,
+    spec,
+    hardware: {
+      machine: 'pc-q35-7.2',
+      pci: Object.fromEntries(
+        ['display', 'serialbus', 'rng', 'balloon', 'vsock'].map((device, index) => [
+          device,
+          { slot: index + 1, function: 0 },
+        ]),
+      ),
+      vsockCid: undefined,
+    },
+    accelerator: 'tcg',
+    qemu: { version: [7, 2, 0], machines: ['pc-q35-7.2'] },
+    disks: [],
+    kernel: undefined,
+    seedPath: undefined,
+    vsock: false,
+    restorePath: undefined,
+  })
+  return { id, uuid: id, name: 'web1', uid, plan, memo: `memo of ${id}`, vcpuCount: 2, memoryBytes: 2 ** 26 }
+}
