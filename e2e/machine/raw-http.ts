@@ -2,7 +2,7 @@
 
 import { request } from 'node:http'
 import { connect } from 'node:net'
-import { json } from 'node:stream/consumers'
+import { text as readText } from 'node:stream/consumers'
 import type { Place } from './place.ts'
 
 const answerMs = 10_000
@@ -13,6 +13,9 @@ export interface RawAnswer {
   /** The code of the problem document; empty when it is none. */
   readonly code: string
   readonly detail: string
+  readonly text: string
+  /** The text as JSON; undefined when it is none. */
+  readonly content: unknown
 }
 
 /** Sends a request with any value as its body. */
@@ -30,9 +33,10 @@ export async function sendRaw(
       timeout: answerMs,
     },
     (incoming) => {
-      json(incoming)
-        .catch(() => undefined)
-        .then((content) => resolve({ status: incoming.statusCode ?? 0, ...problemOf(content) }), reject)
+      readText(incoming).then((text) => {
+        const content = parseJson(text)
+        resolve({ status: incoming.statusCode ?? 0, text, content, ...problemOf(content) })
+      }, reject)
     },
   )
   outgoing.on('timeout', () => outgoing.destroy(new Error(`${method} ${path} was not answered.`)))
@@ -54,6 +58,14 @@ export async function sendBytes(place: Place, bytes: Uint8Array | string, waitMs
   socket.setTimeout(waitMs, () => socket.destroy())
   socket.write(bytes)
   return promise
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 function problemOf(content: unknown): { readonly code: string; readonly detail: string } {
