@@ -79,6 +79,11 @@ export class LiveJob {
       const error = asRefusal(thrown, this.#job, { deadline, cancelled: this.#abort.signal })
       if (error.code === 'internal')
         this.#parts.log.error({ job: this.id, kind: this.#job.kind, err: thrown }, 'job failed')
+      else if (error.cause !== undefined)
+        this.#parts.log.warn(
+          { job: this.id, kind: this.#job.kind, err: error.cause },
+          'why a job was refused',
+        )
       const state = error.code === 'cancelled' ? 'cancelled' : 'failed'
       this.#finish({ state, error: error.toProblem() })
     }
