@@ -4,6 +4,8 @@
  * An emulator is known by its cgroup, by pid together with start time and boot, and by the UUID that its monitor answers with; never by
  * pid alone. One that lives but does not answer is `unresponsive`: it may be running, and nothing is done to it.
  */
+import { uptime } from 'node:os'
+import { basename } from 'node:path'
 import { identifyProcess, isAlive, readExecutable } from '@kvasir/linux'
 import { QmpClient } from '@kvasir/qmp'
 import type { Adoption } from '../../ports/emulators.ts'
@@ -11,7 +13,15 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
-import { type EmulatorPaths, groupOf, readRecord, type StoredEmulator } from './runtime-directory.ts'
+import {
+  type EmulatorPaths,
+  groupOf,
+  readLaunch,
+  readRecord,
+  type StoredEmulator,
+  type StoredLaunch,
+  writeRecord,
+} from './runtime-directory.ts'
 
 const logTailBytes = 4096
 
@@ -26,13 +36,17 @@ export interface AdoptTools {
 /** Looks for the emulator of a VM on the host and connects to it. */
 export async function adoptEmulator(id: string, tools: AdoptTools): Promise<Adoption> {
   const { paths } = tools
-  const stored = (await readRecord(paths)) ?? (await findInGroup(id, tools))
-  if (!stored || !(await isAlive(stored))) {
+  const written = await readRecord(paths)
+  const isWritten = written !== undefined && (await isAlive(written))
+  const stored = isWritten ? written : await findInGroup(id, tools)
+  if (!stored) {
     const log = Buffer.from(await readCappedLog(paths.emulatorLog, logTailBytes)).toString('utf8')
     return { kind: 'gone', log }
   }
   try {
-    return { kind: 'alive', emulator: await connect(id, stored, tools) }
+    const emulator = await connect(id, stored, tools)
+    if (!isWritten) await writeRecord(paths, emulator.record)
+    return { kind: 'alive', emulator }
   } catch (error) {
     if (!(await isAlive(stored))) return { kind: 'gone', log: '' }
     const reason = error instanceof Error ? error.message : String(error)
@@ -71,22 +85,41 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
   }
 }
 
-/** Between its launch and its record, an emulator is only known by its cgroup. */
+/**
+ * The QEMU in a VM's cgroup, whatever is written down: there is no record between launch and seal, and one may be damaged. The rest is
+ * what was written before the launch; without that, a VM can be run on and ended, and little else.
+ */
 async function findInGroup(id: string, tools: AdoptTools): Promise<StoredEmulator | undefined> {
   const group = groupOf(id)
   for (const pid of await tools.groups.processes(group)) {
-    if ((await readExecutable(pid)) !== tools.binary) continue
+    if (!isEmulator(await readExecutable(pid), tools.binary)) continue
     const identity = await identifyProcess(pid)
-    if (!identity) continue
+    if (!identity || !(await isAlive(identity))) continue
+    const launch = await readLaunch(tools.paths)
     return {
+      ...(launch ?? nothingKnown),
       ...identity,
       cgroup: tools.groups.path(group),
-      startedAt: new Date().toISOString(),
+      startedAt: startOf(identity),
       qemuVersion: 'unknown',
-      uid: 0,
-      cage: { places: [], files: [] },
-      plan: { ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: undefined } },
     }
   }
   return undefined
+}
+
+const nothingKnown: StoredLaunch = {
+  uid: 0,
+  cage: { places: [], files: [] },
+  plan: { ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: undefined } },
+}
+
+/** Also a QEMU whose file was replaced by an upgrade, or removed, since it was started. */
+function isEmulator(executable: string | undefined, binary: string): boolean {
+  const path = executable?.replace(/ \(deleted\)$/, '')
+  return path !== undefined && (path === binary || basename(path).startsWith('qemu-system-'))
+}
+
+/** Start times count from the host's boot, in hundredths of a second (proc_pid_stat(5), field 22). */
+function startOf({ startTicks }: { readonly startTicks: number }): string {
+  return new Date(Date.now() - uptime() * 1000 + startTicks * 10).toISOString()
 }

@@ -18,6 +18,7 @@ import {
   groupOf,
   makeDirectories,
   removeDirectory,
+  writeLaunch,
   writeRecord,
   writeWhole,
 } from './runtime-directory.ts'
@@ -49,7 +50,8 @@ export async function launchEmulator(
   })
   await makeDirectories(paths)
   await failpoint('emulator.launch.after-directory')
-  await writeWhole(paths.memo, request.memo)
+  const launch = { uid: request.uid, plan: { ids: request.plan.ids }, cage: cageOf(request, paths) }
+  await Promise.all([writeWhole(paths.memo, request.memo), writeLaunch(paths, launch)])
   await failpoint('emulator.launch.after-memo')
 
   const opened = await openDescriptors(request.plan.descriptors, paths)
@@ -72,15 +74,13 @@ export async function launchEmulator(
   await failpoint('emulator.launch.after-seal')
 
   const record = {
+    ...launch,
     pid: caged.pid,
     startTicks: caged.identity.startTicks,
     bootId: caged.identity.bootId,
     cgroup: caged.cgroup,
     startedAt: tools.now(),
     qemuVersion: versionText(monitor),
-    uid: request.uid,
-    plan: { ids: request.plan.ids },
-    cage: cageOf(request, paths),
   }
   await writeRecord(paths, record)
   undo.move()

@@ -18,6 +18,7 @@ export interface EmulatorPaths {
   readonly share: string
   readonly network: string
   readonly record: string
+  readonly launch: string
   readonly memo: string
   readonly emulatorLog: string
   readonly serialLog: string
@@ -49,6 +50,7 @@ export function emulatorPaths(
     share: join(directory, 'share'),
     network: join(directory, 'network'),
     record: join(directory, 'emulator.json'),
+    launch: join(directory, 'launch.json'),
     memo: join(directory, 'memo.json'),
     logDirectory,
     emulatorLog: join(logDirectory, 'emulator.log'),
@@ -98,13 +100,7 @@ const ids = z.object({
 /** The places of a cage that an emulator gets something bound to. */
 const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm', '/run/net'] as const
 
-const record = z.object({
-  pid: z.int().positive(),
-  startTicks: z.int(),
-  bootId: z.string(),
-  cgroup: z.string(),
-  startedAt: z.string(),
-  qemuVersion: z.string(),
+const launch = z.object({
   uid: z.int(),
   plan: z.object({ ids }),
   cage: z.object({
@@ -113,28 +109,65 @@ const record = z.object({
   }),
 })
 
+const record = launch.extend({
+  pid: z.int().positive(),
+  startTicks: z.int(),
+  bootId: z.string(),
+  cgroup: z.string(),
+  startedAt: z.string(),
+  qemuVersion: z.string(),
+})
+
 /** What an emulator may see and hold, by which its cage is judged. */
 export interface StoredCage {
   readonly places: readonly { readonly place: (typeof bindPlaces)[number]; readonly writable: boolean }[]
   readonly files: readonly string[]
 }
 
-export type StoredEmulator = EmulatorRecord & { readonly uid: number; readonly cage: StoredCage }
+/** What is known of an emulator before there is a process. */
+export interface StoredLaunch {
+  readonly uid: number
+  readonly plan: EmulatorRecord['plan']
+  readonly cage: StoredCage
+}
+
+export type StoredEmulator = EmulatorRecord & StoredLaunch
 
 /** Writes down what is needed to find an emulator again. */
 export async function writeRecord(paths: EmulatorPaths, value: StoredEmulator): Promise<void> {
   await writeWhole(paths.record, JSON.stringify(value))
 }
 
+/** Writes down, before there is a process, what cannot be asked of it later. */
+export async function writeLaunch(paths: EmulatorPaths, value: StoredLaunch): Promise<void> {
+  await writeWhole(paths.launch, JSON.stringify(value))
+}
+
 /** Reads an emulator's record; undefined when there is none or it cannot be read. */
 export async function readRecord(paths: EmulatorPaths): Promise<StoredEmulator | undefined> {
-  const text = await readWhole(paths.record)
+  return withIds(parsed(record, await readWhole(paths.record)))
+}
+
+/** Reads what was written down before a launch; undefined when there is nothing or it cannot be read. */
+export async function readLaunch(paths: EmulatorPaths): Promise<StoredLaunch | undefined> {
+  return withIds(parsed(launch, await readWhole(paths.launch)))
+}
+
+function parsed<Schema extends z.ZodType>(
+  schema: Schema,
+  text: string | undefined,
+): z.output<Schema> | undefined {
   if (text === undefined) return undefined
   try {
-    const parsed = record.parse(JSON.parse(text))
-    const { balloon, vncSocketName, ...rest } = parsed.plan.ids
-    return { ...parsed, plan: { ids: { ...rest, balloon, vncSocketName } } }
+    return schema.parse(JSON.parse(text))
   } catch {
     return undefined
   }
+}
+
+/** An id that is absent is undefined. */
+function withIds<T extends z.output<typeof launch>>(value: T | undefined) {
+  if (value === undefined) return undefined
+  const { balloon, vncSocketName, ...rest } = value.plan.ids
+  return { ...value, plan: { ids: { ...rest, balloon, vncSocketName } } }
 }

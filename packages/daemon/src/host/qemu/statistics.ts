@@ -1,5 +1,6 @@
 /** What a running VM uses, from /proc and from QEMU's statistics monitor, without disturbing its vCPUs (kvm-facts: no query-stats). */
 import { readFile } from 'node:fs/promises'
+import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
 import type { BlockCounters, EmulatorRecord, EmulatorStatistics } from '../../ports/emulators.ts'
 
@@ -18,9 +19,8 @@ export async function readStatistics(
   vcpus: readonly VcpuThread[],
   monitor: () => Promise<QmpClient>,
 ): Promise<EmulatorStatistics> {
-  const [status, process, threads, fromQemu] = await Promise.all([
-    readFile(`/proc/${record.pid}/status`, 'utf8'),
-    readStat(`/proc/${record.pid}/stat`),
+  const [[status, process], threads, fromQemu] = await Promise.all([
+    readProcess(record.pid),
     Promise.all(vcpus.map((vcpu) => readThread(record.pid, vcpu))),
     queryQemu(record, monitor).catch(() => ({ disks: [], balloonBytes: undefined })),
   ])
@@ -32,6 +32,16 @@ export async function readStatistics(
     cpuSeconds: process.cpuSeconds,
     vcpus: threads.filter((thread) => thread !== undefined),
     ...fromQemu,
+  }
+}
+
+async function readProcess(pid: number) {
+  try {
+    return await Promise.all([readFile(`/proc/${pid}/status`, 'utf8'), readStat(`/proc/${pid}/stat`)])
+  } catch (cause) {
+    throw new KvasirError('emulator-unresponsive', `The emulator (pid ${pid}) is gone, so it uses nothing.`, {
+      cause,
+    })
   }
 }
 
