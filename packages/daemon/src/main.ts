@@ -27,7 +27,7 @@ import { lockStateDirectory } from './host/state-lock.ts'
 import type { Log } from './ports/log.ts'
 import type { Ports } from './ports/ports.ts'
 import { collectSamples } from './services/host/collect-samples.ts'
-import { autostart } from './services/vms/autostart.ts'
+import { markForAutostart, startInOrder } from './services/vms/autostart.ts'
 import { openStore } from './store/open-store.ts'
 import { type WiredDaemon, wireDaemon } from './wire.ts'
 
@@ -101,7 +101,11 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   const clock = createClock()
   const bootId = await readBootId()
   const failpoint = createFailpoints(process.env)
-  const store = openStore({ path: join(config.stateDir, 'kvasir.db'), now: () => clock.now(), uidRange: config.uids })
+  const store = openStore({
+    path: join(config.stateDir, 'kvasir.db'),
+    now: () => clock.now(),
+    uidRange: config.uids,
+  })
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
   const host = createHostFacts({ stateDir: config.stateDir, bootId, qemu: config.qemu })
@@ -162,8 +166,9 @@ async function startOnBoot(config: Config, daemon: WiredDaemon): Promise<void> {
     const mark = join(config.runtimeDir, 'autostarted')
     const last = existsSync(mark) ? await readFile(mark, 'utf8') : ''
     if (last === bootId) return
+    const wanted = await markForAutostart(daemon.context)
     await writeFile(mark, bootId)
-    await autostart(daemon.context)
+    await startInOrder(wanted, daemon.context)
   } catch (error) {
     log.error({ err: error }, 'autostart ended early')
   }

@@ -9,6 +9,7 @@ import { createServices, type Services } from './services/create-services.ts'
 import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
 import { recover } from './services/recovery/recover.ts'
+import { startInOrder } from './services/vms/autostart.ts'
 import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
 import { Collector } from './supervisor/collector.ts'
@@ -58,7 +59,8 @@ export async function wireDaemon(
   )
   feed.emit('daemon.started', 'daemon', { version, pid: process.pid, adopted: recovered.adopted })
 
-  for (const id of restarts) setImmediate(() => restart(id, context))
+  const toStart = restarts.flatMap((id) => supervisor.get(id) ?? [])
+  setImmediate(() => void startInOrder(toStart, context))
 
   const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
   const collector = new Collector()

@@ -6,6 +6,7 @@
  * From the intent on there is one way, forward: recovery goes on where this stopped. A step that fails is no excuse to lose the VM:
  * the host is asked again what is true.
  */
+import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
@@ -49,7 +50,8 @@ export async function endEmulator(seat: Seat, ports: Ports, ending: Ending): Pro
 /** Finishes an end that a former daemon began: nobody is asked, everything is removed. */
 export async function finishEnding(seat: Seat, ports: Ports): Promise<void> {
   await ports.emulators.clean(seat.record.id)
-  conclude(seat, endingOf(seat.record))
+  const isOnlyToStart = seat.record.intent === 'restart' && isOff(seat.record)
+  if (!isOnlyToStart) conclude(seat, endingOf(seat.record))
 }
 
 /** Whether a record says that its emulator was being ended. */
