@@ -26,6 +26,8 @@ export const failpointNames = [
   'emulator.launch.after-monitor',
   'emulator.launch.after-threads',
   'emulator.launch.after-seal',
+  'emulator.save.after-file',
+  'emulator.save.after-migrate',
   'emulator.end.before-kill',
   'emulator.end.after-kill',
   'emulator.end.after-cgroup',

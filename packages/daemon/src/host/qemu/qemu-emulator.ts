@@ -126,9 +126,10 @@ export class QemuEmulator implements Emulator {
   }
 
   async saveTo(path: string, options: SaveOptions): Promise<void> {
-    const { share } = this.#parts.paths
+    const { paths, failpoint } = this.#parts
+    const target = { path, share: paths.share, uid: this.record.uid, failpoint }
     try {
-      await saveMemory(this.#monitor, { path, share, uid: this.record.uid }, options)
+      await saveMemory(this.#monitor, target, options)
     } catch (error) {
       throw this.#explain(error)
     }

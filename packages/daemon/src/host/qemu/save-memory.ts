@@ -12,6 +12,7 @@ import { KvasirError } from '@kvasir/contract'
 import { COMMAND_PATH } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
 import type { SaveOptions } from '../../ports/emulators.ts'
+import type { Failpoints } from '../../ports/failpoints.ts'
 
 const socketName = 'save.sock'
 const pollMs = 100
@@ -24,6 +25,7 @@ export interface SaveTarget {
   /** The share directory as the host sees it. */
   readonly share: string
   readonly uid: number
+  readonly failpoint: Failpoints
 }
 
 /** Saves the memory of a VM whose vCPUs are stopped. Rejects with `not-enough-space`, `cancelled` or `emulator-failed`. */
@@ -36,6 +38,7 @@ export async function saveMemory(
   await using undo = new AsyncDisposableStack()
   const file = await open(target.path, 'w', 0o600)
   undo.defer(() => file.close())
+  await target.failpoint('emulator.save.after-file')
   const server = await listen(target)
   undo.defer(() => close(server, join(target.share, socketName)))
   const drained = drain(server, file.fd)
@@ -44,6 +47,7 @@ export async function saveMemory(
   await monitor.execute('migrate-set-parameters', { 'max-bandwidth': bandwidthBytesPerSecond })
   await monitor.execute('migrate', { uri: `unix:/run/vm/${socketName}` })
   try {
+    await target.failpoint('emulator.save.after-migrate')
     await followMigration(monitor, options, drained)
   } catch (error) {
     await monitor.execute('migrate_cancel').catch(() => undefined)
