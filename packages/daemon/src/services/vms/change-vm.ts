@@ -10,6 +10,7 @@ import type { Context } from '../context.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
 import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts'
+import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
 
@@ -26,10 +27,17 @@ export async function planVm(wanted: Omit<Wanted, 'ifMatch'>, context: Context):
     const id = context.ports.clock.uuid()
     const { spec } = await resolveSpec(wanted.spec, { uuid: id, name: wanted.name }, context.ports)
     await requireFits(spec, wanted.name, context.ports)
-    await planVolumes(spec, { id, name: wanted.name }, context.ports)
+    const planned = await planVolumes(spec, { id, name: wanted.name }, context.ports)
+    const hardware = planHardware(planned.spec, undefined, await hardwareHost(id, context))
+    await requireBuildable({ id, name: wanted.name, spec: planned.spec, hardware }, context.ports)
     return { name: wanted.name, action: 'create', changes: [] }
   }
-  const { changes } = await decide(driver.view().record, wanted.spec, context)
+  const { record } = driver.view()
+  const { spec, changes } = await decide(record, wanted.spec, context)
+  if (changes.some((change) => change.effect === 'next-boot')) {
+    const hardware = planHardware(spec, record.hardware, await hardwareHost(record.id, context))
+    await requireBuildable({ ...record, spec, hardware }, context.ports)
+  }
   const refused = changes.some((change) => change.effect === 'refused')
   return {
     name: wanted.name,
@@ -106,6 +114,8 @@ async function change(seat: Seat, wanted: Wanted, context: Context): Promise<voi
     ...host,
     vsockCid: seat.record.hardware.vsockCid,
   })
+  if (changes.some((change) => change.effect === 'next-boot'))
+    await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports)
   await using undo = new AsyncDisposableStack()
   await ports.failpoint('vm.change.before-row')
   for (const row of planned.rows) {

@@ -10,6 +10,7 @@ import type { Driver } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { makeVolumeFile, type PlannedVolumes, planVolumes, requireStillFree } from './make-volumes.ts'
+import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
 import { undoCreation } from './undo-creation.ts'
@@ -26,6 +27,7 @@ export async function createVm(
   await requireFits(resolved.spec, request.name, ports)
   const planned = await planVolumes(resolved.spec, { id, name: request.name }, ports)
   const hardware = planHardware(planned.spec, undefined, await hardwareHost(id, context))
+  await requireBuildable({ id, name: request.name, spec: planned.spec, hardware }, ports)
 
   await ports.failpoint('vm.create.before-row')
   const record = insertRows({ id, name: request.name, planned, hardware }, context)

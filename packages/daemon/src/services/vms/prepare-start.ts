@@ -51,6 +51,32 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   }
 }
 
+/**
+ * Refuses a spec that no start could carry out, with what a start would say. What depends on the host of that moment (the accelerator,
+ * the files of volumes) is not looked at.
+ */
+export async function requireBuildable(
+  vm: Pick<VmRecord, 'id' | 'name' | 'spec' | 'hardware'>,
+  ports: Ports,
+): Promise<void> {
+  const { spec } = vm
+  const [qemu, kernel] = await Promise.all([ports.host.qemu(), kernelOf(spec, ports)])
+  buildEmulator({
+    name: vm.name,
+    uuid: vm.id,
+    spec,
+    hardware: vm.hardware,
+    accelerator: 'kvm',
+    qemu,
+    disks: spec.disks.map((disk) => ({ disk: disk.name, chain: [{ path: '/volume', format: 'qcow2' }] })),
+    kernel,
+    seedPath: spec.cloudInit ? '/seed' : undefined,
+    vsock: true,
+    tscKhz: undefined,
+    restorePath: undefined,
+  })
+}
+
 async function kernelOf(spec: VmSpec, ports: Ports): Promise<HardwareInput['kernel']> {
   const own = spec.boot.kernel
   if (own) {
