@@ -210,6 +210,25 @@ test('a saved VM starts from its memory, which is then gone', async () => {
   assert.equal(world.machine.saves.size, 0)
 })
 
+test('a VM whose hardware will be another at its next boot is not saved, since its memory would not fit', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1', { memory: { size: '256MiB' } })
+  await world.start('web1')
+  const { spec } = await world.call('getVm', { params: { name: 'web1' } })
+  const apply = (change: object) =>
+    world.call('applyVm', { params: { name: 'web1' }, body: { spec: { ...spec, ...change } } })
+  const save = () => world.call('saveVm', { params: { name: 'web1' }, query: { wait: 5 } })
+  await apply({ memory: { size: '128MiB' }, description: 'smaller' })
+
+  const refused = await save()
+  await apply({ description: 'as it was' })
+  const saved = await save()
+
+  assert.equal(refused.error?.code, 'wrong-state')
+  assert.match(refused.error?.detail ?? '', /waits for its next boot to change memory\.size/)
+  assert.equal(saved.state, 'succeeded')
+})
+
 test('saving to a full disk leaves the VM running', async () => {
   await using world = await openSimulatedDaemon()
   await world.createVm('web1')

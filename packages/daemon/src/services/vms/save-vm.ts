@@ -3,8 +3,11 @@
  *
  *     intent `save` ─▶ stop vCPUs ─▶ memory to a partial file ─▶ publish the file ─▶ row: saved ─▶ end the emulator ─▶ `saved`
  *
- * Until the row says `saved`, every failure leads back to the running VM.
+ * Until the row says `saved`, every failure leads back to the running VM. Memory fits only the hardware it was saved with, so a VM whose
+ * spec already names other hardware for its next boot is not saved.
  */
+import { KvasirError } from '@kvasir/contract'
+import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator, SaveProgress } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
@@ -22,6 +25,7 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
   await driver.take(
     'save',
     async (seat) => {
+      requireBootedHardware(seat.record)
       const wasRunning = seat.record.life.state === 'running'
       const before = seat.record.life
       await ports.failpoint('vm.save.before-intent')
@@ -44,6 +48,18 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
       await ports.failpoint('vm.save.after-state')
     },
     request.jobId === undefined ? {} : { jobId: request.jobId },
+  )
+}
+
+function requireBootedHardware({ name, spec, run }: VmRecord): void {
+  if (!run) return
+  const waiting = planChanges(run.bootedSpec, spec, 'saved').filter((change) => change.effect === 'refused')
+  if (waiting.length === 0) return
+  const fields = waiting.map((change) => change.field)
+  throw new KvasirError(
+    'wrong-state',
+    `VM ${name} waits for its next boot to change ${fields.join(', ')}, and memory saved now would not fit that, so it is not saved; shut it down and start it first, or take the change back.`,
+    { details: { fields } },
   )
 }
 
