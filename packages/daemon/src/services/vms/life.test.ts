@@ -218,7 +218,7 @@ test('a VM whose hardware will be another at its next boot is not saved, since i
   const apply = (change: object) =>
     world.call('applyVm', { params: { name: 'web1' }, body: { spec: { ...spec, ...change } } })
   const save = () => world.call('saveVm', { params: { name: 'web1' }, query: { wait: 5 } })
-  await apply({ memory: { size: '128MiB' }, description: 'smaller' })
+  await apply({ memory: { ...spec.memory, size: 128 * 2 ** 20 }, description: 'smaller' })
 
   const refused = await save()
   await apply({ description: 'as it was' })
