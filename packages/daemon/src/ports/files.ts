@@ -45,4 +45,6 @@ export interface PoolFiles {
   listSaves(): Promise<readonly { readonly vmId: string; readonly partial: boolean }[]>
   listSeeds(): Promise<readonly string[]>
   freeBytes(): Promise<number>
+  /** Whether the file systems under volumes and their bases take O_DIRECT; tmpfs before Linux 6.6 does not. */
+  readonly directIo: boolean
 }

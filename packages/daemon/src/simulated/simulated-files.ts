@@ -76,6 +76,7 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
       ]),
     listSeeds: async () => [...machine.seeds.keys()],
     freeBytes: async () => machine.freeBytes,
+    directIo: true,
   }
 }
 

@@ -7,7 +7,8 @@
  * The pool lies beside the store, on a local disk: were it to hang, the store would hang too, so these calls may use Node's own
  * file-system threads. Pools on a network do not belong here (design decision 8).
  */
-import { mkdir, readdir, rm, stat, statfs } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { PoolFiles } from '../../ports/files.ts'
@@ -45,6 +46,7 @@ export async function openDirectoryFiles(options: DirectoryFilesOptions): Promis
     ...saveFiles(folders.saves),
     ...seedFiles(folders.seeds, space),
     freeBytes: () => space.freeBytes(),
+    directIo: (await Promise.all([options.stateDir, folders.volumes].map(takesDirectIo))).every(Boolean),
   }
 }
 
@@ -116,6 +118,26 @@ function seedFiles(folder: string, space: Space) {
     removeSeed: (vmId) => removeFiles(seedPath(vmId), `${seedPath(vmId)}.partial`),
     listSeeds: () => idsIn(folder, endings.seed),
   } satisfies Partial<PoolFiles>
+}
+
+/** Tried rather than looked up: the kernel says no by EINVAL when a file is opened. */
+async function takesDirectIo(folder: string): Promise<boolean> {
+  const path = join(folder, '.direct-io')
+  await rm(path, { force: true })
+  try {
+    const file = await open(
+      path,
+      constants.O_CREAT | constants.O_EXCL | constants.O_RDWR | constants.O_DIRECT,
+      0o600,
+    )
+    await file.close()
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'EINVAL') return false
+    return codeOf(error) === 'ENOSPC' || codeOf(error) === 'EDQUOT' // It could not be tried; most disks take it.
+  } finally {
+    await rm(path, { force: true })
+  }
 }
 
 /** What a killed daemon left: a seed is written anew at each start of its VM. */

@@ -100,6 +100,6 @@ function diskBackings(spec: VmSpec, ports: Ports): readonly DiskBacking[] {
         'volume-not-found',
         `Disk ${disk.name} is on volume ${disk.volume ?? '(none)'}, which does not exist, so the VM cannot start.`,
       )
-    return { disk: disk.name, chain: volumeChain(volume, ports) }
+    return { disk: disk.name, chain: volumeChain(volume, ports), directIo: ports.files.directIo }
   })
 }
