@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { identifyProcess, isAlive, waitUntilGone } from './process-identity.ts'
 
 test('a process is alive until it ends, and another start time or boot is another process', async () => {
@@ -22,11 +25,15 @@ test('a process is alive until it ends, and another start time or boot is anothe
 })
 
 test('a zombie is not alive', async () => {
-  const parent = spawn('sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 30'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
+  // The child ends only when its parent has become a program that never asks how.
+  const parent = spawn('sh', ['-c', 'exec 3<&0; read line <&3 & echo $!; exec sleep 30'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
   })
-  const pid = Number(await new Promise<Buffer>((resolve) => parent.stdout.once('data', resolve)))
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  const [bytes] = await once(parent.stdout, 'data')
+  const pid = Number(bytes)
+  await until(async () => (await readFile(`/proc/${parent.pid}/comm`, 'utf8')) === 'sleep\n')
+  parent.stdin.end()
+  await until(async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).includes(') Z '))
 
   const identity = await identifyProcess(pid)
 
@@ -34,6 +41,11 @@ test('a zombie is not alive', async () => {
   assert.equal(await isAlive(identity), false)
   parent.kill('SIGKILL')
 })
+
+/** Looks every few milliseconds; the test's own time-out ends it. */
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await delay(5)
+}
 
 test('no process has no identity', async () => {
   assert.equal(await identifyProcess(4_194_305), undefined)

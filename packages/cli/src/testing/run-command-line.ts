@@ -50,6 +50,7 @@ export async function kvasirProcess(words: readonly string[], options: RunOption
   const child = spawn(process.execPath, [main, ...words], {
     env: {
       PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], // Half of the time of a short run.
       KVASIR_URL: options.url ?? 'unix:///nonexistent/k.sock',
       ...options.environment,
     },
