@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { KvasirError } from '@kvasir/contract'
+import { refusalFrom } from '../services/refusal-of.ts'
 import type { ApiLog } from './api-options.ts'
 import { apiLimits } from './limits.ts'
 
@@ -13,8 +14,12 @@ export const problemType = 'application/problem+json; charset=utf-8'
 /** The refusal that an error of a handler, of fastify or of Node stands for. */
 export function refusalOf(error: unknown, log: ApiLog): KvasirError {
   if (error instanceof KvasirError) return error
-  const fastifyRefusal = refusalOfFastify(error)
-  if (fastifyRefusal) return fastifyRefusal
+  const known = refusalOfFastify(error) ?? refusalFrom(error)
+  if (known) {
+    if (known.cause !== undefined && known.code !== 'cancelled')
+      log.error({ err: error }, 'a request was refused by the host')
+    return known
+  }
   const id = randomUUID()
   log.error({ err: error, id }, 'a request met a defect')
   return new KvasirError(

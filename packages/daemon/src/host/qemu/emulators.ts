@@ -62,7 +62,15 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
     },
     memo: (id) => readWhole(pathsOf(id).memo),
     async clean(id) {
-      await cages.groups.remove(groupOf(id), { timeoutMs: removeTimeoutMs })
+      try {
+        await cages.groups.remove(groupOf(id), { timeoutMs: removeTimeoutMs })
+      } catch (cause) {
+        throw new KvasirError(
+          'host-failed',
+          `What is left of the emulator of VM ${id} does not end, so nothing of it was removed.`,
+          { cause },
+        )
+      }
       await removeDirectory(pathsOf(id))
       await failpoint('emulator.end.after-directory')
     },

@@ -118,7 +118,14 @@ export class QemuEmulator implements Emulator {
       await this.#monitor.execute('quit', undefined, { timeoutMs: options.graceMs }).catch(() => undefined)
       await this.#waitForExit(options.graceMs)
     }
-    await groups.kill(groupOf(id), { timeoutMs: killTimeoutMs })
+    await groups.kill(groupOf(id), { timeoutMs: killTimeoutMs }).catch((cause: unknown) => {
+      const { pid } = this.record
+      throw new KvasirError(
+        'host-failed',
+        `The emulator (pid ${pid}) was killed and does not end, so the VM is not off.`,
+        { cause },
+      )
+    })
     await failpoint('emulator.end.after-kill')
     await this.release()
     await groups.remove(groupOf(id), { timeoutMs: killTimeoutMs })

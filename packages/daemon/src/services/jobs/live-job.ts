@@ -8,6 +8,7 @@ import type { Clock } from '../../ports/clock.ts'
 import type { Emit } from '../../ports/events.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Store } from '../../ports/store.ts'
+import { refusalFrom } from '../refusal-of.ts'
 
 /** Progress events of one job are at least this far apart. */
 const progressIntervalMs = 250
@@ -77,7 +78,7 @@ export class LiveJob {
       this.#finish({ state: 'succeeded', progress: 1, ...(result === undefined ? {} : { result }) })
     } catch (thrown) {
       const error = asRefusal(thrown, this.#job, { deadline, cancelled: this.#abort.signal })
-      if (error.code === 'internal')
+      if (error !== thrown && error.code !== 'cancelled')
         this.#parts.log.error({ job: this.id, kind: this.#job.kind, err: thrown }, 'job failed')
       else if (error.cause !== undefined)
         this.#parts.log.warn(
@@ -150,6 +151,8 @@ function asRefusal(
       `Job ${job.kind} of ${job.subject.name} took longer than it may, so it was ended.`,
       { cause: thrown },
     )
+  const refusal = refusalFrom(thrown)
+  if (refusal) return refusal
   return new KvasirError(
     'internal',
     `Job ${job.kind} of ${job.subject.name} met a defect of Kvasir; the log has more.`,
