@@ -135,6 +135,7 @@ export function judge(client: RandomClient, vms: readonly Vm[]): readonly string
     const vm = vms.find(({ name }) => name === claim.name)
     const is = vm?.status.state ?? 'absent'
     const allowed = new Set<string>([claim.state, claim.underWay?.leadsTo ?? claim.state])
+    if (claim.state === 'crashed' && claim.underWay) allowed.add('shutoff') // A start that was undone.
     if (claim.wasHit) {
       allowed.add('crashed')
       allowed.delete('running')
