@@ -4,6 +4,7 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import { GuestAgentClient } from '@kvasir/qmp'
+import { guestList, guestText } from '../../model/vm/guest-words.ts'
 import type { AgentChannel, AgentExecResult } from '../../ports/emulators.ts'
 
 const connectTimeoutMs = 3_000
@@ -81,32 +82,31 @@ export class QemuAgentChannel implements AgentChannel {
       agent.execute('guest-network-get-interfaces', undefined, options),
     )
     return {
-      hostname: host['host-name'],
-      os: os?.['pretty-name'] ?? os?.name ?? 'unknown',
-      interfaces: links
-        .filter((link) => link.name !== 'lo')
-        .map((link) => ({
-          name: link.name,
-          mac: link['hardware-address'],
-          addresses: (link['ip-addresses'] ?? []).map((entry) => `${entry['ip-address']}/${entry.prefix}`),
-        })),
+      hostname: guestText(host['host-name']),
+      os: guestText(os?.['pretty-name'] ?? os?.name ?? 'unknown'),
+      interfaces: guestList(links.filter((link) => link.name !== 'lo')).map((link) => ({
+        name: guestText(link.name),
+        mac: link['hardware-address'] === undefined ? undefined : guestText(link['hardware-address']),
+        addresses: guestList(link['ip-addresses'] ?? []).map((entry) =>
+          guestText(`${entry['ip-address']}/${entry.prefix}`),
+        ),
+      })),
     }
   }
 
   /** Closes the connection; the next question opens it again. */
-  release(): void {
-    const client = this.#client
-    this.#client = undefined
+  release(client = this.#client): void {
+    if (client === this.#client) this.#client = undefined
     client?.then((agent) => agent.close()).catch(() => {}) // A client that never connected has nothing to close.
   }
 
   async #ask<T>(question: (agent: GuestAgentClient) => Promise<T>): Promise<T> {
+    const client = this.#connect()
     try {
-      const agent = await this.#connect()
-      return await question(agent)
+      return await question(await client)
     } catch (error) {
       if (error instanceof KvasirError) throw error
-      this.release()
+      this.release(client)
       const sentence = error instanceof Error ? error.message : String(error)
       throw new KvasirError('guest-agent-unavailable', `The guest agent gave no answer: ${sentence}`, {
         cause: error,
@@ -115,13 +115,12 @@ export class QemuAgentChannel implements AgentChannel {
   }
 
   #connect(): Promise<GuestAgentClient> {
-    this.#client ??= GuestAgentClient.connect({ path: this.#path, syncTimeoutMs: connectTimeoutMs }).then(
-      (agent) => {
-        void agent.closed.then(() => this.release())
-        return agent
-      },
-    )
-    return this.#client
+    if (this.#client) return this.#client
+    const client = GuestAgentClient.connect({ path: this.#path, syncTimeoutMs: connectTimeoutMs })
+    this.#client = client
+    // Its end must not end a later connection.
+    client.then((agent) => agent.closed.then(() => this.release(client))).catch(() => {}) // Told to who asked.
+    return client
   }
 }
 
