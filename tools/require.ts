@@ -10,12 +10,14 @@ export type Requirement =
   | 'qemu'
   | 'root'
   | 'lab'
+  | 'guest-agent'
   | 'kvm'
   | 'network'
   | 'cgroup'
   | 'libvirt'
   | 'passt'
   | 'vsock'
+  | 'slow'
 
 /**
  * Gives the reason to skip with, as in `test('...', { skip: hasQemu ? false : lacking('qemu', 'no QEMU binary') }, ...)`, after
