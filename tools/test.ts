@@ -12,6 +12,7 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
+import { provideGuestAgent } from './guest-agent.ts'
 import { openTestRoom } from './test-room.ts'
 import { findTestFiles, type RungName, rungNames, rungs } from './test-rungs.ts'
 
@@ -158,6 +159,10 @@ async function main(): Promise<void> {
   const selection = parseSelection(process.argv.slice(2))
   const needs = [...new Set(selection.rungs.flatMap((name) => rungs[name].needs))]
   await ensureDebianPackages(needs, (line) => console.log(line))
+  if (selection.rungs.includes('qemu')) {
+    const agent = await provideGuestAgent((line) => console.log(line))
+    if (agent !== undefined) process.env['KVASIR_QEMU_GA'] = agent // The test processes inherit it.
+  }
 
   const results: RungResult[] = []
   for (const name of selection.rungs) {

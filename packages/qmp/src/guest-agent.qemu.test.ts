@@ -17,7 +17,7 @@ import { type RunningProgram, startProgram } from './testing/emulator.ts'
 
 const program = findAgent()
 const skip =
-  program === undefined && lacking('lab', 'no qemu-ga (package qemu-guest-agent, or KVASIR_QEMU_GA)')
+  program === undefined && lacking('guest-agent', 'no qemu-ga (package qemu-guest-agent, or KVASIR_QEMU_GA)')
 
 function findAgent(): string | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']
