@@ -37,6 +37,8 @@ export interface Command {
   readonly flags?: Readonly<Record<string, Flag>>
   /** Everything after `--`, or after the first argument that is unknown, goes to another program untouched. */
   readonly passThrough?: boolean
+  /** Command lines that work as they are written, without `kvasir`. */
+  readonly examples?: readonly string[]
   readonly load: () => Promise<Action>
 }
 
@@ -53,6 +55,9 @@ export const globalFlags = {
   },
   quiet: { summary: 'Print no messages and no progress.', short: 'q' },
   'no-color': { summary: 'Print without colours.' },
-  url: { summary: 'Where the daemon listens; else KVASIR_URL.', value: 'URL' },
+  url: {
+    summary: 'Where the daemon listens; else KVASIR_URL, else the socket in KVASIR_RUNTIME_DIR.',
+    value: 'URL',
+  },
   help: { summary: 'Say how the command is used.', short: 'h' },
 } as const satisfies Readonly<Record<string, Flag>>

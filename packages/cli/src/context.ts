@@ -1,5 +1,5 @@
 /** What a command works with: the command line, the daemon, the output, and the signal that Ctrl-C aborts. */
-import { type Client, createClient } from '@kvasir/sdk'
+import { type Client, createClient, urlOfEnvironment } from '@kvasir/sdk'
 import type { Noun } from './nouns.ts'
 import type { Output } from './output/output.ts'
 import type { CommandLine } from './parse-command-line.ts'
@@ -32,7 +32,7 @@ export class Context {
   /** The daemon; connected to at the first call. */
   get client(): Client {
     this.#client ??= createClient({
-      url: this.value('url') ?? (this.environment['KVASIR_URL'] || undefined),
+      url: this.value('url') ?? urlOfEnvironment(this.environment),
       token: this.environment['KVASIR_TOKEN'],
     })
     return this.#client

@@ -1,4 +1,5 @@
 /** Where a daemon listens: `unix:///run/kvasir/kvasir.sock`, `http://host:port`, `https://host:port`. */
+import { resolve } from 'node:path'
 import { KvasirError } from '@kvasir/contract/error-table'
 
 /** A parsed address. `text` is how to name it to a person. */
@@ -8,6 +9,15 @@ export type DaemonAddress =
 
 /** Where the daemon listens when nothing else is said. */
 export const defaultUrl = 'unix:///run/kvasir/kvasir.sock'
+
+/** What the environment says of the daemon: `KVASIR_URL`, else the socket in `KVASIR_RUNTIME_DIR`, else nothing. */
+export function urlOfEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  const { KVASIR_URL: url = '', KVASIR_RUNTIME_DIR: runtimeDir = '' } = environment
+  if (url !== '') return url
+  return runtimeDir === '' ? undefined : resolve(runtimeDir, 'kvasir.sock')
+}
 
 /** Linux keeps socket paths in 108 bytes with a closing NUL (unix(7)). */
 const maxSocketPathBytes = 107

@@ -4,7 +4,7 @@
  * A daemon that does not answer in time gives no names; completion never prints an error.
  */
 import { routes } from '@kvasir/contract/routes'
-import { type Client, createClient } from '@kvasir/sdk'
+import { type Client, createClient, urlOfEnvironment } from '@kvasir/sdk'
 import { type Action, type Command, type Completes, type Flag, globalFlags, type Verbs } from '../command.ts'
 import type { Noun } from '../nouns.ts'
 
@@ -31,7 +31,7 @@ export const printCandidates: Action = async (context) => {
   const url = words[words.indexOf('--url') + 1]
   const names: Names = async (kind) => {
     try {
-      const chosen = words.includes('--url') ? url : context.environment['KVASIR_URL'] || undefined
+      const chosen = words.includes('--url') ? url : urlOfEnvironment(context.environment)
       return await namesOf(createClient({ url: chosen }), kind)
     } catch {
       return []
