@@ -11,7 +11,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
-  CommandError,
   closeInheritedDescriptors,
   identifyProcess,
   type ProcessIdentity,
@@ -20,7 +19,7 @@ import {
 import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
 import { type CagedProgram, checkPath, checkProgram, fstabOf } from './cage-request.ts'
-import { type CappedLog, makeFifos, readCappedLog, startCappedLogs } from './capped-log.ts'
+import { readCappedLog, startCappedLogs } from './capped-log.ts'
 import {
   type CageEntry,
   type CageExit,
@@ -141,9 +140,10 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
     const grouped = makeGroup()
     const results = await Promise.allSettled([
       grouped.then(() => tools.groups.admit(request.group, pid)),
-      Promise.all([grouped, makePipes(request.directory, logs)]).then(() => {
+      grouped.then(async () => {
         const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
         undo.defer(() => keepers.kill())
+        await keepers.ready
       }),
       request.ready,
     ])
@@ -178,21 +178,6 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
   entry.child.unref()
   undo.move() // Success: keep everything.
   return { pid: entry.pid, identity, cgroup, steps: entry.steps, exited: entry.exited }
-}
-
-async function makePipes(directory: string, logs: readonly CappedLog[]): Promise<void> {
-  try {
-    await makeFifos(logs.map((log) => log.fifo))
-  } catch (cause) {
-    throw new CageError(
-      'log',
-      `The pipes of the logs cannot be made in ${directory}, so the program was not run.`,
-      {
-        stderr: cause instanceof CommandError ? cause.stderr : '',
-        cause,
-      },
-    )
-  }
 }
 
 /** setpriv runs for about a millisecond between the launcher's last word and the program. */
