@@ -28,6 +28,8 @@ export type EmulatorEvent =
   | { readonly kind: 'io-error'; readonly node: string; readonly noSpace: boolean; readonly reason: string }
   | { readonly kind: 'agent'; readonly connected: boolean }
   | { readonly kind: 'balloon'; readonly actualBytes: number }
+  /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
+  | { readonly kind: 'network-lost'; readonly netdev: string }
 
 /** What is written down about a launched emulator, to find it again. */
 export interface EmulatorRecord {

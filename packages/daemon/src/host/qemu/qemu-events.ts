@@ -37,6 +37,8 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
       }
     case 'VSERPORT_CHANGE':
       return data?.['id'] === agentPort ? { kind: 'agent', connected: data['open'] === true } : undefined
+    case 'NETDEV_STREAM_DISCONNECTED':
+      return { kind: 'network-lost', netdev: textOf(data?.['netdev-id'], '') }
     case 'BALLOON_CHANGE':
       return { kind: 'balloon', actualBytes: Number(data?.['actual'] ?? 0) }
     default:

@@ -105,6 +105,9 @@ async function happeningOf(
           agent: event.connected ? 'connected' : 'absent',
         })
         return undefined
+      case 'network-lost':
+        tellOfLostNetwork(seat, event.netdev, parts)
+        return undefined
       case 'balloon':
       case 'powering-down':
         return undefined
@@ -115,6 +118,16 @@ async function happeningOf(
     }
   }
   return await askRunState(seat, emulator)
+}
+
+function tellOfLostNetwork({ record }: Seat, netdev: string, parts: SettleParts): void {
+  const nics = Object.entries(record.run?.emulator.plan.ids.nics ?? {})
+  const nic = nics.find(([, ids]) => ids.netdev === netdev)?.[0] ?? netdev
+  parts.ports.log.warn(
+    { vm: record.name, nic },
+    'a NIC has lost its network: passt has ended, and the next start of the VM brings another',
+  )
+  parts.emit(record.name, { uuid: record.id, nic, network: 'lost' })
 }
 
 async function askRunState(seat: Seat, emulator: Emulator): Promise<Happening | undefined> {
