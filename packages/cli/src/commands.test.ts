@@ -36,11 +36,13 @@ test('exit codes tell refused, usage, not found, host failed and unreachable apa
       request: () => ({ refuse, sentence: `It is ${code}.` }),
     })
     const ran = await kvasir(['vm', 'pause', 'web1'], daemon)
-    assert.deepEqual([ran.code, ran.stderr, ran.stdout], [exit, `It is ${code}. ${code}\n`, ''])
+    const [sentence, advice] = ran.stderr.trimEnd().split('\n')
+    assert.deepEqual([ran.code, sentence, ran.stdout], [exit, `It is ${code}. (${code})`, ''])
+    assert.equal(advice, code === 'vm-not-found' ? 'See: kvasir vm list' : undefined)
   }
   const alone = await kvasir(['vm', 'list'])
   assert.equal(alone.code, 5)
-  assert.match(alone.stderr, /not running.*kvasir daemon unreachable/)
+  assert.match(alone.stderr, /not running.*kvasir daemon \(unreachable\)/)
 })
 
 test('usage errors end with 2, ask the daemon nothing, and say how to go on', async () => {
@@ -168,7 +170,7 @@ test('a job that fails ends the command with the exit code of its error', async 
   })
 
   const ran = await kvasir(['vm', 'save', 'web1'], daemon)
-  assert.deepEqual([ran.code, ran.stderr], [4, 'The disk of pool default is full. not-enough-space\n'])
+  assert.deepEqual([ran.code, ran.stderr], [4, 'The disk of pool default is full. (not-enough-space)\n'])
 })
 
 test('vm exec passes output and exit code through, and takes the flags of the command as they are', async () => {

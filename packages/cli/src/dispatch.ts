@@ -16,6 +16,14 @@ import { UsageError } from './usage-error.ts'
 /** Ended by Ctrl-C. */
 const exitInterrupted = 130
 
+/** What to do about refusals whose sentences do not say it. */
+const adviceFor: ReadonlyMap<string, string> = new Map([
+  ['vm-not-found', 'See: kvasir vm list'],
+  ['image-not-found', 'See: kvasir image list'],
+  ['volume-not-found', 'See: kvasir volume list'],
+  ['job-not-found', 'See: kvasir job list'],
+])
+
 /** The surroundings of a run. */
 export interface Surroundings {
   readonly stdout: Sink
@@ -55,8 +63,7 @@ interface Found {
 async function findCommand(words: readonly string[]): Promise<Found | undefined> {
   const { before, rest } = splitGlobalFlags(words)
   const [noun, ...others] = rest
-  if (noun === undefined || noun === 'help' || noun === '--help' || noun === '-h' || noun === '--version')
-    return undefined
+  if (noun === undefined || isHelp(noun) || noun === '--version') return undefined
   const entry = Object.hasOwn(nouns, noun) ? nouns[noun] : undefined
   if (entry === undefined) throw unknownWord(noun, Object.keys(nouns), 'kvasir')
   const node = await entry.load()
@@ -72,7 +79,7 @@ function findVerb(
   at: { readonly title: string; readonly before: readonly string[]; readonly words: readonly string[] },
 ): Found | undefined {
   const [first, second] = at.words
-  if (first === undefined || first === '--help' || first === '-h') return undefined
+  if (first === undefined || isHelp(first)) return undefined
   const pair = `${first} ${second ?? ''}`
   const paired = Object.keys(verbs).filter((verb) => verb.startsWith(`${first} `))
   const name = Object.hasOwn(verbs, pair) ? pair : first
@@ -82,7 +89,7 @@ function findVerb(
     return { command, title: `${at.title} ${name}`, rest: [...at.before, ...at.words.slice(taken)] }
   }
   if (paired.length > 0) {
-    if (second === undefined || second === '--help' || second === '-h') return undefined
+    if (second === undefined || isHelp(second)) return undefined
     throw unknownWord(
       second,
       paired.map((verb) => verb.slice(first.length + 1)),
@@ -94,6 +101,10 @@ function findVerb(
     [...new Set(Object.keys(verbs).map((verb) => verb.split(' ')[0] ?? verb))],
     `kvasir ${at.title}`,
   )
+}
+
+function isHelp(word: string): boolean {
+  return word === 'help' || word === '--help' || word === '-h'
 }
 
 /** Flags of every command may also stand before the noun. */
@@ -125,9 +136,11 @@ async function printHelp(words: readonly string[], output: Output): Promise<numb
     output.stdout.write(version())
     return exitCodes.done
   }
-  const noun = words.find((word) => Object.hasOwn(nouns, word))
-  const text = noun === undefined ? overview() : nounUsage(noun, (await nouns[noun]?.load()) ?? {})
-  const asked = words.some((word) => word === 'help' || word === '--help' || word === '-h')
+  const at = words.findIndex((word) => Object.hasOwn(nouns, word))
+  const noun = words[at]
+  const second = words.slice(at + 1).find((word) => !word.startsWith('-') && !isHelp(word))
+  const text = noun === undefined ? overview() : nounUsage(noun, (await nouns[noun]?.load()) ?? {}, second)
+  const asked = words.some(isHelp)
   ;(asked ? output.stdout : output.stderr).write(text)
   return asked ? exitCodes.done : exitCodes.usage
 }
@@ -159,12 +172,14 @@ function explain(error: unknown, output: Output, signal: AbortSignal): number {
     return exitInterrupted
   }
   if (error instanceof KvasirError) {
-    output.stderr.write(`${error.message} ${output.grey(error.code)}\n`)
+    output.stderr.write(`${error.message} ${output.grey(`(${error.code})`)}\n`)
+    const advice = adviceFor.get(error.code)
+    if (advice !== undefined) output.message(advice)
     return errorTable[error.code].exit
   }
   const trace = error instanceof Error ? (error.stack ?? error.message) : String(error)
   output.stderr.write(
-    `Kvasir's command line has a defect, so the command did not end well. ${output.grey('internal')}\n${trace}\n`,
+    `Kvasir's command line has a defect, so the command did not end well. ${output.grey('(internal)')}\n${trace}\n`,
   )
   return exitCodes.hostFailed
 }

@@ -33,7 +33,12 @@ export function parseCommandLine(words: readonly string[], command: Command, tit
       positional.push(...words.slice(index + 1))
       break
     }
-    if (command.passThrough && positional.length >= expected.filter((argument) => !argument.rest).length) {
+    const isOurs = positional.length === 0 && (word === '--help' || word === '-h')
+    if (
+      command.passThrough &&
+      !isOurs &&
+      positional.length >= expected.filter((argument) => !argument.rest).length
+    ) {
       positional.push(...words.slice(index))
       break
     }

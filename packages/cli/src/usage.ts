@@ -12,23 +12,25 @@ export function overview(): string {
     ...pairs(shown.map(([name, noun]) => [name, noun.summary])),
     '\nFlags of every command:',
     ...flagLines(globalFlags),
+    '\nExamples:',
+    '  kvasir image build debian-13',
+    '  kvasir vm create web1 --image debian-13 --memory 1GiB --user me --ssh-key ~/.ssh/id_ed25519.pub --forward 2222:22 --start',
+    '  kvasir vm console web1',
     '\nMore about a noun: kvasir vm --help\n',
   ].join('\n')
 }
 
-/** What a noun's verbs are. */
-export function nounUsage(noun: string, verbs: Verbs): string {
+/** What a noun's verbs are; of a pair of words such as `vm disk`, only those that begin with the second. */
+export function nounUsage(noun: string, verbs: Verbs, second?: string): string {
   const single = verbs['']
   if (single !== undefined) return commandUsage(noun, single)
+  const rows = Object.entries(verbs)
+  const paired = rows.filter(([verb]) => verb.startsWith(`${second} `))
+  const shown = paired.length > 0 ? paired : rows
   return [
-    `Usage: kvasir ${noun} VERB [flags]\n`,
-    ...pairs(
-      Object.entries(verbs).map(([verb, command]) => [
-        `${verb} ${signature(command)}`.trim(),
-        command.summary,
-      ]),
-    ),
-    `\nMore about a verb: kvasir ${noun} ${Object.keys(verbs)[0] ?? ''} --help\n`,
+    `Usage: kvasir ${noun} ${paired.length > 0 ? `${second} ` : ''}VERB [flags]\n`,
+    ...pairs(shown.map(([verb, command]) => [`${verb} ${signature(command)}`.trim(), command.summary])),
+    `\nMore about a verb: kvasir ${noun} ${shown[0]?.[0] ?? ''} --help\n`,
   ].join('\n')
 }
 
@@ -39,6 +41,9 @@ export function commandUsage(title: string, command: Command): string {
     `Usage: kvasir ${`${title} ${signature(command)}`.trim()} [flags]\n`,
     command.summary,
     ...(flags ? ['\nFlags:', ...flagLines(command.flags ?? {})] : []),
+    ...(command.examples === undefined
+      ? []
+      : ['\nExamples:', ...command.examples.map((example) => `  kvasir ${example}`)]),
     '\nFlags of every command:',
     ...flagLines(globalFlags),
     '',
@@ -69,7 +74,9 @@ function flagLines(flags: Readonly<Record<string, Flag>>): string[] {
     Object.entries(flags).map(([name, flag]) => {
       const short = flag.short === undefined ? '    ' : `-${flag.short}, `
       const value = flag.value === undefined ? '' : ` ${flag.value}`
-      return [`${short}--${name}${value}${flag.multiple ? ' (repeatable)' : ''}`, flag.summary]
+      const words = typeof flag.completes === 'object' ? ` One of: ${flag.completes.join(', ')}.` : ''
+      const repeatable = flag.multiple ? ' May be repeated.' : ''
+      return [`${short}--${name}${value}`, `${flag.summary}${words}${repeatable}`]
     }),
   )
 }

@@ -4,18 +4,28 @@ import { exitCodes } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
+import { localTime } from '../output/time.ts'
+
+/** What a host without a cgroup controller cannot do for VMs. */
+const withoutController: ReadonlyMap<string, string> = new Map([
+  ['cpu', 'VMs get no shares and no quotas of CPU time'],
+  ['cpuset', 'vCPUs are pinned by affinity, not confined'],
+  ['io', 'disk bandwidth is not limited'],
+  ['memory', 'the memory of emulators is neither limited nor accounted'],
+  ['pids', 'processes are limited by RLIMIT_NPROC only'],
+])
 
 export const showStatus: Action = async ({ client, output, signal }) => {
   const status = await client.call(routes.getStatus, { signal })
   const counts = Object.entries(status.vms).filter(([, count]) => count > 0)
   await output.properties(status, () => ({
-    Daemon: `${status.version}, pid ${status.pid}, since ${status.startedAt}`,
+    Daemon: `${status.version}, pid ${status.pid}, since ${localTime(status.startedAt)}`,
     Health: status.healthy ? 'healthy' : 'not healthy',
     ...Object.fromEntries(status.problems.map((problem, index) => [`Problem ${index + 1}`, problem])),
     Accelerator: `${status.accelerator.kind}: ${status.accelerator.reason}`,
     VMs: counts.map(([state, count]) => `${count} ${state}`).join(', ') || 'none',
     Images: status.images,
-    'Jobs running': status.jobsRunning,
+    Jobs: `${status.jobsRunning} running`,
   }))
   return status.healthy ? undefined : exitCodes.refused
 }
@@ -31,7 +41,9 @@ export const showHost: Action = async ({ client, output, signal }) => {
     Accelerator: `${host.accelerator.kind}: ${host.accelerator.reason}`,
     QEMU: `${host.qemu.version} (${host.qemu.binary})`,
     Cgroups: `${host.cgroup.version}, controllers ${host.cgroup.controllers.join(' ') || 'none'}`,
-    'Not enforceable': host.cgroup.missing.join('; ') || undefined,
+    'Not enforced': host.cgroup.missing.map(
+      (what) => `${what}: ${withoutController.get(what) ?? 'no such controller'}`,
+    ),
     vsock: host.vsock ? 'yes' : 'no',
   }))
   return undefined

@@ -7,6 +7,7 @@ import type { Action } from '../command.ts'
 import { confirm } from '../confirm.ts'
 import type { Context } from '../context.ts'
 import { followJob, startQuery } from '../follow-job.ts'
+import { localTime } from '../output/time.ts'
 import { UsageError } from '../usage-error.ts'
 
 const shortIdLength = 12
@@ -22,7 +23,7 @@ export const listImages: Action = async ({ client, output, signal }) => {
       { title: 'VERSION', show: (image) => image.version },
       { title: 'BOOT', show: (image) => image.boot },
       { title: 'SIZE', show: (image) => formatBytes(sizeOf(image)), right: true },
-      { title: 'CREATED', show: (image) => image.createdAt },
+      { title: 'CREATED', show: (image) => localTime(image.createdAt) },
     ],
     'There are no images yet. Make one: kvasir image build tiny',
   )
@@ -43,7 +44,7 @@ export const showImage: Action = async (context) => {
     Size: formatBytes(sizeOf(image)),
     'Disk size': image.disk === undefined ? undefined : formatBytes(image.disk.virtualSizeBytes),
     'Kernel line': image.cmdline,
-    Created: image.createdAt,
+    Created: localTime(image.createdAt),
   }))
   return undefined
 }

@@ -3,6 +3,7 @@ import type { Verbs } from '../command.ts'
 
 export const completionCommand: Verbs = {
   '': {
+    examples: ['completion bash > /etc/bash_completion.d/kvasir'],
     summary: 'Print the completion script of a shell; source it from the shell’s start-up file.',
     arguments: [{ name: 'SHELL', completes: ['bash', 'zsh', 'fish'] }],
     load: async () => (await import('../completion/scripts.ts')).printScript,

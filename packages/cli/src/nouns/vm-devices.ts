@@ -11,11 +11,13 @@ export const deviceVerbs: Verbs = {
   },
   'disk add': {
     summary: 'Add a disk, such as size=20GiB,bus=virtio-scsi.',
+    examples: ['vm disk add web1 size=20GiB', 'vm disk add web1 name=data,volume=old-data,bus=virtio-scsi'],
     arguments: [name, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).addDisk,
   },
   'disk remove': {
     summary: 'Remove a disk from a VM; its volume stays.',
+    examples: ['vm disk remove web1 data'],
     arguments: [name, { name: 'DISK' }],
     load: async () => (await import('../vm/devices.ts')).removeDisk,
   },
@@ -26,6 +28,7 @@ export const deviceVerbs: Verbs = {
   },
   'nic add': {
     summary: 'Add a NIC, such as mode=user,forward=2222:22.',
+    examples: ['vm nic add web1 forward=2222:22,forward=8080:80'],
     arguments: [name, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).addNic,
   },

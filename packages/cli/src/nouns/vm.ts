@@ -19,33 +19,47 @@ export const vmVerbs: Verbs = {
   list: { summary: 'All VMs.', load: async () => (await import('../vm/list.ts')).listVms },
   show: {
     summary: 'Spec and status of a VM.',
+    examples: ['vm show web1', 'vm show web1 -o yaml'],
     arguments: [name],
     load: async () => (await import('../vm/show.ts')).showVm,
   },
   create: {
     summary: 'Create a VM, from flags or from a file.',
+    examples: [
+      'vm create web1 --image tiny --memory 512MiB --forward 8080:80 --start',
+      'vm create db1 --image debian-13 --vcpus 2 --memory 2GiB --disk size=20GiB --user me --ssh-key ~/.ssh/id_ed25519.pub --forward 2222:22',
+      'vm create -f vm.yaml',
+    ],
     arguments: [{ name: 'NAME', optional: true }],
     flags: { ...createFlags, file: fromFile },
     load: async () => (await import('../vm/create.ts')).createVm,
   },
   apply: {
     summary: 'Make a VM what a file says: create or change it.',
+    examples: ['vm show web1 -o yaml > web1.yaml', 'vm apply -f web1.yaml'],
     flags: { file: fromFile },
     load: async () => (await import('../vm/apply.ts')).applyFile,
   },
   plan: {
     summary: 'What applying a file would do, field by field.',
+    examples: ['vm plan -f web1.yaml'],
     flags: { file: fromFile },
     load: async () => (await import('../vm/apply.ts')).planFile,
   },
   edit: {
     summary: 'Change the spec in $EDITOR.',
+    examples: ['vm edit web1'],
     arguments: [name],
     flags: { yes },
     load: async () => (await import('../vm/edit.ts')).editVm,
   },
   set: {
     summary: 'Change fields of the spec, such as memory=4GiB vcpus=2 disks.root.cache=none.',
+    examples: [
+      'vm set web1 memory=4GiB vcpus=2',
+      'vm set web1 disks.root.cache=none autostart=true',
+      'vm set web1 description=',
+    ],
     arguments: [name, { name: 'FIELD=VALUE', rest: true }],
     load: async () => (await import('../vm/set.ts')).setFields,
   },
@@ -57,6 +71,7 @@ export const vmVerbs: Verbs = {
   },
   shutdown: {
     summary: 'Ask the guest to shut down.',
+    examples: ['vm shutdown web1', 'vm shutdown web1 --timeout 30 --escalate'],
     arguments: [name],
     flags: {
       mode: { summary: 'How to ask.', value: 'MODE', completes: ['auto', 'agent', 'acpi'] },
@@ -82,6 +97,7 @@ export const vmVerbs: Verbs = {
   },
   save: {
     summary: 'Save memory to a file and stop.',
+    examples: ['vm save web1', 'vm start web1'],
     arguments: [name],
     flags: detachFlag,
     load: async () => (await lives()).saveVm,
@@ -98,6 +114,7 @@ export const vmVerbs: Verbs = {
   },
   clone: {
     summary: 'Make a copy of a VM.',
+    examples: ['vm clone web1 web2', 'vm clone web1 web2 --mode full'],
     arguments: [name, { name: 'NEW-NAME' }],
     flags: {
       mode: {
@@ -111,12 +128,14 @@ export const vmVerbs: Verbs = {
   },
   delete: {
     summary: 'Delete a VM; its disks stay unless --disks is given.',
+    examples: ['vm delete web1 --disks --yes'],
     arguments: [name],
     flags: { disks: { summary: 'Delete its disks too.' }, yes },
     load: async () => (await lives()).deleteVm,
   },
   console: {
     summary: 'The serial console. Ctrl-] leaves it.',
+    examples: ['vm console web1', 'vm console web1 --read-only', 'vm console web1 --take-over'],
     arguments: [name],
     flags: {
       'read-only': { summary: 'Only watch.' },
@@ -126,6 +145,7 @@ export const vmVerbs: Verbs = {
   },
   log: {
     summary: 'The end of the serial console’s or the emulator’s log.',
+    examples: ['vm log web1', 'vm log web1 --source emulator --bytes 4KiB'],
     arguments: [name],
     flags: {
       source: { summary: 'Which log.', value: 'SOURCE', completes: ['serial', 'emulator'] },
@@ -135,11 +155,13 @@ export const vmVerbs: Verbs = {
   },
   screenshot: {
     summary: 'The display as a PNG file; - is stdout.',
+    examples: ['vm screenshot web1 web1.png'],
     arguments: [name, { ...file, optional: true }],
     load: async () => (await import('../vm/guest.ts')).saveScreenshot,
   },
   ssh: {
     summary: 'Open a shell in the guest with ssh, or run a command there.',
+    examples: ['vm ssh web1', 'vm ssh --user me web1 uptime'],
     arguments: [name, { name: 'SSH-ARGUMENT', rest: true, optional: true }],
     flags: { user: { summary: 'The user of the guest.', value: 'USER', short: 'u' } },
     passThrough: true,
@@ -147,6 +169,7 @@ export const vmVerbs: Verbs = {
   },
   exec: {
     summary: 'Run a command through the guest agent; its output and exit code are passed on.',
+    examples: ['vm exec web1 -- uname -a', "vm exec web1 -- sh -c 'df -h | tail -1'"],
     arguments: [name, { name: 'COMMAND', rest: true }],
     flags: { timeout: { summary: 'How long it may take.', value: 'SECONDS' } },
     passThrough: true,

@@ -9,6 +9,7 @@ export const volumeVerbs: Verbs = {
   show: { summary: 'One volume.', arguments: [volume], load: async () => (await actions()).showVolume },
   create: {
     summary: 'Create an empty volume, or one on an image.',
+    examples: ['volume create data1 --size 20GiB', 'volume create root1 --image debian-13'],
     arguments: [{ name: 'VOLUME' }],
     flags: {
       size: { summary: 'Its size, such as 20GiB.', value: 'SIZE' },

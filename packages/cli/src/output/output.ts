@@ -3,7 +3,7 @@
  *
  * Invariant: with `json` and `yaml`, stdout holds one document and nothing else.
  */
-import type { Column } from './table.ts'
+import type { Column, Properties } from './table.ts'
 
 /** How results are printed. */
 export const formats = ['table', 'json', 'yaml'] as const
@@ -74,13 +74,10 @@ export class Output {
   }
 
   /** Prints one thing as names and values, or as the API's object. */
-  properties(
-    value: unknown,
-    properties: () => Readonly<Record<string, string | number | undefined>>,
-  ): Promise<void> {
+  properties(value: unknown, properties: () => Properties | Promise<Properties>): Promise<void> {
     return this.result(value, async () => {
       const { formatProperties } = await import('./table.ts')
-      return formatProperties(properties(), (text) => this.bold(text))
+      return formatProperties(await properties(), (text) => this.bold(text))
     })
   }
 

@@ -86,6 +86,11 @@ test('properties leave out what is undefined', () => {
   assert.equal(text, 'Name   web1\nvCPUs  2\n')
 })
 
+test('a property of several lines has its name once, and one without lines is left out', () => {
+  const text = formatProperties({ Disks: ['root', 'data'], NICs: [], CPU: 'max' }, (name) => name)
+  assert.equal(text, 'Disks  root\n       data\nCPU    max\n')
+})
+
 test('a progress line has a bar when the share is known and fits into the terminal', () => {
   assert.equal(
     progressLine({ state: 'running', step: 'copying', progress: 0.5 }, 80),

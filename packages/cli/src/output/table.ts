@@ -58,15 +58,20 @@ function formatLine<Row>(line: readonly string[], { columns, widths, style }: La
     .trimEnd()
 }
 
-/** The lines of a list of properties: names, then values in one column. Undefined values are left out. */
-export function formatProperties(
-  properties: Readonly<Record<string, string | number | undefined>>,
-  bold: (text: string) => string,
-): string {
+/** Names and values; a value of several lines stands below itself, and one without any is left out, as what is undefined. */
+export type Properties = Readonly<Record<string, string | number | readonly string[] | undefined>>
+
+/** The lines of a list of properties: names, then values in one column. */
+export function formatProperties(properties: Properties, bold: (text: string) => string): string {
   const entries = Object.entries(properties).filter(([, value]) => value !== undefined)
   const width = entries.reduce((widest, [name]) => Math.max(widest, name.length), 0)
   return entries
-    .map(([name, value]) => `${bold(name.padEnd(width))}  ${printable(String(value))}`.trimEnd())
+    .flatMap(([name, value]) =>
+      [value ?? []].flat().map((line, index) => {
+        const label = index === 0 ? bold(name.padEnd(width)) : ' '.repeat(width)
+        return `${label}  ${printable(String(line))}`.trimEnd()
+      }),
+    )
     .map((line) => `${line}\n`)
     .join('')
 }

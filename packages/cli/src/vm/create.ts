@@ -1,5 +1,5 @@
 /** `kvasir vm create`. */
-import type { VmSpecInput } from '@kvasir/contract'
+import type { Vm, VmSpecInput } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
@@ -18,7 +18,7 @@ export const createVm: Action = async (context) => {
     signal,
   })
   if (!context.has('start')) {
-    if (output.format === 'table') output.message(`VM ${name} is created. Start it: kvasir vm start ${name}`)
+    if (output.format === 'table') output.message(`VM ${name} is created. ${nextStep(vm)}`)
     else await output.result(vm, () => '')
     return undefined
   }
@@ -29,6 +29,13 @@ export const createVm: Action = async (context) => {
     return undefined
   }
   return await printStarted(context, job)
+}
+
+/** A VM without anything to boot is no mistake, since a disk may follow, but it is rarely meant. */
+function nextStep({ name, spec }: Vm): string {
+  const boots = spec.image !== undefined || spec.boot.kernel !== undefined || spec.disks.length > 0
+  if (boots) return `Start it: kvasir vm start ${name}`
+  return `It has no image, no kernel and no disk to boot; add one: kvasir vm disk add ${name} image=IMAGE`
 }
 
 async function printStarted(context: Context, job: Parameters<typeof followJob>[1]): Promise<undefined> {

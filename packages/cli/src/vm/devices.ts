@@ -9,17 +9,19 @@ import { changeSpec } from './change-spec.ts'
 import { parseDisk, parseNic } from './device-words.ts'
 
 export const listDisks: Action = async (context) => {
+  const { client, output, signal } = context
   const vm = await readVm(context)
-  await context.output.rows<DiskSpec>(
+  const volumes = output.format === 'table' ? await client.call(routes.listVolumes, { signal }) : []
+  const sizeOf = (disk: DiskSpec): string | undefined => {
+    const volume = volumes.find((candidate) => candidate.name === disk.volume)
+    return volume === undefined ? undefined : formatBytes(volume.capacityBytes)
+  }
+  await output.rows<DiskSpec>(
     vm.spec.disks,
     [
       { title: 'DISK', show: (disk) => disk.name },
       { title: 'BUS', show: (disk) => disk.bus },
-      {
-        title: 'SIZE',
-        show: (disk) => (disk.size === undefined ? undefined : formatBytes(disk.size)),
-        right: true,
-      },
+      { title: 'SIZE', show: sizeOf, right: true },
       { title: 'CACHE', show: (disk) => disk.cache },
       { title: 'POOL', show: (disk) => disk.pool },
       { title: 'VOLUME', show: (disk) => disk.volume },

@@ -59,7 +59,24 @@ async function applyEdited(context: Context, before: Vm, text: string): Promise<
 
 async function vmText({ name, spec }: Vm): Promise<string> {
   const { stringify } = await import('yaml')
-  return stringify({ name, spec })
+  const disks = spec.disks.map((disk) =>
+    disk.size === undefined ? disk : { ...disk, size: exactSize(disk.size) },
+  )
+  return stringify({
+    name,
+    spec: { ...spec, memory: { ...spec.memory, size: exactSize(spec.memory.size) }, disks },
+  })
+}
+
+/** A size in the largest unit that it is a whole number of, such as `512MiB`; the daemon reads both. */
+export function exactSize(bytes: number): number | string {
+  const units = [
+    ['TiB', 2 ** 40],
+    ['GiB', 2 ** 30],
+    ['MiB', 2 ** 20],
+  ] as const
+  const fitting = units.find(([, size]) => bytes > 0 && bytes % size === 0)
+  return fitting === undefined ? bytes : `${bytes / fitting[1]}${fitting[0]}`
 }
 
 async function specOf(text: string, before: Vm): Promise<VmSpecInput> {

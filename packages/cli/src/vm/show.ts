@@ -1,71 +1,183 @@
-/** `kvasir vm show`. */
+/** `kvasir vm show`: what a VM is, how it does, how to reach it, and what waits for its next boot, on one page. */
 import type { Vm } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
+import type { Context } from '../context.ts'
+import type { Properties } from '../output/table.ts'
+import { timeAndAge } from '../output/time.ts'
+import { chainUnder, imageName, type Shelf } from '../volume/chain.ts'
+import { cpuSeconds } from './top.ts'
+
+const sshPort = 22
 
 export const showVm: Action = async (context) => {
   const { client, output, signal } = context
   const vm = await client.call(routes.getVm, { params: { name: context.argument('NAME') }, signal })
-  await output.properties(vm, () => describeVm(vm))
+  await output.properties(vm, async () =>
+    describeVm(vm, { shelf: await readShelf(context), nowMs: Date.now() }),
+  )
   return undefined
 }
 
+/** Volumes and images, to name what a VM's disks are on; without them, ids and names are shown as they are. */
+async function readShelf({ client, signal }: Context): Promise<Shelf> {
+  const [volumes, images] = await Promise.all([
+    client.call(routes.listVolumes, { signal }).catch(() => []),
+    client.call(routes.listImages, { signal }).catch(() => []),
+  ])
+  return { volumes, images }
+}
+
 /** What a person wants to know of a VM, by name. */
-export function describeVm(vm: Vm): Readonly<Record<string, string | number | undefined>> {
+export function describeVm(
+  vm: Vm,
+  { shelf, nowMs }: { readonly shelf: Shelf; readonly nowMs: number },
+): Properties {
   const { spec, status } = vm
   return {
     Name: vm.name,
     UUID: vm.uuid,
     Description: spec.description || undefined,
+    Labels: Object.entries(spec.labels).map(([key, value]) => `${key}=${value}`),
     State: `${status.state}: ${status.reason}`,
-    Since: status.since,
+    Since: timeAndAge(status.since, nowMs),
     Job: status.job,
-    Accelerator: accelerator(vm),
-    Machine: status.machine ?? `${spec.machine.type} ${spec.machine.version ?? ''}`.trim(),
-    Firmware: spec.machine.firmware,
-    vCPUs: spec.cpu.count,
-    Memory: memory(vm),
-    Image: spec.image,
-    Disks: spec.disks.map((disk) => `${disk.name} (${disk.bus})`).join(', ') || undefined,
-    NICs: spec.nics.map((nic) => `${nic.name} (${nic.mode})`).join(', ') || undefined,
-    Forwards: forwards(vm),
-    Guest: guest(vm),
-    Addresses: status.guest?.interfaces.flatMap((nic) => nic.addresses).join(', ') || undefined,
-    Emulator:
-      status.pid === undefined ? undefined : `pid ${status.pid}, QEMU ${status.qemuVersion ?? 'unknown'}`,
-    Cgroup: status.cgroup,
-    'Next boot': status.restartNeeded?.join(', ') || undefined,
-    'Cage limits': status.cageLimits?.join('; ') || undefined,
+    'Next boot': waiting(vm),
     'Last exit': lastExit(vm),
+    Accelerator: accelerator(vm),
+    Machine: `${status.machine ?? spec.machine.type}, ${spec.machine.firmware}`,
+    CPU: cpu(vm),
+    Memory: memory(vm),
+    Boots: boots(vm, shelf),
+    Disks: disks(vm, shelf),
+    NICs: spec.nics.map((nic) => `${nic.name}  ${nic.mode}${nic.mac === undefined ? '' : `, ${nic.mac}`}`),
+    Forwards: forwards(vm),
+    'cloud-init': cloudInit(vm),
+    Autostart: autostart(vm),
+    Guest: guest(vm),
+    Addresses: status.guest?.interfaces.flatMap((nic) => nic.addresses.map((it) => `${nic.name}  ${it}`)),
+    Reach: ways(vm),
+    VNC: status.vncSocket === undefined ? undefined : `unix:${status.vncSocket}`,
+    Emulator: emulator(vm),
+    Cgroup: status.cgroup,
+    'Cage limits': cageLimits(vm),
     Revision: vm.revision,
   }
 }
 
+function waiting({ status }: Vm): string | undefined {
+  const fields = status.restartNeeded ?? []
+  return fields.length === 0 ? undefined : `changes ${fields.join(', ')}`
+}
+
 function accelerator({ spec, status }: Vm): string {
-  if (status.accelerator === undefined) return spec.accelerator
+  if (status.accelerator === undefined) return `${spec.accelerator}, decided at each start`
   return status.acceleratorReason === undefined
     ? status.accelerator
     : `${status.accelerator}: ${status.acceleratorReason}`
 }
 
-function memory({ spec, status }: Vm): string {
-  const resident = status.residentBytes === undefined ? '' : `, ${formatBytes(status.residentBytes)} resident`
-  return formatBytes(spec.memory.size) + resident
+function cpu(vm: Vm): string {
+  const { count, model } = vm.spec.cpu
+  const used = cpuSeconds(vm)
+  const time = used === undefined ? '' : `, ${used.toFixed(1)} s used`
+  return `${count} vCPU${count === 1 ? '' : 's'}, model ${model}${time}`
 }
 
-function forwards({ spec }: Vm): string | undefined {
-  const all = spec.nics.flatMap((nic) => nic.forwards)
-  return (
-    all.map((it) => `${it.protocol} ${it.hostAddress}:${it.hostPort} -> ${it.guestPort}`).join(', ') ||
-    undefined
+/** The size that it booted with, where another one waits for the next boot. */
+function memory({ spec, status }: Vm): string {
+  const size = status.memoryBytes ?? spec.memory.size
+  const balloon =
+    status.balloonBytes === undefined || status.balloonBytes === size ? undefined : status.balloonBytes
+  return [
+    formatBytes(size),
+    status.residentBytes === undefined ? undefined : `${formatBytes(status.residentBytes)} resident`,
+    balloon === undefined ? undefined : `balloon at ${formatBytes(balloon)}`,
+  ]
+    .filter((part) => part !== undefined)
+    .join(', ')
+}
+
+function boots({ spec }: Vm, { images }: Shelf): string {
+  if (spec.boot.kernel !== undefined) return `kernel ${spec.boot.kernel.kernel}`
+  if (spec.image !== undefined) return `image ${imageName(spec.image, images)}`
+  return spec.disks.length > 0 ? 'its disks' : 'nothing: it has no image, no kernel and no disk'
+}
+
+function disks({ spec }: Vm, shelf: Shelf): string[] {
+  return spec.disks.map((disk) => {
+    const volume = shelf.volumes.find((candidate) => candidate.name === disk.volume)
+    const size =
+      volume === undefined ? [] : [formatBytes(volume.capacityBytes), ...allocated(volume.allocatedBytes)]
+    const words = [disk.bus, ...size, ...(disk.readOnly ? ['read-only'] : [])].join(', ')
+    const chain = volume === undefined ? [] : chainUnder(volume, shelf)
+    return `${disk.name}  ${words}: ${[disk.volume ?? '-', ...chain].join(' > ')}`
+  })
+}
+
+function allocated(bytes: number | undefined): string[] {
+  return bytes === undefined ? [] : [`${formatBytes(bytes)} used`]
+}
+
+function forwards({ spec }: Vm): string[] {
+  return spec.nics.flatMap((nic) =>
+    nic.forwards.map(
+      (it) => `${hostPart(it.hostAddress)}:${it.hostPort} -> ${it.guestPort} (${it.protocol})`,
+    ),
   )
+}
+
+function hostPart(address: string): string {
+  return address.includes(':') ? `[${address}]` : address
+}
+
+function cloudInit({ spec }: Vm): string | undefined {
+  const { cloudInit: asked } = spec
+  if (asked === undefined) return undefined
+  if (asked.userData !== undefined) return 'its own user-data'
+  const keys = asked.sshKeys.length
+  const words = [
+    asked.user === undefined ? undefined : `user ${asked.user}`,
+    asked.hostname === undefined ? undefined : `hostname ${asked.hostname}`,
+    keys === 0 ? undefined : `${keys} SSH key${keys === 1 ? '' : 's'}`,
+  ]
+  return words.filter((part) => part !== undefined).join(', ') || 'yes'
+}
+
+function autostart({ spec }: Vm): string | undefined {
+  return spec.autostart.enabled ? `with the host, order ${spec.autostart.order}` : undefined
 }
 
 function guest({ status }: Vm): string | undefined {
   if (status.guest === undefined) return undefined
   const { agent, hostname, os } = status.guest
   return [hostname, os, `agent ${agent}`].filter((part) => part !== undefined).join(', ')
+}
+
+/** What to type to get at the guest. */
+function ways({ name, spec, status }: Vm): string[] {
+  if (status.state !== 'running' && status.state !== 'paused') return []
+  const hasSsh = spec.nics.some((nic) =>
+    nic.forwards.some((it) => it.guestPort === sshPort && it.protocol === 'tcp'),
+  )
+  return [
+    `kvasir vm console ${name}`,
+    ...(hasSsh ? [`kvasir vm ssh ${name}`] : []),
+    ...(status.guest?.agent === 'connected' ? [`kvasir vm exec ${name} COMMAND`] : []),
+    ...(status.vncSocket === undefined ? [] : [`kvasir vm screenshot ${name}`]),
+  ]
+}
+
+function emulator({ status }: Vm): string | undefined {
+  if (status.pid === undefined) return undefined
+  const uid = status.uid === undefined ? '' : `, UID ${status.uid}`
+  return `QEMU ${status.qemuVersion ?? 'unknown'}, pid ${status.pid}${uid}`
+}
+
+function cageLimits({ status }: Vm): string | undefined {
+  const count = status.cageLimits?.length ?? 0
+  return count === 0 ? undefined : `${count} not enforceable on this host; see: kvasir host show`
 }
 
 function lastExit({ status }: Vm): string | undefined {

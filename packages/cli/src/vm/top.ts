@@ -84,10 +84,11 @@ export function topText(now: Reading, before: Reading | undefined, bold: (text: 
   ]
   const rows = now.vms.toSorted((a, b) => (cpuSeconds(b) ?? -1) - (cpuSeconds(a) ?? -1))
   const running = now.vms.filter((vm) => vm.status.state === 'running').length
-  return `${now.vms.length} VMs, ${running} running\n\n${formatTable(rows, columns, { bold })}`
+  return `${now.vms.length} VM${now.vms.length === 1 ? '' : 's'}, ${running} running\n\n${formatTable(rows, columns, { bold })}`
 }
 
-function cpuSeconds({ status }: Vm): number | undefined {
+/** The CPU time that the vCPUs of a VM have used, in seconds; undefined where nothing is known. */
+export function cpuSeconds({ status }: Vm): number | undefined {
   const known = status.vcpus?.flatMap((vcpu) => vcpu.cpuSeconds ?? [])
   return known === undefined || known.length === 0
     ? undefined

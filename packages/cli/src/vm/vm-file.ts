@@ -9,6 +9,9 @@ export interface VmFile {
   readonly spec: VmSpecInput
 }
 
+/** What `kvasir vm show -o yaml` prints beside name and spec, so that its output is such a file. */
+const shownOnly = new Set(['uuid', 'revision', 'createdAt', 'status'])
+
 /** The largest file that is read, in bytes; a spec with a large user-data still fits. */
 const maxFileBytes = 4 * 1024 * 1024
 
@@ -22,7 +25,9 @@ export async function readVmFile(file: string): Promise<VmFile> {
 export async function parseVmFile(text: string, shown: string): Promise<VmFile> {
   const content = await parseYaml(text, shown)
   if (!isMapping(content)) throw refused(`${shown} holds no mapping; it needs the keys name and spec.`)
-  const unknown = Object.keys(content).filter((key) => key !== 'name' && key !== 'spec')
+  const unknown = Object.keys(content).filter(
+    (key) => key !== 'name' && key !== 'spec' && !shownOnly.has(key),
+  )
   if (unknown.length > 0) {
     throw refused(
       `${shown} has the unknown key ${unknown.join(', ')}; it takes name and spec, and the rest belongs into spec.`,

@@ -4,9 +4,14 @@ import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import { confirm } from '../confirm.ts'
+import { localTime } from '../output/time.ts'
+import { chainUnder, usersOf } from './chain.ts'
 
 export const listVolumes: Action = async ({ client, output, signal }) => {
-  const volumes = await client.call(routes.listVolumes, { signal })
+  const [volumes, images] = await Promise.all([
+    client.call(routes.listVolumes, { signal }),
+    output.format === 'table' ? client.call(routes.listImages, { signal }) : [],
+  ])
   await output.rows<Volume>(
     volumes,
     [
@@ -15,7 +20,8 @@ export const listVolumes: Action = async ({ client, output, signal }) => {
       { title: 'FORMAT', show: (volume) => volume.format },
       { title: 'CAPACITY', show: (volume) => formatBytes(volume.capacityBytes), right: true },
       { title: 'ALLOCATED', show: allocated, right: true },
-      { title: 'USED BY', show: (volume) => volume.usedBy.join(', ') || '-' },
+      { title: 'ON', show: (volume) => chainUnder(volume, { volumes, images })[0] },
+      { title: 'USED BY', show: (volume) => usersOf(volume, volumes) },
     ],
     'There are no volumes yet.',
   )
@@ -24,18 +30,24 @@ export const listVolumes: Action = async ({ client, output, signal }) => {
 
 export const showVolume: Action = async (context) => {
   const params = { name: context.argument('VOLUME') }
-  const volume = await context.client.call(routes.getVolume, { params, signal: context.signal })
-  await context.output.properties(volume, () => ({
-    Name: volume.name,
-    Pool: volume.pool,
-    Format: volume.format,
-    Capacity: formatBytes(volume.capacityBytes),
-    Allocated: allocated(volume),
-    Image: volume.image,
-    Base: volume.base,
-    'Used by': volume.usedBy.join(', ') || undefined,
-    Created: volume.createdAt,
-  }))
+  const { client, signal } = context
+  const volume = await client.call(routes.getVolume, { params, signal })
+  await context.output.properties(volume, async () => {
+    const [volumes, images] = await Promise.all([
+      client.call(routes.listVolumes, { signal }),
+      client.call(routes.listImages, { signal }),
+    ])
+    return {
+      Name: volume.name,
+      Pool: volume.pool,
+      Format: volume.format,
+      Capacity: formatBytes(volume.capacityBytes),
+      Allocated: allocated(volume),
+      On: chainUnder(volume, { volumes, images }),
+      'Used by': usersOf(volume, volumes),
+      Created: localTime(volume.createdAt),
+    }
+  })
   return undefined
 }
 
