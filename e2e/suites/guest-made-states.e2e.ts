@@ -172,7 +172,7 @@ test('an emulator that is killed is started again where the policy says so, but 
     await eventually(
       async () => {
         const { status } = await vm.show()
-        return status.state === 'running' && status.pid !== pid ? true : undefined
+        return status.state === 'running' && (status.pid ?? pid) !== pid ? true : undefined
       },
       { withinMs: 10_000, what: `the VM is started again, for the ${restart}th time` },
     )
