@@ -54,6 +54,8 @@ export interface LaunchRequest extends CagedProgram {
   readonly joins?: boolean
   /** What the program needs and what may take as long as the cage: it is not run before this resolves, nor when it rejects. */
   readonly ready?: Promise<void>
+  /** True when the caller asks the program itself whether it runs, so that the end of its exec is not waited for. */
+  readonly isAsked?: boolean
   readonly timeoutMs: number
 }
 
@@ -70,7 +72,7 @@ export interface CagedProcess {
 }
 
 export interface Cages {
-  /** Runs a program in a cage. Resolves when the program itself runs. Throws `CageError`, having undone everything. */
+  /** Runs a program in a cage. Resolves when the program itself runs, or is about to if it `isAsked`. Throws `CageError`, having undone everything. */
   launch(request: LaunchRequest, signal?: AbortSignal): Promise<CagedProcess>
   /** Runs a command in a jail until it ends, for foreign data. */
   runJailed(command: JailedCommand, signal?: AbortSignal): Promise<JailedResult>
@@ -171,7 +173,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
     }),
   )
   undo.defer(() => killSession(entry.pid))
-  await waitForProgram(entry, request)
+  if (!request.isAsked) await waitForProgram(entry, request)
   const identity = await identifyProcess(entry.pid)
   if (identity === undefined) throw await endedAtOnce(entry, request)
   tools.signal?.throwIfAborted()

@@ -43,6 +43,7 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         directory: paths.directory,
         descriptors: tools.descriptors,
         ready: tools.ready,
+        isAsked: true,
         logs: { output: paths.emulatorLog, serial: paths.serialLog, capBytes: logCapBytes },
         timeoutMs: launchTimeoutMs,
       },
