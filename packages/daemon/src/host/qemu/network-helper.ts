@@ -53,9 +53,12 @@ export async function makeNetworkDirectory(directory: string): Promise<void> {
 export async function startNetworkHelpers(request: NetworkHelperRequest): Promise<void> {
   const { directory, helperUid } = request
   if (request.nics.length === 0) return
-  await chown(directory, helperUid, helperUid)
+  // passt of 2023 binds as its own UID; that of 2025 before, as root without the capability to write where it may not.
+  await chown(directory, helperUid, 0)
+  await chmod(directory, 0o731)
   await Promise.all(request.nics.map((nic) => startHelper(nic, request)))
   await chown(directory, 0, 0)
+  await chmod(directory, 0o711)
   await Promise.all(request.nics.map((nic) => handOver(nic, request)))
 }
 
@@ -117,7 +120,8 @@ function passtArgs(nic: UserNicPlan, request: NetworkHelperRequest): readonly st
 async function handOver(nic: UserNicPlan, request: NetworkHelperRequest): Promise<void> {
   const socket = join(request.directory, nic.socketName)
   const entry = await lstat(socket)
-  if (!entry.isSocket() || entry.uid !== request.helperUid || entry.nlink !== 1)
+  const isOfHelper = entry.uid === request.helperUid || entry.uid === 0
+  if (!entry.isSocket() || !isOfHelper || entry.nlink !== 1)
     throw helperError(nic, { ended: 'its socket was replaced', said: '' })
   await lchown(socket, request.emulatorUid, request.emulatorUid)
   await chmod(socket, 0o600)
