@@ -39,7 +39,10 @@ export const debianPackages = {
     { name: 'mtools', why: 'files in a FAT image without mounting it' },
     { name: 'fdisk', why: 'sfdisk: partition tables' },
   ],
-  test: [{ name: 'genisoimage', why: 'isoinfo: an oracle for the cloud-init seed' }],
+  test: [
+    { name: 'genisoimage', why: 'isoinfo: an oracle for the cloud-init seed' },
+    { name: 'cpio', why: 'an oracle for the archives of initramfs' },
+  ],
 } as const satisfies Record<Purpose, readonly DebianPackage[]>
 
 /** A refusal with a sentence for the person who started the task. */
