@@ -31,7 +31,6 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
     volumePath,
     savePath: (vmId) => `${root}/saves/${requireId(vmId)}.memory`,
     partialSavePath: (vmId) => `${root}/saves/${requireId(vmId)}.memory.partial`,
-    seedPath: (vmId) => `${root}/seeds/${requireId(vmId)}.iso`,
     async createEmpty(id, capacityBytes) {
       add(id, capacityBytes, undefined)
     },
@@ -53,12 +52,7 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
     },
     allocatedBytes: async (id) => machine.volumes.get(id)?.allocatedBytes,
     listVolumes: async () => [...machine.volumes.keys()],
-    async writeSeed(vmId, content) {
-      machine.seeds.set(requireId(vmId), content)
-    },
-    async removeSeed(vmId) {
-      machine.seeds.delete(vmId)
-    },
+    ...seedFiles(machine),
     async commitSave(vmId) {
       const whole = machine.saves.get(vmId)?.partial
       if (!whole)
@@ -74,10 +68,22 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
         ...(whole ? [{ vmId, partial: false }] : []),
         ...(partial ? [{ vmId, partial: true }] : []),
       ]),
-    listSeeds: async () => [...machine.seeds.keys()],
     freeBytes: async () => machine.freeBytes,
     directIo: true,
   }
+}
+
+function seedFiles(machine: SimulatedMachine) {
+  return {
+    seedPath: (vmId) => `${root}/seeds/${requireId(vmId)}.iso`,
+    async writeSeed(vmId, content) {
+      machine.seeds.set(requireId(vmId), content)
+    },
+    async removeSeed(vmId) {
+      machine.seeds.delete(vmId)
+    },
+    listSeeds: async () => [...machine.seeds.keys()],
+  } satisfies Partial<PoolFiles>
 }
 
 /** The VM whose memory a path is for. */
