@@ -2,7 +2,7 @@
  * The peer of a start: a QEMU with the argv of a VM of ours, started by hand. No cage, no store, no job; as root, in this process's
  * namespaces and cgroup. Its monitor speaks on a socket that is connected before it starts, so that nothing is waited for but QEMU.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   close,
@@ -14,7 +14,7 @@ import {
   readFileSync,
   rmSync,
 } from 'node:fs'
-import { Socket } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -24,6 +24,7 @@ import { type BareArgv, bareArgv, type NamedDescriptor } from './bare-argv.ts'
 import { timed } from './interleave.ts'
 
 const closeFile = promisify(close)
+const run = promisify(execFile)
 const answerMs = 30_000
 const helperMs = 5_000
 
@@ -54,20 +55,17 @@ export function likeRunning(pid: number, place: Place): BareEmulator {
   return {
     hasNic: netSocket !== undefined,
     async measure() {
-      const helper = netSocket === undefined ? undefined : await startHelper(netSocket)
+      if (netSocket !== undefined) await startHelper(netSocket)
       try {
         return await startAndQuit(bare, { directory, place })
       } finally {
-        await end(helper)
+        if (netSocket !== undefined) await endHelper(netSocket)
       }
     },
     async measureHelper() {
       if (netSocket === undefined) throw new Error('The VM has no NIC, so no helper either.')
-      let helper: ChildProcess | undefined
-      const ms = await timed(async () => {
-        helper = await startHelper(netSocket)
-      })
-      await end(helper)
+      const ms = await timed(() => startHelper(netSocket))
+      await endHelper(netSocket)
       return ms
     },
   }
@@ -147,21 +145,28 @@ async function askToRun(qemu: ChildProcess, descriptors: readonly NamedDescripto
   }
 }
 
-/** passt with the flags that the daemon gives it, as `nobody`, until its socket is there. */
-async function startHelper(socket: string): Promise<ChildProcess> {
+/** passt with the flags that the daemon gives it, until it listens: then it goes into the background. */
+async function startHelper(socket: string): Promise<void> {
   rmSync(socket, { force: true })
-  const flags = ['--foreground', '--quiet', '--one-off', '--no-map-gw', '--runas', '0:0']
-  const helper = spawn(
-    'passt',
-    [...flags, '--socket', socket, '--tcp-ports', 'none', '--udp-ports', 'none'],
-    { stdio: 'ignore' },
-  )
-  const deadline = performance.now() + helperMs
-  while (!lstatSync(socket, { throwIfNoEntry: false })?.isSocket()) {
-    if (performance.now() > deadline || helper.exitCode !== null) throw new Error('passt does not listen.')
-    await pause(1)
-  }
-  return helper
+  const flags = [
+    '--quiet',
+    '--one-off',
+    '--no-map-gw',
+    '--runas',
+    '0:0',
+    '--tcp-ports',
+    'none',
+    '--udp-ports',
+    'none',
+  ]
+  await run('passt', [...flags, '--socket', socket], { timeout: helperMs })
+}
+
+/** passt ends with its only connection: one is made in case QEMU made none. */
+async function endHelper(socket: string): Promise<void> {
+  const peer = connect(socket)
+  await Promise.race([once(peer, 'connect'), once(peer, 'error')]).catch(() => undefined)
+  peer.destroy()
 }
 
 async function end(child: ChildProcess | undefined): Promise<void> {
