@@ -53,14 +53,6 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
     allocatedBytes: async (id) => machine.volumes.get(id)?.allocatedBytes,
     listVolumes: async () => [...machine.volumes.keys()],
     ...seedFiles(machine),
-    ...savesOf(machine),
-    listSeeds: async () => [...machine.seeds.keys()],
-  } satisfies Partial<PoolFiles>
-}
-
-/** What a pool does with the memory of saved VMs. */
-function savesOf(machine: SimulatedMachine): Pick<PoolFiles, 'commitSave' | 'removeSave' | 'listSaves'> {
-  return {
     async commitSave(vmId) {
       const whole = machine.saves.get(vmId)?.partial
       if (!whole)
@@ -90,7 +82,8 @@ function seedFiles(machine: SimulatedMachine) {
     async removeSeed(vmId) {
       machine.seeds.delete(vmId)
     },
-  }
+    listSeeds: async () => [...machine.seeds.keys()],
+  } satisfies Partial<PoolFiles>
 }
 
 /** The VM whose memory a path is for. */
