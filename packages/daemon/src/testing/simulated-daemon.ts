@@ -25,6 +25,8 @@ export interface SimulatedDaemon extends AsyncDisposable {
   vm(name: string): Promise<Vm>
   /** The simulated emulator process of a VM. */
   process(name: string): NonNullable<ReturnType<SimulatedMachine['processes']['get']>>
+  /** Lets time pass at once for what looks at the clock; what sleeps already is not woken. */
+  skip(ms: number): void
   /** The daemon that comes after this one was killed: same machine, same store. */
   killAndFollow(options?: { readonly failpoint?: Failpoints }): Promise<SimulatedDaemon>
 }
@@ -33,16 +35,31 @@ export interface SimulatedDaemon extends AsyncDisposable {
 export async function openSimulatedDaemon(
   options: { readonly failpoint?: Failpoints } = {},
 ): Promise<SimulatedDaemon> {
-  const machine = new SimulatedMachine(createClock())
+  const clock = createMovableClock()
+  const machine = new SimulatedMachine(clock)
   const storePath = join(tmpdir(), `kvasir-${randomUUID()}.db`)
-  return await openOn(machine, storePath, options)
+  return await openOn({ machine, storePath, skip: clock.skip }, options)
+}
+
+/** The real clock, and a way to put it forward. */
+function createMovableClock() {
+  const real = createClock()
+  let aheadMs = 0
+  return {
+    ...real,
+    now: () => new Date(Date.parse(real.now()) + aheadMs).toISOString(),
+    monotonicMs: () => real.monotonicMs() + aheadMs,
+    skip(ms: number) {
+      aheadMs += ms
+    },
+  }
 }
 
 async function openOn(
-  machine: SimulatedMachine,
-  storePath: string,
+  world: Pick<SimulatedDaemon, 'machine' | 'storePath' | 'skip'>,
   options: { readonly failpoint?: Failpoints },
 ): Promise<SimulatedDaemon> {
+  const { machine, storePath } = world
   const store = openStore({ path: storePath, now: () => machine.clock.now() })
   const ports = createSimulatedPorts(machine, { store, ...options })
   const daemon = await wireDaemon(ports, { runtimeDir: '/run/simulated' })
@@ -61,9 +78,8 @@ async function openOn(
     })
   }
   return {
-    machine,
+    ...world,
     daemon,
-    storePath,
     call,
     createVm: (name, spec = {}) =>
       call('createVm', { body: { name, spec: vmSpec.parse(spec), start: false } }),
@@ -78,7 +94,7 @@ async function openOn(
       isKilled = true
       daemon.feed.close()
       store.close()
-      return await openOn(machine, storePath, next)
+      return await openOn(world, next)
     },
     async [Symbol.asyncDispose]() {
       if (isKilled) return

@@ -174,7 +174,7 @@ test('shutdown waits for the guest, and gives up with the VM running', async () 
   await world.createVm('web1', { devices: { agent: false } })
   await world.start('web1')
   world.process('web1').obeysPowerButton = false
-  const body = { mode: 'auto' as const, escalate: false, timeoutSeconds: 1 }
+  const body = { mode: 'auto' as const, escalate: false, timeoutSeconds: 0.05 }
 
   const job = await world.call('shutdownVm', { params: { name: 'web1' }, query: { wait: 5 }, body })
 
@@ -187,7 +187,7 @@ test('shutdown that may escalate powers off', async () => {
   await world.createVm('web1', { devices: { agent: false } })
   await world.start('web1')
   world.process('web1').obeysPowerButton = false
-  const body = { mode: 'acpi' as const, escalate: true, timeoutSeconds: 1 }
+  const body = { mode: 'acpi' as const, escalate: true, timeoutSeconds: 0.05 }
 
   const job = await world.call('shutdownVm', { params: { name: 'web1' }, query: { wait: 5 }, body })
 

@@ -36,7 +36,7 @@ test('a guest that was asked by a former daemon and does not obey runs on after 
 
   await driver.reconcile()
   assert.equal((await second.vm('web1')).status.state, 'stopping')
-  await new Promise((resolve) => setTimeout(resolve, 1_050))
+  second.skip(1_050)
   await driver.reconcile()
 
   assert.equal((await second.vm('web1')).status.state, 'running')
@@ -46,7 +46,7 @@ test('a guest that a job waits for is waited for longer than its own time', asyn
   await using world = await openWithDeafGuest(1)
   await world.call('shutdownVm', { params, query: {}, body: { ...askNicely, timeoutSeconds: 60 } })
   await eventually(async () => (await world.vm('web1')).status.state === 'stopping', 'it was asked')
-  await new Promise((resolve) => setTimeout(resolve, 1_050))
+  world.skip(1_050)
 
   await world.daemon.supervisor.find('web1').reconcile()
 
