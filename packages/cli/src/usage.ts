@@ -38,7 +38,8 @@ export function nounUsage(noun: string, verbs: Verbs, second?: string): string {
 export function commandUsage(title: string, command: Command): string {
   const flags = Object.keys(command.flags ?? {}).length > 0
   return [
-    `Usage: kvasir ${`${title} ${signature(command)}`.trim()} [flags]\n`,
+    // After the first argument of a command that passes words on, flags are not ours any more.
+    `Usage: kvasir ${(command.passThrough ? [title, '[flags]', signature(command)] : [title, signature(command), '[flags]']).filter((part) => part !== '').join(' ')}\n`,
     command.summary,
     ...(flags ? ['\nFlags:', ...flagLines(command.flags ?? {})] : []),
     ...(command.examples === undefined

@@ -7,9 +7,14 @@ export const watchEvents: Action = async (context) => {
   const { client, output, signal } = context
   const after = context.number('after')
   const count = context.number('count')
-  const onReconnect = (): void => output.message('The connection was cut; going on where it stopped.')
+  let isCut = false
+  const onReconnect = (): void => {
+    if (!isCut) output.message('The connection was cut; going on where it stopped once the daemon answers.')
+    isCut = true
+  }
   let seen = 0
   for await (const event of client.events({ after, signal, onReconnect })) {
+    isCut = false
     output.stdout.write(await lineOf(event, output.format))
     seen++
     if (seen === count) break

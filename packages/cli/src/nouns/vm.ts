@@ -169,9 +169,16 @@ export const vmVerbs: Verbs = {
   },
   exec: {
     summary: 'Run a command through the guest agent; its output and exit code are passed on.',
-    examples: ['vm exec web1 -- uname -a', "vm exec web1 -- sh -c 'df -h | tail -1'"],
+    examples: [
+      'vm exec web1 -- uname -a',
+      "vm exec web1 -- sh -c 'df -h | tail -1'",
+      'vm exec --stdin web1 sh < script.sh',
+    ],
     arguments: [name, { name: 'COMMAND', rest: true }],
-    flags: { timeout: { summary: 'How long it may take.', value: 'SECONDS' } },
+    flags: {
+      timeout: { summary: 'How long it may take; 60 when not said.', value: 'SECONDS' },
+      stdin: { summary: 'Give it what comes on stdin, up to 1 MiB of text.', short: 'i' },
+    },
     passThrough: true,
     load: async () => (await import('../vm/guest.ts')).execInGuest,
   },

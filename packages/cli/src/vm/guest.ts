@@ -1,8 +1,10 @@
 /** What comes out of a guest: its log, its display, the output of a command. */
 import { writeFile } from 'node:fs/promises'
+import { text } from 'node:stream/consumers'
 import { exitCodes, KvasirError } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
 import type { Action } from '../command.ts'
+import type { Context } from '../context.ts'
 
 export const printLog: Action = async (context) => {
   const source = context.choice('source', ['serial', 'emulator'])
@@ -40,12 +42,17 @@ const defaultTimeoutSeconds = 60
 /** Shells give 128 plus the signal's number. */
 const signalBase = 128
 
+/** Stdin is read only when that is asked for: a pipe that nobody closes would keep the command from beginning. */
+async function inputOf(context: Context): Promise<{ input?: string }> {
+  return context.has('stdin') ? { input: await text(process.stdin) } : {}
+}
+
 export const execInGuest: Action = async (context) => {
   const { client, output, signal } = context
   const timeoutSeconds = context.number('timeout') ?? defaultTimeoutSeconds
   const result = await client.call(routes.execVm, {
     params: { name: context.argument('NAME') },
-    body: { command: [...context.rest], timeoutSeconds },
+    body: { command: [...context.rest], timeoutSeconds, ...(await inputOf(context)) },
     timeoutMs: timeoutSeconds * 1000 + answerGraceMs,
     signal,
   })
