@@ -3,13 +3,15 @@
  * it is there, QEMU says (VSERPORT_CHANGE, and the channel's `frontend-open` when the daemon comes back).
  */
 import { KvasirError } from '@kvasir/contract'
-import { GuestAgentClient } from '@kvasir/qmp'
+import { GuestAgentClient, maxAgentLineBytes, QmpClosedError, QmpError, QmpProtocolError } from '@kvasir/qmp'
 import { guestList, guestText } from '../../model/vm/guest-words.ts'
 import type { AgentChannel, AgentExecResult } from '../../ports/emulators.ts'
 
 const connectTimeoutMs = 3_000
 const commandTimeoutMs = 5_000
 const pollMs = 100
+/** The agent answers with at most 16 MiB of stdout and of stderr, in base64. */
+const maxLeftovers = 48
 /** What is kept of a command's output; the agent itself stops at 16 MiB. */
 const maxOutputBytes = 4 * 1024 * 1024
 
@@ -56,12 +58,16 @@ export class QemuAgentChannel implements AgentChannel {
         { path, arg, ...input, 'capture-output': true },
         { signal: request.signal },
       ),
-    )
+    ).catch((error: unknown) => {
+      throw refusedExec(path, error)
+    })
     const deadline = performance.now() + request.timeoutMs
     for (;;) {
       const status = await this.#ask((agent) =>
         agent.execute('guest-exec-status', { pid }, { signal: request.signal }),
-      )
+      ).catch((error: unknown) => {
+        throw lostOutput(path, error)
+      })
       if (status.exited) return execResult(status)
       if (performance.now() > deadline)
         throw new KvasirError(
@@ -116,12 +122,50 @@ export class QemuAgentChannel implements AgentChannel {
 
   #connect(): Promise<GuestAgentClient> {
     if (this.#client) return this.#client
-    const client = GuestAgentClient.connect({ path: this.#path, syncTimeoutMs: connectTimeoutMs })
+    const client = connectPastLeftovers(this.#path)
     this.#client = client
     // Its end must not end a later connection.
     client.then((agent) => agent.closed.then(() => this.release(client))).catch(() => {}) // Told to who asked.
     return client
   }
+}
+
+/**
+ * Connects, past the rest of an answer that was too long: a new connection begins in the middle of it, and each reads as much as the
+ * bound for lines allows.
+ */
+async function connectPastLeftovers(path: string): Promise<GuestAgentClient> {
+  for (let left = maxLeftovers; ; left--) {
+    try {
+      return await GuestAgentClient.connect({ path, syncTimeoutMs: connectTimeoutMs })
+    } catch (error) {
+      if (left === 0 || !isTooLong(error)) throw error
+    }
+  }
+}
+
+function isTooLong(error: unknown): boolean {
+  if (error instanceof QmpProtocolError) return true
+  return error instanceof QmpClosedError && error.reason.kind === 'protocol-error'
+}
+
+/** A program that the guest does not have is the caller's matter, not one of the agent. */
+function refusedExec(path: string, error: unknown): unknown {
+  const cause = error instanceof Error ? error.cause : undefined
+  if (!(cause instanceof QmpError)) return error
+  const why = /\(([^()]+)\)'?$/.exec(cause.desc)?.[1] ?? cause.desc
+  return new KvasirError('guest-refused', `The guest does not run ${path}: ${guestText(why)}.`, { cause })
+}
+
+/** The agent gives all output in one answer, and the channel takes no longer ones than its bound. */
+function lostOutput(path: string, error: unknown): unknown {
+  const { cause } = error instanceof Error ? error : {}
+  if (!isTooLong(cause)) return error
+  return new KvasirError(
+    'guest-refused',
+    `The output of ${path} is longer than ${maxAgentLineBytes / 2 ** 20} MiB in an answer of the guest agent, so it is lost; write it to a file in the guest.`,
+    { cause },
+  )
 }
 
 function execResult(status: {
