@@ -38,7 +38,7 @@ export async function openSimulatedDaemon(
   const clock = createMovableClock()
   const machine = new SimulatedMachine(clock)
   const storePath = join(tmpdir(), `kvasir-${randomUUID()}.db`)
-  return await openOn({ machine, storePath, skip: clock.skip }, options)
+  return await openOn({ machine, storePath, skip: (ms) => clock.skip(ms) }, options)
 }
 
 /** The real clock, and a way to put it forward. */
