@@ -41,11 +41,18 @@ for (const recipe of ['debian-13', 'debian-12'] as const) {
       },
     })
     const vm = world.vm('deb1')
-    await eventually(async () => (/lovelace login:/.test(await vm.serialLog()) ? true : undefined), {
-      withinMs: bootMs,
-      everyMs: 1_000,
-      what: 'Debian shows its login prompt',
-    })
+    await eventually(
+      async () => {
+        assert.equal((await vm.stateAndReason()).split(':')[0], 'running', await vm.emulatorLog())
+        return /lovelace login:/.test(await vm.serialLog()) ? true : undefined
+      },
+      {
+        withinMs: bootMs,
+        everyMs: 1_000,
+        what: 'Debian shows its login prompt',
+        isPassing: (error) => !(error instanceof assert.AssertionError),
+      },
+    )
 
     await vm.shell('cloud-init status --wait >/dev/null || true; test -d /home/ada')
     assert.equal(await vm.shell('hostname'), 'lovelace')
