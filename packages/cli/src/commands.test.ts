@@ -215,5 +215,6 @@ test('deleting without a terminal does not ask', async () => {
   await using daemon = await startScriptedDaemon({ request: script })
   const ran = await kvasir(['vm', 'delete', 'web1', '--disks'], daemon)
   assert.equal(ran.code, 0, ran.stderr)
-  assert.equal(daemon.asked[0]?.query.get('disks'), 'true')
+  const deletion = daemon.asked.find((asked) => asked.method === 'DELETE')
+  assert.equal(deletion?.query.get('disks'), 'true')
 })

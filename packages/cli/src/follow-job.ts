@@ -38,7 +38,7 @@ async function waitVisibly(context: Context, job: Job): Promise<Job> {
   } catch (error) {
     if (signal.aborted) {
       bar[Symbol.dispose]()
-      output.message(`Job ${job.id} goes on. Watch it: kvasir job wait ${job.id}`)
+      output.message(`Job ${job.id.slice(0, 8)} goes on. Watch it: kvasir job wait ${job.id.slice(0, 8)}`)
     }
     throw error
   }

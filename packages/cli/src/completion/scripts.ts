@@ -5,11 +5,23 @@ import { UsageError } from '../usage-error.ts'
 const scripts: Readonly<Record<string, string>> = {
   bash: `# Completion of kvasir for bash. In ~/.bashrc: source <(kvasir completion bash)
 _kvasir() {
-  local line current="\${COMP_WORDS[COMP_CWORD]}"
+  local line index joined=
+  local -a words=()
   COMPREPLY=()
+  # Bash takes --flag=value for three words, and replaces only the third.
+  for ((index = 1; index <= COMP_CWORD; index++)); do
+    if [[ \${#words[@]} -gt 0 && ( \${COMP_WORDS[index]} == '=' || \${COMP_WORDS[index - 1]} == '=' ) ]]; then
+      words[-1]+=\${COMP_WORDS[index]}
+      joined=yes
+    else
+      words+=("\${COMP_WORDS[index]}")
+      joined=
+    fi
+  done
   while IFS=$'\\t' read -r line _; do
+    [[ -n $joined ]] && line=\${line#*=}
     [[ -n $line ]] && COMPREPLY+=("$line")
-  done < <(kvasir complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  done < <(kvasir complete -- "\${words[@]}" 2>/dev/null)
 }
 complete -o default -F _kvasir kvasir ./kvasir
 `,

@@ -2,6 +2,7 @@
 import type { VmPlan } from '@kvasir/contract'
 import { exitCodes } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
+import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
@@ -45,8 +46,8 @@ export async function planText(plan: VmPlan, bold: (text: string) => string): Pr
     plan.changes,
     [
       { title: 'FIELD', show: (change) => change.field },
-      { title: 'FROM', show: (change) => shorten(change.from) },
-      { title: 'TO', show: (change) => shorten(change.to) },
+      { title: 'FROM', show: ({ field, from }) => valueText(field, from) },
+      { title: 'TO', show: ({ field, to }) => valueText(field, to) },
       { title: 'EFFECT', show: (change) => change.effect },
       { title: 'REASON', show: (change) => change.reason },
     ],
@@ -70,7 +71,9 @@ function applied(plan: VmPlan, verb = 'is'): string {
   }
 }
 
-function shorten(value: unknown): string {
+function valueText(field: string, value: unknown): string {
+  if (typeof value === 'number' && /(^|\.)size$/.test(field)) return formatBytes(value)
+  if (value === null || value === undefined) return '-'
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '-')
   return text.length > 40 ? `${text.slice(0, 39)}…` : text
 }

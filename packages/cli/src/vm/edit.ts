@@ -18,8 +18,8 @@ export const editVm: Action = async (context) => {
   const before = await context.client.call(routes.getVm, { params, signal: context.signal })
   const folder = await mkdtemp(join(tmpdir(), 'kvasir-edit-'))
   const file = join(folder, `${before.name}.yaml`)
+  const original = await vmText(before)
   try {
-    const original = await vmText(before)
     await writeFile(file, original, { mode: 0o600 })
     const edited = await editedText(context, file)
     if (edited === original) {
@@ -31,7 +31,9 @@ export const editVm: Action = async (context) => {
     await rm(folder, { recursive: true, force: true })
     return code
   } catch (error) {
-    context.output.stderr.write(`Your text is kept: ${file}\n`)
+    if ((await readFile(file, 'utf8').catch(() => '')) === original)
+      await rm(folder, { recursive: true, force: true })
+    else context.output.stderr.write(`Your text is kept: ${file}\n`)
     throw error
   }
 }
@@ -43,8 +45,7 @@ async function applyEdited(context: Context, before: Vm, text: string): Promise<
   const plan = await client.call(routes.planVm, { params, body: { spec }, signal })
   output.stderr.write(await planText(plan, (words) => words))
   if (plan.action === 'nothing') return undefined
-  if (plan.action === 'refused')
-    throw new KvasirError('plan-refused', `VM ${before.name} cannot be changed in this way.`)
+  if (plan.action === 'refused') throw new KvasirError('plan-refused', 'Nothing was changed.')
   if (!(await confirm(context, 'Apply this?'))) return exitCodes.refused
   const after = await client.call(routes.applyVm, {
     params,

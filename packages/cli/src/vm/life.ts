@@ -93,9 +93,13 @@ export const deleteVm: Action = async (context) => {
   const { params, signal } = request(context)
   const disks = context.has('disks')
   const what = disks ? `VM ${params.name} and its disks` : `VM ${params.name}`
+  const { spec } = await context.client.call(routes.getVm, { params, signal })
+  const volumes = spec.disks.flatMap((disk) => disk.volume ?? [])
   if (!(await confirm(context, `Delete ${what}?`))) return 1
   await context.client.call(routes.deleteVm, { params, query: disks ? { disks: 'true' } : {}, signal })
-  context.output.message(`${what} ${disks ? 'are' : 'is'} deleted.`)
+  const left = disks ? [] : volumes
+  const stay = left.length === 0 ? '' : ` Its volumes stay: ${left.join(', ')}.`
+  context.output.message(`${what} ${disks ? 'are' : 'is'} deleted.${stay}`)
   return undefined
 }
 

@@ -70,7 +70,9 @@ export function topText(now: Reading, before: Reading | undefined, bold: (text: 
     const used = cpuSeconds(vm)
     const then = earlier.get(vm.uuid)
     if (used === undefined || then === undefined || !seconds) return undefined
-    return `${Math.max(0, ((used - then) / seconds) * 100).toFixed(0)} %`
+    // The daemon measures at its own times, so a difference can be that of a little more than the interval.
+    const share = Math.min(vm.spec.cpu.count, Math.max(0, (used - then) / seconds))
+    return `${(share * 100).toFixed(0)} %`
   }
   const columns: readonly Column<Vm>[] = [
     { title: 'NAME', show: (vm) => cutTo(vm.name, 32) },
