@@ -30,7 +30,6 @@ for (const recipe of ['debian-13', 'debian-12'] as const) {
     await world.client.call(endpoints.createVm, {
       body: {
         name: 'deb1',
-        start: true,
         spec: {
           image: recipe,
           cpu: { count: 2 },
@@ -41,6 +40,7 @@ for (const recipe of ['debian-13', 'debian-12'] as const) {
       },
     })
     const vm = world.vm('deb1')
+    await vm.start()
     await eventually(
       async () => {
         assert.equal((await vm.stateAndReason()).split(':')[0], 'running', await vm.emulatorLog())
