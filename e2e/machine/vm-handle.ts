@@ -21,6 +21,7 @@ const bootMs = 60_000
 const agentMs = 30_000
 const stateMs = 20_000
 const jobMs = 120_000
+const auditMs = 60_000
 
 type ShutdownRequest = z.input<Endpoints['shutdownVm']['body']>
 
@@ -135,12 +136,22 @@ export class VmHandle {
     return (await this.serialLog()).split(loginMarker).length - 1
   }
 
-  /** Waits until the guest has booted to its login prompt for the n-th time. */
+  /** Waits until the guest has booted to its login prompt for the n-th time, and asserts that it is caged. */
   async waitForLogin(boots = 1): Promise<void> {
     await eventually(async () => ((await this.boots()) >= boots ? true : undefined), {
       withinMs: bootMs,
       what: `VM ${this.name} shows its login prompt ${boots === 1 ? '' : `for the ${boots}th time`}`,
     })
+    await this.assertCaged()
+  }
+
+  /** Asserts that the emulator's cage is whole, as /proc shows it. */
+  async assertCaged(): Promise<void> {
+    const { uuid, status } = await this.show()
+    if (status.pid === undefined) return // It was quicker: the guest has ended meanwhile.
+    const { entries } = await this.#client().call(endpoints.getAudit, { timeoutMs: auditMs })
+    const breaches = entries.filter(({ thing, id }) => thing === 'cage' && id === uuid)
+    assert.deepEqual(breaches, [], `VM ${this.name} is caged.`)
   }
 
   /** Runs a command line in the guest by its agent, waiting for the agent where it is still starting. */
