@@ -19,6 +19,10 @@ import { createProgress } from './first-run/progress.ts'
 
 const loginTimeoutMs = 300_000
 
+/** A control sequence whose end has not come yet. */
+// oxlint-disable-next-line no-control-regex -- control sequences are what it is about
+const unfinishedSequence = /\x1b(?:\[[0-9;?]*)?$/
+
 const say = (line: string): void => console.log(line)
 const writeConsole = (bytes: Uint8Array): void => {
   process.stdout.write(bytes)
@@ -72,8 +76,17 @@ async function showGuest(daemon: ServingDaemon, once: boolean): Promise<void> {
   say(whatToTry(daemon, once))
 }
 
-async function showInteractively({ client }: ServingDaemon): Promise<ConsoleEnd> {
-  const socket = await openConsole(client, { name: demoName, mode: 'write' })
+async function showInteractively(daemon: ServingDaemon): Promise<ConsoleEnd> {
+  const socket = await openConsole(daemon.client, { name: demoName, mode: 'write' }).catch(
+    (error: unknown) => {
+      if (error instanceof KvasirError && error.code === 'console-taken') return undefined
+      throw error
+    },
+  )
+  if (socket === undefined) {
+    say(`\nSomebody else writes to the console of ${demoName}, so it is only shown.`)
+    return showText(daemon)
+  }
   say(`\nThe console of ${demoName}; Ctrl-] leaves it, and the VM runs on.\n`)
   const end = await attach(socket, { input: process.stdin, write: writeConsole })
   say(end === 'detached' ? '\n' : '\nThe console has ended.')
@@ -85,8 +98,12 @@ async function showText({ client }: ServingDaemon): Promise<ConsoleEnd> {
   say(`\nThe console of ${demoName}:\n`)
   // Whoever reads this is no terminal: questions to one, such as where its cursor is, are left out.
   const decoder = new TextDecoder()
-  const write = (bytes: Uint8Array) =>
-    void process.stdout.write(stripVTControlCharacters(decoder.decode(bytes, { stream: true })))
+  let held = ''
+  const write = (bytes: Uint8Array) => {
+    const text = held + decoder.decode(bytes, { stream: true })
+    held = unfinishedSequence.exec(text)?.[0] ?? ''
+    process.stdout.write(stripVTControlCharacters(text.slice(0, text.length - held.length)))
+  }
   return showUntilLogin(socket, { write, timeoutMs: loginTimeoutMs })
 }
 
@@ -134,8 +151,9 @@ async function finish(daemon: ServingDaemon): Promise<void> {
     )
   }
   await daemon.stop()
-  const what = running === 1 ? '1 VM runs' : `${running} VMs run`
-  say(`\nThe daemon has ended; ${what} on without it. npm start finds them again.`)
+  if (running === 0) say('\nThe daemon has ended.')
+  else if (running === 1) say('\nThe daemon has ended; 1 VM runs on without it. npm start finds it again.')
+  else say(`\nThe daemon has ended; ${running} VMs run on without it. npm start finds them again.`)
 }
 
 try {

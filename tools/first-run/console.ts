@@ -6,7 +6,7 @@
  */
 import type { Readable } from 'node:stream'
 import { endpoints } from '@kvasir/contract'
-import type { Client } from '@kvasir/sdk'
+import { type Client, ConsoleScrollback } from '@kvasir/sdk'
 
 /** Ctrl-] as a terminal sends it. */
 const detachByte = 0x1d
@@ -95,8 +95,11 @@ export async function attach(
   input.resume()
   try {
     const messages = socket.messages()
+    const scrollback = new ConsoleScrollback()
     for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
-      if (next.value.bytes !== undefined) write(next.value.bytes)
+      const { bytes, text } = next.value
+      if (bytes !== undefined) write(scrollback.show(bytes))
+      if (text !== undefined) scrollback.noteText(text)
     }
     return end
   } finally {

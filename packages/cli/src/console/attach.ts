@@ -6,7 +6,7 @@
  */
 import { KvasirError } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
-import type { Client, Ending, MessageSocket } from '@kvasir/sdk'
+import { type Client, ConsoleScrollback, type Ending, type MessageSocket } from '@kvasir/sdk'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { printable } from '../output/width.ts'
@@ -78,12 +78,14 @@ async function openConsole(
 /** Shows what comes until the connection ends. */
 async function showMessages({ output }: Context, socket: MessageSocket): Promise<Ending> {
   const messages = socket.messages()
+  const scrollback = new ConsoleScrollback()
   while (true) {
     const next = await messages.next()
     if (next.done) return next.value
     const message = next.value
-    if (message.kind === 'bytes') output.stdout.write(message.bytes)
+    if (message.kind === 'bytes') output.stdout.write(scrollback.show(message.bytes))
     else {
+      scrollback.noteText(message.text)
       const notice = noticeOf(message.text)
       if (notice !== undefined) output.message(`\r\n[kvasir: ${printable(notice)}]\r`)
     }

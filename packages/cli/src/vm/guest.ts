@@ -1,6 +1,7 @@
 /** What comes out of a guest: its log, its display, the output of a command. */
 import { writeFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
+import { stripVTControlCharacters } from 'node:util'
 import { exitCodes, KvasirError } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
 import type { Action } from '../command.ts'
@@ -12,7 +13,9 @@ export const printLog: Action = async (context) => {
   const query = { ...(source === undefined ? {} : { source }), ...(bytes === undefined ? {} : { bytes }) }
   const params = { name: context.argument('NAME') }
   const log = await context.client.call(routes.logVm, { params, query, signal: context.signal })
-  await context.output.result(log, () => (log === '' || log.endsWith('\n') ? log : `${log}\n`))
+  // On a terminal, what the guest once asked its own would be asked again, and the answers typed into the shell.
+  const shown = context.output.stdout.isTTY ? stripVTControlCharacters(log) : log
+  await context.output.result(log, () => (shown === '' || shown.endsWith('\n') ? shown : `${shown}\n`))
   return undefined
 }
 
