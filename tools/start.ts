@@ -18,11 +18,13 @@ import { demoName, ensureDemoRuns, ensureTinyImage } from './first-run/demo-vm.t
 import { createProgress } from './first-run/progress.ts'
 
 const loginTimeoutMs = 300_000
+const keepAliveMs = 60_000
 
 /** A control sequence whose end has not come yet. */
 // oxlint-disable-next-line no-control-regex -- control sequences are what it is about
 const unfinishedSequence = /\x1b(?:\[[0-9;?]*)?$/
 
+const isAtTerminal = process.stdin.isTTY && process.stdout.isTTY
 const say = (line: string): void => console.log(line)
 const writeConsole = (bytes: Uint8Array): void => {
   process.stdout.write(bytes)
@@ -45,7 +47,8 @@ async function main(): Promise<void> {
       daemon.client.close()
       return
     }
-    if (!stopped) await Promise.race([interrupted, daemon.ended])
+    if (!stopped && !daemon.isOurs && isAtTerminal) return
+    if (!stopped) await until(Promise.race([interrupted, daemon.ended]))
     shown.catch(() => {}) // Whatever it was doing ends with the daemon.
     await finish(daemon)
   } catch (error) {
@@ -54,13 +57,18 @@ async function main(): Promise<void> {
   }
 }
 
+/** Waits, and keeps the process alive meanwhile: another's daemon does not. */
+async function until(event: Promise<unknown>): Promise<void> {
+  const timer = setInterval(() => {}, keepAliveMs)
+  await event.finally(() => clearInterval(timer))
+}
+
 /** Brings the guest up, shows its console, and says that it is ready. */
 async function showGuest(daemon: ServingDaemon, once: boolean): Promise<void> {
   const { client } = daemon
   await ensureTinyImage(client, createProgress(process.stdout))
   const vm = await ensureDemoRuns(client, say)
-  const isInteractive = process.stdin.isTTY && process.stdout.isTTY && !once
-  const end = isInteractive ? await showInteractively(daemon) : await showText(daemon)
+  const end = isAtTerminal && !once ? await showInteractively(daemon) : await showText(daemon)
   if (end === 'timeout') {
     throw new StartRefused(
       `VM ${demoName} runs, but its guest did not ask to log in within ${loginTimeoutMs / 1000} s. Look with: ./kvasir vm log ${demoName}`,

@@ -13,8 +13,8 @@ export const printLog: Action = async (context) => {
   const query = { ...(source === undefined ? {} : { source }), ...(bytes === undefined ? {} : { bytes }) }
   const params = { name: context.argument('NAME') }
   const log = await context.client.call(routes.logVm, { params, query, signal: context.signal })
-  // On a terminal, what the guest once asked its own would be asked again, and the answers typed into the shell.
-  const shown = context.output.stdout.isTTY ? stripVTControlCharacters(log) : log
+  // What the guest once asked its terminal would be asked again, also behind a pipe, and the answers typed into the shell.
+  const shown = stripVTControlCharacters(log)
   await context.output.result(log, () => (shown === '' || shown.endsWith('\n') ? shown : `${shown}\n`))
   return undefined
 }
