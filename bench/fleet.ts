@@ -2,7 +2,7 @@
 import type { BenchDaemon } from './bench-daemon.ts'
 
 /** A guest that has all the usual devices but no disk and no NIC, so that a hundred fit on a small machine. */
-const spec = { image: 'tiny', memory: { size: '64MiB' }, devices: { vsock: false } } as const
+const spec = { image: 'tiny', memory: { size: '128MiB' }, devices: { vsock: false } } as const
 
 /** Starts the VMs `from` up to `to`, not included; those below `running` go on running. */
 export async function startFleet(
