@@ -9,6 +9,7 @@
  */
 import { chmod, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
 import { grubConfig } from '../../model/images/grub.ts'
 import { runStep } from './run-step.ts'
 
@@ -114,7 +115,7 @@ export async function makeDebianRoot(
   await makeAnonymous(root)
 }
 
-/** The sources.list of the guest: the archives that the host's apt uses for Debian, else Debian's own. */
+/** The sources.list of the guest: the archives that the host's apt uses for Debian. `unsupported` when it uses none. */
 async function archiveLines(
   suite: string,
   options: { readonly cwd: string; readonly signal: AbortSignal },
@@ -131,12 +132,17 @@ async function archiveLines(
       .find(
         ([origin, itsLabel, uri]) => origin === 'Debian' && itsLabel === label && /^https?:/.test(uri ?? ''),
       )?.[2]
-  const main = find('Debian') ?? 'http://deb.debian.org/debian'
-  const security = find('Debian-Security') ?? 'http://deb.debian.org/debian-security'
+  const main = find('Debian')
+  if (main === undefined)
+    throw new KvasirError(
+      'unsupported',
+      "The host's apt knows no archive of Debian, so no Debian image can be built.",
+    )
+  const security = find('Debian-Security')
   return [
     `deb ${main} ${suite} main`,
     `deb ${main} ${suite}-updates main`,
-    `deb ${security} ${suite}-security main`,
+    ...(security === undefined ? [] : [`deb ${security} ${suite}-security main`]),
   ]
 }
 

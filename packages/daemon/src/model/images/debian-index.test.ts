@@ -4,7 +4,7 @@ import { parsePackageStanzas, parsePrintUris } from './debian-index.ts'
 
 test('a package file is named with the digest to verify it by', () => {
   const sha256 = 'a'.repeat(64)
-  const text = `'http://deb.debian.org/pool/b.deb' busybox-static_1%3a1.35.0-4+deb12u1+b1_amd64.deb 928188 SHA256:${sha256}\n`
+  const text = `'http://mirror.example/pool/b.deb' busybox-static_1%3a1.35.0-4+deb12u1+b1_amd64.deb 928188 SHA256:${sha256}\n`
 
   assert.deepEqual(parsePrintUris(text), [
     {
