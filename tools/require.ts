@@ -18,6 +18,8 @@ export type Requirement =
   | 'passt'
   | 'vsock'
   | 'slow'
+  /** A program of others that reads what ours wrote. */
+  | 'oracle'
 
 /**
  * Gives the reason to skip with, as in `test('...', { skip: hasQemu ? false : lacking('qemu', 'no QEMU binary') }, ...)`, after

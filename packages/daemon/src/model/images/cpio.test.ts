@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
+import { lacking } from '../../../../../tools/require.ts'
 import { type CpioEntry, writeCpio } from './cpio.ts'
 
 const entries: readonly CpioEntry[] = [
@@ -20,7 +21,7 @@ test('cpio itself lists what was written, with parents, modes and devices', (con
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
     process.stderr.write('SKIPPED for want of cpio: the archive writer is checked by its form only\n')
-    context.skip('cpio is not installed')
+    context.skip(lacking('oracle', 'cpio, which reads what was written, is not installed'))
     return
   }
 

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { lacking } from '../../../../../tools/require.ts'
 import { writeIso9660 } from './iso9660.ts'
 
 const time = new Date(Date.UTC(2020, 1, 3, 4, 5, 6))
@@ -80,7 +81,7 @@ test('isoinfo reads back names and content', (context) => {
     execFileSync('isoinfo', ['-version'], { stdio: 'ignore' })
   } catch {
     process.stderr.write('SKIPPED for want of isoinfo: the ISO writer is checked by our own reader only\n')
-    context.skip('isoinfo is not installed')
+    context.skip(lacking('oracle', 'isoinfo, which reads what was written, is not installed'))
     return
   }
 
