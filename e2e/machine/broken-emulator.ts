@@ -27,6 +27,7 @@ export async function breakEmulator({ run, ask }: Misbehaviour): Promise<BrokenE
     '#!/bin/sh',
     'real=/usr/bin/qemu-system-x86_64',
     `case " $* " in *" -uuid "*) ${run ?? ':'} ;; *) ${ask ?? ':'} ;; esac`,
+    'unset PWD OLDPWD', // The shell exports them; an emulator's environment is empty.
     'exec "$real" "$@"',
   ]
   await writeFile(path, `${lines.join('\n')}\n`, { mode: 0o755 })
