@@ -15,6 +15,7 @@ import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { provideGuestAgent } from './guest-agent.ts'
 import { openTestRoom } from './test-room.ts'
 import { findTestFiles, type RungName, rungNames, rungs } from './test-rungs.ts'
+import { tellWholeError } from './whole-error.ts'
 
 const root = join(import.meta.dirname, '..')
 const shownSlowFiles = 8
@@ -94,6 +95,8 @@ async function runFiles(
       '--disable-warning=ExperimentalWarning',
       '--import',
       join(import.meta.dirname, 'test-watchdog.ts'),
+      '--import',
+      join(import.meta.dirname, 'test-errors.ts'),
     ],
     ...(selection.namePatterns.length > 0 ? { testNamePatterns: [...selection.namePatterns] } : {}),
   })
@@ -111,6 +114,7 @@ async function runFiles(
   }
   stream.on('test:pass', note)
   stream.on('test:fail', note)
+  stream.on('test:fail', ({ details }) => tellWholeError(details.error)) // Those of hooks and of what is outside tests.
   stream.on('test:summary', (summary) => {
     if (summary.file !== undefined) return
     const { tests, passed, cancelled, skipped, todo } = summary.counts

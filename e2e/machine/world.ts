@@ -12,7 +12,6 @@
  */
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
-import { inspect } from 'node:util'
 import { type Audit, endpoints, KvasirError, type VmSpecInput } from '@kvasir/contract'
 import type { Client } from '@kvasir/sdk'
 import { type CliRun, runCli } from './cli.ts'
@@ -45,8 +44,6 @@ export async function openWorld(test: TestContext, options: WorldOptions = {}): 
     const world = new World(place, { daemon: await startDaemon(place, options.environment), ...options })
     test.after(() => {
       if (test.passed) return
-      // The runner shows of a SuppressedError neither what failed first nor what failed then.
-      if (test.error instanceof SuppressedError) test.diagnostic(inspect(test.error))
       test.diagnostic(`The daemon's log ended:\n${world.lastWords}`)
     })
     return world
