@@ -47,5 +47,13 @@ export function idempotencyRows(database: Database, options: IdempotencyOptions)
         )
       })
     },
+    forgetJob(jobId) {
+      database.transaction(() =>
+        database.run(
+          "DELETE FROM idempotency WHERE json_valid(body) AND json_extract(body, '$.id') = ?",
+          jobId,
+        ),
+      )
+    },
   }
 }

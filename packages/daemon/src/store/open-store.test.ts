@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
 import { migrations } from './migrations/migrations.ts'
 import { openStore } from './open-store.ts'
-import { sampleNow, sampleVm, sampleVolume } from './testing/records.ts'
+import { sampleNow, sampleRoomBytes, sampleVm, sampleVolume } from './testing/records.ts'
 
 async function storePath(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'kvasir-store-'))
@@ -18,7 +18,7 @@ async function storePath(t: TestContext): Promise<string> {
 }
 
 function open(path: string) {
-  return openStore({ path, now: sampleNow })
+  return openStore({ path, now: sampleNow, roomBytes: sampleRoomBytes })
 }
 
 /** A closed store of 20 VMs. */
@@ -151,7 +151,12 @@ test('a store of an older form is copied before it is migrated', async (t) => {
   fillStore(path)
   const second = { number: 2, name: 'colours', sql: 'CREATE TABLE colours (x TEXT) STRICT' }
 
-  const store = openStore({ path, now: sampleNow, migrations: [...migrations, second] })
+  const store = openStore({
+    path,
+    now: sampleNow,
+    roomBytes: sampleRoomBytes,
+    migrations: [...migrations, second],
+  })
   store.close()
 
   const copy = `${path}.before-0002-20261121T100000000Z`
@@ -168,7 +173,8 @@ test('a migration that does not work leaves the store as it was', async (t) => {
   const broken = { number: 2, name: 'broken', sql: 'CREATE TABLE colours (x TEXT) STRICT; NONSENSE' }
 
   assert.throws(
-    () => openStore({ path, now: sampleNow, migrations: [...migrations, broken] }),
+    () =>
+      openStore({ path, now: sampleNow, roomBytes: sampleRoomBytes, migrations: [...migrations, broken] }),
     (error) => error instanceof KvasirError && /was undone/.test(error.message),
   )
 

@@ -26,6 +26,8 @@ export interface StoreOptions {
   /** How many ended jobs are kept. */
   readonly endedJobs?: number
   readonly uidRange?: UidRange
+  /** What the log and the file each keep for a full disk; tests that open many stores take less. */
+  readonly roomBytes?: number
   /** For tests of migrating. */
   readonly migrations?: readonly Migration[]
 }
@@ -37,6 +39,7 @@ const defaults = {
   events: { kept: 100_000, batch: 1_000 },
   endedJobs: 1_000,
   idempotentAnswers: 10_000,
+  roomBytes: 4 * 1024 * 1024,
 } as const
 
 /** Opens the store, making it when there is none. Throws `store-damaged`, `store-too-new` or `store-unwritable`. */
@@ -53,7 +56,7 @@ export function openStore(options: StoreOptions): Store {
   const database = openWithReserve(path, () => openForWriting(path))
   try {
     if (copy !== undefined) migrateOpened(database, { version, copy, migrations, now })
-    keepRoom(database)
+    keepRoom(database, options.roomBytes ?? defaults.roomBytes)
     return repositories(database, options)
   } catch (error) {
     database.close()

@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import type { VmRecord } from '../ports/store.ts'
 import { decodeVmRecord, encodeVmRecord } from '../ports/vm-record.ts'
 import { openStore } from './open-store.ts'
-import { sampleNow, sampleVm } from './testing/records.ts'
+import { sampleNow, sampleRoomBytes, sampleVm } from './testing/records.ts'
 
 /** Any letter of Unicode. fast-check's own unit for this builds tables for a second. */
 const letter = fc
@@ -86,7 +86,7 @@ const record: fc.Arbitrary<VmRecord> = fc
 test('every record reads back as it was written', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kvasir-store-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
-  const store = openStore({ path: join(directory, 'kvasir.db'), now: sampleNow })
+  const store = openStore({ path: join(directory, 'kvasir.db'), now: sampleNow, roomBytes: sampleRoomBytes })
   t.after(() => store.close())
   store.vms.insert(sampleVm('1'))
 

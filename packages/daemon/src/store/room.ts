@@ -9,18 +9,12 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { KvasirError } from '@kvasir/contract'
 import type { Database } from './database.ts'
 
-/** Room that the log and the file each keep. */
-const ROOM_BYTES = 4 * 1024 * 1024
-
-/** Enough for a log with its room, and for the shared-memory index. */
-const RESERVE_BYTES = 2 * ROOM_BYTES
-
-/** Makes room in an open store and beside it; on a disk that is full already there is none to make. */
-export function keepRoom(database: Database): void {
+/** Makes room in an open store and beside it: `bytes` in the log and in the file each. On a full disk there is none to make. */
+export function keepRoom(database: Database, bytes: number): void {
   try {
     database.transaction(() => {
       database.exec('CREATE TABLE IF NOT EXISTS room (bytes BLOB) STRICT')
-      database.run('INSERT INTO room (bytes) VALUES (zeroblob(?))', ROOM_BYTES)
+      database.run('INSERT INTO room (bytes) VALUES (zeroblob(?))', bytes)
     })
     // Two transactions: pages that are freed in the one that filled them are never written.
     database.exec('DROP TABLE room')
@@ -28,7 +22,7 @@ export function keepRoom(database: Database): void {
   } catch (error) {
     if (!isUnwritable(error)) throw error
   }
-  keepReserve(reservePath(database.path))
+  keepReserve(reservePath(database.path), 2 * bytes) // A log with its room, and the shared-memory index.
 }
 
 /** Opens a store by `open`, with the reserve given up when there is no space otherwise. */
@@ -41,10 +35,10 @@ export function openWithReserve<T>(path: string, open: () => T): T {
   }
 }
 
-function keepReserve(path: string): void {
+function keepReserve(path: string, bytes: number): void {
   if (existsSync(path)) return
   try {
-    writeFileSync(path, Buffer.alloc(RESERVE_BYTES), { mode: 0o600 })
+    writeFileSync(path, Buffer.alloc(bytes), { mode: 0o600 })
   } catch {
     rmSync(path, { force: true })
   }

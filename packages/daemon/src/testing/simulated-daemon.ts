@@ -10,9 +10,10 @@ import type { HandlerRequest, Handlers } from '../services/handlers.ts'
 import { SimulatedMachine } from '../simulated/machine.ts'
 import { createSimulatedPorts } from '../simulated/simulated-ports.ts'
 import { openStore } from '../store/open-store.ts'
+import { sampleRoomBytes } from '../store/testing/records.ts'
 import { type WiredDaemon, wireDaemon } from '../wire.ts'
 
-type Request<Id extends EndpointId> = Partial<Omit<HandlerRequest<Id>, 'caller' | 'signal'>>
+type Request<Id extends EndpointId> = Partial<Omit<HandlerRequest<Id>, 'caller' | 'signal' | 'keep'>>
 
 export interface SimulatedDaemon extends AsyncDisposable {
   readonly machine: SimulatedMachine
@@ -60,7 +61,7 @@ async function openOn(
   options: { readonly failpoint?: Failpoints },
 ): Promise<SimulatedDaemon> {
   const { machine, storePath } = world
-  const store = openStore({ path: storePath, now: () => machine.clock.now() })
+  const store = openStore({ path: storePath, now: () => machine.clock.now(), roomBytes: sampleRoomBytes })
   const ports = createSimulatedPorts(machine, { store, ...options })
   const daemon = await wireDaemon(ports, { runtimeDir: '/run/simulated' })
   let isKilled = false
@@ -75,6 +76,7 @@ async function openOn(
       ...request,
       caller: { name: 'test' },
       signal,
+      keep: () => undefined,
     })
   }
   return {

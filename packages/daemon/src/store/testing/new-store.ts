@@ -6,13 +6,13 @@ import { DatabaseSync } from 'node:sqlite'
 import type { TestContext } from 'node:test'
 import { type ErrorCode, KvasirError } from '@kvasir/contract'
 import { openStore, type StoreOptions } from '../open-store.ts'
-import { sampleNow } from './records.ts'
+import { sampleNow, sampleRoomBytes } from './records.ts'
 
 /** Opens a new store, and the way to damage it. */
 export async function newStore(t: TestContext, options: Partial<StoreOptions> = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'kvasir-store-'))
   const path = join(directory, 'kvasir.db')
-  const store = openStore({ path, now: sampleNow, ...options })
+  const store = openStore({ path, now: sampleNow, roomBytes: sampleRoomBytes, ...options })
   t.after(async () => {
     store.close()
     await rm(directory, { recursive: true, force: true })

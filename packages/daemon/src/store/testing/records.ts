@@ -71,3 +71,6 @@ export function sampleVolume(id: string, changes: Partial<VolumeRecord> = {}): V
 
 /** Time that stands still. */
 export const sampleNow = () => '2026-11-21T10:00:00.000Z'
+
+/** Room on a full disk for stores that live as long as a test: filling the usual one takes most of the time of opening a store. */
+export const sampleRoomBytes = 64 * 1024
