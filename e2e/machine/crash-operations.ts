@@ -16,9 +16,11 @@ export interface Operation {
   readonly about: readonly string[]
   /** Its steps are those of another operation, so only their deaths are tried. */
   readonly onlyDies?: boolean
+  /** It takes an idempotency key, so who repeats it is answered as if it had not died, whether it was done or not. */
+  readonly isKeyed?: boolean
   /** Makes the state in which it can be done, whatever is found. */
   prepare(world: World): Promise<void>
-  run(world: World): Promise<void>
+  run(world: World, key: string): Promise<void>
   isDone(world: World): Promise<boolean>
 }
 
@@ -43,9 +45,10 @@ const whole: VmSpecInput = {
 export const operations: readonly Operation[] = [
   {
     name: 'create',
+    isKeyed: true,
     about: ['created'],
     prepare: (world) => remove(world, 'created'),
-    run: (world) => create(world, 'created', whole),
+    run: (world, key) => create(world, 'created', whole, key),
     isDone: (world) => exists(world, 'created'),
   },
   {
@@ -90,22 +93,24 @@ export const operations: readonly Operation[] = [
   },
   {
     name: 'clone linked',
+    isKeyed: true,
     about: ['child'],
     prepare: async (world) => {
       await bring(world, 'parent', 'shutoff', { ...diskless, disks })
       await remove(world, 'child')
     },
-    run: async (world) => void (await world.vm('parent').clone('child', 'linked')),
+    run: (world, key) => clone(world, { name: 'child', mode: 'linked' }, key),
     isDone: (world) => exists(world, 'child'),
   },
   {
     name: 'clone full',
+    isKeyed: true,
     about: ['copy'],
     prepare: async (world) => {
       await bring(world, 'parent', 'shutoff', { ...diskless, disks })
       await remove(world, 'copy')
     },
-    run: async (world) => void (await world.vm('parent').clone('copy', 'full')),
+    run: (world, key) => clone(world, { name: 'copy', mode: 'full' }, key),
     isDone: (world) => exists(world, 'copy'),
   },
   {
@@ -154,9 +159,10 @@ export const operations: readonly Operation[] = [
   },
   {
     name: 'create a volume',
+    isKeyed: true,
     about: [],
     prepare: (world) => removeVolume(world, 'made'),
-    run: (world) => createVolume(world, 'made'),
+    run: (world, key) => createVolume(world, 'made', key),
     isDone: (world) => hasVolume(world, 'made'),
   },
   {
@@ -170,9 +176,10 @@ export const operations: readonly Operation[] = [
   },
   {
     name: 'import an image',
+    isKeyed: true,
     about: [],
     prepare: (world) => removeImage(world, 'imported'),
-    run: (world) => importImage(world, 'imported'),
+    run: (world, key) => importImage(world, 'imported', key),
     isDone: (world) => hasImage(world, 'imported'),
   },
   {
@@ -195,8 +202,18 @@ async function is(world: World, name: string, state: VmState): Promise<boolean> 
   return (await world.vm(name).state()) === state
 }
 
-async function create(world: World, name: string, spec: VmSpecInput): Promise<void> {
-  await world.client.call(endpoints.createVm, { body: { name, spec } })
+async function create(world: World, name: string, spec: VmSpecInput, key?: string): Promise<void> {
+  await world.client.call(endpoints.createVm, { body: { name, spec }, idempotencyKey: key })
+}
+
+async function clone(
+  world: World,
+  body: { readonly name: string; readonly mode: 'linked' | 'full' },
+  key: string,
+): Promise<void> {
+  const params = { name: 'parent' }
+  const job = await world.client.call(endpoints.cloneVm, { params, body, idempotencyKey: key })
+  await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
 }
 
 async function remove(world: World, name: string): Promise<void> {
@@ -234,8 +251,8 @@ async function hasVolume(world: World, name: string): Promise<boolean> {
   return (await world.client.call(endpoints.listVolumes)).some((volume) => volume.name === name)
 }
 
-async function createVolume(world: World, name: string): Promise<void> {
-  await world.client.call(endpoints.createVolume, { body: { name, size: '64MiB' } })
+async function createVolume(world: World, name: string, key?: string): Promise<void> {
+  await world.client.call(endpoints.createVolume, { body: { name, size: '64MiB' }, idempotencyKey: key })
 }
 
 async function removeVolume(world: World, name: string): Promise<void> {
@@ -246,10 +263,11 @@ async function hasImage(world: World, name: string): Promise<boolean> {
   return (await world.client.call(endpoints.listImages)).some((image) => image.name === name)
 }
 
-async function importImage(world: World, name: string): Promise<void> {
+async function importImage(world: World, name: string, key?: string): Promise<void> {
   const path = join(world.place.base, 'disk.raw')
   await writeFile(path, Buffer.alloc(1024 * 1024, name))
-  const job = await world.client.call(endpoints.importImage, { body: { path, name, format: 'raw' } })
+  const body = { path, name, format: 'raw' } as const
+  const job = await world.client.call(endpoints.importImage, { body, idempotencyKey: key })
   await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
 }
 

@@ -4,6 +4,7 @@
  *
  * A round gives what was wrong as sentences instead of failing at the first, so that one run shows every defect.
  */
+import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { endpoints, KvasirError } from '@kvasir/contract'
 import type { Operation } from './crash-operations.ts'
@@ -46,7 +47,7 @@ export async function pointsOf(operation: Operation, scene: CrashScene): Promise
   const { world, failpoints } = scene
   await operation.prepare(world)
   const before = failpoints.reached().length
-  await operation.run(world)
+  await operation.run(world, randomUUID())
   return [...new Set(failpoints.reached().slice(before))]
 }
 
@@ -61,12 +62,13 @@ export async function crashAt(
 ): Promise<Round> {
   const { world, failpoints } = scene
   const problems: string[] = []
+  const key = randomUUID()
   let start: Start | undefined
   await attempt(problems, async () => {
     await operation.prepare(world)
     const before = await lookAround(scene, operation)
     await failpoints.arm(point, 'exit')
-    const work = operation.run(world).catch((error: unknown) => error)
+    const work = operation.run(world, key).catch((error: unknown) => error)
     const died = await Promise.race([world.daemon.exited.then(() => true), pause(deathMs, false)])
     await failpoints.disarm()
     if (!died) throw new Error(`The point was not reached: ${String(await work)}`)
@@ -75,6 +77,7 @@ export async function crashAt(
     if (start.recoveryMs > recoveryLimitMs) problems.push(`Recovery took ${start.recoveryMs} ms.`)
     await work
     problems.push(...(await differences(scene, { operation, before })))
+    if (operation.isKeyed) await operation.run(world, key)
     await repeat(operation, { scene, before, problems })
   })
   const name = again === undefined ? point : `${point}, then at ${again} in recovery`
@@ -111,7 +114,7 @@ export async function failAt(operation: Operation, point: string, scene: CrashSc
     await operation.prepare(world)
     const before = await lookAround(scene, operation)
     await failpoints.arm(point, 'throw')
-    const error = await operation.run(world).then(
+    const error = await operation.run(world, randomUUID()).then(
       () => undefined,
       (thrown: unknown) => thrown,
     )
@@ -138,7 +141,7 @@ async function repeat(
 ): Promise<void> {
   const { world } = to.scene
   if (!(await operation.isDone(world))) {
-    await operation.run(world)
+    await operation.run(world, randomUUID())
     if (!(await operation.isDone(world))) to.problems.push('Repeated, it was not done.')
   }
   to.problems.push(...(await differences(to.scene, { operation, before: to.before })))

@@ -55,7 +55,8 @@ async function serve(binding: Binding, request: FastifyRequest, reply: FastifyRe
   const { endpoint } = binding
   const parsed = parseRequest(binding, request, goneSignal(reply))
   const key = keyOf(endpoint, request)
-  if (key === undefined) return send(endpoint, reply, await answer(binding, parsed))
+  if (key === undefined)
+    return send(endpoint, reply, await answer(binding, { ...parsed, keep: () => undefined }))
 
   const keyed: KeyedRequest = {
     key,
@@ -65,14 +66,18 @@ async function serve(binding: Binding, request: FastifyRequest, reply: FastifyRe
     ifMatch: parsed.ifMatch,
     body: request.body ?? null,
   }
-  const kept = await binding.answers.once(keyed, async () => {
-    const value = await answer(binding, parsed)
-    return { status: endpoint.status, body: JSON.stringify(value) ?? '' }
-  })
+  const asKept = (value: unknown) => ({ status: endpoint.status, body: JSON.stringify(value) ?? '' })
+  const kept = await binding.answers.once(keyed, async (keep) =>
+    asKept(await answer(binding, { ...parsed, keep: (value) => keep(asKept(value)) })),
+  )
   return sendKept(endpoint, reply, kept)
 }
 
-function parseRequest(binding: Binding, request: FastifyRequest, signal: AbortSignal): AnyRequest {
+function parseRequest(
+  binding: Binding,
+  request: FastifyRequest,
+  signal: AbortSignal,
+): Omit<AnyRequest, 'keep'> {
   const { endpoint } = binding
   const issues: RequestIssue[] = []
   const params = endpoint.params.safeParse(request.params)
@@ -90,7 +95,7 @@ function parseRequest(binding: Binding, request: FastifyRequest, signal: AbortSi
     ifMatch: ifMatchOf(endpoint, request),
     signal,
   }
-  return parsed as AnyRequest // Parsed by the very schemas that the type is made of.
+  return parsed as Omit<AnyRequest, 'keep'> // Parsed by the very schemas that the type is made of.
 }
 
 /** The body as sent; an empty object says nothing where no body is taken, so it is let pass. */

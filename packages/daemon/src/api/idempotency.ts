@@ -1,8 +1,9 @@
 /**
  * Idempotency keys: a repeated request gets the first one's answer instead of being done again.
  *
- * Only answers of success are kept: a refusal changed nothing, so the repetition is judged anew. Of two requests with one key at the
- * same time the second waits for the first. Keys of different callers never meet.
+ * The answer is kept in the very transaction that makes what was asked for (`keep`), so that no death of the daemon parts the two, and
+ * once more as it was sent. Only answers of success are kept: a refusal changed nothing, so the repetition is judged anew. Of two
+ * requests with one key at the same time the second waits for the first. Keys of different callers never meet.
  */
 import { createHash } from 'node:crypto'
 import { KvasirError } from '@kvasir/contract'
@@ -46,24 +47,22 @@ export class IdempotentAnswers {
   /** Does the work, or answers what it answered before; `idempotency-conflict` when the key belongs to another request. */
   async once(
     request: KeyedRequest,
-    work: () => Promise<KeptAnswer>,
+    work: (keep: (answer: KeptAnswer) => void) => Promise<KeptAnswer>,
   ): Promise<KeptAnswer & { readonly replayed: boolean }> {
     const scopedKey = digest([request.caller, request.key])
     const requestHash = digest([request.method, request.path, request.ifMatch ?? null, request.body])
-    for (;;) {
-      const stored = this.#store.find(scopedKey)
-      if (stored) {
-        refuseOther(stored.requestHash, requestHash)
-        return { status: stored.status, body: stored.body, replayed: true }
-      }
-      const first = this.#underWay.get(scopedKey)
-      if (!first) break
+    for (let first = this.#underWay.get(scopedKey); first; first = this.#underWay.get(scopedKey)) {
       refuseOther(first.requestHash, requestHash)
       const answer = await first.answer.catch(() => undefined)
       if (answer) return { ...answer, replayed: true }
       // The first was refused, so this one is the first now, or waits for who was quicker.
     }
-    const answer = work()
+    const stored = this.#store.find(scopedKey)
+    if (stored) {
+      refuseOther(stored.requestHash, requestHash)
+      return { status: stored.status, body: stored.body, replayed: true }
+    }
+    const answer = work((kept) => this.#store.remember(scopedKey, { requestHash, ...kept }, this.#now()))
     this.#underWay.set(scopedKey, { requestHash, answer })
     try {
       const done = await answer

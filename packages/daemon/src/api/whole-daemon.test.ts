@@ -2,45 +2,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import type { Event, Job, Vm } from '@kvasir/contract'
-import { collectSamples } from '../services/host/collect-samples.ts'
-import { openSimulatedDaemon } from '../testing/simulated-daemon.ts'
-import { createMetrics } from './metrics.ts'
+import type { Event, Job } from '@kvasir/contract'
 import { bytesOf } from './streams/bytes-of.ts'
-import { type Answered, type Sent, startApi } from './testing/running-api.ts'
-
-async function startDaemon() {
-  const simulated = await openSimulatedDaemon()
-  const { daemon } = simulated
-  const { context } = daemon
-  const api = await startApi({
-    handlers: daemon.handlers,
-    feed: daemon.feed,
-    consoles: daemon.consoles,
-    metrics: createMetrics({ collect: () => collectSamples(context) }),
-    idempotency: context.ports.store.idempotency,
-  })
-  const expect = async (status: number, path: string, request?: Sent): Promise<Answered> => {
-    const answer = await api.send(path, request)
-    assert.equal(answer.status, status, `${request?.method ?? 'GET'} ${path}: ${answer.text}`)
-    return answer
-  }
-  return {
-    ...simulated,
-    api,
-    expect,
-    post: (status: number, path: string, body: unknown = {}, headers: Record<string, string> = {}) =>
-      expect(status, path, { method: 'POST', body, headers }),
-    vm: async (name: string) => (await expect(200, `/v1/vms/${name}`)).json as Vm,
-    async [Symbol.asyncDispose]() {
-      await api[Symbol.asyncDispose]()
-      await simulated[Symbol.asyncDispose]()
-    },
-  }
-}
+import type { Answered } from './testing/running-api.ts'
+import { startSimulatedApi } from './testing/simulated-api.ts'
 
 test('the life of a VM from an image to its deletion, through the API', async () => {
-  await using daemon = await startDaemon()
+  await using daemon = await startSimulatedApi()
   const { post, expect, vm } = daemon
   const ended = async (answer: Promise<Answered>) => {
     const job = (await answer).json as Job
@@ -86,7 +54,7 @@ test('the life of a VM from an image to its deletion, through the API', async ()
 })
 
 test('of two clients editing the same revision, one is told that it has changed', async () => {
-  await using daemon = await startDaemon()
+  await using daemon = await startSimulatedApi()
   await daemon.post(201, '/v1/vms', { name: 'web1', spec: {} })
   const etag = (await daemon.expect(200, '/v1/vms/web1')).headers['etag'] ?? ''
   const edit = (description: string) =>
@@ -108,7 +76,7 @@ test('of two clients editing the same revision, one is told that it has changed'
 })
 
 test('twenty creates with one key make one VM, and twenty without make one and nineteen refusals', async () => {
-  await using daemon = await startDaemon()
+  await using daemon = await startSimulatedApi()
   const create = (name: string, headers: Record<string, string>) =>
     daemon.api.send('/v1/vms', { method: 'POST', body: { name, spec: {} }, headers })
 
@@ -123,7 +91,7 @@ test('twenty creates with one key make one VM, and twenty without make one and n
 })
 
 test('two clients that start, stop and delete one VM at once get answers, and nothing is left over', async () => {
-  await using daemon = await startDaemon()
+  await using daemon = await startSimulatedApi()
   await daemon.post(201, '/v1/vms', { name: 'web1', spec: {} })
   const actions: readonly [string, string][] = [
     ['POST', '/v1/vms/web1/start?wait=5'],
@@ -146,7 +114,7 @@ test('two clients that start, stop and delete one VM at once get answers, and no
 })
 
 test('a guest that powers itself off shows it in the list, the stream and its console within a second', async () => {
-  await using daemon = await startDaemon()
+  await using daemon = await startSimulatedApi()
   await daemon.post(201, '/v1/vms', { name: 'web1', spec: {}, start: true })
   for (let waited = 0; (await daemon.vm('web1')).status.state !== 'running'; waited++) assert.ok(waited < 200)
   const { json } = await daemon.post(201, '/v1/vms/web1/console', {})
@@ -172,7 +140,7 @@ test('a guest that powers itself off shows it in the list, the stream and its co
 })
 
 test('no ticket can be read anywhere after it was given out', async () => {
-  await using daemon = await startDaemon()
+  await using daemon = await startSimulatedApi()
   await daemon.post(201, '/v1/vms', { name: 'web1', spec: {} })
   await daemon.post(202, '/v1/vms/web1/start?wait=5')
   const { ticket } = (await daemon.post(201, '/v1/vms/web1/console', {})).json as { ticket: string }
@@ -182,7 +150,7 @@ test('no ticket can be read anywhere after it was given out', async () => {
 })
 
 test('events are listed from a number that is kept, and refused from one that never was', async () => {
-  await using daemon = await startDaemon()
+  await using daemon = await startSimulatedApi()
   await daemon.post(201, '/v1/vms', { name: 'web1', spec: {} })
   const all = (await daemon.expect(200, '/v1/events')).json as Event[]
 

@@ -151,6 +151,8 @@ export interface Store {
     find(key: string): IdempotentAnswer | undefined
     /** Remembers an answer for a day. */
     remember(key: string, answer: IdempotentAnswer, at: string): void
+    /** Forgets the answer that names a job, so that whoever asks for it again begins another. */
+    forgetJob(jobId: string): void
   }
   close(): void
 }

@@ -20,6 +20,11 @@ export interface HandlerRequest<Id extends EndpointId> {
   readonly ifMatch: number | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
+  /**
+   * Writes the answer down under the request's idempotency key; does nothing without one. Called in the transaction that makes what
+   * was asked for, so that a repetition finds the answer exactly when the thing was made, whatever ended the daemon in between.
+   */
+  readonly keep: (answer: output<Endpoints[Id]['response']>) => void
 }
 
 export type Handler<Id extends EndpointId> = (

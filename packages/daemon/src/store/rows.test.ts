@@ -155,6 +155,21 @@ test('an answer is remembered for a day', async (t) => {
   assert.equal(store.idempotency.find('key'), undefined)
 })
 
+test('the answer that names a job is forgotten with it, and no other', async (t) => {
+  const { store } = await newStore(t)
+  const answer = (body: string) => ({ requestHash: 'h', status: 202, body })
+  store.idempotency.remember('gone', answer('{"id":"1","subject":{"id":"2"}}'), sampleNow())
+  store.idempotency.remember('other', answer('{"id":"2"}'), sampleNow())
+  store.idempotency.remember('empty', answer(''), sampleNow())
+
+  store.idempotency.forgetJob('1')
+
+  assert.deepEqual(
+    ['gone', 'other', 'empty'].map((key) => store.idempotency.find(key) !== undefined),
+    [false, true, true],
+  )
+})
+
 test('an image has one name and a name one image', async (t) => {
   const { store } = await newStore(t)
   store.imageNames.set('a', 'tiny')

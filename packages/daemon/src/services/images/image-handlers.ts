@@ -1,5 +1,5 @@
 /** Images: made by jobs, immutable, deleted when nothing is based on them. */
-import type { Image } from '@kvasir/contract'
+import type { Image, Job } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import type { WorkOptions } from '../../ports/images.ts'
 import type { Context } from '../context.ts'
@@ -22,30 +22,30 @@ export function createImageHandlers(context: Context): Pick<Handlers, ImageHandl
   return {
     listImages: async () => [...(await listImages(ports))],
     getImage: ({ params }) => findImage(params.image, ports),
-    async buildImage({ body, query, caller, signal }) {
+    async buildImage({ body, query, caller, keep, signal }) {
       const name = body.name ?? body.recipe
       const job = begin(
         context,
-        { kind: 'image.build', name, caller, deadlineMs: buildDeadlineMs },
+        { kind: 'image.build', name, caller, keep, deadlineMs: buildDeadlineMs },
         (options) => ports.makers.build(body.recipe, name, options),
       )
       return await wait(job.id, query.wait, signal)
     },
-    async importImage({ body, query, caller, signal }) {
+    async importImage({ body, query, caller, keep, signal }) {
       await requireFreeImageName(body.name, context)
       const job = begin(
         context,
-        { kind: 'image.import', name: body.name, caller, deadlineMs: importDeadlineMs },
+        { kind: 'image.import', name: body.name, caller, keep, deadlineMs: importDeadlineMs },
         (options) =>
           ports.makers.importFile({ path: body.path, name: body.name, format: body.format }, options),
       )
       return await wait(job.id, query.wait, signal)
     },
-    async pullImage({ body, query, caller, signal }) {
+    async pullImage({ body, query, caller, keep, signal }) {
       await requireFreeImageName(body.name, context)
       const job = begin(
         context,
-        { kind: 'image.pull', name: body.name, caller, deadlineMs: importDeadlineMs },
+        { kind: 'image.pull', name: body.name, caller, keep, deadlineMs: importDeadlineMs },
         (options) => ports.makers.pull({ ...body, format: body.format }, options),
       )
       return await wait(job.id, query.wait, signal)
@@ -78,19 +78,21 @@ interface ImageJob {
   readonly kind: 'image.build' | 'image.import' | 'image.pull'
   readonly name: string
   readonly caller: Caller
+  readonly keep: (job: Job) => void
   readonly deadlineMs: number
 }
 
 function begin(context: Context, job: ImageJob, make: (options: WorkOptions) => Promise<Image>) {
   const subject = { kind: 'image' as const, name: job.name }
-  const request = { kind: job.kind, subject, owner: job.caller.name, deadlineMs: job.deadlineMs }
+  const { kind, keep, deadlineMs } = job
+  const request = { kind, subject, owner: job.caller.name, deadlineMs, alongside: keep }
   return context.jobs.run(request, async (handle: JobHandle) => {
     const image = await make({
       signal: handle.signal,
       onProgress: (step, fraction) => handle.progress(step, fraction),
     })
     await context.ports.failpoint('image.make.after-files')
-    await giveName(image.id, job.name, context)
+    await giveName({ id: image.id, name: job.name }, context, (write) => handle.conclude(image.id, write))
     await context.ports.failpoint('image.make.after-row')
     return image.id
   })

@@ -7,12 +7,22 @@
 import type { Context } from '../context.ts'
 import { listImages } from './find-image.ts'
 
-/** A name goes to the image that was made last; the one that had it is known by its id from then on. */
-export async function giveName(id: string, name: string, context: Context): Promise<void> {
+/** Jobs among which the one is looked for that made an image: more than may run. */
+const lookedThroughJobs = 1_000
+
+/**
+ * A name goes to the image that was made last; the one that had it is known by its id from then on. `commit` writes that in one
+ * transaction, with what else belongs to it.
+ */
+export async function giveName(
+  { id, name }: { readonly id: string; readonly name: string },
+  context: Context,
+  commit: (write: () => void) => void,
+): Promise<void> {
   const { store } = context.ports
   const all = await listImages(context.ports)
   context.goneImages.delete(id)
-  store.transaction(() => {
+  commit(() => {
     for (const other of all)
       if (other.name === name && other.id !== id)
         store.imageNames.set(other.id, `${name.slice(0, 50)}-${other.id.slice(0, 12)}`)
@@ -30,13 +40,35 @@ export function forgetImage(image: { readonly id: string; readonly name: string 
   })
 }
 
+/** The job of the former daemon that made an image without a row has done its work. */
+function concludeFor(
+  image: { readonly id: string; readonly name: string },
+  write: () => void,
+  context: Context,
+): void {
+  const { store, clock } = context.ports
+  const makers = store.jobs
+    .list(lookedThroughJobs)
+    .filter(
+      ({ state, subject }) => state === 'running' && subject.kind === 'image' && subject.name === image.name,
+    )
+  store.transaction(() => {
+    write()
+    const [job, ...others] = makers
+    if (!job || others.length > 0) return // Which of several made it, nobody can say.
+    store.jobs.put({ ...job, state: 'succeeded', progress: 1, result: image.id, endedAt: clock.now() })
+    context.emit('job.ended', job.id, { state: 'succeeded' })
+  })
+}
+
 /** Brings rows and files together after a daemon has died between them. */
 export async function settleImageNames(context: Context): Promise<void> {
   const { store, images } = context.ports
   const found = await images.list()
   const rows = store.imageNames.list()
   const named = new Set(rows.map((row) => row.id))
-  for (const image of found.images) if (!named.has(image.id)) await giveName(image.id, image.name, context)
+  for (const image of found.images)
+    if (!named.has(image.id)) await giveName(image, context, (write) => concludeFor(image, write, context))
   const there = new Set([...found.images, ...found.unreadable].map(({ id }) => id))
   for (const row of rows) if (!there.has(row.id)) forgetImage(row, context)
 }

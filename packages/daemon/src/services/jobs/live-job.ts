@@ -18,6 +18,8 @@ export interface JobRequest {
   readonly subject: Job['subject']
   readonly owner: string
   readonly deadlineMs: number
+  /** Writes what is to be known exactly when the job is, in the transaction that begins it. */
+  readonly alongside?: ((job: Job) => void) | undefined
 }
 
 /** What the work of a job can say and must heed. */
@@ -26,6 +28,8 @@ export interface JobHandle {
   readonly signal: AbortSignal
   /** Says what is being done, and how far it is from 0 to 1 where that is known. */
   progress(step: string, fraction?: number): void
+  /** Writes what the work came to, and that the job has succeeded with a result, in one transaction. The last thing but for tidying. */
+  conclude(result: string, write: () => void): void
 }
 
 export interface JobParts {
@@ -55,6 +59,7 @@ export class LiveJob {
     this.#settleEnded = resolve
     parts.store.transaction(() => {
       parts.store.jobs.put(this.#job)
+      request.alongside?.(this.#job)
       parts.emit('job.started', this.id, { kind: request.kind, subject: request.subject.name })
     })
   }
@@ -74,8 +79,10 @@ export class LiveJob {
     const signal = AbortSignal.any([this.#abort.signal, deadline])
     try {
       const progress: JobHandle['progress'] = (step, fraction) => this.#progress(step, fraction)
-      const result = await work({ id: this.id, signal, progress })
-      this.#finish({ state: 'succeeded', progress: 1, ...(result === undefined ? {} : { result }) })
+      const conclude: JobHandle['conclude'] = (result, write) => this.#conclude(result, write)
+      const result = await work({ id: this.id, signal, progress, conclude })
+      if (this.#job.state === 'running')
+        this.#finish({ state: 'succeeded', progress: 1, ...(result === undefined ? {} : { result }) })
     } catch (thrown) {
       const error = asRefusal(thrown, this.#job, { deadline, cancelled: this.#abort.signal })
       if (error !== thrown && error.code !== 'cancelled')
@@ -86,7 +93,7 @@ export class LiveJob {
           'why a job was refused',
         )
       const state = error.code === 'cancelled' ? 'cancelled' : 'failed'
-      this.#finish({ state, error: error.toProblem() })
+      if (this.#job.state === 'running') this.#finish({ state, error: error.toProblem() })
     }
     this.#settleEnded()
   }
@@ -101,16 +108,28 @@ export class LiveJob {
     this.#keep('progress', () => this.#parts.emit('job.progress', this.id, { step, ...known }))
   }
 
+  #conclude(result: string, write: () => void): void {
+    const endedAt = this.#parts.clock.now()
+    const ended: Job = { ...this.#job, state: 'succeeded', progress: 1, result, endedAt }
+    this.#parts.store.transaction(() => {
+      write()
+      this.#writeEnd(ended)
+    })
+    this.#job = ended
+  }
+
   #finish(change: Partial<Job>): void {
     this.#job = { ...this.#job, ...change, endedAt: this.#parts.clock.now() }
-    const { state, error } = this.#job
+    this.#keep('end', () => this.#parts.store.transaction(() => this.#writeEnd(this.#job)))
+  }
+
+  /** A job that ended because the daemon leaves was not refused: who asks again under its key gets another. */
+  #writeEnd(ended: Job): void {
     const { store, emit } = this.#parts
-    this.#keep('end', () =>
-      store.transaction(() => {
-        store.jobs.put(this.#job)
-        emit('job.ended', this.id, { state, ...(error ? { code: error.code, detail: error.detail } : {}) })
-      }),
-    )
+    const { state, error } = ended
+    store.jobs.put(ended)
+    if (error?.code === 'shutting-down') store.idempotency.forgetJob(this.id)
+    emit('job.ended', this.id, { state, ...(error ? { code: error.code, detail: error.detail } : {}) })
   }
 
   /** Stores something of the job; a store that cannot be written must not end what the job does. */

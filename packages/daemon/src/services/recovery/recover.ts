@@ -189,8 +189,10 @@ function endJobs(context: Context): void {
     'The daemon ended while the job was running, so the job ended too.',
   )
   store.transaction(() => {
-    for (const job of store.jobs.endAbandoned(clock.now(), error.toProblem()))
+    for (const job of store.jobs.endAbandoned(clock.now(), error.toProblem())) {
+      store.idempotency.forgetJob(job.id) // Nothing came of it, so who asks again under its key gets another.
       context.emit('job.ended', job.id, { state: job.state, code: error.code, detail: error.message })
+    }
   })
 }
 

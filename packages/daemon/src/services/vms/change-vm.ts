@@ -1,5 +1,5 @@
 /** Changes the spec of a VM: plan first, then everything that the plan allows in one transaction. */
-import type { PlanChange, VmPlan, VmSpec } from '@kvasir/contract'
+import type { PlanChange, Vm, VmPlan, VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { planHardware } from '../../model/pci/allocate.ts'
 import { mergeKept } from '../../model/vm/merge-kept.ts'
@@ -13,15 +13,18 @@ import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
+import { showView } from './show-vm.ts'
 
 interface Wanted {
   readonly name: string
   readonly spec: VmSpec
   readonly ifMatch: number | undefined
+  /** Writes the answer down, in the transaction that makes the VM or the change. */
+  readonly keep: (vm: Vm) => void
 }
 
 /** What applying a spec would do, field by field. Changes nothing. */
-export async function planVm(wanted: Omit<Wanted, 'ifMatch'>, context: Context): Promise<VmPlan> {
+export async function planVm(wanted: Pick<Wanted, 'name' | 'spec'>, context: Context): Promise<VmPlan> {
   const driver = findDriver(wanted.name, context)
   if (!driver) {
     const id = context.ports.clock.uuid()
@@ -53,7 +56,7 @@ export async function applyVm(wanted: Wanted, context: Context): Promise<Driver>
     requireNoRevision(wanted)
     return await createVm(wanted, context)
   }
-  await driver.take('edit', (seat) => change(seat, wanted, context))
+  await driver.take('edit', (seat) => change(seat, wanted, { context, driver }))
   return driver
 }
 
@@ -100,7 +103,11 @@ async function decide(
   return { spec, changes: planChanges(record.spec, spec, record.saved ? 'saved' : record.life.state) }
 }
 
-async function change(seat: Seat, wanted: Wanted, context: Context): Promise<void> {
+async function change(
+  seat: Seat,
+  wanted: Wanted,
+  { context, driver }: { readonly context: Context; readonly driver: Driver },
+): Promise<void> {
   const { ports } = context
   requireRevision(seat.record, wanted.ifMatch)
   const { spec, changes } = await decide(seat.record, wanted.spec, context)
@@ -128,13 +135,15 @@ async function change(seat: Seat, wanted: Wanted, context: Context): Promise<voi
     await makeVolumeFile(row, ports)
     await ports.failpoint('vm.change.after-volume-file')
   }
-  seat.update({ spec: planned.spec, hardware, revision: seat.record.revision + 1 }, () => {
+  const after = { spec: planned.spec, hardware, revision: seat.record.revision + 1 }
+  seat.update(after, () => {
     requireStillFree(planned, vm, context)
     for (const row of planned.rows) {
       ports.store.volumes.update({ ...row, phase: 'ready' })
       context.emit('volume.created', row.name, { id: row.id, vm: vm.name })
     }
     context.emit('vm.changed', vm.name, { uuid: vm.id, fields: changes.map((change) => change.field) })
+    wanted.keep(showView({ ...driver.view(), record: { ...seat.record, ...after } }, context))
   })
   undo.move()
   await ports.failpoint('vm.change.after-row')

@@ -10,6 +10,7 @@ import { macFor } from '../../model/vm/mac.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import type { JobHandle } from '../jobs/live-job.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { hardwareHost, requireFreeName } from './create-vm.ts'
 import { freeVolumeName } from './make-volumes.ts'
@@ -18,9 +19,8 @@ import { undoCreation } from './undo-creation.ts'
 export interface CloneRequest {
   readonly name: string
   readonly mode: 'linked' | 'full'
-  readonly jobId: string
-  readonly signal: AbortSignal
-  readonly onProgress: (step: string, fraction: number | undefined) => void
+  /** Succeeds in the transaction in which the clone becomes whole. */
+  readonly job: JobHandle
 }
 
 /** What becomes of one disk of the source. */
@@ -34,7 +34,9 @@ interface DiskClone {
 
 /** Clones a VM; answers the driver of the clone. */
 export async function cloneVm(driver: Driver, context: Context, request: CloneRequest): Promise<Driver> {
-  return await driver.take('clone', (seat) => cloneFrom(seat, context, request), { jobId: request.jobId })
+  return await driver.take('clone', (seat) => cloneFrom(seat, context, request), {
+    jobId: request.job.id,
+  })
 }
 
 async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): Promise<Driver> {
@@ -49,18 +51,19 @@ async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): P
   await ports.failpoint('vm.clone.after-row')
 
   for (const [index, disk] of disks.entries()) {
-    const signal = AbortSignal.any([seat.signal, request.signal])
+    const signal = AbortSignal.any([seat.signal, request.job.signal])
     signal.throwIfAborted()
     await makeFiles(disk, context, {
       signal,
       onProgress: (fraction) =>
-        request.onProgress(`copying ${disk.source.name}`, (index + fraction) / disks.length),
+        request.job.progress(`copying ${disk.source.name}`, (index + fraction) / disks.length),
     })
     await ports.failpoint('vm.clone.after-volume-file')
   }
 
   await ports.failpoint('vm.clone.before-ready')
-  const ready = markReady(record, disks, context)
+  const ready: VmRecord = { ...record, phase: 'ready' }
+  request.job.conclude(record.name, () => writeReady(ready, disks, context))
   undo.move()
   const driver = context.drivers.add(ready)
   await ports.failpoint('vm.clone.after-ready')
@@ -168,22 +171,18 @@ async function makeFiles(
   await files.createOverlay(disk.successor.id, base, disk.successor.capacityBytes)
 }
 
-/** One transaction: the clone exists, and the source's volumes are frozen bases under the successors that took their names. */
-function markReady(record: VmRecord, disks: readonly DiskClone[], context: Context): VmRecord {
+/** In one transaction: the clone exists, and the source's volumes are frozen bases under the successors that took their names. */
+function writeReady(ready: VmRecord, disks: readonly DiskClone[], context: Context): void {
   const { store } = context.ports
-  const ready: VmRecord = { ...record, phase: 'ready' }
-  store.transaction(() => {
-    for (const { source, copy, successor } of disks) {
-      store.volumes.update({ ...copy, phase: 'ready' })
-      context.emit('volume.created', copy.name, { id: copy.id, vm: record.name })
-      if (!successor) continue
-      const holding = `${successor.name}.${successor.id.slice(0, 8)}`.slice(-63)
-      store.volumes.update({ ...successor, name: holding })
-      store.volumes.update({ ...source, name: successor.name, frozen: true, madeForVm: undefined })
-      store.volumes.update({ ...successor, name: source.name, phase: 'ready', madeForVm: source.madeForVm })
-    }
-    store.vms.update(ready)
-    context.emit('vm.created', record.name, { uuid: record.id })
-  })
-  return ready
+  for (const { source, copy, successor } of disks) {
+    store.volumes.update({ ...copy, phase: 'ready' })
+    context.emit('volume.created', copy.name, { id: copy.id, vm: ready.name })
+    if (!successor) continue
+    const holding = `${successor.name}.${successor.id.slice(0, 8)}`.slice(-63)
+    store.volumes.update({ ...successor, name: holding })
+    store.volumes.update({ ...source, name: successor.name, frozen: true, madeForVm: undefined })
+    store.volumes.update({ ...successor, name: source.name, phase: 'ready', madeForVm: source.madeForVm })
+  }
+  store.vms.update(ready)
+  context.emit('vm.created', ready.name, { uuid: ready.id })
 }

@@ -3,7 +3,7 @@
  *
  * Whatever ends this in between, recovery finds the row and undoes it: the journal is the phase of the rows.
  */
-import type { VmSpec } from '@kvasir/contract'
+import type { Vm, VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { planHardware } from '../../model/pci/allocate.ts'
 import type { Driver } from '../../ports/drivers.ts'
@@ -13,13 +13,20 @@ import { makeVolumeFile, type PlannedVolumes, planVolumes, requireStillFree } fr
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
+import { showNewVm } from './show-vm.ts'
 import { undoCreation } from './undo-creation.ts'
 
+export interface CreateRequest {
+  readonly name: string
+  readonly spec: VmSpec
+  /** It is to be started next, which its row says until that was tried: a daemon that dies in between is followed by one that does. */
+  readonly starts?: boolean
+  /** Writes the answer down, in the transaction in which the VM becomes whole. */
+  readonly keep: (vm: Vm) => void
+}
+
 /** Creates a shut-off VM of a name and a spec. `name-taken` when there is one. */
-export async function createVm(
-  request: { readonly name: string; readonly spec: VmSpec },
-  context: Context,
-): Promise<Driver> {
+export async function createVm(request: CreateRequest, context: Context): Promise<Driver> {
   const { ports } = context
   requireFreeName(request.name, context)
   const id = ports.clock.uuid()
@@ -41,7 +48,7 @@ export async function createVm(
   }
 
   await ports.failpoint('vm.create.before-ready')
-  const ready = markReady(record, planned, context)
+  const ready = markReady(record, { planned, request }, context)
   undo.move()
   const driver = context.drivers.add(ready)
   await ports.failpoint('vm.create.after-ready')
@@ -103,9 +110,13 @@ function insertRows(
   })
 }
 
-function markReady(record: VmRecord, planned: PlannedVolumes, context: Context): VmRecord {
+function markReady(
+  record: VmRecord,
+  { planned, request }: { readonly planned: PlannedVolumes; readonly request: CreateRequest },
+  context: Context,
+): VmRecord {
   const { store } = context.ports
-  const ready: VmRecord = { ...record, phase: 'ready' }
+  const ready: VmRecord = { ...record, phase: 'ready', intent: request.starts ? 'restart' : 'none' }
   store.transaction(() => {
     for (const row of planned.rows) {
       store.volumes.update({ ...row, phase: 'ready' })
@@ -113,6 +124,7 @@ function markReady(record: VmRecord, planned: PlannedVolumes, context: Context):
     }
     store.vms.update(ready)
     context.emit('vm.created', record.name, { uuid: record.id })
+    request.keep(showNewVm(ready, context))
   })
   return ready
 }

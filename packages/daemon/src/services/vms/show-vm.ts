@@ -2,11 +2,22 @@
 import type { Vm, VmStatus } from '@kvasir/contract'
 import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
+import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 
 /** The API's view of a VM. */
 export function showVm(driver: Driver, context: Context): Vm {
-  const view = driver.view()
+  return showView(driver.view(), context)
+}
+
+/** The API's view of a VM that nobody drives yet. */
+export function showNewVm(record: VmRecord, context: Context): Vm {
+  const nothing = { emulator: undefined, busyWith: undefined, jobId: undefined }
+  return showView({ record, ...nothing, statistics: undefined, guest: undefined }, context)
+}
+
+/** The API's view of what is known of a VM. */
+export function showView(view: VmView, context: Context): Vm {
   const { record } = view
   return {
     name: record.name,

@@ -39,15 +39,24 @@ export async function startVm(driver: Driver, ports: Ports, options: StartOption
 }
 
 /** Starts a VM again after its emulator was ended for that; until it was tried, the record says that it is to be. */
-export async function restartVm(driver: Driver, ports: Ports): Promise<void> {
+export async function restartVm(
+  driver: Driver,
+  ports: Ports,
+  options: StartOptions = { signal: new AbortController().signal, onStep: () => {} },
+): Promise<void> {
   try {
-    await startVm(driver, ports, { signal: new AbortController().signal, onStep: () => {} })
+    await startVm(driver, ports, options)
   } catch (error) {
-    await driver.take('edit', async (seat) => {
-      if (seat.record.intent === 'restart') seat.update({ intent: 'none' })
-    })
+    await ceaseRestart(driver)
     throw error
   }
+}
+
+/** The VM is not to be started any more. */
+export async function ceaseRestart(driver: Driver): Promise<void> {
+  await driver.take('edit', async (seat) => {
+    if (seat.record.intent === 'restart') seat.update({ intent: 'none' })
+  })
 }
 
 interface StartWork {

@@ -8,7 +8,7 @@ import { createVm } from './create-vm.ts'
 import { deleteVm } from './delete-vm.ts'
 import { execInVm } from './exec-vm.ts'
 import { showVm } from './show-vm.ts'
-import { beginStart } from './vm-jobs.ts'
+import { beginFirstStart } from './vm-jobs.ts'
 
 /** The most of a log that one answer carries. */
 const maxLogBytes = 16 * 2 ** 20
@@ -38,13 +38,13 @@ export function createVmHandlers(context: Context): Pick<Handlers, VmHandlerIds>
         .map(show)
         .sort((a, b) => a.name.localeCompare(b.name)),
     getVm: async ({ params }) => show(find(params.name)),
-    async createVm({ body, caller }) {
-      const driver = await createVm(body, context)
-      if (body.start) beginStart(driver, context, caller)
+    async createVm({ body, caller, keep }) {
+      const driver = await createVm({ ...body, starts: body.start, keep }, context)
+      if (body.start) await beginFirstStart(driver, context, caller)
       return show(driver)
     },
-    applyVm: async ({ params, body, ifMatch }) =>
-      show(await applyVm({ name: params.name, spec: body.spec, ifMatch }, context)),
+    applyVm: async ({ params, body, ifMatch, keep }) =>
+      show(await applyVm({ name: params.name, spec: body.spec, ifMatch, keep }, context)),
     planVm: ({ params, body }) => planVm({ name: params.name, spec: body.spec }, context),
     async deleteVm({ params, query, ifMatch }) {
       await deleteVm(find(params.name), context, { disks: query.disks, ifMatch })

@@ -7,7 +7,7 @@ import type { JobHandle } from '../jobs/live-job.ts'
 import { cloneVm } from './clone-vm.ts'
 import { requireFreeName } from './create-vm.ts'
 import { saveVm } from './save-vm.ts'
-import { startVm } from './start-vm.ts'
+import { ceaseRestart, restartVm, type StartOptions, startVm } from './start-vm.ts'
 import { rebootVm, shutdownVm } from './stop-vm.ts'
 
 const startDeadlineMs = 20 * 60_000
@@ -22,6 +22,7 @@ interface VmJob {
   readonly action: VmAction
   readonly owner: string
   readonly deadlineMs: number
+  readonly alongside?: (job: Job) => void
 }
 
 function begin(
@@ -34,7 +35,7 @@ function begin(
   driver.requireAllowed(job.action)
   const subject = { kind: 'vm' as const, name: record.name, id: record.id }
   return context.jobs.run(
-    { kind: job.kind, subject, owner: job.owner, deadlineMs: job.deadlineMs },
+    { kind: job.kind, subject, owner: job.owner, deadlineMs: job.deadlineMs, alongside: job.alongside },
     async (handle) => {
       const made = await work(handle)
       return typeof made === 'string' ? made : driver.view().record.name
@@ -45,13 +46,22 @@ function begin(
 /** Begins to start a VM. */
 export function beginStart(driver: Driver, context: Context, caller: Caller): Job {
   const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
-  return begin(driver, context, job, (handle) =>
-    startVm(driver, context.ports, {
-      jobId: handle.id,
-      signal: handle.signal,
-      onStep: (step) => handle.progress(step),
-    }),
-  )
+  return begin(driver, context, job, (handle) => startVm(driver, context.ports, startOptions(handle)))
+}
+
+function startOptions(handle: JobHandle): StartOptions {
+  return { jobId: handle.id, signal: handle.signal, onStep: (step) => handle.progress(step) }
+}
+
+/** Begins to start a VM whose row says that it is to be started. */
+export async function beginFirstStart(driver: Driver, context: Context, caller: Caller): Promise<void> {
+  const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
+  try {
+    begin(driver, context, job, (handle) => restartVm(driver, context.ports, startOptions(handle)))
+  } catch (error) {
+    await ceaseRestart(driver)
+    throw error
+  }
 }
 
 /** Begins to shut a VM down. */
@@ -117,7 +127,12 @@ export function beginSave(driver: Driver, context: Context, caller: Caller): Job
 export function beginClone(
   driver: Driver,
   context: Context,
-  request: { readonly name: string; readonly mode: 'linked' | 'full'; readonly caller: Caller },
+  request: {
+    readonly name: string
+    readonly mode: 'linked' | 'full'
+    readonly caller: Caller
+    readonly keep: (job: Job) => void
+  },
 ): Job {
   requireFreeName(request.name, context)
   const job: VmJob = {
@@ -125,14 +140,13 @@ export function beginClone(
     action: 'clone',
     owner: request.caller.name,
     deadlineMs: cloneDeadlineMs,
+    alongside: request.keep,
   }
   return begin(driver, context, job, async (handle) => {
     const clone = await cloneVm(driver, context, {
       name: request.name,
       mode: request.mode,
-      jobId: handle.id,
-      signal: handle.signal,
-      onProgress: (step, fraction) => handle.progress(step, fraction),
+      job: handle,
     })
     return clone.view().record.name
   })

@@ -25,8 +25,8 @@ export function createVmJobHandlers(context: Context): Pick<Handlers, JobIds> {
       await wait(beginReboot(find(params.name), context, caller).id, query.wait, signal),
     saveVm: async ({ params, query, caller, signal }) =>
       await wait(beginSave(find(params.name), context, caller).id, query.wait, signal),
-    cloneVm: async ({ params, query, body, caller, signal }) =>
-      await wait(beginClone(find(params.name), context, { ...body, caller }).id, query.wait, signal),
+    cloneVm: async ({ params, query, body, caller, keep, signal }) =>
+      await wait(beginClone(find(params.name), context, { ...body, caller, keep }).id, query.wait, signal),
   }
 }
 

@@ -20,7 +20,7 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
       return await Promise.all(made.map((volume) => show(volume, context)))
     },
     getVolume: async ({ params }) => await show(requireVolume(params.name, context), context),
-    async createVolume({ body }) {
+    async createVolume({ body, keep }) {
       const row = await planVolume(body, context)
       const { failpoint } = context.ports
       await failpoint('volume.create.before-row')
@@ -37,13 +37,15 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
       await makeVolumeFile(row, context.ports)
       await failpoint('volume.create.after-file')
       const ready = { ...row, phase: 'ready' as const }
+      const answer = await show(ready, context)
       store.transaction(() => {
         store.volumes.update(ready)
         context.emit('volume.created', row.name, { id: row.id })
+        keep(answer)
       })
       undo.move()
       await failpoint('volume.create.after-ready')
-      return await show(ready, context)
+      return answer
     },
     async deleteVolume({ params }) {
       const volume = requireVolume(params.name, context)
