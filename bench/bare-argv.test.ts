@@ -3,17 +3,12 @@ import { test } from 'node:test'
 import { bareArgv } from './bare-argv.ts'
 
 test('paths of the cage become paths of the host, in options of either form', () => {
-  const { argv } = bareArgv(
-    ['-kernel', '/boot/kernel', '-netdev', '{"addr":{"type":"unix","path":"/run/net/net0.net"}}'],
-    { '/boot/kernel': '/images/vmlinuz', '/run/net/': '/tmp/bench/' },
-  )
+  const { argv } = bareArgv(['-kernel', '/boot/kernel', '-drive', '{"file":"/run/vm/a.sock"}'], {
+    '/boot/kernel': '/images/vmlinuz',
+    '/run/vm/': '/tmp/bench/',
+  })
 
-  assert.deepEqual(argv, [
-    '-kernel',
-    '/images/vmlinuz',
-    '-netdev',
-    '{"addr":{"type":"unix","path":"/tmp/bench/net0.net"}}',
-  ])
+  assert.deepEqual(argv, ['-kernel', '/images/vmlinuz', '-drive', '{"file":"/tmp/bench/a.sock"}'])
 })
 
 test('listening sockets become connected ones at the same descriptors', () => {
@@ -32,4 +27,13 @@ test('listening sockets become connected ones at the same descriptors', () => {
     { fd: 12, kind: 'socket', label: 'serial' },
     { fd: 13, kind: 'file', label: 'file-root' },
   ])
+})
+
+test('the connected socket of a NIC is found', () => {
+  const { descriptors } = bareArgv(
+    ['-netdev', '{"type":"stream","id":"net-net0","server":false,"addr":{"type":"fd","str":"14"}}'],
+    {},
+  )
+
+  assert.deepEqual(descriptors, [{ fd: 14, kind: 'nic', label: 'nic' }])
 })

@@ -6,8 +6,8 @@
 /** A descriptor that the argv names. */
 export interface NamedDescriptor {
   readonly fd: number
-  /** `socket` for a character device, else the label that the argv gives to a file. */
-  readonly kind: 'socket' | 'file'
+  /** `socket` for a character device, `nic` for the end of a connected socket, else the label that the argv gives to a file. */
+  readonly kind: 'socket' | 'nic' | 'file'
   readonly label: string
 }
 
@@ -33,12 +33,18 @@ function connected(word: string): string {
 }
 
 function describe(option: string | undefined, word: string): readonly NamedDescriptor[] {
+  if (option === '-netdev') return describeNic(word)
   const fields = new Map(word.split(',').map((field) => splitOnce(field)))
   const fd = Number(fields.get('fd') ?? Number.NaN)
   if (!Number.isInteger(fd)) return []
   if (option === '-chardev') return [{ fd, kind: 'socket', label: fields.get('id') ?? '' }]
   if (option === '-add-fd') return [{ fd, kind: 'file', label: fields.get('opaque') ?? '' }]
   return []
+}
+
+function describeNic(word: string): readonly NamedDescriptor[] {
+  const fd = /"addr":\{"type":"fd","str":"(\d+)"\}/.exec(word)?.[1]
+  return fd === undefined ? [] : [{ fd: Number(fd), kind: 'nic', label: 'nic' }]
 }
 
 function splitOnce(field: string): readonly [string, string] {

@@ -2,7 +2,7 @@
  * The peer of a start: a QEMU with the argv of a VM of ours, started by hand. No cage, no store, no job; as root, in this process's
  * namespaces and cgroup. Its monitor speaks on a socket that is connected before it starts, so that nothing is waited for but QEMU.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   close,
@@ -14,17 +14,17 @@ import {
   readFileSync,
   rmSync,
 } from 'node:fs'
-import { connect, Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { connectPair, type SocketEnd } from '@kvasir/linux'
 import type { Place } from '../e2e/machine/place.ts'
 import { type BareArgv, bareArgv, type NamedDescriptor } from './bare-argv.ts'
 import { timed } from './interleave.ts'
 
 const closeFile = promisify(close)
-const run = promisify(execFile)
 const answerMs = 30_000
 const helperMs = 5_000
 
@@ -41,7 +41,7 @@ export interface BareEmulator {
 export function likeRunning(pid: number, place: Place): BareEmulator {
   const directory = join(place.base, `bare-${pid}`)
   mkdirSync(directory, { recursive: true })
-  const places: Record<string, string> = { '/run/net/': `${directory}/`, '/run/vm/': `${directory}/` }
+  const places: Record<string, string> = { '/run/vm/': `${directory}/` }
   for (const file of ['/boot/kernel', '/boot/initrd'] as const) {
     const copy = join(directory, file.slice('/boot/'.length))
     if (lstatSync(`/proc/${pid}/root${file}`, { throwIfNoEntry: false })) {
@@ -51,32 +51,42 @@ export function likeRunning(pid: number, place: Place): BareEmulator {
   }
   const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
   const bare = bareArgv(words, places)
-  const netSocket = /"path":"([^"]+\.net)"/.exec(bare.argv.join(' '))?.[1]
+  const hasNic = bare.descriptors.some(({ kind }) => kind === 'nic')
   return {
-    hasNic: netSocket !== undefined,
+    hasNic,
     async measure() {
-      if (netSocket !== undefined) await startHelper(netSocket)
+      if (!hasNic) return await startAndQuit(bare, { directory, place })
+      const [end, helperEnd] = await connectPair(directory)
       try {
-        return await startAndQuit(bare, { directory, place })
+        await startHelper(helperEnd)
+        return await startAndQuit(bare, { directory, place, nicFd: end.fd })
       } finally {
-        if (netSocket !== undefined) await endHelper(netSocket)
+        helperEnd.release()
+        end.release() // passt ends with its only connection.
       }
     },
     async measureHelper() {
-      if (netSocket === undefined) throw new Error('The VM has no NIC, so no helper either.')
-      const ms = await timed(() => startHelper(netSocket))
-      await endHelper(netSocket)
+      if (!hasNic) throw new Error('The VM has no NIC, so no helper either.')
+      const [end, helperEnd] = await connectPair(directory)
+      const ms = await timed(() => startHelper(helperEnd))
+      helperEnd.release()
+      end.release()
       return ms
     },
   }
 }
 
-async function startAndQuit(
-  bare: BareArgv,
-  where: { readonly directory: string; readonly place: Place },
-): Promise<number> {
+interface Where {
+  readonly directory: string
+  readonly place: Place
+  /** QEMU's end of the NIC's socket. */
+  readonly nicFd?: number
+}
+
+async function startAndQuit(bare: BareArgv, where: Where): Promise<number> {
   const files: number[] = []
   const stdio = stdioOf(bare.descriptors, (descriptor) => {
+    if (descriptor.kind === 'nic' && where.nicFd !== undefined) return where.nicFd
     const fd = openDescriptor(descriptor, where)
     files.push(fd)
     return fd
@@ -113,10 +123,7 @@ function stdioOf(
 }
 
 /** The serial log, or the only volume that the place has: benchmarks compare VMs of one disk. */
-function openDescriptor(
-  { label }: NamedDescriptor,
-  where: { readonly directory: string; readonly place: Place },
-): number {
+function openDescriptor({ label }: NamedDescriptor, where: Where): number {
   if (label === 'serial-log') return openSync(join(where.directory, 'serial.log'), 'w')
   const volumes = join(where.place.stateDir, 'volumes')
   const [volume, another] = readdirSync(volumes)
@@ -145,28 +152,15 @@ async function askToRun(qemu: ChildProcess, descriptors: readonly NamedDescripto
   }
 }
 
-/** passt with the flags that the daemon gives it, until it listens: then it goes into the background. */
-async function startHelper(socket: string): Promise<void> {
-  rmSync(socket, { force: true })
-  const flags = [
-    '--quiet',
-    '--one-off',
-    '--no-map-gw',
-    '--runas',
-    '0:0',
-    '--tcp-ports',
-    'none',
-    '--udp-ports',
-    'none',
-  ]
-  await run('passt', [...flags, '--socket', socket], { timeout: helperMs })
-}
-
-/** passt ends with its only connection: one is made in case QEMU made none. */
-async function endHelper(socket: string): Promise<void> {
-  const peer = connect(socket)
-  await Promise.race([once(peer, 'connect'), once(peer, 'error')]).catch(() => undefined)
-  peer.destroy()
+/** passt with the flags that the daemon gives it, until it serves: then it goes into the background. */
+async function startHelper(socket: SocketEnd): Promise<void> {
+  const flags = '--quiet --no-map-gw --fd 3 --runas 0:0 --tcp-ports none --udp-ports none'.split(' ')
+  const passt = spawn('passt', flags, {
+    stdio: ['ignore', 'ignore', 'ignore', socket.fd],
+    timeout: helperMs,
+  })
+  const [code] = await once(passt, 'exit')
+  if (code !== 0) throw new Error(`passt ended with ${code}, so the bare QEMU has no network.`)
 }
 
 async function end(child: ChildProcess | undefined): Promise<void> {

@@ -11,7 +11,7 @@ const stepsBefore = new Map([
   ['emulator.launch.after-directory', 'directories'],
   ['emulator.launch.after-memo', 'memo'],
   ['emulator.launch.after-sockets', 'sockets and files opened'],
-  ['emulator.launch.after-network', 'cgroup, share, passt'],
+  ['emulator.launch.after-network', 'QEMU comes up and is checked'],
   ['emulator.launch.after-spawn', 'the cage is closed, QEMU executed'],
   ['emulator.launch.after-monitor', 'QEMU comes up and is checked'],
   ['emulator.launch.after-threads', 'threads placed'],

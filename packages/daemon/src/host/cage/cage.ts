@@ -52,8 +52,6 @@ export interface LaunchRequest extends CagedProgram {
   readonly logs: { readonly output: string; readonly serial?: string; readonly capBytes: number }
   /** True when `groups.make` was called before and helpers may already live in the group; else a populated group is refused. */
   readonly joins?: boolean
-  /** What the program needs and what may take as long as the cage: it is not run before this resolves, nor when it rejects. */
-  readonly ready?: Promise<void>
   /** True when the caller asks the program itself whether it runs, so that the end of its exec is not waited for. */
   readonly isAsked?: boolean
   readonly timeoutMs: number
@@ -147,7 +145,6 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
         undo.defer(() => keepers.kill())
         await keepers.ready
       }),
-      request.ready,
     ])
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }

@@ -26,7 +26,7 @@ export const cageFiles = [
 ] as const
 
 /** Places in the root that are empty directories until something is bound over them. */
-export const cageDirectories = ['/run/vm', '/run/net', '/memory', '/out'] as const
+export const cageDirectories = ['/run/vm', '/memory', '/out'] as const
 
 /** A place that something of the host may be laid over; /dev/kvm is there only where the template has it. */
 export type CagePlace = (typeof cageFiles)[number] | (typeof cageDirectories)[number] | '/dev/kvm'

@@ -10,8 +10,8 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { makeShare, sealShare } from '../cage/share.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
-import { makeNetworkDirectory, startNetworkHelpers } from './network-helper.ts'
-import { openDescriptors } from './open-descriptors.ts'
+import { startNetworkHelpers } from './network-helper.ts'
+import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
 import {
   type EmulatorPaths,
@@ -54,19 +54,8 @@ export async function launchEmulator(
   await Promise.all([writeWhole(paths.memo, request.memo), writeLaunch(paths, launch)])
   await failpoint('emulator.launch.after-memo')
 
-  const opened = await openDescriptors(request.plan.descriptors, paths)
-  let caged: CagedProcess
-  try {
-    await failpoint('emulator.launch.after-sockets')
-    caged = await spawnBesideNetwork(request, tools, { descriptors: opened.numbers, signal })
-    await failpoint('emulator.launch.after-spawn')
-  } finally {
-    await opened.release()
-  }
-
-  const monitor = await connectMonitor(paths, caged, signal)
+  const { caged, monitor, vcpus } = await comeUp(request, tools, signal)
   undo.defer(() => monitor.close())
-  const vcpus = await checkEmulator(monitor, request, { paths, signal })
   await failpoint('emulator.launch.after-monitor')
   await placeThreads(monitor, { vcpus, group, ioThreads: request.plan.ids.ioThreads }, tools)
   await failpoint('emulator.launch.after-threads')
@@ -97,36 +86,69 @@ export async function launchEmulator(
   })
 }
 
-/** The network helpers come up while the cage closes around QEMU, which is run when both are done. */
-async function spawnBesideNetwork(
+/** An emulator that stands before its first instruction. */
+interface StandingEmulator {
+  readonly caged: CagedProcess
+  readonly monitor: QmpClient
+  readonly vcpus: readonly VcpuThread[]
+}
+
+/** The network helpers come up while the cage closes and QEMU starts. What goes wrong with them says more than what it does to QEMU. */
+async function comeUp(
   request: LaunchRequest,
   tools: LaunchTools,
-  context: { readonly descriptors: readonly number[]; readonly signal: AbortSignal },
-): Promise<CagedProcess> {
-  const { paths, cages } = tools
+  signal: AbortSignal,
+): Promise<StandingEmulator> {
+  const { paths, cages, failpoint } = tools
+  const opened = await openDescriptors(request.plan.descriptors, paths)
+  await using undo = new AsyncDisposableStack()
+  undo.defer(() => opened.release())
+  undo.defer(() => releaseAll(opened))
+  await failpoint('emulator.launch.after-sockets')
   const { uid } = request
   const [cgroup] = await Promise.all([
     cages.groups.make(groupOf(request.id)),
     makeShare(paths.share, { uid, gid: uid }),
-    makeNetworkDirectory(paths.network),
   ])
   const ended = new AbortController()
-  const ready = startNetworkHelpers({
-    directory: paths.network,
+  const served = serveNics(request, opened, {
     cgroup,
-    emulatorUid: uid,
-    helperUid: uid + 1,
-    nics: request.plan.userNics,
-    signal: AbortSignal.any([context.signal, ended.signal]),
-  }).then(() => tools.failpoint('emulator.launch.after-network'))
+    signal: AbortSignal.any([signal, ended.signal]),
+  }).then(() => failpoint('emulator.launch.after-network'))
+  served.catch(() => {}) // Asked below.
   try {
-    return await spawnEmulator(request, { ...tools, ...context, ready })
+    const caged = await spawnEmulator(request, { ...tools, descriptors: opened.numbers, signal })
+    await failpoint('emulator.launch.after-spawn')
+    await opened.release()
+    const monitor = await connectMonitor(paths, caged, signal)
+    undo.defer(() => monitor.close())
+    const vcpus = await checkEmulator(monitor, request, { paths, signal })
+    await served
+    undo.move()
+    return { caged, monitor, vcpus }
   } catch (error) {
     ended.abort(error)
-    // What goes wrong with the network also ends the launch, and says more than the launch can.
-    await ready
+    await served
     throw error
   }
+}
+
+async function serveNics(
+  request: LaunchRequest,
+  opened: OpenDescriptors,
+  context: { readonly cgroup: string; readonly signal: AbortSignal },
+): Promise<void> {
+  const nics = request.plan.userNics.map((plan) => {
+    const end = opened.helperEnds.get(plan.nic)
+    if (end === undefined) throw new TypeError(`NIC ${plan.nic} has no descriptor in the plan.`)
+    return { plan, fd: end.fd }
+  })
+  await startNetworkHelpers({ ...context, helperUid: request.uid + 1, nics })
+  releaseAll(opened)
+}
+
+function releaseAll({ helperEnds }: OpenDescriptors): void {
+  for (const end of helperEnds.values()) end.release()
 }
 
 /** Threads into threaded children where cgroup v2 has the controllers that make it worth while. */

@@ -1,112 +1,125 @@
 import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { runCommand } from '@kvasir/linux'
+import { connectPair, runCommand, type SocketEnd } from '@kvasir/linux'
 import { needs } from '../../../../../tools/require.ts'
-import { makeNetworkDirectory, startNetworkHelpers } from './network-helper.ts'
+import { startNetworkHelpers } from './network-helper.ts'
 
 const helperUid = 2_100_900_001
-const emulatorUid = 2_100_900_002
-const rounds = 10
+const rounds = 5
+const answerMs = 5_000
+
+interface Place {
+  readonly folder: string
+  readonly guestEnd: SocketEnd
+  readonly helperEnd: SocketEnd
+}
 
 /** A folder in place of a cgroup: the helper writes its pid into the file that a kernel would offer there. */
-async function place(t: { after(fn: () => Promise<void>): void }) {
+async function openPlace(t: TestContext): Promise<Place> {
   const folder = await mkdtemp(join(tmpdir(), 'kvasir-passt-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
   await writeFile(join(folder, 'cgroup.procs'), '')
-  return { folder, directory: join(folder, 'network') }
+  const [guestEnd, helperEnd] = await connectPair(folder)
+  t.after(() => {
+    guestEnd.release() // The helper ends with its only connection.
+    helperEnd.release()
+  })
+  return { folder, guestEnd, helperEnd }
 }
 
-function request(at: { folder: string; directory: string }, forwards: number[] = []) {
+function requestFor(place: Place, forwards: readonly number[] = []) {
+  const plan = {
+    nic: 'net0',
+    mac: '52:54:00:00:00:01',
+    forwards: forwards.map((hostPort) => ({
+      protocol: 'tcp' as const,
+      hostAddress: '127.0.0.1',
+      hostPort,
+      guestPort: 22,
+    })),
+  }
   return {
-    directory: at.directory,
-    cgroup: at.folder,
-    emulatorUid,
+    cgroup: place.folder,
     helperUid,
-    nics: [
-      {
-        nic: 'net0',
-        socketName: 'net0.net',
-        mac: '52:54:00:00:00:01',
-        forwards: forwards.map((hostPort) => ({
-          protocol: 'tcp' as const,
-          hostAddress: '127.0.0.1',
-          hostPort,
-          guestPort: 22,
-        })),
-      },
-    ],
+    nics: [{ plan, fd: place.helperEnd.fd }],
     signal: AbortSignal.timeout(20_000),
   }
 }
 
-test('a helper that is ready listens, every time, and lives on', {
+/** A process in QEMU's place, which has said what it wants before anybody reads it. */
+function startGuest(t: TestContext, { guestEnd }: Place): ChildProcess {
+  const guest = spawn(process.execPath, [join(import.meta.dirname, 'testing', 'network-guest-program.ts')], {
+    stdio: ['pipe', 'pipe', 'inherit', guestEnd.fd],
+  })
+  t.after(() => void guest.kill('SIGKILL'))
+  return guest
+}
+
+async function wordOf(guest: ChildProcess): Promise<string> {
+  const [word] = await once(guest.stdout ?? guest, 'data', { signal: AbortSignal.timeout(answerMs) })
+  return String(word)
+}
+
+test('a helper that is ready serves, every time, and lives on without us', {
   skip: needs('root', 'passt'),
 }, async (t) => {
   for (let round = 0; round < rounds; round++) {
-    const at = await place(t)
+    const place = await openPlace(t)
 
-    await makeNetworkDirectory(at.directory)
-    await startNetworkHelpers(request(at))
-    const peer = connect(join(at.directory, 'net0.net'))
-    t.after(async () => void peer.destroy()) // The helper ends with its only connection.
-    await once(peer, 'connect')
+    await startNetworkHelpers(requestFor(place))
+    place.helperEnd.release()
     await sleep(50)
+    const guest = startGuest(t, place)
+    place.guestEnd.release()
 
-    assert.equal(peer.readyState, 'open')
+    assert.equal(await wordOf(guest), 'answered\n')
   }
 })
 
-test('QEMU reaches the socket whatever the umask of the daemon', {
+test('what a guest says before its helper is there is not lost', {
   skip: needs('root', 'passt'),
 }, async (t) => {
-  const at = await place(t)
-  const before = process.umask(0o077)
-  t.after(async () => void process.umask(before))
+  const place = await openPlace(t)
 
-  await makeNetworkDirectory(at.directory)
-  await startNetworkHelpers(request(at))
-  const peer = connect(join(at.directory, 'net0.net'))
-  t.after(async () => void peer.destroy())
-  await once(peer, 'connect')
+  const guest = startGuest(t, place)
+  await sleep(200)
+  await startNetworkHelpers(requestFor(place))
 
-  assert.equal((await stat(at.directory)).mode & 0o777, 0o711)
-  const socket = await stat(join(at.directory, 'net0.net'))
-  assert.equal(socket.uid, emulatorUid)
+  assert.equal(await wordOf(guest), 'answered\n')
 })
 
 test('a forward whose port is taken is refused with the reason', {
   skip: needs('root', 'passt'),
 }, async (t) => {
-  const at = await place(t)
+  const place = await openPlace(t)
   const other = (await import('node:net')).createServer().listen(0, '127.0.0.1')
   t.after(async () => void other.close())
   await once(other, 'listening')
   const address = other.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
 
-  await makeNetworkDirectory(at.directory)
-  const started = startNetworkHelpers(request(at, [port]))
+  const started = startNetworkHelpers(requestFor(place, [port]))
 
   await assert.rejects(started, (error: Error) => /NIC net0 cannot be served/.test(error.message))
-  assert.match(await readFile(join(at.folder, 'cgroup.procs'), 'utf8'), /^\d+\n$/)
+  assert.match(await readFile(join(place.folder, 'cgroup.procs'), 'utf8'), /^\d+\n$/)
 })
 
 test('a host without any network still gives a VM its forwards', {
   skip: needs('root', 'passt'),
 }, async (t) => {
-  const at = await place(t)
+  const place = await openPlace(t)
   const program = join(import.meta.dirname, 'testing', 'start-helper-program.ts')
 
   const { stdout } = await runCommand(
-    ['unshare', '--net', process.execPath, program, at.folder, String(helperUid)],
+    ['unshare', '--net', process.execPath, program, place.folder, String(helperUid)],
     { timeoutMs: 20_000 },
   )
 
-  assert.match(stdout, /connected/)
+  assert.match(stdout, /answered/)
 })

@@ -1,14 +1,12 @@
 /**
  * passt: user-mode networking in a process of its own, one per NIC.
  *
- * It lives in the VM's cgroup, so that it ends with the VM, under a UID of its own, and makes its socket in a directory that is taken
- * away from it before QEMU connects: what QEMU reaches is what was checked. The host's loopback is not reachable from the guest
- * (`--no-map-gw`); forwards listen where the spec says. Measured: ready in 10 to 20 ms. What it says later goes nowhere: a pipe that
- * nobody reads any more would end it at its next word.
+ * It lives in the VM's cgroup, so that it ends with the VM, under a UID of its own. It is given one end of a connected socket, whose
+ * other end QEMU has: neither has a path that another process, or a profile of AppArmor, could get in between. The host's loopback is
+ * not reachable from the guest (`--no-map-gw`); forwards listen where the spec says. Measured: ready in 10 to 20 ms, in which QEMU
+ * comes up. What it says later goes nowhere: a pipe that nobody reads any more would end it at its next word.
  */
 import { spawn } from 'node:child_process'
-import { chmod, chown, lchown, lstat, mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { COMMAND_PATH } from '@kvasir/linux'
 import type { UserNicPlan } from '../../model/qemu/emulator-plan.ts'
@@ -28,48 +26,37 @@ const localNetwork = [
   '--dns=none',
 ] as const
 const ready = 'ready'
+/** The number of the socket in passt. */
+const socketDescriptor = 3
+
+/** A NIC to serve. */
+export interface ServedNic {
+  readonly plan: UserNicPlan
+  /** Our descriptor of the helper's end of its socket, open until the helper is ready. */
+  readonly fd: number
+}
 
 export interface NetworkHelperRequest {
-  /** The directory of the sockets (`makeNetworkDirectory`). */
-  readonly directory: string
   readonly cgroup: string
-  /** QEMU's UID, which may connect. */
-  readonly emulatorUid: number
   /** The helpers' own UID. */
   readonly helperUid: number
-  readonly nics: readonly UserNicPlan[]
+  readonly nics: readonly ServedNic[]
   readonly signal: AbortSignal
 }
 
-/** Makes the directory of the helpers' sockets, empty. */
-export async function makeNetworkDirectory(directory: string): Promise<void> {
-  await rm(directory, { recursive: true, force: true })
-  await mkdir(directory)
-  // Not the mode of mkdir: the daemon's umask would keep QEMU out, whose NIC then stays silent without a word.
-  await chmod(directory, 0o711)
-}
-
-/** Starts a helper for each NIC and waits until all of them listen. `in-use` or `host-failed` with what passt said. */
+/** Starts a helper for each NIC and waits until all of them serve. `in-use` or `host-failed` with what passt said. */
 export async function startNetworkHelpers(request: NetworkHelperRequest): Promise<void> {
-  const { directory, helperUid } = request
-  if (request.nics.length === 0) return
-  // passt of 2023 binds as its own UID; that of 2025 before, as root without the capability to write where it may not.
-  await chown(directory, helperUid, 0)
-  await chmod(directory, 0o731)
   await Promise.all(request.nics.map((nic) => startHelper(nic, request)))
-  await chown(directory, 0, 0)
-  await chmod(directory, 0o711)
-  await Promise.all(request.nics.map((nic) => handOver(nic, request)))
 }
 
 /** Starts passt as the host's network is, or for the VM and its forwards alone where there is no way out of the host. */
-async function startHelper(nic: UserNicPlan, request: NetworkHelperRequest): Promise<void> {
-  const args = passtArgs(nic, request)
-  const outcome = await runHelper(args, request)
+async function startHelper(nic: ServedNic, request: NetworkHelperRequest): Promise<void> {
+  const args = passtArgs(nic.plan, request)
+  const outcome = await runHelper(args, { ...request, fd: nic.fd })
   if (outcome.ended === ready) return
-  if (!withoutRoute.test(outcome.said)) throw helperError(nic, outcome)
-  const again = await runHelper([...args, ...localNetwork], request)
-  if (again.ended !== ready) throw helperError(nic, again)
+  if (!withoutRoute.test(outcome.said)) throw helperError(nic.plan, outcome)
+  const again = await runHelper([...args, ...localNetwork], { ...request, fd: nic.fd })
+  if (again.ended !== ready) throw helperError(nic.plan, again)
 }
 
 interface Outcome {
@@ -77,21 +64,23 @@ interface Outcome {
   readonly said: string
 }
 
-/** Resolves when passt listens, since it goes into the background after that and not before, or when it has ended. */
-async function runHelper(args: readonly string[], request: NetworkHelperRequest): Promise<Outcome> {
+/** Resolves when passt serves, since it goes into the background after that and not before, or when it has ended. */
+async function runHelper(
+  args: readonly string[],
+  request: NetworkHelperRequest & { readonly fd: number },
+): Promise<Outcome> {
   const enterGroup = 'echo $$ > "$1/cgroup.procs" || exit 70; shift; exec passt "$@"'
   const child = spawn('/bin/sh', ['-c', enterGroup, 'kvasir-passt', request.cgroup, ...args], {
     detached: true,
-    // It binds as its own UID, which cannot enter the directories above: the path is relative.
-    cwd: request.directory,
+    cwd: '/',
     env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'ignore', 'pipe', request.fd],
     timeout: startTimeoutMs,
     killSignal: 'SIGKILL',
     signal: request.signal,
   })
   let said = ''
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     if (said.length < outputLimit) said += chunk.toString('latin1')
   })
   const { promise, resolve } = Promise.withResolvers<string>()
@@ -99,14 +88,15 @@ async function runHelper(args: readonly string[], request: NetworkHelperRequest)
   child.once('exit', (code) => code === 0 && resolve(ready))
   child.once('close', (code, signal) => resolve(signal ?? `exit code ${code}`)) // All that it said has arrived.
   const ended = await promise
-  child.stderr.destroy()
+  child.stderr?.destroy()
   request.signal.throwIfAborted()
-  return { ended: ended === 'SIGKILL' ? 'it did not listen in time' : ended, said }
+  return { ended: ended === 'SIGKILL' ? 'it was not ready in time' : ended, said }
 }
 
 function passtArgs(nic: UserNicPlan, request: NetworkHelperRequest): readonly string[] {
   const uid = request.helperUid
-  const args = ['--quiet', '--one-off', '--no-map-gw', '--socket', nic.socketName, '--runas', `${uid}:${uid}`]
+  const socket = ['--fd', String(socketDescriptor)] // It ends with this connection.
+  const args = ['--quiet', '--no-map-gw', ...socket, '--runas', `${uid}:${uid}`]
   for (const forward of nic.forwards) {
     const flag = forward.protocol === 'tcp' ? '--tcp-ports' : '--udp-ports'
     args.push(flag, `${forward.hostAddress}/${forward.hostPort}:${forward.guestPort}`)
@@ -116,25 +106,12 @@ function passtArgs(nic: UserNicPlan, request: NetworkHelperRequest): readonly st
   return args
 }
 
-/** Gives a checked socket to QEMU. `lchown` and a file that only its owner could have made: no link is followed. */
-async function handOver(nic: UserNicPlan, request: NetworkHelperRequest): Promise<void> {
-  const socket = join(request.directory, nic.socketName)
-  const entry = await lstat(socket)
-  const isOfHelper = entry.uid === request.helperUid || entry.uid === 0
-  if (!entry.isSocket() || !isOfHelper || entry.nlink !== 1)
-    throw helperError(nic, { ended: 'its socket was replaced', said: '' })
-  await lchown(socket, request.emulatorUid, request.emulatorUid)
-  await chmod(socket, 0o600)
-}
-
 function helperError(nic: UserNicPlan, { ended, said }: Outcome): KvasirError {
   const lines = said
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('Failed to send'))
-  const complaints = lines.filter(
-    (line) => !/^(kvm|\.\/qrap|or qrap|You can now|UNIX domain socket bound)/.test(line),
-  )
+  const complaints = lines.filter((line) => !/^(kvm|\.\/qrap|or qrap|You can now)/.test(line))
   const reason = [ended, ...complaints.slice(-3)].join(': ')
   const inUse = /Address already in use|bind/i.test(reason)
   return new KvasirError(

@@ -4,14 +4,16 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
-import { listenForChild } from '@kvasir/linux'
+import { connectPair, listenForChild, type SocketEnd } from '@kvasir/linux'
 import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
 /** Descriptors to pass on, by their numbers in this process. */
 export interface OpenDescriptors {
   readonly numbers: readonly number[]
-  /** Closes our copies; QEMU has its own. */
+  /** The other ends of the NICs' sockets, by the NIC's name. */
+  readonly helperEnds: ReadonlyMap<string, SocketEnd>
+  /** Closes our copies of what QEMU has; the helpers' ends stay. */
   release(): Promise<void>
 }
 
@@ -21,6 +23,8 @@ export async function openDescriptors(
   paths: EmulatorPaths,
 ): Promise<OpenDescriptors> {
   await using undo = new AsyncDisposableStack()
+  const helperEnds = new Map<string, SocketEnd>()
+  using failed = new DisposableStack()
   const numbers = await Promise.all(
     wanted.map(async (descriptor) => {
       if (descriptor.kind === 'listener') {
@@ -28,16 +32,26 @@ export async function openDescriptors(
         undo.defer(() => listener.release())
         return listener.fd
       }
+      if (descriptor.kind === 'nic') {
+        const [end, helperEnd] = await connectPair(paths.directory)
+        undo.defer(() => end.release())
+        failed.defer(() => helperEnd.release())
+        helperEnds.set(descriptor.nic, helperEnd)
+        return end.fd
+      }
       const file = await openForGuest(descriptor)
       undo.defer(() => file.close())
       return file.fd
     }),
   )
   const stack = undo.move()
-  return { numbers, release: () => stack.disposeAsync() }
+  failed.move()
+  return { numbers, helperEnds, release: () => stack.disposeAsync() }
 }
 
-async function openForGuest(descriptor: Exclude<Descriptor, { kind: 'listener' }>): Promise<FileHandle> {
+async function openForGuest(
+  descriptor: Exclude<Descriptor, { kind: 'listener' | 'nic' }>,
+): Promise<FileHandle> {
   const isRead = descriptor.kind === 'file' && descriptor.access === 'read'
   // From QEMU 9.1 a node with cache.direct takes only a descriptor that has the flag already.
   const direct = descriptor.kind === 'file' && descriptor.direct ? constants.O_DIRECT : 0

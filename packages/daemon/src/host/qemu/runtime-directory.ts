@@ -16,7 +16,6 @@ const uuidName = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$
 export interface EmulatorPaths {
   readonly directory: string
   readonly share: string
-  readonly network: string
   readonly record: string
   readonly launch: string
   readonly memo: string
@@ -48,7 +47,6 @@ export function emulatorPaths(
   return {
     directory,
     share: join(directory, 'share'),
-    network: join(directory, 'network'),
     record: join(directory, 'emulator.json'),
     launch: join(directory, 'launch.json'),
     memo: join(directory, 'memo.json'),
@@ -98,7 +96,7 @@ const ids = z.object({
 })
 
 /** The places of a cage that an emulator gets something bound to. */
-const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm', '/run/net'] as const
+const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm'] as const
 
 const launch = z.object({
   uid: z.int(),

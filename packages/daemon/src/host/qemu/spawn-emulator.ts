@@ -17,8 +17,6 @@ export interface SpawnTools {
   readonly cages: Cages
   readonly binary: string
   readonly descriptors: readonly number[]
-  /** Resolves when the network helpers listen. */
-  readonly ready: Promise<void>
   readonly signal: AbortSignal
 }
 
@@ -42,7 +40,6 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         },
         directory: paths.directory,
         descriptors: tools.descriptors,
-        ready: tools.ready,
         isAsked: true,
         logs: { output: paths.emulatorLog, serial: paths.serialLog, capBytes: logCapBytes },
         timeoutMs: launchTimeoutMs,
@@ -60,15 +57,12 @@ function bindsOf(request: LaunchRequest, paths: EmulatorPaths) {
   return [
     ...plan.binds.map(({ source, target }) => ({ source, place: target, writable: false })),
     { source: paths.share, place: '/run/vm' as const, writable: true },
-    ...(plan.userNics.length > 0
-      ? [{ source: paths.network, place: '/run/net' as const, writable: false }]
-      : []),
   ]
 }
 
 /** What the emulator may see and hold: by this its cage is judged for as long as it runs. */
 export function cageOf(request: LaunchRequest, paths: EmulatorPaths): StoredCage {
-  const opened = request.plan.descriptors.filter((descriptor) => descriptor.kind !== 'listener')
+  const opened = request.plan.descriptors.filter((one) => one.kind === 'file' || one.kind === 'device')
   return {
     places: bindsOf(request, paths).map(({ place, writable }) => ({ place, writable })),
     files: [

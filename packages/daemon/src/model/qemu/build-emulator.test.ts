@@ -117,8 +117,11 @@ test('descriptors, ids and node names are unique, and node names fit', () => {
         assert.equal(new Set(names).size, names.length, names.join(' '))
       }
       for (const node of named('-blockdev', 'node-name')) assert.ok(String(node).length <= 31, String(node))
-      const sockets = plan.userNics.map((nic) => nic.socketName)
-      assert.equal(new Set([...sockets, plan.ids.vncSocketName ?? '']).size, sockets.length + 1)
+      const served = plan.descriptors.flatMap((one) => (one.kind === 'nic' ? [one.nic] : []))
+      assert.deepEqual(
+        served,
+        plan.userNics.map((nic) => nic.nic),
+      )
     }),
     { numRuns: runs },
   )

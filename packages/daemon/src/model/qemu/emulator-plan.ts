@@ -28,6 +28,8 @@ export type Descriptor =
     }
   /** A device node, opened for reading and writing. */
   | { readonly kind: 'device'; readonly path: string }
+  /** A connected UNIX socket, whose other end the network helper of the NIC has. */
+  | { readonly kind: 'nic'; readonly nic: string }
 
 /** The sockets that the daemon listens on for QEMU, by their file names in the VM's runtime directory. */
 export const listenerNames = ['monitor', 'statistics', 'serial', 'agent'] as const
@@ -39,17 +41,12 @@ export interface Bind {
   readonly target: '/boot/kernel' | '/boot/initrd'
 }
 
-/** The directory inside the cage in which QEMU and the network helpers make their sockets. */
+/** The directory inside the cage in which QEMU makes its sockets. */
 export const shareDirectory = '/run/vm'
 
-/** Where QEMU finds the sockets of its network helpers. */
-export const networkDirectory = '/run/net'
-
-/** One user-mode NIC: served by a passt process, which QEMU reaches on a socket of the VM's network directory. */
+/** One user-mode NIC: served by a passt process, which has the other end of the NIC's descriptor. */
 export interface UserNicPlan {
   readonly nic: string
-  /** The socket's file name inside the network directory. */
-  readonly socketName: string
   readonly mac: string
   readonly forwards: readonly {
     readonly protocol: 'tcp' | 'udp'

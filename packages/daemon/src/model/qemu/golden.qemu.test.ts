@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream/promises'
 import { test } from 'node:test'
+import { connectPair } from '@kvasir/linux'
 import { lacking, needs } from '../../../../../tools/require.ts'
 import { buildEmulator } from './build-emulator.ts'
 import { type Descriptor, type EmulatorPlan, firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
@@ -106,6 +107,12 @@ async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDe
       fds.push(descriptorOf(listener))
       continue
     }
+    if (descriptor.kind === 'nic') {
+      const ends = await connectPair(bench.folder)
+      for (const end of ends) bench.undo.defer(() => end.release())
+      fds.push(ends[0].fd)
+      continue
+    }
     const path =
       descriptor.kind === 'file' ? bench.path(descriptor.path.replaceAll('/', '_')) : descriptor.path
     if (!fs.existsSync(path)) await makeDisk(path)
@@ -114,7 +121,7 @@ async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDe
   return { fds, listeners }
 }
 
-function openFlags(descriptor: Exclude<Descriptor, { readonly kind: 'listener' }>): number {
+function openFlags(descriptor: Exclude<Descriptor, { readonly kind: 'listener' | 'nic' }>): number {
   if (descriptor.kind === 'device') return fs.constants.O_RDWR
   const mode = descriptor.access === 'read' ? fs.constants.O_RDONLY : fs.constants.O_RDWR
   return descriptor.direct ? mode | fs.constants.O_DIRECT : mode
@@ -180,7 +187,6 @@ interface Started {
 async function startPlan(plan: EmulatorPlan, bench: Bench): Promise<Started> {
   await writeFile(bench.path('kernel'), emptyKernel())
   await writeFile(bench.path('initrd'), 'initrd')
-  for (const { socketName } of plan.userNics) await bench.listen(bench.path(socketName))
   const stdio: ('ignore' | 'pipe' | number)[] = Array.from({ length: firstDescriptor }, () => 'ignore')
   stdio[2] = 'pipe'
   stdio[serialLogDescriptor] = openFor(

@@ -17,7 +17,7 @@ function page(plan: EmulatorPlan): string {
     (descriptor, index) => `# ${firstDescriptor + index} ${describe(descriptor)}`,
   )
   const binds = plan.binds.map(({ source, target }) => `# ${target} from ${source}`)
-  const nics = plan.userNics.map(({ nic, socketName, mac }) => `# NIC ${nic} on ${socketName} as ${mac}`)
+  const nics = plan.userNics.map(({ nic, mac }) => `# NIC ${nic} as ${mac}`)
   return [...plan.argv, ...descriptors, ...binds, ...nics, ''].join('\n')
 }
 
@@ -29,6 +29,8 @@ function describe(descriptor: Descriptor): string {
       return `file ${descriptor.path} ${descriptor.access}${descriptor.direct ? ' direct' : ''}`
     case 'device':
       return `device ${descriptor.path}`
+    case 'nic':
+      return `socket of NIC ${descriptor.nic}`
   }
 }
 

@@ -1,15 +1,14 @@
 /**
- * NICs: virtio-net, today on user-mode networking through passt, which listens on a UNIX socket of the VM's network directory and
- * speaks Ethernet frames over it. Other modes will choose another `-netdev` here.
+ * NICs: virtio-net, today on user-mode networking through passt, which speaks Ethernet frames over a UNIX socket that is connected
+ * before either of the two is started. Other modes will choose another `-netdev` here.
  */
 import { KvasirError, type NicSpec } from '@kvasir/contract'
 import { macFor } from '../vm/mac.ts'
 import type { BuildContext } from './build-context.ts'
-import { type EmulatorPlan, networkDirectory, type UserNicPlan } from './emulator-plan.ts'
+import type { EmulatorPlan, UserNicPlan } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
-import { deviceId, nameToken } from './ids.ts'
-import { jsonOption, type OptionValue } from './options.ts'
-import { isAtLeast } from './version.ts'
+import { deviceId } from './ids.ts'
+import { jsonOption } from './options.ts'
 
 /** The arguments, helpers and ids of all NICs of a VM. */
 export interface NicsPlan {
@@ -20,7 +19,7 @@ export interface NicsPlan {
 
 /** The network back ends and devices of the VM's NICs, in the order of their names. */
 export function nicArgs(context: BuildContext): NicsPlan {
-  const { input, bus } = context
+  const { input, bus, descriptors } = context
   const args: string[] = []
   const userNics: UserNicPlan[] = []
   const ids: Record<string, EmulatorPlan['ids']['nics'][string]> = {}
@@ -40,7 +39,12 @@ export function nicArgs(context: BuildContext): NicsPlan {
     const netdev = deviceId('net', nic.name)
     ids[nic.name] = { device, netdev }
     args.push(
-      ...jsonOption('-netdev', streamNetdev(input, { id: netdev, socketName: plan.socketName })),
+      ...jsonOption('-netdev', {
+        type: 'stream',
+        id: netdev,
+        server: false,
+        addr: { type: 'fd', str: String(descriptors.add({ kind: 'nic', nic: nic.name })) },
+      }),
       ...jsonOption('-device', {
         driver: 'virtio-net-pci',
         id: device,
@@ -59,27 +63,7 @@ export function nicArgs(context: BuildContext): NicsPlan {
 function userNic(input: HardwareInput, nic: NicSpec): UserNicPlan {
   return {
     nic: nic.name,
-    socketName: `${nameToken(nic.name)}.net`,
     mac: nic.mac ?? macFor(input.uuid, nic.name),
     forwards: nic.forwards,
-  }
-}
-
-/** `reconnect` came with QEMU 8.0 and was replaced by `reconnect-ms` in 9.2; 7.2 has neither. */
-function streamNetdev(
-  input: HardwareInput,
-  { id, socketName }: { readonly id: string; readonly socketName: string },
-): { readonly [key: string]: OptionValue } {
-  const reconnect = isAtLeast(input.qemu, [9, 2])
-    ? { 'reconnect-ms': 1000 }
-    : isAtLeast(input.qemu, [8, 0])
-      ? { reconnect: 1 }
-      : {}
-  return {
-    type: 'stream',
-    id,
-    server: false,
-    addr: { type: 'unix', path: `${networkDirectory}/${socketName}` },
-    ...reconnect,
   }
 }

@@ -1,22 +1,28 @@
-/** Starts a network helper in whatever network this process is in, connects to it as QEMU does, and says `connected`. */
-import { once } from 'node:events'
-import { connect } from 'node:net'
+/** Starts a network helper in whatever network this process is in, with a guest that asks something of it, and passes on what that says. */
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { makeNetworkDirectory, startNetworkHelpers } from '../network-helper.ts'
+import { connectPair } from '@kvasir/linux'
+import { startNetworkHelpers } from '../network-helper.ts'
 
 const [cgroup = '', helperUid = ''] = process.argv.slice(2)
-const directory = join(cgroup, 'network')
+const directory = await mkdtemp(join(tmpdir(), 'kvasir-passt-'))
+const [guestEnd, helperEnd] = await connectPair(directory)
 const forwards = [{ protocol: 'tcp' as const, hostAddress: '127.0.0.1', hostPort: 2222, guestPort: 22 }]
-await makeNetworkDirectory(directory)
 await startNetworkHelpers({
-  directory,
   cgroup,
-  emulatorUid: Number(helperUid) + 1,
   helperUid: Number(helperUid),
-  nics: [{ nic: 'net0', socketName: 'net0.net', mac: '52:54:00:00:00:01', forwards }],
+  nics: [{ plan: { nic: 'net0', mac: '52:54:00:00:00:01', forwards }, fd: helperEnd.fd }],
   signal: AbortSignal.timeout(20_000),
 })
-const peer = connect(join(directory, 'net0.net'))
-await once(peer, 'connect')
-process.stdout.write('connected\n')
-peer.destroy()
+helperEnd.release()
+const guest = spawn(process.execPath, [join(import.meta.dirname, 'network-guest-program.ts')], {
+  stdio: ['pipe', 'pipe', 'inherit', guestEnd.fd],
+})
+guestEnd.release()
+guest.stdout?.once('data', (said: Buffer) => {
+  process.stdout.write(said)
+  guest.stdin?.end()
+})
+guest.once('exit', () => void rm(directory, { recursive: true }))
