@@ -50,6 +50,8 @@ export interface VmRecord {
   readonly spec: VmSpec
   readonly hardware: Hardware
   readonly life: VmLife
+  /** The life before the start that is under way, to which the VM goes back when that comes to nothing. */
+  readonly lifeBeforeStart?: VmLife | undefined
   readonly run: VmRun | undefined
   readonly saved: { readonly sizeBytes: number; readonly at: string } | undefined
 }

@@ -61,6 +61,7 @@ const record = z.object({
   spec: vmSpec,
   hardware,
   life,
+  lifeBeforeStart: life.optional(),
   run: run.optional(),
   saved: z.object({ sizeBytes: z.int().nonnegative(), at: z.string() }).optional(),
 })
@@ -97,6 +98,7 @@ function asRecord(value: z.output<typeof record>): VmRecord {
     ...value,
     hardware: asHardware(value.hardware),
     life: asLife(value.life),
+    lifeBeforeStart: value.lifeBeforeStart && asLife(value.lifeBeforeStart),
     run: value.run && asRun(value.run),
     saved: value.saved,
   }

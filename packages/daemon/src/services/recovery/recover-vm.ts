@@ -3,8 +3,8 @@
  *
  *     intent        emulator runs              emulator stands            gone
  *     none          adopt                      adopt (paused, panicked)   crashed, unless it was off
- *     start         adopt                      end; a restore: resume     shutoff, or still saved
- *     stop          wait for the guest         end it                     shutoff
+ *     start         adopt                      end; a restore: resume     as before it: shutoff, crashed, saved
+ *     stop          wait for the guest         end if off, else adopt     shutoff
  *     reboot        adopt                      reset and resume           crashed
  *     save          go on                      go on                      crashed
  *
@@ -12,12 +12,13 @@
  * removed, whatever it does, and the VM is what it was to become.
  */
 
+import { afterFailedStart } from '../../model/vm/failed-start.ts'
 import { isOff } from '../../model/vm/is-off.ts'
 import { stateFromRunState } from '../../model/vm/run-state.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { VmRun } from '../../ports/store.ts'
+import type { VmLife, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
 
@@ -54,10 +55,9 @@ function recoverGone(seat: Seat, { log, bootId }: { readonly log: string; readon
   const { life, intent, saved, run, spec } = seat.record
   const off = isOff(seat.record) && intent === 'none'
   if (off) return
-  const base = { intent: 'none' as const, run: undefined }
-  if (saved) seat.update({ ...base, life: seat.life('saved', 'its memory was saved') })
-  else if (intent === 'start')
-    seat.update({ ...base, life: seat.life('shutoff', 'the daemon ended while it was being started') })
+  const base = { intent: 'none' as const, run: undefined, lifeBeforeStart: undefined }
+  if (intent === 'start') seat.update({ ...base, life: lifeAfterStart(seat) })
+  else if (saved) seat.update({ ...base, life: seat.life('saved', 'its memory was saved') })
   else if (intent === 'stop')
     seat.update({ ...base, life: seat.life('shutoff', 'it was shut down on request') })
   else if (life.state === 'unknown' && !run)
@@ -75,6 +75,16 @@ function recoverGone(seat: Seat, { log, bootId }: { readonly log: string; readon
       })
     else seat.update({ ...base, life: seat.life('crashed', reason, exit) })
   }
+}
+
+/** What a VM is again when the daemon died before its guest ran. */
+function lifeAfterStart(seat: Seat): VmLife {
+  const { saved, lifeBeforeStart } = seat.record
+  const wasSaved = lifeBeforeStart?.state === 'saved'
+  const isAsBefore = lifeBeforeStart !== undefined && wasSaved === (saved !== undefined)
+  const reason = saved ? 'its memory was saved' : wasSaved ? 'its saved memory was loaded and is gone' : ''
+  const former = isAsBefore ? lifeBeforeStart : seat.life(saved ? 'saved' : 'shutoff', reason)
+  return afterFailedStart(former, 'the daemon ended while it was being started')
 }
 
 async function recoverAlive(seat: Seat, emulator: Emulator, ports: Ports): Promise<void> {
@@ -122,8 +132,7 @@ interface Found {
 /** A start is complete once the guest runs. A restore whose saved memory was forgotten must go on: the memory is only there. */
 async function recoverStart(seat: Seat, { emulator, runState, ports }: Found): Promise<void> {
   if (runState === 'prelaunch' || runState === 'inmigrate' || (runState === 'paused' && seat.record.saved)) {
-    const state = seat.record.saved ? 'saved' : 'shutoff'
-    await endEmulator(seat, ports, { state, reason: 'the daemon ended while it was being started' })
+    await endUnstarted(seat, ports)
     return
   }
   if (runState === 'paused') await emulator.resume()
@@ -131,9 +140,25 @@ async function recoverStart(seat: Seat, { emulator, runState, ports }: Found): P
   await ports.files.removeSave(seat.record.id)
 }
 
-/** A guest that was asked to shut down is waited for: its shutdown arrives as an event. */
+/** It is what it was before. A daemon that dies in the middle of this is followed by one that finds it gone, or does it again. */
+async function endUnstarted(seat: Seat, ports: Ports): Promise<void> {
+  const { emulator } = seat
+  seat.detach()
+  await emulator?.end({ graceMs: 0 })
+  await ports.emulators.clean(seat.record.id)
+  seat.update({ intent: 'none', run: undefined, lifeBeforeStart: undefined, life: lifeAfterStart(seat) })
+}
+
+/**
+ * A guest that was asked to shut down is waited for: its shutdown arrives as an event. One that stands for another reason has not
+ * shut down, and does not until somebody lets it go on.
+ */
 async function recoverStop(seat: Seat, runState: string, ports: Ports): Promise<void> {
-  if (runState !== 'running') {
+  if (runState !== 'running' && runState !== 'shutdown') {
+    await adoptAs(seat, runState, ports)
+    return
+  }
+  if (runState === 'shutdown') {
     await endEmulator(seat, ports, { state: 'shutoff', reason: 'it was shut down on request' })
     return
   }
@@ -161,6 +186,7 @@ async function adoptAs(seat: Seat, runState: string, ports: Ports): Promise<void
   seat.update({
     intent: 'none',
     saved: undefined,
+    lifeBeforeStart: undefined,
     run: seat.record.run ?? (await runFromMemo(seat, ports)),
     life: isSame ? life : seat.life(seen.state, seen.reason),
   })

@@ -6,6 +6,7 @@
 import type { Vm, VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { planHardware } from '../../model/pci/allocate.ts'
+import { neverStarted } from '../../model/vm/failed-start.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
@@ -100,7 +101,7 @@ function insertRows(
       uid: store.uids.allocate(made.id, bootId),
       spec: made.planned.spec,
       hardware: made.hardware,
-      life: { state: 'shutoff', reason: 'it was not started yet', since: now },
+      life: { state: 'shutoff', reason: neverStarted, since: now },
       run: undefined,
       saved: undefined,
     }

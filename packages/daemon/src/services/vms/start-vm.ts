@@ -5,8 +5,8 @@
  *
  * Saved memory is forgotten before the guest runs: from then on the disks move away from it, and loading it twice would damage them.
  */
-import type { VmState } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
+import { afterFailedStart } from '../../model/vm/failed-start.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
@@ -21,7 +21,7 @@ export interface StartOptions {
   readonly onStep: (step: string) => void
 }
 
-/** Starts a VM. On failure the VM is what it was before, with the reason. */
+/** Starts a VM. On failure the VM is what it was before, and its reason tells of that too. */
 export async function startVm(driver: Driver, ports: Ports, options: StartOptions): Promise<void> {
   const { jobId, onStep } = options
   await driver.take(
@@ -30,12 +30,24 @@ export async function startVm(driver: Driver, ports: Ports, options: StartOption
       const signal = AbortSignal.any([seat.signal, options.signal])
       ports.emulators.announceLaunch()
       onStep('preparing')
-      const prepared = await prepareStart(seat.record, ports)
-      signal.throwIfAborted()
+      const prepared = await prepare(seat, signal, ports)
       await runStart(seat, prepared, { ports, signal, onStep })
     },
     jobId === undefined ? {} : { jobId },
   )
+}
+
+async function prepare(seat: Seat, signal: AbortSignal, ports: Ports): Promise<PreparedStart> {
+  try {
+    const prepared = await prepareStart(seat.record, ports)
+    signal.throwIfAborted()
+    return prepared
+  } catch (error) {
+    const isLeaving = error instanceof KvasirError && error.code === 'shutting-down'
+    if (!isLeaving)
+      tellOfFailedStart(seat, { former: seat.record.life, saved: seat.record.saved, error }, ports)
+    throw error
+  }
 }
 
 /** Starts a VM again after its emulator was ended for that; until it was tried, the record says that it is to be. */
@@ -76,6 +88,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     seat.update({
       intent: 'start',
       hardware: prepared.hardware,
+      lifeBeforeStart: before,
       life: seat.life('starting', restoring ? 'its saved memory is being loaded' : 'it was asked to start'),
     })
     await ports.failpoint('vm.start.after-intent')
@@ -96,12 +109,13 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     seat.update({
       intent: 'none',
       saved: undefined,
+      lifeBeforeStart: undefined,
       run: runOf(seat, prepared, emulator),
       life: seat.life('running', restoring ? 'its saved memory was loaded' : 'it was started'),
     })
     undo.move() // The emulator stays.
   } catch (error) {
-    settleFailedStart(seat, { before: before.state, saved: isUntouched ? saved : undefined }, error)
+    tellOfFailedStart(seat, { former: before, saved: isUntouched ? saved : undefined, error }, ports)
     if (restoring && !isUntouched) await ports.files.removeSave(seat.record.id)
     throw error
   }
@@ -169,19 +183,26 @@ async function writeSeed(seat: Seat, ports: Ports): Promise<void> {
 }
 
 /** What a start that failed leaves: what was before it. Saved memory is good for another try until a guest ran from it. */
-function settleFailedStart(
+function tellOfFailedStart(
   seat: Seat,
-  was: { readonly before: VmState; readonly saved: VmRecord['saved'] },
-  error: unknown,
+  was: { readonly former: VmRecord['life']; readonly saved: VmRecord['saved']; readonly error: unknown },
+  ports: Ports,
 ): void {
+  const { former, saved, error } = was
   const reason = error instanceof Error ? error.message : String(error)
-  const state = was.saved ? 'saved' : was.before === 'saved' ? 'shutoff' : was.before
-  const sentence =
+  const why =
     error instanceof KvasirError && error.code === 'cancelled' ? 'starting it was cancelled' : reason
-  seat.update({
-    intent: 'none',
-    run: undefined,
-    saved: was.saved,
-    life: seat.life(state, `the last start failed: ${sentence}`),
-  })
+  const isLost = former.state === 'saved' && !saved
+  const life = isLost ? seat.life('shutoff', 'its saved memory was loaded and is gone') : former
+  try {
+    seat.update({
+      intent: 'none',
+      run: undefined,
+      saved,
+      lifeBeforeStart: undefined,
+      life: afterFailedStart(life, why),
+    })
+  } catch (cause) {
+    ports.log.error({ vm: seat.record.name, err: cause }, 'why a VM did not start could not be stored')
+  }
 }
