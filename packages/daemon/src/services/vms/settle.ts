@@ -200,8 +200,11 @@ function report(
   parts: SettleParts,
 ): void {
   const { life, intent } = seat.record
-  if (life.state === 'stopping' && (intent === 'stop' || intent === 'reboot') && seen.state === 'running') {
-    if (isOverdue(seat, parts)) giveUpAsking(seat, 'and did not')
+  if ((intent === 'stop' || intent === 'reboot') && seen.state === 'running') {
+    const asked = intent === 'stop' ? 'shut down' : 'reboot'
+    if (life.state !== 'stopping')
+      seat.update({ life: seat.life('stopping', `its guest was asked to ${asked}`) })
+    else if (isOverdue(seat, parts)) giveUpAsking(seat, 'and did not')
     return
   }
   const isSame = life.state === seen.state && (seen.state !== 'paused' || seen.reason === 'it was paused')

@@ -30,7 +30,10 @@ export interface ShutdownRequest {
   readonly onStep: (step: string) => void
 }
 
-/** Asks the guest to shut down and waits until it has; powers off when it did not and `escalate` is set. */
+/**
+ * Asks the guest to shut down and waits until it has; powers off when it did not and `escalate` is set. A guest that stands meanwhile
+ * (its disk is full, it panicked) cannot shut down, so nobody waits for it.
+ */
 export async function shutdownVm(driver: Driver, ports: Ports, request: ShutdownRequest): Promise<void> {
   const asked = await driver.take('shutdown', async (seat) => {
     const how = await askGuest(seat, 'powerdown', request.mode)
@@ -38,13 +41,16 @@ export async function shutdownVm(driver: Driver, ports: Ports, request: Shutdown
     return how
   })
   request.onStep(`waiting for the guest to shut down (asked by ${asked})`)
-  if (await reaches(driver, ['shutoff', 'crashed', 'saved'], request)) return
+  const reached = await reaches(driver, ['shutoff', 'crashed', 'saved', 'paused', 'running'], request)
+  if (reached === 'running') throw superseded(driver, asked)
+  if (reached !== undefined && reached !== 'paused') return
   await stopAskingIfCancelled(driver, request.signal)
   if (request.escalate) {
     request.onStep('powering off')
     await powerOffUnlessOff(driver, ports)
     return
   }
+  if (reached === 'paused') throw await stoodStill(driver, 'shut down')
   const { name } = driver.view().record
   await driver.take('edit', async (seat) => giveUpAsking(seat, 'and did not'))
   throw new KvasirError(
@@ -78,12 +84,46 @@ export async function rebootVm(
   request.onStep('waiting for the guest')
   const { record } = driver.view()
   if (record.intent !== 'reboot') return
-  if (await reaches(driver, ['running'], request)) return
+  const reached = await reaches(driver, ['running', 'paused', 'shutoff', 'crashed'], request)
+  if (reached === 'running') return
   await stopAskingIfCancelled(driver, request.signal)
+  if (reached === 'paused') throw await stoodStill(driver, 'reboot')
+  if (reached !== undefined) throw endedInstead(driver)
   await driver.take('edit', async (seat) => giveUpAsking(seat, 'and did not'))
   throw new KvasirError(
     'guest-refused',
     `VM ${record.name} was asked to reboot and did not within ${request.timeoutMs / 1000} s, so it runs on.`,
+  )
+}
+
+/** Somebody let the guest go on in the middle of its shutdown, which is over with that. */
+function superseded(driver: Driver, asked: string): KvasirError {
+  const { name, life } = driver.view().record
+  return new KvasirError(
+    'cancelled',
+    `VM ${name} was asked to shut down by ${asked} and goes on since (${life.reason}), so its shutdown is not waited for any more.`,
+  )
+}
+
+/** A guest that stands does nothing until it is resumed, and then what its user wants then: the question is taken back. */
+async function stoodStill(driver: Driver, what: 'shut down' | 'reboot'): Promise<KvasirError> {
+  const { name, life } = driver.view().record
+  await driver.take('edit', async (seat) => {
+    const { intent } = seat.record
+    if (intent === 'stop' || intent === 'reboot') seat.update({ intent: 'none' })
+  })
+  return new KvasirError(
+    'wrong-state',
+    `VM ${name} was asked to ${what} and is paused (${life.reason}), so it does not; resume it and ask again, or power it off.`,
+    { details: { state: life.state, reason: life.reason } },
+  )
+}
+
+function endedInstead(driver: Driver): KvasirError {
+  const { name, life } = driver.view().record
+  return new KvasirError(
+    'guest-refused',
+    `VM ${name} was asked to reboot and is ${life.state} (${life.reason}), so it has not rebooted.`,
   )
 }
 
@@ -113,16 +153,16 @@ async function powerOffUnlessOff(driver: Driver, ports: Ports): Promise<void> {
   }
 }
 
+/** The first of some states that the VM gets into; undefined when it gets into none in time, or that was cancelled. */
 async function reaches(
   driver: Driver,
   states: readonly VmState[],
   wait: { readonly timeoutMs: number; readonly signal: AbortSignal },
-): Promise<boolean> {
+): Promise<VmState | undefined> {
   try {
-    await driver.until(states, wait)
-    return true
+    return await driver.until(states, wait)
   } catch {
-    return false
+    return undefined
   }
 }
 

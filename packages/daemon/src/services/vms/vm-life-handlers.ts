@@ -47,12 +47,15 @@ export function createVmPowerHandlers(context: Context): Pick<Handlers, ShortIds
   }
 }
 
-/** Resets the guest. One that stood because of a panic, a watchdog or an error runs again. */
+/**
+ * Resets the guest. One that stood because of a panic, a watchdog or an error runs again; who lets a guest go on does not want it to
+ * shut down any more.
+ */
 async function resetGuest(seat: Seat): Promise<void> {
   await seat.emulator?.reset()
   if (seat.record.life.state !== 'paused') return
   await seat.emulator?.resume()
-  seat.update({ life: seat.life('running', 'it was reset') })
+  seat.update({ intent: 'none', life: seat.life('running', 'it was reset') })
 }
 
 async function pauseGuest(seat: Seat): Promise<void> {
@@ -62,5 +65,5 @@ async function pauseGuest(seat: Seat): Promise<void> {
 
 async function resumeGuest(seat: Seat): Promise<void> {
   await seat.emulator?.resume()
-  seat.update({ life: seat.life('running', 'it was resumed') })
+  seat.update({ intent: 'none', life: seat.life('running', 'it was resumed') })
 }
