@@ -1,26 +1,37 @@
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { test } from 'node:test'
-import { readSources } from './sources.ts'
+import { failpointViolations } from './failpoints.ts'
 
-const root = join(import.meta.dirname, '..')
 const table = 'packages/daemon/src/ports/failpoints.ts'
-const name = /'([a-z]+(?:\.[a-z]+)*\.(?:before|after)-[a-z-]+)'/g
 
-/** The names of failpoints in a text, each as often as it is there. */
-function namesIn(text: string): readonly string[] {
-  return [...text.matchAll(name)].map((match) => match[1] ?? '')
+/** What the rule says of a table and a file of the daemon. */
+function found(registered: string, reaching: string): readonly string[] {
+  return failpointViolations([
+    { path: table, text: registered },
+    { path: 'packages/daemon/src/services/a.ts', text: reaching },
+    { path: 'packages/daemon/src/services/a.test.ts', text: `'vm.test.before-end'` },
+  ]).map(({ path, line, rule }) => `${path.split('/').at(-1) ?? ''}:${line}: ${rule}`)
 }
 
-test('every registered failpoint is reached somewhere, and every reached one is registered', () => {
-  const sources = readSources(root).filter(({ path }) =>
-    /^packages\/daemon\/src\/.*(?<!\.test)\.ts$/.test(path),
+test('failpoints that are registered once and reached are as they should be', () => {
+  assert.deepEqual(
+    found(
+      `'vm.start.before-intent',\n'pool.make.after-row',`,
+      `f('pool.make.after-row')\nf('vm.start.before-intent')`,
+    ),
+    [],
   )
-  const registered = namesIn(sources.find(({ path }) => path === table)?.text ?? '')
-  const reached = new Set(sources.filter(({ path }) => path !== table).flatMap(({ text }) => namesIn(text)))
+})
 
-  assert.ok(registered.length > 40, 'The table was not found, so nothing was checked.')
-  assert.deepEqual(registered.length, new Set(registered).size, 'No name is registered twice.')
-  assert.deepEqual([...new Set(registered).difference(reached)], [], 'Registered, and reached nowhere.')
-  assert.deepEqual([...reached.difference(new Set(registered))], [], 'Reached, and not registered.')
+test('a planted violation is caught: a failpoint that is registered twice, reached nowhere, not registered', () => {
+  assert.deepEqual(
+    found(`'vm.start.before-intent',\n'vm.start.before-intent',`, `f('vm.start.before-intent')`),
+    ['failpoints.ts:2: failpoint vm.start.before-intent is registered twice'],
+  )
+  assert.deepEqual(found(`'vm.start.before-intent',`, ''), [
+    'failpoints.ts:1: failpoint vm.start.before-intent is reached nowhere',
+  ])
+  assert.deepEqual(found('', `\nf('vm.start.before-intent')`), [
+    'a.ts:2: failpoint vm.start.before-intent is not registered',
+  ])
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -10,6 +10,7 @@ import { nameTypes, pascalCase } from './generate-qmp-names.ts'
 import { printFiles } from './generate-qmp-print.ts'
 
 const specs = join(import.meta.dirname, '../specs/qmp')
+const generated = join(import.meta.dirname, '../packages/qmp/src/generated')
 
 function introspection(version: string, entities: readonly Entity[]): Introspection {
   const commands = entities.filter((entity) => entity['meta-type'] === 'command')
@@ -39,24 +40,20 @@ function runGenerator(...args: readonly string[]): { status: number | null; stde
   return spawnSync(process.execPath, [program, ...args], { encoding: 'utf8', timeout: 30_000 })
 }
 
-test('The generated files are what specs/qmp gives', () => {
-  const { status, stderr } = runGenerator('--check')
-
-  assert.equal(status, 0, stderr)
-})
-
-test('The check names a file that was edited and exits with 1', () => {
+test('The check names a file that was edited and no other, and generating puts it right', () => {
   const folder = mkdtempSync(join(tmpdir(), 'kvasir-generate-'))
   try {
-    assert.equal(runGenerator('--output', folder).status, 0)
-    assert.equal(runGenerator('--check', '--output', folder).status, 0)
+    cpSync(generated, folder, { recursive: true })
     appendFileSync(join(folder, 'types.ts'), '// edited\n')
 
-    const { status, stderr } = runGenerator('--check', '--output', folder)
+    const check = runGenerator('--check', '--output', folder)
+    const write = runGenerator('--output', folder)
 
-    assert.equal(status, 1)
-    assert.match(stderr, /types\.ts is stale/)
-    assert.doesNotMatch(stderr, /commands\.ts/)
+    assert.equal(check.status, 1)
+    assert.match(check.stderr, /^\S+types\.ts is stale.*\n$/)
+    assert.equal(write.status, 0, write.stderr)
+    const read = (from: string) => readFileSync(join(from, 'types.ts'), 'utf8')
+    assert.equal(read(folder), read(generated))
   } finally {
     rmSync(folder, { recursive: true })
   }

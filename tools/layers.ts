@@ -104,18 +104,18 @@ function isTest(path: string): boolean {
   return /\.(test|suite|e2e|bench|lab)\.ts$/.test(path) || /(^|\/)testing\//.test(path)
 }
 
-/** The violations of a file against the table and against what is deliberately absent from its room. */
-export function layerViolations(file: SourceFile): readonly Violation[] {
+/** The violations of a file against the table and against what is deliberately absent from its room; its tree is given where there is one already. */
+export function layerViolations(file: SourceFile, tree?: ts.SourceFile): readonly Violation[] {
   const room = roomOf(file.path)
   if (room === undefined) {
     return [{ path: file.path, line: 1, rule: 'this file is in no room of the architecture; give it one' }]
   }
-  const tree = parse(file)
-  const moduleState = isTest(file.path) ? [] : stateViolations(tree)
-  const imports = importsOf(tree).flatMap((item) =>
+  const parsed = tree ?? parse(file)
+  const moduleState = isTest(file.path) ? [] : stateViolations(parsed)
+  const imports = importsOf(parsed).flatMap((item) =>
     importRules({ path: file.path, room, ...item }).map((rule) => ({ line: item.line, rule })),
   )
-  const purity = room === 'model' && !isTest(file.path) ? purityViolations(tree) : []
+  const purity = room === 'model' && !isTest(file.path) ? purityViolations(parsed) : []
   return [...imports, ...moduleState, ...purity].map((found) => ({ path: file.path, ...found }))
 }
 

@@ -1,48 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'node:test'
-import { promisify } from 'node:util'
-import { listRepository, readSources, type Violation } from './sources.ts'
+import type { Violation } from './sources.ts'
 import { tidyViolations, workplaceViolations } from './tidy.ts'
-
-const root = join(import.meta.dirname, '..')
-const maxTextBytes = 4 * 1024 * 1024
 
 function print(violations: readonly Violation[]): readonly string[] {
   return violations.map(({ path, line, rule }) => `${path}:${line}: ${rule}`)
 }
-
-test('every source file is tidy', () => {
-  const sources = readSources(root)
-
-  const violations = sources.flatMap(tidyViolations)
-
-  assert.ok(sources.length > 50, 'The sources were not found, so nothing was checked.')
-  assert.deepEqual(print(violations), [])
-})
-
-test('no file names the machine that it was written on', () => {
-  const texts = listRepository(root)
-    .filter((path) => statSync(join(root, path)).size < maxTextBytes)
-    .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }))
-
-  const violations = texts.flatMap((file) => workplaceViolations(file, root))
-
-  assert.deepEqual(print(violations), [])
-})
-
-test('no generated file is stale', async () => {
-  const run = promisify(execFile)
-
-  const { stdout } = await run(process.execPath, ['tools/generate.ts', '--check'], {
-    cwd: root,
-    timeout: 20_000,
-  })
-
-  assert.match(stdout, /all passed/)
-})
 
 const long = (lines: number) => Array.from({ length: lines }, (_, index) => `  f(${index})`).join('\n')
 
