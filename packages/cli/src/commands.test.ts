@@ -125,7 +125,7 @@ test('vm create sends a spec, an idempotency key of its own each time, and the r
   assert.notEqual(keys[0], keys[1])
 })
 
-test('vm create -f reads name and spec, and refuses what it does not know', async () => {
+test('vm create -f reads name and spec, and refuses what it does not know', async (t) => {
   await using daemon = await startScriptedDaemon({ request: script })
   const made = await kvasirProcess(['vm', 'create', '-f', '-'], {
     ...daemon,
@@ -134,17 +134,21 @@ test('vm create -f reads name and spec, and refuses what it does not know', asyn
   assert.equal(made.code, 0, made.stderr)
   assert.deepEqual(daemon.asked[0]?.body, { name: 'web1', start: false, spec: { memory: { size: '1GiB' } } })
 
-  for (const [input, expected] of [
+  const folder = await mkdtemp(join(tmpdir(), 'kvasir-file-test-'))
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  const file = join(folder, 'vm.yaml')
+  for (const [text, expected] of [
     ['name: web1\nmemory: 1GiB\n', /unknown key memory/],
     ['name: [\n', /is not YAML/],
     ['- a\n', /no mapping/],
     ['name: web1\n', /no spec/],
   ] as const) {
-    const ran = await kvasirProcess(['vm', 'create', '-f', '-'], { ...daemon, input })
+    await writeFile(file, text)
+    const ran = await kvasir(['vm', 'create', '-f', file], daemon)
     assert.equal(ran.code, 2)
     assert.match(ran.stderr, expected)
   }
-  const missing = await kvasirProcess(['vm', 'apply', '-f', '/nonexistent.yaml'], daemon)
+  const missing = await kvasir(['vm', 'apply', '-f', '/nonexistent.yaml'], daemon)
   assert.equal(missing.code, 3)
 })
 
