@@ -159,6 +159,18 @@ export const vmVerbs: Verbs = {
     arguments: [name, { ...file, optional: true }],
     load: async () => (await import('../vm/guest.ts')).saveScreenshot,
   },
+  vnc: {
+    summary: 'The display, for a VNC viewer of this machine, until Ctrl-C.',
+    examples: ['vm vnc web1', 'vm vnc web1 --listen 5901'],
+    arguments: [name],
+    flags: {
+      listen: {
+        summary: 'Where to listen; a free port of 127.0.0.1 when not said.',
+        value: '[ADDRESS:]PORT',
+      },
+    },
+    load: async () => (await import('../vm/vnc.ts')).serveDisplay,
+  },
   ssh: {
     summary: 'Open a shell in the guest with ssh, or run a command there.',
     examples: ['vm ssh web1', 'vm ssh --user me web1 uptime'],

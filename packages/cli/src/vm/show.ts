@@ -169,7 +169,7 @@ function ways({ name, spec, status }: Vm): string[] {
     `kvasir vm console ${name}`,
     ...(hasSsh ? [`kvasir vm ssh ${name}`] : []),
     ...(status.guest?.agent === 'connected' ? [`kvasir vm exec ${name} COMMAND`] : []),
-    ...(status.vncSocket === undefined ? [] : [`kvasir vm screenshot ${name}`]),
+    ...(status.vncSocket === undefined ? [] : [`kvasir vm vnc ${name}`, `kvasir vm screenshot ${name}`]),
   ]
 }
 

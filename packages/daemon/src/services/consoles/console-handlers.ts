@@ -37,11 +37,21 @@ export function createConsoleHandlers(
     },
     async vncTicket({ params }) {
       const driver = context.drivers.find(params.name)
-      requireEmulator(driver)
+      requireDisplay(driver)
       const issued = desk.issueVnc({ vmId: driver.id, vmName: params.name })
       return { ...issued, url: `${streams.vnc}?ticket=${issued.ticket}` }
     },
   }
+}
+
+function requireDisplay(driver: Driver): void {
+  requireEmulator(driver)
+  const { name, run } = driver.view().record
+  if (run?.emulator.plan.ids.vncSocketName !== undefined) return
+  throw new KvasirError(
+    'unsupported',
+    `VM ${name} was started without a display (devices.vnc), so there is nothing to see.`,
+  )
 }
 
 function requireEmulator(driver: Driver): Emulator {
