@@ -17,6 +17,7 @@ const plantedViolations = [
     /linux may not import contract/,
   ],
   ['packages/cli/src/main.ts', `import '@kvasir/daemon'`, /cli may not import main/],
+  ['packages/linux/src/a.ts', `import '@kvasir/daemon/model/a'`, /linux may not import model/],
   [
     'packages/daemon/src/model/vm/a.ts',
     `import type { Store } from '../../ports/store.ts'`,
@@ -94,6 +95,7 @@ const allowed = [
     'packages/daemon/src/model/a.ts',
     `import { createHash } from 'node:crypto'; import { join } from 'node:path'`,
   ],
+  ['packages/cli/src/host/a.ts', `const judge = await import('@kvasir/daemon/model/host/a')`],
   ['packages/daemon/src/model/a.ts', `const at = (time: number) => new Date(time).toISOString()`],
   [
     'packages/daemon/src/model/a.ts',

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { event } from './event.ts'
 import { audit, daemonStatus, host } from './host.ts'
+import { hostTopology } from './host-topology.ts'
 import { imageEndpoints } from './image-endpoints.ts'
 import { job } from './job.ts'
 import { uuid } from './names.ts'
@@ -23,6 +24,13 @@ export const endpoints = {
     response: daemonStatus,
   }),
   getHost: endpoint({ id: 'getHost', method: 'GET', path: '/v1/host', summary: 'The host', response: host }),
+  getHostTopology: endpoint({
+    id: 'getHostTopology',
+    method: 'GET',
+    path: '/v1/host/topology',
+    summary: 'Sockets, L3 domains, cores, NUMA nodes and PCI devices of the host',
+    response: hostTopology,
+  }),
   getAudit: endpoint({
     id: 'getAudit',
     method: 'GET',

@@ -2,9 +2,20 @@
 import type { Verbs } from '../command.ts'
 
 const actions = () => import('../host/host.ts')
+const rootFlag = {
+  summary: 'Read a captured tree of /sys and /proc, without a daemon.',
+  value: 'DIR',
+  completes: 'file',
+} as const
 
 export const hostVerbs: Verbs = {
   show: { summary: 'The machine the daemon runs on.', load: async () => (await actions()).showHost },
+  topology: {
+    summary: 'Sockets, L3 domains, cores, NUMA nodes and PCI devices.',
+    examples: ['host topology', 'host topology --root ./capture -o json'],
+    flags: { root: rootFlag },
+    load: async () => (await import('../host/topology.ts')).showTopology,
+  },
 }
 
 export const statusCommand: Verbs = {

@@ -1,9 +1,11 @@
 /** What the host is and can do. Asked when it matters, never assumed. */
-import type { AcceleratorChoice, Host, VmSpec } from '@kvasir/contract'
+import type { AcceleratorChoice, Host, HostTopology, VmSpec } from '@kvasir/contract'
 import type { QemuCapabilities } from '../model/qemu/hardware.ts'
 
 export interface HostFacts {
   describe(): Promise<Host>
+  /** CPUs, caches, NUMA nodes and PCI devices; `host-failed` when the kernel shows no CPU. */
+  topology(): Promise<HostTopology>
   /** Asks the QEMU at hand; `emulator-missing` when there is none or it is too old. Cached by the binary's identity. */
   qemu(): Promise<QemuCapabilities & { readonly binary: string }>
   /** The accelerator for a VM and why; `accelerator-unavailable` when the spec requires KVM and it cannot be had. */

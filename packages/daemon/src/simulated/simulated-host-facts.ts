@@ -2,6 +2,7 @@
 import { type AcceleratorChoice, KvasirError, type VmSpec } from '@kvasir/contract'
 import type { HostFacts } from '../ports/host-facts.ts'
 import type { SimulatedMachine } from './machine.ts'
+import { simulatedTopology } from './simulated-topology.ts'
 
 const binary = '/usr/bin/qemu-system-x86_64'
 
@@ -28,6 +29,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
   return {
     qemu,
     chooseAccelerator,
+    topology: async () => simulatedTopology(machine),
     async describe() {
       const { version, machines } = await qemu()
       return {

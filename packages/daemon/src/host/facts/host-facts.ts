@@ -13,6 +13,7 @@ import type { HostFacts } from '../../ports/host-facts.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
 import { KvmFacts } from './kvm-facts.ts'
+import { MachineFacts } from './machine-facts.ts'
 import { parseCpuInfo, parseMemInfo, parseTscKhz } from './proc-files.ts'
 
 export interface HostFactsOptions {
@@ -35,6 +36,7 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
     cachePath: join(cache, 'kvm.json'),
     findBinary: () => binary.find(),
   })
+  const machine = new MachineFacts()
   const memory = async () => parseMemInfo(await readFile('/proc/meminfo', 'utf8'))
 
   return {
@@ -48,6 +50,8 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
         ? undefined
         : parseTscKhz(await readFile('/proc/cpuinfo', 'utf8')),
     checkBootFile,
+
+    topology: () => machine.topology(),
 
     async describe() {
       const [cpuInfo, memoryNow, facts, cgroup, qemu] = await Promise.all([

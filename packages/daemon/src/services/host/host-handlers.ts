@@ -14,6 +14,7 @@ export interface DaemonIdentity {
 type HostHandlerIds =
   | 'getStatus'
   | 'getHost'
+  | 'getHostTopology'
   | 'getAudit'
   | 'listEvents'
   | 'listJobs'
@@ -29,6 +30,7 @@ export function createHostHandlers(
   return {
     getStatus: () => status(context, parts),
     getHost: () => ports.host.describe(),
+    getHostTopology: () => ports.host.topology(),
     getAudit: () => auditWorld(context),
     async listEvents({ query }) {
       // 0 means all that are kept.
