@@ -82,7 +82,7 @@ test('where the disk is full, saving is refused and the guest runs on', { skip }
 
   await assert.rejects(vm.save(), {
     code: 'not-enough-space',
-    message: 'The disk is full, so the memory of the VM was not saved.',
+    message: 'The disk that saved memory goes to is full, so VM web1 was not saved.',
   })
 
   assert.equal(await vm.stateAndReason(), 'running: saving its memory did not succeed, so it goes on')

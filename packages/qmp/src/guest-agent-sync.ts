@@ -10,9 +10,12 @@ const delimiter = 0xff
 /** An answer to the handshake is flat. */
 const maxSyncDepth = 4
 
+/** The command of the handshake. */
+export const syncCommand = 'guest-sync-delimited'
+
 /** The bytes that ask the agent to answer with `id`. */
 export function syncRequest(id: number): Buffer {
-  const text = JSON.stringify({ execute: 'guest-sync-delimited', arguments: { id } })
+  const text = JSON.stringify({ execute: syncCommand, arguments: { id } })
   return Buffer.concat([Buffer.of(delimiter), Buffer.from(`${text}\n`)])
 }
 

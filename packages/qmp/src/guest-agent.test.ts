@@ -32,6 +32,10 @@ test('A guest without an agent is a time-out of the handshake', async () => {
   await assert.rejects(GuestAgentClient.connect({ path: peer.path, syncTimeoutMs: 30 }), (error) => {
     assert.ok(error instanceof QmpTimeoutError)
     assert.equal(error.awaited, 'guest-sync-delimited')
+    assert.equal(
+      error.message,
+      `The guest agent at ${peer.path} did not answer within 30 ms, so nothing was asked of it.`,
+    )
     return true
   })
 })

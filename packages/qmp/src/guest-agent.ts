@@ -22,7 +22,7 @@ import {
   silentAgentCommands,
 } from './guest-agent-commands.ts'
 import type { Shape } from './guest-agent-shapes.ts'
-import { isSyncAnswer, syncRequest } from './guest-agent-sync.ts'
+import { isSyncAnswer, syncCommand, syncRequest } from './guest-agent-sync.ts'
 import { type JsonObject, parseJsonLine } from './json-line.ts'
 import { LineConnection } from './line-connection.ts'
 import { parseRefusal } from './messages.ts'
@@ -103,7 +103,7 @@ export class GuestAgentClient {
     const client = new GuestAgentClient(options.path)
     const limits = { timeoutMs: options.syncTimeoutMs ?? 3_000, signal: options.signal }
     try {
-      await client.#within('guest-sync-delimited', limits, (signal) => client.#getInStep(signal))
+      await client.#within(syncCommand, limits, (signal) => client.#getInStep(signal))
       return client
     } catch (error) {
       client.close()
@@ -282,12 +282,15 @@ export class GuestAgentClient {
   }
 
   #timeoutError(command: string, timeoutMs: number): QmpTimeoutError {
-    const state = this.#isInStep ? 'answered other commands' : 'does not answer'
-    const message =
-      `The guest agent at ${this.path} ${state} but not ${command} within ${timeoutMs} ms, ` +
-      'so whether it took effect is unknown.'
-    return new QmpTimeoutError(message, {
-      awaited: this.#isInStep ? command : 'guest-sync-delimited',
+    const agent = `The guest agent at ${this.path}`
+    if (this.#isInStep)
+      return new QmpTimeoutError(
+        `${agent} did not answer ${command} within ${timeoutMs} ms, so whether that took effect is unknown.`,
+        { awaited: command, timeoutMs },
+      )
+    const unsent = command === syncCommand ? 'nothing was asked of it' : `${command} was not sent`
+    return new QmpTimeoutError(`${agent} did not answer within ${timeoutMs} ms, so ${unsent}.`, {
+      awaited: syncCommand,
       timeoutMs,
     })
   }

@@ -19,12 +19,17 @@ export async function execInVm(driver: Driver, request: ExecRequest, signal: Abo
     )
   if (!record.spec.devices.agent)
     throw new KvasirError('guest-agent-unavailable', `VM ${record.name} has no channel for a guest agent.`)
-  const result = await emulator.agent.exec({
-    command: request.command,
-    input: request.input,
-    timeoutMs: request.timeoutSeconds * 1000,
-    signal,
-  })
+  const hasAgent = emulator.agent.isConnected()
+  const result = await emulator.agent
+    .exec({
+      command: request.command,
+      input: request.input,
+      timeoutMs: request.timeoutSeconds * 1000,
+      signal,
+    })
+    .catch((error: unknown) => {
+      throw namingVm(error, { name: record.name, program: request.command[0] ?? '', hasAgent })
+    })
   return {
     ...(result.exitCode === undefined ? {} : { exitCode: result.exitCode }),
     ...(result.signal === undefined ? {} : { signal: result.signal }),
@@ -32,4 +37,16 @@ export async function execInVm(driver: Driver, request: ExecRequest, signal: Abo
     stderr: Buffer.from(result.stderr).toString('utf8'),
     truncated: result.truncated,
   }
+}
+
+/** The channel does not know whose agent is silent. What it says is for the log. */
+function namingVm(
+  error: unknown,
+  was: { readonly name: string; readonly program: string; readonly hasAgent: boolean },
+): unknown {
+  if (!(error instanceof KvasirError) || error.code !== 'guest-agent-unavailable') return error
+  const sentence = was.hasAgent
+    ? `The guest agent of VM ${was.name} does not answer, so what became of ${was.program} is unknown.`
+    : `No guest agent answers in VM ${was.name}, so ${was.program} was not run.`
+  return new KvasirError('guest-agent-unavailable', sentence, { cause: error })
 }

@@ -238,6 +238,7 @@ test('saving to a full disk leaves the VM running', async () => {
   const job = await world.call('saveVm', { params: { name: 'web1' }, query: { wait: 5 } })
 
   assert.equal(job.error?.code, 'not-enough-space')
+  assert.match(job.error?.detail ?? '', /is full, so VM web1 was not saved\.$/)
   assert.match(await stateOf(world, 'web1'), /^running: /)
   assert.equal((await world.call('getAudit', {})).clean, true)
 })

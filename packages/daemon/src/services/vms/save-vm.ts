@@ -12,6 +12,7 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator, SaveProgress } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { refusalFrom } from '../refusal-of.ts'
 import { endEmulator } from './end-emulator.ts'
 
 export interface SaveRequest {
@@ -43,11 +44,22 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
           await goOn(seat, seat.emulator, { ports, before }).catch((cause: unknown) =>
             ports.log.warn({ vm: seat.record.name, err: cause }, 'a VM does not go on after its save failed'),
           )
-        throw error
+        throw namingVm(error, seat.record.name)
       }
       await ports.failpoint('vm.save.after-state')
     },
     request.jobId === undefined ? {} : { jobId: request.jobId },
+  )
+}
+
+/** Who writes the memory does not know whose it is. */
+function namingVm(error: unknown, name: string): unknown {
+  const refusal = refusalFrom(error)
+  if (refusal?.code !== 'not-enough-space') return error
+  return new KvasirError(
+    'not-enough-space',
+    `The disk that saved memory goes to is full, so VM ${name} was not saved.`,
+    { details: refusal.details, cause: error },
   )
 }
 
