@@ -12,7 +12,7 @@ import type { Context } from '../context.ts'
 export async function auditWorld(context: Context): Promise<Audit> {
   const entries: AuditEntry[] = []
   let checked = 0
-  for (const check of [auditEmulators, auditVolumes, auditSaves, auditUids, auditImages]) {
+  for (const check of [auditEmulators, auditVolumes, auditSaves, auditSeeds, auditUids, auditImages]) {
     const found = await check(context)
     entries.push(...found.entries)
     checked += found.checked
@@ -117,6 +117,21 @@ async function auditSaves(context: Context): Promise<Found> {
       })
   }
   return { entries, checked: saves.length }
+}
+
+/** A seed is written at each start of its VM and goes with the VM, so that one of no VM is left over. */
+async function auditSeeds(context: Context): Promise<Found> {
+  const { files, store } = context.ports
+  const seeds = await files.listSeeds()
+  const entries: AuditEntry[] = seeds
+    .filter((vmId) => !store.vms.get(vmId))
+    .map((id) => ({
+      kind: 'orphan',
+      thing: 'cloud-init seed',
+      id,
+      detail: 'A seed of a VM that does not exist.',
+    }))
+  return { entries, checked: seeds.length }
 }
 
 async function auditUids(context: Context): Promise<Found> {
