@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import type { Event, Job } from '@kvasir/contract'
+import { eventually } from '../testing/simulated-daemon.ts'
 import { bytesOf } from './streams/bytes-of.ts'
 import type { Answered } from './testing/running-api.ts'
 import { startSimulatedApi } from './testing/simulated-api.ts'
@@ -26,6 +27,7 @@ test('the life of a VM from an image to its deletion, through the API', async ()
   await post(200, '/v1/vms/web1/pause')
   await post(200, '/v1/vms/web1/resume')
   await post(200, '/v1/vms/web1/reset')
+  await eventually(() => daemon.process('web1').agentConnected, 'the agent is back after the reset')
   const echo = await post(200, '/v1/vms/web1/exec', { command: ['echo', 'hello'] })
   assert.equal((echo.json as { stdout: string }).stdout, 'hello\n')
   await expect(200, '/v1/vms/web1/screenshot')
