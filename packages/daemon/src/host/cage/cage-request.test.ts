@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CageError } from './cage-error.ts'
-import { type CagedProgram, checkProgram, fstabOf } from './cage-request.ts'
-import { launcherArgv } from './launcher-script.ts'
+import { type CagedProgram, checkProgram, launcherBinds } from './cage-request.ts'
+import { launcherArgv, mountFlags } from './launcher-script.ts'
 
 const program: CagedProgram = {
   group: 'vm-1',
@@ -14,17 +14,29 @@ const program: CagedProgram = {
   limits: { openFiles: 10, processes: 10 },
 }
 
-test('paths with blanks, backslashes and hashes stay one field of the fstab', () => {
-  const [line] = fstabOf('/run/k/root', program.binds)
+test('what is bound is read-only and runs nothing, unless it may be written', () => {
+  const binds = launcherBinds('/t', [
+    { source: '/var/lib/a b', place: '/boot/kernel' },
+    { source: '/srv', place: '/run/vm', writable: true },
+    { source: '/dev/null', place: '/dev/kvm' },
+  ])
 
-  assert.equal(
-    line,
-    '/var/lib/a\\040b\\134c\\043d /run/k/root/boot/kernel none bind,ro,nosuid,noexec,nodev 0 0',
-  )
+  const { readOnly, noSetUid, noDevices, noExec } = mountFlags
+  assert.deepEqual(binds.slice(0, -1), [
+    {
+      source: '/var/lib/a b',
+      target: '/t/boot/kernel',
+      flags: readOnly | noSetUid | noExec | noDevices,
+    },
+    { source: '/srv', target: '/t/run/vm', flags: noSetUid | noExec | noDevices },
+    { source: '/dev/null', target: '/t/dev/kvm', flags: readOnly | noSetUid | noExec },
+  ])
 })
 
 test('the last mount lies over the root', () => {
-  assert.match(fstabOf('/t', []).at(-1) ?? '', /^\/t\/empty \/t none bind,ro/)
+  const last = launcherBinds('/t', []).at(-1)
+
+  assert.deepEqual([last?.source, last?.target], ['/t/empty', '/t'])
 })
 
 const bad: readonly [string, Partial<CagedProgram>][] = [
@@ -59,11 +71,12 @@ test("no value of a request becomes part of the launcher's text", () => {
       serialFifo: undefined,
       uid: 5,
       gid: 5,
-      fstab: [],
+      binds: [],
       limits: program.limits,
       argv: [binary],
     })
-  const text = (words: readonly string[]) => words[words.indexOf('-c') + 1]
+  const before = (words: readonly string[]) => words.slice(0, -1)
 
-  assert.equal(text(argv('/usr/bin/$(id)')), text(argv('/usr/bin/qemu')))
+  assert.deepEqual(before(argv('/usr/bin/$(id)')), before(argv('/usr/bin/qemu')))
+  assert.equal(argv('/usr/bin/$(id)').at(-1), '/usr/bin/$(id)')
 })

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { CageError } from './cage-error.ts'
-import { type CageLimits, fstabLine } from './launcher-script.ts'
+import { type CageLimits, type LauncherBind, mountFlags } from './launcher-script.ts'
 import { type CagePlace, cageDirectories, cageFiles } from './root-template.ts'
 
 /** A file or directory of the host laid over a place in the cage's root; read-only unless said otherwise. */
@@ -64,26 +64,20 @@ export function checkPath(path: string): void {
   check(isPath(path), `"${path}" is not an absolute path`)
 }
 
-/** The fstab that lays the binds on the template, and last the empty directory on its root (see launcher-script.ts). */
-export function fstabOf(template: string, binds: readonly CageBind[]): readonly string[] {
+/** What is laid on the template, in order: the binds, and last the empty directory on its root (see launcher-script.ts). */
+export function launcherBinds(template: string, binds: readonly CageBind[]): readonly LauncherBind[] {
+  const { readOnly, noSetUid, noDevices, noExec } = mountFlags
   return [
-    ...binds.map(({ source, place, writable }) =>
-      fstabLine({
-        source,
-        target: join(template, place),
-        options: [
-          writable ? 'rw' : 'ro',
-          'nosuid',
-          'noexec',
-          ...(place.startsWith('/dev/') ? [] : ['nodev']),
-        ],
-      }),
-    ),
-    fstabLine({
+    ...binds.map(({ source, place, writable }) => ({
+      source,
+      target: join(template, place),
+      flags: (writable ? 0 : readOnly) | noSetUid | noExec | (place.startsWith('/dev/') ? 0 : noDevices),
+    })),
+    {
       source: join(template, 'empty'),
       target: template,
-      options: ['ro', 'nosuid', 'nodev', 'noexec'],
-    }),
+      flags: readOnly | noSetUid | noDevices | noExec,
+    },
   ]
 }
 

@@ -10,15 +10,10 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  closeInheritedDescriptors,
-  identifyProcess,
-  type ProcessIdentity,
-  readExecutable,
-} from '@kvasir/linux'
+import { closeInheritedDescriptors, identifyProcess, type ProcessIdentity } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
-import { type CagedProgram, checkPath, checkProgram, fstabOf } from './cage-request.ts'
+import { type CagedProgram, checkPath, checkProgram, launcherBinds } from './cage-request.ts'
 import { readCappedLog, startCappedLogs } from './capped-log.ts'
 import {
   type CageEntry,
@@ -52,8 +47,6 @@ export interface LaunchRequest extends CagedProgram {
   readonly logs: { readonly output: string; readonly serial?: string; readonly capBytes: number }
   /** True when `groups.make` was called before and helpers may already live in the group; else a populated group is refused. */
   readonly joins?: boolean
-  /** True when the caller asks the program itself whether it runs, so that the end of its exec is not waited for. */
-  readonly isAsked?: boolean
   readonly timeoutMs: number
 }
 
@@ -70,7 +63,7 @@ export interface CagedProcess {
 }
 
 export interface Cages {
-  /** Runs a program in a cage. Resolves when the program itself runs, or is about to if it `isAsked`. Throws `CageError`, having undone everything. */
+  /** Runs a program in a cage. Resolves when the program itself runs. Throws `CageError`, having undone everything. */
   launch(request: LaunchRequest, signal?: AbortSignal): Promise<CagedProcess>
   /** Runs a command in a jail until it ends, for foreign data. */
   runJailed(command: JailedCommand, signal?: AbortSignal): Promise<JailedResult>
@@ -131,22 +124,14 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
       : { fifo: join(request.directory, 'serial.fifo'), file: request.logs.serial }
   const logs = serial === undefined ? [output] : [output, serial]
   const cgroup = tools.groups.path(request.group)
-  const makeGroup = async () => {
-    if (request.joins) return
+  if (!request.joins) {
     await tools.groups.make(request.group)
     undo.defer(() => tools.groups.remove(request.group, { timeoutMs: KILL_TIMEOUT_MS }))
   }
+  const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
+  undo.defer(() => keepers.kill())
   const admit = async (pid: number) => {
-    const grouped = makeGroup()
-    const results = await Promise.allSettled([
-      grouped.then(() => tools.groups.admit(request.group, pid)),
-      grouped.then(async () => {
-        const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
-        undo.defer(() => keepers.kill())
-        await keepers.ready
-      }),
-    ])
-    for (const result of results) if (result.status === 'rejected') throw result.reason
+    await Promise.all([tools.groups.admit(request.group, pid), keepers.ready])
   }
 
   const entry = await explainMemlock(
@@ -158,7 +143,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
         serialFifo: serial?.fifo,
         uid: request.uid,
         gid: request.gid,
-        fstab: fstabOf(tools.template, request.binds),
+        binds: launcherBinds(tools.template, request.binds),
         limits: request.limits,
         argv: [request.binary, ...request.args],
       },
@@ -170,30 +155,12 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
     }),
   )
   undo.defer(() => killSession(entry.pid))
-  if (!request.isAsked) await waitForProgram(entry, request)
   const identity = await identifyProcess(entry.pid)
   if (identity === undefined) throw await endedAtOnce(entry, request)
   tools.signal?.throwIfAborted()
   entry.child.unref()
   undo.move() // Success: keep everything.
   return { pid: entry.pid, identity, cgroup, steps: entry.steps, exited: entry.exited }
-}
-
-/** setpriv runs for about a millisecond between the launcher's last word and the program. */
-async function waitForProgram(entry: CageEntry, request: LaunchRequest): Promise<void> {
-  let isOver = false
-  void entry.exited.then(() => {
-    isOver = true
-  })
-  const deadline = performance.now() + request.timeoutMs
-  const launchers = new Set(['setpriv', 'sh', 'dash', 'bash', 'busybox'])
-  while (!isOver && performance.now() < deadline) {
-    const program = (await readExecutable(entry.pid))?.split('/').at(-1)
-    if (program !== undefined && (program === request.binary.split('/').at(-1) || !launchers.has(program)))
-      return
-    await new Promise((resolve) => setTimeout(resolve, 1))
-  }
-  throw await endedAtOnce(entry, request)
 }
 
 async function endedAtOnce(entry: CageEntry, request: LaunchRequest): Promise<CageError> {

@@ -1,19 +1,15 @@
 /**
  * Runs the launcher and waits until the program has replaced it: the part that a VM's emulator and a jailed command share.
  *
- * The launcher's status socket carries the name of each step before it is tried and whatever the tools complain about. Its end means
- * that the last step, exec, has begun. Nothing here knows what is run.
+ * The launcher's status socket carries the name of each step before it is tried and what went wrong. Its end without a complaint means
+ * that the program has taken over. Nothing here knows what is run.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, unlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { CageError, type CageStep, cageSteps } from './cage-error.ts'
 import {
   ADMISSION_DESCRIPTOR,
   FIRST_DESCRIPTOR,
-  FSTAB_DESCRIPTOR,
   type LauncherParameters,
   launcherArgv,
   STATUS_DESCRIPTOR,
@@ -58,14 +54,12 @@ const STATUS_LIMIT_BYTES = 16 * 1024
 export async function enterCage(options: EntryOptions): Promise<CageEntry> {
   options.signal?.throwIfAborted()
   const startedAt = performance.now()
-  const [shell, ...args] = launcherArgv(options.parameters)
-  if (shell === undefined) throw new TypeError('The launcher has no argv.')
-  await using fstab = await openNameless(dirname(options.parameters.template), options.parameters.fstab)
-  const child = spawn(shell, args, {
+  const [launcher, ...args] = launcherArgv(options.parameters)
+  const child = spawn(launcher, args, {
     detached: true,
     cwd: '/',
     env: {},
-    stdio: [...standardDescriptors(options.output, fstab.fd), ...options.descriptors],
+    stdio: [...standardDescriptors(options.output), ...options.descriptors],
   })
   options.onSpawn?.(child)
   const exited = exitOf(child)
@@ -93,7 +87,7 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
     const report = await readStatus(status, startedAt)
     await admitted
     const isLate = performance.now() - startedAt >= options.timeoutMs
-    const isIn = report.steps.at(-1)?.step === 'exec'
+    const isIn = report.steps.at(-1)?.step === 'exec' && report.complaints === ''
     if (isIn && !isLate && !options.signal?.aborted) return { ...entry, steps: report.steps }
 
     if (isIn) kill() // The word came too late to stop the launcher itself.
@@ -117,23 +111,13 @@ function stoppedAt(report: StatusReport, how: string): CageError {
   )
 }
 
-/** A file with this text that has no name any more, so that nothing is left behind however this ends. */
-async function openNameless(directory: string, lines: readonly string[]): Promise<FileHandle> {
-  const path = join(directory, `fstab-${randomBytes(6).toString('hex')}`)
-  const file = await open(path, 'wx', 0o600)
-  await unlink(path)
-  await file.writeFile(`${lines.join('\n')}\n`)
-  return file
-}
-
 /** Descriptors 0 to 9 of the launcher. `ignore` above descriptor 2 leaves the descriptor closed. */
-function standardDescriptors(output: 'ignore' | 'pipe', fstabFd: number): (number | 'ignore' | 'pipe')[] {
-  const stdio: (number | 'ignore' | 'pipe')[] = Array.from({ length: FIRST_DESCRIPTOR }, () => 'ignore')
+function standardDescriptors(output: 'ignore' | 'pipe'): ('ignore' | 'pipe')[] {
+  const stdio: ('ignore' | 'pipe')[] = Array.from({ length: FIRST_DESCRIPTOR }, () => 'ignore')
   stdio[1] = output
   stdio[2] = output
   stdio[STATUS_DESCRIPTOR] = 'pipe'
   stdio[ADMISSION_DESCRIPTOR] = 'pipe'
-  stdio[FSTAB_DESCRIPTOR] = fstabFd
   return stdio
 }
 

@@ -27,7 +27,7 @@ const report: CageReport = {
     mount('/usr', 'ro,nosuid,nodev'),
     mount('/run/vm', 'rw,nosuid,nodev,noexec'),
   ],
-  rootEntries: ['bin', 'boot', 'dev', 'usr', 'proc'],
+  rootEntries: ['bin', 'boot', 'dev', 'usr', 'run'],
   descriptors: new Map([
     [0, '/dev/null'],
     [1, '/run/kvasir/vms/a/output.fifo'],

@@ -53,7 +53,7 @@ export interface ExpectedCage {
 }
 
 const rootNames = new Set(
-  'bin boot dev empty in lib lib32 lib64 libx32 memory old out proc run sbin complete usr'.split(' '),
+  'bin boot dev empty in lib lib32 lib64 libx32 memory old out run sbin complete usr'.split(' '),
 )
 const deviceFiles = new Set(
   ['null', 'zero', 'full', 'random', 'urandom', 'kvm', 'net/tun'].map((name) => `/dev/${name}`),

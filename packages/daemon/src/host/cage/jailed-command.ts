@@ -9,7 +9,7 @@
 import type { Readable } from 'node:stream'
 import { CageError } from './cage-error.ts'
 import type { CageGroups } from './cage-groups.ts'
-import { type CageBind, type CagedProgram, checkProgram, fstabOf } from './cage-request.ts'
+import { type CageBind, type CagedProgram, checkProgram, launcherBinds } from './cage-request.ts'
 import { type CageExit, enterCage } from './enter-cage.ts'
 import type { RootTemplate } from './root-template.ts'
 
@@ -72,7 +72,7 @@ export async function runJailed(
       serialFifo: undefined,
       uid: program.uid,
       gid: program.gid,
-      fstab: fstabOf(template.path, program.binds),
+      binds: launcherBinds(template.path, program.binds),
       limits: program.limits,
       argv: [program.binary, ...program.args],
     },

@@ -52,7 +52,6 @@ mount --make-private "$cage"
 mkdir -p "$root"
 mount -t tmpfs -o mode=0755,size=256k kvasir-root "$root"
 mkdir "$root/dev" "$root/old" "$root/empty"
-ln -s old/proc "$root/proc"
 mount -t tmpfs -o mode=0755,size=64k,nosuid,noexec kvasir-dev "$root/dev"
 node() { mknod -m 0666 "$root/dev/$1" c "$2" "$3"; }
 node null 1 3; node zero 1 5; node full 1 7; node random 1 8; node urandom 1 9

@@ -93,7 +93,10 @@ interface StandingEmulator {
   readonly vcpus: readonly VcpuThread[]
 }
 
-/** The network helpers come up while the cage closes and QEMU starts. What goes wrong with them says more than what it does to QEMU. */
+/**
+ * The network helpers come up while QEMU does, and not while the cage closes: several programs take turns then, and QEMU alone would
+ * leave a core idle. What goes wrong with them says more than what it does to QEMU.
+ */
 async function comeUp(
   request: LaunchRequest,
   tools: LaunchTools,
@@ -110,20 +113,19 @@ async function comeUp(
     cages.groups.make(groupOf(request.id)),
     makeShare(paths.share, { uid, gid: uid }),
   ])
+  const caged = await spawnEmulator(request, { ...tools, descriptors: opened.numbers, signal })
+  await failpoint('emulator.launch.after-spawn')
+  await opened.release()
+
   const ended = new AbortController()
-  const served = serveNics(request, opened, {
-    cgroup,
-    signal: AbortSignal.any([signal, ended.signal]),
-  }).then(() => failpoint('emulator.launch.after-network'))
+  const served = serveNics(request, opened, { cgroup, signal: AbortSignal.any([signal, ended.signal]) })
   served.catch(() => {}) // Asked below.
   try {
-    const caged = await spawnEmulator(request, { ...tools, descriptors: opened.numbers, signal })
-    await failpoint('emulator.launch.after-spawn')
-    await opened.release()
     const monitor = await connectMonitor(paths, caged, signal)
     undo.defer(() => monitor.close())
     const vcpus = await checkEmulator(monitor, request, { paths, signal })
     await served
+    await failpoint('emulator.launch.after-network')
     undo.move()
     return { caged, monitor, vcpus }
   } catch (error) {

@@ -40,7 +40,6 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         },
         directory: paths.directory,
         descriptors: tools.descriptors,
-        isAsked: true,
         logs: { output: paths.emulatorLog, serial: paths.serialLog, capBytes: logCapBytes },
         timeoutMs: launchTimeoutMs,
       },

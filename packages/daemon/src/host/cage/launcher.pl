@@ -1,0 +1,98 @@
+# Closes the cage around a program and becomes it. Run by enter-cage.ts as root, alone in its process group; why it is as it is stands in
+# launcher-script.ts. It says on descriptor 3 the name of each step before it is tried, and what went wrong; the end of 3 means that
+# the program has taken over. Nothing here is read from the environment, and no value is ever a command.
+use strict;
+
+my ($arch, $template, $log, $serial, $uid, $gid) = splice @ARGV, 0, 6;
+my %limits = splice @ARGV, 0, 2 * shift @ARGV;    # number of the resource => value
+my @binds = splice @ARGV, 0, 3 * shift @ARGV;     # source, target, flags
+my @program = @ARGV;
+
+# asm/unistd_64.h, asm-generic/unistd.h
+my %numbers = (
+    x64 => {
+        mount => 165, umount2 => 166, pivot_root => 155, unshare => 272, sethostname => 170, prlimit64 => 302,
+        dup3 => 292, prctl => 157, capset => 126, setgroups => 116, setresgid => 119, setresuid => 117,
+    },
+    arm64 => {
+        mount => 40, umount2 => 39, pivot_root => 41, unshare => 97, sethostname => 161, prlimit64 => 261,
+        dup3 => 24, prctl => 167, capset => 91, setgroups => 159, setresgid => 149, setresuid => 147,
+    },
+);
+
+open my $status, '>&=', 3 or exit 70;
+open my $admission, '<&=', 6 or exit 70;
+my $number = $numbers{$arch} or fail("the processor $arch is not known here");
+
+sub say_status { syswrite $status, "$_[0]\n" }
+sub step { say_status("\@step $_[0]") }
+sub fail { say_status($_[0]); exit 70 }
+
+# A system call that must succeed. Copies its arguments, since perl hands out pointers to them.
+sub call {
+    my ($name, $what, @arguments) = @_;
+    syscall($number->{$name}, @arguments) != -1 or fail("$name $what: $!");
+}
+
+sub limit {
+    my ($resource) = @_;
+    return unless exists $limits{$resource};
+    my $value = $limits{$resource};
+    call('prlimit64', "$resource to $value", 0, $resource, pack('QQ', $value, $value), 0);
+}
+
+# sys/resource.h
+my ($CPU, $FSIZE, $CORE, $NPROC, $NOFILE, $MEMLOCK, $AS) = (0, 1, 4, 6, 7, 8, 9);
+# sys/mount.h
+my ($REMOUNT, $BIND, $REC, $PRIVATE, $DETACH) = (32, 4096, 16384, 1 << 18, 2);
+# linux/prctl.h
+my ($CAPBSET_DROP, $NO_NEW_PRIVS, $AMBIENT, $AMBIENT_CLEAR_ALL) = (24, 38, 47, 4);
+# errno.h, fcntl.h
+my ($EINVAL, $SETFD, $CLOEXEC) = (22, 2, 1);
+
+step('namespaces');
+my ($NEWNS, $NEWUTS, $NEWIPC, $NEWNET) = (0x20000, 0x4000000, 0x8000000, 0x40000000);
+call('unshare', '', $NEWNS | $NEWUTS | $NEWIPC | $NEWNET);
+call('mount', 'private', 'none', '/', 0, $REC | $PRIVATE, 0);
+
+step('limits');
+limit($_) for $CORE, $NOFILE, $MEMLOCK;
+
+step('mounts');
+call('sethostname', '', 'kvasir', 6);
+chdir $template or fail("$template: $!");
+while (my ($source, $target, $flags) = splice @binds, 0, 3) {
+    call('mount', "$source on $target", $source, $target, 0, $BIND, 0);
+    call('mount', "$target again", 'none', $target, 0, $REMOUNT | $BIND | $flags, 0);
+}
+
+step('admission');
+sysread($admission, my $go, 1) or exit 0;
+
+step('log');
+my ($outputs, $serials);
+!$log or sysopen $outputs, $log, 1 or fail("$log: $!");
+!$serial or sysopen $serials, $serial, 1 or fail("$serial: $!");
+
+step('root');
+call('pivot_root', '', '.', 'old');
+call('umount2', 'old', '/old', $DETACH);
+chdir '/' or fail("/: $!");
+umask 0077;
+
+step('exec');
+limit($_) for $CPU, $FSIZE, $NPROC, $AS;
+my $capability = 0;
+$capability++ until syscall($number->{prctl}, $CAPBSET_DROP, $capability, 0, 0, 0) == -1;
+$! == $EINVAL or fail("prctl capability $capability: $!");
+call('prctl', 'ambient', $AMBIENT, $AMBIENT_CLEAR_ALL, 0, 0, 0);
+call('setgroups', '', 0, 0);
+call('setresgid', $gid, $gid + 0, $gid + 0, $gid + 0);
+call('setresuid', $uid, $uid + 0, $uid + 0, $uid + 0);
+call('capset', '', pack('LL', 0x20080522, 0), "\0" x 24);
+call('prctl', 'no-new-privs', $NO_NEW_PRIVS, 1, 0, 0, 0);
+if ($outputs) { call('dup3', 'output', fileno $outputs, $_, 0) for 1, 2 }
+if ($serials) { fileno $serials == 4 ? fcntl $serials, $SETFD, 0 : call('dup3', 'serial', fileno $serials, 4, 0) }
+%ENV = ();
+fcntl $_, $SETFD, $CLOEXEC for $status, $admission;    # perl has set it on what it opened itself
+exec { $program[0] } @program or fail("$program[0]: $!");
