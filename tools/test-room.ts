@@ -53,19 +53,17 @@ function hasMemory(): boolean {
   }
 }
 
-/** Deals the files out by turns, as neighbours are alike; gives the programs. */
+/** The programs of so many processes that share the files among them. */
 function writeGroups(
   files: readonly string[],
   { folder, processes }: { folder: string; processes: number },
 ): string[] {
-  const count = Math.min(processes, files.length)
-  return Array.from({ length: count }, (_, group) => {
-    const members = files.filter((_file, index) => index % count === group)
+  const runner = JSON.stringify(join(import.meta.dirname, 'test-group.ts'))
+  return Array.from({ length: Math.min(processes, files.length) }, (_, group) => {
     const program = join(folder, `group-${group + 1}.ts`)
-    const loader = JSON.stringify(join(import.meta.dirname, 'test-group.ts'))
     writeFileSync(
       program,
-      `import { loadTests } from ${loader}\nawait loadTests(${JSON.stringify(members)})\n`,
+      `import { runFreeFiles } from ${runner}\nawait runFreeFiles(${JSON.stringify(files)}, import.meta.dirname)\n`,
     )
     return program
   })

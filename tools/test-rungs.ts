@@ -30,8 +30,8 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
     needs: [],
     testSeconds: 20,
     fileSeconds: 60,
-    concurrency: cores * 2, // They wait for children and timers as long as they compute.
-    processes: cores * 2,
+    concurrency: cores + 1, // They wait for children and timers now and then; each more loads everything once more.
+    processes: cores + 1,
     budgetSeconds: 5,
   },
   qemu: { needs: ['run'], testSeconds: 60, fileSeconds: 300, concurrency: cores },

@@ -87,8 +87,9 @@ async function runFiles(
   const { promise, resolve } = Promise.withResolvers<Totals>()
   const times = new Map<string, number>()
   using room = openTestRoom(rung.processes)
+  const programs = room.programsOf(files.map((file) => join(root, file)))
   const stream = run({
-    files: room.programsOf(files.map((file) => join(root, file))),
+    files: programs,
     concurrency: rung.concurrency,
     timeout: rung.testSeconds * 1000,
     execArgv: [
@@ -113,11 +114,16 @@ async function runFiles(
     times.set(file, (times.get(file) ?? 0) + details.duration_ms / 1000)
   }
   stream.on('test:pass', note)
+  let empty = 0 // A program without a test is told as a test that passed.
+  stream.on('test:pass', ({ name: told, nesting }) => {
+    if (nesting === 0 && programs.includes(told)) empty++
+  })
   stream.on('test:fail', note)
   stream.on('test:fail', ({ details }) => tellWholeError(details.error)) // Those of hooks and of what is outside tests.
   stream.on('test:summary', (summary) => {
     if (summary.file !== undefined) return
-    const { tests, passed, cancelled, skipped, todo } = summary.counts
+    const { cancelled, skipped, todo } = summary.counts
+    const [tests, passed] = [summary.counts.tests - empty, summary.counts.passed - empty]
     const failed = tests - passed - cancelled - skipped - todo
     resolve({ tests, passed, failed, cancelled, skipped, todo, success: summary.success, times: [...times] })
   })
