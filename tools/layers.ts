@@ -36,7 +36,7 @@ const table = {
   wire: ['contract', 'model', 'ports', 'services', 'supervisor', 'config'],
   main: 'everything',
   e2e: ['sdk', 'contract'],
-  bench: ['sdk', 'contract', 'e2e'],
+  bench: ['sdk', 'contract', 'linux', 'e2e'],
   lab: ['sdk', 'contract'],
   tools: ['sdk', 'contract', 'linux'],
 } as const satisfies Record<string, readonly string[] | 'everything'>

@@ -7,10 +7,9 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
 import { truncate, writeFile } from 'node:fs/promises'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream/promises'
 import { test } from 'node:test'
 import { connectPair } from '@kvasir/linux'
@@ -18,6 +17,7 @@ import { lacking, needs } from '../../../../../tools/require.ts'
 import { buildEmulator } from './build-emulator.ts'
 import { type Descriptor, type EmulatorPlan, firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
 import { type GoldenCase, goldenCases } from './golden-cases.ts'
+import { type Monitor, openMonitor } from './testing/plain-monitor.ts'
 
 const binary = 'qemu-system-x86_64'
 const stepTimeoutMs = 10_000
@@ -145,37 +145,6 @@ function emptyKernel(): Uint8Array {
   kernel.writeUInt16LE(0x020c, 0x206)
   kernel.writeUInt32LE(0x7fffffff, 0x22c)
   return kernel
-}
-
-/** A monitor's connection: one command at a time. */
-interface Monitor {
-  ask(command: string, args?: Readonly<Record<string, unknown>>): Promise<unknown>
-}
-
-async function openMonitor(path: string, bench: Bench): Promise<Monitor> {
-  const socket = connect(path)
-  bench.undo.defer(() => {
-    socket.destroy()
-  })
-  socket.setTimeout(stepTimeoutMs, () => socket.destroy(new Error('The monitor does not answer.')))
-  socket.on('error', () => {})
-  const lines = createInterface({ input: socket })[Symbol.asyncIterator]()
-  const next = async (): Promise<Record<string, unknown>> => {
-    const line = await lines.next()
-    assert.ok(line.done !== true, 'The monitor was closed.')
-    return JSON.parse(line.value) as Record<string, unknown> // QMP's messages are objects.
-  }
-  assert.ok('QMP' in (await next()))
-  const ask = async (execute: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> => {
-    socket.write(`${JSON.stringify({ execute, arguments: args })}\n`)
-    for (;;) {
-      const message = await next()
-      assert.ok(!('error' in message), `${execute}: ${JSON.stringify(message['error'])}`)
-      if ('return' in message) return message['return']
-    }
-  }
-  await ask('qmp_capabilities')
-  return { ask }
 }
 
 interface Started {
