@@ -46,6 +46,7 @@ export function sampleVm(id: string, changes: Partial<VmRecord> = {}): VmRecord 
       acceleratorReason: 'The host has no /dev/kvm.',
       bootedSpec: spec,
     },
+    lifeBeforeStart: undefined,
     saved: undefined,
     ...changes,
   }
