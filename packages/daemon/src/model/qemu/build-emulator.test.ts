@@ -92,7 +92,9 @@ test('descriptors, ids and node names are unique, and node names fit', () => {
       const read = readOptions(plan.argv)
 
       const numbers = read.flatMap(([, value]) =>
-        [...value.matchAll(/(?:^|[,"])(?:vhost)?fd(?:=|:|":")(\d+)/g)].map((match) => Number(match[1])),
+        [...value.matchAll(/(?:^|[,"])(?:vhost)?fd(?:=|:|":"|","str":")(\d+)/g)].map((match) =>
+          Number(match[1]),
+        ),
       )
       const expected = plan.descriptors.map((_, index) => firstDescriptor + index)
       const ascending = (a: number, b: number): number => a - b
