@@ -239,6 +239,22 @@ test('when the VM is found off, viewers are told why and the console is over', a
   await assert.rejects(console.join('write'), refused('wrong-state'))
 })
 
+test('a console that closes a moment before its VM is off ends with the reason of that', async () => {
+  const console = newConsole()
+  const seen = watch(await console.join('write'))
+  const details = { state: 'running', action: 'console' }
+  console.refuseToOpen(
+    new KvasirError('wrong-state', 'VM web1 is running, so it has no console.', { details }),
+  )
+
+  console.state.connection?.destroy()
+  await settle()
+  await console.clock.advance(1_000)
+  console.desk.vmEnded('a', 'it was powered off')
+
+  assert.equal(seen.ended, 'ended: it was powered off')
+})
+
 test('the end of a VM ends its console, and the next run has a new one', async () => {
   const console = newConsole()
   const seen = watch(await console.join('write'))

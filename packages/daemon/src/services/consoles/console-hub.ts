@@ -267,8 +267,7 @@ export class ConsoleHub {
         await this.#connect()
         break
       } catch (error) {
-        const isOver = error instanceof KvasirError && ['wrong-state', 'vm-not-found'].includes(error.code)
-        if (isOver || clock.monotonicMs() >= until) throw error
+        if (isOver(error) || clock.monotonicMs() >= until) throw error
       }
     }
     for (const seat of this.#seats)
@@ -278,3 +277,16 @@ export class ConsoleHub {
       )
   }
 }
+
+/**
+ * Whether a console that cannot be opened is over. An emulator that is being ended closes its console before its VM is off; why that
+ * is, `end` tells in a moment.
+ */
+function isOver(error: unknown): boolean {
+  if (!(error instanceof KvasirError)) return false
+  if (error.code === 'vm-not-found') return true
+  const { state } = error.details
+  return error.code === 'wrong-state' && !(typeof state === 'string' && mayHaveEmulator.has(state))
+}
+
+const mayHaveEmulator: ReadonlySet<string> = new Set(['starting', 'running', 'paused', 'stopping', 'unknown'])
