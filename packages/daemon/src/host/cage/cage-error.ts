@@ -10,6 +10,7 @@ export const cageSteps = [
   'spawn',
   'namespaces',
   'limits',
+  'pipes',
   'mounts',
   'cgroup',
   'admission',

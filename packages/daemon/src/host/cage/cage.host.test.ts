@@ -140,7 +140,7 @@ const failures: readonly [string, Partial<Parameters<TestCages['cages']['launch'
     /absolute path/,
   ],
   ['uid 0', { uid: 0 }, 'request', /uid/],
-  ['a log directory that does not exist', { directory: '/no/such' }, 'log', /.*/],
+  ['a log directory that does not exist', { directory: '/no/such' }, 'pipes', /no\/such/],
 ]
 
 for (const [name, change, step, sentence] of failures) {

@@ -8,7 +8,8 @@
  * Not here: what is run and with which arguments (model/qemu), the emulator's monitor, which uid a VM has, commands that end by
  * themselves (jailed-command.ts).
  */
-import { readFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { closeInheritedDescriptors, identifyProcess, type ProcessIdentity } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
@@ -58,6 +59,8 @@ export interface CagedProcess {
   readonly cgroup: string
   /** When each step of the launch began. */
   readonly steps: readonly StepTime[]
+  /** Settles when its logs are kept; until then what it says waits in their pipes. Rejects with `CageError`, step `log`. */
+  readonly logged: Promise<void>
   /** Settles when the process ends; only the daemon that launched it learns how. */
   readonly exited: Promise<CageExit>
 }
@@ -128,10 +131,14 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
     await tools.groups.make(request.group)
     undo.defer(() => tools.groups.remove(request.group, { timeoutMs: KILL_TIMEOUT_MS }))
   }
-  const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
-  undo.defer(() => keepers.kill())
-  const admit = async (pid: number) => {
-    await Promise.all([tools.groups.admit(request.group, pid), keepers.ready])
+  const held = new AsyncDisposableStack()
+  undo.defer(() => held.disposeAsync())
+  const admit = async (pid: number, arrived: Promise<void>) => {
+    const openPipes = async () => {
+      await arrived
+      for (const { fifo } of logs) held.use(await open(fifo, constants.O_RDWR | constants.O_NONBLOCK))
+    }
+    await Promise.all([tools.groups.admit(request.group, pid), openPipes()])
   }
 
   const entry = await explainMemlock(
@@ -155,12 +162,20 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
     }),
   )
   undo.defer(() => killSession(entry.pid))
+  // Two processes less to take turns with; until they are there, what the program says waits in the pipes that we hold.
+  const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
+  undo.defer(() => keepers.kill())
+  const logged = keepers.ready.finally(() => held.disposeAsync())
+  logged.catch(() => {}) // Asked by who launches.
   const identity = await identifyProcess(entry.pid)
-  if (identity === undefined) throw await endedAtOnce(entry, request)
+  if (identity === undefined) {
+    await logged
+    throw await endedAtOnce(entry, request)
+  }
   tools.signal?.throwIfAborted()
   entry.child.unref()
   undo.move() // Success: keep everything.
-  return { pid: entry.pid, identity, cgroup, steps: entry.steps, exited: entry.exited }
+  return { pid: entry.pid, identity, cgroup, steps: entry.steps, logged, exited: entry.exited }
 }
 
 async function endedAtOnce(entry: CageEntry, request: LaunchRequest): Promise<CageError> {

@@ -72,7 +72,6 @@ test('a program goes on when the keepers of its logs are killed, and new ones ke
   startCappedLogs([{ fifo: `${vm.directory}/output.fifo`, file: output }], {
     cgroup: program.cgroup,
     capBytes,
-    keepsPipes: true,
   })
 
   await eventually(async () => (await vm.log()).includes('tick'), {

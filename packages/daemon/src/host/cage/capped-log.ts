@@ -12,7 +12,6 @@
  * again with the same pipes. The keepers end by themselves when the last writer has closed the pipe.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { COMMAND_PATH } from '@kvasir/linux'
@@ -26,27 +25,26 @@ export interface CappedLog {
 
 /** The processes that keep one VM's logs. */
 export interface LogKeepers {
-  /** Settles when the pipes are there. Throws `CageError` with step `log` when they cannot be made. */
+  /** Settles when each holds its pipe. Throws `CageError` with step `log` when one cannot. */
   readonly ready: Promise<void>
   /** Ends them at once, also when they have not reached their cgroup yet. */
   kill(): void
 }
 
 /**
- * Parameters: cgroup, size of one file in 512-byte blocks, `make` or `keep` the pipes, then a pair of pipe and file for one log or two.
- * The pipes are made here, since a process that Node spawns for them makes a start 3 ms longer. The cgroup is entered next (0 stands for the shell
- * that writes it): a keeper whose writer never comes, because the daemon was killed, is then found and killed with its group.
+ * Parameters: cgroup, size of one file in 512-byte blocks, then a pair of pipe and file for one log or two. The cgroup is entered first (0
+ * stands for the shell that writes it): a keeper whose writer never comes, because the daemon was killed, is then found and killed with
+ * its group.
  */
 const KEEPER = `
-cgroup=$1 pipes=$3
+cgroup=$1
 ulimit -c 0; ulimit -f "$2"; umask 077
-shift 3
-if [ "$pipes" = make ]; then mkfifo -m 0600 -- "$1" \${3:+"$3"} || exit 71; fi
-echo ready
-exec >/dev/null 2>&1
+shift 2
 keep() {
   echo 0 > "$cgroup/cgroup.procs" || exit 70
-  exec < "$1"
+  exec < "$1" || exit 71
+  echo ready
+  exec >/dev/null 2>&1
   while :; do
     dd bs=4096 of="$2" oflag=append conv=notrunc status=none
     case $? in
@@ -64,37 +62,23 @@ const TIMEOUT_MS = 5_000
 const COMPLAINT_LIMIT = 4096
 
 /**
- * Starts the keepers of one VM's logs, of which there are one or two, inside its cgroup; a writer that opens a pipe waits for them.
- * The pipes are made, in place of older ones, unless `keepsPipes` says that writers hold them already. `capBytes` is for both files of
- * one log together.
+ * Starts the keepers of one VM's logs, of which there are one or two, inside its cgroup. Their pipes are there; somebody must hold them open
+ * for writing. `capBytes` is for both files of one log together.
  */
 export function startCappedLogs(
   logs: readonly CappedLog[],
-  options: { readonly cgroup: string; readonly capBytes: number; readonly keepsPipes?: boolean },
+  options: { readonly cgroup: string; readonly capBytes: number },
 ): LogKeepers {
   const blocks = Math.max(8, Math.floor(options.capBytes / 2 / 512))
-  const pipes = options.keepsPipes ? 'keep' : 'make'
-  if (pipes === 'make') for (const { fifo } of logs) rmSync(fifo, { force: true })
-  const keeper = spawn(
-    '/bin/sh',
-    [
-      '-c',
-      KEEPER,
-      'kvasir-log',
-      options.cgroup,
-      String(blocks),
-      pipes,
-      ...logs.flatMap(({ fifo, file }) => [fifo, file]),
-    ],
-    {
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      cwd: '/',
-      env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
-    },
-  )
-  const ready = untilReady(keeper)
-  ready.catch(() => {}) // Whoever does not wait for the pipes is not told.
+  const files = logs.flatMap(({ fifo, file }) => [fifo, file])
+  const keeper = spawn('/bin/sh', ['-c', KEEPER, 'kvasir-log', options.cgroup, String(blocks), ...files], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: '/',
+    env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
+  })
+  const ready = untilReady(keeper, logs.length)
+  ready.catch(() => {}) // Whoever does not wait for the keepers is not told.
   keeper.unref()
   return {
     ready,
@@ -108,14 +92,21 @@ export function startCappedLogs(
   }
 }
 
-/** The keeper's first word, or its complaint. Nothing is read from it afterwards. */
-async function untilReady(keeper: ChildProcessByStdio<null, Readable, Readable>): Promise<void> {
+/** One word of each keeper, or a complaint. Nothing is read from them afterwards. */
+async function untilReady(
+  keeper: ChildProcessByStdio<null, Readable, Readable>,
+  count: number,
+): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<boolean>()
   let complaint = ''
+  let said = ''
   keeper.stderr.on('data', (chunk: Buffer) => {
     if (complaint.length < COMPLAINT_LIMIT) complaint += chunk.toString('utf8')
   })
-  keeper.stdout.once('data', () => resolve(true))
+  keeper.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString('utf8')
+    if (said.split('ready\n').length > count) resolve(true)
+  })
   keeper.once('error', (error) => {
     complaint = error.message
     resolve(false)
@@ -127,7 +118,7 @@ async function untilReady(keeper: ChildProcessByStdio<null, Readable, Readable>)
   keeper.stdout.destroy()
   keeper.stderr.destroy()
   if (isReady) return
-  throw new CageError('log', 'The pipes of the logs cannot be made, so the program was not run.', {
+  throw new CageError('log', 'The logs cannot be kept, so the program was ended.', {
     stderr: complaint.trim(),
   })
 }

@@ -40,8 +40,11 @@ export interface EntryOptions {
   readonly output: 'ignore' | 'pipe'
   /** Our descriptors; the n-th is descriptor `FIRST_DESCRIPTOR + n` in the cage. */
   readonly descriptors: readonly number[]
-  /** Moves the process into its cgroup and makes what it waits for. It runs beside the first steps; the program waits for it. */
-  readonly admit: (pid: number) => Promise<void>
+  /**
+   * Moves the process into its cgroup and does what the program waits for. It runs beside the first steps; `arrived` resolves when the
+   * launcher has taken those, or has ended.
+   */
+  readonly admit: (pid: number, arrived: Promise<void>) => Promise<void>
   /** Called before anything can have been read: Node throws away output that nobody listens to when a child exits. */
   readonly onSpawn?: (child: ChildProcess) => void
   readonly timeoutMs: number
@@ -76,7 +79,12 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
   const deadline = setTimeout(kill, options.timeoutMs)
   options.signal?.addEventListener('abort', kill, { once: true })
   let refusal: unknown
-  const admitted = options.admit(entry.pid).then(
+  const arrived = Promise.withResolvers<void>()
+  const reported = readStatus(status, {
+    startedAt,
+    onStep: (step) => step === 'admission' && arrived.resolve(),
+  }).finally(arrived.resolve)
+  const admitted = options.admit(entry.pid, arrived.promise).then(
     () => admission.end('go\n'),
     (error: unknown) => {
       refusal = error
@@ -84,7 +92,7 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
     },
   )
   try {
-    const report = await readStatus(status, startedAt)
+    const report = await reported
     await admitted
     const isLate = performance.now() - startedAt >= options.timeoutMs
     const isIn = report.steps.at(-1)?.step === 'exec' && report.complaints === ''
@@ -140,15 +148,20 @@ interface StatusReport {
   readonly complaints: string
 }
 
-function readStatus(status: Duplex, startedAt: number): Promise<StatusReport> {
+function readStatus(
+  status: Duplex,
+  { startedAt, onStep }: { readonly startedAt: number; readonly onStep: (step: CageStep) => void },
+): Promise<StatusReport> {
   const steps: StepTime[] = []
   const complaints: string[] = []
   let bytes = 0
   let rest = ''
   const takeLine = (line: string) => {
     const step = cageSteps.find((name) => line === `@step ${name}`)
-    if (step !== undefined) steps.push({ step, atMs: performance.now() - startedAt })
-    else if (line.trim() !== '') complaints.push(line.trim())
+    if (step !== undefined) {
+      steps.push({ step, atMs: performance.now() - startedAt })
+      onStep(step)
+    } else if (line.trim() !== '') complaints.push(line.trim())
   }
   return new Promise((resolve) => {
     status.on('data', (chunk: Buffer) => {

@@ -7,11 +7,12 @@
  * Order, and why:
  *   namespaces  mount, network, IPC and UTS namespaces of its own; mounts here reach no other process
  *   limits      while still root, since a hard limit can only be raised by root
+ *   pipes       makes the named pipes of the logs
  *   mounts      the VM's few bind mounts on the prepared template, then an empty directory over the template's root
- *   admission   waits for the daemon's word: it has moved this process into the VM's cgroup and made the pipes of the logs. The
+ *   admission   waits for the daemon's word: it has moved this process into the VM's cgroup and opened the pipes of the logs. The
  *               kernel takes 3 to 8 ms to move a process (a grace period of RCU), which pass while the steps above run. Nothing of
  *               the VM's has been loaded yet, so all of its memory is charged to its cgroup. If the daemon dies first, this ends.
- *   log         opens the pipes; waits for the keepers of the logs to open the other end
+ *   log         opens the pipes, of which the daemon holds the other end until the keepers of the logs do
  *   root        pivot_root and unmounting of the old root: nothing of the host is left to name
  *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, empty environment, then the program
  *

@@ -12,11 +12,11 @@ my @program = @ARGV;
 my %numbers = (
     x64 => {
         mount => 165, umount2 => 166, pivot_root => 155, unshare => 272, sethostname => 170, prlimit64 => 302,
-        dup3 => 292, prctl => 157, capset => 126, setgroups => 116, setresgid => 119, setresuid => 117,
+        mknodat => 259, dup3 => 292, prctl => 157, capset => 126, setgroups => 116, setresgid => 119, setresuid => 117,
     },
     arm64 => {
         mount => 40, umount2 => 39, pivot_root => 41, unshare => 97, sethostname => 161, prlimit64 => 261,
-        dup3 => 24, prctl => 167, capset => 91, setgroups => 159, setresgid => 149, setresuid => 147,
+        mknodat => 33, dup3 => 24, prctl => 167, capset => 91, setgroups => 159, setresgid => 149, setresuid => 147,
     },
 );
 
@@ -47,8 +47,8 @@ my ($CPU, $FSIZE, $CORE, $NPROC, $NOFILE, $MEMLOCK, $AS) = (0, 1, 4, 6, 7, 8, 9)
 my ($REMOUNT, $BIND, $REC, $PRIVATE, $DETACH) = (32, 4096, 16384, 1 << 18, 2);
 # linux/prctl.h
 my ($CAPBSET_DROP, $NO_NEW_PRIVS, $AMBIENT, $AMBIENT_CLEAR_ALL) = (24, 38, 47, 4);
-# errno.h, fcntl.h
-my ($EINVAL, $SETFD, $CLOEXEC) = (22, 2, 1);
+# errno.h, fcntl.h, linux/stat.h
+my ($EINVAL, $SETFD, $CLOEXEC, $AT_FDCWD, $FIFO) = (22, 2, 1, -100, 0010000);
 
 step('namespaces');
 my ($NEWNS, $NEWUTS, $NEWIPC, $NEWNET) = (0x20000, 0x4000000, 0x8000000, 0x40000000);
@@ -57,6 +57,12 @@ call('mount', 'private', 'none', '/', 0, $REC | $PRIVATE, 0);
 
 step('limits');
 limit($_) for $CORE, $NOFILE, $MEMLOCK;
+
+step('pipes');
+for my $pipe (grep { $_ ne '' } $log, $serial) {
+    unlink $pipe;
+    call('mknodat', $pipe, $AT_FDCWD, $pipe, $FIFO | 0600, 0);
+}
 
 step('mounts');
 call('sethostname', '', 'kvasir', 6);
@@ -71,8 +77,8 @@ sysread($admission, my $go, 1) or exit 0;
 
 step('log');
 my ($outputs, $serials);
-!$log or sysopen $outputs, $log, 1 or fail("$log: $!");
-!$serial or sysopen $serials, $serial, 1 or fail("$serial: $!");
+$log eq '' or sysopen $outputs, $log, 1 or fail("$log: $!");
+$serial eq '' or sysopen $serials, $serial, 1 or fail("$serial: $!");
 
 step('root');
 call('pivot_root', '', '.', 'old');

@@ -28,6 +28,7 @@ export async function connectMonitor(
     })
   } catch (error) {
     signal.throwIfAborted()
+    await caged.logged.catch(() => {}) // Without keepers there are no last words.
     throw await startFailure(paths, error)
   }
 }

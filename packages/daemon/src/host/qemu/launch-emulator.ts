@@ -22,7 +22,7 @@ import {
   writeRecord,
   writeWhole,
 } from './runtime-directory.ts'
-import { cageOf, spawnEmulator } from './spawn-emulator.ts'
+import { cageOf, spawnEmulator, untilLogged } from './spawn-emulator.ts'
 import type { VcpuThread } from './statistics.ts'
 
 const removeTimeoutMs = 10_000
@@ -124,7 +124,7 @@ async function comeUp(
     const monitor = await connectMonitor(paths, caged, signal)
     undo.defer(() => monitor.close())
     const vcpus = await checkEmulator(monitor, request, { paths, signal })
-    await served
+    await Promise.all([served, untilLogged(caged)])
     await failpoint('emulator.launch.after-network')
     undo.move()
     return { caged, monitor, vcpus }

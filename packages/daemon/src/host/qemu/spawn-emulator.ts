@@ -46,9 +46,22 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
       tools.signal,
     )
   } catch (error) {
-    if (error instanceof CageError) throw new KvasirError('emulator-failed', error.message, { cause: error })
-    throw error
+    throw asFailure(error)
   }
+}
+
+/** Waits until the logs of an emulator are kept. `emulator-failed` when they are not. */
+export async function untilLogged(caged: CagedProcess): Promise<void> {
+  try {
+    await caged.logged
+  } catch (error) {
+    throw asFailure(error)
+  }
+}
+
+function asFailure(error: unknown): unknown {
+  if (!(error instanceof CageError)) return error
+  return new KvasirError('emulator-failed', error.message, { cause: error })
 }
 
 function bindsOf(request: LaunchRequest, paths: EmulatorPaths) {

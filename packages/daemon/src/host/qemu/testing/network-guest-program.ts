@@ -19,9 +19,11 @@ const length = Buffer.alloc(4)
 length.writeUInt32BE(frame.length)
 
 const network = new Socket({ fd: 3 })
-network.on('data', (answer: Buffer) => {
-  const ethernet = answer.subarray(4)
-  if (ethernet.subarray(12, 14).toString('hex') === arp) process.stdout.write('answered\n')
+let received = Buffer.alloc(0)
+network.on('data', (chunk: Buffer) => {
+  received = Buffer.concat([received, chunk])
+  const answer = received.subarray(4) // Behind its length; nothing else is asked, so nothing else comes.
+  if (answer.subarray(12, 14).toString('hex') === arp) process.stdout.write('answered\n')
 })
 network.on('close', () => process.exit())
 network.write(Buffer.concat([length, frame]))
