@@ -15,7 +15,7 @@ import { closeInheritedDescriptors, identifyProcess, type ProcessIdentity } from
 import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
 import { type CagedProgram, checkPath, checkProgram, launcherBinds } from './cage-request.ts'
-import { readCappedLog, startCappedLogs } from './capped-log.ts'
+import { type LogKeepers, readCappedLog, startCappedLogs } from './capped-log.ts'
 import {
   type CageEntry,
   type CageExit,
@@ -165,7 +165,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
   // Two processes less to take turns with; until they are there, what the program says waits in the pipes that we hold.
   const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
   undo.defer(() => keepers.kill())
-  const logged = keepers.ready.finally(() => held.disposeAsync())
+  const logged = takeOver(keepers, held)
   logged.catch(() => {}) // Asked by who launches.
   const identity = await identifyProcess(entry.pid)
   if (identity === undefined) {
@@ -176,6 +176,14 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
   entry.child.unref()
   undo.move() // Success: keep everything.
   return { pid: entry.pid, identity, cgroup, steps: entry.steps, logged, exited: entry.exited }
+}
+
+async function takeOver(keepers: LogKeepers, held: AsyncDisposableStack): Promise<void> {
+  try {
+    await keepers.ready
+  } finally {
+    await held.disposeAsync()
+  }
 }
 
 async function endedAtOnce(entry: CageEntry, request: LaunchRequest): Promise<CageError> {
