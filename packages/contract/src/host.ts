@@ -1,5 +1,13 @@
 /** The host as the daemon sees it. */
 import { z } from 'zod'
+import {
+  hostCpuFeature,
+  hostFirmware,
+  hostIommu,
+  hostKvm,
+  hostMemoryFeatures,
+  hostSriov,
+} from './host-parts.ts'
 import { bytes, timestamp } from './units.ts'
 
 /** Whether an accelerator can be used, and why not. */
@@ -19,10 +27,31 @@ export const host = z
       model: z.string(),
       count: z.int(),
       virtualization: z.enum(['vmx', 'svm', 'none']),
+      vendor: z.string(),
+      baseline: z
+        .string()
+        .optional()
+        .meta({ description: 'The highest of x86-64-v1 to v4 that the CPU has.' }),
+      features: z.array(hostCpuFeature),
     }),
-    memory: z.strictObject({ totalBytes: bytes, availableBytes: bytes }),
+    memory: z.strictObject({
+      totalBytes: bytes,
+      availableBytes: bytes,
+      nodes: z.array(z.strictObject({ node: z.int(), totalBytes: bytes, freeBytes: bytes })),
+      features: hostMemoryFeatures,
+    }),
     accelerator: acceleratorChoice,
-    qemu: z.strictObject({ binary: z.string(), version: z.string(), machines: z.array(z.string()) }),
+    kvm: hostKvm,
+    iommu: hostIommu,
+    sriov: z.array(hostSriov),
+    firmware: z.array(hostFirmware),
+    qemu: z.strictObject({
+      binary: z.string(),
+      version: z.string(),
+      machines: z.array(z.string()),
+      accelerators: z.array(z.string()),
+      devices: z.array(z.string()),
+    }),
     cgroup: z.strictObject({
       version: z.enum(['v2', 'hybrid', 'v1', 'none']),
       root: z.string().optional(),

@@ -1,37 +1,45 @@
 /**
  * A host read from files instead of asked of a daemon: what `--root` names is a captured tree of /sys and /proc, or `/` itself.
  *
- * Not here: how the files are read (@kvasir/linux). Loaded only when it is needed.
+ * The readers and the daemon's judgements are imported where they are used, so that no other command loads them: the bundle of the
+ * command line leaves them out. Not here: how files are read (@kvasir/linux) and what they mean (@kvasir/daemon/model/host).
  */
-import type { HostTopology } from '@kvasir/contract'
+import type { Host, HostTopology } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract/error-table'
-import { DirectoryTree, type HostTree } from '@kvasir/linux/host-tree'
-import { readTopology } from '@kvasir/linux/topology'
 
-/** Opens a tree. Throws `file-not-found` when the directory is none. */
-function openCapture(root: string): HostTree {
+/** What a captured tree tells; the rest only the host itself could. */
+export type CapturedHost = Omit<Host, 'hostname' | 'accelerator' | 'qemu' | 'vsock'>
+
+/** The topology in a tree. Throws `file-not-found` when there is none. */
+export async function readCapturedTopology(root: string): Promise<HostTopology> {
+  const { readTopology } = await import('@kvasir/linux/topology')
+  const topology = await readTopology(await openCapture(root))
+  if (topology === undefined) throw noHost(root)
+  return topology
+}
+
+/** What a tree tells of a host. Throws `file-not-found` when no kernel described itself in it. */
+export async function readCapturedHost(root: string): Promise<CapturedHost> {
+  const { readHost } = await import('@kvasir/linux/host-reading')
+  const { describeHost } = await import('@kvasir/daemon/model/host/describe-host')
+  const reading = readHost(await openCapture(root))
+  if (reading === undefined) throw noHost(root)
+  return describeHost(reading)
+}
+
+async function openCapture(root: string) {
+  const { DirectoryTree } = await import('@kvasir/linux/host-tree')
   try {
     return new DirectoryTree(root)
   } catch (cause) {
     throw new KvasirError(
       'file-not-found',
       `${root} is not a directory that can be read, so no host is in it.`,
-      {
-        details: { path: root },
-        cause,
-      },
+      { details: { path: root }, cause },
     )
   }
 }
 
-/** The topology in a tree. Throws `file-not-found` when it shows no CPU. */
-export async function readCapturedTopology(root: string): Promise<HostTopology> {
-  const topology = await readTopology(openCapture(root))
-  if (topology === undefined) throw noHost(root)
-  return topology
-}
-
-/** The refusal of a directory that no kernel described itself in. */
 function noHost(root: string): KvasirError {
   return new KvasirError(
     'file-not-found',

@@ -1,19 +1,9 @@
-/** The host, the daemon's health, and the audit. */
+/** The daemon's health, and the audit. */
 import type { AuditEntry } from '@kvasir/contract'
 import { exitCodes } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
-import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import { localTime } from '../output/time.ts'
-
-/** What a host without a cgroup controller cannot do for VMs. */
-const withoutController: ReadonlyMap<string, string> = new Map([
-  ['cpu', 'VMs get no shares and no quotas of CPU time'],
-  ['cpuset', 'vCPUs are pinned by affinity, not confined'],
-  ['io', 'disk bandwidth is not limited'],
-  ['memory', 'the memory of emulators is neither limited nor accounted'],
-  ['pids', 'processes are limited by RLIMIT_NPROC only'],
-])
 
 export const showStatus: Action = async ({ client, output, signal }) => {
   const status = await client.call(routes.getStatus, { signal })
@@ -28,25 +18,6 @@ export const showStatus: Action = async ({ client, output, signal }) => {
     Jobs: `${status.jobsRunning} running`,
   }))
   return status.healthy ? undefined : exitCodes.refused
-}
-
-export const showHost: Action = async ({ client, output, signal }) => {
-  const host = await client.call(routes.getHost, { signal })
-  await output.properties(host, () => ({
-    Host: host.hostname,
-    Kernel: host.kernel,
-    Architecture: host.architecture,
-    CPU: `${host.cpu.count} x ${host.cpu.model} (virtualization: ${host.cpu.virtualization})`,
-    Memory: `${formatBytes(host.memory.totalBytes)}, ${formatBytes(host.memory.availableBytes)} available`,
-    Accelerator: `${host.accelerator.kind}: ${host.accelerator.reason}`,
-    QEMU: `${host.qemu.version} (${host.qemu.binary})`,
-    Cgroups: `${host.cgroup.version}, controllers ${host.cgroup.controllers.join(' ') || 'none'}`,
-    'Not enforced': host.cgroup.missing.map(
-      (what) => `${what}: ${withoutController.get(what) ?? 'no such controller'}`,
-    ),
-    vsock: host.vsock ? 'yes' : 'no',
-  }))
-  return undefined
 }
 
 export const showAudit: Action = async ({ client, output, signal }) => {

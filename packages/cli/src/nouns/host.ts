@@ -9,7 +9,12 @@ const rootFlag = {
 } as const
 
 export const hostVerbs: Verbs = {
-  show: { summary: 'The machine the daemon runs on.', load: async () => (await actions()).showHost },
+  show: {
+    summary: 'What the machine can do for VMs, and what it lacks.',
+    examples: ['host show', 'host show --root ./capture -o json'],
+    flags: { root: rootFlag },
+    load: async () => (await import('../host/show-host.ts')).showHost,
+  },
   topology: {
     summary: 'Sockets, L3 domains, cores, NUMA nodes and PCI devices.',
     examples: ['host topology', 'host topology --root ./capture -o json'],

@@ -1,8 +1,9 @@
 /** What a simulated machine says of itself. */
 import { type AcceleratorChoice, KvasirError, type VmSpec } from '@kvasir/contract'
+import { describeHost } from '../model/host/describe-host.ts'
 import type { HostFacts } from '../ports/host-facts.ts'
 import type { SimulatedMachine } from './machine.ts'
-import { simulatedTopology } from './simulated-topology.ts'
+import { simulatedReading, simulatedTopology } from './simulated-hardware.ts'
 
 const binary = '/usr/bin/qemu-system-x86_64'
 
@@ -33,14 +34,16 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     async describe() {
       const { version, machines } = await qemu()
       return {
+        ...describeHost(simulatedReading(machine)),
         hostname: 'simulated',
-        kernel: '6.12.0',
-        architecture: 'x86_64',
-        cpu: { model: 'Simulated CPU', count: 8, virtualization: machine.hasKvm ? 'vmx' : 'none' },
-        memory: { totalBytes: machine.totalMemoryBytes, availableBytes: machine.availableMemoryBytes },
         accelerator: await chooseAccelerator('auto'),
-        qemu: { binary, version: version.join('.'), machines: [...machines] },
-        cgroup: { version: 'v2', root: '/sys/fs/cgroup/kvasir', controllers: ['cpu', 'memory'], missing: [] },
+        qemu: {
+          binary,
+          version: version.join('.'),
+          machines: [...machines],
+          accelerators: ['tcg', ...(machine.hasKvm ? ['kvm'] : [])],
+          devices: ['virtio-blk-pci', 'virtio-net-pci'],
+        },
         vsock: machine.hasVsock,
       }
     },

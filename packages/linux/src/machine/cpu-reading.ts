@@ -7,6 +7,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { maxCpus, parseCpuList, parseCpuMask } from './cpu-list.ts'
 import { type HostTree, parseInteger, readNumber } from './host-tree.ts'
+import { withoutAbsent } from './present-fields.ts'
 
 const cpuFolder = '/sys/devices/system/cpu'
 /** After so many CPUs, others get a turn. */
@@ -154,17 +155,4 @@ function readHybrid(tree: HostTree): ReadonlyMap<string, readonly number[]> {
       return cpus === undefined ? [] : [[kind, cpus] as const]
     }),
   )
-}
-
-/** The record without its undefined fields. */
-type WithoutAbsent<T> = {
-  [K in keyof T as undefined extends T[K] ? never : K]: T[K]
-} & { [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined> }
-
-/** Leaves out fields that are undefined, so that an absent fact is an absent field. */
-export function withoutAbsent<T extends object>(record: T): WithoutAbsent<T> {
-  // The entries are those of T, so the result has T's fields but for the undefined ones.
-  return Object.fromEntries(
-    Object.entries(record).filter(([, value]) => value !== undefined),
-  ) as WithoutAbsent<T>
 }

@@ -3,8 +3,9 @@
  *
  * Invariant: a core lies in one die, a die in one socket, and each online CPU in one of each, whatever the files say.
  */
-import { type CacheReading, type CpuReading, withoutAbsent } from './cpu-reading.ts'
+import type { CacheReading, CpuReading } from './cpu-reading.ts'
 import { type Group, groupCpus } from './groups.ts'
+import { withoutAbsent } from './present-fields.ts'
 
 /** What is known of a node for placing CPUs. */
 interface NodeCpus {

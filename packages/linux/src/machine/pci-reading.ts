@@ -3,8 +3,8 @@
  *
  * `sriov_numvfs` is not read either, for its reader waits while a driver makes VFs; the links `virtfnN` say the same.
  */
-import { withoutAbsent } from './cpu-reading.ts'
 import { type HostTree, readNumber } from './host-tree.ts'
+import { withoutAbsent } from './present-fields.ts'
 
 const busFolder = '/sys/bus/pci/devices'
 

@@ -7,12 +7,13 @@
  */
 import { coreKinds } from './core-kinds.ts'
 import { readArchitecture, readCpuInfo } from './cpu-info.ts'
-import { type CacheReading, type CpuReading, readCpus, withoutAbsent } from './cpu-reading.ts'
+import { type CacheReading, type CpuReading, readCpus } from './cpu-reading.ts'
 import type { HostTree } from './host-tree.ts'
 import { type NodeReading, readNodes } from './node-reading.ts'
 import { partsOf } from './parts.ts'
 import { pciClassName } from './pci-class.ts'
 import { type PciReading, readPciDevices } from './pci-reading.ts'
+import { withoutAbsent } from './present-fields.ts'
 import { readSystemMemory } from './system-memory.ts'
 
 /** Reads the topology of a tree; undefined when it shows no CPU. */

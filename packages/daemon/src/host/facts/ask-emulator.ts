@@ -5,8 +5,16 @@
  */
 import { runCommand } from '@kvasir/linux'
 
-/** What a QEMU is asked, by QMP command. */
-export type Question = 'query-version' | 'query-machines' | 'query-kvm'
+/** What a QEMU is asked. The lists of types are names of QOM classes that can be made. */
+const questions = {
+  version: { execute: 'query-version' },
+  machines: { execute: 'query-machines' },
+  kvm: { execute: 'query-kvm' },
+  accelerators: { execute: 'qom-list-types', arguments: { implements: 'accel', abstract: false } },
+  devices: { execute: 'qom-list-types', arguments: { implements: 'device', abstract: false } },
+} as const
+
+export type Question = keyof typeof questions
 
 /** No guest, no devices, no configuration files, vCPUs stopped. */
 const BARE = ['-nodefaults', '-no-user-config', '-display', 'none', '-S', '-qmp', 'stdio']
@@ -14,12 +22,12 @@ const BARE = ['-nodefaults', '-no-user-config', '-display', 'none', '-S', '-qmp'
 /** Starts the binary with `args` and answers what it returned to each question. Throws `CommandError`. */
 export async function askEmulator(
   binary: string,
-  questions: readonly Question[],
+  asked: readonly Question[],
   options: { readonly args: readonly string[]; readonly timeoutMs: number },
 ): Promise<ReadonlyMap<Question, unknown>> {
   const commands = [
     { execute: 'qmp_capabilities' },
-    ...questions.map((question) => ({ execute: question, id: question })),
+    ...asked.map((question) => ({ ...questions[question], id: question })),
     { execute: 'quit' },
   ]
   const { stdout } = await runCommand([binary, ...BARE, ...options.args], {
@@ -29,7 +37,7 @@ export async function askEmulator(
   const answers = new Map<Question, unknown>()
   for (const line of stdout.split('\n')) {
     const message = parseObject(line)
-    const question = questions.find((asked) => asked === message?.['id'])
+    const question = asked.find((known) => known === message?.['id'])
     if (question !== undefined && message !== undefined && 'return' in message)
       answers.set(question, message['return'])
   }

@@ -32,10 +32,19 @@ const DEFAULT_TIMEOUT_MS = 20_000
 const capabilities = z.object({
   version: z.tuple([z.int(), z.int(), z.int()]),
   machines: z.array(z.string()),
+  accelerators: z.array(z.string()),
+  devices: z.array(z.string()),
 })
+
+/** What a binary says of itself. */
+export type EmulatorOffer = QemuCapabilities & {
+  readonly accelerators: readonly string[]
+  readonly devices: readonly string[]
+}
 
 const versionReply = z.object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
 const machinesReply = z.array(z.object({ name: z.string(), alias: z.string().optional() }))
+const typesReply = z.array(z.object({ name: z.string() })).catch([])
 
 const emulatorNames: Readonly<Record<string, string>> = {
   x64: 'qemu-system-x86_64',
@@ -46,7 +55,7 @@ const emulatorNames: Readonly<Record<string, string>> = {
 export class EmulatorBinary {
   readonly #options: EmulatorBinaryOptions
   readonly #cache: CachedAnswer<z.output<typeof capabilities>>
-  #asking: { readonly key: string; readonly answer: Promise<QemuCapabilities> } | undefined
+  #asking: { readonly key: string; readonly answer: Promise<EmulatorOffer> } | undefined
 
   constructor(options: EmulatorBinaryOptions) {
     this.#options = options
@@ -69,8 +78,8 @@ export class EmulatorBinary {
     throw missing(binary === undefined ? `there is no ${name} on this host` : `${binary} does not exist`)
   }
 
-  /** Version and machines of the binary. Throws `emulator-missing` when there is none, it does not answer or is too old. */
-  async capabilities(): Promise<QemuCapabilities & { readonly binary: string }> {
+  /** Version, machines, accelerators and devices of the binary. Throws `emulator-missing` when there is none, it does not answer or is too old. */
+  async capabilities(): Promise<EmulatorOffer & { readonly binary: string }> {
     const found = await this.find()
     const known = (await this.#cache.find(found.identity)) ?? (await this.#askOnce(found))
     if (!isAtLeast(known, oldestQemu))
@@ -80,7 +89,7 @@ export class EmulatorBinary {
     return { ...known, binary: found.path }
   }
 
-  #askOnce(found: FoundBinary): Promise<QemuCapabilities> {
+  #askOnce(found: FoundBinary): Promise<EmulatorOffer> {
     if (this.#asking?.key === found.identity) return this.#asking.answer
     const answer = this.#ask(found).finally(() => {
       this.#asking = undefined
@@ -89,20 +98,24 @@ export class EmulatorBinary {
     return answer
   }
 
-  async #ask(found: FoundBinary): Promise<QemuCapabilities> {
-    const answers = await askEmulator(found.path, ['query-version', 'query-machines'], {
+  async #ask(found: FoundBinary): Promise<EmulatorOffer> {
+    const answers = await askEmulator(found.path, ['version', 'machines', 'accelerators', 'devices'], {
       args: ['-machine', 'none', '-accel', 'tcg'],
       timeoutMs: this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     }).catch((cause: unknown) => {
       throw missing(`${found.path} did not answer when it was asked for its version`, cause)
     })
-    const version = versionReply.safeParse(answers.get('query-version'))
-    const machines = machinesReply.safeParse(answers.get('query-machines'))
+    const version = versionReply.safeParse(answers.get('version'))
+    const machines = machinesReply.safeParse(answers.get('machines'))
     if (!version.success || !machines.success) throw missing(`${found.path} does not answer as a QEMU does`)
     const { major, minor, micro } = version.data.qemu
     const known = {
       version: [major, minor, micro] as [number, number, number],
       machines: machineNames(machines.data),
+      accelerators: typeNames(answers.get('accelerators')).flatMap(
+        (name) => /^(.+)-accel$/.exec(name)?.[1] ?? [],
+      ),
+      devices: typeNames(answers.get('devices')),
     }
     await this.#cache.keep(found.identity, known)
     return known
@@ -112,6 +125,14 @@ export class EmulatorBinary {
 /** Versioned names and the names of machines that have no versions; aliases such as `q35` are not what a VM is pinned to. */
 function machineNames(machines: readonly { readonly name: string }[]): string[] {
   return machines.map((machine) => machine.name).sort()
+}
+
+/** A QEMU that does not list its types has told none. */
+function typeNames(reply: unknown): string[] {
+  return typesReply
+    .parse(reply)
+    .map(({ name }) => name)
+    .sort()
 }
 
 async function isExecutable(path: string): Promise<boolean> {

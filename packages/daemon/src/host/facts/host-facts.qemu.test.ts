@@ -31,9 +31,10 @@ function answering(version: string, kvm = '{"present":true,"enabled":true}'): st
 cat <<'END'
 {"QMP": {"version": {"qemu": {"micro": 0, "minor": ${minor}, "major": ${major}}, "package": ""}, "capabilities": []}}
 {"return": {}}
-{"return": {"qemu": {"micro": 0, "minor": ${minor}, "major": ${major}}, "package": ""}, "id": "query-version"}
-{"return": [{"name": "pc-q35-${version}", "alias": "q35", "cpu-max": 1}], "id": "query-machines"}
-{"return": ${kvm}, "id": "query-kvm"}
+{"return": {"qemu": {"micro": 0, "minor": ${minor}, "major": ${major}}, "package": ""}, "id": "version"}
+{"return": [{"name": "pc-q35-${version}", "alias": "q35", "cpu-max": 1}], "id": "machines"}
+{"return": [{"name": "tcg-accel"}, {"name": "kvm-accel"}], "id": "accelerators"}
+{"return": ${kvm}, "id": "kvm"}
 END`
 }
 
@@ -69,7 +70,13 @@ test('a binary is asked once, by many at a time, and again when it changes', { s
   const answers = await Promise.all([first.capabilities(), first.capabilities(), first.capabilities()])
   const again = await open().capabilities()
 
-  assert.deepEqual(answers[2], { version: [8, 1, 0], machines: ['pc-q35-8.1'], binary: path })
+  assert.deepEqual(answers[2], {
+    version: [8, 1, 0],
+    machines: ['pc-q35-8.1'],
+    accelerators: ['kvm', 'tcg'],
+    devices: [],
+    binary: path,
+  })
   assert.deepEqual(again, answers[0])
   assert.equal(await starts(directory), 1)
   await utimes(path, 1, 1)
@@ -109,7 +116,13 @@ test('a host without QEMU is described, and KVM is not chosen for it', { skip },
 
   const described = await facts.describe()
 
-  assert.deepEqual(described.qemu, { binary: '/nowhere/qemu', version: 'missing', machines: [] })
+  assert.deepEqual(described.qemu, {
+    binary: '/nowhere/qemu',
+    version: 'missing',
+    machines: [],
+    accelerators: [],
+    devices: [],
+  })
   assert.equal(described.accelerator.kind, 'tcg')
 })
 

@@ -4,17 +4,17 @@
  */
 import { closeSync, existsSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { hostname, release } from 'node:os'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, runCommand } from '@kvasir/linux'
-import { decideAccelerator, virtualization } from '../../model/accelerator.ts'
+import { decideAccelerator } from '../../model/accelerator.ts'
 import type { HostFacts } from '../../ports/host-facts.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
 import { KvmFacts } from './kvm-facts.ts'
 import { MachineFacts } from './machine-facts.ts'
-import { parseCpuInfo, parseMemInfo, parseTscKhz } from './proc-files.ts'
+import { parseMemInfo, parseTscKhz } from './proc-files.ts'
 
 export interface HostFactsOptions {
   readonly stateDir: string
@@ -24,8 +24,6 @@ export interface HostFactsOptions {
 }
 
 const LOOK_TIMEOUT_MS = 5_000
-
-const architectures: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' }
 
 /** The facts about this host. */
 export function createHostFacts(options: HostFactsOptions): HostFacts {
@@ -54,20 +52,14 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
     topology: () => machine.topology(),
 
     async describe() {
-      const [cpuInfo, memoryNow, facts, cgroup, qemu] = await Promise.all([
-        readFile('/proc/cpuinfo', 'utf8'),
-        memory(),
+      const [facts, cgroup, qemu] = await Promise.all([
         kvm.gather(),
         cgroupFacts(),
         describeQemu(binary, options.qemu),
       ])
-      const cpu = parseCpuInfo(cpuInfo)
       return {
+        ...machine.describe(facts),
         hostname: hostname(),
-        kernel: release(),
-        architecture: architectures[process.arch] ?? process.arch,
-        cpu: { model: cpu.model, count: cpu.count, virtualization: virtualization(facts) },
-        memory: memoryNow,
         accelerator: decideAccelerator('auto', facts),
         qemu,
         cgroup,
@@ -80,11 +72,17 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
 /** A host without QEMU is described all the same. */
 async function describeQemu(binary: EmulatorBinary, configured: string | undefined) {
   try {
-    const { version, machines, binary: path } = await binary.capabilities()
-    return { binary: path, version: version.join('.'), machines: [...machines] }
+    const { version, machines, accelerators, devices, binary: path } = await binary.capabilities()
+    return {
+      binary: path,
+      version: version.join('.'),
+      machines: [...machines],
+      accelerators: [...accelerators],
+      devices: [...devices],
+    }
   } catch (error) {
     if (!(error instanceof KvasirError && error.code === 'emulator-missing')) throw error
-    return { binary: configured ?? '', version: 'missing', machines: [] }
+    return { binary: configured ?? '', version: 'missing', machines: [], accelerators: [], devices: [] }
   }
 }
 

@@ -72,11 +72,11 @@ export class KvmFacts {
 
   async #ask(binary: FoundBinary, key: string): Promise<AcceleratorFacts['probe']> {
     const machine = machines[process.arch] ?? 'q35'
-    const reply = await askEmulator(binary.path, ['query-kvm'], {
+    const reply = await askEmulator(binary.path, ['kvm'], {
       args: ['-machine', machine, '-accel', 'kvm', '-cpu', 'host', '-m', '16M'],
       timeoutMs: PROBE_TIMEOUT_MS,
     }).then(
-      (answers) => kvmReply.safeParse(answers.get('query-kvm')),
+      (answers) => kvmReply.safeParse(answers.get('kvm')),
       () => undefined,
     )
     if (reply?.success !== true) {

@@ -2,15 +2,21 @@
  * What the kernel shows of this machine in /sys and /proc, read when asked and kept for a moment: a page that shows it asks often,
  * and a machine of hundreds of CPUs takes part of a second to read.
  */
+import { statSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { type HostTopology, KvasirError } from '@kvasir/contract'
+import { readHost } from '@kvasir/linux/host-reading'
 import { DirectoryTree } from '@kvasir/linux/host-tree'
 import { readTopology } from '@kvasir/linux/topology'
+import type { AcceleratorFacts } from '../../model/accelerator.ts'
+import { type DescribedHost, describeHost } from '../../model/host/describe-host.ts'
 
 const keptMs = 1_000
 
 /** The facts of the machine that this process runs on. */
 export class MachineFacts {
   readonly #tree = new DirectoryTree('/')
+  #reading: { readonly untilMs: number; readonly answer: ReturnType<typeof readHost> } | undefined
   #topology: { readonly untilMs: number; readonly answer: Promise<HostTopology> } | undefined
 
   /** CPUs, caches, nodes and PCI devices. Throws `host-failed` when the kernel shows no CPU. */
@@ -21,13 +27,38 @@ export class MachineFacts {
     return this.#topology.answer
   }
 
+  /** What the kernel's files say and what it means, with what was tried of KVM. Throws `host-failed` as `topology` does. */
+  describe(kvm: AcceleratorFacts): DescribedHost {
+    const now = performance.now()
+    if (this.#reading === undefined || this.#reading.untilMs < now)
+      this.#reading = { untilMs: now + keptMs, answer: readHost(this.#tree) }
+    const { answer } = this.#reading
+    if (answer === undefined) throw unknownHost()
+    return describeHost(answer, {
+      device: kvm.kvmDevice,
+      probe: kvm.probe,
+      user: userInfo().username,
+      ...permissionsOf('/dev/kvm'),
+    })
+  }
+
   async #readTopology(): Promise<HostTopology> {
     const topology = await readTopology(this.#tree)
-    if (topology === undefined)
-      throw new KvasirError(
-        'host-failed',
-        'The kernel shows no CPU in /sys/devices/system/cpu, so the topology of the host is unknown.',
-      )
+    if (topology === undefined) throw unknownHost()
     return topology
   }
+}
+
+function unknownHost(): KvasirError {
+  return new KvasirError(
+    'host-failed',
+    'The kernel shows no CPU in /sys/devices/system/cpu, so nothing can be said of the host.',
+  )
+}
+
+/** Mode and owner of a device, as `ls -ln` shows them. */
+function permissionsOf(path: string): { readonly permissions?: string } {
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return {}
+  return { permissions: `mode ${(found.mode & 0o777).toString(8)}, owner ${found.uid}:${found.gid}` }
 }

@@ -1,5 +1,9 @@
-/** The topology of a simulated machine: one socket, two L3 domains of two cores with two threads, a node for each. */
+/**
+ * A simulated machine as its files would describe it: one socket, two L3 domains of two cores with two threads, a node for each; a
+ * kernel with everything, and no PCI devices.
+ */
 import type { HostTopology } from '@kvasir/contract'
+import type { HostReading } from '../model/host/describe-host.ts'
 import type { SimulatedMachine } from './machine.ts'
 
 const l3Bytes = 16 * 1024 * 1024
@@ -39,5 +43,45 @@ export function simulatedTopology(machine: SimulatedMachine): HostTopology {
       distances: halves.map((to) => ({ node: to, distance: to === node ? 10 : 21 })),
     })),
     pciDevices: [],
+  }
+}
+
+/** What would be read of a simulated machine. */
+export function simulatedReading(machine: SimulatedMachine): HostReading {
+  const { totalMemoryBytes: totalBytes, availableMemoryBytes: availableBytes, hasKvm } = machine
+  return {
+    kernel: '6.12.0',
+    architecture: 'x86_64',
+    cpu: {
+      vendor: 'Simulated',
+      model: 'Simulated CPU',
+      count: 8,
+      flags: hasKvm ? ['lm', 'vmx', 'ept'] : ['lm'],
+    },
+    kvm: {
+      modules: hasKvm ? [{ name: 'kvm_intel', parameters: { nested: 'Y' } }] : [],
+      hasDevice: hasKvm,
+      isKnown: true,
+    },
+    iommu: { units: [], tables: [], groups: [] },
+    kernelOptions: [],
+    pciDevices: [],
+    memory: {
+      totalBytes,
+      availableBytes,
+      nodes: [0, 1].map((node) => ({ node, totalBytes: totalBytes / 2, freeBytes: availableBytes / 2 })),
+      features: {
+        ksm: { state: 'off', pagesShared: 0, pagesSharing: 0, savedBytes: 0 },
+        thp: { mode: 'madvise' },
+        hugepages: [],
+        zswap: { state: 'off' },
+        swap: { totalBytes: 0, freeBytes: 0 },
+        psi: { state: 'absent' },
+        mglru: { state: 'on' },
+      },
+    },
+    cgroup: { version: 'v2', root: '/sys/fs/cgroup/kvasir', controllers: ['cpu', 'memory'], missing: [] },
+    firmwareDescriptors: [],
+    hasFile: () => false,
   }
 }
