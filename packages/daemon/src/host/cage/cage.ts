@@ -138,7 +138,9 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
       await arrived
       for (const { fifo } of logs) held.use(await open(fifo, constants.O_RDWR | constants.O_NONBLOCK))
     }
-    await Promise.all([tools.groups.admit(request.group, pid), openPipes()])
+    // Both are waited for, so that no pipe is opened after all of them were closed.
+    const results = await Promise.allSettled([tools.groups.admit(request.group, pid), openPipes()])
+    for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
   const entry = await explainMemlock(

@@ -101,7 +101,8 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
     if (isIn) kill() // The word came too late to stop the launcher itself.
     const exit = await exited
     options.signal?.throwIfAborted()
-    if (refusal !== undefined && exit.code === undefined && !isLate) throw refusal
+    // What the launcher says comes first: a refusal may be no more than its echo.
+    if (refusal !== undefined && report.complaints === '' && exit.code === undefined && !isLate) throw refusal
     throw stoppedAt(report, isLate ? 'its deadline has passed' : describeExit(exit))
   } finally {
     clearTimeout(deadline)
