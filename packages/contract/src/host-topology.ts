@@ -57,8 +57,10 @@ const hostNode = z
   .strictObject({
     node: z.int(),
     cpus,
-    memoryBytes: bytes.meta({ description: '0 for a node without memory.' }),
-    freeBytes: bytes,
+    memoryBytes: bytes
+      .optional()
+      .meta({ description: '0 for a node without memory; absent where it is unknown.' }),
+    freeBytes: bytes.optional(),
     distances: z.array(z.strictObject({ node: z.int(), distance: z.int() })),
     tier: z.int().optional().meta({ description: 'Memory tier of the kernel; a lower one is faster.' }),
   })

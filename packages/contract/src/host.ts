@@ -37,7 +37,9 @@ export const host = z
     memory: z.strictObject({
       totalBytes: bytes,
       availableBytes: bytes,
-      nodes: z.array(z.strictObject({ node: z.int(), totalBytes: bytes, freeBytes: bytes })),
+      nodes: z.array(
+        z.strictObject({ node: z.int(), totalBytes: bytes.optional(), freeBytes: bytes.optional() }),
+      ),
       features: hostMemoryFeatures,
     }),
     accelerator: acceleratorChoice,

@@ -64,6 +64,7 @@ const serverFiles = {
   '/sys/bus/pci/devices/0000:01:00.0/sriov_totalvfs': '7',
   '/sys/bus/pci/devices/0000:01:00.0/driver': '-> ../../drivers/igb',
   '/sys/bus/pci/devices/0000:01:00.0/virtfn0': '-> ../0000:01:10.0',
+  '/sys/bus/pci/devices/0000:01:10.0/class': '0x020000',
   '/sys/bus/pci/devices/0000:01:10.0/driver': '-> ../../drivers/vfio-pci',
   '/sys/bus/pci/devices/0000:02:00.0/class': '0x010802',
   '/sys/bus/pci/devices/0000:03:00.0/class': '0x0c0330',

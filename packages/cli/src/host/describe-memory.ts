@@ -7,9 +7,11 @@ import type { Properties } from '../output/table.ts'
 export function describeMemory({ totalBytes, availableBytes, nodes, features }: Host['memory']): Properties {
   return {
     Memory: [
-      `${formatBytes(totalBytes)}, ${formatBytes(availableBytes)} available`,
-      ...(nodes.length > 1 ? nodes : []).map(
-        (node) => `node ${node.node}: ${formatBytes(node.totalBytes)}, ${formatBytes(node.freeBytes)} free`,
+      totalBytes === 0 ? 'unknown' : `${formatBytes(totalBytes)}, ${formatBytes(availableBytes)} available`,
+      ...(nodes.length > 1 ? nodes : []).flatMap((node) =>
+        node.totalBytes === undefined
+          ? []
+          : [`node ${node.node}: ${formatBytes(node.totalBytes)}, ${formatBytes(node.freeBytes ?? 0)} free`],
       ),
     ],
     Hugepages: features.hugepages.length === 0 ? 'absent' : features.hugepages.map(describePool),

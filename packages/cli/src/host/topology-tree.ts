@@ -60,15 +60,13 @@ function drawNotes({
   const shown = lists.filter(([, list]) => list.length > 0)
   return [
     `SMT: ${smt}\n`,
-    ...shown.map(
-      ([title, list]) => `${title}: CPUs ${formatCpuList(list)} (${list.length} of ${cpus.length})\n`,
-    ),
+    ...shown.map(([title, list]) => `${title}: ${cpuWords(list)} (${list.length} of ${cpus.length})\n`),
     ...kinds.map(({ kind, cpus: members, maxMhz, capacity }) => {
       const speed = [
         ...(maxMhz === undefined ? [] : [`up to ${maxMhz} MHz`]),
         ...(capacity === undefined ? [] : [`capacity ${capacity}`]),
       ]
-      return `${capital(kind)} cores: CPUs ${formatCpuList(members)}${speed.length > 0 ? `, ${speed.join(', ')}` : ''}\n`
+      return `${capital(kind)} cores: ${cpuWords(members)}${speed.length > 0 ? `, ${speed.join(', ')}` : ''}\n`
     }),
     ...(caches.length === 0 ? [] : [`Caches: ${caches.map(cacheText).join(', ')}\n`]),
   ]
@@ -91,7 +89,7 @@ function socketBranch(socket: HostTopology['sockets'][number], topology: HostTop
     socket.packageId === undefined || socket.packageId === socket.socket ? '' : ` (id ${socket.packageId})`
   const cores = topology.cores.filter((core) => core.socket === socket.socket)
   return {
-    text: `Socket ${socket.socket}${id}  ${coreCount(cores)}, CPUs ${formatCpuList(socket.cpus)}`,
+    text: `Socket ${socket.socket}${id}  ${coreCount(cores)}, ${cpuWords(socket.cpus)}`,
     branches: branches.length === 1 && only !== undefined ? only.branches : branches,
   }
 }
@@ -146,6 +144,10 @@ function hasSeveral(cores: readonly Core[], key: 'node'): boolean {
   return new Set(cores.map((core) => core[key])).size > 1
 }
 
+function cpuWords(cpus: readonly number[]): string {
+  return `CPU${cpus.length === 1 ? '' : 's'} ${formatCpuList(cpus)}`
+}
+
 function capital(word: string): string {
   return word.charAt(0).toUpperCase() + word.slice(1)
 }
@@ -176,15 +178,17 @@ function drawBranch(
 function drawNodes({ numa, nodes }: HostTopology, bold: Bold): string {
   if (!numa) return ''
   const isLean = (node: HostTopology['nodes'][number]) => lackOf(node) !== ''
+  const isReached = ({ node: to }: HostTopology['nodes'][number]) =>
+    nodes.some(({ distances }) => distances.some(({ node }) => node === to))
   const tiers = new Set(nodes.map((node) => node.tier))
   return formatTable(
     nodes,
     [
       { title: 'NODE', show: (node) => node.node, right: true },
       { title: 'CPUS', show: (node) => formatCpuList(node.cpus) },
-      { title: 'MEMORY', show: (node) => formatBytes(node.memoryBytes), right: true },
-      { title: 'FREE', show: (node) => formatBytes(node.freeBytes), right: true },
-      ...nodes.map(({ node: to }) => ({
+      { title: 'MEMORY', show: (node) => sizeOf(node.memoryBytes), right: true },
+      { title: 'FREE', show: (node) => sizeOf(node.freeBytes), right: true },
+      ...nodes.filter(isReached).map(({ node: to }) => ({
         title: `TO ${to}`,
         show: (node: HostTopology['nodes'][number]) =>
           node.distances.find((row) => row.node === to)?.distance,
@@ -197,6 +201,10 @@ function drawNodes({ numa, nodes }: HostTopology, bold: Bold): string {
     ],
     { bold },
   )
+}
+
+function sizeOf(bytes: number | undefined): string | undefined {
+  return bytes === undefined ? undefined : formatBytes(bytes)
 }
 
 function lackOf({ cpus, memoryBytes }: HostTopology['nodes'][number]): string {

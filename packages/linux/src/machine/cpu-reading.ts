@@ -55,7 +55,7 @@ export async function readCpus(tree: HostTree): Promise<CpusReading | undefined>
     .list(cpuFolder, /^cpu\d{1,4}$/)
     .map((name) => Number(name.slice(3)))
     .filter((cpu) => cpu < maxCpus)
-  const present = oneOrMore(list('present')) ?? oneOrMore(list('possible')) ?? folders
+  const present = oneOrMore(list('present')) ?? oneOrMore(folders) ?? list('possible') ?? []
   if (present.length === 0) return undefined
   const said = oneOrMore(list('online'))
   const isListed = said === undefined ? undefined : new Set(said)
@@ -97,7 +97,8 @@ function readCpu(tree: HostTree, cpu: number): CpuReading {
     clusterId: id('cluster_id'),
     coreCpus: set('core_cpus', 'thread_siblings'),
     packageCpus: set('package_cpus', 'core_siblings'),
-    dieCpus: set('die_cpus'),
+    // Where an architecture knows no dies, the id is -1 and each CPU is said to be alone.
+    dieCpus: tree.readText(`${folder}/topology/die_id`) === '-1' ? undefined : set('die_cpus'),
     clusterCpus: set('cluster_cpus'),
     caches: readCaches(tree, folder),
     capacity: readNumber(tree, `${folder}/cpu_capacity`),

@@ -11,6 +11,7 @@ import { readMemoryFeatures } from './memory-features.ts'
 import { readNodes } from './node-reading.ts'
 import { pciClassName } from './pci-class.ts'
 import { readPciDevices } from './pci-reading.ts'
+import { withoutAbsent } from './present-fields.ts'
 import { readSystemMemory } from './system-memory.ts'
 
 const x86PageBytes = 4096
@@ -43,11 +44,9 @@ export function readHost(tree: HostTree) {
     memory: {
       totalBytes,
       availableBytes,
-      nodes: readNodes(tree).map((node) => ({
-        node: node.node,
-        totalBytes: node.memoryBytes,
-        freeBytes: node.freeBytes,
-      })),
+      nodes: readNodes(tree).map(({ node, memoryBytes, freeBytes }) =>
+        withoutAbsent({ node, totalBytes: memoryBytes, freeBytes }),
+      ),
       features: readMemoryFeatures(tree, architecture === 'x86_64' ? x86PageBytes : undefined),
     },
     cgroup: readCgroups(tree),

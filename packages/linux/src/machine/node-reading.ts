@@ -1,6 +1,7 @@
 /** NUMA nodes as /sys/devices/system/node shows them. A node may lack CPUs (HBM, CXL) or memory, and their numbers have holes. */
 import { parseCpuList, parseCpuMask } from './cpu-list.ts'
 import type { HostTree } from './host-tree.ts'
+import { withoutAbsent } from './present-fields.ts'
 
 const nodeFolder = '/sys/devices/system/node'
 const tierFolder = '/sys/devices/virtual/memory_tiering'
@@ -10,8 +11,8 @@ const maxNodes = 1024
 export interface NodeReading {
   readonly node: number
   readonly cpus: readonly number[]
-  readonly memoryBytes: number
-  readonly freeBytes: number
+  readonly memoryBytes?: number
+  readonly freeBytes?: number
   readonly distances: readonly { readonly node: number; readonly distance: number }[]
   readonly tier?: number
 }
@@ -25,9 +26,8 @@ export function readNodes(tree: HostTree): readonly NodeReading[] {
   const tiers = readTiers(tree)
   return nodes.map((node) => {
     const folder = `${nodeFolder}/node${node}`
-    const memory = tree.readText(`${folder}/meminfo`) ?? ''
-    const tier = tiers.get(node)
-    return {
+    const memory = tree.readText(`${folder}/meminfo`)
+    return withoutAbsent({
       node,
       cpus:
         parseCpuList(tree.readText(`${folder}/cpulist`)) ??
@@ -36,13 +36,14 @@ export function readNodes(tree: HostTree): readonly NodeReading[] {
       memoryBytes: kibibytes(memory, 'MemTotal'),
       freeBytes: kibibytes(memory, 'MemFree'),
       distances: parseDistances(tree.readText(`${folder}/distance`), nodes),
-      ...(tier === undefined ? {} : { tier }),
-    }
+      tier: tiers.get(node),
+    })
   })
 }
 
-function kibibytes(text: string, name: string): number {
-  return Number(new RegExp(`^Node \\d+ ${name}:\\s+(\\d{1,12}) kB$`, 'm').exec(text)?.[1] ?? 0) * 1024
+function kibibytes(text: string | undefined, name: string): number | undefined {
+  const value = new RegExp(`^Node \\d+ ${name}:\\s+(\\d{1,12}) kB$`, 'm').exec(text ?? '')?.[1]
+  return value === undefined ? undefined : Number(value) * 1024
 }
 
 /** One number for each node that is online, in the order of the nodes. */

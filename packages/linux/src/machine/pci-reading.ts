@@ -3,13 +3,14 @@
  *
  * `sriov_numvfs` is not read either, for its reader waits while a driver makes VFs; the links `virtfnN` say the same.
  */
+import { basename } from 'node:path'
 import { type HostTree, readNumber } from './host-tree.ts'
 import { withoutAbsent } from './present-fields.ts'
 
 const busFolder = '/sys/bus/pci/devices'
 
 /** An address such as `0000:3b:00.1`; some domains have more than four digits. */
-const pciAddressPattern = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/
+const addressPattern = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/
 
 export interface PciReading {
   readonly address: string
@@ -29,16 +30,33 @@ export interface PciReading {
   readonly vfs: readonly string[]
 }
 
-/** The PCI functions of a tree. */
+/** The PCI functions of a tree. Links to devices that were not captured with them are left out. */
 export function readPciDevices(tree: HostTree): readonly PciReading[] {
-  return tree
-    .list(busFolder, pciAddressPattern)
-    .toSorted()
-    .map((address) => readDevice(tree, address))
+  const onBus = tree.list(busFolder, addressPattern).map((address) => `${busFolder}/${address}`)
+  const folders = onBus.length > 0 ? onBus : findBelowBridges(tree)
+  return folders
+    .flatMap((folder) => readDevice(tree, folder) ?? [])
+    .toSorted((a, b) => (a.address < b.address ? -1 : 1))
 }
 
-function readDevice(tree: HostTree, address: string): PciReading {
-  const folder = `${busFolder}/${address}`
+/** A capture may lack the links of the bus; then the devices are found where they sit, each once, below their bridges. */
+function findBelowBridges(tree: HostTree): readonly string[] {
+  const roots = tree.list('/sys/devices', /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/)
+  const found = new Map<string, string>()
+  const search = roots.map((name) => `/sys/devices/${name}`)
+  for (const folder of search) {
+    for (const address of tree.list(folder, addressPattern)) {
+      if (found.has(address)) continue
+      found.set(address, `${folder}/${address}`)
+      search.push(`${folder}/${address}`)
+    }
+  }
+  return [...found.values()]
+}
+
+function readDevice(tree: HostTree, folder: string): PciReading | undefined {
+  const classCode = /^0x([0-9a-f]{6})$/.exec(tree.readText(`${folder}/class`) ?? '')?.[1]
+  if (classCode === undefined) return undefined
   const hex = (name: string, digits: number) =>
     new RegExp(`^0x([0-9a-f]{${digits}})$`).exec(tree.readText(`${folder}/${name}`) ?? '')?.[1] ??
     '0'.repeat(digits)
@@ -47,8 +65,8 @@ function readDevice(tree: HostTree, address: string): PciReading {
   const interfaces = tree.list(`${folder}/net`, /^[^/\s]{1,15}$/)
   const totalVfs = readNumber(tree, `${folder}/sriov_totalvfs`)
   return withoutAbsent({
-    address,
-    classCode: hex('class', 6),
+    address: basename(folder),
+    classCode,
     vendorId: hex('vendor', 4),
     deviceId: hex('device', 4),
     driver: tree.linkName(`${folder}/driver`),

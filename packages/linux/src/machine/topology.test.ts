@@ -81,7 +81,7 @@ test('an L3 may span nodes, and nodes may lack CPUs, memory, or both', async () 
 
   assert.equal(l3.length, 1)
   assert.deepEqual(
-    nodes.map(({ node, cpus, memoryBytes, tier }) => [node, cpus.length, memoryBytes > 0, tier]),
+    nodes.map(({ node, cpus, memoryBytes, tier }) => [node, cpus.length, (memoryBytes ?? 0) > 0, tier]),
     [
       [0, 16, true, 4],
       [1, 16, true, 4],
@@ -91,6 +91,15 @@ test('an L3 may span nodes, and nodes may lack CPUs, memory, or both', async () 
   )
   assert.deepEqual(nodes[0]?.distances.at(-1), { node: 5, distance: 255 })
   assert.deepEqual([cores[0]?.node, cores[8]?.node], [0, 1])
+})
+
+test('memory and distances that a capture does not hold are unknown, and not none', async () => {
+  const files = new Map(machines['sub-numa-with-cxl']())
+  for (const path of files.keys()) if (/node\d\/(meminfo|distance)$/.test(path)) files.delete(path)
+
+  const { nodes } = await topologyOf(files)
+
+  assert.deepEqual(nodes[2], { node: 2, cpus: [], distances: [], tier: 22 })
 })
 
 test('offline CPUs are listed and are nowhere, and holes in numbers do no harm', async () => {

@@ -98,6 +98,8 @@ function describeCpu(files: Map<string, string>, cpu: CpuShape, { shape, online 
   const put = (path: string, text: string | number | undefined) => {
     if (text !== undefined) files.set(`${folder}/${path}`, String(text))
   }
+  // Such kernels know no dies.
+  const isArm = cpu.part !== undefined
   const isOld = shape.sets?.startsWith('old') === true
   const putSet = (path: string, cpus: readonly number[]) => {
     const form = shape.sets ?? 'both'
@@ -110,11 +112,11 @@ function describeCpu(files: Map<string, string>, cpu: CpuShape, { shape, online 
   putSet('topology/thread_siblings', same('socket', 'die', 'cluster', 'core'))
   putSet('topology/core_siblings', same('socket'))
   if (!isOld) {
-    put('topology/die_id', cpu.die ?? 0)
+    put('topology/die_id', isArm ? -1 : (cpu.die ?? 0))
     put('topology/cluster_id', cpu.cluster ?? -1)
     putSet('topology/core_cpus', same('socket', 'die', 'cluster', 'core'))
     putSet('topology/package_cpus', same('socket'))
-    putSet('topology/die_cpus', same('socket', 'die'))
+    putSet('topology/die_cpus', isArm ? [cpu.cpu] : same('socket', 'die'))
     putSet('topology/cluster_cpus', cpu.cluster === undefined ? [cpu.cpu] : same('socket', 'die', 'cluster'))
   }
   put('cpu_capacity', cpu.capacity)

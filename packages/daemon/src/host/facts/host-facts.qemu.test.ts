@@ -3,7 +3,12 @@ import { chmod, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { type ErrorCode, host as hostSchema, KvasirError } from '@kvasir/contract'
+import {
+  type ErrorCode,
+  host as hostSchema,
+  KvasirError,
+  hostTopology as topologySchema,
+} from '@kvasir/contract'
 import { needs } from '../../../../../tools/require.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
 import { createHostFacts } from './host-facts.ts'
@@ -59,6 +64,18 @@ test('the host is described as the contract says', { skip }, async (t) => {
     described.qemu.machines.some((machine) => machine.startsWith('pc-q35-') || machine.startsWith('virt-')),
   )
   assert.match(described.qemu.version, /^\d+\.\d+\.\d+$/)
+  assert.ok(described.qemu.accelerators.includes('tcg'))
+  assert.ok(described.qemu.devices.includes('virtio-blk-pci'))
+})
+
+test('the topology of the host is that of the contract, and a moment later the same', { skip }, async (t) => {
+  const facts = createHostFacts({ stateDir: await newDirectory(t), bootId: 'boot', qemu: undefined })
+
+  const [topology, again] = await Promise.all([facts.topology(), facts.topology()])
+
+  assert.deepEqual(topologySchema.parse(topology), topology)
+  assert.equal(again, topology)
+  assert.equal(topology.cpus.length - topology.offline.length, (await facts.describe()).cpu.count)
 })
 
 test('a binary is asked once, by many at a time, and again when it changes', { skip }, async (t) => {
