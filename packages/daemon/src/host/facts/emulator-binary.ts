@@ -1,8 +1,9 @@
 /**
- * The QEMU at hand: where its binary is, which version it is, which machines it offers. Asked of the binary itself, and again when
- * the file changes.
+ * The QEMU at hand: where its binary is, which version it is, what it offers. Asked of the binary itself, and again when its content
+ * changes: answers are kept under its digest, which is taken anew when the file looks different.
  */
-import { constants } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { constants, createReadStream } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
@@ -28,8 +29,10 @@ export interface EmulatorBinaryOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 20_000
+const digestChunkBytes = 1024 * 1024
 
 const capabilities = z.object({
+  sha256: z.string(),
   version: z.tuple([z.int(), z.int(), z.int()]),
   machines: z.array(z.string()),
   accelerators: z.array(z.string()),
@@ -41,6 +44,8 @@ export type EmulatorOffer = QemuCapabilities & {
   readonly accelerators: readonly string[]
   readonly devices: readonly string[]
 }
+
+type KnownBinary = z.output<typeof capabilities>
 
 const versionReply = z.object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
 const machinesReply = z.array(z.object({ name: z.string(), alias: z.string().optional() }))
@@ -54,8 +59,8 @@ const emulatorNames: Readonly<Record<string, string>> = {
 /** The emulator binary of this host. */
 export class EmulatorBinary {
   readonly #options: EmulatorBinaryOptions
-  readonly #cache: CachedAnswer<z.output<typeof capabilities>>
-  #asking: { readonly key: string; readonly answer: Promise<EmulatorOffer> } | undefined
+  readonly #cache: CachedAnswer<KnownBinary>
+  #asking: { readonly key: string; readonly answer: Promise<KnownBinary> } | undefined
 
   constructor(options: EmulatorBinaryOptions) {
     this.#options = options
@@ -81,7 +86,7 @@ export class EmulatorBinary {
   /** Version, machines, accelerators and devices of the binary. Throws `emulator-missing` when there is none, it does not answer or is too old. */
   async capabilities(): Promise<EmulatorOffer & { readonly binary: string }> {
     const found = await this.find()
-    const known = (await this.#cache.find(found.identity)) ?? (await this.#askOnce(found))
+    const { sha256: _, ...known } = (await this.#cache.find(found.identity)) ?? (await this.#askOnce(found))
     if (!isAtLeast(known, oldestQemu))
       throw missing(
         `${found.path} is version ${known.version.join('.')}, and ${oldestQemu.join('.')} is the oldest that is supported`,
@@ -89,16 +94,26 @@ export class EmulatorBinary {
     return { ...known, binary: found.path }
   }
 
-  #askOnce(found: FoundBinary): Promise<EmulatorOffer> {
+  #askOnce(found: FoundBinary): Promise<KnownBinary> {
     if (this.#asking?.key === found.identity) return this.#asking.answer
-    const answer = this.#ask(found).finally(() => {
+    const answer = this.#recallOrAsk(found).finally(() => {
       this.#asking = undefined
     })
     this.#asking = { key: found.identity, answer }
     return answer
   }
 
-  async #ask(found: FoundBinary): Promise<EmulatorOffer> {
+  async #recallOrAsk(found: FoundBinary): Promise<KnownBinary> {
+    const sha256 = await digest(found.path).catch((cause: unknown) => {
+      throw missing(`${found.path} cannot be read`, cause)
+    })
+    const last = await this.#cache.last()
+    const known = last?.sha256 === sha256 ? last : { ...(await this.#ask(found)), sha256 }
+    await this.#cache.keep(found.identity, known)
+    return known
+  }
+
+  async #ask(found: FoundBinary): Promise<Omit<KnownBinary, 'sha256'>> {
     const answers = await askEmulator(found.path, ['version', 'machines', 'accelerators', 'devices'], {
       args: ['-machine', 'none', '-accel', 'tcg'],
       timeoutMs: this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
@@ -109,7 +124,7 @@ export class EmulatorBinary {
     const machines = machinesReply.safeParse(answers.get('machines'))
     if (!version.success || !machines.success) throw missing(`${found.path} does not answer as a QEMU does`)
     const { major, minor, micro } = version.data.qemu
-    const known = {
+    return {
       version: [major, minor, micro] as [number, number, number],
       machines: machineNames(machines.data),
       accelerators: typeNames(answers.get('accelerators')).flatMap(
@@ -117,14 +132,19 @@ export class EmulatorBinary {
       ),
       devices: typeNames(answers.get('devices')),
     }
-    await this.#cache.keep(found.identity, known)
-    return known
   }
 }
 
 /** Versioned names and the names of machines that have no versions; aliases such as `q35` are not what a VM is pinned to. */
 function machineNames(machines: readonly { readonly name: string }[]): string[] {
   return machines.map((machine) => machine.name).sort()
+}
+
+/** The SHA-256 of a file, read in pieces so that others get their turns. */
+async function digest(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: digestChunkBytes })) hash.update(chunk)
+  return hash.digest('hex')
 }
 
 /** A QEMU that does not list its types has told none. */

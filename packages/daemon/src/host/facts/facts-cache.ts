@@ -24,6 +24,12 @@ export class CachedAnswer<T> {
     return this.#remembered?.key === key ? this.#remembered.answer : undefined
   }
 
+  /** The answer that was given last, under whichever key. */
+  async last(): Promise<T | undefined> {
+    this.#remembered ??= await this.#read()
+    return this.#remembered?.answer
+  }
+
   async keep(key: string, answer: T): Promise<void> {
     this.#remembered = { key, answer }
     try {

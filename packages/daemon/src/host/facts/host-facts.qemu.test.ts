@@ -78,7 +78,7 @@ test('the topology of the host is that of the contract, and a moment later the s
   assert.equal(topology.cpus.length - topology.offline.length, (await facts.describe()).cpu.count)
 })
 
-test('a binary is asked once, by many at a time, and again when it changes', { skip }, async (t) => {
+test('a binary is asked once, by many at a time, and again when its content changes', { skip }, async (t) => {
   const directory = await newDirectory(t)
   const path = await fakeQemu(directory, answering('8.1'))
   const open = () => new EmulatorBinary({ binary: path, cachePath: join(directory, 'cache', 'qemu.json') })
@@ -97,7 +97,10 @@ test('a binary is asked once, by many at a time, and again when it changes', { s
   assert.deepEqual(again, answers[0])
   assert.equal(await starts(directory), 1)
   await utimes(path, 1, 1)
-  await first.capabilities()
+  assert.deepEqual(await open().capabilities(), answers[0])
+  assert.equal(await starts(directory), 1)
+  await fakeQemu(directory, answering('8.2'))
+  assert.deepEqual((await first.capabilities()).version, [8, 2, 0])
   assert.equal(await starts(directory), 2)
 })
 
