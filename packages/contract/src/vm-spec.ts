@@ -6,13 +6,13 @@
  * creation (machine version, MAC addresses, PCI addresses, volumes) is written into the spec or the hardware record and then kept.
  */
 import { z } from 'zod'
+import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
 import { byteSize } from './units.ts'
 
 /** The largest numbers a spec may name; QEMU's q35 takes 288 vCPUs without an IOMMU. */
 export const limits = {
   vcpus: 255,
-  memoryBytes: 2 ** 44,
   disks: 64,
   nics: 16,
   forwards: 64,
@@ -52,20 +52,6 @@ const cpu = z
     features: z
       .record(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'is not a CPU flag'), z.boolean())
       .default({}),
-  })
-  .prefault({})
-
-const memory = z
-  .strictObject({
-    size: byteSize
-      .refine((n) => n >= 16 * 2 ** 20, 'is less than 16 MiB')
-      .refine((n) => n <= limits.memoryBytes, 'is more than 16 TiB')
-      .refine((n) => n % 2 ** 20 === 0, 'is not a whole number of MiB')
-      .default(512 * 2 ** 20)
-      .meta({ description: 'Boot size.' }),
-    sharing: z.enum(['private', 'shared']).default('private').meta({
-      description: 'private: KSM and transparent huge pages apply. shared: other processes can map it.',
-    }),
   })
   .prefault({})
 
@@ -244,7 +230,7 @@ export const vmSpec = z
     accelerator: z.enum(accelerators).default('auto'),
     machine,
     cpu,
-    memory,
+    memory: memorySpec,
     boot,
     disks: z.array(diskSpec).max(limits.disks).refine(uniqueNames, 'has two disks of one name').default([]),
     nics: z.array(nicSpec).max(limits.nics).refine(uniqueNames, 'has two NICs of one name').default([]),
