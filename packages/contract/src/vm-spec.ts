@@ -6,13 +6,14 @@
  * creation (machine version, MAC addresses, PCI addresses, volumes) is written into the spec or the hardware record and then kept.
  */
 import { z } from 'zod'
+import { cpuSpec, vcpuLimit } from './cpu-spec.ts'
 import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
 import { byteSize } from './units.ts'
 
-/** The largest numbers a spec may name; QEMU's q35 takes 288 vCPUs without an IOMMU. */
+/** The largest numbers a spec may name. */
 export const limits = {
-  vcpus: 255,
+  vcpus: vcpuLimit,
   disks: 64,
   nics: 16,
   forwards: 64,
@@ -30,28 +31,6 @@ const machine = z
       .optional()
       .meta({ description: 'Pinned at creation to the newest that the QEMU at hand offers.' }),
     firmware: z.enum(['bios', 'uefi']).default('bios'),
-  })
-  .prefault({})
-
-const topology = z.strictObject({
-  sockets: z.int().min(1).max(limits.vcpus).default(1),
-  dies: z.int().min(1).max(limits.vcpus).default(1),
-  cores: z.int().min(1).max(limits.vcpus).default(1),
-  threads: z.int().min(1).max(8).default(1),
-})
-
-const cpu = z
-  .strictObject({
-    count: z.int().min(1).max(limits.vcpus).default(1).meta({ description: 'vCPUs.' }),
-    topology: topology.optional(),
-    model: z
-      .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'is not a CPU model')
-      .default('auto')
-      .meta({ description: '`auto` is the host CPU under KVM and `max` under TCG; else a model of QEMU.' }),
-    features: z
-      .record(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'is not a CPU flag'), z.boolean())
-      .default({}),
   })
   .prefault({})
 
@@ -229,7 +208,7 @@ export const vmSpec = z
       .meta({ description: 'The name or id of the image to boot; kept as its id.' }),
     accelerator: z.enum(accelerators).default('auto'),
     machine,
-    cpu,
+    cpu: cpuSpec,
     memory: memorySpec,
     boot,
     disks: z.array(diskSpec).max(limits.disks).refine(uniqueNames, 'has two disks of one name').default([]),
