@@ -9,6 +9,7 @@ export const cageSteps = [
   'request',
   'spawn',
   'namespaces',
+  'descriptors',
   'limits',
   'pipes',
   'mounts',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CageError } from './cage-error.ts'
 import { type CagedProgram, checkProgram, launcherBinds } from './cage-request.ts'
-import { launcherArgv, mountFlags } from './launcher-script.ts'
+import { launcherMessage, mountFlags } from './launcher-script.ts'
 
 const program: CagedProgram = {
   group: 'vm-1',
@@ -63,20 +63,23 @@ for (const [name, change] of bad) {
   })
 }
 
-test("no value of a request becomes part of the launcher's text", () => {
-  const argv = (binary: string) =>
-    launcherArgv({
+test('every value of a request is a word of its own', () => {
+  const message = launcherMessage(
+    {
       template: '/t',
       logFifo: '/l',
       serialFifo: undefined,
       uid: 5,
-      gid: 5,
-      binds: [],
+      gid: 6,
+      binds: [{ source: '/a b', target: '/t/c', flags: 1 }],
       limits: program.limits,
-      argv: [binary],
-    })
-  const before = (words: readonly string[]) => words.slice(0, -1)
+      argv: ['/usr/bin/$(id)', '', 'a\nb'],
+    },
+    [21],
+  )
 
-  assert.deepEqual(before(argv('/usr/bin/$(id)')), before(argv('/usr/bin/qemu')))
-  assert.equal(argv('/usr/bin/$(id)').at(-1), '/usr/bin/$(id)')
+  const words = message.subarray(4).toString().split('\0')
+  assert.equal(message.readUInt32BE(), message.length - 4)
+  assert.deepEqual(words.slice(1, 8), ['1', '21', '/t', '/l', '', '5', '6'])
+  assert.deepEqual(words.slice(-7), ['1', '/a b', '/t/c', '1', '/usr/bin/$(id)', '', 'a\nb'])
 })

@@ -16,15 +16,9 @@ import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
 import { type CagedProgram, checkPath, checkProgram, launcherBinds } from './cage-request.ts'
 import { type LogKeepers, readCappedLog, startCappedLogs } from './capped-log.ts'
-import {
-  type CageEntry,
-  type CageExit,
-  describeExit,
-  enterCage,
-  killSession,
-  type StepTime,
-} from './enter-cage.ts'
+import { type CageEntry, describeExit, enterCage, type StepTime } from './enter-cage.ts'
 import { type JailedCommand, type JailedResult, runJailed } from './jailed-command.ts'
+import { type CageExit, HeldLaunchers, killSession } from './launchers.ts'
 import { openRootTemplate } from './root-template.ts'
 
 export interface CageOptions {
@@ -96,12 +90,15 @@ export async function openCages(options: CageOptions): Promise<Cages> {
     }),
     openCageGroups(options.cgroupName),
   ])
+  const launchers = new HeldLaunchers()
+  launchers.holdSoon()
   return {
-    launch: (request, signal) => launch(request, { template: template.path, groups, signal }),
+    launch: (request, signal) => launch(request, { template: template.path, groups, launchers, signal }),
     runJailed: (command, signal) => runJailed(command, { template, groups, signal }),
     groups,
     shortcomings: groups.shortcomings,
     remove: async () => {
+      launchers[Symbol.dispose]()
       await template.remove()
       await groups.removeAll()
     },
@@ -111,6 +108,7 @@ export async function openCages(options: CageOptions): Promise<Cages> {
 interface LaunchTools {
   readonly template: string
   readonly groups: CageGroups
+  readonly launchers: HeldLaunchers
   readonly signal: AbortSignal | undefined
 }
 
@@ -159,6 +157,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
       output: 'ignore',
       descriptors: request.descriptors,
       admit,
+      launchers: tools.launchers,
       timeoutMs: request.timeoutMs,
       signal: tools.signal,
     }),
@@ -177,6 +176,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
   tools.signal?.throwIfAborted()
   entry.child.unref()
   undo.move() // Success: keep everything.
+  tools.launchers.holdSoon()
   return { pid: entry.pid, identity, cgroup, steps: entry.steps, logged, exited: entry.exited }
 }
 

@@ -4,22 +4,11 @@
  * The launcher's status socket carries the name of each step before it is tried and what went wrong. Its end without a complaint means
  * that the program has taken over. Nothing here knows what is run.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { Duplex } from 'node:stream'
+import type { ChildProcess } from 'node:child_process'
+import type { Duplex } from 'node:stream'
 import { CageError, type CageStep, cageSteps } from './cage-error.ts'
-import {
-  ADMISSION_DESCRIPTOR,
-  FIRST_DESCRIPTOR,
-  type LauncherParameters,
-  launcherArgv,
-  STATUS_DESCRIPTOR,
-} from './launcher-script.ts'
-
-/** How a caged program ended; both undefined when it could never be started. */
-export interface CageExit {
-  readonly code: number | undefined
-  readonly signal: string | undefined
-}
+import { GO, type LauncherParameters, launcherMessage } from './launcher-script.ts'
+import { type CageExit, type HeldLaunchers, killSession, type Launcher, startLauncher } from './launchers.ts'
 
 /** When a step of the launch began, in milliseconds after the launch itself: where the time of a start goes. */
 export interface StepTime {
@@ -45,6 +34,8 @@ export interface EntryOptions {
    * launcher has taken those, or has ended.
    */
   readonly admit: (pid: number, arrived: Promise<void>) => Promise<void>
+  /** Where a launcher may be held ready; without it, one is started. */
+  readonly launchers?: Pick<HeldLaunchers, 'take' | 'giveUp'>
   /** Called before anything can have been read: Node throws away output that nobody listens to when a child exits. */
   readonly onSpawn?: (child: ChildProcess) => void
   readonly timeoutMs: number
@@ -53,30 +44,57 @@ export interface EntryOptions {
 
 const STATUS_LIMIT_BYTES = 16 * 1024
 
-/** Starts the launcher; resolves when it runs the program. Throws `CageError`; the launcher is dead then. */
+/** Gives a launcher its words; resolves when it runs the program. Throws `CageError`; the launcher is dead then. */
 export async function enterCage(options: EntryOptions): Promise<CageEntry> {
   options.signal?.throwIfAborted()
-  const startedAt = performance.now()
-  const [launcher, ...args] = launcherArgv(options.parameters)
-  const child = spawn(launcher, args, {
-    detached: true,
-    cwd: '/',
-    env: {},
-    stdio: [...standardDescriptors(options.output), ...options.descriptors],
-  })
+  const deadline = performance.now() + options.timeoutMs
+  const held = options.launchers?.take()
+  if (held) {
+    try {
+      return await converse({ launcher: held, taken: options.descriptors, deadline }, options)
+    } catch (error) {
+      if (!(error instanceof LauncherLost)) throw error
+      if (error.isBarred) options.launchers?.giveUp()
+    }
+  }
+  const { child, launcher, failed } = startLauncher(options)
   options.onSpawn?.(child)
-  const exited = exitOf(child)
-  const { [STATUS_DESCRIPTOR]: status, [ADMISSION_DESCRIPTOR]: admission }: readonly unknown[] = child.stdio
-  if (child.pid === undefined || !(status instanceof Duplex) || !(admission instanceof Duplex)) {
+  if (launcher === undefined) {
     throw new CageError('spawn', 'The launcher could not be started, so the program was not run.', {
-      cause: await failureOf(child),
+      cause: await failed,
     })
   }
-  admission.on('error', () => {}) // The launcher has ended; the status says at which step.
+  return converse({ launcher, taken: undefined, deadline }, options)
+}
 
-  const entry = { child, pid: child.pid, exited }
-  const kill = () => killSession(entry.pid)
-  const deadline = setTimeout(kill, options.timeoutMs)
+/** A held launcher ended before it had done anything; another one may do better. */
+class LauncherLost extends Error {
+  /** It could not take the descriptors, so no other could. */
+  readonly isBarred: boolean
+
+  constructor(complaints: string) {
+    super(`A launcher that was held ready is gone: ${complaints}`)
+    this.isBarred = complaints !== ''
+  }
+}
+
+interface Conversation {
+  readonly launcher: Launcher
+  /** Our descriptors that a held launcher takes; undefined for one that has inherited them. */
+  readonly taken: readonly number[] | undefined
+  /** On the clock of `performance.now()`. */
+  readonly deadline: number
+}
+
+/** As `enterCage`, with one launcher. Throws `LauncherLost` too. */
+async function converse(
+  { launcher, taken, deadline: deadlineAt }: Conversation,
+  options: EntryOptions,
+): Promise<CageEntry> {
+  const startedAt = performance.now()
+  const { child, pid, status, admission, exited } = launcher
+  const kill = () => killSession(pid)
+  const deadline = setTimeout(kill, deadlineAt - startedAt)
   options.signal?.addEventListener('abort', kill, { once: true })
   let refusal: unknown
   const arrived = Promise.withResolvers<void>()
@@ -84,8 +102,9 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
     startedAt,
     onStep: (step) => step === 'admission' && arrived.resolve(),
   }).finally(arrived.resolve)
-  const admitted = options.admit(entry.pid, arrived.promise).then(
-    () => admission.end('go\n'),
+  admission.write(launcherMessage(options.parameters, taken ?? []))
+  const admitted = options.admit(pid, arrived.promise).then(
+    () => admission.end(GO),
     (error: unknown) => {
       refusal = error
       kill()
@@ -94,13 +113,15 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
   try {
     const report = await reported
     await admitted
-    const isLate = performance.now() - startedAt >= options.timeoutMs
+    const isLate = performance.now() >= deadlineAt
     const isIn = report.steps.at(-1)?.step === 'exec' && report.complaints === ''
-    if (isIn && !isLate && !options.signal?.aborted) return { ...entry, steps: report.steps }
+    if (isIn && !isLate && !options.signal?.aborted) return { child, pid, exited, steps: report.steps }
 
     if (isIn) kill() // The word came too late to stop the launcher itself.
     const exit = await exited
     options.signal?.throwIfAborted()
+    if (taken && !isLate && !report.steps.some(({ step }) => step === 'limits'))
+      throw new LauncherLost(report.complaints)
     // What the launcher says comes first: a refusal may be no more than its echo.
     if (refusal !== undefined && report.complaints === '' && exit.code === undefined && !isLate) throw refusal
     throw stoppedAt(report, isLate ? 'its deadline has passed' : describeExit(exit))
@@ -120,28 +141,9 @@ function stoppedAt(report: StatusReport, how: string): CageError {
   )
 }
 
-/** Descriptors 0 to 9 of the launcher. `ignore` above descriptor 2 leaves the descriptor closed. */
-function standardDescriptors(output: 'ignore' | 'pipe'): ('ignore' | 'pipe')[] {
-  const stdio: ('ignore' | 'pipe')[] = Array.from({ length: FIRST_DESCRIPTOR }, () => 'ignore')
-  stdio[1] = output
-  stdio[2] = output
-  stdio[STATUS_DESCRIPTOR] = 'pipe'
-  stdio[ADMISSION_DESCRIPTOR] = 'pipe'
-  return stdio
-}
-
 /** How a program ended, for a sentence. */
 export function describeExit(exit: CageExit): string {
   return exit.signal ?? `exit code ${exit.code}`
-}
-
-/** Kills a launcher and what it has started; what has left its session is reached through its cgroup. */
-export function killSession(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // It has ended already.
-  }
 }
 
 interface StatusReport {
@@ -177,18 +179,5 @@ function readStatus(
       takeLine(rest)
       resolve({ steps, complaints: complaints.join('; ') })
     })
-  })
-}
-
-function exitOf(child: ChildProcess): Promise<CageExit> {
-  return new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code: code ?? undefined, signal: signal ?? undefined }))
-    child.once('error', () => resolve({ code: undefined, signal: undefined }))
-  })
-}
-
-function failureOf(child: ChildProcess): Promise<Error> {
-  return new Promise((resolve) => {
-    child.once('error', resolve)
   })
 }

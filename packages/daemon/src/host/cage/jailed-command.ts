@@ -10,7 +10,8 @@ import type { Readable } from 'node:stream'
 import { CageError } from './cage-error.ts'
 import type { CageGroups } from './cage-groups.ts'
 import { type CageBind, type CagedProgram, checkProgram, launcherBinds } from './cage-request.ts'
-import { type CageExit, enterCage } from './enter-cage.ts'
+import { enterCage } from './enter-cage.ts'
+import type { CageExit } from './launchers.ts'
 import type { RootTemplate } from './root-template.ts'
 
 export interface JailedCommand extends Omit<CagedProgram, 'limits' | 'binds'> {

@@ -2,13 +2,17 @@
  * What the program that closes the cage (launcher.pl) is given: one text for perl, which every Debian has, and nothing compiled.
  *
  * Node can do nothing between fork and exec, and to enter namespaces, mount, change root and identity takes system calls. perl makes them by
- * number, in one process that then becomes the program. No value is ever pasted into the text: all arrive as arguments.
+ * number, in one process that then becomes the program. No value is ever pasted into the text: all arrive as words on a socket.
  *
  * Order, and why:
- *   namespaces  mount, network, IPC and UTS namespaces of its own; mounts here reach no other process
+ *   namespaces  network, IPC and UTS namespaces of its own; then waits for its words, so that one can be
+ *               held ready (launchers.ts)
+ *   descriptors inherited by a launcher that is started for a program; one that was held takes them out of the daemon
+ *               (pidfd_getfd(2))
  *   limits      while still root, since a hard limit can only be raised by root
  *   pipes       makes the named pipes of the logs
- *   mounts      the VM's few bind mounts on the prepared template, then an empty directory over the template's root
+ *   mounts      a mount namespace of its own, from which nothing reaches another process; the VM's few bind mounts on the prepared
+ *               template, then an empty directory over the template's root
  *   admission   waits for the daemon's word: it has moved this process into the VM's cgroup and opened the pipes of the logs. The
  *               kernel takes 3 to 8 ms to move a process (a grace period of RCU), which pass while the steps above run. Nothing of
  *               the VM's has been loaded yet, so all of its memory is charged to its cgroup. If the daemon dies first, this ends.
@@ -31,7 +35,7 @@ export const FIRST_DESCRIPTOR = 10
 /** The descriptor on which the program finds the pipe to the serial log, when one was asked for. */
 export const SERIAL_LOG_DESCRIPTOR = 4
 
-/** The descriptor on which the daemon says "go". Its own, because a write to a launcher that has ended would cost its last words. */
+/** The descriptor on which the daemon speaks. Its own, because a write to a launcher that has ended would cost its last words. */
 export const ADMISSION_DESCRIPTOR = 6
 
 /** The descriptor of the status socket. */
@@ -85,13 +89,26 @@ export interface LauncherParameters {
   readonly argv: readonly string[]
 }
 
-/** The argv of the launcher. */
-export function launcherArgv(parameters: LauncherParameters): readonly [string, ...string[]] {
+/** The argv of every launcher. */
+export const launcherArgv = [perl, program, process.arch] as const
+
+/** What a launcher waits for: the length of its words and the words. `taken` are our descriptors, when it has not inherited them. */
+export function launcherMessage(parameters: LauncherParameters, taken: readonly number[]): Buffer {
+  const words = Buffer.from(launcherWords(parameters, taken).join('\0'))
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(words.length)
+  return Buffer.concat([length, words])
+}
+
+/** The daemon's word that the launcher may go on. */
+export const GO = 'g'
+
+function launcherWords(parameters: LauncherParameters, taken: readonly number[]): readonly string[] {
   const limits = limitWords({ coreBytes: 0, ...parameters.limits })
   return [
-    perl,
-    program,
-    process.arch,
+    String(process.pid),
+    String(taken.length),
+    ...taken.map(String),
     parameters.template,
     parameters.logFifo ?? '',
     parameters.serialFifo ?? '',

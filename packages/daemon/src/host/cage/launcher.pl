@@ -1,22 +1,21 @@
-# Closes the cage around a program and becomes it. Run by enter-cage.ts as root, alone in its process group; why it is as it is stands in
+# Closes the cage around a program and becomes it. Run by launchers.ts as root, alone in its process group; why it is as it is stands in
 # launcher-script.ts. It says on descriptor 3 the name of each step before it is tried, and what went wrong; the end of 3 means that
 # the program has taken over. Nothing here is read from the environment, and no value is ever a command.
 use strict;
 
-my ($arch, $template, $log, $serial, $uid, $gid) = splice @ARGV, 0, 6;
-my %limits = splice @ARGV, 0, 2 * shift @ARGV;    # number of the resource => value
-my @binds = splice @ARGV, 0, 3 * shift @ARGV;     # source, target, flags
-my @program = @ARGV;
+my ($arch) = @ARGV;
 
 # asm/unistd_64.h, asm-generic/unistd.h
 my %numbers = (
     x64 => {
         mount => 165, umount2 => 166, pivot_root => 155, unshare => 272, sethostname => 170, prlimit64 => 302,
-        mknodat => 259, dup3 => 292, prctl => 157, capset => 126, setgroups => 116, setresgid => 119, setresuid => 117,
+        mknodat => 259, close => 3, dup3 => 292, pidfd_open => 434, pidfd_getfd => 438, prctl => 157,
+        capset => 126, setgroups => 116, setresgid => 119, setresuid => 117,
     },
     arm64 => {
         mount => 40, umount2 => 39, pivot_root => 41, unshare => 97, sethostname => 161, prlimit64 => 261,
-        mknodat => 33, dup3 => 24, prctl => 167, capset => 91, setgroups => 159, setresgid => 149, setresuid => 147,
+        mknodat => 33, close => 57, dup3 => 24, pidfd_open => 434, pidfd_getfd => 438, prctl => 167,
+        capset => 91, setgroups => 159, setresgid => 149, setresuid => 147,
     },
 );
 
@@ -31,8 +30,22 @@ sub fail { say_status($_[0]); exit 70 }
 # A system call that must succeed. Copies its arguments, since perl hands out pointers to them.
 sub call {
     my ($name, $what, @arguments) = @_;
-    syscall($number->{$name}, @arguments) != -1 or fail("$name $what: $!");
+    my $result = syscall($number->{$name}, @arguments);
+    $result != -1 or fail("$name $what: $!");
+    return $result;
 }
+
+# So many bytes of what the daemon says; its end before that is the end of this.
+sub receive {
+    my ($bytes) = @_;
+    my $text = '';
+    while (length $text < $bytes) {
+        sysread $admission, $text, $bytes - length $text, length $text or exit 0;
+    }
+    return $text;
+}
+
+my %limits;    # number of the resource => value
 
 sub limit {
     my ($resource) = @_;
@@ -52,8 +65,27 @@ my ($EINVAL, $SETFD, $CLOEXEC, $AT_FDCWD, $FIFO) = (22, 2, 1, -100, 0010000);
 
 step('namespaces');
 my ($NEWNS, $NEWUTS, $NEWIPC, $NEWNET) = (0x20000, 0x4000000, 0x8000000, 0x40000000);
-call('unshare', '', $NEWNS | $NEWUTS | $NEWIPC | $NEWNET);
-call('mount', 'private', 'none', '/', 0, $REC | $PRIVATE, 0);
+call('unshare', '', $NEWUTS | $NEWIPC | $NEWNET);
+call('sethostname', '', 'kvasir', 6);
+
+# A launcher that is held ready waits here. Which mounts the host has is not looked at before.
+my @words = split /\0/, receive(unpack 'N', receive(4)), -1;
+my $daemon = shift @words;
+my @descriptors = splice @words, 0, shift @words;
+my ($template, $log, $serial, $uid, $gid) = splice @words, 0, 5;
+%limits = splice @words, 0, 2 * shift @words;
+my @binds = splice @words, 0, 3 * shift @words;    # source, target, flags
+my @program = @words;
+
+step('descriptors');
+if (@descriptors) {
+    my $process = call('pidfd_open', $daemon, $daemon + 0, 0);
+    for my $index (0 .. $#descriptors) {
+        my $copy = call('pidfd_getfd', $descriptors[$index], $process, $descriptors[$index] + 0, 0);
+        call('dup3', $copy, $copy, 10 + $index, 0);
+        call('close', $copy, $copy);
+    }
+}
 
 step('limits');
 limit($_) for $CORE, $NOFILE, $MEMLOCK;
@@ -65,7 +97,8 @@ for my $pipe (grep { $_ ne '' } $log, $serial) {
 }
 
 step('mounts');
-call('sethostname', '', 'kvasir', 6);
+call('unshare', 'mounts', $NEWNS);
+call('mount', 'private', 'none', '/', 0, $REC | $PRIVATE, 0);
 chdir $template or fail("$template: $!");
 while (my ($source, $target, $flags) = splice @binds, 0, 3) {
     call('mount', "$source on $target", $source, $target, 0, $BIND, 0);
@@ -73,7 +106,7 @@ while (my ($source, $target, $flags) = splice @binds, 0, 3) {
 }
 
 step('admission');
-sysread($admission, my $go, 1) or exit 0;
+receive(1);
 
 step('log');
 my ($outputs, $serials);

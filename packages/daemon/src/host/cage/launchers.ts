@@ -1,0 +1,141 @@
+/**
+ * Processes that wait for the words that make them a caged program (launcher-script.ts).
+ *
+ * One is held ready, so that a start does not pay for a fork of the daemon, for perl and for a network namespace: 5 of 10 ms. It has been
+ * told nothing and holds nothing of the host. It ends when the daemon does, however that ends, because its socket then does.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { Socket } from 'node:net'
+import { ADMISSION_DESCRIPTOR, FIRST_DESCRIPTOR, launcherArgv, STATUS_DESCRIPTOR } from './launcher-script.ts'
+
+/** How a caged program ended; both undefined when it could never be started. */
+export interface CageExit {
+  readonly code: number | undefined
+  readonly signal: string | undefined
+}
+
+/** A process that waits for its words, or is about to. */
+export interface Launcher {
+  readonly child: ChildProcess
+  readonly pid: number
+  readonly status: Socket
+  readonly admission: Socket
+  readonly exited: Promise<CageExit>
+}
+
+/** A launcher, unless the system had no room for a process. */
+export interface StartedLauncher {
+  readonly child: ChildProcess
+  readonly launcher: Launcher | undefined
+  /** Resolves with the reason when there is no launcher, else never. */
+  readonly failed: Promise<Error>
+}
+
+/** Starts a launcher for one program, which inherits the descriptors from `FIRST_DESCRIPTOR` on. */
+export function startLauncher(options: {
+  /** What the program gets as stdout and stderr, unless it has a log. */
+  readonly output: 'ignore' | 'pipe'
+  readonly descriptors: readonly number[]
+}): StartedLauncher {
+  const [perl, ...args] = launcherArgv
+  const child = spawn(perl, args, {
+    detached: true,
+    cwd: '/',
+    env: {},
+    stdio: [...standardDescriptors(options.output), ...options.descriptors],
+  })
+  const exited = exitOf(child)
+  const failed = new Promise<Error>((resolve) => child.once('error', resolve))
+  const { [STATUS_DESCRIPTOR]: status, [ADMISSION_DESCRIPTOR]: admission }: readonly unknown[] = child.stdio
+  if (child.pid === undefined || !(status instanceof Socket) || !(admission instanceof Socket))
+    return { child, launcher: undefined, failed }
+  admission.on('error', () => {}) // The launcher has ended; the status says at which step.
+  return { child, launcher: { child, pid: child.pid, status, admission, exited }, failed }
+}
+
+/** Kills a launcher and what it has started; what has left its session is reached through its cgroup. */
+export function killSession(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
+
+/** At most one launcher that is ready. */
+export class HeldLaunchers implements Disposable {
+  #held: Launcher | undefined
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  /** The process that is held, if one is. */
+  get heldPid(): number | undefined {
+    return this.#held?.pid
+  }
+
+  /** The one that is held, which is the caller's from now on. */
+  take(): Launcher | undefined {
+    const launcher = this.#held
+    this.#held = undefined
+    if (launcher) setReferenced(launcher, true)
+    return launcher
+  }
+
+  /** Sees to it that one is held some time from now: a fork of the daemon takes milliseconds in which it does nothing else. */
+  holdSoon(): void {
+    if (this.#isClosed || this.#timer !== undefined) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#hold()
+    }, HOLD_DELAY_MS).unref()
+  }
+
+  /** Holds none from now on: a host that does not let one process take descriptors of another never will. */
+  giveUp(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    const launcher = this.take()
+    if (launcher) killSession(launcher.pid)
+  }
+
+  [Symbol.dispose](): void {
+    this.giveUp()
+  }
+
+  #hold(): void {
+    if (this.#isClosed || this.#held !== undefined) return
+    const { child, launcher } = startLauncher({ output: 'ignore', descriptors: [] })
+    child.on('error', () => {}) // Without room for a process none is held; a start will say so.
+    if (launcher === undefined) return
+    this.#held = launcher
+    setReferenced(launcher, false)
+    void launcher.exited.then(() => {
+      if (this.#held === launcher) this.#held = undefined
+    })
+  }
+}
+
+/** Longer than a start takes, so that it is not in its way. */
+const HOLD_DELAY_MS = 100
+
+/** Whether this process stays for the launcher's sake. */
+function setReferenced({ child, status, admission }: Launcher, isReferenced: boolean): void {
+  for (const one of [child, status, admission]) isReferenced ? one.ref() : one.unref()
+}
+
+/** Descriptors 0 to 9 of a launcher. `ignore` above descriptor 2 leaves the descriptor closed. */
+function standardDescriptors(output: 'ignore' | 'pipe'): ('ignore' | 'pipe')[] {
+  const stdio: ('ignore' | 'pipe')[] = Array.from({ length: FIRST_DESCRIPTOR }, () => 'ignore')
+  stdio[1] = output
+  stdio[2] = output
+  stdio[STATUS_DESCRIPTOR] = 'pipe'
+  stdio[ADMISSION_DESCRIPTOR] = 'pipe'
+  return stdio
+}
+
+function exitOf(child: ChildProcess): Promise<CageExit> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code: code ?? undefined, signal: signal ?? undefined }))
+    child.once('error', () => resolve({ code: undefined, signal: undefined }))
+  })
+}
