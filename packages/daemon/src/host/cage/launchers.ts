@@ -120,7 +120,10 @@ const HOLD_DELAY_MS = 100
 
 /** Whether this process stays for the launcher's sake. */
 function setReferenced({ child, status, admission }: Launcher, isReferenced: boolean): void {
-  for (const one of [child, status, admission]) isReferenced ? one.ref() : one.unref()
+  for (const one of [child, status, admission]) {
+    if (isReferenced) one.ref()
+    else one.unref()
+  }
 }
 
 /** Descriptors 0 to 9 of a launcher. `ignore` above descriptor 2 leaves the descriptor closed. */
