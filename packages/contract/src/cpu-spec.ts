@@ -1,9 +1,10 @@
 /**
  * The processor of a VM, as its spec says it: how many vCPUs, in which shape, of which model.
  *
- * Not here: where the threads of a VM run on the host.
+ * Not here: where the threads of a VM run on the host, and how much of it they get (cpu-tuning.ts).
  */
 import { z } from 'zod'
+import { cpuTuningFields } from './cpu-tuning.ts'
 
 /** The largest number of vCPUs of one VM; QEMU's q35 takes 288 without an IOMMU. */
 export const vcpuLimit = 255
@@ -28,5 +29,6 @@ export const cpuSpec = z
     features: z
       .record(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'is not a CPU flag'), z.boolean())
       .default({}),
+    ...cpuTuningFields,
   })
   .prefault({})

@@ -1,4 +1,5 @@
 /** The API of Kvasir as a value. */
+export * from './cpu-list.ts'
 export * from './endpoint.ts'
 export * from './endpoints.ts'
 export * from './errors.ts'
