@@ -37,8 +37,8 @@ const table = {
   main: 'everything',
   e2e: ['sdk', 'contract'],
   bench: ['sdk', 'contract', 'linux', 'e2e'],
-  lab: ['sdk', 'contract'],
-  tools: ['sdk', 'contract', 'linux'],
+  lab: ['sdk', 'contract', 'linux', 'qmp', 'e2e'], // Its own emulator, and the words of tests: decision 10.
+  tools: ['sdk', 'contract', 'linux', 'lab', 'e2e'],
 } as const satisfies Record<string, readonly string[] | 'everything'>
 
 /** A folder whose imports have a rule. */

@@ -35,7 +35,7 @@ export function lacking(what: Requirement, reason: string): string {
 }
 
 /** The `skip` of a test that needs these: false where the machine has them all. */
-export function needs(...requirements: readonly ('qemu' | 'root' | 'passt')[]): string | false {
+export function needs(...requirements: readonly ('qemu' | 'root' | 'passt' | 'lab')[]): string | false {
   for (const requirement of requirements) {
     const reason = reasonFor[requirement]()
     if (reason !== undefined) return lacking(requirement, reason)
@@ -46,6 +46,10 @@ export function needs(...requirements: readonly ('qemu' | 'root' | 'passt')[]): 
 const reasonFor = {
   qemu: () => programMissing('qemu-system-x86_64'),
   passt: () => programMissing('passt'),
+  lab: () =>
+    process.env['KVASIR_LAB'] === '1'
+      ? undefined
+      : 'this machine is not the lab, where npm run test:lab runs the test',
   root: () => (process.getuid?.() === 0 ? undefined : 'the test does not run as root'),
 } as const satisfies Record<string, () => string | undefined>
 

@@ -7,8 +7,10 @@ import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { Purpose } from './debian-packages.ts'
 
-/** The rungs, in the order in which they run. */
-export const rungNames = ['unit', 'qemu', 'host', 'e2e'] as const
+/** The rungs that every machine runs, in their order. */
+export const usualRungs = ['unit', 'qemu', 'host', 'e2e'] as const
+/** All rungs; the lab runs where it is asked for. */
+export const rungNames = [...usualRungs, 'lab'] as const
 export type RungName = (typeof rungNames)[number]
 
 /** How one rung runs. */
@@ -43,11 +45,14 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
     fileSeconds: 1800,
     concurrency: Math.max(1, Math.floor(cores / 2)),
   },
+  // Everything is emulated there, which takes some twenty times as long.
+  lab: { needs: ['run', 'images'], testSeconds: 1200, fileSeconds: 3600, concurrency: 1 },
 }
 
 /** The rung that a file belongs to, or nothing when it is not a test. */
 export function rungOf(path: string): RungName | undefined {
   if (/^e2e\/suites\/.+\.e2e\.ts$/.test(path)) return 'e2e'
+  if (/^lab\/suites\/.+\.lab\.ts$/.test(path)) return 'lab'
   if (!path.endsWith('.test.ts')) return undefined
   if (path.endsWith('.qemu.test.ts')) return 'qemu'
   return path.endsWith('.host.test.ts') ? 'host' : 'unit'
@@ -58,7 +63,7 @@ export function findTestFiles(
   rung: RungName,
   where: { root: string; filters: readonly string[] },
 ): readonly string[] {
-  const patterns = ['packages/**/*.ts', 'tools/**/*.ts', 'e2e/**/*.ts', 'bench/**/*.ts']
+  const patterns = ['packages/**/*.ts', 'tools/**/*.ts', 'e2e/**/*.ts', 'bench/**/*.ts', 'lab/**/*.ts']
   return globSync(patterns, { cwd: where.root, exclude: ['**/node_modules/**'] })
     .filter((path) => rungOf(path) === rung)
     .filter((path) => where.filters.length === 0 || where.filters.some((filter) => path.includes(filter)))

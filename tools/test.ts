@@ -1,9 +1,10 @@
 /**
- * Runs the tests: all rungs, or those named, as in `node tools/test.ts unit qmp` (the unit tests whose paths contain `qmp`).
+ * Runs the tests: the usual rungs, or those named, as in `node tools/test.ts unit qmp` (the unit tests whose paths contain `qmp`).
  *
- *     npm test                        every rung, after installing the Debian packages that they need
+ *     npm test                        every usual rung, after installing the Debian packages that they need
  *     npm run test:host -- cgroup     one rung, only the files whose paths contain `cgroup`
  *     npm run test:unit -- -t bounded only tests whose names match
+ *     npm run test:lab                the rung that `npm test` leaves out: inside a virtual KVM host
  *
  * A run without a single test has not passed. Not here: which rungs there are (test-rungs.ts).
  */
@@ -13,8 +14,9 @@ import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { provideGuestAgent } from './guest-agent.ts'
+import { openLabRoom } from './lab-room.ts'
 import { openTestRoom } from './test-room.ts'
-import { findTestFiles, type RungName, rungNames, rungs } from './test-rungs.ts'
+import { findTestFiles, type RungName, rungNames, rungs, usualRungs } from './test-rungs.ts'
 import { tellWholeError } from './whole-error.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -56,7 +58,7 @@ function parseSelection(argv: readonly string[]): Selection {
   })
   const named = rungNames.find((name) => name === positionals[0])
   return {
-    rungs: named === undefined ? rungNames : [named],
+    rungs: named === undefined ? usualRungs : [named],
     filters: named === undefined ? positionals : positionals.slice(1),
     namePatterns: values.name ?? [],
   }
@@ -86,7 +88,8 @@ async function runFiles(
   const rung = rungs[name]
   const { promise, resolve } = Promise.withResolvers<Totals>()
   const times = new Map<string, number>()
-  using room = openTestRoom(rung.processes)
+  await using room =
+    name === 'lab' ? await openLabRoom((line) => console.log(line)) : openTestRoom(rung.processes)
   const programs = room.programsOf(files.map((file) => join(root, file)))
   const stream = run({
     files: programs,

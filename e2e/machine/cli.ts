@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { patient } from './patience.ts'
 import { environmentOf, type Place } from './place.ts'
 
 const launcher = join(import.meta.dirname, '../../kvasir')
@@ -23,7 +24,7 @@ export async function runCli(
 ): Promise<CliRun> {
   const child = spawn(launcher, [...argv], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: cliMs,
+    timeout: patient(cliMs),
     env: { ...process.env, ...environmentOf(place), NO_COLOR: '1', ...options.environment },
   })
   child.stdin.on('error', () => {}) // It may end without reading.

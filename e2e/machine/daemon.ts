@@ -13,6 +13,7 @@ import { promisify } from 'node:util'
 import { endpoints } from '@kvasir/contract'
 import { type Client, createClient } from '@kvasir/sdk'
 import { eventually } from './eventually.ts'
+import { patient } from './patience.ts'
 import { environmentOf, type Place } from './place.ts'
 
 const closeFile = promisify(close)
@@ -54,7 +55,7 @@ export async function startDaemon(place: Place, environment: DaemonEnvironment =
   await eventually(
     async () => {
       if (!isAlive()) return 'ended'
-      return (await client.call(endpoints.getStatus, { timeoutMs: serveMs })).pid === child.pid
+      return (await client.call(endpoints.getStatus, { timeoutMs: patient(serveMs) })).pid === child.pid
         ? 'serves'
         : undefined
     },
@@ -74,7 +75,7 @@ export async function startDaemon(place: Place, environment: DaemonEnvironment =
     },
     async stop() {
       child.kill('SIGTERM')
-      const timer = setTimeout(() => child.kill('SIGKILL'), stopMs)
+      const timer = setTimeout(() => child.kill('SIGKILL'), patient(stopMs))
       const exit = await exited
       clearTimeout(timer)
       client.close()
@@ -90,7 +91,7 @@ export async function runRefusedDaemon(
 ): Promise<Exit & { readonly said: string }> {
   const before = readDaemonLog(place, Number.MAX_SAFE_INTEGER).length
   const { child, exited } = await spawnDaemon(place, environment)
-  const timer = setTimeout(() => child.kill('SIGKILL'), stopMs)
+  const timer = setTimeout(() => child.kill('SIGKILL'), patient(stopMs))
   const exit = await exited
   clearTimeout(timer)
   return { ...exit, said: readDaemonLog(place, Number.MAX_SAFE_INTEGER).slice(before) }

@@ -1,7 +1,8 @@
 /** Waiting for what has no event: asks again and again until the answer is right or the time is over. */
 import { setTimeout as pause } from 'node:timers/promises'
+import { patient } from './patience.ts'
 
-/** How long to wait, how often to ask, and what is waited for, for the sentence. */
+/** How long to wait (times KVASIR_PATIENCE), how often to ask, and what is waited for, for the sentence. */
 export interface Patience {
   readonly withinMs: number
   readonly everyMs?: number
@@ -12,7 +13,8 @@ export interface Patience {
 
 /** Asks until the answer is not `undefined`, and gives it. An error of `ask` counts as none; the last one is the cause of what is thrown. */
 export async function eventually<T>(ask: () => Promise<T | undefined>, patience: Patience): Promise<T> {
-  const deadline = performance.now() + patience.withinMs
+  const withinMs = patient(patience.withinMs)
+  const deadline = performance.now() + withinMs
   let cause: unknown
   for (;;) {
     try {
@@ -25,7 +27,7 @@ export async function eventually<T>(ask: () => Promise<T | undefined>, patience:
     }
     if (performance.now() >= deadline) {
       const why = cause instanceof Error ? ` The last answer was: ${cause.message}` : ''
-      throw new Error(`${patience.what}: not within ${patience.withinMs / 1000} s.${why}`, { cause })
+      throw new Error(`${patience.what}: not within ${withinMs / 1000} s.${why}`, { cause })
     }
     await pause(patience.everyMs ?? 50)
   }

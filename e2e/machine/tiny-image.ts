@@ -18,14 +18,23 @@ const ingredients = ['host/images/**/*', 'model/images/**/*']
 const buildMs = 240_000
 const shelf = 'images'
 
+/** Where the images are kept; the lab shows the same folder inside. */
+export const tinyImageCache = join(tmpdir(), 'kvasir-e2e-cache')
+
 /** Puts the tiny image where a daemon that starts in the place finds it, building it when nobody has yet. */
 export async function seedTinyImage(place: Place): Promise<void> {
-  const cached = join(tmpdir(), 'kvasir-e2e-cache', await sourceDigest())
-  if (!(await hasEntries(cached))) await buildInto(cached)
+  const cached = await provideTinyImage()
   const target = join(place.stateDir, shelf)
   await mkdir(place.stateDir, { recursive: true, mode: 0o700 })
   await mkdir(target, { mode: 0o711 })
   await cp(cached, target, { recursive: true })
+}
+
+/** Gives the folder of the tiny image, building it when nobody has yet. */
+export async function provideTinyImage(): Promise<string> {
+  const cached = join(tinyImageCache, await sourceDigest())
+  if (!(await hasEntries(cached))) await buildInto(cached)
+  return cached
 }
 
 async function sourceDigest(): Promise<string> {

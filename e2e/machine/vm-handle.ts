@@ -13,6 +13,7 @@ import { type Client, waitForJob } from '@kvasir/sdk'
 import type { z } from 'zod'
 import { eventually } from './eventually.ts'
 import { type ConsoleMode, type GuestConsole, openConsole } from './guest-console.ts'
+import { patient } from './patience.ts'
 
 /** What the tiny guest prints once per boot when its shell is there. */
 export const loginMarker = 'tiny login:'
@@ -149,7 +150,7 @@ export class VmHandle {
   async assertCaged(): Promise<void> {
     const { uuid, status } = await this.show()
     if (status.pid === undefined) return // It was quicker: the guest has ended meanwhile.
-    const { entries } = await this.#client().call(endpoints.getAudit, { timeoutMs: auditMs })
+    const { entries } = await this.#client().call(endpoints.getAudit, { timeoutMs: patient(auditMs) })
     const breaches = entries.filter(({ thing, id }) => thing === 'cage' && id === uuid)
     assert.deepEqual(breaches, [], `VM ${this.name} is caged.`)
   }
@@ -161,7 +162,7 @@ export class VmHandle {
         const { stdout, stderr, exitCode } = await this.#client().call(endpoints.execVm, {
           ...this.#params,
           body: { command: ['/bin/sh', '-c', command] },
-          timeoutMs: agentMs * 2,
+          timeoutMs: patient(agentMs * 2),
         })
         return { stdout, stderr, exitCode }
       },
@@ -202,6 +203,6 @@ export class VmHandle {
   }
 
   async #job(job: Job): Promise<void> {
-    await waitForJob(this.#client(), job, { signal: AbortSignal.timeout(jobMs) })
+    await waitForJob(this.#client(), job, { signal: AbortSignal.timeout(patient(jobMs)) })
   }
 }

@@ -19,6 +19,7 @@ import { type Daemon, type DaemonEnvironment, readDaemonLog, startDaemon } from 
 import { type EventWatch, watchEvents } from './events.ts'
 import { eventually } from './eventually.ts'
 import { clearPlace, leftoversOf } from './leftovers.ts'
+import { patient } from './patience.ts'
 import { makePlace, type Place } from './place.ts'
 import { seedTinyImage } from './tiny-image.ts'
 import { VmHandle } from './vm-handle.ts'
@@ -112,7 +113,7 @@ export class World implements AsyncDisposable {
   }
 
   audit(): Promise<Audit> {
-    return this.client.call(endpoints.getAudit, { timeoutMs: 60_000 })
+    return this.client.call(endpoints.getAudit, { timeoutMs: patient(60_000) })
   }
 
   /** Asserts that the store and the machine agree, and that every VM that runs is caged. */

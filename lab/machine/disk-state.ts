@@ -1,0 +1,70 @@
+/**
+ * The disks that a lab writes to, and which snapshots they hold.
+ *
+ * A snapshot is memory and disks together, inside the overlays (QEMU's savevm), so that the disks are never older or newer than the
+ * memory. It belongs to an image and a machine; when either is another, all of it is made anew.
+ */
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { runCommand } from '@kvasir/linux'
+import type { LabImage } from '../image/build-image.ts'
+import { machineDigest, writableDisks } from './command-line.ts'
+import type { Place } from './places.ts'
+
+/** `booted` is taken by itself after the first boot; `kept` by `npm run lab -- snapshot`. */
+export type SnapshotName = 'booted' | 'kept'
+
+interface DiskState {
+  readonly image: string
+  readonly machine: string
+  readonly snapshots: readonly SnapshotName[]
+}
+
+const createTimeoutMs = 30_000
+
+/** Gives the snapshots of the lab's disks, which are made when there are none for this image and machine. */
+export async function provideDisks(place: Place, image: LabImage): Promise<readonly SnapshotName[]> {
+  const state = await readState(place)
+  if (state?.image === image.digest && state.machine === machineDigest()) return state.snapshots
+  await forgetDisks(place)
+  await mkdir(place.state, { recursive: true, mode: 0o700 })
+  for (const { name, size } of writableDisks) {
+    const base = name === 'root' ? ['-b', image.disk, '-F', 'raw'] : []
+    const argv = ['qemu-img', 'create', '-q', '-f', 'qcow2', ...base, place.overlay(name), size]
+    await runCommand(argv, { timeoutMs: createTimeoutMs })
+  }
+  await writeState(place, { image: image.digest, machine: machineDigest(), snapshots: [] })
+  return []
+}
+
+/** Takes the disks and all their snapshots away. */
+export async function forgetDisks(place: Place): Promise<void> {
+  await rm(place.state, { recursive: true, force: true })
+}
+
+/** Notes that a snapshot is there, or is not any more. */
+export async function noteSnapshot(
+  place: Place,
+  { name, isThere }: { readonly name: SnapshotName; readonly isThere: boolean },
+): Promise<void> {
+  const state = await readState(place)
+  if (state === undefined) throw new Error("The lab's disks are gone, so its snapshot cannot be noted.")
+  const others = state.snapshots.filter((each) => each !== name)
+  await writeState(place, { ...state, snapshots: isThere ? [...others, name] : others })
+}
+
+function stateFile(place: Place): string {
+  return join(place.state, 'state.json')
+}
+
+async function readState(place: Place): Promise<DiskState | undefined> {
+  const complete = writableDisks.every(({ name }) => existsSync(place.overlay(name)))
+  const text = await readFile(stateFile(place), 'utf8').catch(() => undefined)
+  if (!complete || text === undefined) return undefined
+  return JSON.parse(text) as DiskState // Our own file, written whole.
+}
+
+async function writeState(place: Place, state: DiskState): Promise<void> {
+  await writeFile(stateFile(place), JSON.stringify(state))
+}

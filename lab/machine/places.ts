@@ -1,0 +1,49 @@
+/** Where the lab of a checkout keeps what it is made of, and where it is reached while it runs. */
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { tinyImageCache } from '../../e2e/machine/tiny-image.ts'
+import { agentPorts } from '../agent/messages.ts'
+
+/** The paths of one checkout's lab; there is one lab for each checkout. */
+export interface Place {
+  readonly checkout: string
+  /** Images, one folder each. */
+  readonly cache: string
+  /** What Node compiled inside the lab, which is of use to the next one. */
+  readonly compiled: string
+  /** Images of guests, as the whole-system tests keep them. */
+  readonly guests: string
+  /** Sockets and logs of the lab that runs; their paths may not be long. */
+  readonly run: string
+  readonly monitor: string
+  readonly agentSockets: readonly string[]
+  readonly console: string
+  readonly emulatorLog: string
+  /** The identity of the emulator's process. */
+  readonly identity: string
+  /** What the lab wrote to its disks, and its snapshots. */
+  readonly state: string
+  readonly overlay: (disk: string) => string
+}
+
+/** The place of a checkout's lab. */
+export function placeOf(checkout: string): Place {
+  const cache = join(checkout, '.cache/lab')
+  const name = createHash('sha256').update(checkout).digest('hex').slice(0, 12)
+  const run = join('/tmp', `kvasir-lab-${name}`)
+  const state = join(cache, 'state')
+  return {
+    checkout,
+    cache,
+    compiled: join(cache, 'compiled'),
+    guests: tinyImageCache,
+    run,
+    monitor: join(run, 'monitor.sock'),
+    agentSockets: Array.from({ length: agentPorts }, (_, port) => join(run, `agent${port}.sock`)),
+    console: join(run, 'console.log'),
+    emulatorLog: join(run, 'qemu.log'),
+    identity: join(run, 'identity.json'),
+    state,
+    overlay: (disk) => join(state, `${disk}.qcow2`),
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Stands in for a test file that runs in the lab: the runner of tests starts it as it starts any file, and what the file says inside,
+ * results in Node's own form included, comes out of this process as if it ran here. So the lab needs no reporter of its own.
+ *
+ * Not here: which files run there (tools/test-rungs.ts).
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { daemonBundle } from './bundle-daemon.ts'
+import { AgentSession } from './machine/agent-session.ts'
+import { placeOf } from './machine/places.ts'
+
+const answerTimeoutMs = 30_000
+/** What of the runner's environment the file has to know. */
+const passedOn = /^(KVASIR_(REQUIRE|TEST|FUZZ|SLOW)\w*|NODE_TEST_\w+|CI|FORCE_COLOR|NO_COLOR)$/
+
+/** Writes a program for each file that runs it in the lab of the checkout; the folder is removed when the programs are disposed of. */
+export function writeLabPrograms(
+  files: readonly string[],
+  { checkout }: { readonly checkout: string },
+): Disposable & { readonly programs: readonly string[] } {
+  const folder = mkdtempSync(join(checkout, '.cache/tests-'))
+  const self = JSON.stringify(import.meta.filename)
+  const programs = files.map((file, index) => {
+    const program = join(folder, `${String(index + 1).padStart(2, '0')}-in-the-lab.ts`)
+    const call = `runInLab(${JSON.stringify(file)}, { checkout: ${JSON.stringify(checkout)} })`
+    writeFileSync(program, `import { runInLab } from ${self}\nprocess.exitCode = await ${call}\n`)
+    return program
+  })
+  return { programs, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) }
+}
+
+/** Runs a test file in the lab with this process's options of Node, and gives its exit code. */
+export async function runInLab(file: string, { checkout }: { readonly checkout: string }): Promise<number> {
+  const place = placeOf(checkout)
+  using session = await AgentSession.open(place.agentSockets, { timeoutMs: answerTimeoutMs })
+  const { code } = await session.run({
+    argv: ['node', ...process.execArgv, file],
+    cwd: checkout,
+    env: { ...labTestEnvironment, KVASIR_E2E_DAEMON: daemonBundle(checkout), ...environmentPassedOn() },
+    stdout: process.stdout,
+    stderr: process.stderr,
+  })
+  return code ?? 1
+}
+
+/** KVASIR_PATIENCE is how much longer than elsewhere a test waits for what has no deadline of its own. */
+const labTestEnvironment = {
+  KVASIR_LAB: '1',
+  KVASIR_PATIENCE: '8',
+  NODE_COMPILE_CACHE: '/run/kvasir-lab/compiled',
+}
+
+function environmentPassedOn(): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(process.env).flatMap(([name, value]) =>
+      value !== undefined && passedOn.test(name) ? [[name, value]] : [],
+    ),
+  )
+}
