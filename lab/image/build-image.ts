@@ -6,7 +6,8 @@
  *                      vmlinuz, initrd
  *
  * One root, two uses: the QEMU that runs the lab is the very one that runs inside it. The packages are unpacked and not configured, which
- * takes a fifth of the time; what their scripts would have done and the lab needs is done here. An image is there whole or not at all.
+ * takes a fifth of the time; what their scripts would have done and the lab needs is done here. An image is there whole or not at all,
+ * and all checkouts on a machine that have the same recipe share it.
  *
  * Not here: which packages (packages.ts), which archives (archive.ts), what is laid over them (root/), the machine (machine/).
  */
@@ -20,12 +21,15 @@ import {
   readFile,
   rename,
   rm,
+  stat,
   symlink,
+  utimes,
   writeFile,
 } from 'node:fs/promises'
 import { stripTypeScriptTypes } from 'node:module'
 import { join } from 'node:path'
 import { runCommand } from '@kvasir/linux'
+import { lockFile } from '../machine/file-lock.ts'
 import { archiveLines } from './archive.ts'
 import { makeInitramfs } from './initramfs.ts'
 import { labPackages, labSuite } from './packages.ts'
@@ -34,6 +38,8 @@ import { recipeDigest } from './recipe-digest.ts'
 const unpackTimeoutMs = 1_800_000
 const stepTimeoutMs = 300_000
 const diskSize = '3G'
+const partialName = '.partial'
+const unusedDays = 7
 /** The groups that udev's rules name and systemd would have made. */
 const systemGroups = ['kvm', 'render', 'input', 'sgx', 'clock']
 const lastSystemGroup = 992
@@ -49,24 +55,46 @@ export interface LabImage {
   readonly initrd: string
 }
 
-/** Gives the image of this checkout's recipe, built when it is not in the cache; takes the images of other recipes away then. */
+/** Gives the image of this checkout's recipe, built when it is not in the cache; takes those away that nobody used for long. */
 export async function provideImage(cache: string, say: (line: string) => void): Promise<LabImage> {
   const digest = recipeDigest()
   const image = imageIn(join(cache, digest), digest)
-  if (existsSync(image.folder)) return image
+  await mkdir(cache, { recursive: true, mode: 0o700 })
+  await using _lock = await lockFile(join(cache, 'build.lock'), {
+    kind: 'exclusive',
+    onWait: () => say('Another process builds a lab; this one waits for it ...'),
+  })
+  if (!existsSync(image.folder)) await build(image, { cache, say })
+  const now = new Date()
+  await utimes(image.folder, now, now)
+  return image
+}
+
+async function build(
+  image: LabImage,
+  { cache, say }: { readonly cache: string; readonly say: (line: string) => void },
+): Promise<void> {
   const startedAt = performance.now()
+  await clearCache(cache)
   say(`Building the lab from ${labPackages.length} Debian packages and what they depend on ...`)
-  const partial = join(cache, `.partial-${process.pid}`)
+  const partial = join(cache, partialName)
   try {
-    await buildInto(imageIn(partial, digest), say)
-    const others = (await readdir(cache)).filter((name) => /^[0-9a-f]{16}$/.test(name))
+    await buildInto(imageIn(partial, image.digest), say)
     await rename(partial, image.folder)
-    for (const name of others) await rm(join(cache, name), { recursive: true, force: true })
   } finally {
     await rm(partial, { recursive: true, force: true })
   }
   say(`Built in ${seconds(startedAt)} s.`)
-  return image
+}
+
+/** Removes what a build left that was killed, and the images of recipes that no checkout used for long. */
+async function clearCache(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    const folder = join(cache, name)
+    const isOld =
+      /^[0-9a-f]{16}$/.test(name) && Date.now() - (await stat(folder)).mtimeMs > unusedDays * 86_400_000
+    if (name === partialName || isOld) await rm(folder, { recursive: true, force: true })
+  }
 }
 
 function imageIn(folder: string, digest: string): LabImage {

@@ -1,4 +1,4 @@
-/** What the lab's image is made from, as a digest: two checkouts with the same recipe share nothing but would build the same. */
+/** What the lab's image is made from, as a digest: checkouts with the same recipe share one image. */
 import { createHash } from 'node:crypto'
 import { globSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'

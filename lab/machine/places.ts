@@ -7,7 +7,7 @@ import { agentPorts } from '../agent/messages.ts'
 /** The paths of one checkout's lab; there is one lab for each checkout. */
 export interface Place {
   readonly checkout: string
-  /** Images, one folder each. */
+  /** Images, one folder each, of all checkouts on this machine. */
   readonly cache: string
   /** What Node compiled inside the lab, which is of use to the next one. */
   readonly compiled: string
@@ -26,16 +26,19 @@ export interface Place {
   readonly overlay: (disk: string) => string
 }
 
+/** On a disk, unlike /tmp on many machines: an image is 1.4 GB. */
+const images = '/var/cache/kvasir-lab'
+
 /** The place of a checkout's lab. */
 export function placeOf(checkout: string): Place {
-  const cache = join(checkout, '.cache/lab')
+  const own = join(checkout, '.cache/lab')
   const name = createHash('sha256').update(checkout).digest('hex').slice(0, 12)
   const run = join('/tmp', `kvasir-lab-${name}`)
-  const state = join(cache, 'state')
+  const state = join(own, 'state')
   return {
     checkout,
-    cache,
-    compiled: join(cache, 'compiled'),
+    cache: images,
+    compiled: join(own, 'compiled'),
     guests: tinyImageCache,
     run,
     monitor: join(run, 'monitor.sock'),
