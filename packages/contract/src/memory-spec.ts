@@ -4,6 +4,7 @@
  * Not here: what the memory of a running VM is (memory-status.ts).
  */
 import { z } from 'zod'
+import { checkMemorySizes, memoryTuning } from './memory-tuning.ts'
 import { byteSize } from './units.ts'
 
 /** The most memory that a spec may name, in bytes. */
@@ -17,9 +18,13 @@ export const memorySpec = z
       .refine((n) => n <= largestMemoryBytes, 'is more than 16 TiB')
       .refine((n) => n % 2 ** 20 === 0, 'is not a whole number of MiB')
       .default(512 * 2 ** 20)
-      .meta({ description: 'Boot size.' }),
+      .meta({
+        description: 'What the guest has. Changed while it runs where max allows it, else at the next boot.',
+      }),
     sharing: z.enum(['private', 'shared']).default('private').meta({
       description: 'private: KSM and transparent huge pages apply. shared: other processes can map it.',
     }),
+    ...memoryTuning,
   })
+  .superRefine(checkMemorySizes)
   .prefault({})

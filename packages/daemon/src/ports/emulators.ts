@@ -6,6 +6,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
+import type { EmulatorMemory, MemoryLimits } from './emulator-memory.ts'
 
 /** How the emulator process ended. */
 export interface EmulatorExit {
@@ -28,6 +29,7 @@ export type EmulatorEvent =
   | { readonly kind: 'io-error'; readonly node: string; readonly noSpace: boolean; readonly reason: string }
   | { readonly kind: 'agent'; readonly connected: boolean }
   | { readonly kind: 'balloon'; readonly actualBytes: number }
+  | { readonly kind: 'plugged'; readonly bytes: number }
   /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
   | { readonly kind: 'network-lost'; readonly netdev: string }
 
@@ -69,9 +71,9 @@ export interface Emulator {
   abandonSave(): Promise<void>
   screenshot(): Promise<Uint8Array>
   vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]>
-  balloonBytes(): Promise<number | undefined>
   statistics(): Promise<EmulatorStatistics>
   agent: AgentChannel
+  memory: EmulatorMemory
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
   connectVnc(): Promise<Duplex>
@@ -149,6 +151,8 @@ export interface LaunchRequest {
   readonly memo: string
   readonly vcpuCount: number
   readonly memoryBytes: number
+  /** Without them its cgroup is not limited. */
+  readonly memoryLimits?: MemoryLimits
 }
 
 export interface Emulators {

@@ -13,6 +13,7 @@ const hardware = z.object({
   machine: z.string().min(1),
   pci: z.record(z.string(), z.object({ slot: z.int().nonnegative(), function: z.int().nonnegative() })),
   vsockCid: z.int().optional(),
+  plugMemory: z.object({ bootBytes: z.int().positive(), regionBytes: z.int().positive() }).optional(),
 })
 
 const life = z.object({

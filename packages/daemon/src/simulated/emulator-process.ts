@@ -28,6 +28,7 @@ export class EmulatorProcess {
   #serial: Duplex | undefined
   #hasBooted = false
   #isMute = false
+  #balloonTarget: number
 
   /** Whether its guest shuts down when the power button is pressed. */
   obeysPowerButton = true
@@ -36,6 +37,10 @@ export class EmulatorProcess {
   agentConnected = false
   ioStatus: 'ok' | 'failed' | 'nospace' = 'ok'
   balloonBytes: number
+  requestedBytes = 0
+  pluggedBytes = 0
+  /** What the guest does not give back, to its balloon or of what is plugged. */
+  keepsBytes = 0
 
   constructor(machine: SimulatedMachine, request: LaunchRequest) {
     this.#machine = machine
@@ -43,6 +48,7 @@ export class EmulatorProcess {
     this.pid = machine.nextPid()
     this.startedAt = machine.clock.now()
     this.balloonBytes = request.memoryBytes
+    this.#balloonTarget = request.memoryBytes
     // QEMU that read saved memory stands paused, any other before its first instruction.
     this.#runState = request.plan.argv.includes('-incoming') ? 'paused' : 'prelaunch'
     this.#hasBooted = this.#runState === 'paused'
@@ -93,6 +99,18 @@ export class EmulatorProcess {
   pressPowerButton(): void {
     this.#tell({ kind: 'powering-down' })
     if (this.obeysPowerButton && this.#runState === 'running') this.#later(() => this.guestPowersOff())
+  }
+
+  /** The guest follows its balloon in a moment. */
+  fillBalloon(bytes: number): void {
+    this.#balloonTarget = bytes
+    this.#later(() => this.#followMemory())
+  }
+
+  /** The guest takes or gives back what is asked of it in a moment. */
+  requestMemory(bytes: number): void {
+    this.requestedBytes = bytes
+    this.#later(() => this.#followMemory())
   }
 
   /** The vCPUs stop for good: memory was written. */
@@ -190,9 +208,19 @@ export class EmulatorProcess {
     this.#hasBooted = true
     this.guestPrints('\r\nWelcome to the simulated guest\r\n')
     this.#later(() => {
+      this.#followMemory()
       this.guestPrints(`${this.request.name} login: `)
       if (this.hasAgent) this.#setAgent(true)
     })
+  }
+
+  #followMemory(): void {
+    const balloon = Math.min(this.request.memoryBytes, Math.max(this.#balloonTarget, this.keepsBytes))
+    const plugged = Math.max(this.requestedBytes, Math.min(this.keepsBytes, this.pluggedBytes))
+    if (balloon !== this.balloonBytes) this.#tell({ kind: 'balloon', actualBytes: balloon })
+    if (plugged !== this.pluggedBytes) this.#tell({ kind: 'plugged', bytes: plugged })
+    this.balloonBytes = balloon
+    this.pluggedBytes = plugged
   }
 
   #restartGuest(event: EmulatorEvent): void {

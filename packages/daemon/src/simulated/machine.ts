@@ -6,6 +6,7 @@
  */
 import type { Image } from '@kvasir/contract'
 import type { Clock } from '../ports/clock.ts'
+import type { MemoryLimits } from '../ports/emulator-memory.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
 
 /** A volume's file. */
@@ -33,6 +34,8 @@ export class SimulatedMachine {
   readonly seeds = new Map<string, Uint8Array>()
   readonly saves = new Map<string, SimulatedSave>()
   readonly images = new Map<string, Image>()
+  /** What the cgroups of VMs allow. */
+  readonly memoryLimits = new Map<string, MemoryLimits>()
   /** Kernels and initrds that specs may name. */
   readonly bootFiles = new Set<string>(['/boot/vmlinuz', '/boot/initrd.img'])
 

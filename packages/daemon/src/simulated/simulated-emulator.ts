@@ -13,6 +13,7 @@ import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { SimulatedAgent } from './simulated-agent.ts'
 import { vmIdOfSave } from './simulated-files.ts'
+import { SimulatedMemory } from './simulated-memory.ts'
 
 const saveSteps = 4
 const savedMemoryBytes = 4096
@@ -21,6 +22,7 @@ export class SimulatedEmulator implements Emulator {
   readonly record: EmulatorRecord
   readonly closed: Promise<EmulatorExit>
   readonly agent: SimulatedAgent
+  readonly memory: SimulatedMemory
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -29,6 +31,7 @@ export class SimulatedEmulator implements Emulator {
     this.#process = process
     this.#machine = machine
     this.agent = new SimulatedAgent(process, machine)
+    this.memory = new SimulatedMemory(process, machine)
     this.closed = process.ended
     this.record = {
       pid: process.pid,
@@ -116,11 +119,6 @@ export class SimulatedEmulator implements Emulator {
   async vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]> {
     await this.#process.answer()
     return this.#threads()
-  }
-
-  async balloonBytes(): Promise<number | undefined> {
-    await this.#process.answer()
-    return this.#process.balloonBytes
   }
 
   async statistics(): Promise<EmulatorStatistics> {

@@ -13,6 +13,7 @@ import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
+import { memoryLimitFiles } from './qemu-memory.ts'
 import {
   type EmulatorPaths,
   groupOf,
@@ -102,17 +103,14 @@ async function comeUp(
   tools: LaunchTools,
   signal: AbortSignal,
 ): Promise<StandingEmulator> {
-  const { paths, cages, failpoint } = tools
+  const { paths, failpoint } = tools
   const opened = await openDescriptors(request.plan.descriptors, paths)
   await using undo = new AsyncDisposableStack()
   undo.defer(() => opened.release())
   undo.defer(() => releaseAll(opened))
   await failpoint('emulator.launch.after-sockets')
   const { uid } = request
-  const [cgroup] = await Promise.all([
-    cages.groups.make(groupOf(request.id)),
-    makeShare(paths.share, { uid, gid: uid }),
-  ])
+  const [cgroup] = await Promise.all([makeGroup(request, tools), makeShare(paths.share, { uid, gid: uid })])
   const caged = await spawnEmulator(request, { ...tools, descriptors: opened.numbers, signal })
   await failpoint('emulator.launch.after-spawn')
   await opened.release()
@@ -133,6 +131,16 @@ async function comeUp(
     await served
     throw error
   }
+}
+
+/** The VM's cgroup, with its limits before anything is charged to it. What this host cannot limit is told in the VM's status. */
+async function makeGroup(request: LaunchRequest, { cages }: LaunchTools): Promise<string> {
+  const group = groupOf(request.id)
+  const path = await cages.groups.make(group)
+  const limits = request.memoryLimits ?? {}
+  const isLimited = Object.values(limits).some((limit) => limit !== undefined)
+  if (isLimited) await cages.groups.limit(group, memoryLimitFiles(limits))
+  return path
 }
 
 async function serveNics(

@@ -30,6 +30,7 @@ import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
 import { translateEvent } from './qemu-events.ts'
+import { QemuMemory } from './qemu-memory.ts'
 import { type EmulatorPaths, groupOf, type StoredEmulator } from './runtime-directory.ts'
 import { abandonSave, saveMemory } from './save-memory.ts'
 import { readStatistics, type VcpuThread } from './statistics.ts'
@@ -59,6 +60,7 @@ export class QemuEmulator implements Emulator {
   readonly record: StoredEmulator
   readonly closed: Promise<EmulatorExit>
   readonly agent: QemuAgentChannel
+  readonly memory: QemuMemory
   readonly #parts: EmulatorParts
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
   readonly #settleClosed: (exit: EmulatorExit) => void
@@ -73,6 +75,11 @@ export class QemuEmulator implements Emulator {
     this.#monitor = parts.monitor
     this.agent = new QemuAgentChannel(parts.paths.socket('agent'))
     this.agent.noteConnected(parts.agentConnected)
+    this.memory = new QemuMemory({
+      ask: (work) => this.#ask(work),
+      balloonId: parts.record.plan.ids.balloon,
+      limit: (files) => parts.groups.limit(groupOf(parts.id), files),
+    })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise
     this.#settleClosed = resolve
@@ -135,19 +142,11 @@ export class QemuEmulator implements Emulator {
   async saveTo(path: string, options: SaveOptions): Promise<void> {
     const { paths, failpoint } = this.#parts
     const target = { path, share: paths.share, uid: this.record.uid, failpoint }
-    try {
-      await saveMemory(this.#monitor, target, options)
-    } catch (error) {
-      throw this.#explain(error)
-    }
+    await this.#ask((monitor) => saveMemory(monitor, target, options))
   }
 
   async abandonSave(): Promise<void> {
-    try {
-      await abandonSave(this.#monitor, this.#parts.paths.share)
-    } catch (error) {
-      throw this.#explain(error)
-    }
+    await this.#ask((monitor) => abandonSave(monitor, this.#parts.paths.share))
   }
 
   async screenshot(): Promise<Uint8Array> {
@@ -169,11 +168,6 @@ export class QemuEmulator implements Emulator {
 
   async vcpuThreads(): Promise<readonly VcpuThread[]> {
     return this.#parts.vcpus
-  }
-
-  async balloonBytes(): Promise<number | undefined> {
-    if (this.record.plan.ids.balloon === undefined) return undefined
-    return (await this.#execute('query-balloon')).actual
   }
 
   async statistics(): Promise<EmulatorStatistics> {
@@ -202,8 +196,12 @@ export class QemuEmulator implements Emulator {
 
   /** Runs a monitor command, with the errors of the port. */
   async #execute<C extends CommandName>(command: C, ...rest: ExecuteParameters<C>) {
+    return await this.#ask((monitor) => monitor.execute(command, ...rest))
+  }
+
+  async #ask<T>(work: (monitor: QmpClient) => Promise<T>): Promise<T> {
     try {
-      return await this.#monitor.execute(command, ...rest)
+      return await work(this.#monitor)
     } catch (error) {
       throw this.#explain(error)
     }

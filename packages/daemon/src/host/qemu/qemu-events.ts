@@ -41,6 +41,8 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
       return { kind: 'network-lost', netdev: textOf(data?.['netdev-id'], '') }
     case 'BALLOON_CHANGE':
       return { kind: 'balloon', actualBytes: Number(data?.['actual'] ?? 0) }
+    case 'MEMORY_DEVICE_SIZE_CHANGE':
+      return { kind: 'plugged', bytes: Number(data?.['size'] ?? 0) }
     default:
       return undefined
   }

@@ -5,6 +5,7 @@
  * reordered; an address is given again only after its device is gone.
  */
 import { KvasirError, type VmSpec } from '@kvasir/contract'
+import { planPlugMemory } from '../memory/plug-memory.ts'
 import type { Hardware, QemuCapabilities } from '../qemu/hardware.ts'
 import { requireMachine } from '../qemu/machine.ts'
 import {
@@ -24,7 +25,8 @@ export interface HardwareHost {
 }
 
 /**
- * The hardware of a VM: for a new one without `previous`, else with all that `previous` gave and the spec still has.
+ * The hardware of a VM: for a new one without `previous`, else with all that `previous` gave and the spec still has. What memory its
+ * emulator was started with stays until the next cold start (`coldHardware`).
  * Refuses with `unsupported` when the machine does not exist in this QEMU or has no room for the devices.
  */
 export function planHardware(spec: VmSpec, previous: Hardware | undefined, host: HardwareHost): Hardware {
@@ -32,7 +34,15 @@ export function planHardware(spec: VmSpec, previous: Hardware | undefined, host:
   const pci: Record<string, PciAddress> = {}
   for (const id of fixedDevices(spec)) pci[id] = previous?.pci[id] ?? { slot: fixedSlots[id], function: 0 }
   Object.assign(pci, allocatePluggable(spec, previous))
-  return { machine, pci, vsockCid: spec.devices.vsock ? (previous?.vsockCid ?? host.vsockCid) : undefined }
+  const vsockCid = spec.devices.vsock ? (previous?.vsockCid ?? host.vsockCid) : undefined
+  const plugMemory = previous ? previous.plugMemory : planPlugMemory(spec)
+  return { machine, pci, vsockCid, ...(plugMemory === undefined ? {} : { plugMemory }) }
+}
+
+/** The hardware of a start without saved memory: its memory is planned anew. */
+export function coldHardware(spec: VmSpec, { machine, pci, vsockCid }: Hardware): Hardware {
+  const plugMemory = planPlugMemory(spec)
+  return { machine, pci, vsockCid, ...(plugMemory === undefined ? {} : { plugMemory }) }
 }
 
 function allocatePluggable(spec: VmSpec, previous: Hardware | undefined): Record<string, PciAddress> {

@@ -11,7 +11,7 @@
  * microvm: everything sits on `pcie.0` itself; there is no plugging.
  */
 import type { VmSpec } from '@kvasir/contract'
-import { deviceId } from '../qemu/ids.ts'
+import { deviceId, plugMemoryId } from '../qemu/ids.ts'
 
 /** A place on `pcie.0`. */
 export interface PciAddress {
@@ -80,7 +80,12 @@ export function fixedDevices(spec: VmSpec): readonly FixedDevice[] {
 export function pluggableDevices(spec: VmSpec): readonly string[] {
   const disks = spec.disks.map((disk) => deviceId('disk', disk.name))
   const nics = spec.nics.map((nic) => deviceId('nic', nic.name))
-  return [...disks.sort(rootFirst), ...nics.sort(byText), ...(spec.cloudInit === undefined ? [] : ['seed'])]
+  return [
+    ...disks.sort(rootFirst),
+    ...nics.sort(byText),
+    ...(spec.cloudInit === undefined ? [] : ['seed']),
+    ...(spec.memory.max === undefined ? [] : [plugMemoryId]),
+  ]
 }
 
 function rootFirst(a: string, b: string): number {

@@ -23,6 +23,7 @@ import { nicArgs } from './nic.ts'
 import { keyValues } from './options.ts'
 import { panicArgs } from './panic.ts'
 import { pciBus } from './pci-bus.ts'
+import { plugMemoryArgs } from './plug-memory.ts'
 import { restoreArgs } from './restore.ts'
 import { rngArgs } from './rng.ts'
 import { sandboxArgs } from './sandbox.ts'
@@ -69,6 +70,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...nics.args,
     ...rngArgs(context),
     ...balloonArgs(context),
+    ...plugMemoryArgs(context),
     ...vsockArgs(context),
     ...panicArgs(context),
     ...watchdogArgs(context),

@@ -123,6 +123,11 @@ const processors: readonly GoldenCase[] = [
     { accelerator: 'kvm' },
   ),
   goldenCase('memory-shared', { memory: { size: '1GiB', sharing: 'shared' }, devices: noDevices }),
+  goldenCase('memory-to-plug', {
+    memory: { size: '1GiB', max: '4GiB', target: '512MiB', floor: '256MiB' },
+    devices: { ...noDevices, balloon: true },
+    disks: [root],
+  }),
   goldenCase('memory-small', { memory: { size: '16MiB' }, devices: noDevices }),
 ]
 

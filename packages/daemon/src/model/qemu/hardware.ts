@@ -5,6 +5,7 @@
  * exists (design decision 6). model/pci decides it.
  */
 import type { VmSpec } from '@kvasir/contract'
+import type { PlugMemory } from '../memory/plug-memory.ts'
 import type { PciAddress } from '../pci/layout.ts'
 
 /** Addresses that were given once and then kept, by device id (`disk-root`, `nic-lan`, `rng`, ...). */
@@ -14,6 +15,8 @@ export interface Hardware {
   /** Places on `pcie.0` by device id: of the device, or of the root port that it sits behind (model/pci/layout.ts). */
   readonly pci: Readonly<Record<string, PciAddress>>
   readonly vsockCid: number | undefined
+  /** The memory that the emulator is started with, where more can be plugged while it runs. */
+  readonly plugMemory?: PlugMemory | undefined
 }
 
 /** What one disk of a VM is backed by at this start: every file of its chain, top first. */

@@ -14,6 +14,9 @@ const digestLength = 8
 /** What ids are made for. `base` nodes carry their place in the chain: `base1-root`. */
 export type DeviceKind = 'disk' | 'nic' | 'scsi' | 'io' | 'file' | 'net'
 
+/** The id of the virtio-mem device that memory is plugged into; its backend has it too, with `-ram`. */
+export const plugMemoryId = 'plugmemory'
+
 /** A name as ids and short protocol fields carry it: at most 20 characters, and equal only for equal names. */
 export function nameToken(name: string): string {
   if (name.length <= longestPlainName) return name

@@ -4,6 +4,7 @@
  * private: anonymous memory, which KSM can merge and which gets transparent huge pages. shared: a memfd, for when another process
  * must map it; it costs both. A file on a huge-page tmpfs of ours takes the memfd's place once a device needs it.
  */
+import { bootMemoryBytes } from '../memory/plug-memory.ts'
 import type { HardwareInput } from './hardware.ts'
 import { jsonOption } from './options.ts'
 
@@ -12,7 +13,9 @@ export const memoryBackendId = 'memory'
 
 /** The arguments for the memory. */
 export function memoryArgs(input: HardwareInput): readonly string[] {
-  const { size, sharing } = input.spec.memory
+  const { sharing } = input.spec.memory
+  const { plugMemory } = input.hardware
+  const size = bootMemoryBytes(input.spec, plugMemory)
   const backend =
     sharing === 'private'
       ? { 'qom-type': 'memory-backend-ram', id: memoryBackendId, size, share: false, merge: true }
@@ -20,7 +23,7 @@ export function memoryArgs(input: HardwareInput): readonly string[] {
   return [
     ...jsonOption('-object', { ...backend, dump: false, prealloc: false }),
     '-m',
-    `size=${size / 2 ** 20}M`,
+    `size=${size / 2 ** 20}M${plugMemory === undefined ? '' : `,maxmem=${(size + plugMemory.regionBytes) / 2 ** 20}M`}`,
     '-overcommit',
     'mem-lock=off,cpu-pm=off',
   ]

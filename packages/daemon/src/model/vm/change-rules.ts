@@ -1,22 +1,36 @@
 /**
  * What changing each field of a spec does, as a table: the effect, and why, as a clause that can follow `because`.
  *
- * `bookkeeping` is used by the daemon alone, so it counts at once. `boot` is part of how the emulator is started. `pinned` was
- * decided when the VM was created. A field without a row is `boot`.
+ * `bookkeeping` is used by the daemon alone, so it counts at once. `live` is given to the emulator while the guest runs. `boot` is
+ * part of how the emulator is started. `pinned` was decided when the VM was created. A field without a row is `boot`. Where it
+ * depends on the values, the row is a function of the change.
  */
+import type { VmSpec } from '@kvasir/contract'
+import type { PlugMemory } from '../memory/plug-memory.ts'
+import { balloonRule, memorySizeRule } from './memory-rules.ts'
 
 /** The effect of a change, with its reason. */
 export interface ChangeRule {
-  readonly effect: 'bookkeeping' | 'boot' | 'pinned'
+  readonly effect: 'bookkeeping' | 'live' | 'boot' | 'pinned'
   readonly reason: string
 }
 
+/** What a rule may look at: both specs, and what the emulator that runs was started with. */
+export interface SpecChange {
+  readonly from: VmSpec
+  readonly to: VmSpec
+  readonly plugMemory: PlugMemory | undefined
+}
+
+type RuleOf = ChangeRule | ((change: SpecChange) => ChangeRule)
+
 const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } as const
 const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
+const limited = { effect: 'live', reason: 'the kernel limits its cgroup while it runs' } as const
 const atStart = { effect: 'boot', reason: 'the emulator is given it when it starts' } as const
 
 /** The rule of each kind of field, by its path with `*` for a device's name. */
-export const changeRules: Readonly<Record<string, ChangeRule>> = {
+export const changeRules: Readonly<Record<string, RuleOf>> = {
   description: daemonOnly,
   labels: daemonOnly,
   'autostart.enabled': daemonOnly,
@@ -42,7 +56,16 @@ export const changeRules: Readonly<Record<string, ChangeRule>> = {
   'cpu.topology': { effect: 'boot', reason: 'the guest reads its CPU topology when it boots' },
   'cpu.model': { effect: 'boot', reason: 'the guest reads its CPU model when it boots' },
   'cpu.features': { effect: 'boot', reason: 'the guest reads its CPU flags when it boots' },
-  'memory.size': { effect: 'boot', reason: 'memory is not plugged while the guest runs' },
+  'memory.size': memorySizeRule,
+  'memory.max': {
+    effect: 'boot',
+    reason: 'the device that memory is plugged into is there from the boot on',
+  },
+  'memory.target': balloonRule,
+  'memory.floor': carriedOut,
+  'memory.high': limited,
+  'memory.hard': limited,
+  'memory.swap': limited,
   'memory.sharing': { effect: 'boot', reason: 'memory is mapped when the emulator starts' },
   'boot.kernel': { effect: 'boot', reason: 'a kernel is loaded when the guest boots' },
   'boot.cmdline': { effect: 'boot', reason: 'a kernel reads its command line when it boots' },
@@ -66,7 +89,8 @@ export const changeRules: Readonly<Record<string, ChangeRule>> = {
   },
 }
 
-/** The rule of a kind of field. */
-export function ruleFor(kind: string): ChangeRule {
-  return Object.hasOwn(changeRules, kind) ? (changeRules[kind] ?? atStart) : atStart
+/** The rule of a kind of field for a change. */
+export function ruleFor(kind: string, change: SpecChange): ChangeRule {
+  const rule = Object.hasOwn(changeRules, kind) ? (changeRules[kind] ?? atStart) : atStart
+  return typeof rule === 'function' ? rule(change) : rule
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type VmSpec, type VmSpecInput, vmSpec, vmStates } from '@kvasir/contract'
+import { type VmSpec, type VmSpecInput, type VmState, vmSpec, vmStates } from '@kvasir/contract'
 import fc from 'fast-check'
 import { anySpec } from '../qemu/any-spec.ts'
 import { changeRules } from './change-rules.ts'
@@ -8,6 +8,7 @@ import { mergeKept } from './merge-kept.ts'
 import { planChanges } from './plan-changes.ts'
 import { specFields } from './spec-fields.ts'
 
+const running = { state: 'running' } as const
 const image = 'a'.repeat(64)
 
 /** A VM as it is kept after its creation from an image with a disk. */
@@ -25,11 +26,10 @@ function edited(change: (spec: VmSpec) => Partial<VmSpec>): VmSpec {
   return { ...kept, ...change(kept) }
 }
 
-function effects(
-  wanted: VmSpec,
-  state: Parameters<typeof planChanges>[2] = 'running',
-): Record<string, string> {
-  return Object.fromEntries(planChanges(kept, wanted, state).map((change) => [change.field, change.effect]))
+function effects(wanted: VmSpec, state: VmState = 'running'): Record<string, string> {
+  return Object.fromEntries(
+    planChanges(kept, wanted, { state }).map((change) => [change.field, change.effect]),
+  )
 }
 
 test('what only the daemon uses counts at once, also while the VM is saved', () => {
@@ -68,7 +68,7 @@ test('a device that is added or removed is one change with its whole value', () 
   const [change] = planChanges(
     kept,
     edited((spec) => ({ disks: spec.disks.slice(0, 1) })),
-    'running',
+    running,
   )
   assert.equal(change?.field, 'disks.data')
   assert.deepEqual(change?.from, kept.disks[1])
@@ -119,13 +119,13 @@ test('the order of disks, NICs, forwards, labels and flags changes nothing', () 
       },
     ],
   })
-  assert.deepEqual(planChanges(a, b, 'running'), [])
+  assert.deepEqual(planChanges(a, b, running), [])
 })
 
 test('a name with dots is not taken for a field', () => {
   const a = vmSpec.parse({ disks: [{ name: 'a' }, { name: 'a.cache' }] })
   const b = vmSpec.parse({ disks: [{ name: 'a', cache: 'unsafe' }] })
-  const changes = planChanges(a, b, 'running')
+  const changes = planChanges(a, b, running)
   assert.deepEqual(
     changes.map((change) => change.field),
     ['disks.a.cache', 'disks.a.cache'],
@@ -139,7 +139,7 @@ test('a file that leaves out what was generated changes nothing when it is appli
     disks: [{ name: 'data', size: '1GiB' }],
     nics: [{ name: 'lan', forwards: [{ hostPort: 8080, guestPort: 80 }] }],
   })
-  assert.deepEqual(planChanges(kept, mergeKept(kept, file), 'running'), [])
+  assert.deepEqual(planChanges(kept, mergeKept(kept, file), running), [])
 })
 
 test('the disk that came with the image stays although no file lists it, and another one does go', () => {
@@ -157,6 +157,7 @@ test('every rule names a field that a spec can have', () => {
     image,
     machine: { version: '7.2' },
     cpu: { topology: {} },
+    memory: { max: '1GiB', floor: '64MiB', target: '256MiB', high: '1GiB', hard: '2GiB', swap: 0 },
     boot: { kernel: { kernel: '/k' }, cmdline: 'quiet' },
     cloudInit: {},
     disks: [{ name: 'd', volume: 'v', image, size: 1 }],
@@ -169,7 +170,7 @@ test('every rule names a field that a spec can have', () => {
 test('a spec applied to itself never changes anything, and keeping twice is keeping once', () => {
   fc.assert(
     fc.property(anySpec(), anySpec(), (a, b) => {
-      assert.deepEqual(planChanges(a, mergeKept(a, a), 'running'), [])
+      assert.deepEqual(planChanges(a, mergeKept(a, a), running), [])
       const merged = mergeKept(a, b)
       assert.deepEqual(mergeKept(a, merged), merged)
     }),

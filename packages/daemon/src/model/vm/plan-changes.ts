@@ -4,11 +4,20 @@
  * Both specs are as the daemon keeps them: `mergeKept` (merge-kept.ts) has run, and names of images are ids. The rules are in change-rules.ts.
  */
 import type { PlanChange, VmSpec, VmState } from '@kvasir/contract'
-import { ruleFor } from './change-rules.ts'
+import type { PlugMemory } from '../memory/plug-memory.ts'
+import { ruleFor, type SpecChange } from './change-rules.ts'
 import { isSameValue, type SpecField, specFields } from './spec-fields.ts'
 
+/** What a VM is while its spec is changed. */
+export interface Situation {
+  readonly state: VmState
+  /** The memory that its emulator was started with, where more can be plugged. */
+  readonly plugMemory?: PlugMemory | undefined
+}
+
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
-export function planChanges(current: VmSpec, wanted: VmSpec, state: VmState): readonly PlanChange[] {
+export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
+  const change: SpecChange = { from: current, to: wanted, plugMemory: situation.plugMemory }
   const before = specFields(current)
   const after = specFields(wanted)
   const changes: PlanChange[] = []
@@ -22,7 +31,7 @@ export function planChanges(current: VmSpec, wanted: VmSpec, state: VmState): re
       field: field.path,
       from: from?.value ?? null,
       to: to?.value ?? null,
-      ...effectOf(field, state),
+      ...effectOf(field, change, situation.state),
     })
   }
   return changes.sort((a, b) => (a.field < b.field ? -1 : 1))
@@ -42,10 +51,16 @@ function isPartOfWholeDevice(
   return part === undefined ? inBoth : !inBoth
 }
 
-function effectOf(field: SpecField, state: VmState): Pick<PlanChange, 'effect' | 'reason'> {
-  const { effect, reason } = ruleFor(field.kind)
+function effectOf(
+  field: SpecField,
+  change: SpecChange,
+  state: VmState,
+): Pick<PlanChange, 'effect' | 'reason'> {
+  const { effect, reason } = ruleFor(field.kind, change)
   if (effect === 'pinned') return { effect: 'refused', reason }
   if (effect === 'bookkeeping') return { effect: 'live', reason }
+  if (effect === 'live' && state === 'saved')
+    return { effect: 'next-boot', reason: 'the VM has it when its saved memory is loaded' }
   if (state === 'saved') {
     return {
       effect: 'refused',
@@ -56,5 +71,5 @@ function effectOf(field: SpecField, state: VmState): Pick<PlanChange, 'effect' |
   if (state === 'shutoff' || state === 'crashed') {
     return { effect: 'next-boot', reason: 'the VM is off and has it from its next start' }
   }
-  return { effect: 'next-boot', reason }
+  return { effect: effect === 'live' ? 'live' : 'next-boot', reason }
 }

@@ -20,6 +20,7 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmLife, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
+import { bringMemoryInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
 
 const keptLogCharacters = 2_000
@@ -190,6 +191,15 @@ async function adoptAs(seat: Seat, runState: string, ports: Ports): Promise<void
     run: seat.record.run ?? (await runFromMemo(seat, ports)),
     life: isSame ? life : seat.life(seen.state, seen.reason),
   })
+  await tellSpec(seat, ports)
+}
+
+/** A former daemon may have died between writing a change and telling the emulator. One that does not listen is adopted all the same. */
+async function tellSpec({ record, emulator }: Seat, ports: Ports): Promise<void> {
+  if (!emulator) return
+  await bringMemoryInLine(record, emulator).catch((cause: unknown) =>
+    ports.log.warn({ vm: record.name, err: cause }, 'an adopted emulator was not told what its spec says'),
+  )
 }
 
 async function runFromMemo(seat: Seat, ports: Ports): Promise<VmRun | undefined> {

@@ -7,6 +7,7 @@ import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { bringMemoryInLine } from './bring-in-line.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
 import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts'
@@ -14,6 +15,7 @@ import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
 import { showView } from './show-vm.ts'
+import { situationOf } from './situation.ts'
 
 interface Wanted {
   readonly name: string
@@ -100,7 +102,7 @@ async function decide(
   const kept = mergeKept(record.spec, wanted)
   const { spec } = await resolveSpec(kept, { uuid: record.id, name: record.name }, context.ports)
   await requireFits(spec, record.name, context.ports)
-  return { spec, changes: planChanges(record.spec, spec, record.saved ? 'saved' : record.life.state) }
+  return { spec, changes: planChanges(record.spec, spec, situationOf(record)) }
 }
 
 async function change(
@@ -117,10 +119,8 @@ async function change(
   const vm = { id: seat.record.id, name: seat.record.name }
   const planned = await planVolumes(spec, vm, ports)
   const host = await hardwareHost(seat.record.id, context)
-  const hardware = planHardware(planned.spec, seat.record.hardware, {
-    ...host,
-    vsockCid: seat.record.hardware.vsockCid,
-  })
+  const before = seat.record.hardware
+  const hardware = planHardware(planned.spec, before, { ...host, vsockCid: before.vsockCid })
   if (changes.some((change) => change.effect === 'next-boot'))
     await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports)
   await using undo = new AsyncDisposableStack()
@@ -147,6 +147,14 @@ async function change(
   })
   undo.move()
   await ports.failpoint('vm.change.after-row')
+  await tellEmulator(seat, changes)
+}
+
+/** What counts at once is in the row; an emulator that cannot be told now is told when it is adopted, and the caller hears of it. */
+async function tellEmulator({ record, emulator }: Seat, changes: readonly PlanChange[]): Promise<void> {
+  const isLive = (change: PlanChange) => change.effect === 'live' && change.field.startsWith('memory.')
+  if (!emulator || !changes.some(isLive)) return
+  await bringMemoryInLine(record, emulator)
 }
 
 function requireNoneRefused(record: VmRecord, changes: readonly PlanChange[]): void {

@@ -1,7 +1,7 @@
 /** Everything that is decided before a VM starts. Changes nothing. */
 import type { VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
-import { planHardware } from '../../model/pci/allocate.ts'
+import { coldHardware, planHardware } from '../../model/pci/allocate.ts'
 import { buildEmulator } from '../../model/qemu/build-emulator.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
@@ -28,7 +28,8 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     ports.host.tscKhz(),
     requireFits(spec, record.name, ports),
   ])
-  const hardware = planHardware(spec, record.hardware, { qemu, vsockCid: record.hardware.vsockCid })
+  const kept = planHardware(spec, record.hardware, { qemu, vsockCid: record.hardware.vsockCid })
+  const hardware = record.saved ? kept : coldHardware(spec, kept)
   const input: HardwareInput = {
     name: record.name,
     uuid: record.id,
@@ -65,7 +66,7 @@ export async function requireBuildable(
     name: vm.name,
     uuid: vm.id,
     spec,
-    hardware: vm.hardware,
+    hardware: coldHardware(spec, vm.hardware),
     accelerator: 'kvm',
     qemu,
     disks: spec.disks.map((disk) => ({ disk: disk.name, chain: [{ path: '/volume', format: 'qcow2' }] })),

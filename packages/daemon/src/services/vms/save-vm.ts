@@ -63,9 +63,12 @@ function namingVm(error: unknown, name: string): unknown {
   )
 }
 
-function requireBootedHardware({ name, spec, run }: VmRecord): void {
+function requireBootedHardware({ name, spec, run, hardware }: VmRecord): void {
   if (!run) return
-  const waiting = planChanges(run.bootedSpec, spec, 'saved').filter((change) => change.effect === 'refused')
+  const waiting = planChanges(run.bootedSpec, spec, {
+    state: 'saved',
+    plugMemory: hardware.plugMemory,
+  }).filter((change) => change.effect === 'refused')
   if (waiting.length === 0) return
   const fields = waiting.map((change) => change.field)
   throw new KvasirError(

@@ -109,6 +109,7 @@ async function happeningOf(
         tellOfLostNetwork(seat, event.netdev, parts)
         return undefined
       case 'balloon':
+      case 'plugged':
       case 'powering-down':
         return undefined
       case 'stopped':

@@ -4,6 +4,7 @@ import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { situationOf } from './situation.ts'
 
 /** The API's view of a VM. */
 export function showVm(driver: Driver, context: Context): Vm {
@@ -50,7 +51,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   const { vncSocketName } = run.emulator.plan.ids
   const { runtimeDir } = context
   const directory = `${runtimeDir}/vms/${record.id}`
-  const waiting = planChanges(run.bootedSpec, record.spec, record.life.state)
+  const waiting = planChanges(run.bootedSpec, record.spec, situationOf(record))
     .filter((change) => change.effect === 'next-boot')
     .map((change) => change.field)
   return {

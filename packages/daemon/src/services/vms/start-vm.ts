@@ -6,12 +6,14 @@
  * Saved memory is forgotten before the guest runs: from then on the disks move away from it, and loading it twice would damage them.
  */
 import { KvasirError } from '@kvasir/contract'
+import { bootMemoryBytes } from '../../model/memory/plug-memory.ts'
 import { afterFailedStart } from '../../model/vm/failed-start.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
+import { bringMemoryInLine, bringNewInLine, limitsOf } from './bring-in-line.ts'
 import { seedOf } from './cloud-init-seed.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
 
@@ -100,6 +102,8 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     const emulator = await launch(seat, prepared, { ports, signal, undo })
     if (restoring) await forgetSaved(seat, ports)
     signal.throwIfAborted()
+    if (restoring) await bringMemoryInLine(seat.record, emulator)
+    else await bringNewInLine(seat.record, emulator)
 
     onStep('resuming the guest')
     isUntouched = false
@@ -147,7 +151,8 @@ async function launch(
         acceleratorReason: prepared.acceleratorReason,
       }),
       vcpuCount: record.spec.cpu.count,
-      memoryBytes: record.spec.memory.size,
+      memoryBytes: bootMemoryBytes(record.spec, record.hardware.plugMemory),
+      memoryLimits: limitsOf(record),
     },
     work.signal,
   )

@@ -1,0 +1,77 @@
+/**
+ * The memory of one running QEMU: its balloon and its virtio-mem device over QMP, its limits in its cgroup.
+ *
+ * Whether there is a device to plug memory into is asked once: none comes or goes while an emulator runs.
+ */
+import { KvasirError } from '@kvasir/contract'
+import type { QmpClient } from '@kvasir/qmp'
+import { plugMemoryId } from '../../model/qemu/ids.ts'
+import type { EmulatorMemory, MemoryLimits, PluggedMemory } from '../../ports/emulator-memory.ts'
+
+export interface QemuMemoryParts {
+  /** Works with the monitor of now, with the errors of the port. */
+  readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
+  readonly balloonId: string | undefined
+  /** Writes files of the VM's cgroup, and returns those that were not accepted. */
+  readonly limit: (files: Readonly<Record<string, string>>) => Promise<readonly string[]>
+}
+
+export class QemuMemory implements EmulatorMemory {
+  readonly #parts: QemuMemoryParts
+  #hasDevice: boolean | undefined
+
+  constructor(parts: QemuMemoryParts) {
+    this.#parts = parts
+  }
+
+  async balloonBytes(): Promise<number | undefined> {
+    if (this.#parts.balloonId === undefined) return undefined
+    return (await this.#parts.ask((monitor) => monitor.execute('query-balloon'))).actual
+  }
+
+  async setBalloon(bytes: number): Promise<void> {
+    if (this.#parts.balloonId === undefined)
+      throw new KvasirError('unsupported', 'The VM runs without a balloon, so none can be filled.')
+    await this.#parts.ask((monitor) => monitor.execute('balloon', { value: bytes }))
+  }
+
+  async plugged(): Promise<PluggedMemory | undefined> {
+    if (this.#hasDevice === false) return undefined
+    const found = await this.#parts.ask(queryPlugged)
+    this.#hasDevice = found !== undefined
+    return found
+  }
+
+  async request(bytes: number): Promise<void> {
+    await this.#parts.ask((monitor) =>
+      monitor.execute('qom-set', {
+        path: `/machine/peripheral/${plugMemoryId}`,
+        property: 'requested-size',
+        value: bytes,
+      }),
+    )
+  }
+
+  async limit(limits: MemoryLimits): Promise<readonly string[]> {
+    return await this.#parts.limit(memoryLimitFiles(limits))
+  }
+}
+
+/** What QEMU says of the device that memory is plugged into; undefined when it has none. */
+async function queryPlugged(monitor: QmpClient): Promise<PluggedMemory | undefined> {
+  for (const { type, data } of await monitor.execute('query-memory-devices')) {
+    if (type !== 'virtio-mem' || data.id !== plugMemoryId) continue
+    return {
+      requestedBytes: data['requested-size'],
+      pluggedBytes: data.size,
+      regionBytes: data['max-size'],
+    }
+  }
+  return undefined
+}
+
+/** The files of cgroup v2 for limits (the kernel's Documentation/admin-guide/cgroup-v2.rst). */
+export function memoryLimitFiles({ high, hard, swap }: MemoryLimits): Readonly<Record<string, string>> {
+  const text = (bytes: number | undefined) => (bytes === undefined ? 'max' : String(bytes))
+  return { 'memory.high': text(high), 'memory.max': text(hard), 'memory.swap.max': text(swap) }
+}

@@ -1,0 +1,46 @@
+/**
+ * The virtio-mem device that memory is plugged into while the guest runs. Only VMs with `memory.max` have it.
+ *
+ * Its backend reserves address space, not memory (`reserve=off`): pages are there once the guest has been given their block. Legacy
+ * guests, which would read blocks that are not plugged, are not served (`unplugged-inaccessible`).
+ */
+import { KvasirError, plugBlockBytes } from '@kvasir/contract'
+import type { BuildContext } from './build-context.ts'
+import { plugMemoryId } from './ids.ts'
+import { jsonOption } from './options.ts'
+
+/** The arguments for the device; refuses it with `unsupported` on a microvm, which has no place for it. */
+export function plugMemoryArgs({ input, bus }: BuildContext): readonly string[] {
+  const { plugMemory } = input.hardware
+  if (plugMemory === undefined) return []
+  if (input.spec.machine.type === 'microvm')
+    throw new KvasirError(
+      'unsupported',
+      `VM ${input.name} is a microvm, into which no memory can be plugged, so memory.max cannot be kept.`,
+      { details: { field: 'memory.max' } },
+    )
+  const isPrivate = input.spec.memory.sharing === 'private'
+  const backend = `${plugMemoryId}-ram`
+  return [
+    ...jsonOption('-object', {
+      'qom-type': isPrivate ? 'memory-backend-ram' : 'memory-backend-memfd',
+      id: backend,
+      size: plugMemory.regionBytes,
+      share: !isPrivate,
+      merge: isPrivate,
+      reserve: false,
+      dump: false,
+      prealloc: false,
+    }),
+    ...jsonOption('-device', {
+      driver: 'virtio-mem-pci',
+      id: plugMemoryId,
+      ...bus.place(plugMemoryId),
+      'disable-legacy': 'on',
+      memdev: backend,
+      'block-size': plugBlockBytes,
+      'requested-size': 0,
+      'unplugged-inaccessible': 'on',
+    }),
+  ]
+}

@@ -1,0 +1,44 @@
+/** What changing the size of a VM's memory and the target of its balloon does: it depends on what the emulator was started with. */
+import { formatBytes, plugBlockBytes } from '@kvasir/contract'
+import { bootMemoryBytes } from '../memory/plug-memory.ts'
+import type { ChangeRule, SpecChange } from './change-rules.ts'
+
+/** Memory is plugged above what the guest booted with, up to the maximum that it booted with. */
+export function memorySizeRule({ to, plugMemory }: SpecChange): ChangeRule {
+  if (plugMemory === undefined)
+    return {
+      effect: 'boot',
+      reason: 'memory is plugged only where memory.max said before the boot how far',
+    }
+  const { bootBytes, regionBytes } = plugMemory
+  const wanted = to.memory.size - bootBytes
+  if (wanted < 0)
+    return {
+      effect: 'boot',
+      reason: `the ${formatBytes(bootBytes)} that it booted with are not unplugged; memory.target takes memory by the balloon`,
+    }
+  if (wanted > regionBytes)
+    return {
+      effect: 'boot',
+      reason: `it was booted with room for ${formatBytes(bootBytes + regionBytes)}`,
+    }
+  if (wanted % plugBlockBytes !== 0)
+    return {
+      effect: 'boot',
+      reason: `memory is plugged in steps of ${formatBytes(plugBlockBytes)} above the ${formatBytes(bootBytes)} that it booted with`,
+    }
+  return { effect: 'live', reason: 'virtio-mem plugs and unplugs it, as far as the guest lets it' }
+}
+
+/** The balloon takes from the memory of the boot alone. */
+export function balloonRule({ from, to, plugMemory }: SpecChange): ChangeRule {
+  if (!from.devices.balloon) return { effect: 'boot', reason: 'it runs without a balloon' }
+  const boot = bootMemoryBytes(from, plugMemory)
+  const taken = to.memory.size - (to.memory.target ?? to.memory.size)
+  if (taken > boot - plugBlockBytes)
+    return {
+      effect: 'boot',
+      reason: `the balloon takes only from the ${formatBytes(boot)} that it booted with`,
+    }
+  return { effect: 'live', reason: 'the balloon gives and takes it while the guest runs' }
+}

@@ -1,0 +1,55 @@
+/** The memory of a simulated emulator: a guest that follows its balloon and takes what is plugged, as far as a test lets it. */
+import { KvasirError } from '@kvasir/contract'
+import { plugMemoryId } from '../model/qemu/ids.ts'
+import type { EmulatorMemory, MemoryLimits, PluggedMemory } from '../ports/emulator-memory.ts'
+import type { EmulatorProcess } from './emulator-process.ts'
+import type { SimulatedMachine } from './machine.ts'
+
+export class SimulatedMemory implements EmulatorMemory {
+  readonly #process: EmulatorProcess
+  readonly #machine: SimulatedMachine
+
+  constructor(process: EmulatorProcess, machine: SimulatedMachine) {
+    this.#process = process
+    this.#machine = machine
+  }
+
+  async balloonBytes(): Promise<number | undefined> {
+    await this.#process.answer()
+    return this.#process.request.plan.ids.balloon === undefined ? undefined : this.#process.balloonBytes
+  }
+
+  async setBalloon(bytes: number): Promise<void> {
+    await this.#process.answer()
+    if (this.#process.request.plan.ids.balloon === undefined)
+      throw new KvasirError('unsupported', 'The VM runs without a balloon, so none can be filled.')
+    this.#process.fillBalloon(bytes)
+  }
+
+  async plugged(): Promise<PluggedMemory | undefined> {
+    await this.#process.answer()
+    const regionBytes = this.#regionBytes()
+    if (regionBytes === undefined) return undefined
+    const { requestedBytes, pluggedBytes } = this.#process
+    return { requestedBytes, pluggedBytes, regionBytes }
+  }
+
+  async request(bytes: number): Promise<void> {
+    await this.#process.answer()
+    if (bytes > (this.#regionBytes() ?? 0))
+      throw new KvasirError('emulator-failed', 'The emulator refused: the requested size is too large.')
+    this.#process.requestMemory(bytes)
+  }
+
+  async limit(limits: MemoryLimits): Promise<readonly string[]> {
+    this.#machine.memoryLimits.set(this.#process.request.id, limits)
+    return []
+  }
+
+  /** The size of the device's backend, as the argv has it. */
+  #regionBytes(): number | undefined {
+    const backend = this.#process.request.plan.argv.find((word) => word.includes(`"${plugMemoryId}-ram"`))
+    const size = /"size":(\d+)/.exec(backend ?? '')?.[1]
+    return size === undefined ? undefined : Number(size)
+  }
+}
