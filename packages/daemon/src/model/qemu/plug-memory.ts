@@ -1,8 +1,9 @@
 /**
  * The virtio-mem device that memory is plugged into while the guest runs. Only VMs with `memory.max` have it.
  *
- * Its backend reserves address space, not memory (`reserve=off`): pages are there once the guest has been given their block. Legacy
- * guests, which would read blocks that are not plugged, are not served (`unplugged-inaccessible`).
+ * Pages of its backend are there once the guest has been given their block and writes to it; the kernel counts the region as a
+ * commitment, since `reserve=off` needs a /proc, which the cage has not. Legacy guests, which would read blocks that are not plugged,
+ * are not served (`unplugged-inaccessible`).
  */
 import { KvasirError, plugBlockBytes } from '@kvasir/contract'
 import type { BuildContext } from './build-context.ts'
@@ -28,7 +29,6 @@ export function plugMemoryArgs({ input, bus }: BuildContext): readonly string[] 
       size: plugMemory.regionBytes,
       share: !isPrivate,
       merge: isPrivate,
-      reserve: false,
       dump: false,
       prealloc: false,
     }),

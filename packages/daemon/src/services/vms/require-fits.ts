@@ -12,6 +12,13 @@ export async function requireFits(spec: VmSpec, name: string, ports: Ports): Pro
       `VM ${name} wants ${formatBytes(spec.memory.size)} of memory and the host has ${formatBytes(total)}, so it cannot run here.`,
       { details: { wantedBytes: spec.memory.size, totalBytes: total } },
     )
+  const { max } = spec.memory
+  if (max !== undefined && max > total)
+    throw new KvasirError(
+      'not-enough-memory',
+      `VM ${name} is to grow up to ${formatBytes(max)} and the host has ${formatBytes(total)}, so memory.max is refused.`,
+      { details: { wantedBytes: max, totalBytes: total } },
+    )
   const kernel = spec.boot.kernel
   if (!kernel) return
   await ports.host.checkBootFile(kernel.kernel)

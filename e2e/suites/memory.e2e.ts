@@ -1,0 +1,93 @@
+/** Memory that comes and goes while a guest runs: the balloon, virtio-mem, and what the host has of it. */
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
+import type { VmHandle } from '../machine/vm-handle.ts'
+import { openWorld, tinySpec } from '../machine/world.ts'
+
+const skip = needs('root', 'qemu')
+const mib = 2 ** 20
+const followMs = 60_000
+
+/** The memory of the host that a VM's emulator holds, in bytes. */
+async function residentBytes(vm: VmHandle): Promise<number> {
+  const status = await readFile(`/proc/${await vm.pid()}/status`, 'utf8')
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
+}
+
+/** What the guest's kernel says of its memory, in bytes. */
+async function guestMemory(vm: VmHandle, name: string): Promise<number> {
+  return Number(await vm.shell(`awk '/^${name}:/ {print $2}' /proc/meminfo`)) * 1024
+}
+
+/** Waits until a number is as it should be, and gives it. */
+async function until(read: () => Promise<number>, holds: (value: number) => boolean, what: string) {
+  return eventually(
+    async () => {
+      const value = await read()
+      return holds(value) ? value : undefined
+    },
+    { withinMs: followMs, everyMs: 250, what },
+  )
+}
+
+test('a balloon gives memory of a full guest back to the host, and the guest gets it again', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const spec = { memory: { size: '384MiB', floor: '128MiB' }, disks: [{ name: 'data', size: '1GiB' }] }
+  const vm = await world.bootTiny('web1', spec)
+  await vm.shell('cat /dev/vda > /dev/null')
+  const full = await residentBytes(vm)
+  const freeBefore = await guestMemory(vm, 'MemAvailable')
+
+  const asked = (384 - 144) * mib
+  await vm.apply(tinySpec({ ...spec, memory: { ...spec.memory, target: '144MiB' } }))
+  await until(
+    () => residentBytes(vm),
+    (now) => full - now >= asked * 0.8,
+    'the resident size falls by 80 % of what was asked',
+  )
+  assert.deepEqual((await vm.show()).status.restartNeeded, [])
+
+  await vm.apply(tinySpec(spec))
+  await until(
+    () => guestMemory(vm, 'MemAvailable'),
+    (now) => now >= freeBefore * 0.9,
+    'the guest has its memory again',
+  )
+  await vm.shell('cat /dev/vda > /dev/null')
+  await until(
+    () => residentBytes(vm),
+    (now) => now >= full * 0.9,
+    'the guest fills its memory again',
+  )
+})
+
+test('memory is plugged and unplugged while the guest runs', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const memory = { size: '256MiB', max: '1GiB' }
+  const vm = await world.bootTiny('web1', { memory })
+  const total = await guestMemory(vm, 'MemTotal')
+
+  const plan = await vm.plan(tinySpec({ memory: { ...memory, size: '512MiB' } }))
+  assert.deepEqual(
+    plan.changes.map(({ field, effect }) => [field, effect]),
+    [['memory.size', 'live']],
+  )
+  await vm.apply(tinySpec({ memory: { ...memory, size: '512MiB' } }))
+  await until(
+    () => guestMemory(vm, 'MemTotal'),
+    (now) => now >= total + 256 * mib,
+    'the guest has more',
+  )
+
+  await vm.apply(tinySpec({ memory }))
+  await until(
+    () => guestMemory(vm, 'MemTotal'),
+    (now) => now <= total + 8 * mib,
+    'the guest gave it back',
+  )
+})
