@@ -19,16 +19,36 @@ const topology = z.strictObject({
 /** The processor of a VM. */
 export const cpuSpec = z
   .strictObject({
-    count: z.int().min(1).max(vcpuLimit).default(1).meta({ description: 'vCPUs.' }),
-    topology: topology.optional(),
+    count: z.int().min(1).max(vcpuLimit).default(1).meta({
+      description: 'vCPUs. Changes while the guest runs up to max, where max is said.',
+    }),
+    max: z
+      .int()
+      .min(1)
+      .max(vcpuLimit)
+      .optional()
+      .meta({ description: 'vCPUs that count can grow to without a boot; count when not said.' }),
+    topology: topology
+      .optional()
+      .meta({ description: 'How max (or count) is made up; one socket with a core each when not said.' }),
     model: z
       .string()
       .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'is not a CPU model')
       .default('auto')
-      .meta({ description: '`auto` is the host CPU under KVM and `max` under TCG; else a model of QEMU.' }),
+      .meta({
+        description:
+          '`auto` is the host CPU under KVM and `max` under TCG; `x86-64-v2`, `-v3` and `-v4` are the levels of the x86-64 ABI; else a model of QEMU.',
+      }),
     features: z
       .record(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'is not a CPU flag'), z.boolean())
-      .default({}),
+      .default({})
+      .meta({ description: 'Flags on and off by the names of QEMU. One that this host lacks is refused.' }),
+    nested: z
+      .union([z.boolean(), z.enum(['auto', 'true', 'false'])])
+      .transform((value) => (value === 'auto' ? value : value === true || value === 'true'))
+      .pipe(z.union([z.boolean(), z.literal('auto')]))
+      .default('auto')
+      .meta({ description: 'Whether the guest can run VMs itself; auto: as the model has it.' }),
     ...cpuTuningFields,
   })
   .prefault({})

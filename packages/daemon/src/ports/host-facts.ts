@@ -1,5 +1,6 @@
 /** What the host is and can do. Asked when it matters, never assumed. */
 import type { AcceleratorChoice, Host, HostTopology, VmSpec } from '@kvasir/contract'
+import type { CpuOffer } from '../model/cpu/cpu-offer.ts'
 import type { QemuCapabilities } from '../model/qemu/hardware.ts'
 
 export interface HostFacts {
@@ -10,6 +11,8 @@ export interface HostFacts {
   qemu(): Promise<QemuCapabilities & { readonly binary: string }>
   /** The accelerator for a VM and why; `accelerator-unavailable` when the spec requires KVM and it cannot be had. */
   chooseAccelerator(wanted: VmSpec['accelerator']): Promise<AcceleratorChoice>
+  /** Which CPUs the QEMU at hand can give to guests; `emulator-failed` when it does not say. Slow once, then kept. */
+  cpuOffer(accelerator: 'kvm' | 'tcg'): Promise<CpuOffer>
   availableMemoryBytes(): Promise<number>
   totalMemoryBytes(): Promise<number>
   hasVsock(): boolean

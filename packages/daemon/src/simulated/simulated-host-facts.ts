@@ -3,6 +3,7 @@ import { type AcceleratorChoice, KvasirError, type VmSpec } from '@kvasir/contra
 import { describeHost } from '../model/host/describe-host.ts'
 import type { HostFacts } from '../ports/host-facts.ts'
 import type { SimulatedMachine } from './machine.ts'
+import { simulatedCpuOffer } from './simulated-cpu-offer.ts'
 import { simulatedReading, simulatedTopology } from './simulated-hardware.ts'
 
 const binary = '/usr/bin/qemu-system-x86_64'
@@ -30,6 +31,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
   return {
     qemu,
     chooseAccelerator,
+    cpuOffer: async (accelerator) => simulatedCpuOffer(accelerator),
     topology: async () => simulatedTopology(machine),
     async describe() {
       const { version, machines } = await qemu()

@@ -12,6 +12,11 @@ const questions = {
   kvm: { execute: 'query-kvm' },
   accelerators: { execute: 'qom-list-types', arguments: { implements: 'accel', abstract: false } },
   devices: { execute: 'qom-list-types', arguments: { implements: 'device', abstract: false } },
+  cpuModels: { execute: 'query-cpu-definitions' },
+  cpuFlags: {
+    execute: 'query-cpu-model-expansion',
+    arguments: { type: 'full', model: { name: 'max', props: { migratable: false } } },
+  },
 } as const
 
 export type Question = keyof typeof questions

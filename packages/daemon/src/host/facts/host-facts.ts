@@ -11,6 +11,7 @@ import { CommandError, runCommand } from '@kvasir/linux'
 import { decideAccelerator } from '../../model/accelerator.ts'
 import type { HostFacts } from '../../ports/host-facts.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
+import { CpuOffers } from './cpu-offers.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
 import { KvmFacts } from './kvm-facts.ts'
 import { MachineFacts } from './machine-facts.ts'
@@ -34,12 +35,18 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
     cachePath: join(cache, 'kvm.json'),
     findBinary: () => binary.find(),
   })
+  const cpuOffers = new CpuOffers({
+    bootId: options.bootId,
+    cachePath: (accelerator) => join(cache, `cpu-${accelerator}.json`),
+    findBinary: () => binary.find(),
+  })
   const machine = new MachineFacts()
   const memory = async () => parseMemInfo(await readFile('/proc/meminfo', 'utf8'))
 
   return {
     qemu: () => binary.capabilities(),
     chooseAccelerator: async (wanted) => decideAccelerator(wanted, await kvm.gather()),
+    cpuOffer: (accelerator) => cpuOffers.find(accelerator),
     availableMemoryBytes: async () => (await memory()).availableBytes,
     totalMemoryBytes: async () => (await memory()).totalBytes,
     hasVsock: () => opens('/dev/vhost-vsock'),

@@ -122,6 +122,25 @@ const processors: readonly GoldenCase[] = [
     { cpu: { model: 'Skylake-Server-v4' }, devices: noDevices },
     { accelerator: 'kvm' },
   ),
+  goldenCase('cpu-baseline-v2', { cpu: { model: 'x86-64-v2', count: 2 }, devices: noDevices }),
+  goldenCase('cpu-baseline-v3', { cpu: { model: 'x86-64-v3' }, devices: noDevices }),
+  goldenCase(
+    'cpu-baseline-v4-kvm',
+    { cpu: { model: 'x86-64-v4', features: { aes: true } }, devices: noDevices },
+    { accelerator: 'kvm' },
+  ),
+  goldenCase('cpu-room-to-grow', { cpu: { count: 2, max: 8 }, devices: noDevices }),
+  goldenCase('cpu-room-to-grow-in-sockets', {
+    cpu: { model: 'Nehalem-v1', count: 3, max: 8, topology: { sockets: 2, cores: 2, threads: 2 } },
+    devices: noDevices,
+  }),
+  goldenCase('cpu-nested', { cpu: { nested: true }, devices: noDevices }),
+  goldenCase(
+    'cpu-nested-kvm-intel',
+    { cpu: { nested: true }, devices: noDevices },
+    { accelerator: 'kvm', extension: 'vmx' },
+  ),
+  goldenCase('cpu-not-nested-kvm', { cpu: { nested: false }, devices: noDevices }, { accelerator: 'kvm' }),
   goldenCase('memory-shared', { memory: { size: '1GiB', sharing: 'shared' }, devices: noDevices }),
   goldenCase('memory-to-plug', {
     memory: { size: '1GiB', max: '4GiB', target: '512MiB', floor: '256MiB' },

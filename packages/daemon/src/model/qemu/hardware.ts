@@ -5,6 +5,7 @@
  * exists (design decision 6). model/pci decides it.
  */
 import type { VmSpec } from '@kvasir/contract'
+import type { Extension } from '../cpu/cpu-model.ts'
 import type { PlugMemory } from '../memory/plug-memory.ts'
 import type { PciAddress } from '../pci/layout.ts'
 
@@ -50,6 +51,8 @@ export interface HardwareInput {
   readonly seedPath: string | undefined
   /** Whether the host has /dev/vhost-vsock. */
   readonly vsock: boolean
+  /** The extension that `cpu.nested` shows to the guest; svm when not said. */
+  readonly extension?: Extension | undefined
   /** The host's time stamp counter in kHz, which a guest under TCG reads; absent where it is not known for certain. */
   readonly tscKhz?: number | undefined
   /** Memory saved by `vm save`, to start from. */

@@ -9,6 +9,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { findImage } from '../images/find-image.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
+import { requireCpu, requireCpuHere } from './require-cpu.ts'
 import { requireFits } from './require-fits.ts'
 
 export interface PreparedStart {
@@ -30,6 +31,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   ])
   const kept = planHardware(spec, record.hardware, { qemu, vsockCid: record.hardware.vsockCid })
   const hardware = record.saved ? kept : coldHardware(spec, kept)
+  const extension = await requireCpu(record, accelerator.kind, ports)
   const input: HardwareInput = {
     name: record.name,
     uuid: record.id,
@@ -41,6 +43,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     kernel,
     seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
     vsock: ports.host.hasVsock(),
+    extension,
     tscKhz,
     restorePath: record.saved ? ports.files.savePath(record.id) : undefined,
   }
@@ -53,15 +56,19 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
 }
 
 /**
- * Refuses a spec that no start could carry out, with what a start would say. What depends on the host of that moment (the accelerator,
- * the files of volumes) is not looked at.
+ * Refuses a spec that no start could carry out, with what a start would say. What depends on the host of that moment (whether there
+ * is KVM, the files of volumes) is not looked at.
  */
 export async function requireBuildable(
   vm: Pick<VmRecord, 'id' | 'name' | 'spec' | 'hardware'>,
   ports: Ports,
 ): Promise<void> {
   const { spec } = vm
-  const [qemu, kernel] = await Promise.all([ports.host.qemu(), kernelOf(spec, ports)])
+  const [qemu, kernel] = await Promise.all([
+    ports.host.qemu(),
+    kernelOf(spec, ports),
+    requireCpuHere(vm, ports),
+  ])
   buildEmulator({
     name: vm.name,
     uuid: vm.id,
