@@ -4,6 +4,7 @@ import type { Flag } from '../command.ts'
 export const createFlags = {
   image: { summary: 'The image to make it from.', value: 'IMAGE', completes: 'image' },
   vcpus: { summary: 'How many vCPUs.', value: 'N' },
+  'max-vcpus': { summary: 'How many vCPUs there can be without a boot.', value: 'N' },
   memory: { summary: 'Boot size, such as 2GiB.', value: 'SIZE' },
   disk: {
     summary: 'A disk: size=20GiB,image=,volume=,name=,bus=,cache=,discard=,pool=,serial=,readOnly,...',
@@ -34,7 +35,21 @@ export const createFlags = {
   accelerator: { summary: 'Which accelerator to require.', value: 'KIND', completes: ['auto', 'kvm', 'tcg'] },
   machine: { summary: 'The machine type.', value: 'TYPE', completes: ['q35', 'microvm'] },
   firmware: { summary: 'The firmware.', value: 'KIND', completes: ['bios', 'uefi'] },
-  cpu: { summary: 'The CPU model.', value: 'MODEL' },
+  'cpu-model': {
+    summary: 'The CPU model: auto, host, max, x86-64-v2, x86-64-v3, x86-64-v4, or one of QEMU.',
+    value: 'MODEL',
+    completes: ['auto', 'host', 'max', 'x86-64-v2', 'x86-64-v3', 'x86-64-v4'],
+  },
+  'cpu-flag': { summary: 'A CPU flag on or off: aes=on.', value: 'FLAG=on|off', multiple: true },
+  topology: {
+    summary: 'How the vCPUs are made up: sockets=2,dies=1,cores=4,threads=2.',
+    value: 'KEY=VALUE,...',
+  },
+  nested: {
+    summary: 'Whether the guest can run VMs itself.',
+    value: 'WHETHER',
+    completes: ['true', 'false', 'auto'],
+  },
   kernel: { summary: 'Boot this kernel of the host.', value: 'PATH', completes: 'file' },
   initrd: { summary: 'With this initial RAM disk.', value: 'PATH', completes: 'file' },
   cmdline: { summary: 'And this kernel command line.', value: 'TEXT' },

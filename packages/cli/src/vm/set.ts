@@ -13,6 +13,8 @@ import { parseAssignment } from './device-words.ts'
 /** Short names of the fields that are set most. */
 const shortNames: ReadonlyMap<string, string> = new Map([
   ['vcpus', 'cpu.count'],
+  ['max-vcpus', 'cpu.max'],
+  ['cpu-model', 'cpu.model'],
   ['memory', 'memory.size'],
   ['autostart', 'autostart.enabled'],
 ])

@@ -4,6 +4,7 @@ import type { VmSpecInput } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract/error-table'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
+import { cpuFromFlags } from './cpu-from-flags.ts'
 import {
   type DiskInput,
   type NicInput,
@@ -19,9 +20,6 @@ export type ImageBoot = 'kernel' | 'disk' | undefined
 /** Builds the spec. Reads the files that flags name; throws `file-not-found` and `UsageError`. */
 export async function specFromFlags(context: Context, imageBoot: ImageBoot): Promise<VmSpecInput> {
   const image = context.value('image')
-  const count = context.number('vcpus')
-  const model = context.value('cpu')
-  const cpu = { ...(count === undefined ? {} : { count }), ...(model === undefined ? {} : { model }) }
   const size = context.value('memory')
   const accelerator = context.choice('accelerator', ['auto', 'kvm', 'tcg'])
   const description = context.value('description')
@@ -34,7 +32,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
     ...(image === undefined ? {} : { image }),
     ...(accelerator === undefined ? {} : { accelerator }),
     ...machineFromFlags(context),
-    ...(Object.keys(cpu).length > 0 ? { cpu } : {}),
+    ...cpuFromFlags(context),
     ...(size === undefined ? {} : { memory: { size } }),
     ...bootFromFlags(context),
     ...(disks.length > 0 ? { disks } : {}),
