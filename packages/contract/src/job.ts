@@ -9,6 +9,7 @@ export const jobKinds = [
   'vm.shutdown',
   'vm.reboot',
   'vm.save',
+  'vm.memory',
   'vm.clone',
   'image.build',
   'image.import',

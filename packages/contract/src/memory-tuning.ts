@@ -3,7 +3,7 @@
  *
  * Not here: its size and how the host makes it (memory-spec.ts), what it is right now (memory-status.ts).
  */
-import type { z } from 'zod'
+import { z } from 'zod'
 import { formatBytes } from './size.ts'
 import { byteSize } from './units.ts'
 
@@ -61,3 +61,15 @@ export function checkMemorySizes(memory: Sizes, ctx: z.RefinementCtx): void {
   if (high !== undefined && hard !== undefined && high > hard)
     refuse('high', `is more than the hard limit, ${formatBytes(hard)}`)
 }
+
+/** The body of `vm balloon` and `vm memory`: what the guest is to have, and how long it may take. */
+export const memoryBody = z
+  .strictObject({
+    size: byteSize.optional().meta({ description: 'memory.size of the spec: plugged and unplugged.' }),
+    target: byteSize.optional().meta({
+      description: 'memory.target of the spec: what the balloon leaves; all of size for no target.',
+    }),
+    timeoutSeconds: z.int().min(1).max(3600).default(60),
+  })
+  .refine((body) => (body.size === undefined) !== (body.target === undefined), 'needs size or target')
+  .meta({ id: 'VmMemory' })

@@ -15,6 +15,7 @@ export const routes = {
   shutdownVm: {"id":"shutdownVm","method":"POST","path":"/v1/vms/{name}/shutdown","answer":"json","idempotent":false,"ifMatch":false},
   rebootVm: {"id":"rebootVm","method":"POST","path":"/v1/vms/{name}/reboot","answer":"json","idempotent":false,"ifMatch":false},
   saveVm: {"id":"saveVm","method":"POST","path":"/v1/vms/{name}/save","answer":"json","idempotent":false,"ifMatch":false},
+  resizeVmMemory: {"id":"resizeVmMemory","method":"POST","path":"/v1/vms/{name}/memory","answer":"json","idempotent":false,"ifMatch":false},
   cloneVm: {"id":"cloneVm","method":"POST","path":"/v1/vms/{name}/clone","answer":"json","idempotent":true,"ifMatch":false},
   powerOffVm: {"id":"powerOffVm","method":"POST","path":"/v1/vms/{name}/power-off","answer":"json","idempotent":false,"ifMatch":false},
   resetVm: {"id":"resetVm","method":"POST","path":"/v1/vms/{name}/reset","answer":"json","idempotent":false,"ifMatch":false},

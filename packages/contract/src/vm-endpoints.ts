@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { job } from './job.ts'
+import { memoryBody } from './memory-tuning.ts'
 import { resourceName } from './names.ts'
 import { byName, queryFlag, wait } from './parameters.ts'
 import { byteSize } from './units.ts'
@@ -171,6 +172,17 @@ export const vmEndpoints = {
     summary: 'Save memory to a file and stop',
     params: byName,
     query: wait,
+    response: job,
+    status: 202,
+  }),
+  resizeVmMemory: endpoint({
+    id: 'resizeVmMemory',
+    method: 'POST',
+    path: '/v1/vms/{name}/memory',
+    summary: 'Give memory to a running guest or take it, and wait until the guest has followed',
+    params: byName,
+    query: wait,
+    body: memoryBody,
     response: job,
     status: 202,
   }),

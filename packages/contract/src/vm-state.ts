@@ -29,6 +29,7 @@ export const vmActions = {
   pause: ['running'],
   resume: ['paused'],
   save: ['running', 'paused'],
+  memory: ['running'],
   rename: ['shutoff', 'crashed', 'saved', 'running', 'paused'],
   clone: ['shutoff', 'crashed'],
   delete: ['shutoff', 'crashed', 'saved'],

@@ -13,6 +13,10 @@ const fromFile = {
   completes: 'file',
 } as const
 const yes = { summary: 'Do not ask.', short: 'y' } as const
+const followTimeout = {
+  summary: 'How long the guest may take; 60 when not said.',
+  value: 'SECONDS',
+} as const
 const lives = () => import('../vm/life.ts')
 
 export const vmVerbs: Verbs = {
@@ -62,6 +66,20 @@ export const vmVerbs: Verbs = {
     ],
     arguments: [name, { name: 'FIELD=VALUE', rest: true }],
     load: async () => (await import('../vm/set.ts')).setFields,
+  },
+  balloon: {
+    summary: 'Take memory from the running guest by its balloon, or give it again.',
+    examples: ['vm balloon web1 512MiB', 'vm balloon web1 all', 'vm balloon web1 1GiB --timeout 10'],
+    arguments: [name, { name: 'SIZE' }],
+    flags: { timeout: followTimeout, ...detachFlag },
+    load: async () => (await import('../vm/memory.ts')).fillBalloon,
+  },
+  memory: {
+    summary: 'Plug memory into the running guest or unplug it, up to memory.max.',
+    examples: ['vm create web1 --image tiny --memory 1GiB --memory-max 8GiB --start', 'vm memory web1 4GiB'],
+    arguments: [name, { name: 'SIZE' }],
+    flags: { timeout: followTimeout, ...detachFlag },
+    load: async () => (await import('../vm/memory.ts')).plugMemory,
   },
   start: {
     summary: 'Start a VM, or resume a saved one.',

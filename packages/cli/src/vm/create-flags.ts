@@ -6,6 +6,7 @@ export const createFlags = {
   vcpus: { summary: 'How many vCPUs.', value: 'N' },
   'max-vcpus': { summary: 'How many vCPUs there can be without a boot.', value: 'N' },
   memory: { summary: 'Boot size, such as 2GiB.', value: 'SIZE' },
+  'memory-max': { summary: 'Up to this, memory can be plugged while it runs.', value: 'SIZE' },
   disk: {
     summary: 'A disk: size=20GiB,image=,volume=,name=,bus=,cache=,discard=,pool=,serial=,readOnly,...',
     value: 'KEY=VALUE,...',

@@ -20,7 +20,7 @@ export type ImageBoot = 'kernel' | 'disk' | undefined
 /** Builds the spec. Reads the files that flags name; throws `file-not-found` and `UsageError`. */
 export async function specFromFlags(context: Context, imageBoot: ImageBoot): Promise<VmSpecInput> {
   const image = context.value('image')
-  const size = context.value('memory')
+  const memory = memoryFromFlags(context)
   const accelerator = context.choice('accelerator', ['auto', 'kvm', 'tcg'])
   const description = context.value('description')
   const labels = context.values('label').map((text) => parseAssignment(text, 'label'))
@@ -33,7 +33,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
     ...(accelerator === undefined ? {} : { accelerator }),
     ...machineFromFlags(context),
     ...cpuFromFlags(context),
-    ...(size === undefined ? {} : { memory: { size } }),
+    ...(memory === undefined ? {} : { memory }),
     ...bootFromFlags(context),
     ...(disks.length > 0 ? { disks } : {}),
     nics: nicsFromFlags(context.values('nic'), context.values('forward')),
@@ -70,6 +70,13 @@ export function nicsFromFlags(words: readonly string[], forwards: readonly strin
   if (first === undefined) return []
   const all = [...(first.forwards ?? []), ...forwards.map(parseForward)]
   return [all.length > 0 ? { ...first, forwards: all } : first, ...others]
+}
+
+function memoryFromFlags(context: Context): VmSpecInput['memory'] {
+  const size = context.value('memory')
+  const max = context.value('memory-max')
+  if (size === undefined && max === undefined) return undefined
+  return { ...(size === undefined ? {} : { size }), ...(max === undefined ? {} : { max }) }
 }
 
 function machineFromFlags(context: Context): Pick<VmSpecInput, 'machine'> {

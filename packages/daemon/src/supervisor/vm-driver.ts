@@ -37,6 +37,7 @@ const participles: Readonly<Record<VmAction, string>> = {
   pause: 'paused',
   resume: 'resumed',
   save: 'saved',
+  memory: 'given or asked for memory',
   rename: 'renamed',
   clone: 'cloned',
   delete: 'deleted',

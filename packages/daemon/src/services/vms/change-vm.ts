@@ -62,6 +62,18 @@ export async function applyVm(wanted: Wanted, context: Context): Promise<Driver>
   return driver
 }
 
+/** Changes the spec of a VM to what `make` makes of its record, in one turn, so that no other change comes in between. */
+export async function changeVm(
+  driver: Driver,
+  make: (record: VmRecord) => VmSpec,
+  context: Context,
+): Promise<void> {
+  await driver.take('edit', async (seat) => {
+    const wanted = { name: seat.record.name, spec: make(seat.record), ifMatch: undefined, keep: () => {} }
+    await change(seat, wanted, { context, driver })
+  })
+}
+
 /** Gives a VM another name. Its id, disks and hardware stay. */
 export async function renameVm(
   driver: Driver,

@@ -6,6 +6,7 @@ import type { Caller } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { cloneVm } from './clone-vm.ts'
 import { requireFreeName } from './create-vm.ts'
+import { followMemory, type MemoryRequest, orderMemory } from './resize-memory.ts'
 import { saveVm } from './save-vm.ts'
 import { ceaseRestart, restartVm, type StartOptions, startVm } from './start-vm.ts'
 import { rebootVm, shutdownVm } from './stop-vm.ts'
@@ -117,6 +118,30 @@ export function beginSave(driver: Driver, context: Context, caller: Caller): Job
   return begin(driver, context, job, (handle) =>
     saveVm(driver, context.ports, {
       jobId: handle.id,
+      signal: handle.signal,
+      onProgress: (step, fraction) => handle.progress(step, fraction),
+    }),
+  )
+}
+
+/** Orders memory for a running guest, and begins to wait until the guest has followed. */
+export async function beginMemory(
+  driver: Driver,
+  context: Context,
+  request: MemoryRequest & { readonly timeoutSeconds: number; readonly caller: Caller },
+): Promise<Job> {
+  const goal = await orderMemory(driver, request, context)
+  const timeoutMs = request.timeoutSeconds * 1000
+  const job: VmJob = {
+    kind: 'vm.memory',
+    action: 'memory',
+    owner: request.caller.name,
+    deadlineMs: timeoutMs + graceMs,
+  }
+  return begin(driver, context, job, (handle) =>
+    followMemory(driver, goal, {
+      context,
+      timeoutMs,
       signal: handle.signal,
       onProgress: (step, fraction) => handle.progress(step, fraction),
     }),

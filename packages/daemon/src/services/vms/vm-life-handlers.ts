@@ -5,9 +5,9 @@ import type { Handlers } from '../handlers.ts'
 import { discardSaved } from './save-vm.ts'
 import { showVm } from './show-vm.ts'
 import { powerOffVm } from './stop-vm.ts'
-import { beginClone, beginReboot, beginSave, beginShutdown, beginStart } from './vm-jobs.ts'
+import { beginClone, beginMemory, beginReboot, beginSave, beginShutdown, beginStart } from './vm-jobs.ts'
 
-type JobIds = 'startVm' | 'shutdownVm' | 'rebootVm' | 'saveVm' | 'cloneVm'
+type JobIds = 'startVm' | 'shutdownVm' | 'rebootVm' | 'saveVm' | 'resizeVmMemory' | 'cloneVm'
 type ShortIds = 'powerOffVm' | 'resetVm' | 'pauseVm' | 'resumeVm' | 'discardSavedVm'
 
 /** The handlers of the long actions. */
@@ -25,6 +25,10 @@ export function createVmJobHandlers(context: Context): Pick<Handlers, JobIds> {
       await wait(beginReboot(find(params.name), context, caller).id, query.wait, signal),
     saveVm: async ({ params, query, caller, signal }) =>
       await wait(beginSave(find(params.name), context, caller).id, query.wait, signal),
+    resizeVmMemory: async ({ params, query, body, caller, signal }) => {
+      const job = await beginMemory(find(params.name), context, { ...body, caller })
+      return await wait(job.id, query.wait, signal)
+    },
     cloneVm: async ({ params, query, body, caller, keep, signal }) =>
       await wait(beginClone(find(params.name), context, { ...body, caller, keep }).id, query.wait, signal),
   }
