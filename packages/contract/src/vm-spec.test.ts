@@ -40,6 +40,22 @@ test('unknown keys are refused and named, at every depth', () => {
   assert.match(body.error?.message ?? '', /colour/)
 })
 
+test('fields of memory that contradict each other are refused', () => {
+  const parse = (memory: object) => vmSpec.parse({ memory }).memory
+  assert.equal(parse({ size: '1GiB', pageSize: '1GiB' }).pageSize, '1GiB')
+  assert.deepEqual(parse({ nodes: [1, 0], nodePolicy: 'interleave' }).nodes, [1, 0])
+  for (const memory of [
+    { size: '33MiB', pageSize: '2MiB' },
+    { size: '1025MiB', pageSize: '1GiB' },
+    { pageSize: '4MiB' },
+    { nodes: [0, 0] },
+    { nodes: [1024] },
+    { nodes: [-1] },
+    { nodes: [0, 1], nodePolicy: 'preferred' },
+  ])
+    issues({ memory })
+})
+
 test('memory is a whole number of MiB between 16 MiB and 16 TiB', () => {
   assert.equal(vmSpec.parse({ memory: { size: '16MiB' } }).memory.size, 2 ** 24)
   for (const size of ['15MiB', '17TiB', '33554433', -1, 0, 1.5, '9E', 2 ** 60]) issues({ memory: { size } })

@@ -7,6 +7,22 @@ export const createFlags = {
   'max-vcpus': { summary: 'How many vCPUs there can be without a boot.', value: 'N' },
   memory: { summary: 'Boot size, such as 2GiB.', value: 'SIZE' },
   'memory-max': { summary: 'Up to this, memory can be plugged while it runs.', value: 'SIZE' },
+  'memory-pages': {
+    summary: 'From the reserved huge pages of this size.',
+    value: 'SIZE',
+    completes: ['default', '2MiB', '1GiB'],
+  },
+  'memory-nodes': { summary: 'From these NUMA nodes of the host, such as 0,1.', value: 'NODES' },
+  'memory-policy': {
+    summary: 'How those nodes are used.',
+    value: 'POLICY',
+    completes: ['bind', 'preferred', 'interleave'],
+  },
+  'shared-memory': { summary: 'Memory that other processes can map.' },
+  thp: { summary: 'Transparent huge pages.', value: 'WHEN', completes: ['default', 'always', 'never'] },
+  'no-ksm': { summary: 'KSM does not merge its memory.' },
+  preallocate: { summary: 'Take its memory from the host at the start.' },
+  'lock-memory': { summary: 'Never swap it out.' },
   disk: {
     summary: 'A disk: size=20GiB,image=,volume=,name=,bus=,cache=,discard=,pool=,serial=,readOnly,...',
     value: 'KEY=VALUE,...',

@@ -98,6 +98,8 @@ test('a set value has the kind that the field has', () => {
   assert.equal(parseValue(true, 'false'), false)
   assert.deepEqual(parseValue({}, '{"a":true}'), { a: true })
   assert.equal(parseValue(undefined, 'virtio'), 'virtio')
+  assert.deepEqual(parseValue([], '0,1'), [0, 1])
+  assert.deepEqual(parseValue([0], '[]'), [])
 })
 
 test('fields are set by path, devices by name, and an empty value removes', () => {

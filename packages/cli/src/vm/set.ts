@@ -1,7 +1,8 @@
 /**
  * `kvasir vm set NAME field=value...`: fields by their path in the spec, devices by their names: `disks.root.cache=none`.
  *
- * A value has the kind that the field has now; a field that is not there takes JSON, or text. An empty value removes the field.
+ * A value has the kind that the field has now, a list as `0,1`; a field that is not there takes JSON, or text. An empty value removes
+ * the field.
  */
 import type { VmSpecInput } from '@kvasir/contract'
 import type { Action } from '../command.ts'
@@ -73,6 +74,8 @@ function stepInto(at: object, step: string, field: string): object {
 /** A written value, of the kind that the field holds now. */
 export function parseValue(current: unknown, text: string): unknown {
   if (typeof current === 'string') return text
+  if (Array.isArray(current) && !text.startsWith('['))
+    return text.split(',').map((word) => parseValue(undefined, word))
   if (typeof current === 'number' && !/^-?\d+(\.\d+)?$/.test(text)) return text
   try {
     return JSON.parse(text)

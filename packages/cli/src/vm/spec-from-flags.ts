@@ -33,7 +33,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
     ...(accelerator === undefined ? {} : { accelerator }),
     ...machineFromFlags(context),
     ...cpuFromFlags(context),
-    ...(memory === undefined ? {} : { memory }),
+    ...(Object.keys(memory).length > 0 ? { memory } : {}),
     ...bootFromFlags(context),
     ...(disks.length > 0 ? { disks } : {}),
     nics: nicsFromFlags(context.values('nic'), context.values('forward')),
@@ -72,11 +72,32 @@ export function nicsFromFlags(words: readonly string[], forwards: readonly strin
   return [all.length > 0 ? { ...first, forwards: all } : first, ...others]
 }
 
-function memoryFromFlags(context: Context): VmSpecInput['memory'] {
+function memoryFromFlags(context: Context): NonNullable<VmSpecInput['memory']> {
   const size = context.value('memory')
   const max = context.value('memory-max')
-  if (size === undefined && max === undefined) return undefined
-  return { ...(size === undefined ? {} : { size }), ...(max === undefined ? {} : { max }) }
+  const pageSize = context.choice('memory-pages', ['default', '2MiB', '1GiB'])
+  const nodes = context.value('memory-nodes')
+  const nodePolicy = context.choice('memory-policy', ['bind', 'preferred', 'interleave'])
+  const thp = context.choice('thp', ['default', 'always', 'never'])
+  return {
+    ...(size === undefined ? {} : { size }),
+    ...(max === undefined ? {} : { max }),
+    ...(context.has('shared-memory') ? { sharing: 'shared' } : {}),
+    ...(pageSize === undefined ? {} : { pageSize }),
+    ...(thp === undefined ? {} : { thp }),
+    ...(context.has('no-ksm') ? { ksm: false } : {}),
+    ...(context.has('preallocate') ? { preallocate: true } : {}),
+    ...(context.has('lock-memory') ? { lock: true } : {}),
+    ...(nodes === undefined ? {} : { nodes: nodeNumbers(nodes) }),
+    ...(nodePolicy === undefined ? {} : { nodePolicy }),
+  }
+}
+
+function nodeNumbers(text: string): number[] {
+  return text.split(',').map((word) => {
+    if (/^\d{1,4}$/.test(word)) return Number(word)
+    throw new UsageError(`--memory-nodes ${text} names no nodes.`, 'Use: --memory-nodes 0,1')
+  })
 }
 
 function machineFromFlags(context: Context): Pick<VmSpecInput, 'machine'> {
