@@ -15,11 +15,14 @@ const program: CagedProgram = {
 }
 
 test('what is bound is read-only and runs nothing, unless it may be written', () => {
-  const binds = launcherBinds('/t', [
-    { source: '/var/lib/a b', place: '/boot/kernel' },
-    { source: '/srv', place: '/run/vm', writable: true },
-    { source: '/dev/null', place: '/dev/kvm' },
-  ])
+  const binds = launcherBinds('/t', {
+    ...program,
+    binds: [
+      { source: '/var/lib/a b', place: '/boot/kernel' },
+      { source: '/srv', place: '/run/vm', writable: true },
+      { source: '/dev/null', place: '/dev/kvm' },
+    ],
+  })
 
   const { readOnly, noSetUid, noDevices, noExec } = mountFlags
   assert.deepEqual(binds.slice(0, -1), [
@@ -33,8 +36,20 @@ test('what is bound is read-only and runs nothing, unless it may be written', ()
   ])
 })
 
+test('memory is a tmpfs of the program, of whole huge pages, from which nothing runs', () => {
+  const binds = launcherBinds('/t', { ...program, memory: { sizeBytes: 17 * 2 ** 20, huge: true } })
+
+  const { noSetUid, noDevices, noExec } = mountFlags
+  assert.deepEqual(binds.at(-2), {
+    source: 'kvasir-memory',
+    target: '/t/memory',
+    flags: noSetUid | noDevices | noExec,
+    tmpfs: `size=${18 * 2 ** 20},nr_inodes=16,mode=0700,uid=5,gid=5,huge=always`,
+  })
+})
+
 test('the last mount lies over the root', () => {
-  const last = launcherBinds('/t', []).at(-1)
+  const last = launcherBinds('/t', program).at(-1)
 
   assert.deepEqual([last?.source, last?.target], ['/t/empty', '/t'])
 })
@@ -71,6 +86,7 @@ test('every value of a request is a word of its own', () => {
       serialFifo: undefined,
       uid: 5,
       gid: 6,
+      withoutThp: false,
       binds: [{ source: '/a b', target: '/t/c', flags: 1 }],
       limits: program.limits,
       argv: ['/usr/bin/$(id)', '', 'a\nb'],
@@ -81,5 +97,5 @@ test('every value of a request is a word of its own', () => {
   const words = message.subarray(4).toString().split('\0')
   assert.equal(message.readUInt32BE(), message.length - 4)
   assert.deepEqual(words.slice(1, 8), ['1', '21', '/t', '/l', '', '5', '6'])
-  assert.deepEqual(words.slice(-7), ['1', '/a b', '/t/c', '1', '/usr/bin/$(id)', '', 'a\nb'])
+  assert.deepEqual(words.slice(-8), ['1', '/a b', '/t/c', '1', '', '/usr/bin/$(id)', '', 'a\nb'])
 })

@@ -14,6 +14,13 @@ export interface CageBind {
   readonly writable?: boolean
 }
 
+/** Memory of a program as files: a tmpfs at /memory of its own, which goes when the program does. */
+export interface CageMemory {
+  readonly sizeBytes: number
+  /** In huge pages, where the kernel finds some (kernel: admin-guide/mm/transhuge.rst). */
+  readonly huge: boolean
+}
+
 /** What a caged program is, besides where its output goes. */
 export interface CagedProgram {
   /** The name of its cgroup below the daemon's, such as `vm-<id>`. */
@@ -25,9 +32,16 @@ export interface CagedProgram {
   /** The arguments after the binary. */
   readonly args: readonly string[]
   readonly binds: readonly CageBind[]
+  readonly memory?: CageMemory | undefined
+  /** No transparent huge pages for it. */
+  readonly withoutThp?: boolean
   readonly limits: CageLimits
 }
 
+/** The place of a program's memory. */
+export const memoryPlace = '/memory' as const satisfies CagePlace
+
+const hugePageBytes = 2 ** 21
 const MAX_BINDS = 16
 const MAX_ID = 2 ** 32 - 2
 
@@ -46,6 +60,8 @@ export function checkProgram(program: CagedProgram): void {
     check(isPath(source), `the source "${source}" of a bind is not an absolute path`)
     check(places.includes(place), `there is no place ${place} in the cage`)
   }
+  const memoryBytes = program.memory?.sizeBytes ?? 0
+  check(Number.isSafeInteger(memoryBytes) && memoryBytes >= 0, 'the size of its memory is not a number')
   for (const [name, value] of Object.entries(program.limits)) {
     check(
       value === undefined || (Number.isSafeInteger(value) && value >= 0),
@@ -64,8 +80,11 @@ export function checkPath(path: string): void {
   check(isPath(path), `"${path}" is not an absolute path`)
 }
 
-/** What is laid on the template, in order: the binds, and last the empty directory on its root (see launcher-script.ts). */
-export function launcherBinds(template: string, binds: readonly CageBind[]): readonly LauncherBind[] {
+/** What is laid on the template, in order: binds, memory, and last the empty directory on its root (see launcher-script.ts). */
+export function launcherBinds(
+  template: string,
+  { binds, memory, uid, gid }: Pick<CagedProgram, 'binds' | 'memory' | 'uid' | 'gid'>,
+): readonly LauncherBind[] {
   const { readOnly, noSetUid, noDevices, noExec } = mountFlags
   return [
     ...binds.map(({ source, place, writable }) => ({
@@ -73,12 +92,29 @@ export function launcherBinds(template: string, binds: readonly CageBind[]): rea
       target: join(template, place),
       flags: (writable ? 0 : readOnly) | noSetUid | noExec | (place.startsWith('/dev/') ? 0 : noDevices),
     })),
+    ...(memory === undefined
+      ? []
+      : [
+          {
+            source: 'kvasir-memory',
+            target: join(template, memoryPlace),
+            flags: noSetUid | noDevices | noExec,
+            tmpfs: tmpfsOptions(memory, { uid, gid }),
+          },
+        ]),
     {
       source: join(template, 'empty'),
       target: template,
       flags: readOnly | noSetUid | noDevices | noExec,
     },
   ]
+}
+
+/** The size is rounded up, since a huge page is had whole or not at all. */
+function tmpfsOptions(memory: CageMemory, owner: { readonly uid: number; readonly gid: number }): string {
+  const bytes = Math.ceil(memory.sizeBytes / hugePageBytes) * hugePageBytes
+  const options = [`size=${bytes}`, 'nr_inodes=16', 'mode=0700', `uid=${owner.uid}`, `gid=${owner.gid}`]
+  return [...options, ...(memory.huge ? ['huge=always'] : [])].join(',')
 }
 
 function isPath(path: string): boolean {

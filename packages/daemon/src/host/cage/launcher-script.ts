@@ -69,12 +69,14 @@ export interface CageLimits {
   readonly fileSizeBytes?: number | undefined
 }
 
-/** One bind mount; its paths are those of the host. */
+/** One mount, of what lies at `source` unless it is a tmpfs; its paths are those of the host. */
 export interface LauncherBind {
   readonly source: string
   readonly target: string
   /** A sum of `mountFlags`. */
   readonly flags: number
+  /** The options of a new tmpfs. */
+  readonly tmpfs?: string | undefined
 }
 
 /** What the launcher needs to know; every value has been checked. */
@@ -84,6 +86,8 @@ export interface LauncherParameters {
   readonly serialFifo: string | undefined
   readonly uid: number
   readonly gid: number
+  /** No transparent huge pages for the program (prctl(2): PR_SET_THP_DISABLE). */
+  readonly withoutThp: boolean
   readonly binds: readonly LauncherBind[]
   readonly limits: CageLimits
   readonly argv: readonly string[]
@@ -114,10 +118,16 @@ function launcherWords(parameters: LauncherParameters, taken: readonly number[])
     parameters.serialFifo ?? '',
     String(parameters.uid),
     String(parameters.gid),
+    parameters.withoutThp ? '1' : '0',
     String(limits.length / 2),
     ...limits,
     String(parameters.binds.length),
-    ...parameters.binds.flatMap(({ source, target, flags }) => [source, target, String(flags)]),
+    ...parameters.binds.flatMap(({ source, target, flags, tmpfs }) => [
+      source,
+      target,
+      String(flags),
+      tmpfs ?? '',
+    ]),
     ...parameters.argv,
   ]
 }

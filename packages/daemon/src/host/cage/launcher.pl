@@ -59,6 +59,7 @@ my ($CPU, $FSIZE, $CORE, $NPROC, $NOFILE, $MEMLOCK, $AS) = (0, 1, 4, 6, 7, 8, 9)
 # sys/mount.h
 my ($REMOUNT, $BIND, $REC, $PRIVATE, $DETACH) = (32, 4096, 16384, 1 << 18, 2);
 # linux/prctl.h
+my $THP_DISABLE = 41;
 my ($CAPBSET_DROP, $NO_NEW_PRIVS, $AMBIENT, $AMBIENT_CLEAR_ALL) = (24, 38, 47, 4);
 # errno.h, fcntl.h, linux/stat.h
 my ($EINVAL, $SETFD, $CLOEXEC, $AT_FDCWD, $FIFO) = (22, 2, 1, -100, 0010000);
@@ -72,9 +73,9 @@ call('sethostname', '', 'kvasir', 6);
 my @words = split /\0/, receive(unpack 'N', receive(4)), -1;
 my $daemon = shift @words;
 my @descriptors = splice @words, 0, shift @words;
-my ($template, $log, $serial, $uid, $gid) = splice @words, 0, 5;
+my ($template, $log, $serial, $uid, $gid, $without_thp) = splice @words, 0, 6;
 %limits = splice @words, 0, 2 * shift @words;
-my @binds = splice @words, 0, 3 * shift @words;    # source, target, flags
+my @binds = splice @words, 0, 4 * shift @words;    # source, target, flags, options of a tmpfs or nothing for a bind
 my @program = @words;
 
 step('descriptors');
@@ -100,7 +101,11 @@ step('mounts');
 call('unshare', 'mounts', $NEWNS);
 call('mount', 'private', 'none', '/', 0, $REC | $PRIVATE, 0);
 chdir $template or fail("$template: $!");
-while (my ($source, $target, $flags) = splice @binds, 0, 3) {
+while (my ($source, $target, $flags, $tmpfs) = splice @binds, 0, 4) {
+    if ($tmpfs ne '') {
+        call('mount', "a tmpfs ($tmpfs) on $target", $source, $target, 'tmpfs', $flags + 0, $tmpfs);
+        next;
+    }
     call('mount', "$source on $target", $source, $target, 0, $BIND, 0);
     call('mount', "$target again", 'none', $target, 0, $REMOUNT | $BIND | $flags, 0);
 }
@@ -121,6 +126,7 @@ umask 0077;
 
 step('exec');
 limit($_) for $CPU, $FSIZE, $NPROC, $AS;
+call('prctl', 'thp', $THP_DISABLE, 1, 0, 0, 0) if $without_thp;
 my $capability = 0;
 $capability++ until syscall($number->{prctl}, $CAPBSET_DROP, $capability, 0, 0, 0) == -1;
 $! == $EINVAL or fail("prctl capability $capability: $!");
