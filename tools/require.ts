@@ -18,6 +18,12 @@ export type Requirement =
   | 'passt'
   | 'vsock'
   | 'slow'
+  /** Huge pages that the host has reserved, or lets be reserved. */
+  | 'hugepages'
+  /** A limit of locked memory that a guest fits into. */
+  | 'memlock'
+  /** More than one NUMA node. */
+  | 'numa'
   /** A program of others that reads what ours wrote. */
   | 'oracle'
 

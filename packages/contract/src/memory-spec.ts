@@ -84,6 +84,8 @@ interface Backing {
   readonly pageSize: 'default' | keyof typeof hugePageBytes
   readonly nodes: readonly number[]
   readonly nodePolicy: string
+  readonly lock: boolean
+  readonly max?: number | undefined
 }
 
 /** Refuses fields of a `memory` that contradict each other. */
@@ -92,6 +94,10 @@ function checkBacking(memory: Backing, ctx: z.RefinementCtx): void {
     ctx.addIssue({ code: 'custom', path: [field], message })
   if (memory.pageSize !== 'default' && memory.size % hugePageBytes[memory.pageSize] !== 0)
     refuse('size', `of ${formatBytes(memory.size)} is not a whole number of pages of ${memory.pageSize}`)
+  if (memory.max !== undefined && memory.pageSize !== 'default')
+    refuse('max', `cannot be had with pages of ${memory.pageSize}, all of which are taken at the start`)
+  if (memory.max !== undefined && memory.lock)
+    refuse('max', 'cannot be had with locked memory, all of which is taken at the start')
   if (memory.nodePolicy === 'preferred' && memory.nodes.length > 1)
     refuse('nodes', 'names several nodes, and only one can be preferred')
 }

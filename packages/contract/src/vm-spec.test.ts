@@ -52,6 +52,8 @@ test('fields of memory that contradict each other are refused', () => {
     { nodes: [1024] },
     { nodes: [-1] },
     { nodes: [0, 1], nodePolicy: 'preferred' },
+    { size: '64MiB', max: '1GiB', pageSize: '2MiB' },
+    { size: '64MiB', max: '1GiB', lock: true },
   ])
     issues({ memory })
 })

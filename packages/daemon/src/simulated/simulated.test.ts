@@ -25,6 +25,7 @@ function request(id: string): LaunchRequest {
       descriptors: [],
       binds: [],
       userNics: [],
+      memory: { fileSystem: undefined, withoutThp: false, lockableBytes: undefined, touchedBytes: 0 },
       ids: { ioThreads: [], disks: {}, nics: {}, balloon: 'balloon', vncSocketName: 'vnc' },
     },
   }

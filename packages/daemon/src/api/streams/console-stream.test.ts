@@ -17,6 +17,7 @@ const plan = {
   descriptors: [],
   binds: [],
   userNics: [],
+  memory: { fileSystem: undefined, withoutThp: false, lockableBytes: undefined, touchedBytes: 0 },
   ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: 'vnc' },
 }
 

@@ -119,6 +119,7 @@ function sleep(
       serialFifo: undefined,
       uid: TEST_UID,
       gid: TEST_UID,
+      withoutThp: false,
       binds: [],
       limits: { openFiles: 64, processes: 16 },
       argv: ['/usr/bin/sleep', '60'],

@@ -8,22 +8,24 @@ import type { EmulatorPaths } from './runtime-directory.ts'
 import type { VcpuThread } from './statistics.ts'
 
 const monitorTimeoutMs = 10_000
+/** What a slow host takes from itself for a guest before the monitor answers. */
+const touchedBytesPerMs = (128 * 2 ** 20) / 1000
 const loadTimeoutMs = 15 * 60_000
 const pollMs = 20
 const logTailBytes = 2048
 
 /** Connects to the monitor of a new emulator. `emulator-failed` with its last words when it ends instead. */
 export async function connectMonitor(
-  paths: EmulatorPaths,
-  caged: CagedProcess,
-  signal: AbortSignal,
+  { plan }: LaunchRequest,
+  context: { readonly paths: EmulatorPaths; readonly caged: CagedProcess; readonly signal: AbortSignal },
 ): Promise<QmpClient> {
+  const { paths, caged, signal } = context
   const died = new AbortController()
   void caged.exited.then(() => died.abort())
   try {
     return await QmpClient.connect({
       path: paths.socket('monitor'),
-      greetingTimeoutMs: monitorTimeoutMs,
+      greetingTimeoutMs: monitorTimeoutMs + plan.memory.touchedBytes / touchedBytesPerMs,
       signal: AbortSignal.any([signal, died.signal]),
     })
   } catch (error) {

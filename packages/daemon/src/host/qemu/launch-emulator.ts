@@ -119,7 +119,7 @@ async function comeUp(
   const served = serveNics(request, opened, { cgroup, signal: AbortSignal.any([signal, ended.signal]) })
   served.catch(() => {}) // Asked below.
   try {
-    const monitor = await connectMonitor(paths, caged, signal)
+    const monitor = await connectMonitor(request, { paths, caged, signal })
     undo.defer(() => monitor.close())
     const vcpus = await checkEmulator(monitor, request, { paths, signal })
     await Promise.all([served, untilLogged(caged)])

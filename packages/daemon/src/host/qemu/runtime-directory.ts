@@ -96,7 +96,7 @@ const ids = z.object({
 })
 
 /** The places of a cage that an emulator gets something bound to. */
-const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm'] as const
+const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm', '/memory'] as const
 
 const launch = z.object({
   uid: z.int(),

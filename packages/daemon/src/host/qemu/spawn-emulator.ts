@@ -4,6 +4,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { CageError } from '../cage/cage-error.ts'
+import { memoryPlace } from '../cage/cage-request.ts'
 import { type EmulatorPaths, groupOf, type StoredCage } from './runtime-directory.ts'
 
 const launchTimeoutMs = 15_000
@@ -34,8 +35,11 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         binary,
         args: plan.argv,
         binds: bindsOf(request, paths),
+        memory: plan.memory.fileSystem,
+        withoutThp: plan.memory.withoutThp,
         limits: {
           openFiles: 8192,
+          memlockBytes: plan.memory.lockableBytes,
           processes: request.vcpuCount + workersPerLoop * (plan.ids.ioThreads.length + 1) + 16,
         },
         directory: paths.directory,
@@ -74,11 +78,16 @@ function bindsOf(request: LaunchRequest, paths: EmulatorPaths) {
 
 /** What the emulator may see and hold: by this its cage is judged for as long as it runs. */
 export function cageOf(request: LaunchRequest, paths: EmulatorPaths): StoredCage {
+  const { fileSystem } = request.plan.memory
   const opened = request.plan.descriptors.filter((one) => one.kind === 'file' || one.kind === 'device')
   return {
-    places: bindsOf(request, paths).map(({ place, writable }) => ({ place, writable })),
+    places: [
+      ...bindsOf(request, paths).map(({ place, writable }) => ({ place, writable })),
+      ...(fileSystem ? [{ place: memoryPlace, writable: true as const }] : []),
+    ],
     files: [
       ...opened.map((descriptor) => descriptor.path),
+      ...(fileSystem?.files ?? []),
       join(paths.directory, 'output.fifo'),
       join(paths.directory, 'serial.fifo'),
     ],

@@ -100,8 +100,15 @@ const specInput = fc.record({
     .tuple(topology, fc.dictionary(fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,20}$/), onOff, { maxKeys: 4 }))
     .map(([cpu, features]) => ({ ...cpu, features })),
   memory: fc.record({
-    size: fc.integer({ min: 16, max: 4096 }).map((mib) => mib * 2 ** 20),
+    size: fc.integer({ min: 8, max: 2048 }).map((pages) => pages * 2 ** 21),
     sharing: fc.constantFrom('private' as const, 'shared' as const),
+    pageSize: fc.constantFrom('default' as const, '2MiB' as const),
+    thp: fc.constantFrom('default' as const, 'always' as const, 'never' as const),
+    ksm: onOff,
+    preallocate: onOff,
+    lock: onOff,
+    nodes: fc.uniqueArray(fc.integer({ min: 0, max: 1023 }), { maxLength: 3 }),
+    nodePolicy: fc.constantFrom('bind' as const, 'interleave' as const),
   }),
   disks: fc.uniqueArray(disk, { maxLength: 6, selector: ({ name }) => name }),
   nics: fc.uniqueArray(fc.record({ name: anyName(), forwards: fc.array(forward, { maxLength: 3 }) }), {

@@ -1,6 +1,10 @@
-/** The balloon, with free page reporting: pages that the guest frees go back to the host by themselves. */
+/**
+ * The balloon, with free page reporting: pages that the guest frees go back to the host by themselves. Not where the host was asked to
+ * hold all of the memory (huge pages, preallocated, locked): what went back there could be missing later.
+ */
 import { KvasirError } from '@kvasir/contract'
 import type { BuildContext } from './build-context.ts'
+import { isHeld } from './memory.ts'
 import { jsonOption } from './options.ts'
 
 /** The id of the balloon device. */
@@ -22,6 +26,6 @@ export function balloonArgs({ input, bus }: BuildContext): readonly string[] {
     ...bus.place(balloonId),
     'disable-legacy': 'on',
     'deflate-on-oom': true,
-    'free-page-reporting': true,
+    'free-page-reporting': !isHeld(input.spec.memory),
   })
 }

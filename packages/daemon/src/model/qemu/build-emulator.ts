@@ -17,7 +17,7 @@ import { firmwareArgs } from './firmware.ts'
 import type { HardwareInput } from './hardware.ts'
 import { lifecycleArgs } from './lifecycle.ts'
 import { machineArgs } from './machine.ts'
-import { memoryArgs } from './memory.ts'
+import { memoryArgs, memoryPlan } from './memory.ts'
 import { monitorArgs } from './monitor.ts'
 import { nicArgs } from './nic.ts'
 import { keyValues } from './options.ts'
@@ -82,6 +82,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     descriptors: descriptors.all,
     binds: bootBinds(input),
     userNics: nics.userNics,
+    memory: memoryPlan(input),
     ids: {
       ioThreads: disks.ioThreads,
       disks: disks.ids,

@@ -56,12 +56,30 @@ export interface UserNicPlan {
   }[]
 }
 
+/** The directory inside the cage in which the files of shared memory lie, when the plan has a file system for them. */
+export const memoryDirectory = '/memory'
+
+/** What the memory of the guest takes besides arguments. */
+export interface MemoryPlan {
+  /** The tmpfs that shared memory is a file of, with huge pages or without; it lives and dies with the cage. */
+  readonly fileSystem:
+    | { readonly sizeBytes: number; readonly huge: boolean; readonly files: readonly string[] }
+    | undefined
+  /** No transparent huge pages, for the whole process. */
+  readonly withoutThp: boolean
+  /** What the process must be allowed to lock; undefined when it locks nothing. */
+  readonly lockableBytes: number | undefined
+  /** What QEMU touches before it answers. */
+  readonly touchedBytes: number
+}
+
 export interface EmulatorPlan {
   /** QEMU's arguments, without the binary. */
   readonly argv: readonly string[]
   readonly descriptors: readonly Descriptor[]
   readonly binds: readonly Bind[]
   readonly userNics: readonly UserNicPlan[]
+  readonly memory: MemoryPlan
   /** What a caller may want to talk to later: QOM ids by our names. */
   readonly ids: {
     readonly ioThreads: readonly string[]

@@ -147,6 +147,28 @@ const processors: readonly GoldenCase[] = [
     devices: { ...noDevices, balloon: true },
     disks: [root],
   }),
+  goldenCase('memory-shared-without-huge-pages', {
+    memory: { size: '64MiB', sharing: 'shared', thp: 'never', preallocate: true },
+    devices: noDevices,
+  }),
+  goldenCase('memory-of-2mib-pages', {
+    cpu: { count: 32 },
+    memory: { size: '64MiB', pageSize: '2MiB', nodes: [0], preallocateThreads: 2 },
+    devices: { ...noDevices, balloon: true },
+  }),
+  goldenCase('memory-of-1gib-pages', {
+    cpu: { count: 8 },
+    memory: { size: '2GiB', pageSize: '1GiB', sharing: 'shared', nodes: [0, 1], nodePolicy: 'interleave' },
+    devices: noDevices,
+  }),
+  goldenCase('memory-preallocated-without-ksm', {
+    memory: { size: '64MiB', ksm: false, preallocate: true },
+    devices: noDevices,
+  }),
+  goldenCase('memory-locked-on-a-node', {
+    memory: { size: '64MiB', lock: true, nodes: [0], nodePolicy: 'preferred' },
+    devices: { ...noDevices, balloon: true },
+  }),
   goldenCase('memory-small', { memory: { size: '16MiB' }, devices: noDevices }),
 ]
 

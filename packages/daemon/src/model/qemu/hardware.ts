@@ -55,6 +55,8 @@ export interface HardwareInput {
   readonly extension?: Extension | undefined
   /** The host's time stamp counter in kHz, which a guest under TCG reads; absent where it is not known for certain. */
   readonly tscKhz?: number | undefined
+  /** Whether the host's kernel has transparent huge pages; undefined: it has. */
+  readonly hasThp?: boolean | undefined
   /** Memory saved by `vm save`, to start from. */
   readonly restorePath: string | undefined
 }

@@ -16,6 +16,8 @@ export type DeviceKind = 'disk' | 'nic' | 'scsi' | 'io' | 'file' | 'net'
 
 /** The id of the virtio-mem device that memory is plugged into; its backend has it too, with `-ram`. */
 export const plugMemoryId = 'plugmemory'
+/** The id of the memory behind that device. */
+export const plugBackendId = `${plugMemoryId}-ram`
 
 /** A name as ids and short protocol fields carry it: at most 20 characters, and equal only for equal names. */
 export function nameToken(name: string): string {

@@ -40,7 +40,13 @@ export function machineArgs(input: HardwareInput): readonly string[] {
     input.accelerator === 'kvm' ? 'kvm' : keyValues('tcg', { thread: 'multi', 'tb-size': tcgCacheMib })
   return [
     '-machine',
-    keyValues(type, { 'memory-backend': memoryBackendId, usb: false, 'dump-guest-core': false, ...options }),
+    keyValues(type, {
+      'memory-backend': memoryBackendId,
+      usb: false,
+      'dump-guest-core': false,
+      'mem-merge': input.spec.memory.ksm ? undefined : false,
+      ...options,
+    }),
     '-accel',
     accelerator,
     // A guest that suspends to memory or disk would vanish from the daemon's sight; libvirt and oVirt switch both off too.

@@ -1,30 +1,118 @@
 /**
- * Guest memory as one explicit backend (design decision 1).
+ * Guest memory as one explicit backend (design decision 1), and what it takes besides.
  *
- * private: anonymous memory, which KSM can merge and which gets transparent huge pages. shared: a memfd, for when another process
- * must map it; it costs both. A file on a huge-page tmpfs of ours takes the memfd's place once a device needs it.
+ * private: anonymous memory, which KSM can merge and which gets transparent huge pages. shared: a file on a tmpfs of our own with huge
+ * pages, aligned to them; a shared memfd was measured to lie 4 KiB off, which costs every huge page. Reserved huge pages come as a
+ * memfd either way: hugetlbfs aligns by itself, nothing needs to be mounted, and the pages go back when the process ends, however.
+ *
+ * Not here: whether the host has the pages (model/memory), the balloon.
  */
+import { hugePageBytes, type VmSpec } from '@kvasir/contract'
 import { bootMemoryBytes } from '../memory/plug-memory.ts'
+import { type MemoryPlan, memoryDirectory } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
-import { jsonOption } from './options.ts'
+import { plugBackendId } from './ids.ts'
+import { jsonOption, keyValues, type OptionValue } from './options.ts'
+
+type Memory = VmSpec['memory']
 
 /** The id of the backend; a saved VM's memory is found by it. */
 export const memoryBackendId = 'memory'
 
+const mib = 2 ** 20
+/** Beyond this many, threads that take memory wait for each other in the kernel. */
+const mostPreallocatingThreads = 16
+/** What an emulator maps besides the guest's memory: programs, translated code, the display. */
+const emulatorBytes = 2 ** 30
+/** The stack of a thread and the heap that malloc sets aside for it, which count as locked once all future mappings are. */
+const threadBytes = (8 + 64) * mib
+/** QEMU's own threads besides vCPUs: up to 64 workers for each I/O thread and the main loop. */
+const workersPerLoop = 64
+
 /** The arguments for the memory. */
 export function memoryArgs(input: HardwareInput): readonly string[] {
-  const { sharing } = input.spec.memory
+  const { memory } = input.spec
   const { plugMemory } = input.hardware
   const size = bootMemoryBytes(input.spec, plugMemory)
-  const backend =
-    sharing === 'private'
-      ? { 'qom-type': 'memory-backend-ram', id: memoryBackendId, size, share: false, merge: true }
-      : { 'qom-type': 'memory-backend-memfd', id: memoryBackendId, size, share: true, merge: false }
   return [
-    ...jsonOption('-object', { ...backend, dump: false, prealloc: false }),
+    ...jsonOption('-object', memoryBackend(input.spec, { id: memoryBackendId, size })),
     '-m',
-    `size=${size / 2 ** 20}M${plugMemory === undefined ? '' : `,maxmem=${(size + plugMemory.regionBytes) / 2 ** 20}M`}`,
+    `size=${size / mib}M${plugMemory === undefined ? '' : `,maxmem=${(size + plugMemory.regionBytes) / mib}M`}`,
     '-overcommit',
-    'mem-lock=off,cpu-pm=off',
+    keyValues(undefined, { 'mem-lock': memory.lock, 'cpu-pm': false }),
   ]
+}
+
+/** One backend of a VM's memory, made as its spec says. `size` in bytes. Of what is plugged later nothing is taken before. */
+export function memoryBackend(
+  { memory, cpu }: Pick<VmSpec, 'memory' | 'cpu'>,
+  backend: { readonly id: string; readonly size: number; readonly isPlugged?: boolean },
+): { readonly [key: string]: OptionValue } {
+  const { id, size } = backend
+  const isShared = memory.sharing === 'shared'
+  const isPreallocated = !backend.isPlugged && (memory.preallocate || memory.pageSize !== 'default')
+  const threads = memory.preallocateThreads ?? Math.min(Math.max(cpu.count, 4), mostPreallocatingThreads)
+  const isBound = memory.nodes.length > 0
+  return {
+    ...kindOf(memory, id),
+    id,
+    size,
+    share: isShared,
+    merge: canMerge(memory) && memory.ksm,
+    dump: false,
+    prealloc: isPreallocated,
+    'prealloc-threads': isPreallocated ? threads : undefined,
+    'host-nodes': isBound ? memory.nodes : undefined,
+    policy: isBound ? memory.nodePolicy : undefined,
+  }
+}
+
+/** Whether KSM can merge such memory at all: it merges private memory in pages of the kernel. */
+function canMerge({ sharing, pageSize }: Memory): boolean {
+  return sharing === 'private' && pageSize === 'default'
+}
+
+/** Whether the host holds all of the memory for the guest from its start on, used or not. */
+export function isHeld({ pageSize, preallocate, lock }: Memory): boolean {
+  return pageSize !== 'default' || preallocate || lock
+}
+
+/** What the memory takes besides arguments. */
+export function memoryPlan({ spec, hardware, hasThp }: HardwareInput): MemoryPlan {
+  const { memory, disks, cpu } = spec
+  const size = bootMemoryBytes(spec, hardware.plugMemory)
+  const loops = disks.filter((disk) => disk.ioThread).length + 1
+  const threads = cpu.count + workersPerLoop * loops
+  return {
+    fileSystem: isFile(memory)
+      ? {
+          sizeBytes: size + (hardware.plugMemory?.regionBytes ?? 0),
+          huge: memory.thp !== 'never' && hasThp !== false,
+          files: [fileOf(memoryBackendId), ...(hardware.plugMemory ? [fileOf(plugBackendId)] : [])],
+        }
+      : undefined,
+    withoutThp: memory.thp === 'never',
+    lockableBytes: memory.lock ? size + emulatorBytes + threads * threadBytes : undefined,
+    touchedBytes: isHeld(memory) ? size : 0,
+  }
+}
+
+function isFile({ sharing, pageSize }: Memory): boolean {
+  return sharing === 'shared' && pageSize === 'default'
+}
+
+function fileOf(id: string): string {
+  return `${memoryDirectory}/${id}`
+}
+
+function kindOf(memory: Memory, id: string): { readonly [key: string]: OptionValue } {
+  if (memory.pageSize !== 'default')
+    return {
+      'qom-type': 'memory-backend-memfd',
+      hugetlb: true,
+      hugetlbsize: hugePageBytes[memory.pageSize],
+    }
+  if (isFile(memory))
+    return { 'qom-type': 'memory-backend-file', 'mem-path': fileOf(id), align: hugePageBytes['2MiB'] }
+  return { 'qom-type': 'memory-backend-ram' }
 }

@@ -10,6 +10,7 @@ export type OptionValue =
   | boolean
   | null
   | undefined
+  | readonly OptionValue[]
   | { readonly [key: string]: OptionValue }
 
 /** One option with a JSON object as its value. */

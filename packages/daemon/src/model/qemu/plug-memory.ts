@@ -7,7 +7,8 @@
  */
 import { KvasirError, plugBlockBytes } from '@kvasir/contract'
 import type { BuildContext } from './build-context.ts'
-import { plugMemoryId } from './ids.ts'
+import { plugBackendId, plugMemoryId } from './ids.ts'
+import { memoryBackend } from './memory.ts'
 import { jsonOption } from './options.ts'
 
 /** The arguments for the device; refuses it with `unsupported` on a microvm, which has no place for it. */
@@ -20,24 +21,17 @@ export function plugMemoryArgs({ input, bus }: BuildContext): readonly string[] 
       `VM ${input.name} is a microvm, into which no memory can be plugged, so memory.max cannot be kept.`,
       { details: { field: 'memory.max' } },
     )
-  const isPrivate = input.spec.memory.sharing === 'private'
-  const backend = `${plugMemoryId}-ram`
   return [
-    ...jsonOption('-object', {
-      'qom-type': isPrivate ? 'memory-backend-ram' : 'memory-backend-memfd',
-      id: backend,
-      size: plugMemory.regionBytes,
-      share: !isPrivate,
-      merge: isPrivate,
-      dump: false,
-      prealloc: false,
-    }),
+    ...jsonOption(
+      '-object',
+      memoryBackend(input.spec, { id: plugBackendId, size: plugMemory.regionBytes, isPlugged: true }),
+    ),
     ...jsonOption('-device', {
       driver: 'virtio-mem-pci',
       id: plugMemoryId,
       ...bus.place(plugMemoryId),
       'disable-legacy': 'on',
-      memdev: backend,
+      memdev: plugBackendId,
       'block-size': plugBlockBytes,
       'requested-size': 0,
       'unplugged-inaccessible': 'on',

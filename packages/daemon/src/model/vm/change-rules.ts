@@ -2,8 +2,9 @@
  * What changing each field of a spec does, as a table: the effect, and why, as a clause that can follow `because`.
  *
  * `bookkeeping` is used by the daemon alone, so it counts at once. `live` is given to the emulator while the guest runs. `boot` is
- * part of how the emulator is started. `pinned` was decided when the VM was created. A field without a row is `boot`. Where it
- * depends on the values, the row is a function of the change.
+ * part of how the emulator is started. `start` is too, and the guest does not see it, so saved memory fits either way. `pinned` was
+ * decided when the VM was created. A field without a row is `boot`. Where it depends on the values, the row is a function of the
+ * change.
  */
 import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
@@ -11,7 +12,7 @@ import { balloonRule, memorySizeRule } from './memory-rules.ts'
 
 /** The effect of a change, with its reason. */
 export interface ChangeRule {
-  readonly effect: 'bookkeeping' | 'live' | 'boot' | 'pinned'
+  readonly effect: 'bookkeeping' | 'live' | 'boot' | 'start' | 'pinned'
   readonly reason: string
 }
 
@@ -27,7 +28,11 @@ type RuleOf = ChangeRule | ((change: SpecChange) => ChangeRule)
 const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } as const
 const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
 const limited = { effect: 'live', reason: 'the kernel limits its cgroup while it runs' } as const
+const mappedAtStart = { effect: 'start', reason: 'memory is mapped when the emulator starts' } as const
 const atStart = { effect: 'boot', reason: 'the emulator is given it when it starts' } as const
+
+// Whether the guest reports free pages goes with it, and the guest sees that.
+const heldAtStart = { effect: 'boot', reason: 'memory is taken when the emulator starts' } as const
 
 /** The rule of each kind of field, by its path with `*` for a device's name. */
 export const changeRules: Readonly<Record<string, RuleOf>> = {
@@ -66,7 +71,15 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'memory.high': limited,
   'memory.hard': limited,
   'memory.swap': limited,
-  'memory.sharing': { effect: 'boot', reason: 'memory is mapped when the emulator starts' },
+  'memory.sharing': mappedAtStart,
+  'memory.thp': mappedAtStart,
+  'memory.ksm': mappedAtStart,
+  'memory.preallocateThreads': mappedAtStart,
+  'memory.nodes': mappedAtStart,
+  'memory.nodePolicy': mappedAtStart,
+  'memory.pageSize': heldAtStart,
+  'memory.preallocate': heldAtStart,
+  'memory.lock': heldAtStart,
   'boot.kernel': { effect: 'boot', reason: 'a kernel is loaded when the guest boots' },
   'boot.cmdline': { effect: 'boot', reason: 'a kernel reads its command line when it boots' },
   cloudInit: { effect: 'boot', reason: 'the seed is written before the guest boots' },

@@ -50,6 +50,40 @@ test('what only the daemon uses counts at once, also while the VM is saved', () 
   assert.deepEqual(effects(wanted, 'saved'), live)
 })
 
+test('how the host makes memory waits for the next start, of which saved memory is one', () => {
+  const wanted = edited((spec) => ({
+    memory: {
+      ...spec.memory,
+      thp: 'never',
+      ksm: false,
+      nodes: [0],
+      nodePolicy: 'preferred',
+      sharing: 'shared',
+    },
+  }))
+  const later = {
+    'memory.ksm': 'next-boot',
+    'memory.nodePolicy': 'next-boot',
+    'memory.nodes': 'next-boot',
+    'memory.sharing': 'next-boot',
+    'memory.thp': 'next-boot',
+  }
+  assert.deepEqual(effects(wanted), later)
+  assert.deepEqual(effects(wanted, 'saved'), later)
+})
+
+test('what decides whether the guest reports free pages is refused while the VM is saved', () => {
+  const wanted = edited((spec) => ({
+    memory: { ...spec.memory, pageSize: '2MiB', preallocate: true, lock: true },
+  }))
+
+  assert.deepEqual(effects(wanted, 'saved'), {
+    'memory.lock': 'refused',
+    'memory.pageSize': 'refused',
+    'memory.preallocate': 'refused',
+  })
+})
+
 test('hardware changes wait for the next boot, and are refused while the VM is saved', () => {
   const wanted = edited((spec) => ({
     cpu: { ...spec.cpu, count: 2 },

@@ -61,14 +61,14 @@ function effectOf(
   if (effect === 'bookkeeping') return { effect: 'live', reason }
   if (effect === 'live' && state === 'saved')
     return { effect: 'next-boot', reason: 'the VM has it when its saved memory is loaded' }
-  if (state === 'saved') {
+  if (state === 'saved' && effect !== 'start') {
     return {
       effect: 'refused',
       reason:
         'the saved memory fits only the hardware it was saved with; start the VM or discard its memory first',
     }
   }
-  if (state === 'shutoff' || state === 'crashed') {
+  if (state === 'shutoff' || state === 'crashed' || state === 'saved') {
     return { effect: 'next-boot', reason: 'the VM is off and has it from its next start' }
   }
   return { effect: effect === 'live' ? 'live' : 'next-boot', reason }

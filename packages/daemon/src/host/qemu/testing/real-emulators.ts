@@ -3,11 +3,13 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { vmSpec } from '@kvasir/contract'
+import { type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { buildEmulator } from '../../../model/qemu/build-emulator.ts'
 import type { Emulators, LaunchRequest } from '../../../ports/emulators.ts'
 import { openCages } from '../../cage/cage.ts'
 import { createQemuEmulators } from '../emulators.ts'
+
+type Memory = NonNullable<VmSpecInput['memory']>
 
 const uid = 2_100_910_000
 const binary = '/usr/bin/qemu-system-x86_64'
@@ -17,8 +19,8 @@ export interface RealEmulators extends AsyncDisposable {
   readonly emulators: Emulators
   /** The same host as the next daemon sees it. */
   follow(): Promise<Emulators>
-  /** A small VM without disks, whose firmware finds nothing to boot. */
-  request(id: string): LaunchRequest
+  /** A small VM without disks, whose firmware finds nothing to boot; its memory as said, else 64 MiB. */
+  request(id: string, memory?: Memory): LaunchRequest
 }
 
 /** Opens emulators for one test. */
@@ -53,8 +55,8 @@ export async function openRealEmulators(): Promise<RealEmulators> {
   }
 }
 
-function requestFor(id: string): LaunchRequest {
-  const spec = vmSpec.parse({ cpu: { count: 2 }, memory: { size: '64MiB' } })
+function requestFor(id: string, memory: Memory = {}): LaunchRequest {
+  const spec = vmSpec.parse({ cpu: { count: 2 }, memory: { size: '64MiB', ...memory } })
   const plan = buildEmulator({
     name: 'web1',
     uuid: id,
