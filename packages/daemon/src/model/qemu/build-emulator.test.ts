@@ -67,7 +67,7 @@ const freeText: ReadonlySet<string> = new Set(['-append'])
 
 /** Whether a value has only what our own words and the contract's names are made of; in JSON, nothing that needed an escape. */
 function isTame(option: string, value: string): boolean {
-  return jsonOptions.has(option) ? /^[\w.:@ /+{}",-]*$/.test(value) : /^[\w.:@ /=+,-]*$/.test(value)
+  return jsonOptions.has(option) ? /^[\w.:@ /+{}[\]",-]*$/.test(value) : /^[\w.:@ /=+,-]*$/.test(value)
 }
 
 test(`over ${runs} random starts, no text of a user becomes an option, a path or a descriptor`, () => {
