@@ -74,6 +74,28 @@ test('saved memory can be thrown away; what fits only it cannot change before', 
   assert.equal(await vm.shell('nproc'), '2')
 })
 
+test('a change that waits for the next boot waits through a save as well', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'data', size: '64MiB' }] })
+  await vm.shell('echo precious >/run/note; echo kept | dd of=/dev/vda conv=notrunc,fsync')
+  const { spec } = await vm.show()
+  await vm.apply({ ...spec, cpu: { count: 2 }, disks: [{ name: 'other', size: '64MiB' }] })
+
+  await vm.save()
+  await world.daemon.kill9()
+  await world.startDaemon()
+  await vm.start()
+
+  assert.equal(await vm.shell('cat /run/note; nproc; head -c 5 /dev/vda'), 'precious\n1\nkept')
+  const waiting = ['cpu.count', 'disks.data', 'disks.other']
+  assert.deepEqual((await vm.show()).status.restartNeeded, waiting)
+  await vm.powerOff()
+  await vm.start()
+  await vm.waitForLogin(2)
+  assert.equal(await vm.shell('nproc'), '2')
+  await world.assertCleanAudit()
+})
+
 test('where the disk is full, saving is refused and the guest runs on', { skip }, async (t) => {
   await using world = await openWorld(t)
   const vm = await world.bootTiny('web1')

@@ -23,6 +23,16 @@ export interface VmRun {
   readonly acceleratorReason: string
   /** The spec that was booted; the difference to the spec of now waits for the next boot. */
   readonly bootedSpec: VmSpec
+  /** The hardware that was booted; the oldest rows lack it. */
+  readonly bootedHardware?: Hardware | undefined
+}
+
+/** Memory that was saved. */
+export interface SavedMemory {
+  readonly sizeBytes: number
+  readonly at: string
+  /** What it was saved with, where the record already says something else for the next boot. Memory fits only that. */
+  readonly booted?: { readonly spec: VmSpec; readonly hardware: Hardware } | undefined
 }
 
 /**
@@ -53,7 +63,7 @@ export interface VmRecord {
   /** The life before the start that is under way, to which the VM goes back when that comes to nothing. */
   readonly lifeBeforeStart?: VmLife | undefined
   readonly run: VmRun | undefined
-  readonly saved: { readonly sizeBytes: number; readonly at: string } | undefined
+  readonly saved: SavedMemory | undefined
 }
 
 export interface DamagedVm {

@@ -7,7 +7,7 @@ import { vmSpec, vmState } from '@kvasir/contract'
 import { z } from 'zod'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { EmulatorRecord } from './emulators.ts'
-import type { VmLife, VmRecord, VmRun } from './store.ts'
+import type { SavedMemory, VmLife, VmRecord, VmRun } from './store.ts'
 
 const hardware = z.object({
   machine: z.string().min(1),
@@ -49,6 +49,7 @@ const run = z.object({
   accelerator: z.enum(['kvm', 'tcg']),
   acceleratorReason: z.string(),
   bootedSpec: vmSpec,
+  bootedHardware: hardware.optional(),
 })
 
 const record = z.object({
@@ -64,7 +65,13 @@ const record = z.object({
   life,
   lifeBeforeStart: life.optional(),
   run: run.optional(),
-  saved: z.object({ sizeBytes: z.int().nonnegative(), at: z.string() }).optional(),
+  saved: z
+    .object({
+      sizeBytes: z.int().nonnegative(),
+      at: z.string(),
+      booted: z.object({ spec: vmSpec, hardware }).optional(),
+    })
+    .optional(),
 })
 
 /** A record that could be read, or why it could not. */
@@ -101,7 +108,7 @@ function asRecord(value: z.output<typeof record>): VmRecord {
     life: asLife(value.life),
     lifeBeforeStart: value.lifeBeforeStart && asLife(value.lifeBeforeStart),
     run: value.run && asRun(value.run),
-    saved: value.saved,
+    saved: value.saved && asSaved(value.saved),
   }
 }
 
@@ -122,8 +129,17 @@ function asLife(value: z.output<typeof life>): VmLife {
   }
 }
 
+function asSaved(value: NonNullable<z.output<typeof record>['saved']>): SavedMemory {
+  const { booted } = value
+  return { ...value, booted: booted && { ...booted, hardware: asHardware(booted.hardware) } }
+}
+
 function asRun(value: z.output<typeof run>): VmRun {
-  return { ...value, emulator: asEmulator(value.emulator) }
+  return {
+    ...value,
+    emulator: asEmulator(value.emulator),
+    bootedHardware: value.bootedHardware && asHardware(value.bootedHardware),
+  }
 }
 
 function asEmulator(value: z.output<typeof emulator>): EmulatorRecord {

@@ -211,5 +211,6 @@ async function runFromMemo(seat: Seat, ports: Ports): Promise<VmRun | undefined>
     accelerator: memo?.accelerator ?? 'tcg',
     acceleratorReason: memo?.acceleratorReason ?? 'it was found running',
     bootedSpec: memo?.record.spec ?? record.spec,
+    bootedHardware: memo?.record.hardware ?? record.hardware,
   }
 }

@@ -4,6 +4,7 @@
  *
  * Invariant: orders are absolute (this size, this limit), so giving them twice is giving them once. The guest follows in its own time.
  */
+import type { VmSpec } from '@kvasir/contract'
 import { type MemoryOrders, memoryOrders } from '../../model/memory/plug-memory.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
@@ -11,10 +12,16 @@ import type { VmRecord } from '../../ports/store.ts'
 /** Gives an emulator all that its spec says of memory. */
 export async function bringMemoryInLine(record: VmRecord, emulator: Emulator): Promise<void> {
   const { memory } = emulator
-  const orders = memoryOrders(record.spec, record.hardware.plugMemory)
+  const orders = memoryOrders(bootableNow(record), record.hardware.plugMemory)
   await memory.limit(limitsOf(record))
   await plugMemory(emulator, orders)
   if (emulator.record.plan.ids.balloon !== undefined) await memory.setBalloon(orders.balloon)
+}
+
+/** The spec with the size that was booted where another one waits for the next boot. */
+function bootableNow({ spec, run, hardware }: VmRecord): VmSpec {
+  if (!run || hardware.plugMemory) return spec
+  return { ...spec, memory: { ...spec.memory, size: run.bootedSpec.memory.size } }
 }
 
 /** Gives a new emulator, whose guest has not begun, what its argv could not say. Costs nothing where that is nothing. */

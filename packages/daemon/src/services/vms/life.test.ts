@@ -195,54 +195,6 @@ test('shutdown that may escalate powers off', async () => {
   assert.equal(await stateOf(world, 'web1'), 'shutoff: it was powered off')
 })
 
-test('a saved VM starts from its memory, which is then gone', async () => {
-  await using world = await openSimulatedDaemon()
-  await world.createVm('web1')
-  await world.start('web1')
-
-  const saved = await world.call('saveVm', { params: { name: 'web1' }, query: { wait: 5 } })
-  assert.equal(saved.state, 'succeeded')
-  assert.equal(await stateOf(world, 'web1'), 'saved: its memory was saved')
-  assert.equal(world.machine.saves.size, 1)
-  await world.start('web1')
-
-  assert.equal(await stateOf(world, 'web1'), 'running: its saved memory was loaded')
-  assert.equal(world.machine.saves.size, 0)
-})
-
-test('a VM whose hardware will be another at its next boot is not saved, since its memory would not fit', async () => {
-  await using world = await openSimulatedDaemon()
-  await world.createVm('web1', { memory: { size: '256MiB' } })
-  await world.start('web1')
-  const { spec } = await world.call('getVm', { params: { name: 'web1' } })
-  const apply = (change: object) =>
-    world.call('applyVm', { params: { name: 'web1' }, body: { spec: { ...spec, ...change } } })
-  const save = () => world.call('saveVm', { params: { name: 'web1' }, query: { wait: 5 } })
-  await apply({ memory: { ...spec.memory, size: 128 * 2 ** 20 }, description: 'smaller' })
-
-  const refused = await save()
-  await apply({ description: 'as it was' })
-  const saved = await save()
-
-  assert.equal(refused.error?.code, 'wrong-state')
-  assert.match(refused.error?.detail ?? '', /waits for its next boot to change memory\.size/)
-  assert.equal(saved.state, 'succeeded')
-})
-
-test('saving to a full disk leaves the VM running', async () => {
-  await using world = await openSimulatedDaemon()
-  await world.createVm('web1')
-  await world.start('web1')
-  world.machine.freeBytes = 0
-
-  const job = await world.call('saveVm', { params: { name: 'web1' }, query: { wait: 5 } })
-
-  assert.equal(job.error?.code, 'not-enough-space')
-  assert.match(job.error?.detail ?? '', /is full, so VM web1 was not saved\.$/)
-  assert.match(await stateOf(world, 'web1'), /^running: /)
-  assert.equal((await world.call('getAudit', {})).clean, true)
-})
-
 test('a linked clone freezes the base under both, and the last one takes it along', async () => {
   await using world = await openSimulatedDaemon()
   await world.createVm('web1', { disks: [{ name: 'data', size: '1GiB' }] })

@@ -14,6 +14,8 @@ import { requireFits } from './require-fits.ts'
 
 export interface PreparedStart {
   readonly plan: EmulatorPlan
+  /** What is started: what the record says, or for saved memory what that was saved with. */
+  readonly spec: VmSpec
   readonly hardware: VmRecord['hardware']
   readonly accelerator: 'kvm' | 'tcg'
   readonly acceleratorReason: string
@@ -21,7 +23,7 @@ export interface PreparedStart {
 
 /** Decides how a VM starts: accelerator, hardware, argv. Refuses what cannot work, before anything is touched. */
 export async function prepareStart(record: VmRecord, ports: Ports): Promise<PreparedStart> {
-  const { spec } = record
+  const { spec, hardware: known } = record.saved?.booted ?? record
   const [qemu, accelerator, kernel, tscKhz] = await Promise.all([
     ports.host.qemu(),
     ports.host.chooseAccelerator(spec.accelerator),
@@ -29,7 +31,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     ports.host.tscKhz(),
     requireFits(spec, record.name, ports),
   ])
-  const kept = planHardware(spec, record.hardware, { qemu, vsockCid: record.hardware.vsockCid })
+  const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
   const hardware = record.saved ? kept : coldHardware(spec, kept)
   const extension = await requireCpu(record, accelerator.kind, ports)
   const input: HardwareInput = {
@@ -49,6 +51,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   }
   return {
     plan: buildEmulator(input),
+    spec,
     hardware,
     accelerator: accelerator.kind,
     acceleratorReason: accelerator.reason,

@@ -3,15 +3,15 @@
  *
  *     intent `save` ─▶ stop vCPUs ─▶ memory to a partial file ─▶ publish the file ─▶ row: saved ─▶ end the emulator ─▶ `saved`
  *
- * Until the row says `saved`, every failure leads back to the running VM. Memory fits only the hardware it was saved with, so a VM whose
- * spec already names other hardware for its next boot is not saved.
+ * Until the row says `saved`, every failure leads back to the running VM. Memory fits only the hardware it was saved with: where the spec
+ * already names another for the next boot, the row keeps what was booted beside it.
  */
 import { KvasirError } from '@kvasir/contract'
-import { planChanges } from '../../model/vm/plan-changes.ts'
+import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator, SaveProgress } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { VmRecord } from '../../ports/store.ts'
+import type { SavedMemory, VmRecord } from '../../ports/store.ts'
 import { refusalFrom } from '../refusal-of.ts'
 import { endEmulator } from './end-emulator.ts'
 
@@ -26,7 +26,7 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
   await driver.take(
     'save',
     async (seat) => {
-      requireBootedHardware(seat.record)
+      const booted = whatWasBooted(seat.record)
       const wasRunning = seat.record.life.state === 'running'
       const before = seat.record.life
       await ports.failpoint('vm.save.before-intent')
@@ -36,7 +36,7 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
       })
       try {
         await ports.failpoint('vm.save.after-intent')
-        await writeMemory(seat, ports, request)
+        await writeMemory(seat, ports, { ...request, booted })
         request.onProgress('ending the emulator', 1)
         await endEmulator(seat, ports, { state: 'saved', reason: 'its memory was saved' })
       } catch (error) {
@@ -63,17 +63,15 @@ function namingVm(error: unknown, name: string): unknown {
   )
 }
 
-function requireBootedHardware({ name, spec, run, hardware }: VmRecord): void {
-  if (!run) return
-  const waiting = planChanges(run.bootedSpec, spec, {
-    state: 'saved',
-    plugMemory: hardware.plugMemory,
-  }).filter((change) => change.effect === 'refused')
-  if (waiting.length === 0) return
-  const fields = waiting.map((change) => change.field)
+/** What the memory fits, where the record says something else by now. The oldest rows do not know all of it. */
+function whatWasBooted({ name, spec, run, hardware }: VmRecord): SavedMemory['booted'] {
+  if (!run) return undefined
+  const fields = waitingFields({ booted: run.bootedSpec, now: spec, plugMemory: hardware.plugMemory })
+  if (fields.length === 0) return undefined
+  if (run.bootedHardware) return { spec: run.bootedSpec, hardware: run.bootedHardware }
   throw new KvasirError(
     'wrong-state',
-    `VM ${name} waits for its next boot to change ${fields.join(', ')}, and memory saved now would not fit that, so it is not saved; shut it down and start it first, or take the change back.`,
+    `VM ${name} waits for its next boot to change ${fields.join(', ')}, and was started by a version of Kvasir that did not note its hardware, so it is not saved; shut it down and start it first, or take the change back.`,
     { details: { fields } },
   )
 }
@@ -96,7 +94,11 @@ async function goOn(
   }
 }
 
-async function writeMemory(seat: Seat, ports: Ports, request: SaveRequest): Promise<void> {
+async function writeMemory(
+  seat: Seat,
+  ports: Ports,
+  request: SaveRequest & Pick<SavedMemory, 'booted'>,
+): Promise<void> {
   const { record, emulator } = seat
   const onProgress = (progress: SaveProgress) =>
     request.onProgress(
@@ -111,7 +113,7 @@ async function writeMemory(seat: Seat, ports: Ports, request: SaveRequest): Prom
   await ports.failpoint('vm.save.after-memory')
   const { sizeBytes } = await ports.files.commitSave(record.id)
   await ports.failpoint('vm.save.after-file')
-  seat.update({ saved: { sizeBytes, at: ports.clock.now() } })
+  seat.update({ saved: { sizeBytes, at: ports.clock.now(), booted: request.booted } })
   await ports.failpoint('vm.save.after-row')
 }
 

@@ -1,10 +1,9 @@
 /** A VM as the API shows it. Everything here is known already: showing never waits for an emulator. */
-import type { Vm, VmStatus } from '@kvasir/contract'
-import { planChanges } from '../../model/vm/plan-changes.ts'
+import type { Vm, VmSpec, VmStatus } from '@kvasir/contract'
+import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { situationOf } from './situation.ts'
 
 /** The API's view of a VM. */
 export function showVm(driver: Driver, context: Context): Vm {
@@ -31,7 +30,7 @@ export function showView(view: VmView, context: Context): Vm {
 }
 
 function lifeStatus({ record, jobId }: VmView): VmStatus {
-  const { life } = record
+  const { life, saved } = record
   const { exit } = life
   return {
     state: life.state,
@@ -41,6 +40,7 @@ function lifeStatus({ record, jobId }: VmView): VmStatus {
     machine: record.hardware.machine,
     ...(jobId ? { job: jobId } : {}),
     ...(exit ? { exit } : {}),
+    ...(saved?.booted ? { restartNeeded: waitingFor(record, saved.booted.spec) } : {}),
   }
 }
 
@@ -51,9 +51,6 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   const { vncSocketName } = run.emulator.plan.ids
   const { runtimeDir } = context
   const directory = `${runtimeDir}/vms/${record.id}`
-  const waiting = planChanges(run.bootedSpec, record.spec, situationOf(record))
-    .filter((change) => change.effect === 'next-boot')
-    .map((change) => change.field)
   return {
     accelerator: run.accelerator,
     acceleratorReason: run.acceleratorReason,
@@ -64,7 +61,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     memoryBytes: run.bootedSpec.memory.size,
     serialSocket: `${directory}/serial`,
     cageLimits: [...context.ports.emulators.cageLimits],
-    restartNeeded: waiting,
+    restartNeeded: waitingFor(record, run.bootedSpec),
     ...(vncSocketName === undefined ? {} : { vncSocket: `${directory}/share/${vncSocketName}` }),
     ...(statistics
       ? {
@@ -75,6 +72,10 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
       : {}),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }
+}
+
+function waitingFor({ spec, hardware }: VmRecord, booted: VmSpec): string[] {
+  return [...waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })]
 }
 
 function guestStatus(guest: NonNullable<VmView['guest']>): NonNullable<VmStatus['guest']> {

@@ -11,7 +11,7 @@ import { afterFailedStart } from '../../model/vm/failed-start.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { VmRecord } from '../../ports/store.ts'
+import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import { bringMemoryInLine, bringNewInLine, limitsOf } from './bring-in-line.ts'
 import { seedOf } from './cloud-init-seed.ts'
@@ -89,20 +89,21 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     await ports.failpoint('vm.start.before-intent')
     seat.update({
       intent: 'start',
-      hardware: prepared.hardware,
+      ...(saved?.booted ? {} : { hardware: prepared.hardware }),
       lifeBeforeStart: before,
       life: seat.life('starting', restoring ? 'its saved memory is being loaded' : 'it was asked to start'),
     })
     await ports.failpoint('vm.start.after-intent')
     await using undo = new AsyncDisposableStack()
-    await writeSeed(seat, ports)
+    await writeSeed({ ...seat.record, spec: prepared.spec }, ports)
     await ports.failpoint('vm.start.after-seed')
 
     onStep(restoring ? 'loading saved memory' : 'starting the emulator')
     const emulator = await launch(seat, prepared, { ports, signal, undo })
     if (restoring) await forgetSaved(seat, ports)
     signal.throwIfAborted()
-    if (restoring) await bringMemoryInLine(seat.record, emulator)
+    const run = runOf(prepared, emulator)
+    if (restoring) await bringMemoryInLine({ ...seat.record, run }, emulator)
     else await bringNewInLine(seat.record, emulator)
 
     onStep('resuming the guest')
@@ -114,7 +115,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
       intent: 'none',
       saved: undefined,
       lifeBeforeStart: undefined,
-      run: runOf(seat, prepared, emulator),
+      run,
       life: seat.life('running', restoring ? 'its saved memory was loaded' : 'it was started'),
     })
     undo.move() // The emulator stays.
@@ -146,12 +147,12 @@ async function launch(
       uid: record.uid,
       plan: prepared.plan,
       memo: encodeMemo({
-        record,
+        record: { ...record, spec: prepared.spec, hardware: prepared.hardware },
         accelerator: prepared.accelerator,
         acceleratorReason: prepared.acceleratorReason,
       }),
-      vcpuCount: record.spec.cpu.count,
-      memoryBytes: bootMemoryBytes(record.spec, record.hardware.plugMemory),
+      vcpuCount: prepared.spec.cpu.count,
+      memoryBytes: bootMemoryBytes(prepared.spec, prepared.hardware.plugMemory),
       memoryLimits: limitsOf(record),
     },
     work.signal,
@@ -172,19 +173,19 @@ async function forgetSaved(seat: Seat, ports: Ports): Promise<void> {
   await ports.failpoint('vm.restore.after-forget')
 }
 
-function runOf(seat: Seat, prepared: PreparedStart, emulator: Emulator) {
+function runOf(prepared: PreparedStart, emulator: Emulator): VmRun {
   return {
     emulator: emulator.record,
     accelerator: prepared.accelerator,
     acceleratorReason: prepared.acceleratorReason,
-    bootedSpec: seat.record.spec,
+    bootedSpec: prepared.spec,
+    bootedHardware: prepared.hardware,
   }
 }
 
-async function writeSeed(seat: Seat, ports: Ports): Promise<void> {
-  const { cloudInit } = seat.record.spec
-  if (!cloudInit) return
-  await ports.files.writeSeed(seat.record.id, seedOf(seat.record))
+async function writeSeed(record: VmRecord, ports: Ports): Promise<void> {
+  if (!record.spec.cloudInit) return
+  await ports.files.writeSeed(record.id, seedOf(record))
 }
 
 /** What a start that failed leaves: what was before it. Saved memory is good for another try until a guest ran from it. */

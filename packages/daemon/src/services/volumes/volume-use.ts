@@ -1,4 +1,4 @@
-/** Who uses a volume: the VM whose spec names it or that was booted with it, and the volumes that are overlays of it. */
+/** Who uses a volume: the VM whose spec names it or that was booted or saved with it, and the volumes that are overlays of it. */
 import type { Store, VolumeRecord } from '../../ports/store.ts'
 
 /** The name of what uses a volume, in words; undefined when nobody does. `exceptVm` does not count. */
@@ -9,7 +9,7 @@ export function holderOf(volume: VolumeRecord, store: Store, exceptVm?: string):
   return child ? `volume ${child.name}` : undefined
 }
 
-/** The VMs whose specs name a volume, or that still run with it after their specs were changed. */
+/** The VMs whose specs name a volume, or that still run with it, or were saved with it, after their specs were changed. */
 export function vmsUsing(
   volume: VolumeRecord,
   store: Store,
@@ -18,7 +18,9 @@ export function vmsUsing(
     .list()
     .filter((row) => row.kind === 'vm')
     .map((row) => row.record)
-    .filter(({ spec, run }) =>
-      [...spec.disks, ...(run?.bootedSpec.disks ?? [])].some((disk) => disk.volume === volume.name),
+    .filter(({ spec, run, saved }) =>
+      [spec, run?.bootedSpec, saved?.booted?.spec].some((one) =>
+        one?.disks.some((disk) => disk.volume === volume.name),
+      ),
     )
 }
