@@ -131,14 +131,15 @@ function asLife(value: z.output<typeof life>): VmLife {
 
 function asSaved(value: NonNullable<z.output<typeof record>['saved']>): SavedMemory {
   const { booted } = value
-  return { ...value, booted: booted && { ...booted, hardware: asHardware(booted.hardware) } }
+  return { ...value, ...(booted && { booted: { ...booted, hardware: asHardware(booted.hardware) } }) }
 }
 
 function asRun(value: z.output<typeof run>): VmRun {
+  const { emulator, bootedHardware } = value
   return {
     ...value,
-    emulator: asEmulator(value.emulator),
-    bootedHardware: value.bootedHardware && asHardware(value.bootedHardware),
+    emulator: asEmulator(emulator),
+    ...(bootedHardware && { bootedHardware: asHardware(bootedHardware) }),
   }
 }
 
