@@ -130,14 +130,14 @@ function asLife(value: z.output<typeof life>): VmLife {
 }
 
 function asSaved(value: NonNullable<z.output<typeof record>['saved']>): SavedMemory {
-  const { booted } = value
-  return { ...value, ...(booted && { booted: { ...booted, hardware: asHardware(booted.hardware) } }) }
+  const { booted, ...rest } = value
+  return { ...rest, ...(booted && { booted: { ...booted, hardware: asHardware(booted.hardware) } }) }
 }
 
 function asRun(value: z.output<typeof run>): VmRun {
-  const { emulator, bootedHardware } = value
+  const { emulator, bootedHardware, ...rest } = value
   return {
-    ...value,
+    ...rest,
     emulator: asEmulator(emulator),
     ...(bootedHardware && { bootedHardware: asHardware(bootedHardware) }),
   }
