@@ -26,6 +26,15 @@ export interface Machine {
 /** Describes the machine; asks the daemon which QEMU and accelerator it uses. Warns when the machine is busy. */
 export async function describeMachine(client: Client): Promise<Machine> {
   const host = await client.call(endpoints.getHost)
+  return {
+    ...(await describeHere()),
+    qemu: host.qemu.version,
+    accelerator: `${host.accelerator.kind} (${host.accelerator.reason})`,
+  }
+}
+
+/** Describes the machine for a benchmark that starts no VM. Warns when the machine is busy. */
+export async function describeHere(): Promise<Machine> {
   const loadBefore = Math.round((loadavg()[0] ?? 0) * 100) / 100
   if (loadBefore > busyLoad)
     console.warn(`The load is ${loadBefore}: others use this machine, so trust ratios and not times.`)
@@ -35,8 +44,8 @@ export async function describeMachine(client: Client): Promise<Machine> {
     memoryGib: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
     node: process.versions.node,
-    qemu: host.qemu.version,
-    accelerator: `${host.accelerator.kind} (${host.accelerator.reason})`,
+    qemu: 'not used',
+    accelerator: 'none',
     commit: await commitHere(),
     loadBefore,
   }

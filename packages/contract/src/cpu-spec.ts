@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { cpuTuningFields } from './cpu-tuning.ts'
+import { placementFields } from './placement.ts'
 
 /** The largest number of vCPUs of one VM; QEMU's q35 takes 288 without an IOMMU. */
 export const vcpuLimit = 255
@@ -50,5 +51,6 @@ export const cpuSpec = z
       .default('auto')
       .meta({ description: 'Whether the guest can run VMs itself; auto: as the model has it.' }),
     ...cpuTuningFields,
+    ...placementFields,
   })
   .prefault({})

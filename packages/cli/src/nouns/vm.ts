@@ -81,6 +81,22 @@ export const vmVerbs: Verbs = {
     flags: { timeout: followTimeout, ...detachFlag },
     load: async () => (await import('../vm/memory.ts')).plugMemory,
   },
+  place: {
+    summary: 'Where a VM lies on its host, or would lie, and why.',
+    examples: ['vm place web1 --explain', 'vm place -f web1.yaml --root ./capture --explain'],
+    arguments: [{ ...name, optional: true }],
+    flags: {
+      explain: { summary: 'Say what was decided and why, and what was rejected.' },
+      'dry-run': { summary: 'Plan it anew, as if it were started now; changes nothing.' },
+      file: fromFile,
+      root: {
+        summary: 'On a captured tree of /sys and /proc, without a daemon.',
+        value: 'DIR',
+        completes: 'file',
+      },
+    },
+    load: async () => (await import('../vm/place.ts')).placeVm,
+  },
   start: {
     summary: 'Start a VM, or resume a saved one.',
     arguments: [name],

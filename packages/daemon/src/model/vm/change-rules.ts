@@ -58,6 +58,11 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
 
   accelerator: { effect: 'boot', reason: 'the accelerator is chosen when the emulator starts' },
   'cpu.count': { effect: 'boot', reason: 'vCPUs are not plugged while the guest runs' },
+  'cpu.placement': {
+    effect: 'boot',
+    reason: 'the guest reads its topology, and memory is taken from its nodes, when it boots',
+  },
+  'cpu.numa': { effect: 'boot', reason: 'memory is taken from its nodes when the emulator starts' },
   'cpu.topology': { effect: 'boot', reason: 'the guest reads its CPU topology when it boots' },
   'cpu.model': { effect: 'boot', reason: 'the guest reads its CPU model when it boots' },
   'cpu.features': { effect: 'boot', reason: 'the guest reads its CPU flags when it boots' },

@@ -1,0 +1,95 @@
+/** Where a VM lies, for people: its threads, and when asked for, why there and what else was looked at. */
+import type { PlacementCandidate, PlacementPlan, VmPlacement } from '@kvasir/contract'
+import { formatCpuList } from '@kvasir/contract/cpu-list'
+import { formatBytes } from '@kvasir/contract/size'
+import { formatTable } from '../output/table.ts'
+
+type Bold = (text: string) => string
+
+/** A placement as text. */
+export function placementText(
+  { name, state, reason, plan, rejected }: VmPlacement,
+  { explain, bold }: { readonly explain: boolean; readonly bold: Bold },
+): string {
+  const title = plan === undefined ? `VM ${name} finds no place: ${reason}.` : `VM ${name}, ${plan.summary}`
+  const sections = [
+    `${bold(title)}\n${plan === undefined ? '' : `${stateWords(state, reason)}\n`}`,
+    plan === undefined ? '' : threadTable(plan, bold),
+    plan === undefined ? '' : guestLines(plan),
+    ...(explain && plan !== undefined ? [list('Decided', plan.steps, bold)] : []),
+    ...(explain ? [candidateLines(plan?.candidates ?? rejected, bold)] : []),
+    plan === undefined ? '' : list('To know', plan.warnings, bold),
+  ]
+  return sections.filter((section) => section !== '').join('\n')
+}
+
+function stateWords(state: VmPlacement['state'], reason: string): string {
+  return state === 'in-force' ? `In force: ${reason}.` : `Not in force: ${reason}.`
+}
+
+function threadTable({ threads }: PlacementPlan, bold: Bold): string {
+  const { vcpus, emulator, ioThreads, memoryNodes } = threads
+  const rows = [
+    ...groupVcpus(vcpus),
+    ...(emulator === undefined ? [] : [{ thread: 'emulator', cpus: emulator }]),
+    ...ioThreads.map(({ disk, cpus }) => ({ thread: `I/O of ${disk}`, cpus })),
+  ]
+  const table = formatTable(
+    rows,
+    [
+      { title: 'THREAD', show: ({ thread }) => thread },
+      { title: 'CPUS', show: ({ cpus }) => formatCpuList(cpus) },
+    ],
+    { bold },
+  )
+  const memory = memoryNodes === undefined ? 'anywhere' : `node ${memoryNodes.join(', ')}`
+  return `${table}Memory from ${memory}\n`
+}
+
+/** vCPUs that may use the same CPUs share a line. */
+function groupVcpus(vcpus: PlacementPlan['threads']['vcpus']) {
+  const groups = Map.groupBy(vcpus, ({ cpus }) => cpus.join())
+  return [...groups.values()].map((members) => ({
+    thread: `vCPU ${formatCpuList(members.map(({ vcpu }) => vcpu))}`,
+    cpus: members[0]?.cpus ?? [],
+  }))
+}
+
+function guestLines({ guest }: PlacementPlan): string {
+  if (guest === undefined) return ''
+  const shape = `The guest sees ${guest.sockets} x ${guest.cores} x ${guest.threads} (sockets, cores, threads)`
+  const nodes = guest.nodes.map(
+    ({ node, hostNode, vcpus, memoryBytes }) =>
+      `  node ${node}: vCPUs ${formatCpuList(vcpus)} and ${formatBytes(memoryBytes)}, on host node ${hostNode}\n`,
+  )
+  return `${shape}${nodes.length === 0 ? '' : ` and ${nodes.length} NUMA nodes:`}\n${nodes.join('')}`
+}
+
+function list(title: string, lines: readonly string[], bold: Bold): string {
+  if (lines.length === 0) return ''
+  return `${bold(title)}\n${lines.map((line) => `  - ${line}\n`).join('')}`
+}
+
+const verdicts = {
+  chosen: 'chosen',
+  costlier: 'rejected',
+  'does-not-fit': 'does not fit',
+} as const
+
+function candidateLines(candidates: readonly PlacementCandidate[], bold: Bold): string {
+  const lines = candidates.map((candidate) => {
+    const { nodes, verdict, reason, cost, terms, l3 } = candidate
+    const price = cost === undefined ? '' : `, cost ${cost}`
+    const name = `node${nodes.length > 1 ? 's' : ''} ${formatCpuList(nodes)}`
+    return [
+      `  ${name}: ${verdicts[verdict]}${price}: ${reason}\n`,
+      ...terms.map((term) => `      ${`+${term.cost}`.padStart(6)}  ${term.what}\n`),
+      ...l3.map((use) => `      ${domainName(use.l3)}: ${use.free} of ${use.total} free: ${use.why}\n`),
+    ].join('')
+  })
+  return lines.length === 0 ? '' : `${bold('Considered')}\n${lines.join('')}`
+}
+
+function domainName(l3: string): string {
+  return /^\d+$/.test(l3) ? `L3 ${l3}` : `no L3 shown${l3.replace(/^none/, '')}`
+}

@@ -1,0 +1,66 @@
+/**
+ * A VM keeps its place over restarts: a plan that was made before is taken again, as long as VM and host are what they were and nobody
+ * else is on its CPUs by now. What is free elsewhere is no reason to move.
+ */
+import type { HostTopology, PlacementPlan } from '@kvasir/contract'
+import { holdingOf } from './holding-of.ts'
+import { memoryRoom } from './memory-room.ts'
+import { occupancyOf } from './occupancy.ts'
+import { planPlacement } from './plan-placement.ts'
+import type { PlacementDecision, PlacementHost, PlacementRequest } from './request.ts'
+
+/** A plan and what it was made for. */
+export interface StoredPlan {
+  readonly plan: PlacementPlan
+  /** What VM and host were, but for who else was there. */
+  readonly basis: string
+}
+
+/** A decision, whether it is a former one, and what it rests on. */
+export interface KeptDecision {
+  readonly decision: PlacementDecision
+  readonly basis: string
+  readonly kept: boolean
+}
+
+/** The former plan where it still holds, else a new one. */
+export function keepOrPlan(
+  request: PlacementRequest,
+  host: PlacementHost,
+  stored: StoredPlan | undefined,
+): KeptDecision {
+  const basis = basisOf(request, host)
+  if (stored !== undefined && stored.basis === basis && isStillFree(stored.plan, request, host))
+    return { decision: { kind: 'placed', plan: stored.plan }, basis, kept: true }
+  return { decision: planPlacement(request, host), basis, kept: false }
+}
+
+function basisOf({ vm: _name, ...request }: PlacementRequest, { topology, allowed }: PlacementHost): string {
+  return JSON.stringify([request, allowed ?? null, shapeOf(topology)])
+}
+
+/** The host without what changes from hour to hour. */
+function shapeOf({ cores, l3, isolated, nodes, kinds }: HostTopology) {
+  return [
+    cores.map(({ core, node, l3: domain, cpus }) => [core, node, domain, cpus]),
+    l3.map(({ l3: domain }) => domain),
+    isolated,
+    nodes.map(({ node, memoryBytes, distances }) => [
+      node,
+      memoryBytes,
+      distances.map(({ distance }) => distance),
+    ]),
+    kinds.map(({ kind, cpus }) => [kind, cpus]),
+  ]
+}
+
+function isStillFree(plan: PlacementPlan, { memoryBytes }: PlacementRequest, host: PlacementHost): boolean {
+  const occupancy = occupancyOf(host.holdings)
+  const { dedicated, shared, helpers, memory } = holdingOf('', { plan, memoryBytes })
+  const isNobodys = (cpu: number) => occupancy.holderOf(cpu) === undefined
+  return (
+    dedicated.every((cpu) => isNobodys(cpu) && occupancy.sharersOf(cpu).length === 0) &&
+    [...shared.flat(), ...helpers].every(isNobodys) &&
+    memory.every(({ node, bytes }) => (memoryRoom(node, { host, occupancy }) ?? bytes) >= bytes)
+  )
+}
