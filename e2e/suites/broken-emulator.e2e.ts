@@ -1,6 +1,6 @@
 /** A QEMU that is missing, too old, or does not do what it should: each has its sentence, and leaves nothing behind. */
 import assert from 'node:assert/strict'
-import { readdir, stat } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readlink, rm, stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -34,6 +34,27 @@ async function assertRefusedStart(
   await world.assertCleanAudit()
   assert.equal((await emulatorsByVm(world.place)).size, 0)
 }
+
+test('a QEMU that is installed outside /usr runs in the cage', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const folder = await mkdtemp('/opt/kvasir-e2e-')
+  t.after(() => rm(folder, { recursive: true }))
+  await mkdir(join(folder, 'bin'))
+  // Debian's QEMU looks for its modules and firmware beside itself.
+  for (const name of ['lib', 'share']) await symlink(join('/usr', name), join(folder, name))
+  await chmod(folder, 0o755)
+  const binary = join(folder, 'bin/qemu-system-x86_64')
+  await copyFile('/usr/bin/qemu-system-x86_64', binary)
+  await swapEmulator(world, binary)
+
+  const vm = world.vm('web1')
+  await vm.start()
+  await vm.waitForLogin()
+
+  const { pid } = (await vm.show()).status
+  assert.equal(await readlink(`/proc/${pid}/exe`), binary)
+  await world.assertCleanAudit()
+})
 
 test('without QEMU the daemon serves, says so, and starts no VM', { skip }, async (t) => {
   await using world = await openWorld(t)

@@ -22,6 +22,7 @@ import { createImageMakers } from './host/images/image-makers.ts'
 import { listenUnix } from './host/listen-unix.ts'
 import { createLog, logFormFor } from './host/log.ts'
 import { openDirectoryFiles } from './host/pools/directory-files.ts'
+import { emulatorTrees } from './host/qemu/emulator-trees.ts'
 import { createQemuEmulators } from './host/qemu/emulators.ts'
 import { lockStateDirectory } from './host/state-lock.ts'
 import type { Log } from './ports/log.ts'
@@ -114,6 +115,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     runtimeDir: config.runtimeDir,
     cgroupName: config.prefix,
     kvm: accelerator.kind === 'kvm',
+    trees: await emulatorTrees(config.qemu),
   })
   for (const sentence of cages.shortcomings) log.info({}, sentence)
   const images = await openImageShelf(join(config.stateDir, 'images'))

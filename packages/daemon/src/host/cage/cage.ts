@@ -65,6 +65,8 @@ export interface Cages {
   /** Runs a command in a jail until it ends, for foreign data. */
   runJailed(command: JailedCommand, signal?: AbortSignal): Promise<JailedResult>
   readonly groups: CageGroups
+  /** Directories of the host besides /usr that every cage shows. */
+  readonly trees: readonly string[]
   /** What this host cannot enforce, in sentences. */
   readonly shortcomings: readonly string[]
   /** Unmounts the template and removes the daemon's cgroup if it is empty. Caged programs go on. A daemon does not call this on exit. */
@@ -96,6 +98,7 @@ export async function openCages(options: CageOptions): Promise<Cages> {
     launch: (request, signal) => launch(request, { template: template.path, groups, launchers, signal }),
     runJailed: (command, signal) => runJailed(command, { template, groups, signal }),
     groups,
+    trees: options.trees ?? [],
     shortcomings: groups.shortcomings,
     remove: async () => {
       launchers[Symbol.dispose]()

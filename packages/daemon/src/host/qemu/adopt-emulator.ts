@@ -109,7 +109,7 @@ async function findInGroup(id: string, tools: AdoptTools): Promise<StoredEmulato
 
 const nothingKnown: StoredLaunch = {
   uid: 0,
-  cage: { places: [], files: [] },
+  cage: { places: [], files: [], trees: [] },
   plan: { ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: undefined } },
 }
 

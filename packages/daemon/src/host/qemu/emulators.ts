@@ -91,6 +91,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
         cgroup: stored.cgroup,
         binds: stored.cage.places,
         files: stored.cage.files,
+        trees: stored.cage.trees,
         seccompFilters: 1,
       })
     },

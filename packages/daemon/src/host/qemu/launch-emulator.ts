@@ -51,7 +51,11 @@ export async function launchEmulator(
   })
   await makeDirectories(paths)
   await failpoint('emulator.launch.after-directory')
-  const launch = { uid: request.uid, plan: { ids: request.plan.ids }, cage: cageOf(request, paths) }
+  const launch = {
+    uid: request.uid,
+    plan: { ids: request.plan.ids },
+    cage: { ...cageOf(request, paths), trees: tools.cages.trees },
+  }
   await Promise.all([writeWhole(paths.memo, request.memo), writeLaunch(paths, launch)])
   await failpoint('emulator.launch.after-memo')
 

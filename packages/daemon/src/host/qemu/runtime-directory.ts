@@ -104,6 +104,7 @@ const launch = z.object({
   cage: z.object({
     places: z.array(z.object({ place: z.enum(bindPlaces), writable: z.boolean() })),
     files: z.array(z.string()),
+    trees: z.array(z.string()).default([]),
   }),
 })
 
@@ -119,6 +120,8 @@ const record = launch.extend({
 /** What an emulator may see and hold, by which its cage is judged. */
 export interface StoredCage {
   readonly places: readonly { readonly place: (typeof bindPlaces)[number]; readonly writable: boolean }[]
+  /** Directories of the host besides /usr that it shows. */
+  readonly trees: readonly string[]
   readonly files: readonly string[]
 }
 

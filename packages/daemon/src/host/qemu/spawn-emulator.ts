@@ -77,7 +77,7 @@ function bindsOf(request: LaunchRequest, paths: EmulatorPaths) {
 }
 
 /** What the emulator may see and hold: by this its cage is judged for as long as it runs. */
-export function cageOf(request: LaunchRequest, paths: EmulatorPaths): StoredCage {
+export function cageOf(request: LaunchRequest, paths: EmulatorPaths): Omit<StoredCage, 'trees'> {
   const { fileSystem } = request.plan.memory
   const opened = request.plan.descriptors.filter((one) => one.kind === 'file' || one.kind === 'device')
   return {
