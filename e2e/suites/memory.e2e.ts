@@ -91,3 +91,66 @@ test('memory is plugged and unplugged while the guest runs', { skip }, async (t)
     'the guest gave it back',
   )
 })
+
+test('the status tells what was configured, what the guest says and what the host holds', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1', { memory: { size: '256MiB', max: '512MiB', high: '1GiB' } })
+  await vm.shell('true')
+
+  const memory = await eventually(
+    async () => {
+      const seen = (await vm.show()).status.memory
+      const sources = seen?.guest.map(({ source }) => source) ?? []
+      return sources.includes('balloon') && sources.includes('agent') && seen?.host ? seen : undefined
+    },
+    { withinMs: followMs, everyMs: 250, what: 'guest and host have told' },
+  )
+
+  assert.equal(memory.configuredBytes, 256 * mib)
+  assert.equal(memory.bootBytes, 256 * mib)
+  assert.deepEqual(memory.plugged, { requestedBytes: 0, pluggedBytes: 0, regionBytes: 256 * mib })
+  assert.deepEqual(memory.balloon, { targetBytes: 256 * mib, actualBytes: 256 * mib })
+  const total = await guestMemory(vm, 'MemTotal')
+  for (const report of memory.guest) assert.equal(report.totalBytes, total)
+  const { host } = memory
+  assert.ok(host && host.residentBytes > 50 * mib && host.swappedBytes === 0)
+  assert.ok((host.nodes ?? []).length > 0)
+  assert.deepEqual(
+    memory.limits.map(({ limit, bytes }) => [limit, bytes]),
+    [['high', 1024 * mib]],
+  )
+  const { stdout } = await world.cli('vm', 'show', 'web1')
+  assert.match(stdout, /^Memory +256 MiB, up to 512 MiB can be plugged/m)
+  assert.match(stdout, /^Guest says +balloon: /m)
+  assert.match(stdout, /^Host holds +.* resident/m)
+})
+
+test('a target and plugged memory outlive a reboot of the guest, a save and the death of the daemon', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const memory = { size: '256MiB', max: '1GiB' }
+  const vm = await world.bootTiny('web1', { memory })
+  const grown = { ...memory, size: '512MiB' }
+  await vm.apply(tinySpec({ memory: { ...grown, target: '448MiB' } }))
+  const isFollowed = (what: string) =>
+    until(
+      () => guestMemory(vm, 'MemTotal'),
+      (now) => now > 360 * mib && now < 448 * mib,
+      what,
+    )
+  await isFollowed('the guest has both')
+
+  await world.daemon.kill9()
+  await world.startDaemon()
+  await vm.reboot()
+  await vm.waitForLogin(2)
+  await isFollowed('the guest has both after its reboot')
+
+  await vm.save()
+  await vm.start()
+  await isFollowed('the guest has both after its save')
+  assert.equal((await vm.show()).status.memory?.bootBytes, 256 * mib)
+})

@@ -1,5 +1,6 @@
 /** A VM as the API shows it: its spec, and its status. */
 import { z } from 'zod'
+import { vmMemory } from './memory-status.ts'
 import { resourceName, uuid } from './names.ts'
 import { bytes, timestamp } from './units.ts'
 import { vmSpec } from './vm-spec.ts'
@@ -48,6 +49,7 @@ export const vmStatus = z
     machine: z.string().optional(),
     memoryBytes: bytes.optional(),
     balloonBytes: bytes.optional(),
+    memory: vmMemory.optional(),
     residentBytes: bytes.optional(),
     vcpus: z.array(vcpuStatus).optional(),
     guest: guestStatus.optional(),

@@ -65,13 +65,20 @@ export async function wireDaemon(
   const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
   const collector = new Collector()
   const noteInterest = () => collector.noteInterest(supervisor.list())
+  const noteCloseInterest = (name: string) => {
+    const driver = supervisor.list().find((candidate) => candidate.view().record.name === name)
+    if (driver) collector.noteCloseInterest(driver)
+  }
   return {
     context,
     feed,
     supervisor,
     noteInterest,
     consoles: services.consoles,
-    handlers: watched(services.handlers, noteInterest),
+    handlers: watched(services.handlers, {
+      all: noteInterest,
+      one: (name) => noteCloseInterest(name),
+    }),
     async close() {
       services.consoles.close()
       await jobs.close()
@@ -83,15 +90,18 @@ export async function wireDaemon(
 }
 
 /** Who reads a VM gets the last sample at once, and causes the next. */
-function watched(handlers: Handlers, noteInterest: () => void): Handlers {
+function watched(
+  handlers: Handlers,
+  noteInterest: { readonly all: () => void; readonly one: (name: string) => void },
+): Handlers {
   return {
     ...handlers,
     listVms(request) {
-      noteInterest()
+      noteInterest.all()
       return handlers.listVms(request)
     },
     getVm(request) {
-      noteInterest()
+      noteInterest.one(request.params.name)
       return handlers.getVm(request)
     },
   }

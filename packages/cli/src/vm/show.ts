@@ -7,6 +7,7 @@ import type { Context } from '../context.ts'
 import type { Properties } from '../output/table.ts'
 import { timeAndAge } from '../output/time.ts'
 import { chainUnder, imageName, type Shelf } from '../volume/chain.ts'
+import { describeVmMemory } from './show-memory.ts'
 import { cpuSeconds } from './top.ts'
 
 const sshPort = 22
@@ -52,7 +53,7 @@ export function describeVm(
     Accelerator: accelerator(vm),
     Machine: `${status.machine ?? spec.machine.type}, ${spec.machine.firmware}`,
     CPU: cpu(vm),
-    Memory: memory(vm),
+    ...describeVmMemory(vm, nowMs),
     Boots: boots(vm, shelf),
     Disks: disks(vm, shelf),
     NICs: spec.nics.map((nic) => `${nic.name}  ${nic.mode}${nic.mac === undefined ? '' : `, ${nic.mac}`}`),
@@ -87,20 +88,6 @@ function cpu(vm: Vm): string {
   const used = cpuSeconds(vm)
   const time = used === undefined ? '' : `, ${used.toFixed(1)} s used`
   return `${count} vCPU${count === 1 ? '' : 's'}, model ${model}${time}`
-}
-
-/** The size that it booted with, where another one waits for the next boot. */
-function memory({ spec, status }: Vm): string {
-  const size = status.memoryBytes ?? spec.memory.size
-  const balloon =
-    status.balloonBytes === undefined || status.balloonBytes === size ? undefined : status.balloonBytes
-  return [
-    formatBytes(size),
-    status.residentBytes === undefined ? undefined : `${formatBytes(status.residentBytes)} resident`,
-    balloon === undefined ? undefined : `balloon at ${formatBytes(balloon)}`,
-  ]
-    .filter((part) => part !== undefined)
-    .join(', ')
 }
 
 function boots({ spec }: Vm, { images }: Shelf): string {

@@ -3,6 +3,7 @@
  * time. Looking never waits.
  */
 import type { VmAction, VmState } from '@kvasir/contract'
+import type { GuestReport, HeldMemory } from './emulator-memory.ts'
 import type { Emulator, EmulatorEvent, EmulatorExit, EmulatorStatistics } from './emulators.ts'
 import type { VmLife, VmRecord } from './store.ts'
 
@@ -12,6 +13,8 @@ export interface GuestView {
   readonly hostname: string | undefined
   readonly os: string | undefined
   readonly interfaces: readonly { name: string; mac: string | undefined; addresses: readonly string[] }[]
+  /** What the agent last said of the guest's memory. */
+  readonly memory?: GuestReport | undefined
 }
 
 /** A VM as it stands at this moment. */
@@ -24,6 +27,7 @@ export interface VmView {
   readonly jobId: string | undefined
   readonly statistics: EmulatorStatistics | undefined
   readonly guest: GuestView | undefined
+  readonly held: HeldMemory | undefined
 }
 
 /** The right to change one VM, held for the length of one action. */
@@ -68,7 +72,11 @@ export interface Driver {
   /** Takes the seat whatever the state and phase: for recovery alone. */
   recover(work: (seat: Seat) => Promise<void>): Promise<void>
   /** Remembers what was last seen of a running VM; forgotten when its emulator goes. */
-  remember(seen: { readonly statistics?: EmulatorStatistics; readonly guest?: GuestView }): void
+  remember(seen: {
+    readonly statistics?: EmulatorStatistics
+    readonly guest?: GuestView
+    readonly held?: HeldMemory
+  }): void
 }
 
 /** What an emulator did or should be asked. */

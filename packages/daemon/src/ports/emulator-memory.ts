@@ -14,6 +14,38 @@ export interface PluggedMemory {
   readonly regionBytes: number
 }
 
+/** What a guest's balloon driver or agent reports; times are ISO 8601. */
+export interface GuestReport {
+  readonly source: 'balloon' | 'agent'
+  readonly at?: string | undefined
+  readonly totalBytes?: number | undefined
+  readonly availableBytes?: number | undefined
+  readonly freeBytes?: number | undefined
+  readonly cachesBytes?: number | undefined
+  readonly swappedInBytes?: number | undefined
+  readonly swappedOutBytes?: number | undefined
+  readonly majorFaults?: number | undefined
+}
+
+/** What the host's kernel holds for an emulator and allows it. */
+export interface HeldMemory {
+  readonly at: string
+  readonly residentBytes: number
+  readonly swappedBytes: number
+  readonly zswappedBytes: number | undefined
+  readonly ksmBytes: number | undefined
+  readonly huge: readonly {
+    readonly kind: 'transparent' | 'reserved'
+    readonly pageBytes: number
+    readonly bytes: number
+  }[]
+  readonly nodes: readonly { readonly node: number; readonly bytes: number }[] | undefined
+  /** What the cgroup allows by its files; undefined where the host has no such files. */
+  readonly limits: MemoryLimits | undefined
+  /** What could not be told, in sentences. */
+  readonly notes: readonly string[]
+}
+
 export interface EmulatorMemory {
   /** What the balloon leaves to the guest of the memory of the boot; undefined without a balloon. */
   balloonBytes(): Promise<number | undefined>
@@ -25,4 +57,6 @@ export interface EmulatorMemory {
   request(bytes: number): Promise<void>
   /** Sets what the cgroup allows. Returns the files that this host does not have or whose kernel refused them. */
   limit(limits: MemoryLimits): Promise<readonly string[]>
+  /** What the host holds for it. May take long for a large VM, so it is kept for a while: for who looks at one VM, not at a list. */
+  held(): Promise<HeldMemory>
 }

@@ -6,7 +6,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
-import type { EmulatorMemory, MemoryLimits } from './emulator-memory.ts'
+import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
 
 /** How the emulator process ended. */
 export interface EmulatorExit {
@@ -107,6 +107,11 @@ export interface EmulatorStatistics {
   }[]
   readonly disks: readonly BlockCounters[]
   readonly balloonBytes: number | undefined
+  readonly swappedBytes: number
+  readonly ksmBytes?: number | undefined
+  readonly plugged?: PluggedMemory | undefined
+  /** What the guest's balloon driver last reported. */
+  readonly guestMemory?: GuestReport | undefined
 }
 
 /** The guest agent. Every call fails with `guest-agent-unavailable` when it does not answer in time. */
@@ -124,6 +129,8 @@ export interface AgentChannel {
     readonly os: string
     readonly interfaces: readonly { name: string; mac: string | undefined; addresses: readonly string[] }[]
   }>
+  /** What the guest's kernel says of its memory; undefined when the agent may not read files. */
+  memory(): Promise<GuestReport | undefined>
 }
 
 export interface AgentExecResult {

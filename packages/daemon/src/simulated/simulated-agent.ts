@@ -1,5 +1,6 @@
 /** The agent inside a simulated guest. It knows four commands. */
 import { KvasirError } from '@kvasir/contract'
+import type { GuestReport } from '../ports/emulator-memory.ts'
 import type { AgentChannel, AgentExecResult } from '../ports/emulators.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
@@ -49,6 +50,11 @@ export class SimulatedAgent implements AgentChannel {
       default:
         return exited(127, '', `${program}: not found\n`)
     }
+  }
+
+  async memory(): Promise<GuestReport | undefined> {
+    await this.#answer()
+    return { source: 'agent', totalBytes: this.#process.request.memoryBytes }
   }
 
   async identity(): Promise<{

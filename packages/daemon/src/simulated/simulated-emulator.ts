@@ -127,6 +127,8 @@ export class SimulatedEmulator implements Emulator {
     const { plan, memoryBytes } = this.#process.request
     return {
       residentBytes: Math.floor(memoryBytes / 4),
+      swappedBytes: 0,
+      plugged: await this.memory.plugged(),
       cpuSeconds: seconds / 10,
       vcpus: this.#threads().map((thread) => ({
         ...thread,

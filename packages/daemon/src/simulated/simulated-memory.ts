@@ -1,7 +1,7 @@
 /** The memory of a simulated emulator: a guest that follows its balloon and takes what is plugged, as far as a test lets it. */
 import { KvasirError } from '@kvasir/contract'
 import { plugMemoryId } from '../model/qemu/ids.ts'
-import type { EmulatorMemory, MemoryLimits, PluggedMemory } from '../ports/emulator-memory.ts'
+import type { EmulatorMemory, HeldMemory, MemoryLimits, PluggedMemory } from '../ports/emulator-memory.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 
@@ -39,6 +39,23 @@ export class SimulatedMemory implements EmulatorMemory {
     if (bytes > (this.#regionBytes() ?? 0))
       throw new KvasirError('emulator-failed', 'The emulator refused: the requested size is too large.')
     this.#process.requestMemory(bytes)
+  }
+
+  async held(): Promise<HeldMemory> {
+    await this.#process.answer()
+    const { request } = this.#process
+    const residentBytes = Math.floor(request.memoryBytes / 4)
+    return {
+      at: this.#machine.clock.now(),
+      residentBytes,
+      swappedBytes: 0,
+      zswappedBytes: 0,
+      ksmBytes: 0,
+      huge: [],
+      nodes: [{ node: 0, bytes: residentBytes }],
+      limits: this.#machine.memoryLimits.get(request.id) ?? request.memoryLimits ?? {},
+      notes: [],
+    }
   }
 
   async limit(limits: MemoryLimits): Promise<readonly string[]> {

@@ -17,6 +17,7 @@ const atOnce = 8
 export class Collector {
   readonly #sampledAt = new WeakMap<Emulator, number>()
   readonly #identifiedAt = new WeakMap<Emulator, number>()
+  readonly #lookingAt = new WeakSet<Emulator>()
   readonly #pending: Driver[] = []
   readonly #queued = new Set<string>()
   #workers = 0
@@ -37,6 +38,19 @@ export class Collector {
         this.#workers--
       })
     }
+  }
+
+  /** Says that somebody looks closely at one VM: what costs more to see is looked at too, once at a time. Returns at once. */
+  noteCloseInterest(driver: Driver): void {
+    this.noteInterest([driver])
+    const { emulator } = driver.view()
+    if (!emulator || this.#lookingAt.has(emulator)) return
+    this.#lookingAt.add(emulator)
+    void emulator.memory
+      .held()
+      .then((held) => driver.remember({ held }))
+      .catch(() => {}) // What was last seen stays.
+      .finally(() => this.#lookingAt.delete(emulator))
   }
 
   async #work(): Promise<void> {
@@ -63,7 +77,9 @@ export class Collector {
     this.#identifiedAt.set(emulator, performance.now())
     try {
       const identity = await emulator.agent.identity()
-      driver.remember({ guest: { agent: 'connected', ...identity } })
+      driver.remember({
+        guest: { agent: 'connected', ...identity, memory: await emulator.agent.memory() },
+      })
     } catch {
       this.#identifiedAt.delete(emulator)
       driver.remember({ guest: { agent: 'connected', hostname: undefined, os: undefined, interfaces: [] } })

@@ -18,34 +18,16 @@ import type { VmAction, VmState } from '@kvasir/contract'
 import { isActionAllowed, KvasirError } from '@kvasir/contract'
 import type { Clock } from '../ports/clock.ts'
 import type { Driver, GuestView, Observation, Seat, Settle, TakeOptions, VmView } from '../ports/drivers.ts'
+import type { HeldMemory } from '../ports/emulator-memory.ts'
 import type { Emulator, EmulatorStatistics } from '../ports/emulators.ts'
 import type { Emit } from '../ports/events.ts'
 import type { Log } from '../ports/log.ts'
 import type { Store, VmLife, VmRecord } from '../ports/store.ts'
+import { participles } from './action-words.ts'
 import { SeatQueue } from './seat-queue.ts'
 
 /** Actions that others do not wait for. */
 const longActions: ReadonlySet<string> = new Set(['start', 'save', 'clone', 'delete'])
-
-/** What the use-cases call the actions, for sentences such as `VM web1 is paused, so it cannot be started.` */
-const participles: Readonly<Record<VmAction, string>> = {
-  start: 'started',
-  shutdown: 'shut down',
-  'power-off': 'powered off',
-  reset: 'reset',
-  reboot: 'rebooted',
-  pause: 'paused',
-  resume: 'resumed',
-  save: 'saved',
-  memory: 'given or asked for memory',
-  rename: 'renamed',
-  clone: 'cloned',
-  delete: 'deleted',
-  'discard-saved': 'made to forget its saved memory',
-  screenshot: 'photographed',
-  exec: 'told to run a command',
-  console: 'talked to',
-}
 
 /** Events of one emulator that may wait to be settled; beyond, a check tells what they would have. */
 const maxPendingEvents = 16
@@ -67,6 +49,7 @@ export class VmDriver implements Driver {
   #unfollow: (() => void) | undefined
   #statistics: EmulatorStatistics | undefined
   #guest: GuestView | undefined
+  #held: HeldMemory | undefined
   #pendingEvents = 0
   #hasMissed = false
 
@@ -89,6 +72,7 @@ export class VmDriver implements Driver {
       jobId: sitting?.jobId,
       statistics: this.#statistics,
       guest: this.#guest,
+      held: this.#held,
     }
   }
 
@@ -157,10 +141,11 @@ export class VmDriver implements Driver {
     this.#catchUp()
   }
 
-  remember(seen: { readonly statistics?: EmulatorStatistics; readonly guest?: GuestView }): void {
+  remember(seen: Parameters<Driver['remember']>[0]): void {
     if (!this.#emulator) return
     if (seen.statistics) this.#statistics = seen.statistics
     if (seen.guest) this.#guest = seen.guest
+    if (seen.held) this.#held = seen.held
   }
 
   /** Lets go of everything without touching the emulator. */
@@ -244,6 +229,7 @@ export class VmDriver implements Driver {
     this.#emulator = undefined
     this.#statistics = undefined
     this.#guest = undefined
+    this.#held = undefined
   }
 
   #noteAgent(connected: boolean): void {

@@ -5,7 +5,9 @@
 import { KvasirError } from '@kvasir/contract'
 import { GuestAgentClient, maxAgentLineBytes, QmpClosedError, QmpError, QmpProtocolError } from '@kvasir/qmp'
 import { guestList, guestText } from '../../model/vm/guest-words.ts'
+import type { GuestReport } from '../../ports/emulator-memory.ts'
 import type { AgentChannel, AgentExecResult } from '../../ports/emulators.ts'
+import { readMemInfo, reportOfMemInfo } from './guest-memory.ts'
 
 const connectTimeoutMs = 3_000
 const commandTimeoutMs = 5_000
@@ -98,6 +100,11 @@ export class QemuAgentChannel implements AgentChannel {
         ),
       })),
     }
+  }
+
+  async memory(): Promise<GuestReport | undefined> {
+    const text = await this.#ask((agent) => readMemInfo(agent)).catch(() => undefined) // An agent may be forbidden to read files.
+    return text === undefined ? undefined : reportOfMemInfo(text)
   }
 
   /** Closes the connection; the next question opens it again. */

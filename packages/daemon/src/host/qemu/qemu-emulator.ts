@@ -5,7 +5,6 @@
  * Not here: how it was launched (launch-emulator.ts) and found again (adopt-emulator.ts), what its states mean (model/vm).
  */
 import { lchown, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
@@ -29,6 +28,8 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
+import { BalloonReports } from './guest-memory.ts'
+import { openSocket } from './open-socket.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { type EmulatorPaths, groupOf, type StoredEmulator } from './runtime-directory.ts'
@@ -64,6 +65,7 @@ export class QemuEmulator implements Emulator {
   readonly #parts: EmulatorParts
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
   readonly #settleClosed: (exit: EmulatorExit) => void
+  readonly #reports: BalloonReports | undefined
   #monitor: QmpClient
   #statisticsMonitor: Promise<QmpClient> | undefined
   #released = false
@@ -71,6 +73,8 @@ export class QemuEmulator implements Emulator {
 
   constructor(parts: EmulatorParts) {
     this.#parts = parts
+    const { balloon } = parts.record.plan.ids
+    this.#reports = balloon === undefined ? undefined : new BalloonReports(balloon)
     this.record = parts.record
     this.#monitor = parts.monitor
     this.agent = new QemuAgentChannel(parts.paths.socket('agent'))
@@ -78,6 +82,8 @@ export class QemuEmulator implements Emulator {
     this.memory = new QemuMemory({
       ask: (work) => this.#ask(work),
       balloonId: parts.record.plan.ids.balloon,
+      pid: parts.record.pid,
+      cgroup: parts.record.cgroup,
       limit: (files) => parts.groups.limit(groupOf(parts.id), files),
     })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
@@ -171,7 +177,12 @@ export class QemuEmulator implements Emulator {
   }
 
   async statistics(): Promise<EmulatorStatistics> {
-    return await readStatistics(this.record, this.#parts.vcpus, () => this.#openStatisticsMonitor())
+    return await readStatistics(this.record, {
+      vcpus: this.#parts.vcpus,
+      monitor: () => this.#openStatisticsMonitor(),
+      reports: this.#reports,
+      plugged: () => this.memory.plugged((work) => this.#openStatisticsMonitor().then(work)),
+    })
   }
 
   async connectSerial(): Promise<Duplex> {
@@ -270,21 +281,4 @@ export class QemuEmulator implements Emulator {
     )
     return this.#statisticsMonitor
   }
-}
-
-function openSocket(path: string): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path)
-    socket.once('connect', () => {
-      socket.off('error', reject)
-      resolve(socket)
-    })
-    socket.once('error', (error) =>
-      reject(
-        new KvasirError('emulator-unresponsive', 'The emulator does not take the connection.', {
-          cause: error,
-        }),
-      ),
-    )
-  })
 }

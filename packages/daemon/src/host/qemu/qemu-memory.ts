@@ -6,12 +6,19 @@
 import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
 import { plugMemoryId } from '../../model/qemu/ids.ts'
-import type { EmulatorMemory, MemoryLimits, PluggedMemory } from '../../ports/emulator-memory.ts'
+import type { EmulatorMemory, HeldMemory, MemoryLimits, PluggedMemory } from '../../ports/emulator-memory.ts'
+import { readHeldMemory } from './held-memory.ts'
+
+/** How long a look at what the host holds is kept, at least, and how many times as long as it took. */
+const heldMs = 1_000
+const heldCosts = 50
 
 export interface QemuMemoryParts {
   /** Works with the monitor of now, with the errors of the port. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
   readonly balloonId: string | undefined
+  readonly pid: number
+  readonly cgroup: string
   /** Writes files of the VM's cgroup, and returns those that were not accepted. */
   readonly limit: (files: Readonly<Record<string, string>>) => Promise<readonly string[]>
 }
@@ -19,6 +26,7 @@ export interface QemuMemoryParts {
 export class QemuMemory implements EmulatorMemory {
   readonly #parts: QemuMemoryParts
   #hasDevice: boolean | undefined
+  #held: { untilMs: number; readonly answer: Promise<HeldMemory> } | undefined
 
   constructor(parts: QemuMemoryParts) {
     this.#parts = parts
@@ -35,9 +43,9 @@ export class QemuMemory implements EmulatorMemory {
     await this.#parts.ask((monitor) => monitor.execute('balloon', { value: bytes }))
   }
 
-  async plugged(): Promise<PluggedMemory | undefined> {
+  async plugged(ask: QemuMemoryParts['ask'] = this.#parts.ask): Promise<PluggedMemory | undefined> {
     if (this.#hasDevice === false) return undefined
-    const found = await this.#parts.ask(queryPlugged)
+    const found = await ask(queryPlugged)
     this.#hasDevice = found !== undefined
     return found
   }
@@ -50,6 +58,22 @@ export class QemuMemory implements EmulatorMemory {
         value: bytes,
       }),
     )
+  }
+
+  held(): Promise<HeldMemory> {
+    const now = performance.now()
+    if (this.#held === undefined || now >= this.#held.untilMs) {
+      const answer = readHeldMemory(this.#parts)
+      const kept = { untilMs: Number.POSITIVE_INFINITY, answer }
+      this.#held = kept
+      const keepFor = () => {
+        kept.untilMs = performance.now() + Math.max(heldMs, (performance.now() - now) * heldCosts)
+      }
+      answer.then(keepFor, () => {
+        if (this.#held === kept) this.#held = undefined
+      })
+    }
+    return this.#held.answer
   }
 
   async limit(limits: MemoryLimits): Promise<readonly string[]> {

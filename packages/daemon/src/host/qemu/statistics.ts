@@ -1,8 +1,11 @@
 /** What a running VM uses, from /proc and from QEMU's statistics monitor, without disturbing its vCPUs (kvm-facts: no query-stats). */
 import { readFile } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
+import { parseMergedBytes } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
+import type { PluggedMemory } from '../../ports/emulator-memory.ts'
 import type { BlockCounters, EmulatorRecord, EmulatorStatistics } from '../../ports/emulators.ts'
+import type { BalloonReports } from './guest-memory.ts'
 
 const queryTimeoutMs = 1_000
 /** USER_HZ of every Linux that runs KVM. */
@@ -13,23 +16,42 @@ export interface VcpuThread {
   readonly threadId: number
 }
 
+/** What statistics are read from. */
+export interface StatisticsSources {
+  readonly vcpus: readonly VcpuThread[]
+  readonly monitor: () => Promise<QmpClient>
+  /** Undefined without a balloon. */
+  readonly reports: BalloonReports | undefined
+  readonly plugged: () => Promise<PluggedMemory | undefined>
+}
+
 /** Reads the counters of an emulator. What QEMU does not answer in time is left out. */
 export async function readStatistics(
   record: EmulatorRecord,
-  vcpus: readonly VcpuThread[],
-  monitor: () => Promise<QmpClient>,
+  { vcpus, monitor, reports, plugged }: StatisticsSources,
 ): Promise<EmulatorStatistics> {
-  const [[status, process], threads, fromQemu] = await Promise.all([
+  const [[status, process], threads, ksm, fromQemu, guestMemory, pluggedNow] = await Promise.all([
     readProcess(record.pid),
     Promise.all(vcpus.map((vcpu) => readThread(record.pid, vcpu))),
+    readFile(`/proc/${record.pid}/ksm_stat`, 'utf8').catch(() => ''),
     queryQemu(record, monitor).catch(() => ({ disks: [], balloonBytes: undefined })),
+    reports &&
+      monitor()
+        .then((client) => reports.read(client))
+        .catch(() => undefined),
+    plugged().catch(() => undefined),
   ])
+  const merged = parseMergedBytes(ksm)
   const kibibytes = (field: string) =>
     Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0)
   return {
     // Resident size leaves hugetlb pages out (Documentation/filesystems/proc.rst).
     residentBytes: (kibibytes('VmRSS') + kibibytes('HugetlbPages')) * 1024,
     cpuSeconds: process.cpuSeconds,
+    swappedBytes: kibibytes('VmSwap') * 1024,
+    ksmBytes: merged,
+    plugged: pluggedNow,
+    guestMemory,
     vcpus: threads.filter((thread) => thread !== undefined),
     ...fromQemu,
   }

@@ -1,9 +1,11 @@
 /** A VM as the API shows it. Everything here is known already: showing never waits for an emulator. */
 import type { Vm, VmSpec, VmStatus } from '@kvasir/contract'
+import { bootMemoryBytes } from '../../model/memory/plug-memory.ts'
 import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { memoryStatus } from './memory-status.ts'
 
 /** The API's view of a VM. */
 export function showVm(driver: Driver, context: Context): Vm {
@@ -13,7 +15,7 @@ export function showVm(driver: Driver, context: Context): Vm {
 /** The API's view of a VM that nobody drives yet. */
 export function showNewVm(record: VmRecord, context: Context): Vm {
   const nothing = { emulator: undefined, busyWith: undefined, jobId: undefined }
-  return showView({ record, ...nothing, statistics: undefined, guest: undefined }, context)
+  return showView({ record, ...nothing, statistics: undefined, guest: undefined, held: undefined }, context)
 }
 
 /** The API's view of what is known of a VM. */
@@ -47,6 +49,7 @@ function lifeStatus({ record, jobId }: VmView): VmStatus {
 function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   const { record, emulator, statistics, guest } = view
   const { run } = record
+  const { plugMemory } = record.hardware
   if (!emulator || !run) return {}
   const { vncSocketName } = run.emulator.plan.ids
   const { runtimeDir } = context
@@ -58,7 +61,8 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     startedAt: run.emulator.startedAt,
     cgroup: run.emulator.cgroup,
     qemuVersion: run.emulator.qemuVersion,
-    memoryBytes: run.bootedSpec.memory.size,
+    memoryBytes: bootMemoryBytes(run.bootedSpec, plugMemory) + (statistics?.plugged?.pluggedBytes ?? 0),
+    memory: memoryStatus(view),
     serialSocket: `${directory}/serial`,
     cageLimits: [...context.ports.emulators.cageLimits],
     restartNeeded: waitingFor(record, run.bootedSpec),
@@ -67,7 +71,11 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
       ? {
           residentBytes: statistics.residentBytes,
           vcpus: statistics.vcpus.map((vcpu) => ({ ...vcpu })),
-          ...(statistics.balloonBytes === undefined ? {} : { balloonBytes: statistics.balloonBytes }),
+          ...(statistics.balloonBytes === undefined
+            ? {}
+            : {
+                balloonBytes: statistics.balloonBytes + (statistics.plugged?.pluggedBytes ?? 0),
+              }),
         }
       : {}),
     ...(guest ? { guest: guestStatus(guest) } : {}),

@@ -1,0 +1,46 @@
+/** What the host's kernel holds for an emulator and what its cgroup allows, read from /proc and the cgroup's files. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { formatBytes, KvasirError } from '@kvasir/contract'
+import { readProcessMemory } from '@kvasir/linux'
+import type { HeldMemory, MemoryLimits } from '../../ports/emulator-memory.ts'
+
+/** Above this, an emulator's page tables are not walked: a walk would take seconds and hold its page faults up meanwhile. */
+const walkBytes = 8 * 2 ** 30
+
+/** Reads what is held now. `emulator-unresponsive` when the emulator is gone. */
+export async function readHeldMemory({
+  pid,
+  cgroup,
+}: {
+  readonly pid: number
+  readonly cgroup: string
+}): Promise<HeldMemory> {
+  const [memory, limits] = await Promise.all([
+    readProcessMemory(pid, { cgroup, walkBytes }),
+    readLimits(cgroup),
+  ])
+  if (memory === undefined)
+    throw new KvasirError(
+      'emulator-unresponsive',
+      `The emulator (pid ${pid}) is gone, so it holds no memory.`,
+    )
+  const { isTooLargeToWalk, ...rest } = memory
+  const tooLarge = `It holds more than ${formatBytes(walkBytes)}, so the sizes of its pages and their nodes, which only a walk through all of them would tell, are left out.`
+  return { ...rest, at: new Date().toISOString(), limits, notes: isTooLargeToWalk ? [tooLarge] : [] }
+}
+
+async function readLimits(cgroup: string): Promise<MemoryLimits | undefined> {
+  const [high, hard, swap] = await Promise.all(
+    ['memory.high', 'memory.max', 'memory.swap.max'].map((file) =>
+      readFile(join(cgroup, file), 'utf8').catch(() => undefined),
+    ),
+  )
+  if (high === undefined && hard === undefined) return undefined
+  return { high: numberOf(high), hard: numberOf(hard), swap: numberOf(swap) }
+}
+
+/** `max` is no limit. */
+function numberOf(text: string | undefined): number | undefined {
+  return /^\d{1,15}\n?$/.test(text ?? '') ? Number(text) : undefined
+}
