@@ -45,6 +45,8 @@ interface Sizes {
   readonly floor?: number | undefined
   readonly high?: number | undefined
   readonly hard?: number | undefined
+  readonly pageSize?: string | undefined
+  readonly lock?: boolean | undefined
 }
 
 /** Refuses sizes of a `memory` that contradict each other. */
@@ -58,6 +60,11 @@ export function checkMemorySizes(memory: Sizes, ctx: z.RefinementCtx): void {
   const least = floorOf(memory)
   if (target !== undefined && target < least)
     refuse('target', `is below the floor of ${formatBytes(least)}, which the balloon leaves to the guest`)
+  if (target !== undefined && (memory.lock || (memory.pageSize ?? 'default') !== 'default'))
+    refuse(
+      'target',
+      'cannot be had with memory that is locked or from reserved huge pages: the host gets none of it back',
+    )
   if (high !== undefined && hard !== undefined && high > hard)
     refuse('high', `is more than the hard limit, ${formatBytes(hard)}`)
 }

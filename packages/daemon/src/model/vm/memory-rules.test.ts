@@ -79,5 +79,9 @@ test('sizes that contradict each other are refused with what they contradict', (
     refusal({ size: '1GiB', high: '3GiB', hard: '2GiB' }) ?? '',
     /^memory.high is more than the hard/,
   )
+  assert.match(
+    refusal({ size: '1GiB', target: '512MiB', pageSize: '2MiB' }) ?? '',
+    /target cannot be had with memory that is locked/,
+  )
   assert.equal(refusal({ size: '16MiB' }), undefined)
 })
