@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os'
 import type { Purpose } from './debian-packages.ts'
 
 /** The rungs that every machine runs, in their order. */
-export const usualRungs = ['unit', 'qemu', 'host', 'e2e'] as const
+export const usualRungs = ['unit', 'api', 'qemu', 'host', 'e2e'] as const
 /** All rungs; the lab runs where it is asked for. */
 export const rungNames = [...usualRungs, 'lab'] as const
 export type RungName = (typeof rungNames)[number]
@@ -36,6 +36,8 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
     processes: cores + 1,
     budgetSeconds: 5,
   },
+  // A whole daemon on the simulated host, and the CLI as a process.
+  api: { needs: [], testSeconds: 60, fileSeconds: 120, concurrency: cores + 1, processes: cores + 1 },
   qemu: { needs: ['run'], testSeconds: 60, fileSeconds: 300, concurrency: cores },
   host: { needs: ['run', 'images', 'test'], testSeconds: 300, fileSeconds: 900, concurrency: 1 },
   // Guests run on all cores under TCG, and suites assert times: as many suites at once as there are pairs of cores.
@@ -54,6 +56,7 @@ export function rungOf(path: string): RungName | undefined {
   if (/^e2e\/suites\/.+\.e2e\.ts$/.test(path)) return 'e2e'
   if (/^lab\/suites\/.+\.lab\.ts$/.test(path)) return 'lab'
   if (!path.endsWith('.test.ts')) return undefined
+  if (path.endsWith('.api.test.ts')) return 'api'
   if (path.endsWith('.qemu.test.ts')) return 'qemu'
   return path.endsWith('.host.test.ts') ? 'host' : 'unit'
 }
