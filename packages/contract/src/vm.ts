@@ -6,15 +6,24 @@ import { bytes, timestamp } from './units.ts'
 import { vmSpec } from './vm-spec.ts'
 import { vmState } from './vm-state.ts'
 
-const vcpuStatus = z
-  .strictObject({
-    index: z.int(),
-    threadId: z.int(),
-    cpuSeconds: z.number().optional(),
-    waitSeconds: z.number().optional(),
-    lastCpu: z.int().optional(),
-  })
-  .meta({ id: 'VcpuStatus' })
+const threadFields = {
+  threadId: z.int(),
+  cpuSeconds: z.number().optional(),
+  waitSeconds: z
+    .number()
+    .optional()
+    .meta({ description: 'Time in which it could have run and had no CPU.' }),
+  lastCpu: z.int().optional(),
+  cpus: z
+    .string()
+    .optional()
+    .meta({ description: 'The CPUs that the kernel lets it run on, such as `0-3`.' }),
+  policy: z.string().optional().meta({ description: 'Such as `other`, or `fifo:10` with its priority.' }),
+}
+
+const vcpuStatus = z.strictObject({ index: z.int(), ...threadFields }).meta({ id: 'VcpuStatus' })
+const threadStatus = z.strictObject(threadFields).meta({ id: 'ThreadStatus' })
+const ioThreadStatus = z.strictObject({ disk: z.string(), ...threadFields }).meta({ id: 'IoThreadStatus' })
 
 const interfaceStatus = z
   .strictObject({
@@ -52,6 +61,8 @@ export const vmStatus = z
     memory: vmMemory.optional(),
     residentBytes: bytes.optional(),
     vcpus: z.array(vcpuStatus).optional(),
+    emulatorThread: threadStatus.optional(),
+    ioThreads: z.array(ioThreadStatus).optional(),
     guest: guestStatus.optional(),
     vncSocket: z.string().optional(),
     serialSocket: z.string().optional(),

@@ -5,8 +5,10 @@
  * derived from that id, so that `clean` can remove it without having been told what was made. An emulator outlives the daemon.
  */
 import type { Duplex } from 'node:stream'
+import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
+import type { EmulatorThreads, ThreadUse } from './emulator-threads.ts'
 
 /** How the emulator process ended. */
 export interface EmulatorExit {
@@ -72,6 +74,7 @@ export interface Emulator {
   screenshot(): Promise<Uint8Array>
   vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]>
   statistics(): Promise<EmulatorStatistics>
+  readonly threads: EmulatorThreads
   agent: AgentChannel
   memory: EmulatorMemory
   /** Opens the serial console; one connection at a time. */
@@ -98,13 +101,10 @@ export interface BlockCounters {
 export interface EmulatorStatistics {
   readonly residentBytes: number
   readonly cpuSeconds: number
-  readonly vcpus: readonly {
-    readonly index: number
-    readonly threadId: number
-    readonly cpuSeconds: number
-    readonly waitSeconds: number
-    readonly lastCpu: number
-  }[]
+  readonly vcpus: readonly (ThreadUse & { readonly index: number })[]
+  /** The main thread. */
+  readonly emulatorThread: ThreadUse | undefined
+  readonly ioThreads: readonly (ThreadUse & { readonly disk: string })[]
   readonly disks: readonly BlockCounters[]
   readonly balloonBytes: number | undefined
   readonly swappedBytes: number
@@ -160,6 +160,8 @@ export interface LaunchRequest {
   readonly memoryBytes: number
   /** Without them its cgroup is not limited. */
   readonly memoryLimits?: MemoryLimits
+  /** Applied before the first instruction; absent where the threads may run as they like. */
+  readonly threads?: ThreadPlan | undefined
 }
 
 export interface Emulators {
@@ -181,6 +183,8 @@ export interface Emulators {
   removeLogs(id: string): Promise<void>
   /** What this host cannot enforce of the cage, in sentences. */
   readonly cageLimits: readonly string[]
+  /** The controllers of cgroup v2 that this host has for VMs, such as `cpu`. */
+  readonly controllers: readonly string[]
   /** Differences between what the cage of a running VM should be and what /proc says. */
   inspectCage(id: string): Promise<readonly string[]>
 }

@@ -58,6 +58,7 @@ export const failpointNames = [
   'vm.change.after-volume-row',
   'vm.change.after-volume-file',
   'vm.change.after-row',
+  'vm.change.after-threads',
   'vm.rename.before-row',
   'vm.rename.after-row',
   'volume.create.before-row',

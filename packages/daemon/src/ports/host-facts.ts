@@ -1,12 +1,15 @@
 /** What the host is and can do. Asked when it matters, never assumed. */
 import type { AcceleratorChoice, Host, HostTopology, VmSpec } from '@kvasir/contract'
 import type { CpuOffer } from '../model/cpu/cpu-offer.ts'
+import type { HostCpuSets } from '../model/placement/host-cpus.ts'
 import type { QemuCapabilities } from '../model/qemu/hardware.ts'
 
 export interface HostFacts {
   describe(): Promise<Host>
   /** CPUs, caches, NUMA nodes and PCI devices; `host-failed` when the kernel shows no CPU. */
   topology(): Promise<HostTopology>
+  /** Which CPUs VMs may be given; unlike `topology` cheap enough for each start. */
+  cpuSets(): Promise<HostCpuSets>
   /** Asks the QEMU at hand; `emulator-missing` when there is none or it is too old. Cached by the binary's identity. */
   qemu(): Promise<QemuCapabilities & { readonly binary: string }>
   /** The accelerator for a VM and why; `accelerator-unavailable` when the spec requires KVM and it cannot be had. */

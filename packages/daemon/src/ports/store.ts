@@ -25,6 +25,8 @@ export interface VmRun {
   readonly bootedSpec: VmSpec
   /** The hardware that was booted; the oldest rows lack it. */
   readonly bootedHardware?: Hardware | undefined
+  /** Its threads were given something after its start; kept when that is taken back. */
+  readonly tuned?: boolean
 }
 
 /** Memory that was saved. */

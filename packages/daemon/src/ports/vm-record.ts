@@ -50,6 +50,7 @@ const run = z.object({
   acceleratorReason: z.string(),
   bootedSpec: vmSpec,
   bootedHardware: hardware.optional(),
+  tuned: z.boolean().optional(),
 })
 
 const record = z.object({
@@ -135,9 +136,10 @@ function asSaved(value: NonNullable<z.output<typeof record>['saved']>): SavedMem
 }
 
 function asRun(value: z.output<typeof run>): VmRun {
-  const { emulator, bootedHardware, ...rest } = value
+  const { emulator, bootedHardware, tuned, ...rest } = value
   return {
     ...rest,
+    ...(tuned === undefined ? {} : { tuned }),
     emulator: asEmulator(emulator),
     ...(bootedHardware && { bootedHardware: asHardware(bootedHardware) }),
   }

@@ -11,6 +11,7 @@
  */
 import { type Duplex, duplexPair } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
+import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorEvent, EmulatorExit, LaunchRequest } from '../ports/emulators.ts'
 import type { SimulatedMachine } from './machine.ts'
 
@@ -41,6 +42,8 @@ export class EmulatorProcess {
   pluggedBytes = 0
   /** What the guest does not give back, to its balloon or of what is plugged. */
   keepsBytes = 0
+  /** What its threads were last given. */
+  threadPlan: ThreadPlan | undefined
 
   constructor(machine: SimulatedMachine, request: LaunchRequest) {
     this.#machine = machine
@@ -49,6 +52,7 @@ export class EmulatorProcess {
     this.startedAt = machine.clock.now()
     this.balloonBytes = request.memoryBytes
     this.#balloonTarget = request.memoryBytes
+    this.threadPlan = request.threads
     // QEMU that read saved memory stands paused, any other before its first instruction.
     this.#runState = request.plan.argv.includes('-incoming') ? 'paused' : 'prelaunch'
     this.#hasBooted = this.#runState === 'paused'

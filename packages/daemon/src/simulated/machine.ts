@@ -45,6 +45,12 @@ export class SimulatedMachine {
   availableMemoryBytes = 12 * gib
   hasKvm = false
   hasVsock = true
+  /** The controllers of cgroup v2. */
+  controllers: readonly string[] = ['cpu', 'cpuset', 'io', 'memory', 'pids']
+  /** CPUs that an operator has taken offline, of eight. */
+  offlineCpus: readonly number[] = []
+  /** Whether the kernel lets threads have the real-time policies. */
+  allowsRealTime = true
   /** Undefined when the host has no QEMU. */
   qemuVersion: readonly [number, number, number] | undefined = [10, 0, 0]
   /** What the next launch does instead of succeeding; then undefined again. */

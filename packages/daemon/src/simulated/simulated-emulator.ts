@@ -14,6 +14,7 @@ import type { SimulatedMachine } from './machine.ts'
 import { SimulatedAgent } from './simulated-agent.ts'
 import { vmIdOfSave } from './simulated-files.ts'
 import { SimulatedMemory } from './simulated-memory.ts'
+import { SimulatedThreads } from './simulated-threads.ts'
 
 const saveSteps = 4
 const savedMemoryBytes = 4096
@@ -23,6 +24,7 @@ export class SimulatedEmulator implements Emulator {
   readonly closed: Promise<EmulatorExit>
   readonly agent: SimulatedAgent
   readonly memory: SimulatedMemory
+  readonly threads: SimulatedThreads
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -32,6 +34,7 @@ export class SimulatedEmulator implements Emulator {
     this.#machine = machine
     this.agent = new SimulatedAgent(process, machine)
     this.memory = new SimulatedMemory(process, machine)
+    this.threads = new SimulatedThreads(process, machine)
     this.closed = process.ended
     this.record = {
       pid: process.pid,
@@ -118,7 +121,7 @@ export class SimulatedEmulator implements Emulator {
 
   async vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]> {
     await this.#process.answer()
-    return this.#threads()
+    return this.threads.vcpus()
   }
 
   async statistics(): Promise<EmulatorStatistics> {
@@ -130,12 +133,7 @@ export class SimulatedEmulator implements Emulator {
       swappedBytes: 0,
       plugged: await this.memory.plugged(),
       cpuSeconds: seconds / 10,
-      vcpus: this.#threads().map((thread) => ({
-        ...thread,
-        cpuSeconds: seconds / 20,
-        waitSeconds: 0,
-        lastCpu: thread.index % 2,
-      })),
+      ...this.threads.uses(seconds),
       disks: Object.keys(plan.ids.disks).map((disk) => ({
         disk,
         readBytes: 4096,
@@ -169,13 +167,6 @@ export class SimulatedEmulator implements Emulator {
   async release(): Promise<void> {
     for (const stop of this.#unsubscribe) stop()
     this.#unsubscribe.clear()
-  }
-
-  #threads(): readonly { readonly index: number; readonly threadId: number }[] {
-    return Array.from({ length: this.#process.request.vcpuCount }, (_, index) => ({
-      index,
-      threadId: this.#process.pid * 1000 + index,
-    }))
   }
 }
 

@@ -5,6 +5,7 @@ import type { Failpoints } from '../ports/failpoints.ts'
 import { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { SimulatedEmulator } from './simulated-emulator.ts'
+import { requirePolicy } from './simulated-threads.ts'
 
 const quiet: Failpoints = async () => {}
 
@@ -45,6 +46,7 @@ export function createSimulatedEmulators(
       machine.logs.delete(id)
     },
     cageLimits: [],
+    controllers: machine.controllers,
     inspectCage: async () => [],
   }
 }
@@ -68,6 +70,7 @@ async function launch(
   if (how?.kind === 'hangs')
     throw new KvasirError('emulator-unresponsive', 'The emulator does not answer its monitor.')
 
+  if (request.threads) requirePolicy(request.threads, machine)
   const process = new EmulatorProcess(machine, request)
   machine.processes.set(request.id, process)
   await failpoint('emulator.launch.after-spawn')

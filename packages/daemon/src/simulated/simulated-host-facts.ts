@@ -33,6 +33,11 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     chooseAccelerator,
     cpuOffer: async (accelerator) => simulatedCpuOffer(accelerator),
     topology: async () => simulatedTopology(machine),
+    async cpuSets() {
+      const present = [0, 1, 2, 3, 4, 5, 6, 7]
+      const online = present.filter((cpu) => !machine.offlineCpus.includes(cpu))
+      return { present, online, allowed: online, inherited: online }
+    },
     async describe() {
       const { version, machines } = await qemu()
       return {

@@ -11,6 +11,7 @@ import {
   type CgroupController,
   CgroupError,
   type CgroupLimits,
+  cgroupControllers,
   cgroupProcesses,
   ensureCgroup,
   ensureThreadedChild,
@@ -28,7 +29,7 @@ import {
 import { CageError } from './cage-error.ts'
 import { checkGroup } from './cage-request.ts'
 
-/** A thread and the threaded child it belongs to: `vcpu0`, `io0`, `emulator`. */
+/** A thread and the threaded child it belongs to: `vcpu0`, `io-root`, `emulator`. */
 export interface ThreadPlace {
   readonly threadId: number
   readonly child: string
@@ -49,12 +50,12 @@ export interface CageGroups {
   admit(group: string, pid: number): Promise<void>
   /** Writes limits such as `memory.max`. Returns the files that this host did not accept. */
   limit(group: string, limits: CgroupLimits): Promise<readonly string[]>
-  /** Moves threads into threaded children, making these. Returns the files of `limits` that were not accepted, as `child/file`. */
-  assignThreads(
-    group: string,
-    places: readonly ThreadPlace[],
-    limits?: Readonly<Record<string, CgroupLimits>>,
-  ): Promise<readonly string[]>
+  /** Makes a threaded child and writes its limits. Returns the files that this host did not accept. */
+  divide(group: string, child: string, limits: CgroupLimits): Promise<readonly string[]>
+  /** Whether a group has threaded children. */
+  isDivided(group: string): Promise<boolean>
+  /** Moves threads into threaded children that were made before; one that has ended is left out. */
+  assignThreads(group: string, places: readonly ThreadPlace[]): Promise<void>
   /** The names of all groups that exist, populated or not. */
   list(): Promise<readonly string[]>
   processes(group: string): Promise<readonly number[]>
@@ -65,6 +66,8 @@ export interface CageGroups {
   remove(group: string, options: { readonly timeoutMs: number }): Promise<void>
   /** Removes the daemon's own cgroup when no group is left in it. */
   removeAll(): Promise<void>
+  /** The controllers that this host's cgroup v2 has for VMs. */
+  readonly controllers: readonly CgroupController[]
   readonly shortcomings: readonly string[]
 }
 
@@ -110,13 +113,23 @@ export async function openCageGroups(name: string): Promise<CageGroups> {
     make: (group) => makeEmpty(path(group)),
     admit: (group, pid) => admit(path(group), pid),
     limit: (group, limits) => writeCgroupLimits(path(group), limits),
-    assignThreads: (group, places, limits) => assignThreads(path(group), places, limits ?? {}),
+    divide: async (group, child, limits) => {
+      checkGroup(child)
+      return writeCgroupLimits(await ensureThreadedChild(path(group), child), limits)
+    },
+    isDivided: async (group) => (await listGroups(path(group))).length > 0,
+    assignThreads: async (group, places) => {
+      await Promise.all(
+        places.map(({ threadId, child }) => moveThread(join(path(group), child), threadId)),
+      )
+    },
     list: () => listGroups(home),
     processes: (group) => cgroupProcesses(path(group)),
     isPopulated: (group) => isCgroupPopulated(path(group)),
     kill: (group, options) => killCgroup(path(group), options),
     remove,
     removeAll: () => removeHome(home),
+    controllers: cgroupControllers.filter((controller) => !missing.includes(controller)),
     shortcomings: missing.map(
       (controller) => `The host's cgroup v2 has no ${controller} controller, so ${consequences[controller]}.`,
     ),
@@ -158,22 +171,6 @@ async function admit(path: string, pid: number): Promise<void> {
       { cause },
     )
   }
-}
-
-async function assignThreads(
-  path: string,
-  places: readonly ThreadPlace[],
-  limits: Readonly<Record<string, CgroupLimits>>,
-): Promise<readonly string[]> {
-  const refused: string[] = []
-  for (const child of new Set([...places.map((place) => place.child), ...Object.keys(limits)])) {
-    checkGroup(child)
-    const childPath = await ensureThreadedChild(path, child)
-    const unaccepted = await writeCgroupLimits(childPath, limits[child] ?? {})
-    refused.push(...unaccepted.map((file) => `${child}/${file}`))
-  }
-  await Promise.all(places.map(({ threadId, child }) => moveThread(join(path, child), threadId)))
-  return refused
 }
 
 async function listGroups(home: string): Promise<readonly string[]> {

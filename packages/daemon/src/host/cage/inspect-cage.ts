@@ -185,7 +185,7 @@ function descriptorBreaches(report: CageReport, expected: ExpectedCage): readonl
 /** /proc names a cgroup from its hierarchy's root, the expectation from the file system's. */
 function isCgroupBelow(actual: string, expected: string): boolean {
   const isWhole = actual.split('/').length > 2 && expected.endsWith(actual)
-  return isWhole || /^\/(vcpu\d+|io\d+|emulator|vhost)$/.test(suffixAfter(actual, expected))
+  return isWhole || /^\/(vcpu\d+|io-[\w.-]+|emulator|vhost)$/.test(suffixAfter(actual, expected))
 }
 
 function suffixAfter(actual: string, expected: string): string {

@@ -7,8 +7,9 @@ import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
-import { CommandError, runCommand } from '@kvasir/linux'
+import { CommandError, findCgroupRoot, readCpuSets, runCommand } from '@kvasir/linux'
 import { decideAccelerator } from '../../model/accelerator.ts'
+import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
 import type { HostFacts } from '../../ports/host-facts.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
 import { CpuOffers } from './cpu-offers.ts'
@@ -22,6 +23,8 @@ export interface HostFactsOptions {
   readonly bootId: string
   /** The QEMU binary of the configuration (KVASIR_QEMU). */
   readonly qemu: string | undefined
+  /** The cgroup of the daemon's VMs, below the root of cgroup v2. */
+  readonly cgroupName: string
 }
 
 const LOOK_TIMEOUT_MS = 5_000
@@ -57,6 +60,7 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
     checkBootFile,
 
     topology: () => machine.topology(),
+    cpuSets: () => cpuSets(options.cgroupName),
 
     async describe() {
       const [facts, cgroup, qemu] = await Promise.all([
@@ -91,6 +95,11 @@ async function describeQemu(binary: EmulatorBinary, configured: string | undefin
     if (!(error instanceof KvasirError && error.code === 'emulator-missing')) throw error
     return { binary: configured ?? '', version: 'missing', machines: [], accelerators: [], devices: [] }
   }
+}
+
+async function cpuSets(cgroupName: string): Promise<HostCpuSets> {
+  const root = await findCgroupRoot()
+  return await readCpuSets(join(root ?? '/sys/fs/cgroup', cgroupName))
 }
 
 /** The path is a user's and may lie on a file system that hangs, so a child looks at it. */

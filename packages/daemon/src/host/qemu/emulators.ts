@@ -82,6 +82,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
       await rm(pathsOf(id).logDirectory, { recursive: true, force: true })
     },
     cageLimits: cages.shortcomings,
+    controllers: cages.groups.controllers,
     async inspectCage(id) {
       const stored = await readRecord(pathsOf(id))
       if (!stored) return ['Nothing is written down of its emulator, so its cage cannot be judged.']

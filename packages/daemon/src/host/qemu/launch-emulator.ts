@@ -9,6 +9,7 @@ import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { makeShare, sealShare } from '../cage/share.ts'
+import { applyThreads } from '../threads/apply-threads.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
@@ -62,7 +63,11 @@ export async function launchEmulator(
   const { caged, monitor, vcpus } = await comeUp(request, tools, signal)
   undo.defer(() => monitor.close())
   await failpoint('emulator.launch.after-monitor')
-  await placeThreads(monitor, { vcpus, group, ioThreads: request.plan.ids.ioThreads }, tools)
+  if (request.threads)
+    await applyThreads(
+      { record: { ...launch, pid: caged.pid }, monitor, group, groups: cages.groups },
+      request.threads,
+    )
   await failpoint('emulator.launch.after-threads')
   await seal(request, paths)
   await failpoint('emulator.launch.after-seal')
@@ -163,28 +168,6 @@ async function serveNics(
 
 function releaseAll({ helperEnds }: OpenDescriptors): void {
   for (const end of helperEnds.values()) end.release()
-}
-
-/** Threads into threaded children where cgroup v2 has the controllers that make it worth while. */
-async function placeThreads(
-  monitor: QmpClient,
-  what: {
-    readonly vcpus: readonly VcpuThread[]
-    readonly group: string
-    readonly ioThreads: readonly string[]
-  },
-  tools: LaunchTools,
-): Promise<void> {
-  if (tools.cages.groups.shortcomings.some((sentence) => /no cpu(set)? controller/.test(sentence))) return
-  const ioThreads = what.ioThreads.length > 0 ? await monitor.execute('query-iothreads') : []
-  const places = [
-    ...what.vcpus.map(({ index, threadId }) => ({ threadId, child: `vcpu${index}` })),
-    ...ioThreads.map((thread) => ({
-      threadId: thread['thread-id'],
-      child: `io${what.ioThreads.indexOf(thread.id)}`,
-    })),
-  ]
-  await tools.cages.groups.assignThreads(what.group, places)
 }
 
 async function seal(request: LaunchRequest, paths: EmulatorPaths): Promise<void> {

@@ -27,6 +27,7 @@ import type {
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
+import { QemuThreads } from '../threads/qemu-threads.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
 import { BalloonReports } from './guest-memory.ts'
 import { openSocket } from './open-socket.ts'
@@ -62,6 +63,7 @@ export class QemuEmulator implements Emulator {
   readonly closed: Promise<EmulatorExit>
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
+  readonly threads: QemuThreads
   readonly #parts: EmulatorParts
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
   readonly #settleClosed: (exit: EmulatorExit) => void
@@ -85,6 +87,12 @@ export class QemuEmulator implements Emulator {
       pid: parts.record.pid,
       cgroup: parts.record.cgroup,
       limit: (files) => parts.groups.limit(groupOf(parts.id), files),
+    })
+    this.threads = new QemuThreads({
+      ask: (work) => this.#ask(work),
+      record: parts.record,
+      group: groupOf(parts.id),
+      groups: parts.groups,
     })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise

@@ -1,10 +1,12 @@
 /** What a running VM uses, from /proc and from QEMU's statistics monitor, without disturbing its vCPUs (kvm-facts: no query-stats). */
 import { readFile } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
-import { parseMergedBytes } from '@kvasir/linux'
+import { parseMergedBytes, readThread } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
 import type { PluggedMemory } from '../../ports/emulator-memory.ts'
+import type { ThreadUse } from '../../ports/emulator-threads.ts'
 import type { BlockCounters, EmulatorRecord, EmulatorStatistics } from '../../ports/emulators.ts'
+import { diskOfIoThread } from '../threads/emulator-threads.ts'
 import type { BalloonReports } from './guest-memory.ts'
 
 const queryTimeoutMs = 1_000
@@ -30,36 +32,42 @@ export async function readStatistics(
   record: EmulatorRecord,
   { vcpus, monitor, reports, plugged }: StatisticsSources,
 ): Promise<EmulatorStatistics> {
-  const [[status, process], threads, ksm, fromQemu, guestMemory, pluggedNow] = await Promise.all([
-    readProcess(record.pid),
-    Promise.all(vcpus.map((vcpu) => readThread(record.pid, vcpu))),
-    readFile(`/proc/${record.pid}/ksm_stat`, 'utf8').catch(() => ''),
-    queryQemu(record, monitor).catch(() => ({ disks: [], balloonBytes: undefined })),
-    reports &&
-      monitor()
-        .then((client) => reports.read(client))
-        .catch(() => undefined),
-    plugged().catch(() => undefined),
-  ])
+  const [[status, cpuSeconds], threads, emulatorThread, ksm, fromQemu, guestMemory, pluggedNow] =
+    await Promise.all([
+      readProcess(record.pid),
+      Promise.all(vcpus.map(({ index, threadId }) => useOf(record.pid, threadId, { index }))),
+      useOf(record.pid, record.pid, {}),
+      readFile(`/proc/${record.pid}/ksm_stat`, 'utf8').catch(() => ''),
+      queryQemu(record, monitor).catch(() => ({ disks: [], balloonBytes: undefined, ioThreads: [] })),
+      reports &&
+        monitor()
+          .then((client) => reports.read(client))
+          .catch(() => undefined),
+      plugged().catch(() => undefined),
+    ])
   const merged = parseMergedBytes(ksm)
+  const { ioThreads, ...counters } = fromQemu
+  const io = await Promise.all(ioThreads.map(({ disk, threadId }) => useOf(record.pid, threadId, { disk })))
   const kibibytes = (field: string) =>
     Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0)
   return {
     // Resident size leaves hugetlb pages out (Documentation/filesystems/proc.rst).
     residentBytes: (kibibytes('VmRSS') + kibibytes('HugetlbPages')) * 1024,
-    cpuSeconds: process.cpuSeconds,
+    cpuSeconds,
     swappedBytes: kibibytes('VmSwap') * 1024,
     ksmBytes: merged,
     plugged: pluggedNow,
     guestMemory,
     vcpus: threads.filter((thread) => thread !== undefined),
-    ...fromQemu,
+    emulatorThread,
+    ioThreads: io.filter((thread) => thread !== undefined),
+    ...counters,
   }
 }
 
 async function readProcess(pid: number) {
   try {
-    return await Promise.all([readFile(`/proc/${pid}/status`, 'utf8'), readStat(`/proc/${pid}/stat`)])
+    return await Promise.all([readFile(`/proc/${pid}/status`, 'utf8'), readCpuSeconds(`/proc/${pid}/stat`)])
   } catch (cause) {
     throw new KvasirError('emulator-unresponsive', `The emulator (pid ${pid}) is gone, so it uses nothing.`, {
       cause,
@@ -67,44 +75,50 @@ async function readProcess(pid: number) {
   }
 }
 
-async function readThread(
-  pid: number,
-  vcpu: VcpuThread,
-): Promise<EmulatorStatistics['vcpus'][number] | undefined> {
-  const task = `/proc/${pid}/task/${vcpu.threadId}`
-  try {
-    const [stat, schedstat] = await Promise.all([
-      readStat(`${task}/stat`),
-      readFile(`${task}/schedstat`, 'utf8'),
-    ])
-    const waitNanoseconds = Number(schedstat.split(' ')[1] ?? 0)
-    return { ...vcpu, cpuSeconds: stat.cpuSeconds, waitSeconds: waitNanoseconds / 1e9, lastCpu: stat.lastCpu }
-  } catch {
-    return undefined
+/** A thread that has ended uses nothing. */
+async function useOf<T>(pid: number, threadId: number, who: T): Promise<(T & ThreadUse) | undefined> {
+  const report = await readThread(pid, threadId)
+  if (!report) return undefined
+  const { cpuSeconds, waitSeconds, lastCpu, allowedList, priority } = report
+  const policy = report.policy ?? 'unknown'
+  return {
+    ...who,
+    threadId,
+    cpuSeconds,
+    waitSeconds,
+    lastCpu,
+    cpus: allowedList,
+    policy: priority === 0 ? policy : `${policy}:${priority}`,
   }
 }
 
-/** Fields 14, 15 and 39 of proc_pid_stat(5); the name in field 2 may hold blanks and parentheses. */
-async function readStat(path: string): Promise<{ readonly cpuSeconds: number; readonly lastCpu: number }> {
+/** Fields 14 and 15 of proc_pid_stat(5); the name in field 2 may hold blanks and parentheses. */
+async function readCpuSeconds(path: string): Promise<number> {
   const text = await readFile(path, 'utf8')
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const ticks = Number(fields[11] ?? 0) + Number(fields[12] ?? 0)
-  return { cpuSeconds: ticks / ticksPerSecond, lastCpu: Number(fields[36] ?? 0) }
+  return ticks / ticksPerSecond
+}
+
+interface FromQemu extends Pick<EmulatorStatistics, 'disks' | 'balloonBytes'> {
+  readonly ioThreads: readonly { readonly disk: string; readonly threadId: number }[]
 }
 
 async function queryQemu(
   record: EmulatorRecord,
   monitor: () => Promise<QmpClient>,
-): Promise<Pick<EmulatorStatistics, 'disks' | 'balloonBytes'>> {
+): Promise<FromQemu> {
   const client = await monitor()
   const options = { timeoutMs: queryTimeoutMs }
-  const [blocks, balloon] = await Promise.all([
+  const { ids } = record.plan
+  const [blocks, ioThreads, balloon] = await Promise.all([
     client.execute('query-blockstats', undefined, options),
-    record.plan.ids.balloon === undefined ? undefined : client.execute('query-balloon', undefined, options),
+    ids.ioThreads.length === 0 ? [] : client.execute('query-iothreads', undefined, options),
+    ids.balloon === undefined ? undefined : client.execute('query-balloon', undefined, options),
   ])
   const disks: BlockCounters[] = []
-  for (const [disk, ids] of Object.entries(record.plan.ids.disks)) {
-    const found = blocks.find((block) => block.qdev?.split('/').includes(ids.device))
+  for (const [disk, { device }] of Object.entries(ids.disks)) {
+    const found = blocks.find((block) => block.qdev?.split('/').includes(device))
     if (!found) continue
     const { stats } = found
     disks.push({
@@ -116,5 +130,12 @@ async function queryQemu(
       flushRequests: stats.flush_operations,
     })
   }
-  return { disks, balloonBytes: balloon?.actual }
+  return {
+    disks,
+    balloonBytes: balloon?.actual,
+    ioThreads: ioThreads.flatMap((thread) => {
+      const disk = diskOfIoThread(Object.keys(ids.disks), thread.id)
+      return disk === undefined ? [] : [{ disk, threadId: thread['thread-id'] }]
+    }),
+  }
 }

@@ -29,6 +29,7 @@ const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } 
 const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
 const limited = { effect: 'live', reason: 'the kernel limits its cgroup while it runs' } as const
 const mappedAtStart = { effect: 'start', reason: 'memory is mapped when the emulator starts' } as const
+const scheduled = { effect: 'live', reason: 'the host schedules the threads, and the guest sees none of it' } as const
 const atStart = { effect: 'boot', reason: 'the emulator is given it when it starts' } as const
 
 // Whether the guest reports free pages goes with it, and the guest sees that.
@@ -66,6 +67,12 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'cpu.topology': { effect: 'boot', reason: 'the guest reads its CPU topology when it boots' },
   'cpu.model': { effect: 'boot', reason: 'the guest reads its CPU model when it boots' },
   'cpu.features': { effect: 'boot', reason: 'the guest reads its CPU flags when it boots' },
+  'cpu.weight': scheduled,
+  'cpu.quotaPercent': scheduled,
+  'cpu.cpus': scheduled,
+  'cpu.pin': scheduled,
+  'cpu.threadLimits': scheduled,
+  'cpu.scheduler': scheduled,
   'memory.size': memorySizeRule,
   'memory.max': {
     effect: 'boot',

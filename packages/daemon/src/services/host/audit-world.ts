@@ -7,6 +7,7 @@
 import type { Audit, AuditEntry } from '@kvasir/contract'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Context } from '../context.ts'
+import { inspectTuning } from '../vms/tune-threads.ts'
 
 /** Compares everything that is known with everything that is there. */
 export async function auditWorld(context: Context): Promise<Audit> {
@@ -51,7 +52,8 @@ async function auditEmulators(context: Context): Promise<Found> {
         id: record.id,
         detail: `VM ${record.name} is ${record.life.state} and something of an emulator is left.`,
       })
-    if (shouldBe && isPresent) entries.push(...(await auditCage(driver, context)))
+    if (shouldBe && isPresent)
+      entries.push(...(await auditCage(driver, context)), ...(await auditThreads(driver, context)))
   }
   for (const id of present)
     entries.push({ kind: 'orphan', thing: 'emulator', id, detail: 'It belongs to no VM.' })
@@ -64,6 +66,19 @@ async function auditCage(driver: Driver, context: Context): Promise<readonly Aud
   return breaches.map((detail) => ({
     kind: 'mismatched' as const,
     thing: 'cage',
+    id: record.id,
+    detail: `VM ${record.name}: ${detail}`,
+  }))
+}
+
+/** An emulator that does not answer has no threads to judge; its VM is `unknown`. */
+async function auditThreads(driver: Driver, { ports }: Context): Promise<readonly AuditEntry[]> {
+  const view = driver.view()
+  const { record } = view
+  const differences = await inspectTuning(view, ports).catch(() => [])
+  return differences.map((detail) => ({
+    kind: 'mismatched' as const,
+    thing: 'threads',
     id: record.id,
     detail: `VM ${record.name}: ${detail}`,
   }))

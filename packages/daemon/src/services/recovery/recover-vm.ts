@@ -22,6 +22,7 @@ import type { VmLife, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import { bringMemoryInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
+import { tuneAdopted } from '../vms/tune-threads.ts'
 
 const keptLogCharacters = 2_000
 
@@ -192,6 +193,7 @@ async function adoptAs(seat: Seat, runState: string, ports: Ports): Promise<void
     life: isSame ? life : seat.life(seen.state, seen.reason),
   })
   await tellSpec(seat, ports)
+  await tuneAdopted(seat, ports)
 }
 
 /** A former daemon may have died between writing a change and telling the emulator. One that does not listen is adopted all the same. */

@@ -16,6 +16,7 @@ import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
 import { showView } from './show-vm.ts'
 import { situationOf } from './situation.ts'
+import { requireStillTunable, requireTunable, retune } from './tune-threads.ts'
 
 interface Wanted {
   readonly name: string
@@ -32,6 +33,7 @@ export async function planVm(wanted: Pick<Wanted, 'name' | 'spec'>, context: Con
     const id = context.ports.clock.uuid()
     const { spec } = await resolveSpec(wanted.spec, { uuid: id, name: wanted.name }, context.ports)
     await requireFits(spec, wanted.name, context.ports)
+    await requireTunable(spec, wanted.name, context.ports)
     const planned = await planVolumes(spec, { id, name: wanted.name }, context.ports)
     const hardware = planHardware(planned.spec, undefined, await hardwareHost(id, context))
     await requireBuildable({ id, name: wanted.name, spec: planned.spec, hardware }, context.ports)
@@ -114,7 +116,9 @@ async function decide(
   const kept = mergeKept(record.spec, wanted)
   const { spec } = await resolveSpec(kept, { uuid: record.id, name: record.name }, context.ports)
   await requireFits(spec, record.name, context.ports)
-  return { spec, changes: planChanges(record.spec, spec, situationOf(record)) }
+  const changes = planChanges(record.spec, spec, situationOf(record))
+  await requireStillTunable({ name: record.name, spec, changes }, context.ports)
+  return { spec, changes }
 }
 
 async function change(
@@ -136,6 +140,7 @@ async function change(
   if (changes.some((change) => change.effect === 'next-boot'))
     await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports)
   await using undo = new AsyncDisposableStack()
+  await retune(seat, { spec, changes }, { ports, undo })
   await ports.failpoint('vm.change.before-row')
   for (const row of planned.rows) {
     ports.store.volumes.insert(row)

@@ -15,6 +15,7 @@ import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
 import { showNewVm } from './show-vm.ts'
+import { requireTunable } from './tune-threads.ts'
 import { undoCreation } from './undo-creation.ts'
 
 export interface CreateRequest {
@@ -33,6 +34,7 @@ export async function createVm(request: CreateRequest, context: Context): Promis
   const id = ports.clock.uuid()
   const resolved = await resolveSpec(request.spec, { uuid: id, name: request.name }, ports)
   await requireFits(resolved.spec, request.name, ports)
+  await requireTunable(resolved.spec, request.name, ports)
   const planned = await planVolumes(resolved.spec, { id, name: request.name }, ports)
   const hardware = planHardware(planned.spec, undefined, await hardwareHost(id, context))
   await requireBuildable({ id, name: request.name, spec: planned.spec, hardware }, ports)

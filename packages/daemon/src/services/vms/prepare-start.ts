@@ -3,6 +3,7 @@ import type { VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { coldHardware, planHardware } from '../../model/pci/allocate.ts'
 import { buildEmulator } from '../../model/qemu/build-emulator.ts'
+import type { ThreadPlan } from '../../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
 import type { Ports } from '../../ports/ports.ts'
@@ -11,11 +12,14 @@ import { findImage } from '../images/find-image.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { requireCpu, requireCpuHere } from './require-cpu.ts'
 import { requireFits } from './require-fits.ts'
+import { planTuning } from './tune-threads.ts'
 
 export interface PreparedStart {
   readonly plan: EmulatorPlan
   /** What is started: what the record says, or for saved memory what that was saved with. */
   readonly spec: VmSpec
+  /** Undefined when the VM asks for nothing. */
+  readonly threads: ThreadPlan | undefined
   readonly hardware: VmRecord['hardware']
   readonly accelerator: 'kvm' | 'tcg'
   readonly acceleratorReason: string
@@ -24,11 +28,12 @@ export interface PreparedStart {
 /** Decides how a VM starts: accelerator, hardware, argv. Refuses what cannot work, before anything is touched. */
 export async function prepareStart(record: VmRecord, ports: Ports): Promise<PreparedStart> {
   const { spec, hardware: known } = record.saved?.booted ?? record
-  const [qemu, accelerator, kernel, tscKhz] = await Promise.all([
+  const [qemu, accelerator, kernel, tscKhz, threads] = await Promise.all([
     ports.host.qemu(),
     ports.host.chooseAccelerator(spec.accelerator),
     kernelOf(spec, ports),
     ports.host.tscKhz(),
+    planTuning(record, ports),
     requireFits(spec, record.name, ports),
   ])
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
@@ -52,6 +57,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   return {
     plan: buildEmulator(input),
     spec,
+    threads,
     hardware,
     accelerator: accelerator.kind,
     acceleratorReason: accelerator.reason,

@@ -2,6 +2,7 @@
 import type { Vm, VmSpec, VmStatus } from '@kvasir/contract'
 import { bootMemoryBytes } from '../../model/memory/plug-memory.ts'
 import { waitingFields } from '../../model/vm/waiting-changes.ts'
+import { unenforceable } from '../../model/placement/cpu-limits.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
@@ -53,6 +54,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   if (!emulator || !run) return {}
   const { vncSocketName } = run.emulator.plan.ids
   const { runtimeDir } = context
+  const { emulators } = context.ports
   const directory = `${runtimeDir}/vms/${record.id}`
   return {
     accelerator: run.accelerator,
@@ -64,13 +66,15 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     memoryBytes: bootMemoryBytes(run.bootedSpec, plugMemory) + (statistics?.plugged?.pluggedBytes ?? 0),
     memory: memoryStatus(view),
     serialSocket: `${directory}/serial`,
-    cageLimits: [...context.ports.emulators.cageLimits],
+    cageLimits: [...emulators.cageLimits, ...unenforceable(record.spec.cpu, emulators.controllers)],
     restartNeeded: waitingFor(record, run.bootedSpec),
     ...(vncSocketName === undefined ? {} : { vncSocket: `${directory}/share/${vncSocketName}` }),
     ...(statistics
       ? {
           residentBytes: statistics.residentBytes,
           vcpus: statistics.vcpus.map((vcpu) => ({ ...vcpu })),
+          ioThreads: statistics.ioThreads.map((thread) => ({ ...thread })),
+          ...(statistics.emulatorThread ? { emulatorThread: { ...statistics.emulatorThread } } : {}),
           ...(statistics.balloonBytes === undefined
             ? {}
             : {

@@ -154,6 +154,7 @@ async function launch(
       vcpuCount: prepared.spec.cpu.count,
       memoryBytes: bootMemoryBytes(prepared.spec, prepared.hardware.plugMemory),
       memoryLimits: limitsOf(record),
+      threads: prepared.threads,
     },
     work.signal,
   )

@@ -1,0 +1,82 @@
+/** The threads of one emulator and what each is for, from QEMU and /proc: vCPUs and I/O threads by name, the rest is the emulator's. */
+import { readdir, readFile } from 'node:fs/promises'
+import { readThread, type ThreadReport } from '@kvasir/linux'
+import type { QmpClient } from '@kvasir/qmp'
+import type { ThreadRole } from '../../model/placement/plan-threads.ts'
+import { deviceId } from '../../model/qemu/ids.ts'
+import type { EmulatorRecord } from '../../ports/emulators.ts'
+
+/** A thread and what it is for. */
+export interface EmulatorThread {
+  readonly pid: number
+  readonly threadId: number
+  readonly role: ThreadRole
+}
+
+/** A thread as it is at this moment. */
+export interface SeenThread extends EmulatorThread {
+  readonly report: ThreadReport
+  /** The path of its cgroup v2, from the hierarchy's root. */
+  readonly cgroup: string
+}
+
+/** Where an emulator's threads are asked for. */
+export interface ThreadSource {
+  readonly record: Pick<EmulatorRecord, 'pid' | 'plan'>
+  readonly monitor: QmpClient
+  /** Processes beside the emulator that count as the VM's. */
+  readonly helpers: readonly number[]
+}
+
+/** All threads of an emulator as they are now, those of its helpers last. Threads that end meanwhile are left out. */
+export async function seeThreads(source: ThreadSource): Promise<readonly SeenThread[]> {
+  const { pid } = source.record
+  const [named, all] = await Promise.all([namedThreads(source), threadIds(pid)])
+  const own = all.map((threadId): EmulatorThread => {
+    const role = named.get(threadId) ?? ({ kind: 'emulator' } as const)
+    return { pid, threadId, role }
+  })
+  const helpers = await Promise.all(
+    source.helpers.map(async (helper) =>
+      (await threadIds(helper)).map(
+        (threadId): EmulatorThread => ({ pid: helper, threadId, role: { kind: 'helper' } }),
+      ),
+    ),
+  )
+  const seen = await Promise.all([...own, ...helpers.flat()].map(seeThread))
+  return seen.filter((thread) => thread !== undefined)
+}
+
+async function seeThread(thread: EmulatorThread): Promise<SeenThread | undefined> {
+  const [report, cgroup] = await Promise.all([
+    readThread(thread.pid, thread.threadId),
+    readFile(`/proc/${thread.pid}/task/${thread.threadId}/cgroup`, 'utf8').catch(() => ''),
+  ])
+  if (report === undefined) return undefined
+  return { ...thread, report, cgroup: /^0::(.*)$/m.exec(cgroup)?.[1] ?? '' }
+}
+
+async function namedThreads({ record, monitor }: ThreadSource): Promise<ReadonlyMap<number, ThreadRole>> {
+  const { ids } = record.plan
+  const [cpus, ioThreads] = await Promise.all([
+    monitor.execute('query-cpus-fast'),
+    ids.ioThreads.length === 0 ? [] : monitor.execute('query-iothreads'),
+  ])
+  const named = new Map<number, ThreadRole>()
+  for (const cpu of cpus) named.set(cpu['thread-id'], { kind: 'vcpu', index: cpu['cpu-index'] })
+  for (const thread of ioThreads) {
+    const disk = diskOfIoThread(Object.keys(ids.disks), thread.id)
+    if (disk !== undefined) named.set(thread['thread-id'], { kind: 'io', disk })
+  }
+  return named
+}
+
+/** The disk whose I/O thread has this id. */
+export function diskOfIoThread(disks: readonly string[], id: string): string | undefined {
+  return disks.find((disk) => deviceId('io', disk) === id)
+}
+
+async function threadIds(pid: number): Promise<readonly number[]> {
+  const names = await readdir(`/proc/${pid}/task`).catch(() => [])
+  return names.map(Number)
+}

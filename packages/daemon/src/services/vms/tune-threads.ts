@@ -1,0 +1,94 @@
+/**
+ * The threads of a VM and the host's CPUs: refused, planned, given at a start, changed while the guest runs, put right after an adoption.
+ *
+ * A run that was ever tuned says so in its row, before anything is done to its threads: so what was taken back is taken back also by
+ * a daemon that follows one which died in between.
+ *
+ * Not here: what threads should get (model/placement), how it is done (host/threads).
+ */
+import type { PlanChange, VmSpec } from '@kvasir/contract'
+import { requireUsableCpus } from '../../model/placement/host-cpus.ts'
+import { isTuned, planThreads, type ThreadPlan } from '../../model/placement/plan-threads.ts'
+import type { Seat } from '../../ports/drivers.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord } from '../../ports/store.ts'
+
+/** The fields of a spec that threads follow. */
+const tuningFields = new Set(
+  ['weight', 'quotaPercent', 'cpus', 'pin', 'threadLimits', 'scheduler'].map((field) => `cpu.${field}`),
+)
+
+/** Refuses CPUs that a VM cannot be given. A spec that asks for none is not looked at. */
+export async function requireTunable(spec: VmSpec, name: string, ports: Ports): Promise<void> {
+  if (spec.cpu.cpus === undefined && spec.cpu.pin === undefined) return
+  requireUsableCpus(name, spec, await ports.host.cpuSets())
+}
+
+/** Refuses a change after which a VM could not be given its CPUs. One that has lost a CPU may still be changed in other ways. */
+export async function requireStillTunable(
+  vm: { readonly name: string; readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
+  ports: Ports,
+): Promise<void> {
+  const matters = ({ field }: PlanChange) => tuningFields.has(field) || /^(cpu\.(count|max)|disks\.)/.test(field)
+  if (vm.changes.some(matters)) await requireTunable(vm.spec, vm.name, ports)
+}
+
+/** What the threads of a VM get at its start; undefined when it asks for nothing. */
+export async function planTuning(
+  { name, spec }: Pick<VmRecord, 'name' | 'spec'>,
+  ports: Ports,
+): Promise<ThreadPlan | undefined> {
+  if (!isTuned(spec.cpu)) return undefined
+  return planThreads({ name, cpu: spec.cpu }, await ports.host.cpuSets())
+}
+
+/** Gives the threads of a running VM what a changed spec says. What fails is taken back, and so is all of it when `undo` is disposed. */
+export async function retune(
+  seat: Seat,
+  wanted: { readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
+  work: { readonly ports: Ports; readonly undo: AsyncDisposableStack },
+): Promise<void> {
+  const { emulator, record } = seat
+  const isLive = (change: PlanChange) => change.effect === 'live' && tuningFields.has(change.field)
+  if (!emulator || !record.run || !wanted.changes.some(isLive)) return
+  const host = await work.ports.host.cpuSets()
+  const { name } = record
+  const after = planThreads({ name, cpu: wanted.spec.cpu }, host)
+  if (!record.run.tuned) seat.update({ run: { ...record.run, tuned: true } })
+  work.undo.defer(async () => {
+    try {
+      await emulator.threads.apply(planThreads({ name, cpu: record.spec.cpu }, host))
+    } catch (cause) {
+      work.ports.log.warn({ vm: name, err: cause }, 'the threads of a VM keep a change that was refused')
+    }
+  })
+  await emulator.threads.apply(after)
+  await work.ports.failpoint('vm.change.after-threads')
+}
+
+/** Puts the threads of an adopted emulator right. One that does not let itself be tuned is adopted all the same. */
+export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Promise<void> {
+  if (!emulator || !hasTunedThreads(record)) return
+  try {
+    const plan = planThreads({ name: record.name, cpu: record.spec.cpu }, await ports.host.cpuSets())
+    for (const difference of await emulator.threads.inspect(plan))
+      ports.log.info({ vm: record.name, difference }, 'a thread of an adopted VM was not as planned')
+    await emulator.threads.apply(plan)
+  } catch (cause) {
+    ports.log.warn({ vm: record.name, err: cause }, 'the threads of an adopted VM are not as planned')
+  }
+}
+
+/** How the threads of a running VM differ from what its spec says, in sentences. */
+export async function inspectTuning(
+  { record, emulator }: Pick<Seat, 'record' | 'emulator'>,
+  ports: Ports,
+): Promise<readonly string[]> {
+  if (!emulator || !hasTunedThreads(record)) return []
+  const plan = planThreads({ name: record.name, cpu: record.spec.cpu }, await ports.host.cpuSets())
+  return await emulator.threads.inspect(plan)
+}
+
+function hasTunedThreads({ spec, run }: VmRecord): boolean {
+  return isTuned(spec.cpu) || run?.tuned === true
+}
