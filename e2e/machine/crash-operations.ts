@@ -148,6 +148,17 @@ export const operations: readonly Operation[] = [
     isDone: async (world) => (await world.vm('grown').show()).spec.disks.length === 2,
   },
   {
+    name: 'pin a thread of a running VM',
+    about: ['pinned'],
+    prepare: async (world) => {
+      await bring(world, 'pinned', 'running', diskless)
+      await world.vm('pinned').apply(diskless)
+    },
+    run: async (world) =>
+      void (await world.vm('pinned').apply({ ...diskless, cpu: { pin: { emulator: '0' } } })),
+    isDone: async (world) => (await world.vm('pinned').show()).spec.cpu.pin?.emulator === '0',
+  },
+  {
     name: 'rename',
     about: ['before', 'after'],
     prepare: async (world) => {

@@ -12,7 +12,7 @@ test('lists of CPUs are kept in their shortest form, so that the same set is the
   const { cpu } = vmSpec.parse({
     cpu: {
       cpus: '0-3,8,^2',
-      pin: { vcpus: { 0: '3,2,1', 12: '7' }, emulator: ' 0 ', ioThreads: { root: '4-5,6' } },
+      pin: { vcpus: { 0: '3,2,1', 12: '7' }, emulator: 0, ioThreads: { root: '4-5,6' } },
     },
   })
 

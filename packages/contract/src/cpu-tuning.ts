@@ -11,12 +11,11 @@ import { resourceName } from './names.ts'
 
 const maxListLength = 1024
 
-/** A list of host CPUs such as `0-3,8,^2`; comes out in its shortest form. */
+/** A list of host CPUs such as `0-3,8,^2`, or one CPU as YAML reads it, a number; comes out in its shortest form. */
 const cpuList = z
-  .string()
-  .max(maxListLength)
-  .transform((text, ctx) => {
-    const cpus = parseCpuList(text)
+  .union([z.string().max(maxListLength), z.int().nonnegative()])
+  .transform((list, ctx) => {
+    const cpus = parseCpuList(String(list))
     if (cpus === undefined || cpus.length === 0) {
       ctx.addIssue({
         code: 'custom',

@@ -9,10 +9,7 @@ import { vmState } from './vm-state.ts'
 const threadFields = {
   threadId: z.int(),
   cpuSeconds: z.number().optional(),
-  waitSeconds: z
-    .number()
-    .optional()
-    .meta({ description: 'Time in which it could have run and had no CPU.' }),
+  waitSeconds: z.number().optional().meta({ description: 'Time in which it could have run and had no CPU.' }),
   lastCpu: z.int().optional(),
   cpus: z
     .string()

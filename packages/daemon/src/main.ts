@@ -109,7 +109,12 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   })
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
-  const host = createHostFacts({ stateDir: config.stateDir, bootId, qemu: config.qemu, cgroupName: config.prefix })
+  const host = createHostFacts({
+    stateDir: config.stateDir,
+    bootId,
+    qemu: config.qemu,
+    cgroupName: config.prefix,
+  })
   const accelerator = await host.chooseAccelerator('auto')
   const cages = await openCages({
     runtimeDir: config.runtimeDir,

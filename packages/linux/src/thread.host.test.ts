@@ -32,7 +32,9 @@ test('what is set is what the kernel says of the thread then', { skip: needs('ro
   assert.equal(second?.policy, 'idle')
 })
 
-test('a refusal names the thread and the error; a thread that has ended is none', { skip: needs('root') }, async (t) => {
+test('a refusal names the thread and the error; a thread that has ended is none', {
+  skip: needs('root'),
+}, async (t) => {
   const pid = await sleeper(t)
 
   const refused = await setThreads([

@@ -27,7 +27,11 @@ test('a thread is read whatever its name, and its times come from schedstat', ()
 })
 
 test('a kernel without schedstat still tells CPU time, in ticks', () => {
-  const thread = parseThread({ stat: statOf('a', { 14: 150, 15: 50, 41: 6 }), schedstat: undefined, status: '' })
+  const thread = parseThread({
+    stat: statOf('a', { 14: 150, 15: 50, 41: 6 }),
+    schedstat: undefined,
+    status: '',
+  })
 
   assert.equal(thread.cpuSeconds, 2)
   assert.equal(thread.waitSeconds, 0)

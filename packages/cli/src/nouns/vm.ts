@@ -97,6 +97,22 @@ export const vmVerbs: Verbs = {
     },
     load: async () => (await import('../vm/place.ts')).placeVm,
   },
+  pin: {
+    summary: 'Which CPUs of the host each thread of a VM may run on; without more, how it is now.',
+    examples: [
+      'vm pin web1',
+      'vm pin web1 0 0-3,8,^2',
+      'vm pin web1 emulator 4',
+      'vm pin web1 root 5',
+      'vm pin web1 0 any',
+    ],
+    arguments: [
+      name,
+      { name: 'THREAD', optional: true, completes: ['emulator'] },
+      { name: 'CPUS', optional: true, completes: ['any'] },
+    ],
+    load: async () => (await import('../vm/pin.ts')).pinThread,
+  },
   start: {
     summary: 'Start a VM, or resume a saved one.',
     arguments: [name],

@@ -23,8 +23,32 @@ export function cpuFromFlags(context: Context): Pick<VmSpecInput, 'cpu'> {
     ...(features.length === 0 ? {} : { features: Object.fromEntries(features) }),
     ...(topology === undefined ? {} : { topology: parseTopology(topology) }),
     ...(nested === undefined ? {} : { nested }),
+    ...tuningFromFlags(context),
   }
   return Object.keys(cpu).length > 0 ? { cpu } : {}
+}
+
+function tuningFromFlags(context: Context): CpuInput {
+  const weight = context.number('weight')
+  const quotaPercent = context.number('quota')
+  const cpus = context.value('host-cpus')
+  const scheduler = context.value('scheduler')
+  return {
+    ...(weight === undefined ? {} : { weight }),
+    ...(quotaPercent === undefined ? {} : { quotaPercent }),
+    ...(cpus === undefined ? {} : { cpus }),
+    ...(scheduler === undefined ? {} : { scheduler: parseScheduler(scheduler) }),
+  }
+}
+
+/** A scheduling policy: `batch`, or `fifo:10` with its priority. */
+export function parseScheduler(text: string): NonNullable<CpuInput['scheduler']> {
+  const [policy, priority] = text.split(':')
+  if ((policy === 'other' || policy === 'batch' || policy === 'idle') && priority === undefined)
+    return { policy }
+  if ((policy === 'fifo' || policy === 'rr') && /^(\d{1,2})?$/.test(priority ?? ''))
+    return { policy, ...(priority ? { priority: Number(priority) } : {}) }
+  throw new UsageError(`${text} is no scheduling policy.`, 'Write other, batch, idle, fifo:10 or rr:10.')
 }
 
 /** A flag with its switch: `aes=on`. */

@@ -8,6 +8,7 @@ import type { Properties } from '../output/table.ts'
 import { timeAndAge } from '../output/time.ts'
 import { chainUnder, imageName, type Shelf } from '../volume/chain.ts'
 import { describeVmMemory } from './show-memory.ts'
+import { sharingWords, threadLines } from './threads.ts'
 import { cpuSeconds } from './top.ts'
 
 const sshPort = 22
@@ -53,6 +54,8 @@ export function describeVm(
     Accelerator: accelerator(vm),
     Machine: `${status.machine ?? spec.machine.type}, ${spec.machine.firmware}`,
     CPU: cpu(vm),
+    'CPU sharing': sharingWords(vm),
+    Threads: [...threadLines(vm)],
     ...describeVmMemory(vm, nowMs),
     Boots: boots(vm, shelf),
     Disks: disks(vm, shelf),
@@ -166,9 +169,12 @@ function emulator({ status }: Vm): string | undefined {
   return `QEMU ${status.qemuVersion ?? 'unknown'}, pid ${status.pid}${uid}`
 }
 
-function cageLimits({ status }: Vm): string | undefined {
-  const count = status.cageLimits?.length ?? 0
-  return count === 0 ? undefined : `${count} not enforceable on this host; see: kvasir host show`
+/** What the VM itself asks for and does not get is said in full. */
+function cageLimits({ status }: Vm): string[] {
+  const limits = status.cageLimits ?? []
+  const own = limits.filter((sentence) => sentence.startsWith('Of this VM, '))
+  const others = limits.length - own.length
+  return [...own, ...(others === 0 ? [] : [`${others} not enforceable on this host; see: kvasir host show`])]
 }
 
 function lastExit({ status }: Vm): string | undefined {

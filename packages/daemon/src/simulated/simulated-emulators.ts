@@ -46,7 +46,9 @@ export function createSimulatedEmulators(
       machine.logs.delete(id)
     },
     cageLimits: [],
-    controllers: machine.controllers,
+    get controllers() {
+      return machine.controllers
+    },
     inspectCage: async () => [],
   }
 }

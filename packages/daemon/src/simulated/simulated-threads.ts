@@ -27,7 +27,9 @@ export class SimulatedThreads implements EmulatorThreads {
     return this.#roles().flatMap((role) => {
       const wanted = formatCpuList(cpusOf(plan, role))
       const actual = threadPlan === undefined ? undefined : formatCpuList(cpusOf(threadPlan, role))
-      return actual === wanted ? [] : [`A thread of kind ${role.kind} may run on CPUs ${actual ?? 'of any kind'}.`]
+      return actual === wanted
+        ? []
+        : [`A thread of kind ${role.kind} may run on CPUs ${actual ?? 'of any kind'}.`]
     })
   }
 

@@ -119,9 +119,7 @@ export async function openCageGroups(name: string): Promise<CageGroups> {
     },
     isDivided: async (group) => (await listGroups(path(group))).length > 0,
     assignThreads: async (group, places) => {
-      await Promise.all(
-        places.map(({ threadId, child }) => moveThread(join(path(group), child), threadId)),
-      )
+      await Promise.all(places.map(({ threadId, child }) => moveThread(join(path(group), child), threadId)))
     },
     list: () => listGroups(home),
     processes: (group) => cgroupProcesses(path(group)),

@@ -54,7 +54,12 @@ function refusedWith(code: ErrorCode, pattern: RegExp) {
 }
 
 test('the host is described as the contract says', { skip }, async (t) => {
-  const facts = createHostFacts({ stateDir: await newDirectory(t), bootId: 'boot', qemu: undefined, cgroupName: 'kvasir' })
+  const facts = createHostFacts({
+    stateDir: await newDirectory(t),
+    bootId: 'boot',
+    qemu: undefined,
+    cgroupName: 'kvasir',
+  })
 
   const described = await facts.describe()
 
@@ -69,7 +74,12 @@ test('the host is described as the contract says', { skip }, async (t) => {
 })
 
 test('the topology of the host is that of the contract, and a moment later the same', { skip }, async (t) => {
-  const facts = createHostFacts({ stateDir: await newDirectory(t), bootId: 'boot', qemu: undefined, cgroupName: 'kvasir' })
+  const facts = createHostFacts({
+    stateDir: await newDirectory(t),
+    bootId: 'boot',
+    qemu: undefined,
+    cgroupName: 'kvasir',
+  })
 
   const [topology, again] = await Promise.all([facts.topology(), facts.topology()])
 
@@ -132,7 +142,12 @@ test('a QEMU that is missing, no program, no QEMU, silent or too old is refused 
 })
 
 test('a host without QEMU is described, and KVM is not chosen for it', { skip }, async (t) => {
-  const facts = createHostFacts({ stateDir: await newDirectory(t), bootId: 'boot', qemu: '/nowhere/qemu', cgroupName: 'kvasir' })
+  const facts = createHostFacts({
+    stateDir: await newDirectory(t),
+    bootId: 'boot',
+    qemu: '/nowhere/qemu',
+    cgroupName: 'kvasir',
+  })
 
   const described = await facts.describe()
 
@@ -214,7 +229,12 @@ test('without the device no probe is started', { skip }, async (t) => {
 
 test('a kernel to boot is a regular file that is there', { skip }, async (t) => {
   const directory = await newDirectory(t)
-  const facts = createHostFacts({ stateDir: directory, bootId: 'boot', qemu: undefined, cgroupName: 'kvasir' })
+  const facts = createHostFacts({
+    stateDir: directory,
+    bootId: 'boot',
+    qemu: undefined,
+    cgroupName: 'kvasir',
+  })
   await writeFile(join(directory, 'kernel'), 'x')
   await writeFile(join(directory, 'empty'), '')
 

@@ -104,10 +104,7 @@ interface FromQemu extends Pick<EmulatorStatistics, 'disks' | 'balloonBytes'> {
   readonly ioThreads: readonly { readonly disk: string; readonly threadId: number }[]
 }
 
-async function queryQemu(
-  record: EmulatorRecord,
-  monitor: () => Promise<QmpClient>,
-): Promise<FromQemu> {
+async function queryQemu(record: EmulatorRecord, monitor: () => Promise<QmpClient>): Promise<FromQemu> {
   const client = await monitor()
   const options = { timeoutMs: queryTimeoutMs }
   const { ids } = record.plan

@@ -64,7 +64,9 @@ export async function inspectThreads(target: ThreadTarget, plan: ThreadPlan): Pr
     return [
       ...(wanted?.cpus === undefined
         ? []
-        : [`${subject} may run on CPUs ${report.allowedList} and is to run on ${formatCpuList(wanted.cpus)}.`]),
+        : [
+            `${subject} may run on CPUs ${report.allowedList} and is to run on ${formatCpuList(wanted.cpus)}.`,
+          ]),
       ...(wanted?.policy === undefined
         ? []
         : [`${subject} has the policy ${report.policy ?? 'unknown'} and is to have ${wanted.policy}.`]),
@@ -117,13 +119,19 @@ async function moveThreads(
 /** What a host without the controller cannot enforce, the VM's status says; what one with it refuses is an error. */
 async function limit(
   { groups }: ThreadTarget,
-  { name, limits, write }: {
+  {
+    name,
+    limits,
+    write,
+  }: {
     readonly name: string
     readonly limits: CpuLimits
     readonly write: (files: Readonly<Record<string, string>>) => Promise<readonly string[]>
   },
 ): Promise<void> {
-  const files = Object.entries(limits.files).filter(([file]) => groups.controllers.some((controller) => file.startsWith(`${controller}.`)))
+  const files = Object.entries(limits.files).filter(([file]) =>
+    groups.controllers.some((controller) => file.startsWith(`${controller}.`)),
+  )
   const refused = await write(Object.fromEntries(files))
   const missed = refused.filter((file) => limits.asked.includes(file))
   if (missed.length > 0)

@@ -44,7 +44,8 @@ export function unenforceable(cpu: VmSpec['cpu'], controllers: readonly string[]
       ...(cpu.quotaPercent === undefined ? [] : [`its quota of ${cpu.quotaPercent} % of a CPU`]),
       ...(hasShares(cpu) ? ['the weights and quotas of its threads'] : []),
     ]
-    for (const what of asked) sentences.push(`Of this VM, ${what} is not enforced, because ${without('cpu')}.`)
+    for (const what of asked)
+      sentences.push(`Of this VM, ${what} is not enforced, because ${without('cpu')}.`)
   }
   const confines = cpu.cpus !== undefined || cpu.pin !== undefined
   if (confines && !controllers.includes('cpuset'))

@@ -20,10 +20,10 @@ export function requireUsableCpus(name: string, spec: VmSpec, host: HostCpuSets)
   const { cpus, pin } = spec.cpu
   const own = cpus === undefined ? undefined : requireList(`VM ${name}`, cpus, host)
   const pins = [
-    ...Object.entries(pin?.vcpus ?? {}).map(([index, list]) => [`vCPU ${index} of VM ${name}`, list] as const),
-    ...(pin?.emulator === undefined
-      ? []
-      : [[`The emulator thread of VM ${name}`, pin.emulator] as const]),
+    ...Object.entries(pin?.vcpus ?? {}).map(
+      ([index, list]) => [`vCPU ${index} of VM ${name}`, list] as const,
+    ),
+    ...(pin?.emulator === undefined ? [] : [[`The emulator thread of VM ${name}`, pin.emulator] as const]),
     ...Object.entries(pin?.ioThreads ?? {}).map(
       ([disk, list]) => [`The I/O thread of disk ${disk} of VM ${name}`, list] as const,
     ),
@@ -37,14 +37,8 @@ export function requireUsableCpus(name: string, spec: VmSpec, host: HostCpuSets)
   requireThreads(name, spec)
 }
 
-/** The highest number of vCPUs that a VM can come to have while it runs. */
-function mostVcpus(cpu: VmSpec['cpu']): number {
-  const max: unknown = Reflect.get(cpu, 'max')
-  return Math.max(cpu.count, typeof max === 'number' ? max : 0)
-}
-
 function requireThreads(name: string, { cpu, disks }: VmSpec): void {
-  const most = mostVcpus(cpu)
+  const most = Math.max(cpu.count, cpu.max ?? 0)
   for (const index of Object.keys(cpu.pin?.vcpus ?? {}))
     if (Number(index) >= most)
       throw new KvasirError(
@@ -66,7 +60,11 @@ function requireList(subject: string, list: string, host: HostCpuSets): readonly
   const missingFrom = (set: readonly number[]) => wanted.filter((cpu) => !set.includes(cpu))
   const nonexistent = missingFrom(host.present)
   if (nonexistent.length > 0)
-    throw refusal(subject, nonexistent, `${doesDo(nonexistent)} not exist on this host, which has CPUs ${formatCpuList(host.present)}`)
+    throw refusal(
+      subject,
+      nonexistent,
+      `${doesDo(nonexistent)} not exist on this host, which has CPUs ${formatCpuList(host.present)}`,
+    )
   const offline = missingFrom(host.online)
   if (offline.length > 0) throw refusal(subject, offline, `${isAre(offline)} offline`)
   const forbidden = missingFrom(host.allowed)

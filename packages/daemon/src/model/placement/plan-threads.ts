@@ -61,9 +61,7 @@ export function planThreads(
   const { cpu } = vm
   const usable = (subject: string, cpus: readonly number[]) => requireSome(subject, cpus, host.allowed)
   const own =
-    cpu.cpus === undefined
-      ? placed?.allowedCpus
-      : usable(`VM ${vm.name}`, parseCpuList(cpu.cpus) ?? [])
+    cpu.cpus === undefined ? placed?.allowedCpus : usable(`VM ${vm.name}`, parseCpuList(cpu.cpus) ?? [])
   const within = (subject: string, cpus: readonly number[]) => {
     const there = usable(subject, cpus)
     return own === undefined ? there : requireSome(subject, there, own)

@@ -29,7 +29,10 @@ const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } 
 const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
 const limited = { effect: 'live', reason: 'the kernel limits its cgroup while it runs' } as const
 const mappedAtStart = { effect: 'start', reason: 'memory is mapped when the emulator starts' } as const
-const scheduled = { effect: 'live', reason: 'the host schedules the threads, and the guest sees none of it' } as const
+const scheduled = {
+  effect: 'live',
+  reason: 'the host schedules the threads, and the guest sees none of it',
+} as const
 const atStart = { effect: 'boot', reason: 'the emulator is given it when it starts' } as const
 
 // Whether the guest reports free pages goes with it, and the guest sees that.

@@ -190,7 +190,15 @@ test('every rule names a field that a spec can have', () => {
   const full = vmSpec.parse({
     image,
     machine: { version: '7.2' },
-    cpu: { topology: {} },
+    cpu: {
+      topology: {},
+      weight: 1,
+      quotaPercent: 1,
+      cpus: '0',
+      pin: {},
+      threadLimits: {},
+      scheduler: { policy: 'idle' },
+    },
     memory: {
       max: '1GiB',
       floor: '64MiB',

@@ -140,7 +140,7 @@ async function change(
   if (changes.some((change) => change.effect === 'next-boot'))
     await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports)
   await using undo = new AsyncDisposableStack()
-  await retune(seat, { spec, changes }, { ports, undo })
+  await retune(seat, { spec, changes }, { ports, driver, undo })
   await ports.failpoint('vm.change.before-row')
   for (const row of planned.rows) {
     ports.store.volumes.insert(row)

@@ -1,8 +1,8 @@
 /** A VM as the API shows it. Everything here is known already: showing never waits for an emulator. */
 import type { Vm, VmSpec, VmStatus } from '@kvasir/contract'
 import { bootMemoryBytes } from '../../model/memory/plug-memory.ts'
-import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import { unenforceable } from '../../model/placement/cpu-limits.ts'
+import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'

@@ -9,7 +9,7 @@
 import type { PlanChange, VmSpec } from '@kvasir/contract'
 import { requireUsableCpus } from '../../model/placement/host-cpus.ts'
 import { isTuned, planThreads, type ThreadPlan } from '../../model/placement/plan-threads.ts'
-import type { Seat } from '../../ports/drivers.ts'
+import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 
@@ -29,7 +29,8 @@ export async function requireStillTunable(
   vm: { readonly name: string; readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
   ports: Ports,
 ): Promise<void> {
-  const matters = ({ field }: PlanChange) => tuningFields.has(field) || /^(cpu\.(count|max)|disks\.)/.test(field)
+  const matters = ({ field }: PlanChange) =>
+    tuningFields.has(field) || /^(cpu\.(count|max)|disks\.)/.test(field)
   if (vm.changes.some(matters)) await requireTunable(vm.spec, vm.name, ports)
 }
 
@@ -42,11 +43,14 @@ export async function planTuning(
   return planThreads({ name, cpu: spec.cpu }, await ports.host.cpuSets())
 }
 
-/** Gives the threads of a running VM what a changed spec says. What fails is taken back, and so is all of it when `undo` is disposed. */
+/**
+ * Gives the threads of a running VM what a changed spec says, and looks at them anew. What fails is taken back, and so is all of it
+ * when `undo` is disposed.
+ */
 export async function retune(
   seat: Seat,
   wanted: { readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
-  work: { readonly ports: Ports; readonly undo: AsyncDisposableStack },
+  work: { readonly ports: Ports; readonly driver: Driver; readonly undo: AsyncDisposableStack },
 ): Promise<void> {
   const { emulator, record } = seat
   const isLive = (change: PlanChange) => change.effect === 'live' && tuningFields.has(change.field)
@@ -64,6 +68,9 @@ export async function retune(
   })
   await emulator.threads.apply(after)
   await work.ports.failpoint('vm.change.after-threads')
+  // Who changed it and looks then is not to see the threads as they were.
+  const statistics = await emulator.statistics().catch(() => undefined)
+  if (statistics) work.driver.remember({ statistics })
 }
 
 /** Puts the threads of an adopted emulator right. One that does not let itself be tuned is adopted all the same. */

@@ -7,6 +7,7 @@ import { type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { buildEmulator } from '../../../model/qemu/build-emulator.ts'
 import type { Emulators, LaunchRequest } from '../../../ports/emulators.ts'
 import { openCages } from '../../cage/cage.ts'
+import type { CageGroups } from '../../cage/cage-groups.ts'
 import { createQemuEmulators } from '../emulators.ts'
 
 type Memory = NonNullable<VmSpecInput['memory']>
@@ -16,6 +17,7 @@ const binary = '/usr/bin/qemu-system-x86_64'
 
 export interface RealEmulators extends AsyncDisposable {
   readonly runtimeDir: string
+  readonly groups: CageGroups
   readonly emulators: Emulators
   /** The same host as the next daemon sees it. */
   follow(): Promise<Emulators>
@@ -43,6 +45,7 @@ export async function openRealEmulators(): Promise<RealEmulators> {
     })
   return {
     runtimeDir,
+    groups: cages.groups,
     emulators: follow(),
     follow: async () => follow(),
     request: requestFor,
