@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { vmSpec } from '@kvasir/contract'
+import fc from 'fast-check'
+import {
+  type HugepageReading,
+  missingPages,
+  type NodePages,
+  type PageWant,
+  requirePageSize,
+  reservationFailed,
+  tooFewPages,
+  wantedPages,
+} from './hugepages.ts'
+
+const gib = 2 ** 30
+const want: PageWant = { vm: 'web1', pageBytes: 2 ** 21, pages: 100, nodes: [], policy: 'bind' }
+const node = (number: number, free: number, availableBytes = 8 * gib, total = free): NodePages => ({
+  node: number,
+  total,
+  free,
+  availableBytes,
+})
+
+test('a VM wants as many pages as its memory has, or none', () => {
+  const spec = (memory: object) => vmSpec.parse({ memory })
+
+  assert.equal(wantedPages('a', spec({ size: '1GiB' })), undefined)
+  assert.equal(wantedPages('a', spec({ size: '1GiB', pageSize: '2MiB' }))?.pages, 512)
+  assert.equal(wantedPages('a', spec({ size: '2GiB', pageSize: '1GiB' }))?.pages, 2)
+})
+
+test('pages of any node serve a VM that names none', () => {
+  assert.deepEqual(missingPages(want, [node(0, 60), node(1, 40)]), [])
+  assert.deepEqual(missingPages(want, [node(0, 60, gib), node(1, 30, 2 * gib)]), [{ node: 1, pages: 10 }])
+})
+
+test('pages of another node do not serve a VM that is bound', () => {
+  const nodes = [node(0, 100), node(1, 5)]
+
+  assert.deepEqual(missingPages({ ...want, nodes: [1] }, nodes), [{ node: 1, pages: 95 }])
+  assert.deepEqual(missingPages({ ...want, nodes: [1], policy: 'preferred' }, nodes), [])
+  assert.deepEqual(missingPages({ ...want, nodes: [0, 1], policy: 'interleave' }, nodes), [
+    { node: 1, pages: 45 },
+  ])
+})
+
+test('what is missing is reserved where there is memory, and none is forgotten', () => {
+  const amount = fc.integer({ min: 0, max: 300 })
+  const anyNodes = fc
+    .array(fc.record({ free: amount, room: amount }), { minLength: 1, maxLength: 4 })
+    .map((list) => list.map(({ free, room }, index) => node(index, free, room * want.pageBytes)))
+  fc.assert(
+    fc.property(anyNodes, fc.integer({ min: 1, max: 1000 }), (nodes, pages) => {
+      const missing = missingPages({ ...want, pages }, nodes)
+
+      const free = nodes.reduce((sum, pool) => sum + pool.free, 0)
+      const sum = missing.reduce((total, part) => total + part.pages, 0)
+      assert.equal(sum, Math.max(0, pages - free))
+      assert.equal(new Set(missing.map((part) => part.node)).size, missing.length)
+      const room = nodes.reduce((total, pool) => total + (pool.availableBytes ?? 0) / want.pageBytes, 0)
+      if (sum <= room)
+        for (const part of missing)
+          assert.ok(
+            part.pages * want.pageBytes <= (nodes[part.node]?.availableBytes ?? 0),
+            'more than it has',
+          )
+    }),
+  )
+})
+
+test('the refusal says how many are missing where and why, who has them and how to get them', () => {
+  const reading: HugepageReading = {
+    support: 'supported',
+    nodes: [node(0, 100), node(1, 0, gib, 64)],
+    mayReserve: false,
+  }
+
+  const error = tooFewPages({ ...want, nodes: [1] }, reading, [{ vm: 'db1', pages: 64 }])
+
+  assert.equal(error.code, 'not-enough-memory')
+  assert.match(error.message, /wants 100 pages of 2 MiB/)
+  assert.match(error.message, /100 on node 1, where all 64 that are reserved are taken/)
+  assert.match(error.message, /db1 \(64\)/)
+  assert.match(
+    error.message,
+    /echo 164 > \/sys\/devices\/system\/node\/node1\/hugepages\/hugepages-2048kB\/nr_hugepages/,
+  )
+  assert.deepEqual(error.details['missing'], [{ node: 1, pages: 100, total: 64, free: 0 }])
+})
+
+test('a size that the processor or the kernel does not have is named as that', () => {
+  const giant = { ...want, pageBytes: gib, pages: 1 }
+  const reading = { nodes: [], mayReserve: true }
+
+  assert.throws(() => requirePageSize(giant, { ...reading, support: 'no-processor' }), /pdpe1gb/)
+  assert.throws(() => requirePageSize(giant, { ...reading, support: 'no-kernel' }), { code: 'unsupported' })
+  requirePageSize(giant, { ...reading, support: 'supported' })
+})
+
+test('memory in pieces is told apart from memory that is short', () => {
+  const shortfall = { node: 0, wanted: 10, got: 4 }
+
+  const pieces = reservationFailed(want, { ...shortfall, availableBytes: gib })
+  const short = reservationFailed(want, { ...shortfall, availableBytes: 2 ** 21 })
+
+  assert.match(pieces.message, /pieces that are too small/)
+  assert.match(pieces.message, /hugepagesz=2M hugepages=N/)
+  assert.equal(pieces.details['fragmented'], true)
+  assert.match(short.message, /only 2 MiB is free/)
+  assert.equal(short.details['fragmented'], false)
+})
