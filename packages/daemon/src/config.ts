@@ -66,6 +66,8 @@ const configSchema = z
     listen: z.array(listenAddress).max(16).default([]),
     tokens: z.array(token).max(1000).default([]),
     uids: uidRange.default({ first: 2_100_000_000, count: 1_000_000 }),
+    /** What a VM finds missing of huge pages: reserved when it starts and given back when it ends, or only taken when they are there. */
+    hugepages: z.enum(['existing', 'reserve']).default('existing'),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .refine((config) => config.listen.length === 0 || config.tokens.length > 0, {
@@ -87,6 +89,7 @@ const settings = {
   listen: { flag: 'listen', variable: 'KVASIR_LISTEN', parse: parseListen },
   tokens: { flag: undefined, variable: 'KVASIR_TOKENS', parse: parseTokens },
   uids: { flag: 'uids', variable: 'KVASIR_UIDS', parse: parseUids },
+  hugepages: { flag: 'hugepages', variable: 'KVASIR_HUGEPAGES' },
   logLevel: { flag: 'log-level', variable: 'KVASIR_LOG_LEVEL' },
 } as const satisfies Record<
   ConfigKey,
@@ -244,6 +247,7 @@ function originsOf(origins: Readonly<Record<string, string>>): Record<ConfigKey,
     listen: of('listen'),
     tokens: of('tokens'),
     uids: of('uids'),
+    hugepages: of('hugepages'),
     logLevel: of('logLevel'),
   }
 }

@@ -21,6 +21,7 @@ import { openImageShelf } from './host/images/image-files.ts'
 import { createImageMakers } from './host/images/image-makers.ts'
 import { listenUnix } from './host/listen-unix.ts'
 import { createLog, logFormFor } from './host/log.ts'
+import { HugepageDesk } from './host/memory/hugepage-desk.ts'
 import { openDirectoryFiles } from './host/pools/directory-files.ts'
 import { emulatorTrees } from './host/qemu/emulator-trees.ts'
 import { createQemuEmulators } from './host/qemu/emulators.ts'
@@ -109,7 +110,9 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   })
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
+  const hugepages = new HugepageDesk({ bootId, mayReserve: config.hugepages === 'reserve' })
   const host = createHostFacts({
+    hugepages,
     stateDir: config.stateDir,
     bootId,
     qemu: config.qemu,
@@ -144,6 +147,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
       runtimeDir: config.runtimeDir,
       logDir: config.logDir,
       cages,
+      hugepages,
       binary: async () => (await host.qemu()).binary,
       failpoint,
       now: () => clock.now(),

@@ -5,6 +5,7 @@
  * derived from that id, so that `clean` can remove it without having been told what was made. An emulator outlives the daemon.
  */
 import type { Duplex } from 'node:stream'
+import type { PageWant } from '../model/memory/hugepages.ts'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
@@ -162,12 +163,22 @@ export interface LaunchRequest {
   readonly memoryLimits?: MemoryLimits
   /** Applied before the first instruction; absent where the threads may run as they like. */
   readonly threads?: ThreadPlan | undefined
+  /** The reserved huge pages that its memory is made of. */
+  readonly pages?: PageWant | undefined
+}
+
+/** Huge pages of a node that were reserved for a VM. */
+export interface PageReservation {
+  readonly id: string
+  readonly node: number
+  readonly pages: number
+  readonly pageBytes: number
 }
 
 export interface Emulators {
   /** Says that a launch will come within moments, so that what takes time can begin. Returns at once. */
   announceLaunch(): void
-  /** Starts a caged emulator, checks over QMP that it is the one asked for and stands before its first instruction. Undoes itself on failure. */
+  /** Starts a caged emulator with the huge pages that it wants, which `clean` gives back, checks over QMP that it is the one asked for and stands before its first instruction. Undoes itself on failure. */
   launch(request: LaunchRequest, signal: AbortSignal): Promise<Emulator>
   /** Looks for the emulator of a VM on the host and takes it over. */
   adopt(id: string, options: { readonly timeoutMs: number }): Promise<Adoption>
@@ -181,6 +192,8 @@ export interface Emulators {
   readLog(id: string, source: 'emulator' | 'serial', bytes: number): Promise<Uint8Array>
   /** What a VM's logs leave behind is removed with the VM. */
   removeLogs(id: string): Promise<void>
+  /** Huge pages that were reserved for VMs and are to be given back. */
+  reservations(): Promise<readonly PageReservation[]>
   /** What this host cannot enforce of the cage, in sentences. */
   readonly cageLimits: readonly string[]
   /** The controllers of cgroup v2 that this host has for VMs, such as `cpu`. */

@@ -1,6 +1,8 @@
 /** What the host is and can do. Asked when it matters, never assumed. */
 import type { AcceleratorChoice, Host, HostTopology, VmSpec } from '@kvasir/contract'
 import type { CpuOffer } from '../model/cpu/cpu-offer.ts'
+import type { ThpMode } from '../model/memory/host-memory.ts'
+import type { HugepageReading } from '../model/memory/hugepages.ts'
 import type { HostCpuSets } from '../model/placement/host-cpus.ts'
 import type { QemuCapabilities } from '../model/qemu/hardware.ts'
 
@@ -18,6 +20,11 @@ export interface HostFacts {
   cpuOffer(accelerator: 'kvm' | 'tcg'): Promise<CpuOffer>
   availableMemoryBytes(): Promise<number>
   totalMemoryBytes(): Promise<number>
+  /** Reserved huge pages of a size, less what VMs that are starting will take. */
+  hugepages(pageBytes: number): Promise<HugepageReading>
+  /** What a process of ours may be allowed to lock; undefined: anything. */
+  lockableBytes(): Promise<number | undefined>
+  thpMode(): Promise<ThpMode>
   hasVsock(): boolean
   /** The frequency of the CPU's time stamp counter in kHz; undefined where the kernel does not say it for certain. */
   tscKhz(): Promise<number | undefined>

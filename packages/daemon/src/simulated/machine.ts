@@ -5,6 +5,7 @@
  * the machine directly: that is what the guest, the kernel or an operator would do.
  */
 import type { Image } from '@kvasir/contract'
+import type { NodePages } from '../model/memory/hugepages.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { MemoryLimits } from '../ports/emulator-memory.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
@@ -44,6 +45,10 @@ export class SimulatedMachine {
   totalMemoryBytes = 16 * gib
   availableMemoryBytes = 12 * gib
   hasKvm = false
+  /** Reserved huge pages, by their size. */
+  readonly hugepages = new Map<number, readonly NodePages[]>()
+  /** What emulators may be allowed to lock; undefined: anything. */
+  lockableBytes: number | undefined
   hasVsock = true
   /** The controllers of cgroup v2. */
   controllers: readonly string[] = ['cpu', 'cpuset', 'io', 'memory', 'pids']

@@ -45,6 +45,7 @@ export function createSimulatedEmulators(
     async removeLogs(id) {
       machine.logs.delete(id)
     },
+    reservations: async () => [],
     cageLimits: [],
     get controllers() {
       return machine.controllers

@@ -56,6 +56,13 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     },
     availableMemoryBytes: async () => machine.availableMemoryBytes,
     totalMemoryBytes: async () => machine.totalMemoryBytes,
+    hugepages: async (pageBytes) => ({
+      support: 'supported',
+      nodes: machine.hugepages.get(pageBytes) ?? [],
+      mayReserve: false,
+    }),
+    lockableBytes: async () => machine.lockableBytes,
+    thpMode: async () => 'madvise',
     hasVsock: () => machine.hasVsock,
     tscKhz: async () => undefined,
     async checkBootFile(path) {

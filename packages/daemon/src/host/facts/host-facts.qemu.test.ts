@@ -10,6 +10,7 @@ import {
   hostTopology as topologySchema,
 } from '@kvasir/contract'
 import { needs } from '../../../../../tools/require.ts'
+import { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
 import { createHostFacts } from './host-facts.ts'
 import { KvmFacts } from './kvm-facts.ts'
@@ -53,8 +54,11 @@ function refusedWith(code: ErrorCode, pattern: RegExp) {
     error instanceof KvasirError && error.code === code && pattern.test(error.message)
 }
 
+const hugepages = new HugepageDesk({ bootId: 'test', mayReserve: false })
+
 test('the host is described as the contract says', { skip }, async (t) => {
   const facts = createHostFacts({
+    hugepages,
     stateDir: await newDirectory(t),
     bootId: 'boot',
     qemu: undefined,
@@ -75,6 +79,7 @@ test('the host is described as the contract says', { skip }, async (t) => {
 
 test('the topology of the host is that of the contract, and a moment later the same', { skip }, async (t) => {
   const facts = createHostFacts({
+    hugepages,
     stateDir: await newDirectory(t),
     bootId: 'boot',
     qemu: undefined,
@@ -143,6 +148,7 @@ test('a QEMU that is missing, no program, no QEMU, silent or too old is refused 
 
 test('a host without QEMU is described, and KVM is not chosen for it', { skip }, async (t) => {
   const facts = createHostFacts({
+    hugepages,
     stateDir: await newDirectory(t),
     bootId: 'boot',
     qemu: '/nowhere/qemu',
@@ -230,6 +236,7 @@ test('without the device no probe is started', { skip }, async (t) => {
 test('a kernel to boot is a regular file that is there', { skip }, async (t) => {
   const directory = await newDirectory(t)
   const facts = createHostFacts({
+    hugepages,
     stateDir: directory,
     bootId: 'boot',
     qemu: undefined,

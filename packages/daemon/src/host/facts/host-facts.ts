@@ -11,11 +11,13 @@ import { CommandError, findCgroupRoot, readCpuSets, runCommand } from '@kvasir/l
 import { decideAccelerator } from '../../model/accelerator.ts'
 import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
 import type { HostFacts } from '../../ports/host-facts.ts'
+import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
 import { CpuOffers } from './cpu-offers.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
 import { KvmFacts } from './kvm-facts.ts'
 import { MachineFacts } from './machine-facts.ts'
+import { lockableBytes, thpMode } from './memory-facts.ts'
 import { parseMemInfo, parseTscKhz } from './proc-files.ts'
 
 export interface HostFactsOptions {
@@ -25,6 +27,7 @@ export interface HostFactsOptions {
   readonly qemu: string | undefined
   /** The cgroup of the daemon's VMs, below the root of cgroup v2. */
   readonly cgroupName: string
+  readonly hugepages: HugepageDesk
 }
 
 const LOOK_TIMEOUT_MS = 5_000
@@ -52,6 +55,9 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
     cpuOffer: (accelerator) => cpuOffers.find(accelerator),
     availableMemoryBytes: async () => (await memory()).availableBytes,
     totalMemoryBytes: async () => (await memory()).totalBytes,
+    hugepages: async (pageBytes) => options.hugepages.read(pageBytes),
+    lockableBytes,
+    thpMode,
     hasVsock: () => opens('/dev/vhost-vsock'),
     tscKhz: async () =>
       existsSync('/sys/devices/system/cpu/cpu0/cpufreq')

@@ -1,11 +1,12 @@
 /** The port of emulators on real QEMU processes in cages. */
 import { rm } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
-import type { Emulators } from '../../ports/emulators.ts'
+import type { Emulators, PageReservation } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { Cages } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
+import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { adoptEmulator } from './adopt-emulator.ts'
 import { launchEmulator } from './launch-emulator.ts'
 import {
@@ -24,6 +25,7 @@ export interface QemuOptions {
   readonly runtimeDir: string
   readonly logDir: string
   readonly cages: Cages
+  readonly hugepages: HugepageDesk
   /** The path of QEMU, asked for at each launch: an upgrade may have changed it. */
   readonly binary: () => Promise<string>
   readonly failpoint: Failpoints
@@ -32,7 +34,7 @@ export interface QemuOptions {
 
 /** The emulators below a runtime directory. */
 export function createQemuEmulators(options: QemuOptions): Emulators {
-  const { cages, failpoint } = options
+  const { cages, hugepages, failpoint } = options
   const pathsOf = (id: string) => emulatorPaths(options, id)
   return {
     announceLaunch: () => cages.groups.announce(),
@@ -43,7 +45,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
           `An emulator of VM ${request.name} is still running, so it is not started a second time.`,
         )
       const binary = await options.binary()
-      const tools = { cages, binary, failpoint, paths: pathsOf(request.id), now: options.now }
+      const tools = { cages, hugepages, binary, failpoint, paths: pathsOf(request.id), now: options.now }
       return await launchEmulator(request, tools, signal)
     },
     async adopt(id, { timeoutMs }) {
@@ -71,6 +73,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
           { cause },
         )
       }
+      await hugepages.giveBack(pathsOf(id).pages)
       await removeDirectory(pathsOf(id))
       await failpoint('emulator.end.after-directory')
     },
@@ -81,6 +84,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
     async removeLogs(id) {
       await rm(pathsOf(id).logDirectory, { recursive: true, force: true })
     },
+    reservations: () => listReservations(options),
     cageLimits: cages.shortcomings,
     controllers: cages.groups.controllers,
     async inspectCage(id) {
@@ -97,4 +101,13 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
       })
     },
   }
+}
+
+async function listReservations(options: QemuOptions): Promise<readonly PageReservation[]> {
+  const ids = await listDirectories(options.runtimeDir)
+  const found = ids.map(async (id) => {
+    const parts = await options.hugepages.reservations(emulatorPaths(options, id).pages)
+    return parts.map((part) => ({ id, ...part }))
+  })
+  return (await Promise.all(found)).flat()
 }

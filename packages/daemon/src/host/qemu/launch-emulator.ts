@@ -9,6 +9,7 @@ import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { makeShare, sealShare } from '../cage/share.ts'
+import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { applyThreads } from '../threads/apply-threads.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { startNetworkHelpers } from './network-helper.ts'
@@ -31,6 +32,7 @@ const removeTimeoutMs = 10_000
 
 export interface LaunchTools {
   readonly cages: Cages
+  readonly hugepages: HugepageDesk
   readonly binary: string
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
@@ -43,15 +45,17 @@ export async function launchEmulator(
   tools: LaunchTools,
   signal: AbortSignal,
 ): Promise<QemuEmulator> {
-  const { paths, failpoint, cages } = tools
+  const { paths, failpoint, cages, hugepages } = tools
   const group = groupOf(request.id)
   await using undo = new AsyncDisposableStack()
   undo.defer(async () => {
     await cages.groups.remove(group, { timeoutMs: removeTimeoutMs })
+    await hugepages.giveBack(paths.pages)
     await removeDirectory(paths)
   })
   await makeDirectories(paths)
   await failpoint('emulator.launch.after-directory')
+  if (request.pages) await hugepages.handOut(request.pages, paths.pages)
   const launch = {
     uid: request.uid,
     plan: { ids: request.plan.ids },
@@ -62,6 +66,7 @@ export async function launchEmulator(
 
   const { caged, monitor, vcpus } = await comeUp(request, tools, signal)
   undo.defer(() => monitor.close())
+  hugepages.taken(paths.pages)
   await failpoint('emulator.launch.after-monitor')
   if (request.threads)
     await applyThreads(

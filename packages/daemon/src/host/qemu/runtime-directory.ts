@@ -19,6 +19,8 @@ export interface EmulatorPaths {
   readonly record: string
   readonly launch: string
   readonly memo: string
+  /** What was reserved for it of huge pages. */
+  readonly pages: string
   readonly emulatorLog: string
   readonly serialLog: string
   readonly logDirectory: string
@@ -50,6 +52,7 @@ export function emulatorPaths(
     record: join(directory, 'emulator.json'),
     launch: join(directory, 'launch.json'),
     memo: join(directory, 'memo.json'),
+    pages: join(directory, 'huge-pages.json'),
     logDirectory,
     emulatorLog: join(logDirectory, 'emulator.log'),
     serialLog: join(logDirectory, 'serial.log'),

@@ -4,7 +4,7 @@
  * `missing`: in the store, not on the machine. `orphan`: on the machine under our names, in no row. `mismatched`: in both, and
  * different. It changes nothing; recovery mends most of it at the next start. Work under way is left out: it is neither yet.
  */
-import type { Audit, AuditEntry } from '@kvasir/contract'
+import { type Audit, type AuditEntry, formatBytes } from '@kvasir/contract'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Context } from '../context.ts'
 import { inspectTuning } from '../vms/tune-threads.ts'
@@ -13,7 +13,15 @@ import { inspectTuning } from '../vms/tune-threads.ts'
 export async function auditWorld(context: Context): Promise<Audit> {
   const entries: AuditEntry[] = []
   let checked = 0
-  for (const check of [auditEmulators, auditVolumes, auditSaves, auditSeeds, auditUids, auditImages]) {
+  for (const check of [
+    auditEmulators,
+    auditHugepages,
+    auditVolumes,
+    auditSaves,
+    auditSeeds,
+    auditUids,
+    auditImages,
+  ]) {
     const found = await check(context)
     entries.push(...found.entries)
     checked += found.checked
@@ -58,6 +66,33 @@ async function auditEmulators(context: Context): Promise<Found> {
   for (const id of present)
     entries.push({ kind: 'orphan', thing: 'emulator', id, detail: 'It belongs to no VM.' })
   return { entries, checked: context.drivers.list().length + present.size }
+}
+
+/** What was reserved of huge pages belongs to a VM that runs, and the kernel has as many. */
+async function auditHugepages(context: Context): Promise<Found> {
+  const { emulators, host } = context.ports
+  const reservations = await emulators.reservations()
+  const entries: AuditEntry[] = []
+  const sums = new Map<string, { readonly pageBytes: number; readonly node: number; pages: number }>()
+  for (const { id, node, pages, pageBytes } of reservations) {
+    const key = `${pageBytes} ${node}`
+    const sum = sums.get(key) ?? { pageBytes, node, pages: 0 }
+    sums.set(key, { ...sum, pages: sum.pages + pages })
+    const view = context.drivers.get(id)?.view()
+    if (view && (view.busyWith || emulated.has(view.record.life.state))) continue
+    const whose = view ? `VM ${view.record.name}, which is ${view.record.life.state}` : 'no VM'
+    const what = `${pages} pages of ${formatBytes(pageBytes)} on node ${node}`
+    entries.push({ kind: 'orphan', thing: 'huge pages', id, detail: `${what} are reserved for ${whose}.` })
+  }
+  for (const { pageBytes, node, pages } of sums.values()) {
+    const { nodes } = await host.hugepages(pageBytes)
+    const total = nodes.find((pool) => pool.node === node)?.total ?? 0
+    if (total >= pages) continue
+    const what = `${pages} pages of ${formatBytes(pageBytes)}`
+    const detail = `${what} were reserved for VMs there, and the kernel has ${total}.`
+    entries.push({ kind: 'missing', thing: 'huge pages', id: `node ${node}`, detail })
+  }
+  return { entries, checked: reservations.length }
 }
 
 async function auditCage(driver: Driver, context: Context): Promise<readonly AuditEntry[]> {

@@ -1,6 +1,7 @@
 /** Everything that is decided before a VM starts. Changes nothing. */
 import type { VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
+import type { PageWant } from '../../model/memory/hugepages.ts'
 import { coldHardware, planHardware } from '../../model/pci/allocate.ts'
 import type { ThreadPlan } from '../../model/placement/plan-threads.ts'
 import { buildEmulator } from '../../model/qemu/build-emulator.ts'
@@ -10,6 +11,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { findImage } from '../images/find-image.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
+import { requireBacking } from './require-backing.ts'
 import { requireCpu, requireCpuHere } from './require-cpu.ts'
 import { requireFits } from './require-fits.ts'
 import { planTuning } from './tune-threads.ts'
@@ -20,6 +22,7 @@ export interface PreparedStart {
   readonly spec: VmSpec
   /** Undefined when the VM asks for nothing. */
   readonly threads: ThreadPlan | undefined
+  readonly pages: PageWant | undefined
   readonly hardware: VmRecord['hardware']
   readonly accelerator: 'kvm' | 'tcg'
   readonly acceleratorReason: string
@@ -52,10 +55,13 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     vsock: ports.host.hasVsock(),
     extension,
     tscKhz,
+    hasThp: await hasThp(spec, ports),
     restorePath: record.saved ? ports.files.savePath(record.id) : undefined,
   }
+  const plan = buildEmulator(input)
   return {
-    plan: buildEmulator(input),
+    plan,
+    pages: await requireBacking({ name: record.name, spec }, plan.memory, ports),
     spec,
     threads,
     hardware,
@@ -92,6 +98,11 @@ export async function requireBuildable(
     tscKhz: undefined,
     restorePath: undefined,
   })
+}
+
+/** Asked only where it matters: for shared memory, which is a file in huge pages. */
+async function hasThp({ memory }: VmSpec, ports: Ports): Promise<boolean | undefined> {
+  return memory.sharing === 'shared' ? (await ports.host.thpMode()) !== 'absent' : undefined
 }
 
 async function kernelOf(spec: VmSpec, ports: Ports): Promise<HardwareInput['kernel']> {

@@ -153,6 +153,7 @@ async function launch(
       }),
       vcpuCount: prepared.spec.cpu.count,
       memoryBytes: bootMemoryBytes(prepared.spec, prepared.hardware.plugMemory),
+      pages: prepared.pages,
       memoryLimits: limitsOf(record),
       threads: prepared.threads,
     },

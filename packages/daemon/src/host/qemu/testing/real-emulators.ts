@@ -4,10 +4,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { wantedPages } from '../../../model/memory/hugepages.ts'
 import { buildEmulator } from '../../../model/qemu/build-emulator.ts'
 import type { Emulators, LaunchRequest } from '../../../ports/emulators.ts'
 import { openCages } from '../../cage/cage.ts'
 import type { CageGroups } from '../../cage/cage-groups.ts'
+import { HugepageDesk } from '../../memory/hugepage-desk.ts'
 import { createQemuEmulators } from '../emulators.ts'
 
 type Memory = NonNullable<VmSpecInput['memory']>
@@ -39,6 +41,7 @@ export async function openRealEmulators(): Promise<RealEmulators> {
       runtimeDir,
       logDir: join(folder, 'log'),
       cages,
+      hugepages: new HugepageDesk({ bootId: 'test', mayReserve: true }),
       binary: async () => binary,
       failpoint: async () => {},
       now: () => new Date().toISOString(),
@@ -82,5 +85,15 @@ function requestFor(id: string, memory: Memory = {}): LaunchRequest {
     vsock: false,
     restorePath: undefined,
   })
-  return { id, uuid: id, name: 'web1', uid, plan, memo: `memo of ${id}`, vcpuCount: 2, memoryBytes: 2 ** 26 }
+  return {
+    id,
+    uuid: id,
+    name: 'web1',
+    uid,
+    plan,
+    memo: `memo of ${id}`,
+    vcpuCount: 2,
+    memoryBytes: spec.memory.size,
+    pages: wantedPages('web1', spec),
+  }
 }

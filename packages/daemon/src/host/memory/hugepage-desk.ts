@@ -1,0 +1,201 @@
+/**
+ * Hands reserved huge pages to VMs that start, one VM at a time: looks whether there are enough, reserves what is missing where the
+ * configuration allows it, and gives back what it reserved when the VM ends.
+ *
+ * What was reserved for a VM is written into its runtime directory before the kernel is asked, and taken out after the kernel was told
+ * to have it back. So whoever cleans up after a VM, however it and its daemon ended, gives back what was reserved for it. A boot of
+ * the host forgets all reservations, and a note of an earlier boot says nothing.
+ */
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { KvasirError } from '@kvasir/contract'
+import { z } from 'zod'
+import {
+  type HugepageReading,
+  missingPages,
+  type PagesOfNode,
+  type PageWant,
+  requirePageSize,
+  reservationFailed,
+  tooFewPages,
+} from '../../model/memory/hugepages.ts'
+import { availableBytesOf, compact, persistentPages, readPools, setPersistentPages } from './pool-files.ts'
+
+const note = z.object({
+  bootId: z.string(),
+  pageBytes: z.int().positive(),
+  parts: z.array(
+    z.object({
+      node: z.int().nonnegative(),
+      /** What the kernel had before it was asked. */
+      before: z.int().nonnegative(),
+      pages: z.int().nonnegative(),
+      /** What is under way: `asking` may or may not have been carried out. */
+      step: z.enum(['asking', 'had', 'returning']),
+    }),
+  ),
+})
+
+type Note = z.output<typeof note>
+type Part = Note['parts'][number]
+
+/** Pages that are reserved for a VM. */
+export interface Reservation extends PagesOfNode {
+  readonly pageBytes: number
+}
+
+export interface HugepageDeskOptions {
+  readonly bootId: string
+  readonly mayReserve: boolean
+}
+
+export class HugepageDesk {
+  readonly #options: HugepageDeskOptions
+  /** Handed out and not taken yet, by the path of the VM's note: QEMU takes its pages a moment later. */
+  readonly #handedOut = new Map<string, PageWant>()
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(options: HugepageDeskOptions) {
+    this.#options = options
+  }
+
+  /** What the host has of pages of a size, less what VMs that start will take. */
+  read(pageBytes: number): HugepageReading {
+    const reading = readPools(pageBytes, this.#options.mayReserve)
+    const promised = [...this.#handedOut.values()].filter((want) => want.pageBytes === pageBytes)
+    return { ...reading, nodes: promised.reduce(less, reading.nodes) }
+  }
+
+  /**
+   * Makes sure of a VM's pages until `taken` or `giveBack`. Throws `unsupported`, or `not-enough-memory` when they are missing and cannot
+   * be reserved.
+   */
+  async handOut(want: PageWant, notePath: string): Promise<void> {
+    await this.#inTurn(async () => {
+      const reading = this.read(want.pageBytes)
+      requirePageSize(want, reading)
+      const missing = missingPages(want, reading.nodes)
+      if (missing.length > 0 && !reading.mayReserve) throw tooFewPages(want, reading, [])
+      if (missing.length > 0) await this.#reserve(want, { missing, notePath })
+      this.#handedOut.set(notePath, want)
+    })
+  }
+
+  /** The emulator has its pages: the kernel counts them from here on. */
+  taken(notePath: string): void {
+    this.#handedOut.delete(notePath)
+  }
+
+  /** Gives back what was reserved for a VM that no longer runs. Safe to repeat. Throws `host-failed`. */
+  async giveBack(notePath: string): Promise<void> {
+    this.#handedOut.delete(notePath)
+    const reserved = await readNote(notePath)
+    if (reserved === undefined) return
+    await this.#inTurn(async () => {
+      if (reserved.bootId === this.#options.bootId) await returnAll(reserved, notePath)
+      await rm(notePath, { force: true })
+    })
+  }
+
+  /** What is reserved for a VM; empty when nothing is. */
+  async reservations(notePath: string): Promise<readonly Reservation[]> {
+    const reserved = await readNote(notePath)
+    if (reserved === undefined || reserved.bootId !== this.#options.bootId) return []
+    return reserved.parts.map(({ node, pages }) => ({ node, pages, pageBytes: reserved.pageBytes }))
+  }
+
+  async #reserve(
+    want: PageWant,
+    work: { readonly missing: readonly PagesOfNode[]; readonly notePath: string },
+  ): Promise<void> {
+    const { pageBytes } = want
+    for (const { node, pages } of work.missing) requireRoom(want, { node, pages })
+    const parts: Part[] = []
+    const write = () => writeNote(work.notePath, { bootId: this.#options.bootId, pageBytes, parts })
+    for (const { node, pages } of work.missing) {
+      const before = persistentPages(node, pageBytes)
+      parts.push({ node, before, pages, step: 'asking' })
+      await write()
+      const got = (await ask(node, pageBytes, before + pages)) - before
+      parts[parts.length - 1] = { node, before, pages: Math.max(0, got), step: 'had' }
+      await write()
+      if (got < pages)
+        throw reservationFailed(want, { node, wanted: pages, got, availableBytes: availableBytesOf(node) })
+    }
+  }
+
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.#turn.then(work)
+    this.#turn = mine.catch(() => {})
+    await mine
+  }
+}
+
+/** A return that was under way is known by how many pages the node still has. */
+async function returnAll(reserved: Note, notePath: string): Promise<void> {
+  const { pageBytes } = reserved
+  const parts = [...reserved.parts]
+  for (const [index, { node, before, pages: had, step }] of reserved.parts.entries()) {
+    const now = persistentPages(node, pageBytes)
+    if (step === 'returning' && now <= before - had) continue
+    const pages = step === 'asking' ? Math.min(had, Math.max(0, now - before)) : had
+    if (pages === 0) continue
+    parts[index] = { node, before: now, pages, step: 'returning' }
+    await writeNote(notePath, { ...reserved, parts })
+    try {
+      await setPersistentPages(node, pageBytes, now - pages)
+    } catch (cause) {
+      throw new KvasirError(
+        'host-failed',
+        `The kernel does not take back ${pages} huge pages of node ${node}, so they stay reserved.`,
+        { cause },
+      )
+    }
+  }
+}
+
+/** The kernel is not asked for memory that is not there: on the way to refusing it, it would take all that there is. */
+function requireRoom(want: PageWant, { node, pages }: PagesOfNode): void {
+  const availableBytes = availableBytesOf(node)
+  if (availableBytes === undefined || availableBytes >= pages * want.pageBytes) return
+  throw reservationFailed(want, { node, wanted: pages, got: 0, availableBytes })
+}
+
+/** Memory is moved together only when the kernel did not find enough by itself. A refused write is no page had. */
+async function ask(node: number, pageBytes: number, pages: number): Promise<number> {
+  try {
+    const first = await setPersistentPages(node, pageBytes, pages)
+    if (first >= pages) return first
+    await compact(node)
+    return await setPersistentPages(node, pageBytes, pages)
+  } catch {
+    return persistentPages(node, pageBytes)
+  }
+}
+
+/** What is left of nodes when a VM has had its pages: from its own nodes, those with the most first. */
+function less(nodes: HugepageReading['nodes'], want: PageWant): HugepageReading['nodes'] {
+  const left = new Map(nodes.map(({ node, free }) => [node, free]))
+  const own = nodes.filter(({ node }) => want.nodes.length === 0 || want.nodes.includes(node))
+  let rest = want.pages
+  for (const { node, free } of [...own].sort((a, b) => b.free - a.free)) {
+    const part = Math.min(rest, free)
+    left.set(node, free - part)
+    rest -= part
+  }
+  return nodes.map((pool) => ({ ...pool, free: left.get(pool.node) ?? pool.free }))
+}
+
+async function writeNote(path: string, value: Note): Promise<void> {
+  await writeFile(`${path}.new`, JSON.stringify(value), { mode: 0o600 })
+  await rename(`${path}.new`, path)
+}
+
+async function readNote(path: string): Promise<Note | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined)
+  if (text === undefined) return undefined
+  try {
+    return note.parse(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}
