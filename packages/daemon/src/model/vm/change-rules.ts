@@ -89,7 +89,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'memory.sharing': mappedAtStart,
   'memory.thp': mappedAtStart,
   'memory.ksm': mappedAtStart,
-  'memory.preallocateThreads': mappedAtStart,
+  'memory.preallocateThreads': heldAtStart,
   'memory.nodes': mappedAtStart,
   'memory.nodePolicy': mappedAtStart,
   'memory.pageSize': heldAtStart,

@@ -17,3 +17,9 @@ export function waitingFields({
     .filter((change) => change.effect !== 'live')
     .map((change) => change.field)
 }
+
+/** What saved memory is loaded with: what was booted, in memory that the host makes as the spec of now says. The guest sees none of that. */
+export function restoredSpec(booted: VmSpec, now: VmSpec): VmSpec {
+  const { sharing, thp, ksm, nodes, nodePolicy } = now.memory
+  return { ...booted, memory: { ...booted.memory, sharing, thp, ksm, nodes, nodePolicy } }
+}

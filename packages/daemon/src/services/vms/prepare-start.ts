@@ -7,6 +7,7 @@ import type { ThreadPlan } from '../../model/placement/plan-threads.ts'
 import { buildEmulator } from '../../model/qemu/build-emulator.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
+import { restoredSpec } from '../../model/vm/waiting-changes.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { findImage } from '../images/find-image.ts'
@@ -30,7 +31,9 @@ export interface PreparedStart {
 
 /** Decides how a VM starts: accelerator, hardware, argv. Refuses what cannot work, before anything is touched. */
 export async function prepareStart(record: VmRecord, ports: Ports): Promise<PreparedStart> {
-  const { spec, hardware: known } = record.saved?.booted ?? record
+  const booted = record.saved?.booted
+  const spec = booted ? restoredSpec(booted.spec, record.spec) : record.spec
+  const known = booted?.hardware ?? record.hardware
   const [qemu, accelerator, kernel, tscKhz, threads] = await Promise.all([
     ports.host.qemu(),
     ports.host.chooseAccelerator(spec.accelerator),
