@@ -12,6 +12,7 @@ import { join, relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
+import { LabRefusal } from '../lab/machine/lab.ts'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { provideGuestAgent } from './guest-agent.ts'
 import { openLabRoom } from './lab-room.ts'
@@ -190,7 +191,7 @@ async function main(): Promise<void> {
 try {
   await main()
 } catch (error) {
-  if (!(error instanceof PackagesMissing)) throw error
+  if (!(error instanceof PackagesMissing || error instanceof LabRefusal)) throw error
   console.error(error.message)
   process.exitCode = 1
 }

@@ -37,8 +37,12 @@ class Port {
     const buffer = Buffer.alloc(chunkBytes)
     for (;;) {
       const { bytesRead } = await this.#file.read(buffer, 0, chunkBytes, null)
-      if (bytesRead > 0) this.#take(buffer.toString('latin1', 0, bytesRead))
-      else await pause(askAgainMs)
+      if (bytesRead > 0) {
+        this.#take(buffer.toString('latin1', 0, bytesRead))
+        continue
+      }
+      this.#endAll() // Whoever was connected is not any more.
+      await pause(askAgainMs)
     }
   }
 
@@ -54,8 +58,7 @@ class Port {
   #handle(request: Request): void {
     switch (request.op) {
       case 'hello':
-        for (const child of this.#children.values()) kill(child, 'SIGKILL')
-        this.#children.clear()
+        this.#endAll()
         this.#send({ op: 'hello', session: request.session, uptimeSeconds: uptime() })
         return
       case 'run':
@@ -72,6 +75,11 @@ class Port {
         if (child !== undefined) kill(child, request.signal)
       }
     }
+  }
+
+  #endAll(): void {
+    for (const child of this.#children.values()) kill(child, 'SIGKILL')
+    this.#children.clear()
   }
 
   #run({ id, argv: [program, ...args], cwd, env }: Request & { op: 'run' }): void {

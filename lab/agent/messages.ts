@@ -1,7 +1,7 @@
 /**
  * What the machine around the lab and the agent inside say to each other: one JSON object a line, over a virtio-serial port.
  *
- * A `hello` begins a session; what an earlier one left running on the same port ends with it. Ids are chosen by the side that asks and
+ * A `hello` begins a session; what it runs ends with it, at the latest when the next one begins. Ids are chosen by the side that asks and
  * are its own. Bytes are base64.
  */
 

@@ -145,6 +145,7 @@ async function unpackPackages(root: string): Promise<void> {
     ...bootstrap,
     '--aptopt=Acquire::Languages "none"',
     '--aptopt=APT::Install-Recommends "false"',
+    '--aptopt=Acquire::Retries "3"',
     `--include=${labPackages.join(',')}`,
     labSuite,
     root,

@@ -36,6 +36,8 @@ const packages = [
   { names: ['lvm2', 'dmsetup', 'thin-provisioning-tools', 'cryptsetup-bin', 'mdadm'], why: 'device mapper' },
   { names: ['nfs-kernel-server', 'nfs-common'], why: 'an NFS server and its client' },
   { names: ['tgt', 'open-iscsi'], why: 'an iSCSI target and its initiator' },
+  { names: ['qemu-block-extra'], why: "QEMU's own clients of iSCSI and NFS" },
+  { names: ['xfsprogs', 'btrfs-progs'], why: 'file systems that share extents' },
 ] as const satisfies readonly { readonly names: readonly string[]; readonly why: string }[]
 
 /** The names of all packages. */

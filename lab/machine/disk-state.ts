@@ -5,7 +5,7 @@
  * memory. It belongs to an image and a machine; when either is another, all of it is made anew.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { runCommand } from '@kvasir/linux'
 import type { LabImage } from '../image/build-image.ts'
@@ -23,10 +23,14 @@ interface DiskState {
 
 const createTimeoutMs = 30_000
 
-/** Gives the snapshots of the lab's disks, which are made when there are none for this image and machine. */
+/**
+ * Gives the snapshots of the lab's disks. The disks are made anew when they are of another image or machine, and when they hold no
+ * snapshot: what an interrupted boot left on them is of no use.
+ */
 export async function provideDisks(place: Place, image: LabImage): Promise<readonly SnapshotName[]> {
   const state = await readState(place)
-  if (state?.image === image.digest && state.machine === machineDigest()) return state.snapshots
+  const isOurs = state?.image === image.digest && state.machine === machineDigest()
+  if (isOurs && state.snapshots.length > 0) return state.snapshots
   await forgetDisks(place)
   await mkdir(place.state, { recursive: true, mode: 0o700 })
   for (const { name, size } of writableDisks) {
@@ -62,9 +66,11 @@ async function readState(place: Place): Promise<DiskState | undefined> {
   const complete = writableDisks.every(({ name }) => existsSync(place.overlay(name)))
   const text = await readFile(stateFile(place), 'utf8').catch(() => undefined)
   if (!complete || text === undefined) return undefined
-  return JSON.parse(text) as DiskState // Our own file, written whole.
+  return JSON.parse(text) as DiskState // Our own file, which is there whole or not at all.
 }
 
 async function writeState(place: Place, state: DiskState): Promise<void> {
-  await writeFile(stateFile(place), JSON.stringify(state))
+  const next = `${stateFile(place)}.next`
+  await writeFile(next, JSON.stringify(state))
+  await rename(next, stateFile(place))
 }

@@ -6,7 +6,8 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { dirname } from 'node:path'
 
 const waitSeconds = 7_200
 const nobodyWaits = 0
@@ -34,7 +35,7 @@ export async function lockFile(path: string, { kind, onWait }: LockOptions): Pro
 }
 
 /** Takes a lock, or gives nothing when another process holds it. */
-function tryLockFile(path: string, kind: LockOptions['kind']): Promise<FileLock | undefined> {
+export function tryLockFile(path: string, kind: LockOptions['kind']): Promise<FileLock | undefined> {
   return take(path, { kind, seconds: nobodyWaits })
 }
 
@@ -42,6 +43,7 @@ async function take(
   path: string,
   { kind, seconds }: { readonly kind: LockOptions['kind']; readonly seconds: number },
 ): Promise<FileLock | undefined> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   const file = await open(path, 'a', 0o600)
   try {
     const code = await flock(file, [`--${kind}`, '--timeout', String(seconds)])

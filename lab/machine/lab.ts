@@ -4,10 +4,14 @@
  *     (nothing) ──build──▶ image ──boot──▶ runs ──snapshot──▶ runs, and comes back to this moment
  *                            └──from the snapshot──▲
  *
- * Invariant: whoever has a Lab can run programs in it, and sees the checkout there under its own path, as it is at that moment.
+ * Invariants: whoever has a Lab can run programs in it, and sees the checkout there under its own path, as it is at that moment. One
+ * process at a time starts, ends, keeps or resets a lab (places.ts names the locks; the life lock is taken first).
  *
  * Not here: how it is built (image/), the machine (command-line.ts), the words of `npm run lab` (../commands.ts).
  */
+
+import { setTimeout as pause } from 'node:timers/promises'
+import type { ProcessIdentity } from '@kvasir/linux'
 import type { LabImage } from '../image/build-image.ts'
 import { provideImage } from '../image/build-image.ts'
 import { AgentSession } from './agent-session.ts'
@@ -22,11 +26,13 @@ import {
   stopEmulator,
   unplugNvme,
 } from './emulator.ts'
+import { type FileLock, lockFile, tryLockFile } from './file-lock.ts'
 import { type Place, placeOf } from './places.ts'
 
 /** How long a boot may take until the agent answers; a quiet machine with two CPUs takes 20 s. */
 const bootTimeoutMs = 300_000
 const answerTimeoutMs = 30_000
+const askAgainMs = 500
 
 /** How a lab is opened. */
 export interface LabOptions {
@@ -38,59 +44,125 @@ export interface LabOptions {
   readonly outlivesUs: boolean
 }
 
-/** A lab that runs and answers. */
+/** A lab that runs and answers, for as long as this process uses it. */
 export interface Lab {
   readonly place: Place
   readonly session: AgentSession
   /** Whether it ran already. */
   readonly wasRunning: boolean
+  readonly emulator: ProcessIdentity | undefined
+  /** Uses it no longer, and ends it when it was begun for us alone; waits then until nobody else uses it. */
+  readonly leave: () => Promise<void>
 }
 
 /** Opens the lab: the one that runs, or a new one. */
 export async function openLab(options: LabOptions): Promise<Lab> {
   refuseOtherMachines()
   const place = placeOf(options.checkout)
+  await using _life = await lockLife(place, options.say)
   const wasRunning = (await findEmulator(place)) !== undefined
+  const use = await lockFile(place.useLock, {
+    kind: 'shared',
+    onWait: () => options.say('The lab is being kept or reset; this process waits for it ...'),
+  })
   try {
     const session = wasRunning
       ? await AgentSession.open(place.agentSockets, { timeoutMs: answerTimeoutMs })
       : await startLab(place, options)
     await connect(session, place)
-    return { place, session, wasRunning }
+    const emulator = await findEmulator(place)
+    const leave = async () => {
+      session.close()
+      await use[Symbol.asyncDispose]()
+      if (!(wasRunning || options.outlivesUs)) await stopUnused(place, { emulator, say: options.say })
+    }
+    return { place, session, wasRunning, emulator, leave }
   } catch (error) {
     if (!wasRunning) await stopEmulator(place)
+    await use[Symbol.asyncDispose]()
     throw error
   }
 }
 
-/** Whether the lab of a checkout runs. */
-export async function isLabRunning(checkout: string): Promise<boolean> {
-  return (await findEmulator(placeOf(checkout))) !== undefined
-}
-
-/** Ends the lab; it begins at its snapshot the next time. */
-export async function stopLab(place: Place): Promise<void> {
+/** Ends the lab, whoever uses it; gives whether one ran. */
+export async function stopLab(checkout: string, say: (line: string) => void): Promise<boolean> {
+  const place = placeOf(checkout)
+  await using _life = await lockLife(place, say)
+  const wasRunning = (await findEmulator(place)) !== undefined
   await stopEmulator(place)
+  return wasRunning
 }
 
-/** Keeps the lab as it is: memory, programs, disks. The next one begins here. */
-export async function keepLab({ place, session }: Lab): Promise<void> {
-  await session.shell('/usr/lib/kvasir-lab/detach-checkout')
+/** Ends the lab at once, without a look at who uses it: for a process that is being ended itself. */
+export async function abandonLab({ place, wasRunning, emulator }: Lab): Promise<void> {
+  if (!wasRunning && (await isStill(place, emulator))) await stopEmulator(place)
+}
+
+/** Keeps the lab that runs as it is: memory, programs, disks. The next one begins here. */
+export async function keepLab(checkout: string, say: (line: string) => void): Promise<void> {
+  const place = placeOf(checkout)
+  await using _life = await lockLife(place, say)
+  if ((await findEmulator(place)) === undefined)
+    throw new LabRefusal('No lab runs, so there is nothing to keep. Begin with: npm run lab -- start')
+  await using use = await tryLockFile(place.testsLock, 'exclusive')
+  if (use === undefined) throw new LabRefusal('Tests run in the lab, so it is not kept as it is.')
+  using session = await AgentSession.open(place.agentSockets, { timeoutMs: answerTimeoutMs })
+  const { code } = await session.run({
+    argv: ['/usr/lib/kvasir-lab/detach-checkout'],
+    onOutput: (bytes) => say(bytes.toString('utf8').trimEnd()),
+  })
+  if (code !== 0)
+    throw new LabRefusal(
+      'Programs in the lab use the checkout, which no snapshot can hold, so it is not kept.',
+    )
   await unplugNvme(place)
   await takeSnapshot(place, 'kept')
   await connect(session, place)
 }
 
 /** Forgets what was kept; the next lab begins where it had booted. */
-export async function forgetKept({ place }: Lab): Promise<void> {
-  await deleteSnapshot(place, 'kept')
+export async function forgetKept(checkout: string, say: (line: string) => void): Promise<void> {
+  const place = placeOf(checkout)
+  await using _life = await lockLife(place, say)
   await noteSnapshot(place, { name: 'kept', isThere: false })
+  if ((await findEmulator(place)) !== undefined) await deleteSnapshot(place, 'kept')
+}
+
+/** A sentence for the person who asked. */
+export class LabRefusal extends Error {}
+
+function lockLife(place: Place, say: (line: string) => void): Promise<FileLock> {
+  return lockFile(place.lifeLock, {
+    kind: 'exclusive',
+    onWait: () => say('Another process starts or ends the lab of this checkout; this one waits for it ...'),
+  })
+}
+
+/** Ends the lab once nobody uses it. */
+async function stopUnused(
+  place: Place,
+  { emulator, say }: { readonly emulator: ProcessIdentity | undefined; readonly say: (line: string) => void },
+): Promise<void> {
+  for (let told = false; ; await pause(askAgainMs)) {
+    await using _life = await lockLife(place, say)
+    if (!(await isStill(place, emulator))) return
+    await using alone = await tryLockFile(place.useLock, 'exclusive')
+    if (alone !== undefined) return await stopEmulator(place)
+    if (!told) say('Others use the lab that was begun here; it ends with the last of them.')
+    told = true
+  }
+}
+
+/** Whether it is this emulator that runs, and not one that somebody started later. */
+async function isStill(place: Place, emulator: ProcessIdentity | undefined): Promise<boolean> {
+  const now = await findEmulator(place)
+  return now !== undefined && now.pid === emulator?.pid && now.startTicks === emulator.startTicks
 }
 
 function refuseOtherMachines(): void {
   if (process.arch !== 'x64')
-    throw new Error(`The lab is an x86-64 machine and runs on one only, not ${process.arch}.`)
-  if (process.getuid?.() !== 0) throw new Error('The lab is built and run by root: run this with sudo.')
+    throw new LabRefusal(`The lab is an x86-64 machine and runs on one only, not ${process.arch}.`)
+  if (process.getuid?.() !== 0) throw new LabRefusal('The lab is built and run by root: run this with sudo.')
 }
 
 async function startLab(place: Place, options: LabOptions): Promise<AgentSession> {

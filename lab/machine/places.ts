@@ -21,6 +21,12 @@ export interface Place {
   readonly emulatorLog: string
   /** The identity of the emulator's process. */
   readonly identity: string
+  /** Held by whoever starts or ends the lab, while that lasts. */
+  readonly lifeLock: string
+  /** Shared by all who use the lab that runs; only when nobody else has it does it end or go back. */
+  readonly useLock: string
+  /** Held by a run of tests: there is one at a time. */
+  readonly testsLock: string
   /** What the lab wrote to its disks, and its snapshots. */
   readonly state: string
   readonly overlay: (disk: string) => string
@@ -46,6 +52,9 @@ export function placeOf(checkout: string): Place {
     console: join(run, 'console.log'),
     emulatorLog: join(run, 'qemu.log'),
     identity: join(run, 'identity.json'),
+    lifeLock: join(own, 'life.lock'),
+    useLock: join(own, 'use.lock'),
+    testsLock: join(own, 'tests.lock'),
     state,
     overlay: (disk) => join(state, `${disk}.qcow2`),
   }
