@@ -4,7 +4,7 @@
  *
  * Not here: which files run there (tools/test-rungs.ts).
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { daemonBundle } from './bundle-daemon.ts'
 import { AgentSession } from './machine/agent-session.ts'
@@ -19,7 +19,9 @@ export function writeLabPrograms(
   files: readonly string[],
   { checkout }: { readonly checkout: string },
 ): Disposable & { readonly programs: readonly string[] } {
-  const folder = mkdtempSync(join(checkout, '.cache/tests-'))
+  const folder = join(checkout, '.cache/lab/tests')
+  rmSync(folder, { recursive: true, force: true }) // Of a run that was killed.
+  mkdirSync(folder, { recursive: true })
   const self = JSON.stringify(import.meta.filename)
   const programs = files.map((file, index) => {
     const program = join(folder, `${String(index + 1).padStart(2, '0')}-in-the-lab.ts`)

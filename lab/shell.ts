@@ -1,7 +1,7 @@
 /**
  * A shell in the lab on this terminal.
  *
- * The terminal inside is made by socat, since Node has none to offer; it is told the size of the one outside, and again when that
+ * The terminal inside is made by script(1), since Node has none to offer; it is told the size of the one outside, and again when that
  * changes. Without a terminal outside, the shell reads its commands from stdin.
  */
 import type { AgentSession } from './machine/agent-session.ts'
@@ -21,18 +21,26 @@ export async function openShell(session: AgentSession): Promise<number> {
     return code ?? 1
   }
 
-  const sizeNow = () => `rows ${stdout.rows} cols ${stdout.columns}`
   const terminalFile = `/run/kvasir-lab/terminal-${process.pid}`
   const tellSize = () => {
-    void session.shell(`stty -F "$(cat ${terminalFile})" ${sizeNow()}`).catch(() => {}) // The shell has just ended.
+    void session
+      .shell(`stty -F "$(cat ${terminalFile})" rows ${stdout.rows} cols ${stdout.columns}`)
+      .catch(() => {}) // The shell has just ended.
   }
-  const begin = `tty >${terminalFile}; stty ${sizeNow()}; exec bash -i`
   stdin.setRawMode(true)
   stdout.on('resize', tellSize)
   try {
     const { code } = await session.run({
-      argv: ['socat', '-', `EXEC:"/bin/bash -c \\"$BEGIN\\"",pty,setsid,ctty,stderr,sane`],
-      env: { KVASIR_LAB: '1', TERM: process.env['TERM'] ?? 'linux', BEGIN: begin },
+      argv: [
+        'script',
+        '--quiet',
+        '--return',
+        '--flush',
+        '--command',
+        `/usr/lib/kvasir-lab/terminal ${terminalFile} ${stdout.rows} ${stdout.columns}`,
+        '/dev/null',
+      ],
+      env: { KVASIR_LAB: '1', TERM: process.env['TERM'] ?? 'linux' },
       stdin,
       stdout,
       stderr,

@@ -10,6 +10,7 @@ test('a file belongs to the rung that the end of its name says', () => {
   assert.equal(rungOf('packages/qmp/src/client.qemu.test.ts'), 'qemu')
   assert.equal(rungOf('packages/linux/src/cgroup.host.test.ts'), 'host')
   assert.equal(rungOf('e2e/suites/life.e2e.ts'), 'e2e')
+  assert.equal(rungOf('lab/suites/kvm.lab.ts'), 'lab')
   assert.equal(rungOf('packages/qmp/src/client.ts'), undefined)
 })
 

@@ -19,7 +19,7 @@ const packages = [
   { names: ['util-linux', 'util-linux-extra', 'mount', 'fdisk', 'e2fsprogs', 'kmod'], why: 'disks, modules' },
   { names: ['busybox-static'], why: 'its init, and the initramfs' },
   { names: ['udev'], why: 'nodes, links and modules for what is plugged in' },
-  { names: ['socat'], why: 'terminals for shells' },
+  { names: ['bsdutils'], why: 'script: terminals for shells' },
   { names: ['linux-image-amd64'], why: 'kvm-amd, igb, vfio-pci, dm-thin, zswap, nfsd and the rest' },
   // What Kvasir works with.
   {
