@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
+import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
@@ -153,4 +154,53 @@ test('a target and plugged memory outlive a reboot of the guest, a save and the 
   await vm.start()
   await isFollowed('the guest has both after its save')
   assert.equal((await vm.show()).status.memory?.bootBytes, 256 * mib)
+})
+
+test('the host tells what its VMs have and could claim, and a captured host tells its own', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  await world.bootTiny('web1', { memory: { size: '256MiB', max: '1GiB' } })
+
+  const memory = await world.client.call(endpoints.getHostMemory)
+
+  assert.equal(memory.vms.running, 1)
+  assert.equal(memory.vms.configuredBytes, 256 * mib)
+  assert.equal(memory.vms.maximumBytes, 1024 * mib)
+  assert.ok(memory.vms.residentBytes > 50 * mib)
+  assert.ok(
+    memory.claim.claimableBytes > 0 && memory.claim.claimableBytes < 320 * mib + memory.claim.unsharedBytes,
+  )
+  assert.ok(memory.totalBytes > memory.availableBytes)
+  const { stdout } = await world.cli('host', 'memory')
+  assert.match(stdout, /^VMs +1 running, with 256 MiB$/m)
+  assert.match(stdout, /^Claim +VMs could take .* more at once/m)
+  const captured = await world.cli('host', 'memory', '--root', '/', '-o', 'json')
+  assert.equal(JSON.parse(captured.stdout).totalBytes, memory.totalBytes)
+})
+
+test('the kernel of the host is tuned as configured, and left as it was when the daemon goes', {
+  skip,
+}, async (t) => {
+  const path = '/sys/kernel/mm/ksm/sleep_millisecs'
+  const read = () => readFile(path, 'utf8').catch(() => undefined)
+  const before = await read()
+  await using world = await openWorld(t, {
+    environment: { KVASIR_KSM: 'sleepMs=33', KVASIR_ZSWAP: 'maxPoolPercent=19' },
+  })
+
+  const { tuning } = await world.client.call(endpoints.getHostMemory)
+  assert.deepEqual(
+    tuning.map(({ setting }) => setting),
+    ['ksm.sleepMs', 'zswap.maxPoolPercent'],
+  )
+  const [ksm] = tuning
+  if (ksm?.state === 'applied') assert.equal((await read())?.trim(), '33')
+  for (const { state, reason } of tuning) assert.ok(state === 'applied' || reason)
+
+  await world.daemon.kill9()
+  await world.startDaemon({ KVASIR_KSM: 'sleepMs=34' })
+  await world.daemon.stop()
+  assert.equal(await read(), before)
+  await world.startDaemon({})
 })

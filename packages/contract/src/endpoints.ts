@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { event } from './event.ts'
 import { audit, daemonStatus, host } from './host.ts'
+import { hostMemory } from './host-memory.ts'
 import { hostTopology } from './host-topology.ts'
 import { imageEndpoints } from './image-endpoints.ts'
 import { job } from './job.ts'
@@ -30,6 +31,13 @@ export const endpoints = {
     path: '/v1/host/topology',
     summary: 'Sockets, L3 domains, cores, NUMA nodes and PCI devices of the host',
     response: hostTopology,
+  }),
+  getHostMemory: endpoint({
+    id: 'getHostMemory',
+    method: 'GET',
+    path: '/v1/host/memory',
+    summary: 'The memory of the host, what its VMs have of it, and what they could claim',
+    response: hostMemory,
   }),
   getAudit: endpoint({
     id: 'getAudit',

@@ -111,3 +111,23 @@ test('a UID range is read and checked', async () => {
   await assert.rejects(load({ flags: { uids: '0:1000' } }), refusedWith('bad-request', /uids/))
   await assert.rejects(load({ flags: { uids: 'x' } }), refusedWith('bad-request', /uids/))
 })
+
+test('the kernel of the host is tuned from the file or the environment, and nothing else is known', async () => {
+  const file = 'ksm:\n  run: true\n  pagesToScan: 500\nzswap:\n  enabled: false\n  compressor: zstd\n'
+  const { config } = await load({ files: { [defaultConfigPath]: file } })
+  assert.deepEqual(config.ksm, { run: true, pagesToScan: 500 })
+  assert.deepEqual(config.zswap, { enabled: false, compressor: 'zstd' })
+
+  const { config: given } = await load({ environment: { KVASIR_KSM: 'run=1,sleepMs=50,advisor=none' } })
+  assert.deepEqual(given.ksm, { run: true, sleepMs: 50, advisor: 'none' })
+  assert.deepEqual(given.zswap, {})
+
+  await assert.rejects(
+    load({ environment: { KVASIR_ZSWAP: 'maxPoolPercent=200' } }),
+    refusedWith('bad-request', /zswap\.maxPoolPercent \(from KVASIR_ZSWAP\)/),
+  )
+  await assert.rejects(
+    load({ files: { [defaultConfigPath]: 'ksm: {pages_to_scan: 5}\n' } }),
+    refusedWith('bad-request', /"pages_to_scan" of ksm/),
+  )
+})

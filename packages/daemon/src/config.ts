@@ -50,6 +50,29 @@ const uidRange = z
 
 const name = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'is not a name of a group')
 
+const ksm = z.strictObject({
+  run: z.stringbool().or(z.boolean()).optional(),
+  pagesToScan: z.coerce.number().int().min(1).max(1_000_000).optional(),
+  sleepMs: z.coerce.number().int().min(0).max(3_600_000).optional(),
+  advisor: z.enum(['none', 'scan-time']).optional(),
+  advisorTargetSeconds: z.coerce.number().int().min(1).max(86_400).optional(),
+  mergeAcrossNodes: z.stringbool().or(z.boolean()).optional(),
+  useZeroPages: z.stringbool().or(z.boolean()).optional(),
+  smartScan: z.stringbool().or(z.boolean()).optional(),
+  maxPageSharing: z.coerce.number().int().min(2).max(1_000_000).optional(),
+})
+
+const kernelWord = z.string().regex(/^[a-z0-9_-]{1,32}$/, 'is not a name of the kernel')
+
+const zswap = z.strictObject({
+  enabled: z.stringbool().or(z.boolean()).optional(),
+  maxPoolPercent: z.coerce.number().int().min(1).max(100).optional(),
+  acceptThresholdPercent: z.coerce.number().int().min(0).max(100).optional(),
+  compressor: kernelWord.optional(),
+  pool: kernelWord.optional(),
+  shrinker: z.stringbool().or(z.boolean()).optional(),
+})
+
 const configSchema = z
   .strictObject({
     stateDir: hostPath.default('/var/lib/kvasir'),
@@ -65,6 +88,9 @@ const configSchema = z
     socketGroup: name.default('kvasir'),
     listen: z.array(listenAddress).max(16).default([]),
     tokens: z.array(token).max(1000).default([]),
+    /** Of the host's kernel, set while the daemon has VMs here; what is not said stays as it is. */
+    ksm: ksm.default({}),
+    zswap: zswap.default({}),
     uids: uidRange.default({ first: 2_100_000_000, count: 1_000_000 }),
     /** What a VM finds missing of huge pages: reserved when it starts and given back when it ends, or only taken when they are there. */
     hugepages: z.enum(['existing', 'reserve']).default('existing'),
@@ -88,6 +114,8 @@ const settings = {
   socketGroup: { flag: 'socket-group', variable: 'KVASIR_SOCKET_GROUP' },
   listen: { flag: 'listen', variable: 'KVASIR_LISTEN', parse: parseListen },
   tokens: { flag: undefined, variable: 'KVASIR_TOKENS', parse: parseTokens },
+  ksm: { flag: undefined, variable: 'KVASIR_KSM', parse: parsePairs },
+  zswap: { flag: undefined, variable: 'KVASIR_ZSWAP', parse: parsePairs },
   uids: { flag: 'uids', variable: 'KVASIR_UIDS', parse: parseUids },
   hugepages: { flag: 'hugepages', variable: 'KVASIR_HUGEPAGES' },
   logLevel: { flag: 'log-level', variable: 'KVASIR_LOG_LEVEL' },
@@ -225,6 +253,16 @@ function parseTokens(text: string): unknown {
   })
 }
 
+/** `KEY=VALUE[,KEY=VALUE...]`. */
+function parsePairs(text: string): unknown {
+  return Object.fromEntries(
+    text.split(',').map((item) => {
+      const [key = '', value = ''] = item.trim().split('=')
+      return [key, value]
+    }),
+  )
+}
+
 /** `FIRST:COUNT`. */
 function parseUids(text: string): unknown {
   const [first, count] = text.split(':')
@@ -246,6 +284,8 @@ function originsOf(origins: Readonly<Record<string, string>>): Record<ConfigKey,
     socketGroup: of('socketGroup'),
     listen: of('listen'),
     tokens: of('tokens'),
+    ksm: of('ksm'),
+    zswap: of('zswap'),
     uids: of('uids'),
     hugepages: of('hugepages'),
     logLevel: of('logLevel'),

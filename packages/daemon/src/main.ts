@@ -26,9 +26,10 @@ import { openDirectoryFiles } from './host/pools/directory-files.ts'
 import { emulatorTrees } from './host/qemu/emulator-trees.ts'
 import { createQemuEmulators } from './host/qemu/emulators.ts'
 import { lockStateDirectory } from './host/state-lock.ts'
+import { applyHostTuning } from './host/tuning/host-tuning.ts'
 import type { Log } from './ports/log.ts'
 import type { Ports } from './ports/ports.ts'
-import { collectSamples } from './services/host/collect-samples.ts'
+import { collectSamples, sampleHost } from './services/host/collect-samples.ts'
 import { markForAutostart, startInOrder } from './services/vms/autostart.ts'
 import { openStore } from './store/open-store.ts'
 import { type WiredDaemon, wireDaemon } from './wire.ts'
@@ -71,7 +72,10 @@ async function serve(config: Config, log: Log, openHost: OpenHost): Promise<{ cl
     handlers: daemon.handlers,
     feed: daemon.feed,
     consoles: daemon.consoles,
-    metrics: createMetrics({ collect: () => sample(daemon) }),
+    metrics: createMetrics({
+      collect: () => sample(daemon),
+      host: () => sampleHost(daemon.context),
+    }),
     idempotency: ports.store.idempotency,
     log,
     now: () => ports.clock.now(),
@@ -110,6 +114,14 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   })
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
+  const tuning = await applyHostTuning({
+    wanted: { ksm: config.ksm, zswap: config.zswap },
+    statePath: join(config.stateDir, 'host-tuning.json'),
+    bootId,
+  })
+  for (const { state, ...told } of tuning.outcomes)
+    if (state !== 'applied')
+      log.warn({ ...told, state }, 'a setting for the kernel of the host does not hold')
   const hugepages = new HugepageDesk({ bootId, mayReserve: config.hugepages === 'reserve' })
   const host = createHostFacts({
     hugepages,
@@ -117,6 +129,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     bootId,
     qemu: config.qemu,
     cgroupName: config.prefix,
+    tuning: () => tuning.outcomes,
   })
   const accelerator = await host.chooseAccelerator('auto')
   const cages = await openCages({
@@ -153,7 +166,11 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
       now: () => clock.now(),
     }),
   }
-  return { ports, leave: () => cages.remove() }
+  const leave = async () => {
+    await tuning.giveBack()
+    await cages.remove()
+  }
+  return { ports, leave }
 }
 
 /** A machine in memory, for development without QEMU: `--simulated`. */

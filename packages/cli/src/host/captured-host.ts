@@ -27,6 +27,11 @@ export async function readCapturedHost(root: string): Promise<CapturedHost> {
   return describeHost(reading)
 }
 
+/** What a tree tells of the memory of a host. Throws `file-not-found` when no kernel described itself in it. */
+export async function readCapturedMemory(root: string): Promise<Host['memory']> {
+  return (await readCapturedHost(root)).memory
+}
+
 async function openCapture(root: string) {
   const { DirectoryTree } = await import('@kvasir/linux/host-tree')
   try {

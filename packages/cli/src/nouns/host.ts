@@ -15,6 +15,12 @@ export const hostVerbs: Verbs = {
     flags: { root: rootFlag },
     load: async () => (await import('../host/show-host.ts')).showHost,
   },
+  memory: {
+    summary: 'Memory of the host, what VMs have of it, and what they could claim at once.',
+    examples: ['host memory', 'host memory --root ./capture'],
+    flags: { root: rootFlag },
+    load: async () => (await import('../host/memory.ts')).showHostMemory,
+  },
   topology: {
     summary: 'Sockets, L3 domains, cores, NUMA nodes and PCI devices.',
     examples: ['host topology', 'host topology --root ./capture -o json'],

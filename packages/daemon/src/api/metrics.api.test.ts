@@ -7,6 +7,8 @@ import { startApi } from './testing/running-api.ts'
 const run: RunSample = {
   memoryBytes: 400,
   residentBytes: 300,
+  swappedBytes: 20,
+  ksmBytes: 10,
   cpuSeconds: 1.5,
   vcpus: [{ index: 0, cpuSeconds: 1, waitSeconds: 0.25 }],
   disks: [
@@ -38,6 +40,9 @@ test('a running VM is told in the names of the libvirt exporters', async () => {
     'libvirt_domain_info_maximum_memory_bytes{domain="web1"} 512',
     'libvirt_domain_info_memory_usage_bytes{domain="web1"} 400',
     'libvirt_domain_info_virtual_cpus{domain="web1"} 2',
+    'kvasir_vm_resident_bytes{domain="web1"} 300',
+    'kvasir_vm_swapped_bytes{domain="web1"} 20',
+    'kvasir_vm_ksm_bytes{domain="web1"} 10',
     'libvirt_domain_info_cpu_time_seconds_total{domain="web1"} 1.5',
     `libvirt_domain_block_stats_read_bytes_total${disk} 1`,
     `libvirt_domain_block_stats_write_requests_total${disk} 4`,
@@ -106,4 +111,17 @@ test('/metrics serves them', async () => {
 
   assert.equal(answer.status, 200)
   assert.match(answer.text, /libvirt_up 1/)
+})
+
+test('the memory of the host is told, and when it does not answer in time what it was', async () => {
+  let isSlow = false
+  const host = () =>
+    isSlow
+      ? new Promise<never>(() => {})
+      : Promise.resolve({ totalBytes: 1000, availableBytes: 600, swapFreeBytes: 0, ksmSavedBytes: 50 })
+  const metrics = createMetrics({ collect: async () => [], host, deadlineMs: 20 })
+
+  assert.match((await metrics.render()).body, /^kvasir_host_ksm_saved_bytes 50$/m)
+  isSlow = true
+  assert.match((await metrics.render()).body, /^kvasir_host_memory_available_bytes 600$/m)
 })

@@ -6,13 +6,16 @@
  * at the same time share one collection.
  */
 import { Counter, Gauge, Registry } from 'prom-client'
-import type { DiskSample, RunSample, VmSample } from '../services/host/collect-samples.ts'
+import type { DiskSample, HostSample, RunSample, VmSample } from '../services/host/collect-samples.ts'
+import { hostMemoryFamilies, vmMemoryFamilies } from './memory-metrics.ts'
 
 /** How long one scrape may wait for samples. */
 const scrapeDeadlineMs = 1_000
 
 export interface MetricsOptions {
   readonly collect: () => Promise<readonly VmSample[]>
+  /** The host, where it is to be shown. */
+  readonly host?: () => Promise<HostSample>
   readonly deadlineMs?: number
 }
 
@@ -26,6 +29,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const deadlineMs = options.deadlineMs ?? scrapeDeadlineMs
   const registry = new Registry()
   const families = createFamilies(registry)
+  const setHost = options.host && hostMemoryFamilies(registry)
+  let lastHost: HostSample | undefined
   let underWay: Promise<string> | undefined
 
   async function collect(): Promise<readonly VmSample[]> {
@@ -40,7 +45,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
     const { promise: deadline, resolve: outOfTime } = Promise.withResolvers<typeof late>()
     const timer = setTimeout(() => outOfTime(late), deadlineMs)
     try {
-      const samples = await Promise.race([settled(collect()), deadline])
+      const [samples, host] = await Promise.all([
+        Promise.race([settled(collect()), deadline]),
+        Promise.race([settled(options.host?.()), deadline]),
+      ])
       const vms = samples === late || samples === undefined ? [] : samples
       const runs = await Promise.all(vms.map((vm) => Promise.race([settled(vm.run), deadline])))
       registry.resetMetrics()
@@ -50,6 +58,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
         families.add(vm, run === late ? undefined : run)
         if (vm.run !== undefined && (run === late || run === undefined)) families.stale.inc()
       })
+      if (host !== late && host !== undefined) lastHost = host
+      if (lastHost) setHost?.(lastHost)
       families.scrapeSeconds.set((performance.now() - begun) / 1000)
       return await registry.metrics()
     } finally {
@@ -102,10 +112,9 @@ function createFamilies(registry: Registry) {
     'accelerator',
   ])
   const maximumMemory = gauge(`${info}_maximum_memory_bytes`, 'Memory of the VM at boot.', vmLabels)
-  const memory = gauge(`${info}_memory_usage_bytes`, 'Memory that the guest may use now.', vmLabels)
+  const setMemory = vmMemoryFamilies(registry)
   const vcpus = gauge(`${info}_virtual_cpus`, 'vCPUs of the VM.', vmLabels)
   const cpuTime = counter(`${info}_cpu_time_seconds_total`, 'CPU time of the emulator.', vmLabels)
-  const resident = gauge('kvasir_vm_resident_bytes', 'Memory of the host that the emulator holds.', vmLabels)
   const vcpuTime = counter('kvasir_vm_vcpu_cpu_seconds_total', 'CPU time of a vCPU.', vcpuLabels)
   const vcpuWait = counter(
     'kvasir_vm_vcpu_wait_seconds_total',
@@ -135,8 +144,7 @@ function createFamilies(registry: Registry) {
     maximumMemory.set({ domain }, vm.maximumMemoryBytes)
     vcpus.set({ domain }, vm.vcpuCount)
     if (!run) return
-    memory.set({ domain }, run.memoryBytes)
-    resident.set({ domain }, run.residentBytes)
+    setMemory(domain, run)
     cpuTime.inc({ domain }, run.cpuSeconds)
     for (const { index, cpuSeconds, waitSeconds } of run.vcpus) {
       vcpuTime.inc({ domain, vcpu: String(index) }, cpuSeconds)

@@ -6,6 +6,19 @@ import type { HugepageReading } from '../model/memory/hugepages.ts'
 import type { HostCpuSets } from '../model/placement/host-cpus.ts'
 import type { QemuCapabilities } from '../model/qemu/hardware.ts'
 
+/** One setting of the configuration for the host's kernel, and what came of it. */
+export interface TuningOutcome {
+  /** The key of the configuration: `ksm.run`. */
+  readonly setting: string
+  readonly path: string
+  readonly wanted: string
+  readonly state: 'applied' | 'refused' | 'absent'
+  /** What the file holds now. */
+  readonly value?: string
+  /** Why it is not what was wanted, as a clause. */
+  readonly reason?: string
+}
+
 export interface HostFacts {
   describe(): Promise<Host>
   /** CPUs, caches, NUMA nodes and PCI devices; `host-failed` when the kernel shows no CPU. */
@@ -18,6 +31,10 @@ export interface HostFacts {
   chooseAccelerator(wanted: VmSpec['accelerator']): Promise<AcceleratorChoice>
   /** Which CPUs the QEMU at hand can give to guests; `emulator-failed` when it does not say. Slow once, then kept. */
   cpuOffer(accelerator: 'kvm' | 'tcg'): Promise<CpuOffer>
+  /** Memory, nodes, and what the kernel does with them. */
+  memory(): Promise<Host['memory']>
+  /** What the configuration sets in the kernel of this host, and what came of it. */
+  tuning(): readonly TuningOutcome[]
   availableMemoryBytes(): Promise<number>
   totalMemoryBytes(): Promise<number>
   /** Reserved huge pages of a size, less what VMs that are starting will take. */

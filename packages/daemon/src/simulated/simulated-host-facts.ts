@@ -54,6 +54,8 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
         vsock: machine.hasVsock,
       }
     },
+    memory: async () => simulatedReading(machine).memory,
+    tuning: () => [],
     availableMemoryBytes: async () => machine.availableMemoryBytes,
     totalMemoryBytes: async () => machine.totalMemoryBytes,
     hugepages: async (pageBytes) => ({

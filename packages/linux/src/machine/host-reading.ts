@@ -24,7 +24,6 @@ export function readHost(tree: HostTree) {
   if (info.flags.length === 0 && online.length === 0) return undefined
   const architecture = readArchitecture(tree, info)
   const release = tree.readText('/proc/sys/kernel/osrelease') ?? 'unknown'
-  const { totalBytes, availableBytes } = readSystemMemory(tree)
   return {
     kernel: release,
     architecture,
@@ -41,16 +40,22 @@ export function readHost(tree: HostTree) {
       ...device,
       className: pciClassName(device.classCode),
     })),
-    memory: {
-      totalBytes,
-      availableBytes,
-      nodes: readNodes(tree).map(({ node, memoryBytes, freeBytes }) =>
-        withoutAbsent({ node, totalBytes: memoryBytes, freeBytes }),
-      ),
-      features: readMemoryFeatures(tree, architecture === 'x86_64' ? x86PageBytes : undefined),
-    },
+    memory: readMemory(tree, architecture),
     cgroup: readCgroups(tree),
     firmwareDescriptors: readFirmwareDescriptors(tree),
     hasFile: (path: string) => hasFile(tree, path),
+  }
+}
+
+/** Reads the memory of a tree, its nodes, and what the kernel does with them. */
+export function readMemory(tree: HostTree, architecture: string) {
+  const { totalBytes, availableBytes } = readSystemMemory(tree)
+  return {
+    totalBytes,
+    availableBytes,
+    nodes: readNodes(tree).map(({ node, memoryBytes, freeBytes }) =>
+      withoutAbsent({ node, totalBytes: memoryBytes, freeBytes }),
+    ),
+    features: readMemoryFeatures(tree, architecture === 'x86_64' ? x86PageBytes : undefined),
   }
 }

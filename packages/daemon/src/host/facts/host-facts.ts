@@ -10,7 +10,7 @@ import { KvasirError } from '@kvasir/contract'
 import { CommandError, findCgroupRoot, readCpuSets, runCommand } from '@kvasir/linux'
 import { decideAccelerator } from '../../model/accelerator.ts'
 import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
-import type { HostFacts } from '../../ports/host-facts.ts'
+import type { HostFacts, TuningOutcome } from '../../ports/host-facts.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
 import { CpuOffers } from './cpu-offers.ts'
@@ -28,6 +28,8 @@ export interface HostFactsOptions {
   /** The cgroup of the daemon's VMs, below the root of cgroup v2. */
   readonly cgroupName: string
   readonly hugepages: HugepageDesk
+  /** What came of the settings for the kernel; none when nothing is set. */
+  readonly tuning?: () => readonly TuningOutcome[]
 }
 
 const LOOK_TIMEOUT_MS = 5_000
@@ -67,6 +69,8 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
 
     topology: () => machine.topology(),
     cpuSets: () => cpuSets(options.cgroupName),
+    memory: async () => machine.memory(),
+    tuning: options.tuning ?? (() => []),
 
     async describe() {
       const [facts, cgroup, qemu] = await Promise.all([

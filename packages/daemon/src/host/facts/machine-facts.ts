@@ -3,9 +3,9 @@
  * and a machine of hundreds of CPUs takes part of a second to read.
  */
 import { statSync } from 'node:fs'
-import { userInfo } from 'node:os'
-import { type HostTopology, KvasirError } from '@kvasir/contract'
-import { readHost } from '@kvasir/linux/host-reading'
+import { machine as machineName, userInfo } from 'node:os'
+import { type Host, type HostTopology, KvasirError } from '@kvasir/contract'
+import { readHost, readMemory } from '@kvasir/linux/host-reading'
 import { DirectoryTree } from '@kvasir/linux/host-tree'
 import { readTopology } from '@kvasir/linux/topology'
 import type { AcceleratorFacts } from '../../model/accelerator.ts'
@@ -17,6 +17,7 @@ const keptMs = 1_000
 export class MachineFacts {
   readonly #tree = new DirectoryTree('/')
   #reading: { readonly untilMs: number; readonly answer: ReturnType<typeof readHost> } | undefined
+  #memory: { readonly untilMs: number; readonly answer: Host['memory'] } | undefined
   #topology: { readonly untilMs: number; readonly answer: Promise<HostTopology> } | undefined
 
   /** CPUs, caches, nodes and PCI devices. Throws `host-failed` when the kernel shows no CPU. */
@@ -40,6 +41,14 @@ export class MachineFacts {
       user: userInfo().username,
       ...permissionsOf('/dev/kvm'),
     })
+  }
+
+  /** Memory as the kernel's files say it now. */
+  memory(): Host['memory'] {
+    const now = performance.now()
+    if (this.#memory === undefined || this.#memory.untilMs < now)
+      this.#memory = { untilMs: now + keptMs, answer: readMemory(this.#tree, machineName()) }
+    return this.#memory.answer
   }
 
   async #readTopology(): Promise<HostTopology> {

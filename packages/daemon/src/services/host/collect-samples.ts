@@ -19,6 +19,10 @@ export interface RunSample {
   /** What the guest may use now: the balloon's size. */
   readonly memoryBytes: number
   readonly residentBytes: number
+  readonly swappedBytes: number
+  readonly ksmBytes?: number | undefined
+  /** What the guest says that it could use without swapping. */
+  readonly guestAvailableBytes?: number | undefined
   readonly cpuSeconds: number
   readonly vcpus: readonly {
     readonly index: number
@@ -38,6 +42,30 @@ export interface VmSample {
   readonly accelerator?: 'kvm' | 'tcg' | undefined
   /** Undefined when it does not run. Rejects or stays open when its emulator does not answer. */
   readonly run: Promise<RunSample> | undefined
+}
+
+/** The host at a scrape. */
+export interface HostSample {
+  readonly totalBytes: number
+  readonly availableBytes: number
+  readonly swapFreeBytes: number
+  readonly ksmSavedBytes?: number | undefined
+  readonly zswapPoolBytes?: number | undefined
+  readonly zswapStoredBytes?: number | undefined
+}
+
+/** A sample of the host. */
+export async function sampleHost({ ports }: Context): Promise<HostSample> {
+  const { totalBytes, availableBytes, features } = await ports.host.memory()
+  const { ksm, zswap, swap } = features
+  return {
+    totalBytes,
+    availableBytes,
+    swapFreeBytes: swap.freeBytes,
+    ksmSavedBytes: ksm.savedBytes,
+    zswapPoolBytes: zswap.poolBytes,
+    zswapStoredBytes: zswap.storedBytes,
+  }
 }
 
 /** A sample of every VM. */
@@ -63,5 +91,8 @@ function runSample({ record }: VmView, statistics: EmulatorStatistics, context: 
     const volume = record.spec.disks.find((disk) => disk.name === counters.disk)?.volume ?? ''
     return { ...counters, source: volume, capacityBytes: volumes.findByName(volume)?.capacityBytes }
   })
-  return { ...statistics, memoryBytes: statistics.balloonBytes ?? record.spec.memory.size, disks }
+  const { balloonBytes, plugged, guestMemory } = statistics
+  const memoryBytes =
+    balloonBytes === undefined ? record.spec.memory.size : balloonBytes + (plugged?.pluggedBytes ?? 0)
+  return { ...statistics, memoryBytes, guestAvailableBytes: guestMemory?.availableBytes, disks }
 }

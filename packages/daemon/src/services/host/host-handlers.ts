@@ -3,6 +3,7 @@ import type { DaemonStatus } from '@kvasir/contract'
 import type { Context } from '../context.ts'
 import type { EventFeed, Handlers } from '../handlers.ts'
 import { auditWorld } from './audit-world.ts'
+import { readHostMemory } from './host-memory.ts'
 import { refuseGoneEvents } from './refuse-gone-events.ts'
 
 export interface DaemonIdentity {
@@ -15,6 +16,7 @@ type HostHandlerIds =
   | 'getStatus'
   | 'getHost'
   | 'getHostTopology'
+  | 'getHostMemory'
   | 'getAudit'
   | 'listEvents'
   | 'listJobs'
@@ -31,6 +33,7 @@ export function createHostHandlers(
     getStatus: () => status(context, parts),
     getHost: () => ports.host.describe(),
     getHostTopology: () => ports.host.topology(),
+    getHostMemory: () => readHostMemory(context),
     getAudit: () => auditWorld(context),
     async listEvents({ query }) {
       // 0 means all that are kept.
