@@ -21,6 +21,7 @@ export interface SpecChange {
   readonly from: VmSpec
   readonly to: VmSpec
   readonly plugMemory: PlugMemory | undefined
+  readonly bootBytes: number | undefined
 }
 
 type RuleOf = ChangeRule | ((change: SpecChange) => ChangeRule)

@@ -31,10 +31,11 @@ export function memorySizeRule({ to, plugMemory }: SpecChange): ChangeRule {
 }
 
 /** The balloon takes from the memory of the boot alone. */
-export function balloonRule({ from, to, plugMemory }: SpecChange): ChangeRule {
+export function balloonRule({ from, to, plugMemory, bootBytes }: SpecChange): ChangeRule {
   if (!from.devices.balloon) return { effect: 'boot', reason: 'it runs without a balloon' }
-  const boot = bootMemoryBytes(from, plugMemory)
-  const taken = to.memory.size - (to.memory.target ?? to.memory.size)
+  const boot = bootBytes ?? bootMemoryBytes(from, plugMemory)
+  const has = plugMemory ? to.memory.size : boot
+  const taken = has - (to.memory.target ?? has)
   if (taken > boot - plugBlockBytes)
     return {
       effect: 'boot',

@@ -13,11 +13,14 @@ export interface Situation {
   readonly state: VmState
   /** The memory that its emulator was started with, where more can be plugged. */
   readonly plugMemory?: PlugMemory | undefined
+  /** The memory that its emulator has from the boot on, where a size of the spec may wait for the next one. */
+  readonly bootBytes?: number | undefined
 }
 
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
 export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
-  const change: SpecChange = { from: current, to: wanted, plugMemory: situation.plugMemory }
+  const { plugMemory, bootBytes } = situation
+  const change: SpecChange = { from: current, to: wanted, plugMemory, bootBytes }
   const before = specFields(current)
   const after = specFields(wanted)
   const changes: PlanChange[] = []

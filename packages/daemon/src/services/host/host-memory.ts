@@ -1,11 +1,11 @@
 /** The memory of the host beside what its VMs have and could claim: every running emulator is asked, for a moment each. */
 import type { HostMemory } from '@kvasir/contract'
 import { type Claimant, claimMemory } from '../../model/memory/claim-memory.ts'
-import { bootMemoryBytes, memoryOrders } from '../../model/memory/plug-memory.ts'
 import { isHeld } from '../../model/qemu/memory.ts'
 import type { VmView } from '../../ports/drivers.ts'
 import type { EmulatorStatistics } from '../../ports/emulators.ts'
 import type { Context } from '../context.ts'
+import { bootBytesOf, ordersOf } from '../vms/situation.ts'
 
 /** Asks host and VMs. A VM that does not answer is counted with all that it has. */
 export async function readHostMemory({ ports, drivers }: Context): Promise<HostMemory> {
@@ -36,10 +36,10 @@ export async function readHostMemory({ ports, drivers }: Context): Promise<HostM
 }
 
 function claimantOf({ record }: VmView, statistics: EmulatorStatistics | undefined): Claimant {
-  const { spec, hardware, run } = record
+  const { spec, run } = record
   const booted = run?.bootedSpec ?? spec
-  const boot = bootMemoryBytes(booted, hardware.plugMemory)
-  const orders = memoryOrders(spec, hardware.plugMemory)
+  const boot = bootBytesOf(record)
+  const orders = ordersOf(record)
   const plugged = Math.max(orders.plugged ?? 0, statistics?.plugged?.pluggedBytes ?? 0)
   const { hard, swap } = spec.memory
   return {

@@ -4,30 +4,24 @@
  *
  * Invariant: orders are absolute (this size, this limit), so giving them twice is giving them once. The guest follows in its own time.
  */
-import type { VmSpec } from '@kvasir/contract'
-import { type MemoryOrders, memoryOrders } from '../../model/memory/plug-memory.ts'
+import type { MemoryOrders } from '../../model/memory/plug-memory.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { ordersOf } from './situation.ts'
 
 /** Gives an emulator all that its spec says of memory. */
 export async function bringMemoryInLine(record: VmRecord, emulator: Emulator): Promise<void> {
   const { memory } = emulator
-  const orders = memoryOrders(bootableNow(record), record.hardware.plugMemory)
+  const orders = ordersOf(record)
   await memory.limit(limitsOf(record))
   await plugMemory(emulator, orders)
   if (emulator.record.plan.ids.balloon !== undefined) await memory.setBalloon(orders.balloon)
 }
 
-/** The spec with the size that was booted where another one waits for the next boot. */
-function bootableNow({ spec, run, hardware }: VmRecord): VmSpec {
-  if (!run || hardware.plugMemory) return spec
-  return { ...spec, memory: { ...spec.memory, size: run.bootedSpec.memory.size } }
-}
-
 /** Gives a new emulator, whose guest has not begun, what its argv could not say. Costs nothing where that is nothing. */
 export async function bringNewInLine(record: VmRecord, emulator: Emulator): Promise<void> {
   if (record.spec.memory.target === undefined) return
-  await emulator.memory.setBalloon(memoryOrders(record.spec, record.hardware.plugMemory).balloon)
+  await emulator.memory.setBalloon(ordersOf(record).balloon)
 }
 
 /** The limits of a VM's cgroup. */

@@ -3,22 +3,21 @@
  * of guest, emulator and host. What was not seen yet is left out; nothing is asked here.
  */
 import type { VmMemory } from '@kvasir/contract'
-import { bootMemoryBytes, memoryOrders } from '../../model/memory/plug-memory.ts'
 import type { VmView } from '../../ports/drivers.ts'
 import type { GuestReport, HeldMemory } from '../../ports/emulator-memory.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { bootBytesOf, ordersOf } from './situation.ts'
 
 /** The memory of a VM that runs. */
 export function memoryStatus({ record, statistics, guest, held }: VmView): VmMemory {
-  const { spec, hardware, run } = record
-  const booted = run?.bootedSpec ?? spec
+  const { spec } = record
   const plugged = statistics?.plugged
-  const orders = memoryOrders(spec, hardware.plugMemory)
+  const orders = ordersOf(record)
   const balloonBytes = statistics?.balloonBytes
   const reports = [statistics?.guestMemory, guest?.memory].filter((report) => report !== undefined)
   return {
     configuredBytes: spec.memory.size,
-    bootBytes: bootMemoryBytes(booted, hardware.plugMemory),
+    bootBytes: bootBytesOf(record),
     ...(plugged ? { plugged } : {}),
     ...(balloonBytes === undefined
       ? {}

@@ -161,3 +161,18 @@ test('a daemon that dies between the row and the emulator is followed by one tha
   assert.equal(next.process('web1').requestedBytes, 1024 * mib)
   assert.equal((await next.vm('web1')).spec.memory.size, 2048 * mib)
 })
+
+test('a size that waits for the next boot changes nothing of what the balloon leaves', async () => {
+  await using daemon = await openSimulatedDaemon()
+  const { spec } = await daemon.createVm('web1', { memory: { size: '1GiB' } })
+  await daemon.start('web1')
+  const wanted = { ...spec, memory: { ...spec.memory, size: 2048 * mib } }
+  await daemon.call('applyVm', { params: { name: 'web1' }, body: { spec: wanted } })
+
+  assert.equal((await resize(daemon, { target: 512 * mib })).state, 'succeeded')
+
+  assert.equal(daemon.process('web1').balloonBytes, 512 * mib)
+  const { status } = await daemon.vm('web1')
+  assert.deepEqual(status.restartNeeded, ['memory.size'])
+  assert.equal(status.memory?.bootBytes, 1024 * mib)
+})

@@ -6,14 +6,13 @@
  */
 import { formatBytes, KvasirError, type VmSpec, vmSpec } from '@kvasir/contract'
 import { judgeProgress, type MemoryGoal } from '../../model/memory/memory-goal.ts'
-import { memoryOrders } from '../../model/memory/plug-memory.ts'
 import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { changeVm } from './change-vm.ts'
-import { situationOf } from './situation.ts'
+import { ordersOf, situationOf } from './situation.ts'
 
 /** The guest is asked how far it is at pauses that grow from the first to the second. */
 const firstPauseMs = 20
@@ -34,8 +33,7 @@ export async function orderMemory(
   const { emulator, record } = driver.view()
   const before = emulator && (await readBytes(emulator, request))
   await changeVm(driver, (now) => liveSpec(now, request), context)
-  const { spec, hardware } = driver.view().record
-  const orders = memoryOrders(spec, hardware.plugMemory)
+  const orders = ordersOf(driver.view().record)
   return {
     what: request.target === undefined ? 'plugged' : 'balloon',
     name: record.name,

@@ -1,12 +1,12 @@
 /** A VM as the API shows it. Everything here is known already: showing never waits for an emulator. */
 import type { Vm, VmSpec, VmStatus } from '@kvasir/contract'
-import { bootMemoryBytes } from '../../model/memory/plug-memory.ts'
 import { unenforceable } from '../../model/placement/cpu-limits.ts'
 import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { memoryStatus } from './memory-status.ts'
+import { bootBytesOf } from './situation.ts'
 
 /** The API's view of a VM. */
 export function showVm(driver: Driver, context: Context): Vm {
@@ -50,7 +50,6 @@ function lifeStatus({ record, jobId }: VmView): VmStatus {
 function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   const { record, emulator, statistics, guest } = view
   const { run } = record
-  const { plugMemory } = record.hardware
   if (!emulator || !run) return {}
   const { vncSocketName } = run.emulator.plan.ids
   const { runtimeDir } = context
@@ -63,7 +62,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     startedAt: run.emulator.startedAt,
     cgroup: run.emulator.cgroup,
     qemuVersion: run.emulator.qemuVersion,
-    memoryBytes: bootMemoryBytes(run.bootedSpec, plugMemory) + (statistics?.plugged?.pluggedBytes ?? 0),
+    memoryBytes: bootBytesOf(record) + (statistics?.plugged?.pluggedBytes ?? 0),
     memory: memoryStatus(view),
     serialSocket: `${directory}/serial`,
     cageLimits: [...emulators.cageLimits, ...unenforceable(record.spec.cpu, emulators.controllers)],

@@ -1,8 +1,26 @@
-/** What a VM is while its spec is compared with another one. */
+/** What a VM is while its spec is compared with another one, and what its emulator is to be told of memory. */
+import { type MemoryOrders, memoryOrders } from '../../model/memory/plug-memory.ts'
 import type { Situation } from '../../model/vm/plan-changes.ts'
 import type { VmRecord } from '../../ports/store.ts'
 
 /** The situation of a VM, by its record. */
-export function situationOf({ life, saved, hardware }: VmRecord): Situation {
-  return { state: saved ? 'saved' : life.state, plugMemory: hardware.plugMemory }
+export function situationOf(record: VmRecord): Situation {
+  const { life, saved, hardware } = record
+  return {
+    state: saved ? 'saved' : life.state,
+    plugMemory: hardware.plugMemory,
+    bootBytes: bootBytesOf(record),
+  }
+}
+
+/** The memory that a VM's emulator has from its boot on; of a VM that is off, what its next one will have. */
+export function bootBytesOf({ spec, run, hardware }: VmRecord): number {
+  return hardware.plugMemory?.bootBytes ?? run?.bootedSpec.memory.size ?? spec.memory.size
+}
+
+/** What the emulator is to be told, so that its guest has what the spec says. A size that waits for the next boot does not count. */
+export function ordersOf(record: VmRecord): MemoryOrders {
+  const { spec, hardware } = record
+  if (hardware.plugMemory) return memoryOrders(spec, hardware.plugMemory)
+  return memoryOrders({ ...spec, memory: { ...spec.memory, size: bootBytesOf(record) } }, undefined)
 }
