@@ -14,6 +14,7 @@ import { DescriptorList } from './descriptor-list.ts'
 import { diskArgs } from './disk.ts'
 import type { EmulatorPlan } from './emulator-plan.ts'
 import { firmwareArgs } from './firmware.ts'
+import { guestNodeArgs } from './guest-nodes.ts'
 import type { HardwareInput } from './hardware.ts'
 import { lifecycleArgs } from './lifecycle.ts'
 import { machineArgs } from './machine.ts'
@@ -57,6 +58,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...machineArgs(input),
     ...cpuArgs(input),
     ...memoryArgs(input),
+    ...guestNodeArgs(input),
     ...firmwareArgs(input),
     ...bootArgs(input),
     ...clockArgs(input),

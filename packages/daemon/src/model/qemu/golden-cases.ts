@@ -22,6 +22,18 @@ const kernel = { path: '/srv/vmlinuz', initrd: '/srv/initrd.img', cmdline: 'cons
 const noDevices = { rng: false, balloon: false, agent: false, vnc: false, vsock: false, panic: false }
 const root = { name: 'root', image: 'debian-13' }
 
+/** Both on the one node that every host has: these command lines are started. */
+const guestNodes = {
+  nodes: [
+    { node: 0, hostNode: 0, memoryNode: 0, vcpus: [0, 1], memoryBytes: 64 * 2 ** 20 },
+    { node: 1, hostNode: 1, memoryNode: 0, vcpus: [2, 3], memoryBytes: 32 * 2 ** 20 },
+  ],
+  distances: [
+    [10, 21],
+    [21, 10],
+  ],
+}
+
 interface Start extends Partial<Omit<HardwareInput, 'spec'>> {
   /** The files of each disk's chain, top first; without an entry, one qcow2 file. */
   readonly chains?: Readonly<Record<string, HardwareInput['disks'][number]['chain']>>
@@ -169,6 +181,16 @@ const processors: readonly GoldenCase[] = [
     memory: { size: '64MiB', lock: true, nodes: [0], nodePolicy: 'preferred' },
     devices: { ...noDevices, balloon: true },
   }),
+  goldenCase(
+    'memory-on-two-guest-nodes',
+    { cpu: { count: 4, max: 6 }, memory: { size: '96MiB' }, devices: noDevices },
+    { guestNodes },
+  ),
+  goldenCase(
+    'memory-shared-on-two-guest-nodes',
+    { cpu: { count: 4 }, memory: { size: '96MiB', sharing: 'shared' }, devices: noDevices },
+    { guestNodes },
+  ),
   goldenCase('memory-small', { memory: { size: '16MiB' }, devices: noDevices }),
 ]
 

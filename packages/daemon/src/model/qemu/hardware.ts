@@ -4,7 +4,7 @@
  * `Hardware` is stored beside the spec: machine version, PCI addresses, vsock CID. A device keeps its address for as long as it
  * exists (design decision 6). model/pci decides it.
  */
-import type { VmSpec } from '@kvasir/contract'
+import type { GuestShape, VmSpec } from '@kvasir/contract'
 import type { Extension } from '../cpu/cpu-model.ts'
 import type { PlugMemory } from '../memory/plug-memory.ts'
 import type { PciAddress } from '../pci/layout.ts'
@@ -34,6 +34,9 @@ export interface QemuCapabilities {
   readonly machines: readonly string[]
 }
 
+/** NUMA nodes of the guest, and how far they are from each other. */
+export type GuestNodes = Pick<GuestShape, 'nodes' | 'distances'>
+
 /** All that decides the argv of one start. */
 export interface HardwareInput {
   readonly name: string
@@ -55,6 +58,8 @@ export interface HardwareInput {
   readonly extension?: Extension | undefined
   /** The host's time stamp counter in kHz, which a guest under TCG reads; absent where it is not known for certain. */
   readonly tscKhz?: number | undefined
+  /** The NUMA nodes that the guest sees, where it spans nodes of the host; their memory adds up to that of the boot. */
+  readonly guestNodes?: GuestNodes | undefined
   /** Whether the host's kernel has transparent huge pages; undefined: it has. */
   readonly hasThp?: boolean | undefined
   /** Memory saved by `vm save`, to start from. */

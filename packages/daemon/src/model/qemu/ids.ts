@@ -14,6 +14,21 @@ const digestLength = 8
 /** What ids are made for. `base` nodes carry their place in the chain: `base1-root`. */
 export type DeviceKind = 'disk' | 'nic' | 'scsi' | 'io' | 'file' | 'net'
 
+/** The id of the memory of the boot; saved memory is found by it. */
+export const memoryBackendId = 'memory'
+
+/** The id of the memory of one NUMA node of the guest, where it has nodes. */
+export function nodeBackendId(node: number): string {
+  return `${memoryBackendId}${node}`
+}
+
+/** The ids of the memory of the boot: one, or one for each node of the guest. */
+export function bootBackendIds(nodes: number | undefined): readonly string[] {
+  return nodes === undefined
+    ? [memoryBackendId]
+    : Array.from({ length: nodes }, (_, node) => nodeBackendId(node))
+}
+
 /** The id of the virtio-mem device that memory is plugged into; its backend has it too, with `-ram`. */
 export const plugMemoryId = 'plugmemory'
 /** The id of the memory behind that device. */

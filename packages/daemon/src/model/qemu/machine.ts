@@ -7,7 +7,7 @@
  */
 import { KvasirError, type VmSpec } from '@kvasir/contract'
 import type { HardwareInput, QemuCapabilities } from './hardware.ts'
-import { memoryBackendId } from './memory.ts'
+import { memoryBackendId } from './ids.ts'
 import { keyValues } from './options.ts'
 import { compareVersions } from './version.ts'
 
@@ -41,7 +41,7 @@ export function machineArgs(input: HardwareInput): readonly string[] {
   return [
     '-machine',
     keyValues(type, {
-      'memory-backend': memoryBackendId,
+      'memory-backend': input.guestNodes ? undefined : memoryBackendId,
       usb: false,
       'dump-guest-core': false,
       'mem-merge': input.spec.memory.ksm ? undefined : false,

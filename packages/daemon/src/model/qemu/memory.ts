@@ -11,13 +11,10 @@ import { hugePageBytes, type VmSpec } from '@kvasir/contract'
 import { bootMemoryBytes } from '../memory/plug-memory.ts'
 import { type MemoryPlan, memoryDirectory } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
-import { plugBackendId } from './ids.ts'
+import { bootBackendIds, memoryBackendId, plugBackendId } from './ids.ts'
 import { jsonOption, keyValues, type OptionValue } from './options.ts'
 
 type Memory = VmSpec['memory']
-
-/** The id of the backend; a saved VM's memory is found by it. */
-export const memoryBackendId = 'memory'
 
 const mib = 2 ** 20
 /** Beyond this many, threads that take memory wait for each other in the kernel. */
@@ -34,8 +31,11 @@ export function memoryArgs(input: HardwareInput): readonly string[] {
   const { memory } = input.spec
   const { plugMemory } = input.hardware
   const size = bootMemoryBytes(input.spec, plugMemory)
+  const backend = input.guestNodes
+    ? [] // Each node of the guest has its own (guest-nodes.ts).
+    : jsonOption('-object', memoryBackend(input.spec, { id: memoryBackendId, size }))
   return [
-    ...jsonOption('-object', memoryBackend(input.spec, { id: memoryBackendId, size })),
+    ...backend,
     '-m',
     `size=${size / mib}M${plugMemory === undefined ? '' : `,maxmem=${(size + plugMemory.regionBytes) / mib}M`}`,
     '-overcommit',
@@ -78,7 +78,7 @@ export function isHeld({ pageSize, preallocate, lock }: Memory): boolean {
 }
 
 /** What the memory takes besides arguments. */
-export function memoryPlan({ spec, hardware, hasThp }: HardwareInput): MemoryPlan {
+export function memoryPlan({ spec, hardware, hasThp, guestNodes }: HardwareInput): MemoryPlan {
   const { memory, disks, cpu } = spec
   const size = bootMemoryBytes(spec, hardware.plugMemory)
   const loops = disks.filter((disk) => disk.ioThread).length + 1
@@ -88,7 +88,10 @@ export function memoryPlan({ spec, hardware, hasThp }: HardwareInput): MemoryPla
       ? {
           sizeBytes: size + (hardware.plugMemory?.regionBytes ?? 0),
           huge: memory.thp !== 'never' && hasThp !== false,
-          files: [fileOf(memoryBackendId), ...(hardware.plugMemory ? [fileOf(plugBackendId)] : [])],
+          files: [
+            ...bootBackendIds(guestNodes?.nodes.length),
+            ...(hardware.plugMemory ? [plugBackendId] : []),
+          ].map(fileOf),
         }
       : undefined,
     withoutThp: memory.thp === 'never',
