@@ -9,6 +9,7 @@ import { imageEndpoints } from './image-endpoints.ts'
 import { job } from './job.ts'
 import { uuid } from './names.ts'
 import { queryInt, wait } from './parameters.ts'
+import { placementEndpoints } from './placement-endpoints.ts'
 import { vmEndpoints } from './vm-endpoints.ts'
 
 export * from './vm-endpoints.ts'
@@ -47,6 +48,7 @@ export const endpoints = {
     response: audit,
   }),
   ...vmEndpoints,
+  ...placementEndpoints,
   ...imageEndpoints,
   listJobs: endpoint({
     id: 'listJobs',

@@ -40,6 +40,7 @@ export const errorTable = {
   'plan-refused': { status: 409, exit: refused, title: 'The change is not possible' },
   'accelerator-unavailable': { status: 409, exit: refused, title: 'The accelerator is not usable' },
   'not-enough-memory': { status: 409, exit: refused, title: 'The host has not enough memory' },
+  'not-enough-cpus': { status: 409, exit: refused, title: 'The host has not enough CPUs' },
   'not-enough-space': { status: 507, exit: hostFailed, title: 'A disk of the host is full' },
   'image-refused': { status: 422, exit: refused, title: 'The image is not acceptable' },
   'checksum-mismatch': { status: 422, exit: refused, title: 'The checksum differs' },

@@ -101,12 +101,12 @@ export const placementPlan = z
 export const vmPlacement = z
   .strictObject({
     name: z.string(),
-    state: z.enum(['in-force', 'next-start', 'refused']).meta({
+    state: z.enum(['in-force', 'next-start', 'refused', 'none']).meta({
       description:
-        'in-force: the VM runs so. next-start: a start would do so now. refused: a start would not find room.',
+        'in-force: the VM runs so. next-start: a start would do so now. refused: a start would not find room. none: it is not placed.',
     }),
     reason: z.string().meta({ description: 'Why it is in this state.' }),
-    plan: placementPlan.optional().meta({ description: 'Absent where it is refused.' }),
+    plan: placementPlan.optional().meta({ description: 'Absent where it is refused or not placed.' }),
     rejected: z
       .array(candidate)
       .meta({ description: 'Where it is refused: what was looked at, and what it lacks.' }),

@@ -61,6 +61,10 @@ export const vmStatus = z
     emulatorThread: threadStatus.optional(),
     ioThreads: z.array(ioThreadStatus).optional(),
     guest: guestStatus.optional(),
+    placement: z
+      .string()
+      .optional()
+      .meta({ description: 'Where a VM that is placed lies, in a line; all of it: GET placement.' }),
     vncSocket: z.string().optional(),
     serialSocket: z.string().optional(),
     restartNeeded: z

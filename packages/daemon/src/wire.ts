@@ -111,7 +111,7 @@ function watched(
 function restart(id: string, context: Context): void {
   const driver = context.drivers.get(id)
   if (!driver) return
-  restartVm(driver, context.ports).catch((error: unknown) =>
+  restartVm(driver, context).catch((error: unknown) =>
     context.ports.log.error({ vm: driver.view().record.name, err: error }, 'a VM did not start again'),
   )
 }

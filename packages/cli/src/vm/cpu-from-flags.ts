@@ -16,6 +16,8 @@ export function cpuFromFlags(context: Context): Pick<VmSpecInput, 'cpu'> {
   const features = context.values('cpu-flag').map(parseFlag)
   const topology = context.value('topology')
   const nested = context.choice('nested', ['true', 'false', 'auto'])
+  const placement = context.choice('placement', ['none', 'pack', 'spread', 'dedicated'])
+  const numa = context.choice('numa', ['auto', 'strict', 'off'])
   const cpu: CpuInput = {
     ...(count === undefined ? {} : { count }),
     ...(max === undefined ? {} : { max }),
@@ -24,6 +26,8 @@ export function cpuFromFlags(context: Context): Pick<VmSpecInput, 'cpu'> {
     ...(topology === undefined ? {} : { topology: parseTopology(topology) }),
     ...(nested === undefined ? {} : { nested }),
     ...tuningFromFlags(context),
+    ...(placement === undefined ? {} : { placement }),
+    ...(numa === undefined ? {} : { numa }),
   }
   return Object.keys(cpu).length > 0 ? { cpu } : {}
 }

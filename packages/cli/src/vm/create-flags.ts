@@ -58,6 +58,16 @@ export const createFlags = {
     completes: ['auto', 'host', 'max', 'x86-64-v2', 'x86-64-v3', 'x86-64-v4'],
   },
   'cpu-flag': { summary: 'A CPU flag on or off: aes=on.', value: 'FLAG=on|off', multiple: true },
+  placement: {
+    summary: 'Where on the host it is to lie.',
+    value: 'KIND',
+    completes: ['none', 'pack', 'spread', 'dedicated'],
+  },
+  numa: {
+    summary: 'How a placed VM minds NUMA nodes.',
+    value: 'KIND',
+    completes: ['auto', 'strict', 'off'],
+  },
   topology: {
     summary: 'How the vCPUs are made up: sockets=2,dies=1,cores=4,threads=2.',
     value: 'KEY=VALUE,...',

@@ -5,6 +5,7 @@
  */
 import type { VmPlacement } from '@kvasir/contract'
 import { exitCodes, KvasirError } from '@kvasir/contract/error-table'
+import { routes } from '@kvasir/contract/routes'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
@@ -23,10 +24,21 @@ export const placeVm: Action = async (context) => {
 }
 
 async function findPlacement(context: Context): Promise<VmPlacement> {
-  const root = context.value('root')
-  const file = context.value('file')
-  if (root !== undefined && file !== undefined) return await placeOnCapture(file, root)
-  throw new UsageError('A captured host is placed on from a file.', 'Write: -f vm.yaml --root DIR')
+  const [root, file, name] = [context.value('root'), context.value('file'), context.optional('NAME')]
+  const { signal } = context
+  if (root !== undefined) {
+    if (file !== undefined) return await placeOnCapture(file, root)
+    throw new UsageError('On a captured host the VM comes from a file.', 'Write: -f vm.yaml --root DIR')
+  }
+  if (file !== undefined) {
+    const vm = await readVmFile(file)
+    const request = { params: { name: vm.name }, body: { spec: vm.spec }, signal }
+    return await context.client.call(routes.placeSpec, request)
+  }
+  if (name === undefined)
+    throw new UsageError('NAME is missing.', 'Write: kvasir vm place NAME, or -f vm.yaml')
+  const query = context.has('dry-run') ? { anew: 'true' } : {}
+  return await context.client.call(routes.placeVm, { params: { name }, query, signal })
 }
 
 async function placeOnCapture(file: string, root: string): Promise<VmPlacement> {
@@ -35,22 +47,13 @@ async function placeOnCapture(file: string, root: string): Promise<VmPlacement> 
   const parsed = vmSpec.safeParse(spec)
   if (!parsed.success) {
     const [issue] = parsed.error.issues
-    throw new KvasirError(
-      'bad-request',
-      `${file}: ${issue?.path.join('.') ?? 'spec'} ${issue?.message ?? 'is not valid'}.`,
-    )
+    const where = issue?.path.join('.') || 'spec'
+    throw new KvasirError('bad-request', `${file}: ${where} ${issue?.message ?? 'is not valid'}.`)
   }
   const { readCapturedTopology } = await import('../host/captured-host.ts')
   const { planPlacement } = await import('@kvasir/daemon/model/placement/plan-placement')
   const { placementOf, requestOf } = await import('@kvasir/daemon/model/placement/request-of')
   const request = requestOf(name, parsed.data)
-  if (request === undefined)
-    throw new KvasirError(
-      'bad-request',
-      `VM ${name} has cpu.placement none, so the scheduler places it and there is nothing to plan.`,
-    )
-  return placementOf(
-    name,
-    planPlacement(request, { topology: await readCapturedTopology(root), holdings: [] }),
-  )
+  const topology = await readCapturedTopology(root)
+  return placementOf(name, request && planPlacement(request, { topology, holdings: [] }))
 }

@@ -11,7 +11,12 @@ export function placementText(
   { name, state, reason, plan, rejected }: VmPlacement,
   { explain, bold }: { readonly explain: boolean; readonly bold: Bold },
 ): string {
-  const title = plan === undefined ? `VM ${name} finds no place: ${reason}.` : `VM ${name}, ${plan.summary}`
+  const title = {
+    'in-force': () => `VM ${name}, ${plan?.summary}`,
+    'next-start': () => `VM ${name}, ${plan?.summary}`,
+    refused: () => `VM ${name} finds no place: ${reason}.`,
+    none: () => `VM ${name} is not placed: ${reason}.`,
+  }[state]()
   const sections = [
     `${bold(title)}\n${plan === undefined ? '' : `${stateWords(state, reason)}\n`}`,
     plan === undefined ? '' : threadTable(plan, bold),
@@ -76,18 +81,29 @@ const verdicts = {
   'does-not-fit': 'does not fit',
 } as const
 
+/** The most places that are told of; the JSON has more. */
+const mostShown = 6
+
 function candidateLines(candidates: readonly PlacementCandidate[], bold: Bold): string {
-  const lines = candidates.map((candidate) => {
-    const { nodes, verdict, reason, cost, terms, l3 } = candidate
-    const price = cost === undefined ? '' : `, cost ${cost}`
-    const name = `node${nodes.length > 1 ? 's' : ''} ${formatCpuList(nodes)}`
-    return [
-      `  ${name}: ${verdicts[verdict]}${price}: ${reason}\n`,
-      ...terms.map((term) => `      ${`+${term.cost}`.padStart(6)}  ${term.what}\n`),
-      ...l3.map((use) => `      ${domainName(use.l3)}: ${use.free} of ${use.total} free: ${use.why}\n`),
-    ].join('')
-  })
-  return lines.length === 0 ? '' : `${bold('Considered')}\n${lines.join('')}`
+  if (candidates.length === 0) return ''
+  const shown = candidates.slice(0, mostShown)
+  const rest = candidates.slice(mostShown)
+  const more = rest.length === 0 ? '' : `  and ${rest.length} more, none of them better; see -o json\n`
+  return `${bold('Considered')}\n${shown.map(candidateText).join('')}${more}`
+}
+
+function candidateText({ nodes, verdict, reason, cost, terms, l3 }: PlacementCandidate): string {
+  const price = cost === undefined ? '' : `, cost ${cost}`
+  const name = `node${nodes.length > 1 ? 's' : ''} ${formatCpuList(nodes)}`
+  // Of a place that would do, what speaks against it is enough.
+  const domains = verdict === 'costlier' ? [] : l3
+  return [
+    `  ${name}: ${verdicts[verdict]}${price}: ${reason}\n`,
+    ...terms.map((term) => `    ${`+${term.cost}`.padStart(6)}  ${term.what}\n`),
+    ...domains.map(
+      (use) => `    ${domainName(use.l3)}: ${use.free} of ${use.total} threads free: ${use.why}\n`,
+    ),
+  ].join('')
 }
 
 function domainName(l3: string): string {

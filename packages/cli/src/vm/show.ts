@@ -56,6 +56,7 @@ export function describeVm(
     CPU: cpu(vm),
     'CPU sharing': sharingWords(vm),
     Threads: [...threadLines(vm)],
+    Placement: placement(vm),
     ...describeVmMemory(vm, nowMs),
     Boots: boots(vm, shelf),
     Disks: disks(vm, shelf),
@@ -72,6 +73,12 @@ export function describeVm(
     'Cage limits': cageLimits(vm),
     Revision: vm.revision,
   }
+}
+
+/** Where it lies, or for a VM that is off what its next start is to look for. */
+function placement({ spec, status }: Vm): string | undefined {
+  if (status.placement !== undefined) return status.placement
+  return spec.cpu.placement === 'none' ? undefined : `${spec.cpu.placement}, decided at each start`
 }
 
 function waiting({ status }: Vm): string | undefined {

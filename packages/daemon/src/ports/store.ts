@@ -5,6 +5,7 @@
  * A row that cannot be read back is `damaged`, never absent: the VM it stands for may be running.
  */
 import type { Event, EventKind, Job, Problem, VmSpec, VmState } from '@kvasir/contract'
+import type { StoredPlan } from '../model/placement/keep-plan.ts'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { EmulatorRecord } from './emulators.ts'
 
@@ -61,6 +62,8 @@ export interface VmRecord {
   readonly uid: number
   readonly spec: VmSpec
   readonly hardware: Hardware
+  /** Where its last start placed it; it holds its CPUs while it is not off. Absent for a VM that is not placed. */
+  readonly placement?: StoredPlan | undefined
   readonly life: VmLife
   /** The life before the start that is under way, to which the VM goes back when that comes to nothing. */
   readonly lifeBeforeStart?: VmLife | undefined

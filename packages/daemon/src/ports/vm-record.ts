@@ -3,7 +3,7 @@
  *
  * What was written is read through a schema; text that does not fit is told apart from a record, never guessed at.
  */
-import { vmSpec, vmState } from '@kvasir/contract'
+import { placementPlan, vmSpec, vmState } from '@kvasir/contract'
 import { z } from 'zod'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { EmulatorRecord } from './emulators.ts'
@@ -63,6 +63,8 @@ const record = z.object({
   uid: z.int().nonnegative(),
   spec: vmSpec,
   hardware,
+  // A plan that a former version wrote in another form is made anew at the next start.
+  placement: z.object({ plan: placementPlan, basis: z.string() }).optional().catch(undefined),
   life,
   lifeBeforeStart: life.optional(),
   run: run.optional(),

@@ -5,6 +5,7 @@ import type { Context } from './context.ts'
 import type { EventFeed, Handlers } from './handlers.ts'
 import { createHostHandlers, type DaemonIdentity } from './host/host-handlers.ts'
 import { createImageHandlers } from './images/image-handlers.ts'
+import { createPlacementHandlers } from './placement/placement-handlers.ts'
 import { createVmHandlers } from './vms/vm-handlers.ts'
 import { createVmJobHandlers, createVmPowerHandlers } from './vms/vm-life-handlers.ts'
 import { createVolumeHandlers } from './volumes/volume-handlers.ts'
@@ -31,6 +32,7 @@ export function createServices(
     handlers: {
       ...createHostHandlers(context, parts),
       ...createVmHandlers(context),
+      ...createPlacementHandlers(context),
       ...createVmJobHandlers(context),
       ...createVmPowerHandlers(context),
       ...createConsoleHandlers(context, consoles),

@@ -101,11 +101,13 @@ function severalDomains(domains: readonly FreeDomain[], count: number): readonly
 }
 
 function takeCores(set: readonly FreeDomain[], count: number, room: Room): readonly TakenCore[] {
+  const all = set.flatMap(({ cores }) => cores)
+  if (room.mode === 'spread') return oneEach(all, count)
   const taken: TakenCore[] = []
   let left = count
   for (const { cores, slots } of set) {
     const share = Math.min(left, slots)
-    taken.push(...(room.mode === 'spread' ? oneEach(cores, share) : fill(cores, share)))
+    taken.push(...fill(cores, share))
     left -= share
   }
   return taken

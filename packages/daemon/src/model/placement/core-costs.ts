@@ -122,7 +122,7 @@ function leftoverCost({ cores, domains, room }: Choice): CostTerm | undefined {
   if (room.mode === 'spread')
     return { what: `its L3 is ${percent(1 - part)} taken then`, cost: round(weights.leftover * (1 - part)) }
   return {
-    what: `leaves ${left} of ${total} threads of its L3 as a smaller hole`,
+    what: `leaves a hole of ${left} of ${total} threads in its L3`,
     cost: round(weights.leftover * part),
   }
 }

@@ -2,6 +2,7 @@
  * A VM keeps its place over restarts: a plan that was made before is taken again, as long as VM and host are what they were and nobody
  * else is on its CPUs by now. What is free elsewhere is no reason to move.
  */
+import { createHash } from 'node:crypto'
 import type { HostTopology, PlacementPlan } from '@kvasir/contract'
 import { holdingOf } from './holding-of.ts'
 import { memoryRoom } from './memory-room.ts'
@@ -35,8 +36,13 @@ export function keepOrPlan(
   return { decision: planPlacement(request, host), basis, kept: false }
 }
 
-function basisOf({ vm: _name, ...request }: PlacementRequest, { topology, allowed }: PlacementHost): string {
-  return JSON.stringify([request, allowed ?? null, shapeOf(topology)])
+/** A digest: on large hosts the whole would be larger than all the rest of a VM's record. */
+function basisOf(
+  { vm: _vm, guest: _guest, ...request }: PlacementRequest,
+  { topology, allowed }: PlacementHost,
+): string {
+  const text = JSON.stringify([request, allowed ?? null, shapeOf(topology)])
+  return createHash('sha256').update(text).digest('hex')
 }
 
 /** The host without what changes from hour to hour. */

@@ -7,8 +7,7 @@ import type { PlacementPlan } from '@kvasir/contract'
 import type { HardwareInput } from '../qemu/hardware.ts'
 
 /** The input of a start that is placed by a plan. */
-export function placedInput(input: HardwareInput, plan: PlacementPlan | undefined): HardwareInput {
-  if (plan === undefined) return input
+export function placedInput(input: HardwareInput, plan: PlacementPlan): HardwareInput {
   const { spec } = input
   const { guest, threads } = plan
   const spans = guest !== undefined && guest.nodes.length > 0

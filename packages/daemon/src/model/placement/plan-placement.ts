@@ -92,11 +92,24 @@ function judgeAll(attempt: Attempt): readonly Judged[] {
   const slots = new Map(withCpus.map((node) => [node, slotsOf(node, room)]))
   const all: Judged[] = []
   for (let size = fixed ?? 1; size <= (fixed ?? most); size++) {
-    const judged = nodeSets(map, size, (node) => slots.get(node) ?? 0).map((set) => judgeNodes(set, attempt))
+    const sets = nearMemory(
+      nodeSets(map, size, (node) => slots.get(node) ?? 0),
+      request,
+    )
+    const judged = sets.map((set) => judgeNodes(set, attempt))
     all.push(...judged)
     if (judged.some(({ lacks }) => lacks === undefined)) break
   }
   return all
+}
+
+/** Where the spec says which nodes memory comes from, the sets whose memory that is, if there are such. */
+function nearMemory(
+  sets: readonly (readonly MapNode[])[],
+  { memoryNodes = [] }: PlacementRequest,
+): readonly (readonly MapNode[])[] {
+  const near = sets.filter((set) => set.every(({ memoryNode }) => memoryNodes.includes(memoryNode)))
+  return near.length > 0 ? near : sets
 }
 
 /** How many nodes the VM needs on a host that is empty. */

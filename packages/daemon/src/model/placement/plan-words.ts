@@ -50,7 +50,7 @@ function nodeStep({ best, request, room }: Told): string {
       others === 0
         ? 'it is the only one with CPUs for VMs'
         : 'of the nodes that hold it alone it costs the least'
-    return `One node is enough for ${count(request.vcpus, 'vCPU')}; node ${nodes[0]} is taken, for ${cheapest}.`
+    return `One node is enough for ${count(request.vcpus, 'vCPU')}; node ${nodes[0]} is taken: ${cheapest}.`
   }
   const parts = best.places.map(({ node, vcpus }) => `${vcpus} on node ${node.node}`).join(', ')
   return `No smaller number of nodes has room, so it spans ${nodes.length}: ${parts}.`
@@ -83,8 +83,9 @@ function coreSteps({ best, room }: Told): readonly string[] {
 function deviceSteps({ best, request, room }: Told): readonly string[] {
   return request.devices.map((address) => {
     const far = best.terms.find(({ what }) => what.includes(address))
-    if (far !== undefined) return `Near its device it could not be had: ${far.what}.`
-    return `Device ${address} is at a node of the VM, or the host does not say where${room.map.numa ? '' : ', having no NUMA'}.`
+    if (far !== undefined) return `It could not be had nearer to its device: ${far.what}.`
+    if (!room.map.numa) return `Device ${address} is at the only node.`
+    return `Device ${address} is at a node of the VM, unless the firmware does not say where it is.`
   })
 }
 

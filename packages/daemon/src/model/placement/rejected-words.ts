@@ -8,7 +8,7 @@ import { whoHolds } from './holder-words.ts'
 import type { Judged } from './judge-nodes.ts'
 
 /** The most sets that are told of; on large hosts, the cheapest. */
-const mostTold = 24
+const mostTold = 12
 
 /** The judged sets as candidates, the chosen one first, then by cost; nodes without CPUs are named too. */
 export function candidatesOf(

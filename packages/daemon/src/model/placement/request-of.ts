@@ -1,6 +1,9 @@
 /** What the planner is asked for a VM of a spec, and how its answer is told. */
-import { type GuestShape, parseCpuList, type VmPlacement, type VmSpec } from '@kvasir/contract'
+import { type GuestShape, hugePageBytes, parseCpuList, type VmPlacement, type VmSpec } from '@kvasir/contract'
 import type { PlacementDecision, PlacementRequest } from './request.ts'
+
+/** Why a VM has no place, as a clause that can follow `because`. */
+export const notPlaced = 'its cpu.placement is none, so the scheduler of the host places it'
 
 /** The request of a VM that is to be placed; undefined where its spec leaves that to the scheduler. */
 export function requestOf(
@@ -11,14 +14,19 @@ export function requestOf(
     guest,
   }: { readonly devices?: readonly string[]; readonly guest?: GuestShape | undefined } = {},
 ): PlacementRequest | undefined {
-  const { placement, numa, count, cpus } = spec.cpu
+  const { placement, count, cpus } = spec.cpu
   if (placement === 'none') return undefined
+  // A microvm knows no NUMA nodes, so it can neither be shown any nor be parted over them.
+  const numa = spec.machine.type === 'microvm' && spec.cpu.numa === 'auto' ? 'off' : spec.cpu.numa
   return {
     vm,
     placement,
     numa,
-    vcpus: count,
+    // One that is plugged later is to find its thread free.
+    vcpus: placement === 'dedicated' ? Math.max(count, spec.cpu.max ?? count) : count,
     memoryBytes: spec.memory.size,
+    pageBytes: spec.memory.pageSize === 'default' ? undefined : hugePageBytes[spec.memory.pageSize],
+    memoryNodes: spec.memory.nodes,
     ioThreads: spec.disks.filter(({ ioThread }) => ioThread).map(({ name }) => name),
     devices,
     cpus: cpus === undefined ? undefined : parseCpuList(cpus),
@@ -26,8 +34,9 @@ export function requestOf(
   }
 }
 
-/** A decision for a start that would come now. */
-export function placementOf(vm: string, decision: PlacementDecision): VmPlacement {
+/** A decision for a start that would come now; undefined for a VM that is not placed. */
+export function placementOf(vm: string, decision: PlacementDecision | undefined): VmPlacement {
+  if (decision === undefined) return { name: vm, state: 'none', reason: notPlaced, rejected: [] }
   if (decision.kind === 'placed')
     return {
       name: vm,

@@ -18,6 +18,8 @@ export interface PlacementRequest {
   readonly devices: readonly string[]
   /** The CPUs that its spec allows. */
   readonly cpus?: readonly number[] | undefined
+  /** The nodes that its spec takes memory from; none: any. */
+  readonly memoryNodes?: readonly number[] | undefined
   /** What its saved memory was shown of the host: that many nodes and threads it must have again. */
   readonly guest?: GuestShape | undefined
 }

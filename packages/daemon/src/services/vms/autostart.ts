@@ -29,7 +29,7 @@ export async function startInOrder(drivers: readonly Driver[], context: Context)
     const { record, busyWith } = driver.view()
     if (record.intent !== 'restart' || !isOff(record) || busyWith) continue
     try {
-      await restartVm(driver, ports)
+      await restartVm(driver, context)
       ports.log.info({ vm: record.name }, 'started by itself')
     } catch (error) {
       ports.log.error({ vm: record.name, err: error }, 'could not be started by itself')

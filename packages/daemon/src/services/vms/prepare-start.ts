@@ -3,6 +3,8 @@ import type { VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import type { PageWant } from '../../model/memory/hugepages.ts'
 import { coldHardware, planHardware } from '../../model/pci/allocate.ts'
+import type { StoredPlan } from '../../model/placement/keep-plan.ts'
+import { placedInput } from '../../model/placement/placed-input.ts'
 import type { ThreadPlan } from '../../model/placement/plan-threads.ts'
 import { buildEmulator } from '../../model/qemu/build-emulator.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
@@ -11,6 +13,7 @@ import { restoredSpec } from '../../model/vm/waiting-changes.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { findImage } from '../images/find-image.ts'
+import { type PlacementFacts, readPlacementFacts } from '../placement/place-vm.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { requireBacking } from './require-backing.ts'
 import { requireCpu, requireCpuHere } from './require-cpu.ts'
@@ -19,6 +22,10 @@ import { planTuning } from './tune-threads.ts'
 
 export interface PreparedStart {
   readonly plan: EmulatorPlan
+  /** For a VM that is to be placed: what its place is chosen by, and the plan of a start at that place. */
+  readonly place:
+    | { readonly facts: PlacementFacts; readonly planAt: (placement: StoredPlan) => EmulatorPlan }
+    | undefined
   /** What is started: what the record says, or for saved memory what that was saved with. */
   readonly spec: VmSpec
   /** Undefined when the VM asks for nothing. */
@@ -34,12 +41,13 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   const booted = record.saved?.booted
   const spec = booted ? restoredSpec(booted.spec, record.spec) : record.spec
   const known = booted?.hardware ?? record.hardware
-  const [qemu, accelerator, kernel, tscKhz, threads] = await Promise.all([
+  const [qemu, accelerator, kernel, tscKhz, threads, facts] = await Promise.all([
     ports.host.qemu(),
     ports.host.chooseAccelerator(spec.accelerator),
     kernelOf(spec, ports),
     ports.host.tscKhz(),
     planTuning(record, ports),
+    readPlacementFacts(spec, ports),
     requireFits(spec, record.name, ports),
   ])
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
@@ -65,6 +73,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   return {
     plan,
     pages: await requireBacking({ name: record.name, spec }, plan.memory, ports),
+    place: facts && { facts, planAt: (placement) => buildEmulator(placedInput(input, placement.plan)) },
     spec,
     threads,
     hardware,

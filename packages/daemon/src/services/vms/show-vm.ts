@@ -64,6 +64,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     qemuVersion: run.emulator.qemuVersion,
     memoryBytes: bootBytesOf(record) + (statistics?.plugged?.pluggedBytes ?? 0),
     memory: memoryStatus(view),
+    ...(record.placement === undefined ? {} : { placement: record.placement.plan.summary }),
     serialSocket: `${directory}/serial`,
     cageLimits: [...emulators.cageLimits, ...unenforceable(record.spec.cpu, emulators.controllers)],
     restartNeeded: waitingFor(record, run.bootedSpec),

@@ -13,9 +13,14 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
+import type { Context } from '../context.ts'
+import { placeStart } from '../placement/place-vm.ts'
 import { bringMemoryInLine, bringNewInLine, limitsOf } from './bring-in-line.ts'
 import { seedOf } from './cloud-init-seed.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
+
+/** What a start works with: the ports, and the other VMs, beside which it is placed. */
+export type StartContext = Pick<Context, 'ports' | 'drivers'>
 
 export interface StartOptions {
   readonly jobId?: string
@@ -24,8 +29,9 @@ export interface StartOptions {
 }
 
 /** Starts a VM. On failure the VM is what it was before, and its reason tells of that too. */
-export async function startVm(driver: Driver, ports: Ports, options: StartOptions): Promise<void> {
+export async function startVm(driver: Driver, context: StartContext, options: StartOptions): Promise<void> {
   const { jobId, onStep } = options
+  const { ports } = context
   await driver.take(
     'start',
     async (seat) => {
@@ -33,7 +39,7 @@ export async function startVm(driver: Driver, ports: Ports, options: StartOption
       ports.emulators.announceLaunch()
       onStep('preparing')
       const prepared = await prepare(seat, signal, ports)
-      await runStart(seat, prepared, { ports, signal, onStep })
+      await runStart(seat, prepared, { ...context, signal, onStep })
     },
     jobId === undefined ? {} : { jobId },
   )
@@ -55,11 +61,11 @@ async function prepare(seat: Seat, signal: AbortSignal, ports: Ports): Promise<P
 /** Starts a VM again after its emulator was ended for that; until it was tried, the record says that it is to be. */
 export async function restartVm(
   driver: Driver,
-  ports: Ports,
+  context: StartContext,
   options: StartOptions = { signal: new AbortController().signal, onStep: () => {} },
 ): Promise<void> {
   try {
-    await startVm(driver, ports, options)
+    await startVm(driver, context, options)
   } catch (error) {
     await ceaseRestart(driver)
     throw error
@@ -73,8 +79,7 @@ export async function ceaseRestart(driver: Driver): Promise<void> {
   })
 }
 
-interface StartWork {
-  readonly ports: Ports
+interface StartWork extends StartContext {
   readonly signal: AbortSignal
   readonly onStep: (step: string) => void
 }
@@ -87,8 +92,10 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
   let isUntouched = true
   try {
     await ports.failpoint('vm.start.before-intent')
+    const { placement, plan } = takePlace(seat, prepared, work)
     seat.update({
       intent: 'start',
+      placement,
       ...(saved?.booted ? {} : { hardware: prepared.hardware }),
       lifeBeforeStart: before,
       life: seat.life('starting', restoring ? 'its saved memory is being loaded' : 'it was asked to start'),
@@ -99,7 +106,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     await ports.failpoint('vm.start.after-seed')
 
     onStep(restoring ? 'loading saved memory' : 'starting the emulator')
-    const emulator = await launch(seat, prepared, { ports, signal, undo })
+    const emulator = await launch(seat, { ...prepared, plan }, { ports, signal, undo })
     if (restoring) await forgetSaved(seat, ports)
     signal.throwIfAborted()
     const run = runOf(prepared, emulator)
@@ -129,6 +136,13 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
   } finally {
     if (restoring) await ports.files.removeSave(seat.record.id)
   }
+}
+
+/** The place of the VM and the plan of a start there. At once, so that nobody takes the place before it is written down. */
+function takePlace(seat: Seat, prepared: PreparedStart, { drivers }: StartWork) {
+  const { plan, place, spec } = prepared
+  const placement = place && placeStart({ ...seat.record, spec }, place.facts, drivers)
+  return { placement, plan: place && placement ? place.planAt(placement) : plan }
 }
 
 async function launch(

@@ -47,7 +47,7 @@ function begin(
 /** Begins to start a VM. */
 export function beginStart(driver: Driver, context: Context, caller: Caller): Job {
   const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
-  return begin(driver, context, job, (handle) => startVm(driver, context.ports, startOptions(handle)))
+  return begin(driver, context, job, (handle) => startVm(driver, context, startOptions(handle)))
 }
 
 function startOptions(handle: JobHandle): StartOptions {
@@ -58,7 +58,7 @@ function startOptions(handle: JobHandle): StartOptions {
 export async function beginFirstStart(driver: Driver, context: Context, caller: Caller): Promise<void> {
   const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
   try {
-    begin(driver, context, job, (handle) => restartVm(driver, context.ports, startOptions(handle)))
+    begin(driver, context, job, (handle) => restartVm(driver, context, startOptions(handle)))
   } catch (error) {
     await ceaseRestart(driver)
     throw error

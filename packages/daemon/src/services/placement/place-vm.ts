@@ -1,0 +1,110 @@
+/**
+ * Where VMs lie: what placed VMs hold, the place for one that starts, and what a start would do.
+ *
+ * Invariant: between reading what others hold and writing down a place nothing is awaited, so two starts at once never get the same
+ * CPU. A VM holds its place from then on until it is off.
+ */
+import { KvasirError, parseCpuList, type VmPlacement, type VmSpec } from '@kvasir/contract'
+import { holdingOf } from '../../model/placement/holding-of.ts'
+import { keepOrPlan, type StoredPlan } from '../../model/placement/keep-plan.ts'
+import type { Holding } from '../../model/placement/occupancy.ts'
+import type { PlacementHost } from '../../model/placement/request.ts'
+import { placementOf, requestOf } from '../../model/placement/request-of.ts'
+import { isOff } from '../../model/vm/is-off.ts'
+import type { Drivers } from '../../ports/drivers.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord } from '../../ports/store.ts'
+
+/** What the planner must know of the host; read before, since reading takes time. */
+export type PlacementFacts = Pick<PlacementHost, 'topology' | 'allowed'>
+
+/** Reads the host for a VM that is to be placed; undefined for one that is not. */
+export async function readPlacementFacts(spec: VmSpec, ports: Ports): Promise<PlacementFacts | undefined> {
+  if (spec.cpu.placement === 'none') return undefined
+  return { topology: await ports.host.topology() }
+}
+
+/** The place of a VM that starts now; undefined for one that is not placed, `not-enough-cpus` where there is none. At once. */
+export function placeStart(
+  vm: Pick<VmRecord, 'id' | 'name' | 'placement' | 'saved'> & { readonly spec: VmSpec },
+  facts: PlacementFacts | undefined,
+  drivers: Drivers,
+): StoredPlan | undefined {
+  const kept = facts && decide(vm, facts, drivers)
+  if (kept === undefined) return undefined
+  const { decision, basis } = kept
+  if (decision.kind === 'placed') return { plan: decision.plan, basis }
+  const { reason, holders } = decision
+  throw new KvasirError('not-enough-cpus', `VM ${vm.name} cannot be placed, because ${reason}.`, {
+    details: {
+      placement: vm.spec.cpu.placement,
+      vcpus: vm.spec.cpu.count,
+      holders: holders.map(({ vm: name, cpus }) => ({ vm: name, cpus })),
+      kept: decision.kept,
+    },
+  })
+}
+
+/** Where a VM lies, or with `anew` where a start would place it now. */
+export async function showPlacement(
+  record: VmRecord,
+  { anew }: { readonly anew: boolean },
+  work: { readonly ports: Ports; readonly drivers: Drivers },
+): Promise<VmPlacement> {
+  const { name, placement } = record
+  if (!anew && !isOff(record))
+    return placement === undefined
+      ? { name, state: 'none', reason: 'it was started without a placement', rejected: [] }
+      : { name, state: 'in-force', reason: 'the VM runs so', plan: placement.plan, rejected: [] }
+  return await planFor({ ...record, spec: record.saved?.booted?.spec ?? record.spec }, work)
+}
+
+/** Where a start would place a VM now. */
+export async function planFor(
+  vm: Parameters<typeof placeStart>[0],
+  { ports, drivers }: { readonly ports: Ports; readonly drivers: Drivers },
+): Promise<VmPlacement> {
+  const facts = await readPlacementFacts(vm.spec, ports)
+  const kept = facts && decide(vm, facts, drivers)
+  const placement = placementOf(vm.name, kept?.decision)
+  return kept?.kept === true
+    ? { ...placement, reason: 'a start would keep the place that it had' }
+    : placement
+}
+
+function decide(vm: Parameters<typeof placeStart>[0], facts: PlacementFacts, drivers: Drivers) {
+  const guest = vm.saved ? vm.placement?.plan.guest : undefined
+  const request = requestOf(vm.name, vm.spec, { guest })
+  if (request === undefined) return undefined
+  return keepOrPlan(request, { ...facts, holdings: holdingsOf(drivers, vm.id) }, vm.placement)
+}
+
+/** What the VMs hold that are not off, but for one. */
+function holdingsOf(drivers: Drivers, except: string): readonly Holding[] {
+  return drivers
+    .list()
+    .map((driver) => driver.view().record)
+    .filter((record) => record.id !== except && !isOff(record))
+    .flatMap((record) => {
+      const { name, placement, run, spec } = record
+      const memoryBytes = (run?.bootedSpec ?? spec).memory.size
+      return placement === undefined
+        ? pinned(record)
+        : [holdingOf(name, { plan: placement.plan, memoryBytes })]
+    })
+}
+
+/** A VM that is pinned by hand shares the CPUs that it is pinned to, or those that it is confined to. */
+function pinned({ name, spec }: VmRecord): readonly Holding[] {
+  const { pin, cpus, count } = spec.cpu
+  const listOf = (text: string | undefined) => (text === undefined ? undefined : parseCpuList(text))
+  const own = listOf(cpus)
+  const shared = Array.from({ length: count }, (_, vcpu) => listOf(pin?.vcpus[String(vcpu)]) ?? own ?? [])
+  const helpers = [pin?.emulator, ...Object.values(pin?.ioThreads ?? {})].flatMap(
+    (text) => listOf(text) ?? [],
+  )
+  const some = shared.filter((list) => list.length > 0)
+  return some.length + helpers.length === 0
+    ? []
+    : [{ vm: name, dedicated: [], shared: some, helpers, memory: [] }]
+}
