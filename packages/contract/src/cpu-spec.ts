@@ -53,4 +53,18 @@ export const cpuSpec = z
     ...cpuTuningFields,
     ...placementFields,
   })
+  .superRefine(checkPins)
   .prefault({})
+
+/** Refuses pins of vCPUs that are given CPUs of their own. */
+function checkPins(
+  cpu: { readonly placement: string; readonly pin?: { readonly vcpus: object } | undefined },
+  ctx: z.RefinementCtx,
+): void {
+  if (cpu.placement !== 'dedicated' || Object.keys(cpu.pin?.vcpus ?? {}).length === 0) return
+  ctx.addIssue({
+    code: 'custom',
+    path: ['pin', 'vcpus'],
+    message: 'cannot be had with placement dedicated, which finds a CPU for each vCPU; cpus says where',
+  })
+}

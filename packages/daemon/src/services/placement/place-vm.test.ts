@@ -108,4 +108,22 @@ test('what is placed is told to the emulator: siblings, and the node of its memo
 
   assert.match(argv, /cpus=2,sockets=1,dies=1,cores=1,threads=2,maxcpus=2/)
   assert.match(argv, /"host-nodes":\[1\],"policy":"bind"/)
+  const { layout } = world.process('db').request.threads ?? {}
+  assert.deepEqual(
+    [...(layout?.vcpus ?? [])],
+    [
+      [0, [3]],
+      [1, [7]],
+    ],
+  )
+  assert.deepEqual(layout?.emulator, [2, 6])
+  assert.deepEqual(layout?.allowedCpus, [2, 3, 6, 7])
+})
+
+test('vCPUs of a dedicated VM are not pinned by hand too', () => {
+  const spec = { cpu: { ...dedicated(2).cpu, pin: { vcpus: { 0: '1' } } } }
+
+  const parsed = vmSpec.safeParse(spec)
+
+  assert.match(parsed.error?.issues[0]?.message ?? '', /^cannot be had with placement dedicated/)
 })

@@ -4,8 +4,10 @@
  * Invariant: between reading what others hold and writing down a place nothing is awaited, so two starts at once never get the same
  * CPU. A VM holds its place from then on until it is off.
  */
-import { KvasirError, parseCpuList, type VmPlacement, type VmSpec } from '@kvasir/contract'
+import { hugePageBytes, KvasirError, parseCpuList, type VmPlacement, type VmSpec } from '@kvasir/contract'
+import type { HugepageReading } from '../../model/memory/hugepages.ts'
 import { holdingOf } from '../../model/placement/holding-of.ts'
+import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
 import { keepOrPlan, type StoredPlan } from '../../model/placement/keep-plan.ts'
 import type { Holding } from '../../model/placement/occupancy.ts'
 import type { PlacementHost } from '../../model/placement/request.ts'
@@ -16,12 +18,32 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 
 /** What the planner must know of the host; read before, since reading takes time. */
-export type PlacementFacts = Pick<PlacementHost, 'topology' | 'allowed'>
+export interface PlacementFacts extends Pick<PlacementHost, 'topology' | 'pageRoom'> {
+  readonly cpuSets: HostCpuSets
+}
 
 /** Reads the host for a VM that is to be placed; undefined for one that is not. */
 export async function readPlacementFacts(spec: VmSpec, ports: Ports): Promise<PlacementFacts | undefined> {
   if (spec.cpu.placement === 'none') return undefined
-  return { topology: await ports.host.topology() }
+  const { pageSize } = spec.memory
+  const pageBytes = pageSize === 'default' ? undefined : hugePageBytes[pageSize]
+  const [topology, cpuSets, pages] = await Promise.all([
+    ports.host.topology(),
+    ports.host.cpuSets(),
+    pageBytes === undefined ? undefined : ports.host.hugepages(pageBytes),
+  ])
+  return { topology, cpuSets, pageRoom: pageBytes === undefined ? undefined : pageRoom(pages, pageBytes) }
+}
+
+/** Pages that are free, and those that may be reserved, by node. */
+function pageRoom(reading: HugepageReading | undefined, pageBytes: number): ReadonlyMap<number, number> {
+  const nodes = reading?.nodes ?? []
+  return new Map(
+    nodes.map(({ node, free, availableBytes = 0 }) => [
+      node,
+      free * pageBytes + (reading?.mayReserve ? availableBytes : 0),
+    ]),
+  )
 }
 
 /** The place of a VM that starts now; undefined for one that is not placed, `not-enough-cpus` where there is none. At once. */
@@ -76,7 +98,9 @@ function decide(vm: Parameters<typeof placeStart>[0], facts: PlacementFacts, dri
   const guest = vm.saved ? vm.placement?.plan.guest : undefined
   const request = requestOf(vm.name, vm.spec, { guest })
   if (request === undefined) return undefined
-  return keepOrPlan(request, { ...facts, holdings: holdingsOf(drivers, vm.id) }, vm.placement)
+  const { topology, pageRoom: room, cpuSets } = facts
+  const host = { topology, pageRoom: room, allowed: cpuSets.allowed, holdings: holdingsOf(drivers, vm.id) }
+  return keepOrPlan(request, host, vm.placement)
 }
 
 /** What the VMs hold that are not off, but for one. */

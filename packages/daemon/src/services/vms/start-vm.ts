@@ -18,6 +18,7 @@ import { placeStart } from '../placement/place-vm.ts'
 import { bringMemoryInLine, bringNewInLine, limitsOf } from './bring-in-line.ts'
 import { seedOf } from './cloud-init-seed.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
+import { threadPlan } from './tune-threads.ts'
 
 /** What a start works with: the ports, and the other VMs, beside which it is placed. */
 export type StartContext = Pick<Context, 'ports' | 'drivers'>
@@ -92,7 +93,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
   let isUntouched = true
   try {
     await ports.failpoint('vm.start.before-intent')
-    const { placement, plan } = takePlace(seat, prepared, work)
+    const { placement, start } = takePlace(seat, prepared, work)
     seat.update({
       intent: 'start',
       placement,
@@ -106,7 +107,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     await ports.failpoint('vm.start.after-seed')
 
     onStep(restoring ? 'loading saved memory' : 'starting the emulator')
-    const emulator = await launch(seat, { ...prepared, plan }, { ports, signal, undo })
+    const emulator = await launch(seat, start, { ports, signal, undo })
     if (restoring) await forgetSaved(seat, ports)
     signal.throwIfAborted()
     const run = runOf(prepared, emulator)
@@ -138,11 +139,20 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
   }
 }
 
-/** The place of the VM and the plan of a start there. At once, so that nobody takes the place before it is written down. */
+/** The place of the VM, and the start there. At once, so that nobody takes the place before it is written down. */
 function takePlace(seat: Seat, prepared: PreparedStart, { drivers }: StartWork) {
-  const { plan, place, spec } = prepared
+  const { place, spec, pages } = prepared
   const placement = place && placeStart({ ...seat.record, spec }, place.facts, drivers)
-  return { placement, plan: place && placement ? place.planAt(placement) : plan }
+  if (place === undefined || placement === undefined) return { placement: undefined, start: prepared }
+  const { memoryNodes } = placement.plan.threads
+  const isBound = memoryNodes !== undefined && spec.memory.nodes.length === 0
+  const start: PreparedStart = {
+    ...prepared,
+    plan: place.planAt(placement),
+    threads: threadPlan({ name: seat.record.name, spec: seat.record.spec, placement }, place.facts.cpuSets),
+    pages: pages && isBound ? { ...pages, nodes: memoryNodes, policy: 'bind' } : pages,
+  }
+  return { placement, start }
 }
 
 async function launch(

@@ -7,7 +7,8 @@
  * Not here: what threads should get (model/placement), how it is done (host/threads).
  */
 import type { PlanChange, VmSpec } from '@kvasir/contract'
-import { requireUsableCpus } from '../../model/placement/host-cpus.ts'
+import { type HostCpuSets, requireUsableCpus } from '../../model/placement/host-cpus.ts'
+import { layoutOf } from '../../model/placement/layout-of.ts'
 import { isTuned, planThreads, type ThreadPlan } from '../../model/placement/plan-threads.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
@@ -43,6 +44,19 @@ export async function planTuning(
   return planThreads({ name, cpu: spec.cpu }, await ports.host.cpuSets())
 }
 
+/** What the threads of a VM get that lies where its last start placed it. */
+export function threadPlan(
+  { name, spec, placement }: Pick<VmRecord, 'name' | 'spec' | 'placement'>,
+  host: HostCpuSets,
+): ThreadPlan {
+  const { cpu } = spec
+  return planThreads(
+    { name, cpu },
+    host,
+    placement && layoutOf(placement.plan, { cpu, usable: host.allowed }),
+  )
+}
+
 /**
  * Gives the threads of a running VM what a changed spec says, and looks at them anew. What fails is taken back, and so is all of it
  * when `undo` is disposed.
@@ -57,11 +71,11 @@ export async function retune(
   if (!emulator || !record.run || !wanted.changes.some(isLive)) return
   const host = await work.ports.host.cpuSets()
   const { name } = record
-  const after = planThreads({ name, cpu: wanted.spec.cpu }, host)
+  const after = threadPlan({ ...record, spec: wanted.spec }, host)
   if (!record.run.tuned) seat.update({ run: { ...record.run, tuned: true } })
   work.undo.defer(async () => {
     try {
-      await emulator.threads.apply(planThreads({ name, cpu: record.spec.cpu }, host))
+      await emulator.threads.apply(threadPlan(record, host))
     } catch (cause) {
       work.ports.log.warn({ vm: name, err: cause }, 'the threads of a VM keep a change that was refused')
     }
@@ -77,7 +91,7 @@ export async function retune(
 export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Promise<void> {
   if (!emulator || !hasTunedThreads(record)) return
   try {
-    const plan = planThreads({ name: record.name, cpu: record.spec.cpu }, await ports.host.cpuSets())
+    const plan = threadPlan(record, await ports.host.cpuSets())
     for (const difference of await emulator.threads.inspect(plan))
       ports.log.info({ vm: record.name, difference }, 'a thread of an adopted VM was not as planned')
     await emulator.threads.apply(plan)
@@ -92,10 +106,10 @@ export async function inspectTuning(
   ports: Ports,
 ): Promise<readonly string[]> {
   if (!emulator || !hasTunedThreads(record)) return []
-  const plan = planThreads({ name: record.name, cpu: record.spec.cpu }, await ports.host.cpuSets())
+  const plan = threadPlan(record, await ports.host.cpuSets())
   return await emulator.threads.inspect(plan)
 }
 
-function hasTunedThreads({ spec, run }: VmRecord): boolean {
-  return isTuned(spec.cpu) || run?.tuned === true
+function hasTunedThreads({ spec, run, placement }: VmRecord): boolean {
+  return placement !== undefined || isTuned(spec.cpu) || run?.tuned === true
 }
