@@ -25,6 +25,8 @@ export interface Flag {
   readonly short?: string
   readonly multiple?: boolean
   readonly completes?: Completes
+  /** Values that completion does not offer are right as well; the summary says which. */
+  readonly open?: boolean
 }
 
 /** What a command does. Its result is the exit code, 0 when it gives none. */

@@ -75,7 +75,8 @@ function flagLines(flags: Readonly<Record<string, Flag>>): string[] {
     Object.entries(flags).map(([name, flag]) => {
       const short = flag.short === undefined ? '    ' : `-${flag.short}, `
       const value = flag.value === undefined ? '' : ` ${flag.value}`
-      const words = typeof flag.completes === 'object' ? ` One of: ${flag.completes.join(', ')}.` : ''
+      const isClosed = typeof flag.completes === 'object' && !flag.open
+      const words = isClosed ? ` One of: ${flag.completes.join(', ')}.` : ''
       const repeatable = flag.multiple ? ' May be repeated.' : ''
       return [`${short}--${name}${value}`, `${flag.summary}${words}${repeatable}`]
     }),

@@ -56,6 +56,7 @@ export const createFlags = {
     summary: 'The CPU model: auto, host, max, x86-64-v2, x86-64-v3, x86-64-v4, or one of QEMU.',
     value: 'MODEL',
     completes: ['auto', 'host', 'max', 'x86-64-v2', 'x86-64-v3', 'x86-64-v4'],
+    open: true,
   },
   'cpu-flag': { summary: 'A CPU flag on or off: aes=on.', value: 'FLAG=on|off', multiple: true },
   placement: {
@@ -84,6 +85,7 @@ export const createFlags = {
     summary: 'The policy of its vCPUs: other, batch, idle, fifo:PRIORITY or rr:PRIORITY.',
     value: 'POLICY',
     completes: ['other', 'batch', 'idle', 'fifo:1', 'rr:1'],
+    open: true,
   },
   kernel: { summary: 'Boot this kernel of the host.', value: 'PATH', completes: 'file' },
   initrd: { summary: 'With this initial RAM disk.', value: 'PATH', completes: 'file' },

@@ -125,7 +125,7 @@ export function tooFewPages(
   )
   return new KvasirError(
     'not-enough-memory',
-    `VM ${want.vm} wants ${want.pages} pages of ${size}, so it cannot start, for some are missing: ${places.join('; ')}.${takenBy(takers)} ${remedyFor(want, nodes)}`,
+    `VM ${want.vm} wants ${want.pages} ${want.pages === 1 ? 'page' : 'pages'} of ${size}, so it cannot start, for some are missing: ${places.join('; ')}.${takenBy(takers)} ${remedyFor(want, nodes)}`,
     {
       details: {
         field: 'memory.pageSize',
