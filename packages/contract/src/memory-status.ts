@@ -5,6 +5,7 @@
  * What could not be told is left out, and where that has a reason which is not plain, `notes` says it.
  */
 import { z } from 'zod'
+import { memoryBacking } from './memory-backing.ts'
 import { bytes, timestamp } from './units.ts'
 
 const guestMemory = z
@@ -30,6 +31,7 @@ const heldMemory = z
     ksmBytes: bytes.optional().meta({ description: 'Merged with equal pages, of this VM or others.' }),
     huge: z.array(z.strictObject({ kind: z.enum(['transparent', 'reserved']), pageBytes: bytes, bytes })),
     nodes: z.array(z.strictObject({ node: z.int(), bytes })).optional(),
+    lockedBytes: bytes.optional().meta({ description: 'Of the emulator: can not be swapped out.' }),
   })
   .meta({ id: 'HeldMemory', description: 'What the kernel of the host holds for an emulator.' })
 
@@ -47,6 +49,7 @@ export const vmMemory = z
   .strictObject({
     configuredBytes: bytes.meta({ description: 'memory.size of the spec.' }),
     bootBytes: bytes,
+    backing: memoryBacking,
     plugged: z
       .strictObject({ requestedBytes: bytes, pluggedBytes: bytes, regionBytes: bytes })
       .optional()

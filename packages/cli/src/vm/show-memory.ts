@@ -9,6 +9,7 @@ export function describeVmMemory(vm: Vm, nowMs: number): Properties {
   const { memory } = vm.status
   return {
     Memory: sizes(vm),
+    'Memory from': backingWords(memory?.backing),
     'Guest says': memory?.guest.map((report) => guestReport(report, nowMs)),
     'Host holds': hostHolds(vm),
     Limits: memory?.limits.map(({ limit, bytes, enforced, reason }) =>
@@ -36,6 +37,22 @@ function sizes({ spec, status }: Vm): string[] {
     lines.push(`booted with ${formatBytes(memory.bootBytes)}, plugged ${formatBytes(pluggedBytes)}${asked}`)
   }
   return [...lines, ...balloonWords({ size, leaves: status.balloonBytes, balloon: memory?.balloon })]
+}
+
+/** How it is made, where that was asked for. */
+function backingWords(backing: VmMemory['backing'] | undefined): string | undefined {
+  if (backing === undefined) return undefined
+  const { pageBytes, nodes, nodePolicy } = backing
+  const words = [
+    ...(pageBytes === undefined ? [] : [`reserved huge pages of ${formatBytes(pageBytes)}`]),
+    ...(backing.sharing === 'shared' ? ['shared'] : []),
+    ...(backing.thp === 'default' ? [] : [`transparent huge pages ${backing.thp}`]),
+    ...(backing.ksm || backing.sharing === 'shared' || pageBytes !== undefined ? [] : ['without KSM']),
+    ...(backing.preallocated && pageBytes === undefined ? ['preallocated'] : []),
+    ...(backing.locked ? ['locked'] : []),
+    ...(nodes.length > 0 ? [`${nodePolicy ?? 'bind'} node ${nodes.join(', ')}`] : []),
+  ]
+  return words.length === 0 ? undefined : words.join(', ')
 }
 
 /** What the balloon leaves, where that is not everything or is to change. */

@@ -1,5 +1,7 @@
 /** The memory of a running emulator: what it is told, and what it and the host's kernel say of it. */
 
+import type { ThpMode } from '../model/memory/host-memory.ts'
+
 /** What a VM's cgroup allows, in bytes; undefined is no limit. */
 export interface MemoryLimits {
   readonly high?: number | undefined
@@ -40,6 +42,10 @@ export interface HeldMemory {
     readonly bytes: number
   }[]
   readonly nodes: readonly { readonly node: number; readonly bytes: number }[] | undefined
+  /** Of the whole emulator: what is never swapped out. */
+  readonly lockedBytes: number | undefined
+  /** How the host has transparent huge pages. */
+  readonly thpMode: ThpMode | undefined
   /** What the cgroup allows by its files; undefined where the host has no such files. */
   readonly limits: MemoryLimits | undefined
   /** What could not be told, in sentences. */

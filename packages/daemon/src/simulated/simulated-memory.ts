@@ -51,6 +51,8 @@ export class SimulatedMemory implements EmulatorMemory {
       swappedBytes: 0,
       zswappedBytes: 0,
       ksmBytes: 0,
+      lockedBytes: 0,
+      thpMode: 'madvise',
       huge: [],
       nodes: [{ node: 0, bytes: residentBytes }],
       limits: this.#machine.memoryLimits.get(request.id) ?? request.memoryLimits ?? {},

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import { readProcessMemory } from '@kvasir/linux'
 import type { HeldMemory, MemoryLimits } from '../../ports/emulator-memory.ts'
+import { thpMode } from '../facts/memory-facts.ts'
 
 /** Above this, an emulator's page tables are not walked: a walk would take seconds and hold its page faults up meanwhile. */
 const walkBytes = 8 * 2 ** 30
@@ -16,9 +17,11 @@ export async function readHeldMemory({
   readonly pid: number
   readonly cgroup: string
 }): Promise<HeldMemory> {
-  const [memory, limits] = await Promise.all([
+  const [memory, limits, thp, lockedBytes] = await Promise.all([
     readProcessMemory(pid, { cgroup, walkBytes }),
     readLimits(cgroup),
+    thpMode(),
+    readLockedBytes(pid),
   ])
   if (memory === undefined)
     throw new KvasirError(
@@ -27,7 +30,20 @@ export async function readHeldMemory({
     )
   const { isTooLargeToWalk, ...rest } = memory
   const tooLarge = `It holds more than ${formatBytes(walkBytes)}, so the sizes of its pages and their nodes, which only a walk through all of them would tell, are left out.`
-  return { ...rest, at: new Date().toISOString(), limits, notes: isTooLargeToWalk ? [tooLarge] : [] }
+  return {
+    ...rest,
+    at: new Date().toISOString(),
+    lockedBytes,
+    thpMode: thp,
+    limits,
+    notes: isTooLargeToWalk ? [tooLarge] : [],
+  }
+}
+
+async function readLockedBytes(pid: number): Promise<number | undefined> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
+  const kib = /^VmLck:\s+(\d{1,12}) kB$/m.exec(status)?.[1]
+  return kib === undefined ? undefined : Number(kib) * 1024
 }
 
 async function readLimits(cgroup: string): Promise<MemoryLimits | undefined> {

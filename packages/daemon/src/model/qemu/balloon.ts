@@ -3,8 +3,8 @@
  * hold all of the memory (huge pages, preallocated, locked): what went back there could be missing later.
  */
 import { KvasirError } from '@kvasir/contract'
+import { isHeld } from '../memory/backing.ts'
 import type { BuildContext } from './build-context.ts'
-import { isHeld } from './memory.ts'
 import { jsonOption } from './options.ts'
 
 /** The id of the balloon device. */

@@ -8,6 +8,7 @@
  * Not here: whether the host has the pages (model/memory), the balloon.
  */
 import { hugePageBytes, type VmSpec } from '@kvasir/contract'
+import { canMerge, isHeld } from '../memory/backing.ts'
 import { bootMemoryBytes } from '../memory/plug-memory.ts'
 import { type MemoryPlan, memoryDirectory } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
@@ -65,16 +66,6 @@ export function memoryBackend(
     'host-nodes': isBound ? memory.nodes : undefined,
     policy: isBound ? memory.nodePolicy : undefined,
   }
-}
-
-/** Whether KSM can merge such memory at all: it merges private memory in pages of the kernel. */
-function canMerge({ sharing, pageSize }: Memory): boolean {
-  return sharing === 'private' && pageSize === 'default'
-}
-
-/** Whether the host holds all of the memory for the guest from its start on, used or not. */
-export function isHeld({ pageSize, preallocate, lock }: Memory): boolean {
-  return pageSize !== 'default' || preallocate || lock
 }
 
 /** What the memory takes besides arguments. */

@@ -3,6 +3,7 @@
  * of guest, emulator and host. What was not seen yet is left out; nothing is asked here.
  */
 import type { VmMemory } from '@kvasir/contract'
+import { backingOf, thpNotes } from '../../model/memory/backing.ts'
 import type { VmView } from '../../ports/drivers.ts'
 import type { GuestReport, HeldMemory } from '../../ports/emulator-memory.ts'
 import type { VmRecord } from '../../ports/store.ts'
@@ -11,6 +12,7 @@ import { bootBytesOf, ordersOf } from './situation.ts'
 /** The memory of a VM that runs. */
 export function memoryStatus({ record, statistics, guest, held }: VmView): VmMemory {
   const { spec } = record
+  const made = (record.run?.bootedSpec ?? spec).memory
   const plugged = statistics?.plugged
   const orders = ordersOf(record)
   const balloonBytes = statistics?.balloonBytes
@@ -18,6 +20,7 @@ export function memoryStatus({ record, statistics, guest, held }: VmView): VmMem
   return {
     configuredBytes: spec.memory.size,
     bootBytes: bootBytesOf(record),
+    backing: backingOf(made),
     ...(plugged ? { plugged } : {}),
     ...(balloonBytes === undefined
       ? {}
@@ -30,7 +33,7 @@ export function memoryStatus({ record, statistics, guest, held }: VmView): VmMem
     guest: reports.map(reportStatus),
     ...(held ? { host: heldStatus(held) } : {}),
     limits: limitStatus(record, held),
-    notes: [...(held?.notes ?? [])],
+    notes: [...(held?.notes ?? []), ...thpNotes(made, held?.thpMode)],
   }
 }
 
@@ -51,7 +54,7 @@ function reportStatus(report: GuestReport): VmMemory['guest'][number] {
 }
 
 function heldStatus(held: HeldMemory): NonNullable<VmMemory['host']> {
-  const { at, residentBytes, swappedBytes, zswappedBytes, ksmBytes, huge, nodes } = held
+  const { at, residentBytes, swappedBytes, zswappedBytes, ksmBytes, huge, nodes, lockedBytes } = held
   return {
     at,
     residentBytes,
@@ -59,6 +62,7 @@ function heldStatus(held: HeldMemory): NonNullable<VmMemory['host']> {
     ...(zswappedBytes === undefined ? {} : { zswappedBytes }),
     ...(ksmBytes === undefined ? {} : { ksmBytes }),
     huge: huge.map((pages) => ({ ...pages })),
+    ...(lockedBytes ? { lockedBytes } : {}),
     ...(nodes === undefined ? {} : { nodes: nodes.map((node) => ({ ...node })) }),
   }
 }
