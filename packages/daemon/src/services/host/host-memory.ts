@@ -1,6 +1,6 @@
 /** The memory of the host beside what its VMs have and could claim: every running emulator is asked, for a moment each. */
 import type { HostMemory } from '@kvasir/contract'
-import { isHeld, isHeld } from '../../model/memory/backing.ts'
+import { isHeld } from '../../model/memory/backing.ts'
 import { type Claimant, claimMemory } from '../../model/memory/claim-memory.ts'
 import type { VmView } from '../../ports/drivers.ts'
 import type { EmulatorStatistics } from '../../ports/emulators.ts'
