@@ -3,10 +3,25 @@
  *
  * The VMs need not boot: they have no image, so that their firmware finds nothing and idles. Each operation has VMs of its own.
  */
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { endpoints, KvasirError, type VmSpecInput, type VmState } from '@kvasir/contract'
-import { waitForJob } from '@kvasir/sdk'
+import type { VmSpecInput } from '@kvasir/contract'
+import {
+  bring,
+  bringAnew,
+  clone,
+  create,
+  createVolume,
+  diskless,
+  exists,
+  hasImage,
+  hasVolume,
+  importImage,
+  is,
+  remove,
+  removeImage,
+  removeVolume,
+  rename,
+  setVcpus,
+} from './crash-steps.ts'
 import type { World } from './world.ts'
 
 /** One operation on the API. */
@@ -24,12 +39,6 @@ export interface Operation {
   isDone(world: World): Promise<boolean>
 }
 
-const jobMs = 30_000
-const diskless: VmSpecInput = {
-  memory: { size: '32MiB' },
-  devices: { vnc: false, vsock: false, rng: false },
-  lifecycle: { onPanic: 'stop' },
-}
 const disks = [
   { name: 'root', size: '64MiB' },
   { name: 'data', size: '64MiB' },
@@ -159,6 +168,13 @@ export const operations: readonly Operation[] = [
     isDone: async (world) => (await world.vm('pinned').show()).spec.cpu.pin?.emulator === '0',
   },
   {
+    name: 'plug vCPUs',
+    about: ['plugged'],
+    prepare: (world) => bringAnew(world, 'plugged', { ...diskless, cpu: { count: 1, max: 3 } }),
+    run: (world) => setVcpus(world, 'plugged', { count: 3, max: 3 }),
+    isDone: async (world) => (await world.vm('plugged').show()).status.cpu?.count === 3,
+  },
+  {
     name: 'rename',
     about: ['before', 'after'],
     prepare: async (world) => {
@@ -203,91 +219,3 @@ export const operations: readonly Operation[] = [
     isDone: async (world) => !(await hasImage(world, 'imported')),
   },
 ]
-
-/** Whether there is a VM of a name. */
-async function exists(world: World, name: string): Promise<boolean> {
-  return (await world.client.call(endpoints.listVms)).some((vm) => vm.name === name)
-}
-
-async function is(world: World, name: string, state: VmState): Promise<boolean> {
-  return (await world.vm(name).state()) === state
-}
-
-async function create(world: World, name: string, spec: VmSpecInput, key?: string): Promise<void> {
-  await world.client.call(endpoints.createVm, { body: { name, spec }, idempotencyKey: key })
-}
-
-async function clone(
-  world: World,
-  body: { readonly name: string; readonly mode: 'linked' | 'full' },
-  key: string,
-): Promise<void> {
-  const params = { name: 'parent' }
-  const job = await world.client.call(endpoints.cloneVm, { params, body, idempotencyKey: key })
-  await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
-}
-
-async function remove(world: World, name: string): Promise<void> {
-  if (!(await exists(world, name))) return
-  if (!['shutoff', 'crashed', 'saved'].includes(await world.vm(name).state())) await world.vm(name).powerOff()
-  await world.vm(name).delete({ disks: true })
-}
-
-/** Brings a VM into a state, creating it where it is missing. */
-async function bring(
-  world: World,
-  name: string,
-  wanted: 'shutoff' | 'running' | 'saved',
-  spec: VmSpecInput,
-): Promise<void> {
-  if (!(await exists(world, name))) await create(world, name, spec)
-  const vm = world.vm(name)
-  const state = await vm.state()
-  if (state === wanted) return
-  if (wanted === 'shutoff') {
-    if (state === 'saved') await vm.discardSaved()
-    else if (state !== 'crashed') await vm.powerOff()
-    return
-  }
-  if (state === 'stopping' || state === 'paused') await vm.powerOff()
-  if (state !== 'running') await vm.start()
-  if (wanted === 'saved') await vm.save()
-}
-
-async function rename(world: World, from: string, to: string): Promise<void> {
-  await world.client.call(endpoints.renameVm, { params: { name: from }, body: { name: to } })
-}
-
-async function hasVolume(world: World, name: string): Promise<boolean> {
-  return (await world.client.call(endpoints.listVolumes)).some((volume) => volume.name === name)
-}
-
-async function createVolume(world: World, name: string, key?: string): Promise<void> {
-  await world.client.call(endpoints.createVolume, { body: { name, size: '64MiB' }, idempotencyKey: key })
-}
-
-async function removeVolume(world: World, name: string): Promise<void> {
-  await world.client.call(endpoints.deleteVolume, { params: { name } }).catch(unless('volume-not-found'))
-}
-
-async function hasImage(world: World, name: string): Promise<boolean> {
-  return (await world.client.call(endpoints.listImages)).some((image) => image.name === name)
-}
-
-async function importImage(world: World, name: string, key?: string): Promise<void> {
-  const path = join(world.place.base, 'disk.raw')
-  await writeFile(path, Buffer.alloc(1024 * 1024, name))
-  const body = { path, name, format: 'raw' } as const
-  const job = await world.client.call(endpoints.importImage, { body, idempotencyKey: key })
-  await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
-}
-
-async function removeImage(world: World, name: string): Promise<void> {
-  await world.client.call(endpoints.deleteImage, { params: { image: name } }).catch(unless('image-not-found'))
-}
-
-function unless(code: KvasirError['code']): (error: unknown) => void {
-  return (error) => {
-    if (!(error instanceof KvasirError && error.code === code)) throw error
-  }
-}

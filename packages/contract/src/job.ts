@@ -11,6 +11,7 @@ export const jobKinds = [
   'vm.save',
   'vm.memory',
   'vm.clone',
+  'vm.set-vcpus',
   'image.build',
   'image.import',
   'image.pull',
@@ -31,6 +32,7 @@ export const job = z
     deadlineAt: timestamp,
     endedAt: timestamp.optional(),
     error: problem.optional(),
+    outcome: z.string().optional().meta({ description: 'What came of it, in words.' }),
     result: z.string().optional().meta({ description: 'The name or id of what it made.' }),
   })
   .meta({ id: 'Job' })

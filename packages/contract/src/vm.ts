@@ -53,6 +53,13 @@ export const vmStatus = z
     cgroup: z.string().optional(),
     qemuVersion: z.string().optional(),
     machine: z.string().optional(),
+    cpu: z
+      .strictObject({
+        model: z.string().meta({ description: 'What the model of the spec stands for here.' }),
+        count: z.int().meta({ description: 'vCPUs that there are now.' }),
+        max: z.int().meta({ description: 'vCPUs that there can be without a boot.' }),
+      })
+      .optional(),
     memoryBytes: bytes.optional(),
     balloonBytes: bytes.optional(),
     memory: vmMemory.optional(),

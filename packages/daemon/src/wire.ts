@@ -12,6 +12,7 @@ import { recover } from './services/recovery/recover.ts'
 import { startInOrder } from './services/vms/autostart.ts'
 import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
+import { resumeSetVcpus } from './services/vms/vcpu-job.ts'
 import { Collector } from './supervisor/collector.ts'
 import { createEventFeed, type StoredFeed } from './supervisor/event-feed.ts'
 import { Supervisor } from './supervisor/supervisor.ts'
@@ -61,6 +62,7 @@ export async function wireDaemon(
 
   const toStart = restarts.flatMap((id) => supervisor.get(id) ?? [])
   setImmediate(() => void startInOrder(toStart, context))
+  setImmediate(() => resumeSetVcpus(context))
 
   const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
   const collector = new Collector()

@@ -36,6 +36,10 @@ export interface AgentArguments {
     readonly 'capture-output'?: boolean | 'none' | 'stdout' | 'stderr' | 'separated' | 'merged'
   }
   readonly 'guest-exec-status': { readonly pid: number }
+  readonly 'guest-get-vcpus': undefined
+  readonly 'guest-set-vcpus': {
+    readonly vcpus: readonly { readonly 'logical-id': number; readonly online: boolean }[]
+  }
   readonly 'guest-fsfreeze-status': undefined
   readonly 'guest-fsfreeze-freeze': undefined
   readonly 'guest-fsfreeze-freeze-list': { readonly mountpoints?: readonly string[] } | undefined
@@ -115,6 +119,10 @@ export const agentReturns = {
     'out-truncated': optional(boolean),
     'err-truncated': optional(boolean),
   }),
+  'guest-get-vcpus': arrayOf(
+    object({ 'logical-id': integer, online: boolean, 'can-offline': optional(boolean) }),
+  ),
+  'guest-set-vcpus': integer,
   'guest-fsfreeze-status': oneOf('thawed', 'frozen'),
   'guest-fsfreeze-freeze': integer,
   'guest-fsfreeze-freeze-list': integer,

@@ -63,8 +63,10 @@ export const vmVerbs: Verbs = {
       'vm set web1 memory=4GiB vcpus=2',
       'vm set web1 disks.root.cache=none autostart=true',
       'vm set web1 description=',
+      'vm set web1 max-vcpus=8 cpu.nested=true cpu.features.aes=false',
     ],
     arguments: [name, { name: 'FIELD=VALUE', rest: true }],
+    flags: detachFlag,
     load: async () => (await import('../vm/set.ts')).setFields,
   },
   balloon: {

@@ -4,11 +4,12 @@ import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import type { Column } from '../output/table.ts'
+import { vcpusOf } from './describe-cpu.ts'
 
 const columns: readonly Column<Vm>[] = [
   { title: 'NAME', show: (vm) => vm.name },
   { title: 'STATE', show: (vm) => vm.status.state },
-  { title: 'VCPUS', show: (vm) => vm.spec.cpu.count, right: true },
+  { title: 'VCPUS', show: vcpusOf, right: true },
   { title: 'MEMORY', show: (vm) => formatBytes(vm.spec.memory.size), right: true },
   { title: 'ACCEL', show: (vm) => vm.status.accelerator },
   { title: 'ADDRESS', show: (vm) => firstAddress(vm) },

@@ -7,9 +7,9 @@ import type { Context } from '../context.ts'
 import type { Properties } from '../output/table.ts'
 import { timeAndAge } from '../output/time.ts'
 import { chainUnder, imageName, type Shelf } from '../volume/chain.ts'
+import { describeCpu } from './describe-cpu.ts'
 import { describeVmMemory } from './show-memory.ts'
 import { sharingWords, threadLines } from './threads.ts'
-import { cpuSeconds } from './top.ts'
 
 const sshPort = 22
 
@@ -53,7 +53,7 @@ export function describeVm(
     'Last exit': lastExit(vm),
     Accelerator: accelerator(vm),
     Machine: `${status.machine ?? spec.machine.type}, ${spec.machine.firmware}`,
-    CPU: cpu(vm),
+    CPU: describeCpu(vm),
     'CPU sharing': sharingWords(vm),
     Threads: [...threadLines(vm)],
     Placement: placement(vm),
@@ -91,13 +91,6 @@ function accelerator({ spec, status }: Vm): string {
   return status.acceleratorReason === undefined
     ? status.accelerator
     : `${status.accelerator}: ${status.acceleratorReason}`
-}
-
-function cpu(vm: Vm): string {
-  const { count, model } = vm.spec.cpu
-  const used = cpuSeconds(vm)
-  const time = used === undefined ? '' : `, ${used.toFixed(1)} s used`
-  return `${count} vCPU${count === 1 ? '' : 's'}, model ${model}${time}`
 }
 
 function boots({ spec }: Vm, { images }: Shelf): string {

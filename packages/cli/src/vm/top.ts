@@ -6,6 +6,7 @@ import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { type Column, formatTable } from '../output/table.ts'
 import { cutTo } from '../output/width.ts'
+import { cpuSeconds, vcpusOf } from './describe-cpu.ts'
 
 const intervalMs = 2_000
 const enterScreen = '\x1b[?1049h\x1b[?25l'
@@ -71,14 +72,14 @@ export function topText(now: Reading, before: Reading | undefined, bold: (text: 
     const then = earlier.get(vm.uuid)
     if (used === undefined || then === undefined || !seconds) return undefined
     // The daemon measures at its own times, so a difference can be that of a little more than the interval.
-    const share = Math.min(vm.spec.cpu.count, Math.max(0, (used - then) / seconds))
+    const share = Math.min(vcpusOf(vm), Math.max(0, (used - then) / seconds))
     return `${(share * 100).toFixed(0)} %`
   }
   const columns: readonly Column<Vm>[] = [
     { title: 'NAME', show: (vm) => cutTo(vm.name, 32) },
     { title: 'STATE', show: (vm) => vm.status.state },
     { title: 'CPU', show: percent, right: true },
-    { title: 'VCPUS', show: (vm) => vm.spec.cpu.count, right: true },
+    { title: 'VCPUS', show: vcpusOf, right: true },
     { title: 'RESIDENT', show: (vm) => size(vm.status.residentBytes), right: true },
     { title: 'BALLOON', show: (vm) => size(vm.status.balloonBytes), right: true },
     { title: 'MEMORY', show: (vm) => size(vm.spec.memory.size), right: true },
@@ -87,14 +88,6 @@ export function topText(now: Reading, before: Reading | undefined, bold: (text: 
   const rows = now.vms.toSorted((a, b) => (cpuSeconds(b) ?? -1) - (cpuSeconds(a) ?? -1))
   const running = now.vms.filter((vm) => vm.status.state === 'running').length
   return `${now.vms.length} VM${now.vms.length === 1 ? '' : 's'}, ${running} running\n\n${formatTable(rows, columns, { bold })}`
-}
-
-/** The CPU time that the vCPUs of a VM have used, in seconds; undefined where nothing is known. */
-export function cpuSeconds({ status }: Vm): number | undefined {
-  const known = status.vcpus?.flatMap((vcpu) => vcpu.cpuSeconds ?? [])
-  return known === undefined || known.length === 0
-    ? undefined
-    : known.reduce((sum, seconds) => sum + seconds, 0)
 }
 
 function size(bytes: number | undefined): string | undefined {

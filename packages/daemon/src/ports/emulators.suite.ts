@@ -94,6 +94,32 @@ const promises: readonly [sentence: string, check: (given: Launching) => Promise
   ],
 
   [
+    'vCPUs are plugged one after another, as far as there is room, and the daemon that follows counts them',
+    async ({ launch, follow }) => {
+      const emulator = await launch(vm1)
+      assert.equal(await emulator.vcpus.count(), 2)
+
+      await emulator.vcpus.plug()
+      await emulator.vcpus.plug()
+
+      assert.equal(await emulator.vcpus.count(), 4)
+      await assert.rejects(emulator.vcpus.plug(), { code: 'unsupported' })
+      const threads = await emulator.vcpuThreads()
+      assert.deepEqual(
+        threads.map(({ index }) => index),
+        [0, 1, 2, 3],
+      )
+      assert.equal(new Set(threads.map(({ threadId }) => threadId)).size, 4)
+      assert.equal((await emulator.statistics()).vcpus.length, 4)
+      await emulator.release()
+      const found = await (await follow()).adopt(vm1, { timeoutMs: 2_000 })
+      assert.ok(found.kind === 'alive')
+      assert.deepEqual(await found.emulator.vcpuThreads(), threads)
+      await found.emulator.release()
+    },
+  ],
+
+  [
     'a running VM is not launched a second time',
     async ({ launch }) => {
       const emulator = await launch(vm1)

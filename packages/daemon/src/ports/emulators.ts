@@ -10,6 +10,7 @@ import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
 import type { EmulatorThreads, ThreadUse } from './emulator-threads.ts'
+import type { EmulatorVcpus, VcpuAnswer, VcpuThread } from './emulator-vcpus.ts'
 
 /** How the emulator process ended. */
 export interface EmulatorExit {
@@ -33,6 +34,8 @@ export type EmulatorEvent =
   | { readonly kind: 'agent'; readonly connected: boolean }
   | { readonly kind: 'balloon'; readonly actualBytes: number }
   | { readonly kind: 'plugged'; readonly bytes: number }
+  /** Something happened to the vCPUs; with an answer where the guest gave one. */
+  | { readonly kind: 'vcpus'; readonly answer: VcpuAnswer | undefined }
   /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
   | { readonly kind: 'network-lost'; readonly netdev: string }
 
@@ -73,11 +76,12 @@ export interface Emulator {
   /** Ends a save that a former daemon began, if one is under way. The vCPUs stay as they are. */
   abandonSave(): Promise<void>
   screenshot(): Promise<Uint8Array>
-  vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]>
+  vcpuThreads(): Promise<readonly VcpuThread[]>
   statistics(): Promise<EmulatorStatistics>
   readonly threads: EmulatorThreads
   agent: AgentChannel
   memory: EmulatorMemory
+  vcpus: EmulatorVcpus
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
   connectVnc(): Promise<Duplex>
@@ -132,6 +136,8 @@ export interface AgentChannel {
   }>
   /** What the guest's kernel says of its memory; undefined when the agent may not read files. */
   memory(): Promise<GuestReport | undefined>
+  /** Makes the guest use every vCPU that it has; answers how many it uses then. */
+  useAllVcpus(): Promise<number>
 }
 
 export interface AgentExecResult {

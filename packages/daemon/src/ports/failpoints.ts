@@ -59,6 +59,8 @@ export const failpointNames = [
   'vm.change.after-volume-file',
   'vm.change.after-row',
   'vm.change.after-threads',
+  'vm.vcpus.before-plug',
+  'vm.vcpus.after-plug',
   'vm.rename.before-row',
   'vm.rename.after-row',
   'volume.create.before-row',

@@ -22,12 +22,14 @@ export interface VmRun {
   readonly emulator: EmulatorRecord
   readonly accelerator: 'kvm' | 'tcg'
   readonly acceleratorReason: string
-  /** The spec that was booted; the difference to the spec of now waits for the next boot. */
+  /** The spec that was booted, with as many vCPUs as there are now; the difference to the spec of now waits for the next boot. */
   readonly bootedSpec: VmSpec
   /** The hardware that was booted; the oldest rows lack it. */
   readonly bootedHardware?: Hardware | undefined
   /** Its threads were given something after its start; kept when that is taken back. */
   readonly tuned?: boolean
+  /** How many vCPUs it shall have while it runs, for as long as that is worked on. */
+  readonly vcpuTarget?: number | undefined
 }
 
 /** Memory that was saved. */

@@ -33,11 +33,14 @@ export class EmulatorProcess {
 
   /** Whether its guest shuts down when the power button is pressed. */
   obeysPowerButton = true
+  /** Whether its guest lets go of vCPUs: at once when asked, never, or with a refusal. */
+  vcpuRelease: 'willing' | 'silent' | 'refusing' = 'willing'
   /** Whether its guest has an agent. */
   hasAgent = true
   agentConnected = false
   ioStatus: 'ok' | 'failed' | 'nospace' = 'ok'
   balloonBytes: number
+  vcpuCount: number
   requestedBytes = 0
   pluggedBytes = 0
   /** What the guest does not give back, to its balloon or of what is plugged. */
@@ -51,6 +54,7 @@ export class EmulatorProcess {
     this.pid = machine.nextPid()
     this.startedAt = machine.clock.now()
     this.balloonBytes = request.memoryBytes
+    this.vcpuCount = request.vcpuCount
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     // QEMU that read saved memory stands paused, any other before its first instruction.
@@ -115,6 +119,26 @@ export class EmulatorProcess {
   requestMemory(bytes: number): void {
     this.requestedBytes = bytes
     this.#later(() => this.#followMemory())
+  }
+
+  plugVcpu(): void {
+    const index = this.vcpuCount++
+    this.#later(() =>
+      this.#tell({ kind: 'vcpus', answer: { index, about: 'plug', isDone: true, isRefused: false } }),
+    )
+  }
+
+  /** Its guest is asked to let go of the last vCPU. */
+  askForVcpu(): void {
+    if (this.vcpuRelease === 'silent') return
+    this.#later(() => this.#answerForVcpu())
+  }
+
+  #answerForVcpu(): void {
+    const isRefused = this.vcpuRelease === 'refusing'
+    const index = this.vcpuCount - 1
+    if (!isRefused) this.vcpuCount--
+    this.#tell({ kind: 'vcpus', answer: { index, about: 'unplug', isDone: !isRefused, isRefused } })
   }
 
   /** The vCPUs stop for good: memory was written. */

@@ -40,7 +40,7 @@ export class SimulatedAgent implements AgentChannel {
       case 'hostname':
         return exited(0, `${this.#process.request.name}\n`)
       case 'nproc':
-        return exited(0, `${this.#process.request.vcpuCount}\n`)
+        return exited(0, `${this.#process.vcpuCount}\n`)
       case 'sleep':
         await this.#machine.clock.sleep(
           Math.min(Number(args[0] ?? 0) * 1000, request.timeoutMs),
@@ -70,6 +70,11 @@ export class SimulatedAgent implements AgentChannel {
       addresses: [`10.0.2.${15 + index}`],
     }))
     return { hostname: name, os: 'Simulated Linux', interfaces }
+  }
+
+  async useAllVcpus(): Promise<number> {
+    await this.#answer()
+    return this.#process.vcpuCount
   }
 
   async #answer(): Promise<void> {

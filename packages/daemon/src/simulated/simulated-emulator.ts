@@ -15,6 +15,7 @@ import { SimulatedAgent } from './simulated-agent.ts'
 import { vmIdOfSave } from './simulated-files.ts'
 import { SimulatedMemory } from './simulated-memory.ts'
 import { SimulatedThreads } from './simulated-threads.ts'
+import { SimulatedVcpus } from './simulated-vcpus.ts'
 
 const saveSteps = 4
 const savedMemoryBytes = 4096
@@ -25,6 +26,7 @@ export class SimulatedEmulator implements Emulator {
   readonly agent: SimulatedAgent
   readonly memory: SimulatedMemory
   readonly threads: SimulatedThreads
+  readonly vcpus: SimulatedVcpus
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -35,6 +37,7 @@ export class SimulatedEmulator implements Emulator {
     this.agent = new SimulatedAgent(process, machine)
     this.memory = new SimulatedMemory(process, machine)
     this.threads = new SimulatedThreads(process, machine)
+    this.vcpus = new SimulatedVcpus(process)
     this.closed = process.ended
     this.record = {
       pid: process.pid,

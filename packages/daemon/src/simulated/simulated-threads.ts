@@ -34,8 +34,8 @@ export class SimulatedThreads implements EmulatorThreads {
   }
 
   vcpus(): readonly { readonly index: number; readonly threadId: number }[] {
-    const { pid, request } = this.#process
-    return Array.from({ length: request.vcpuCount }, (_, index) => ({ index, threadId: pid * 1000 + index }))
+    const { pid, vcpuCount } = this.#process
+    return Array.from({ length: vcpuCount }, (_, index) => ({ index, threadId: pid * 1000 + index }))
   }
 
   /** What each thread used, when the machine has run for this long. */

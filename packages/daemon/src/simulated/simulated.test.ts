@@ -21,7 +21,7 @@ function request(id: string): LaunchRequest {
     vcpuCount: 2,
     memoryBytes: 2 ** 28,
     plan: {
-      argv: [],
+      argv: ['-smp', 'cpus=2,maxcpus=4'],
       descriptors: [],
       binds: [],
       userNics: [],

@@ -13,6 +13,7 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
+import { readThreads } from './qemu-vcpus.ts'
 import {
   type EmulatorPaths,
   groupOf,
@@ -61,9 +62,9 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
   })
   try {
     const limits = { timeoutMs: tools.timeoutMs }
-    const [identity, cpus, channels] = await Promise.all([
+    const [identity, vcpus, channels] = await Promise.all([
       monitor.execute('query-uuid', undefined, limits),
-      monitor.execute('query-cpus-fast', undefined, limits),
+      readThreads(monitor, tools.timeoutMs),
       monitor.execute('query-chardev', undefined, limits),
     ])
     if (identity.UUID !== id) throw new Error(`its monitor says that it is ${identity.UUID}`)
@@ -75,7 +76,7 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
       failpoint: tools.failpoint,
       record: { ...stored, qemuVersion: `${major}.${minor}.${micro}` },
       monitor,
-      vcpus: cpus.map((cpu) => ({ index: cpu['cpu-index'], threadId: cpu['thread-id'] })),
+      vcpus,
       agentConnected: channels.some((channel) => channel.label === 'agent' && channel['frontend-open']),
       exited: undefined,
     })

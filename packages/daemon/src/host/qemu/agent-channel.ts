@@ -11,6 +11,8 @@ import { readMemInfo, reportOfMemInfo } from './guest-memory.ts'
 
 const connectTimeoutMs = 3_000
 const commandTimeoutMs = 5_000
+/** A guest under TCG takes seconds to switch a vCPU on. */
+const vcpuTimeoutMs = 30_000
 const pollMs = 100
 /** The agent answers with at most 16 MiB of stdout and of stderr, in base64. */
 const maxLeftovers = 48
@@ -105,6 +107,18 @@ export class QemuAgentChannel implements AgentChannel {
   async memory(): Promise<GuestReport | undefined> {
     const text = await this.#ask((agent) => readMemInfo(agent)).catch(() => undefined) // An agent may be forbidden to read files.
     return text === undefined ? undefined : reportOfMemInfo(text)
+  }
+
+  /** A vCPU that has come is known to the guest and not used, unless a rule of the guest's own switches it on. */
+  async useAllVcpus(): Promise<number> {
+    const options = { timeoutMs: vcpuTimeoutMs }
+    const list = () => this.#ask((agent) => agent.execute('guest-get-vcpus', undefined, options))
+    const idle = (await list()).filter((vcpu) => !vcpu.online)
+    if (idle.length > 0) {
+      const vcpus = idle.map((vcpu) => ({ 'logical-id': vcpu['logical-id'], online: true }))
+      await this.#ask((agent) => agent.execute('guest-set-vcpus', { vcpus }, options))
+    }
+    return (await list()).filter((vcpu) => vcpu.online).length
   }
 
   /** Closes the connection; the next question opens it again. */

@@ -1,11 +1,12 @@
 /** Asks a new emulator who it is, and waits until it stands before its first instruction. */
 import { KvasirError } from '@kvasir/contract'
 import { QmpClient } from '@kvasir/qmp'
+import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { CagedProcess } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
+import { readThreads } from './qemu-vcpus.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
-import type { VcpuThread } from './statistics.ts'
 
 const monitorTimeoutMs = 10_000
 /** What a slow host takes from itself for a guest before the monitor answers. */
@@ -56,14 +57,11 @@ export async function checkEmulator(
   context: { readonly paths: EmulatorPaths; readonly signal: AbortSignal },
 ): Promise<readonly VcpuThread[]> {
   try {
-    const [identity, cpus] = await Promise.all([
-      monitor.execute('query-uuid'),
-      monitor.execute('query-cpus-fast'),
-    ])
+    const [identity, threads] = await Promise.all([monitor.execute('query-uuid'), readThreads(monitor)])
     if (identity.UUID !== request.uuid)
       throw new KvasirError('emulator-failed', 'Another emulator answered, so the VM was not started.')
     await waitUntilLoaded(monitor, context.signal)
-    return cpus.map((cpu) => ({ index: cpu['cpu-index'], threadId: cpu['thread-id'] }))
+    return threads
   } catch (error) {
     context.signal.throwIfAborted()
     if (error instanceof KvasirError) throw error

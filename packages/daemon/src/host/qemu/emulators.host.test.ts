@@ -84,3 +84,12 @@ test('a statistics monitor that is asked of a dying emulator refuses in our word
 
   await assert.rejects(emulator.statistics(), { code: 'emulator-unresponsive' })
 })
+
+test('a guest that has no operating system lets go of no vCPU, and that is told', { skip }, async () => {
+  await using real = await openRealEmulators()
+  const emulator = await real.emulators.launch(real.request(id), never)
+
+  await assert.rejects(emulator.vcpus.askForLast(), { code: 'guest-refused' })
+
+  assert.equal(await emulator.vcpus.count(), 2)
+})

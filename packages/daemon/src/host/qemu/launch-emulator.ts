@@ -5,6 +5,7 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
+import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
@@ -26,7 +27,6 @@ import {
   writeWhole,
 } from './runtime-directory.ts'
 import { cageOf, spawnEmulator, untilLogged } from './spawn-emulator.ts'
-import type { VcpuThread } from './statistics.ts'
 
 const removeTimeoutMs = 10_000
 

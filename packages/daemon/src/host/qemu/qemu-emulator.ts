@@ -17,6 +17,7 @@ import {
   QmpError,
   QmpTimeoutError,
 } from '@kvasir/qmp'
+import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type {
   Emulator,
   EmulatorEvent,
@@ -33,9 +34,10 @@ import { BalloonReports } from './guest-memory.ts'
 import { openSocket } from './open-socket.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
+import { QemuVcpus } from './qemu-vcpus.ts'
 import { type EmulatorPaths, groupOf, type StoredEmulator } from './runtime-directory.ts'
 import { abandonSave, saveMemory } from './save-memory.ts'
-import { readStatistics, type VcpuThread } from './statistics.ts'
+import { readStatistics } from './statistics.ts'
 
 const killTimeoutMs = 10_000
 const reconnectMs = 500
@@ -64,6 +66,7 @@ export class QemuEmulator implements Emulator {
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
   readonly threads: QemuThreads
+  readonly vcpus: QemuVcpus
   readonly #parts: EmulatorParts
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
   readonly #settleClosed: (exit: EmulatorExit) => void
@@ -94,6 +97,7 @@ export class QemuEmulator implements Emulator {
       group: groupOf(parts.id),
       groups: parts.groups,
     })
+    this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise
     this.#settleClosed = resolve
@@ -181,12 +185,12 @@ export class QemuEmulator implements Emulator {
   }
 
   async vcpuThreads(): Promise<readonly VcpuThread[]> {
-    return this.#parts.vcpus
+    return this.vcpus.threads
   }
 
   async statistics(): Promise<EmulatorStatistics> {
     return await readStatistics(this.record, {
-      vcpus: this.#parts.vcpus,
+      vcpus: this.vcpus.threads,
       monitor: () => this.#openStatisticsMonitor(),
       reports: this.#reports,
       plugged: () => this.memory.plugged((work) => this.#openStatisticsMonitor().then(work)),

@@ -5,6 +5,10 @@ import type { EmulatorEvent } from '../../ports/emulators.ts'
 /** The id of the guest agent's port, as the argv names it (model/qemu/agent-channel.ts). */
 const agentPort = 'agent-port'
 
+/** `_OST` codes of ACPI 6.5. */
+const ejectRequest = 3
+const ejectUnderWay = 0x84
+
 /** What an event means to a VM's driver; undefined for those that mean nothing to it. */
 export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
   // The names are those of the running QEMU; `data` has the shape of its own introspection.
@@ -43,6 +47,14 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
       return { kind: 'balloon', actualBytes: Number(data?.['actual'] ?? 0) }
     case 'MEMORY_DEVICE_SIZE_CHANGE':
       return { kind: 'plugged', bytes: Number(data?.['size'] ?? 0) }
+    case 'ACPI_DEVICE_OST':
+      return vcpuAnswer(data?.['info'])
+    case 'DEVICE_DELETED':
+    case 'DEVICE_UNPLUG_GUEST_ERROR':
+      // QEMU 7.2 tells of a vCPU only by the path of its interrupt controller.
+      return /(^|\/)vcpu\d+(\/|$)|\/lapic$/.test(textOf(data?.['path'], ''))
+        ? { kind: 'vcpus', answer: undefined }
+        : undefined
     default:
       return undefined
   }
@@ -50,4 +62,23 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
 
 function textOf(value: unknown, otherwise: string): string {
   return typeof value === 'string' ? value : otherwise
+}
+
+/**
+ * What the guest's ACPI said of a vCPU. The source says what it answers: 0 and 1 that one has come, 3 that one is to go; status 0 is done, 0x84
+ * is under way (ACPI 6.5, section 6.3.5; QEMU: docs/specs/acpi_cpu_hotplug).
+ */
+function vcpuAnswer(info: unknown): EmulatorEvent | undefined {
+  if (typeof info !== 'object' || info === null || Reflect.get(info, 'slot-type') !== 'CPU') return undefined
+  const source = Number(Reflect.get(info, 'source'))
+  const status = Number(Reflect.get(info, 'status'))
+  return {
+    kind: 'vcpus',
+    answer: {
+      index: Number(Reflect.get(info, 'slot')),
+      about: source === ejectRequest ? 'unplug' : 'plug',
+      isDone: status === 0,
+      isRefused: status !== 0 && status !== ejectUnderWay,
+    },
+  }
 }

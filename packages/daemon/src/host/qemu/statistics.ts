@@ -5,6 +5,7 @@ import { parseMergedBytes, readThread } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
 import type { PluggedMemory } from '../../ports/emulator-memory.ts'
 import type { ThreadUse } from '../../ports/emulator-threads.ts'
+import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { BlockCounters, EmulatorRecord, EmulatorStatistics } from '../../ports/emulators.ts'
 import { diskOfIoThread } from '../threads/emulator-threads.ts'
 import type { BalloonReports } from './guest-memory.ts'
@@ -12,11 +13,6 @@ import type { BalloonReports } from './guest-memory.ts'
 const queryTimeoutMs = 1_000
 /** USER_HZ of every Linux that runs KVM. */
 const ticksPerSecond = 100
-
-export interface VcpuThread {
-  readonly index: number
-  readonly threadId: number
-}
 
 /** What statistics are read from. */
 export interface StatisticsSources {

@@ -8,6 +8,7 @@
  */
 import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
+import { vcpuCountRule } from './cpu-rules.ts'
 import { balloonRule, memorySizeRule } from './memory-rules.ts'
 
 /** The effect of a change, with its reason. */
@@ -22,6 +23,9 @@ export interface SpecChange {
   readonly to: VmSpec
   readonly plugMemory: PlugMemory | undefined
   readonly bootBytes: number | undefined
+  /** What the emulator was started with, and has by now, while the guest runs or stands. */
+  readonly booted: VmSpec | undefined
+  readonly accelerator: 'kvm' | 'tcg' | undefined
 }
 
 type RuleOf = ChangeRule | ((change: SpecChange) => ChangeRule)
@@ -62,21 +66,23 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'machine.firmware': { effect: 'pinned', reason: 'the guest boots from its disks with this firmware only' },
 
   accelerator: { effect: 'boot', reason: 'the accelerator is chosen when the emulator starts' },
-  'cpu.count': { effect: 'boot', reason: 'vCPUs are not plugged while the guest runs' },
   'cpu.placement': {
     effect: 'boot',
     reason: 'the guest reads its topology, and memory is taken from its nodes, when it boots',
   },
   'cpu.numa': { effect: 'boot', reason: 'memory is taken from its nodes when the emulator starts' },
-  'cpu.topology': { effect: 'boot', reason: 'the guest reads its CPU topology when it boots' },
-  'cpu.model': { effect: 'boot', reason: 'the guest reads its CPU model when it boots' },
-  'cpu.features': { effect: 'boot', reason: 'the guest reads its CPU flags when it boots' },
   'cpu.weight': scheduled,
   'cpu.quotaPercent': scheduled,
   'cpu.cpus': scheduled,
   'cpu.pin': scheduled,
   'cpu.threadLimits': scheduled,
   'cpu.scheduler': scheduled,
+  'cpu.count': vcpuCountRule,
+  'cpu.max': { effect: 'boot', reason: 'the guest reads when it boots how many vCPUs there can be' },
+  'cpu.topology': { effect: 'boot', reason: 'the guest reads its CPU topology when it boots' },
+  'cpu.model': { effect: 'boot', reason: 'the guest reads its CPU model when it boots' },
+  'cpu.features': { effect: 'boot', reason: 'the guest reads its CPU flags when it boots' },
+  'cpu.nested': { effect: 'boot', reason: 'the guest reads its CPU flags when it boots' },
   'memory.size': memorySizeRule,
   'memory.max': {
     effect: 'boot',

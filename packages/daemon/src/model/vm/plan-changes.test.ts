@@ -192,6 +192,7 @@ test('every rule names a field that a spec can have', () => {
     machine: { version: '7.2' },
     cpu: {
       topology: {},
+      max: 1,
       weight: 1,
       quotaPercent: 1,
       cpus: '0',

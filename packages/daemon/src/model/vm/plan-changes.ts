@@ -15,12 +15,16 @@ export interface Situation {
   readonly plugMemory?: PlugMemory | undefined
   /** The memory that its emulator has from the boot on, where a size of the spec may wait for the next one. */
   readonly bootBytes?: number | undefined
+  /** What its emulator was started with, and has by now. */
+  readonly booted?: VmSpec | undefined
+  readonly accelerator?: 'kvm' | 'tcg' | undefined
 }
 
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
 export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
-  const { plugMemory, bootBytes } = situation
-  const change: SpecChange = { from: current, to: wanted, plugMemory, bootBytes }
+  const { state, plugMemory, bootBytes, accelerator } = situation
+  const booted = state === 'running' || state === 'paused' ? situation.booted : undefined
+  const change: SpecChange = { from: current, to: wanted, plugMemory, bootBytes, booted, accelerator }
   const before = specFields(current)
   const after = specFields(wanted)
   const changes: PlanChange[] = []
@@ -34,7 +38,7 @@ export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situatio
       field: field.path,
       from: from?.value ?? null,
       to: to?.value ?? null,
-      ...effectOf(field, change, situation.state),
+      ...effectOf(field, change, state),
     })
   }
   return changes.sort((a, b) => (a.field < b.field ? -1 : 1))

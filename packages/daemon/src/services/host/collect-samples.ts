@@ -78,7 +78,7 @@ export async function collectSamples(context: Context): Promise<readonly VmSampl
       uuid: record.id,
       state: record.life.state,
       maximumMemoryBytes: record.spec.memory.size,
-      vcpuCount: record.spec.cpu.count,
+      vcpuCount: (record.run?.bootedSpec ?? record.spec).cpu.count,
       accelerator: record.run?.accelerator,
       run: emulator?.statistics().then((statistics) => runSample(view, statistics, context)),
     }

@@ -25,6 +25,8 @@ export interface JobRunner {
   running(): number
   /** Whether a job of one of these kinds works on this thing. */
   isUnderWay(kinds: readonly JobKind[], subjectId: string): boolean
+  /** The newest job of a kind that works on this thing. */
+  newest(kind: JobKind, subjectId: string): Job | undefined
   /** Ends all jobs: the daemon is leaving. */
   close(): Promise<void>
 }
@@ -68,6 +70,8 @@ export function createJobRunner(parts: JobParts): JobRunner {
     running: () => live.size,
     isUnderWay: (kinds, subjectId) =>
       [...live.values()].some(({ job }) => kinds.includes(job.kind) && job.subject.id === subjectId),
+    newest: (kind, subjectId) =>
+      [...live.values()].findLast(({ job }) => job.kind === kind && job.subject.id === subjectId)?.job,
     async close() {
       const reason = new KvasirError('shutting-down', 'The daemon is shutting down, so the job ends.')
       for (const entry of live.values()) entry.abort(reason)

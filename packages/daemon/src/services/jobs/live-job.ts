@@ -28,6 +28,8 @@ export interface JobHandle {
   readonly signal: AbortSignal
   /** Says what is being done, and how far it is from 0 to 1 where that is known. */
   progress(step: string, fraction?: number): void
+  /** Says what came of it, in words; the last word counts. */
+  outcome(words: string): void
   /** Writes what the work came to, and that the job has succeeded with a result, in one transaction. The last thing but for tidying. */
   conclude(result: string, write: () => void): void
 }
@@ -80,7 +82,10 @@ export class LiveJob {
     try {
       const progress: JobHandle['progress'] = (step, fraction) => this.#progress(step, fraction)
       const conclude: JobHandle['conclude'] = (result, write) => this.#conclude(result, write)
-      const result = await work({ id: this.id, signal, progress, conclude })
+      const outcome: JobHandle['outcome'] = (words) => {
+        this.#job = { ...this.#job, outcome: words }
+      }
+      const result = await work({ id: this.id, signal, progress, outcome, conclude })
       if (this.#job.state === 'running')
         this.#finish({ state: 'succeeded', progress: 1, ...(result === undefined ? {} : { result }) })
     } catch (thrown) {

@@ -22,6 +22,7 @@ import type { VmLife, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import { bringMemoryInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
+import { noteVcpus } from '../vms/set-vcpus.ts'
 import { tuneAdopted } from '../vms/tune-threads.ts'
 
 const keptLogCharacters = 2_000
@@ -51,6 +52,7 @@ export async function recoverVm(
   }
   seat.attach(found.emulator)
   await recoverAlive(seat, found.emulator, ports)
+  if (seat.emulator) noteVcpus(seat, (await found.emulator.vcpuThreads()).length)
 }
 
 function recoverGone(seat: Seat, { log, bootId }: { readonly log: string; readonly bootId: string }): void {

@@ -17,11 +17,14 @@ import { resolveSpec } from './resolve-spec.ts'
 import { showView } from './show-vm.ts'
 import { situationOf } from './situation.ts'
 import { requireStillTunable, requireTunable, retune } from './tune-threads.ts'
+import { beginSetVcpus, lacksVcpus } from './vcpu-job.ts'
 
 interface Wanted {
   readonly name: string
   readonly spec: VmSpec
   readonly ifMatch: number | undefined
+  /** Who asks, where a user does. */
+  readonly owner?: string
   /** Writes the answer down, in the transaction that makes the VM or the change. */
   readonly keep: (vm: Vm) => void
 }
@@ -41,7 +44,7 @@ export async function planVm(wanted: Pick<Wanted, 'name' | 'spec'>, context: Con
   }
   const { record } = driver.view()
   const { spec, changes } = await decide(record, wanted.spec, context)
-  if (changes.some((change) => change.effect === 'next-boot')) {
+  if (changes.some(isHardware)) {
     const hardware = planHardware(spec, record.hardware, await hardwareHost(record.id, context))
     await requireBuildable({ ...record, spec, hardware }, context.ports)
   }
@@ -129,7 +132,8 @@ async function change(
   const { ports } = context
   requireRevision(seat.record, wanted.ifMatch)
   const { spec, changes } = await decide(seat.record, wanted.spec, context)
-  if (changes.length === 0) return
+  const setsVcpus = changesVcpus({ ...seat.record, spec }, changes, context)
+  if (changes.length === 0 && !setsVcpus) return
   requireNoneRefused(seat.record, changes)
 
   const vm = { id: seat.record.id, name: seat.record.name }
@@ -137,8 +141,7 @@ async function change(
   const host = await hardwareHost(seat.record.id, context)
   const before = seat.record.hardware
   const hardware = planHardware(planned.spec, before, { ...host, vsockCid: before.vsockCid })
-  if (changes.some((change) => change.effect === 'next-boot'))
-    await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports)
+  if (changes.some(isHardware)) await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports)
   await using undo = new AsyncDisposableStack()
   await retune(seat, { spec, changes }, { ports, driver, undo })
   await ports.failpoint('vm.change.before-row')
@@ -152,19 +155,46 @@ async function change(
     await makeVolumeFile(row, ports)
     await ports.failpoint('vm.change.after-volume-file')
   }
-  const after = { spec: planned.spec, hardware, revision: seat.record.revision + 1 }
+  const { run } = seat.record
+  const after = {
+    spec: planned.spec,
+    hardware,
+    revision: seat.record.revision + (changes.length > 0 ? 1 : 0),
+    ...(run && (setsVcpus || changes.some(isVcpuCount))
+      ? { run: { ...run, vcpuTarget: setsVcpus ? spec.cpu.count : undefined } }
+      : {}),
+  }
   seat.update(after, () => {
     requireStillFree(planned, vm, context)
     for (const row of planned.rows) {
       ports.store.volumes.update({ ...row, phase: 'ready' })
       context.emit('volume.created', row.name, { id: row.id, vm: vm.name })
     }
-    context.emit('vm.changed', vm.name, { uuid: vm.id, fields: changes.map((change) => change.field) })
+    if (changes.length > 0)
+      context.emit('vm.changed', vm.name, { uuid: vm.id, fields: changes.map((change) => change.field) })
     wanted.keep(showView({ ...driver.view(), record: { ...seat.record, ...after } }, context))
   })
   undo.move()
   await ports.failpoint('vm.change.after-row')
+  if (setsVcpus) beginSetVcpus(driver, context, wanted.owner ?? 'daemon')
   await tellEmulator(seat, changes)
+}
+
+/** Whether a change is one that a plan of the emulator would have to allow. */
+function isHardware({ effect, field }: PlanChange): boolean {
+  return effect === 'next-boot' || field === 'cpu.count'
+}
+
+function isVcpuCount({ field }: PlanChange): boolean {
+  return field === 'cpu.count'
+}
+
+/** Whether vCPUs are to be plugged or taken away now: by this change, or because an earlier one did not get so far. */
+function changesVcpus(record: VmRecord, changes: readonly PlanChange[], context: Context): boolean {
+  const isLive = (change: PlanChange) => isVcpuCount(change) && change.effect === 'live'
+  if (changes.length > 0) return changes.some(isLive)
+  if (!record.run || !lacksVcpus(record, context)) return false
+  return planChanges(record.run.bootedSpec, record.spec, situationOf(record)).some(isLive)
 }
 
 /** What counts at once is in the row; an emulator that cannot be told now is told when it is adopted, and the caller hears of it. */

@@ -19,6 +19,7 @@ import type { Emulator, EmulatorExit } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { endEmulator } from './end-emulator.ts'
+import { noteVcpus } from './set-vcpus.ts'
 import { giveUpAsking } from './stop-vm.ts'
 
 /** How long a lost emulator is asked before it counts as not answering. */
@@ -111,6 +112,9 @@ async function happeningOf(
       case 'balloon':
       case 'plugged':
       case 'powering-down':
+        return undefined
+      case 'vcpus':
+        noteVcpus(seat, await emulator.vcpus.count())
         return undefined
       case 'stopped':
       case 'resumed':

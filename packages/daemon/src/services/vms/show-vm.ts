@@ -3,7 +3,7 @@ import type { Vm, VmSpec, VmStatus } from '@kvasir/contract'
 import { unenforceable } from '../../model/placement/cpu-limits.ts'
 import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
-import type { VmRecord } from '../../ports/store.ts'
+import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { memoryStatus } from './memory-status.ts'
 import { bootBytesOf } from './situation.ts'
@@ -28,12 +28,13 @@ export function showView(view: VmView, context: Context): Vm {
     revision: record.revision,
     createdAt: record.createdAt,
     spec: record.spec,
-    status: { ...lifeStatus(view), ...runStatus(view, context) },
+    status: { ...lifeStatus(view, context), ...runStatus(view, context) },
   }
 }
 
-function lifeStatus({ record, jobId }: VmView): VmStatus {
+function lifeStatus({ record, jobId }: VmView, context: Context): VmStatus {
   const { life, saved } = record
+  const job = jobId ?? context.jobs.newest('vm.set-vcpus', record.id)?.id
   const { exit } = life
   return {
     state: life.state,
@@ -41,7 +42,7 @@ function lifeStatus({ record, jobId }: VmView): VmStatus {
     since: life.since,
     uid: record.uid,
     machine: record.hardware.machine,
-    ...(jobId ? { job: jobId } : {}),
+    ...(job ? { job } : {}),
     ...(exit ? { exit } : {}),
     ...(saved?.booted ? { restartNeeded: waitingFor(record, saved.booted.spec) } : {}),
   }
@@ -65,6 +66,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     memoryBytes: bootBytesOf(record) + (statistics?.plugged?.pluggedBytes ?? 0),
     memory: memoryStatus(view),
     ...(record.placement === undefined ? {} : { placement: record.placement.plan.summary }),
+    cpu: cpuStatus(run),
     serialSocket: `${directory}/serial`,
     cageLimits: [...emulators.cageLimits, ...unenforceable(record.spec.cpu, emulators.controllers)],
     restartNeeded: waitingFor(record, run.bootedSpec),
@@ -86,8 +88,19 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   }
 }
 
-function waitingFor({ spec, hardware }: VmRecord, booted: VmSpec): string[] {
-  return [...waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })]
+/** What waits for the next boot. vCPUs that are being plugged or asked for do not. */
+function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[] {
+  const fields = waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })
+  return fields.filter((field) => field !== 'cpu.count' || run?.vcpuTarget === undefined)
+}
+
+function cpuStatus({ accelerator, bootedSpec }: VmRun): NonNullable<VmStatus['cpu']> {
+  const { count, max, model } = bootedSpec.cpu
+  return {
+    model: model === 'auto' ? (accelerator === 'kvm' ? 'host' : 'max') : model,
+    count,
+    max: max ?? count,
+  }
 }
 
 function guestStatus(guest: NonNullable<VmView['guest']>): NonNullable<VmStatus['guest']> {

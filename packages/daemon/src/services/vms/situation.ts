@@ -5,11 +5,13 @@ import type { VmRecord } from '../../ports/store.ts'
 
 /** The situation of a VM, by its record. */
 export function situationOf(record: VmRecord): Situation {
-  const { life, saved, hardware } = record
+  const { life, saved, hardware, run } = record
   return {
     state: saved ? 'saved' : life.state,
     plugMemory: hardware.plugMemory,
     bootBytes: bootBytesOf(record),
+    booted: run?.bootedSpec,
+    accelerator: run?.accelerator,
   }
 }
 

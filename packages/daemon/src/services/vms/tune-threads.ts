@@ -100,6 +100,16 @@ export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Pro
   }
 }
 
+/** Gives the thread of a vCPU that was plugged what its spec says. A thread that does not let itself be tuned is logged. */
+export async function tunePlugged({ record, emulator }: Seat, ports: Ports): Promise<void> {
+  if (!emulator || !hasTunedThreads(record)) return
+  try {
+    await emulator.threads.apply(threadPlan(record, await ports.host.cpuSets()))
+  } catch (cause) {
+    ports.log.warn({ vm: record.name, err: cause }, 'the thread of a vCPU that was plugged is not as planned')
+  }
+}
+
 /** How the threads of a running VM differ from what its spec says, in sentences. */
 export async function inspectTuning(
   { record, emulator }: Pick<Seat, 'record' | 'emulator'>,

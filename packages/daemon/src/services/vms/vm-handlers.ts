@@ -43,8 +43,10 @@ export function createVmHandlers(context: Context): Pick<Handlers, VmHandlerIds>
       if (body.start) await beginFirstStart(driver, context, caller)
       return show(driver)
     },
-    applyVm: async ({ params, body, ifMatch, keep }) =>
-      show(await applyVm({ name: params.name, spec: body.spec, ifMatch, keep }, context)),
+    async applyVm({ params, body, ifMatch, keep, caller }) {
+      const wanted = { name: params.name, spec: body.spec, ifMatch, keep, owner: caller.name }
+      return show(await applyVm(wanted, context))
+    },
     planVm: ({ params, body }) => planVm({ name: params.name, spec: body.spec }, context),
     async deleteVm({ params, query, ifMatch }) {
       await deleteVm(find(params.name), context, { disks: query.disks, ifMatch })

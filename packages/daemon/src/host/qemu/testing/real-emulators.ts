@@ -23,7 +23,7 @@ export interface RealEmulators extends AsyncDisposable {
   readonly emulators: Emulators
   /** The same host as the next daemon sees it. */
   follow(): Promise<Emulators>
-  /** A small VM without disks, whose firmware finds nothing to boot; its memory as said, else 64 MiB. */
+  /** A small VM with 2 of 4 vCPUs and without disks, whose firmware finds nothing to boot; its memory as said, else 64 MiB. */
   request(id: string, memory?: Memory): LaunchRequest
 }
 
@@ -62,7 +62,7 @@ export async function openRealEmulators(): Promise<RealEmulators> {
 }
 
 function requestFor(id: string, memory: Memory = {}): LaunchRequest {
-  const spec = vmSpec.parse({ cpu: { count: 2 }, memory: { size: '64MiB', ...memory } })
+  const spec = vmSpec.parse({ cpu: { count: 2, max: 4 }, memory: { size: '64MiB', ...memory } })
   const plan = buildEmulator({
     name: 'web1',
     uuid: id,
