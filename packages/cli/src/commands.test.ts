@@ -200,6 +200,30 @@ test('vm set changes fields by their path and guards against changes in between'
   assert.equal((body.spec['disks'] as { cache: string }[])[0]?.cache, 'unsafe') // As above.
 })
 
+test('a change of fields is made again on the spec of whoever was faster', async () => {
+  let revision = 3
+  await using daemon = await startScriptedDaemon({
+    request: (asked) => {
+      if (asked.method === 'GET' && asked.path === '/v1/vms/web1')
+        return { json: { ...vmNamed('web1'), revision } }
+      if (asked.method !== 'PUT') return script(asked)
+      if (asked.headers['if-match'] === '"5"') return { json: { ...vmNamed('web1'), revision: 6 } }
+      revision += 1
+      return { refuse: 'revision-mismatch', sentence: 'Somebody was faster.' }
+    },
+  })
+
+  const ran = await kvasir(['vm', 'set', 'web1', 'description=mine'], daemon)
+
+  assert.equal(ran.code, 0, ran.stderr)
+  assert.match(ran.stderr, /VM web1 is changed/)
+  const puts = daemon.asked.filter((asked) => asked.method === 'PUT')
+  assert.deepEqual(
+    puts.map((asked) => asked.headers['if-match']),
+    ['"3"', '"4"', '"5"'],
+  )
+})
+
 test('a private key is not sent to a guest', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'kvasir-key-test-'))
   try {

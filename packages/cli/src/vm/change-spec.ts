@@ -1,11 +1,42 @@
-/** Changing a VM's spec: read, change, apply if nobody else changed it in between. */
+/**
+ * Changing fields of a VM's spec: read, change, apply if nobody else changed it in between; else all of that again.
+ *
+ * A change names fields and not a revision, so it is as right on the newer spec. What a person wrote as a whole, having seen the old
+ * one, is not applied over the newer one (edit.ts).
+ */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Job, Vm, VmSpec, VmSpecInput } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
 import type { Context } from '../context.ts'
 import { followJob } from '../follow-job.ts'
 
-/** Reads the VM, applies what `change` makes of its spec, and says so. Throws `revision-mismatch` when somebody was faster. */
-export async function changeSpec(context: Context, change: (spec: VmSpec) => VmSpecInput): Promise<void> {
+type Change = (spec: VmSpec) => VmSpecInput
+
+/** How long others may go on being faster. */
+const PATIENCE_MS = 10_000
+const LONGEST_PAUSE_MS = 50
+
+/** Reads the VM, applies what `change` makes of its spec, and says so. Throws `revision-mismatch` when others are faster for too long. */
+export async function changeSpec(context: Context, change: Change): Promise<void> {
+  const { before, after } = await changeInTurn(context, change)
+  await sayChanged(context, before, after)
+}
+
+async function changeInTurn(context: Context, change: Change): ReturnType<typeof changeOnce> {
+  const deadline = performance.now() + PATIENCE_MS
+  for (;;) {
+    try {
+      return await changeOnce(context, change)
+    } catch (error) {
+      const wasSlow = error instanceof KvasirError && error.code === 'revision-mismatch'
+      if (!wasSlow || performance.now() > deadline) throw error
+      await pause(Math.random() * LONGEST_PAUSE_MS, undefined, { signal: context.signal })
+    }
+  }
+}
+
+async function changeOnce(context: Context, change: Change) {
   const { client, signal } = context
   const params = { name: context.argument('NAME') }
   const before = await client.call(routes.getVm, { params, signal })
@@ -16,7 +47,7 @@ export async function changeSpec(context: Context, change: (spec: VmSpec) => VmS
     idempotencyKey: crypto.randomUUID(),
     signal,
   })
-  await sayChanged(context, before, after)
+  return { before, after }
 }
 
 /**
