@@ -122,6 +122,8 @@ test('the status tells what was configured, what the guest says and what the hos
     memory.limits.map(({ limit, bytes }) => [limit, bytes]),
     [['high', 1024 * mib]],
   )
+  for (const { enforced, reason } of memory.limits)
+    assert.ok(enforced || /no memory controller/.test(reason ?? ''))
   const { stdout } = await world.cli('vm', 'show', 'web1')
   assert.match(stdout, /^Memory +256 MiB, up to 512 MiB can be plugged/m)
   assert.match(stdout, /^Guest says +balloon: /m)
@@ -136,12 +138,15 @@ test('a target and plugged memory outlive a reboot of the guest, a save and the 
   const vm = await world.bootTiny('web1', { memory })
   const grown = { ...memory, size: '512MiB' }
   await vm.apply(tinySpec({ memory: { ...grown, target: '448MiB' } }))
-  const isFollowed = (what: string) =>
-    until(
+  const isFollowed = async (what: string) => {
+    await until(
       () => guestMemory(vm, 'MemTotal'),
-      (now) => now > 360 * mib && now < 448 * mib,
-      what,
+      (now) => now > 360 * mib,
+      `${what}: what is plugged`,
     )
+    const left = async () => (await vm.show()).status.memory?.balloon?.actualBytes ?? 0
+    await until(left, (now) => now === 448 * mib, `${what}: the balloon`)
+  }
   await isFollowed('the guest has both')
 
   await world.daemon.kill9()
@@ -154,6 +159,11 @@ test('a target and plugged memory outlive a reboot of the guest, a save and the 
   await vm.start()
   await isFollowed('the guest has both after its save')
   assert.equal((await vm.show()).status.memory?.bootBytes, 256 * mib)
+
+  await vm.powerOff()
+  await vm.start()
+  await isFollowed('the guest has both after a cold start')
+  assert.equal((await vm.show()).status.memory?.bootBytes, 512 * mib)
 })
 
 test('the host tells what its VMs have and could claim, and a captured host tells its own', {

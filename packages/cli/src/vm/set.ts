@@ -17,6 +17,7 @@ const shortNames: ReadonlyMap<string, string> = new Map([
   ['max-vcpus', 'cpu.max'],
   ['cpu-model', 'cpu.model'],
   ['memory', 'memory.size'],
+  ['balloon', 'memory.target'],
   ['autostart', 'autostart.enabled'],
 ])
 

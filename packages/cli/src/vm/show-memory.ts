@@ -29,7 +29,9 @@ function sizes({ spec, status }: Vm): string[] {
     ...(spec.memory.max === undefined ? [] : [`up to ${formatBytes(spec.memory.max)} can be plugged`]),
     ...(spec.memory.floor === undefined ? [] : [`never less than ${formatBytes(spec.memory.floor)}`]),
   ]
+  const target = status.memory === undefined ? spec.memory.target : undefined
   const lines = [[formatBytes(size), ...limits].join(', ')]
+  if (target !== undefined) lines.push(`balloon to leave ${formatBytes(target)}`)
   if (memory?.plugged !== undefined) {
     const { pluggedBytes, requestedBytes } = memory.plugged
     const asked =

@@ -13,6 +13,7 @@ import { requireRevision } from './delete-vm.ts'
 import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts'
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
+import { requireSurvives } from './require-survives.ts'
 import { resolveSpec } from './resolve-spec.ts'
 import { showView } from './show-vm.ts'
 import { situationOf } from './situation.ts'
@@ -142,6 +143,7 @@ async function change(
   const before = seat.record.hardware
   const hardware = planHardware(planned.spec, before, { ...host, vsockCid: before.vsockCid })
   if (changes.some(isHardware)) await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports)
+  await requireSurvives(seat, spec, changes)
   await using undo = new AsyncDisposableStack()
   await retune(seat, { spec, changes }, { ports, driver, undo })
   await ports.failpoint('vm.change.before-row')

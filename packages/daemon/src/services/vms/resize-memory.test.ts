@@ -176,3 +176,24 @@ test('a size that waits for the next boot changes nothing of what the balloon le
   assert.deepEqual(status.restartNeeded, ['memory.size'])
   assert.equal(status.memory?.bootBytes, 1024 * mib)
 })
+
+test('limits are set while it runs, and one that would kill the VM is refused', async () => {
+  await using daemon = await openSimulatedDaemon()
+  const { spec, uuid } = await daemon.createVm('web1', { memory: { size: '1GiB' } })
+  await daemon.start('web1')
+  const limit = (limits: Readonly<Record<string, number>>) =>
+    daemon.call('applyVm', {
+      params: { name: 'web1' },
+      body: { spec: { ...spec, memory: { ...spec.memory, ...limits } } },
+    })
+
+  await limit({ high: 900 * mib, hard: 1200 * mib, swap: 0 })
+  assert.deepEqual(daemon.machine.memoryLimits.get(uuid), { high: 900 * mib, hard: 1200 * mib, swap: 0 })
+
+  await assert.rejects(limit({ hard: 100 * mib }), (error: unknown) => {
+    assert.ok(error instanceof KvasirError && error.code === 'plan-refused')
+    assert.match(error.message, /^VM web1 holds 256 MiB now, so a hard limit of 100 MiB would have it killed/)
+    return true
+  })
+  assert.equal((await specMemory(daemon)).hard, 1200 * mib)
+})
