@@ -179,7 +179,7 @@ test('the host tells what its VMs have and could claim, and a captured host tell
   assert.equal(memory.vms.maximumBytes, 1024 * mib)
   assert.ok(memory.vms.residentBytes > 50 * mib)
   assert.ok(
-    memory.claim.claimableBytes > 0 && memory.claim.claimableBytes < 320 * mib + memory.claim.unsharedBytes,
+    memory.claim.claimableBytes > 0 && memory.claim.claimableBytes < 640 * mib + memory.claim.unsharedBytes,
   )
   assert.ok(memory.totalBytes > memory.availableBytes)
   const { stdout } = await world.cli('host', 'memory')

@@ -8,7 +8,7 @@ const emulator = 64 * 2 ** 20
 function vm(change: Partial<Claimant> = {}): Claimant {
   const held = { residentBytes: gib, swappedBytes: 0 }
   const plain = { hasBytes: 4 * gib, balloonBytes: 4 * gib, maximumBytes: 4 * gib, capBytes: undefined }
-  return { ...plain, held, isHeld: false, ...change }
+  return { ...plain, held, isHeld: false, isTranslated: false, ...change }
 }
 
 const supply = { totalBytes: 16 * gib, availableBytes: 10 * gib, swapFreeBytes: 2 * gib, ksmSavedBytes: 0 }
@@ -45,6 +45,7 @@ test('a VM claims no more than its cgroup lets it have, nothing where all is tak
 
   assert.equal(claimed(vm({ capBytes: 2 * gib })), gib)
   assert.equal(claimed(vm({ isHeld: true })), 0)
+  assert.equal(claimed(vm({ isTranslated: true })), 3 * gib + 5 * emulator)
   assert.equal(claimed(vm({ held: undefined })), 4 * gib + emulator)
   assert.equal(claimMemory([vm({ held: undefined })], supply).vms.unanswered, 1)
 })

@@ -12,7 +12,7 @@ import { keyValues } from './options.ts'
 import { compareVersions } from './version.ts'
 
 /** Host memory for translated code. QEMU's own default, 1 GiB a VM, is more than most guests have. */
-const tcgCacheMib = 256
+export const tcgCacheMib = 256
 
 /** The machine type that a new VM is pinned to: the version its spec names, else the newest of this QEMU. */
 export function requireMachine(spec: VmSpec, qemu: QemuCapabilities): string {

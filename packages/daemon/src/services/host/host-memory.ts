@@ -49,5 +49,6 @@ function claimantOf({ record }: VmView, statistics: EmulatorStatistics | undefin
     held: statistics && { residentBytes: statistics.residentBytes, swappedBytes: statistics.swappedBytes },
     capBytes: hard === undefined || swap === undefined ? undefined : hard + swap,
     isHeld: isHeld(booted.memory),
+    isTranslated: run?.accelerator === 'tcg',
   }
 }
