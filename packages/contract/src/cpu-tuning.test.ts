@@ -46,3 +46,11 @@ test('only the real-time policies have a priority', () => {
   issues({ scheduler: { policy: 'rr', priority: 100 } })
   issues({ scheduler: { policy: 'deadline' } })
 })
+
+test('a list that could not be read back is refused, as are more pins than there are threads', () => {
+  const holes = Array.from({ length: 200 }, (_, index) => `^${102 + index * 4}`)
+
+  assert.match(issues({ cpus: ['100-999', ...holes].join(',') }), /longer than 1024 characters/)
+  const many = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`d${index}`, '0']))
+  assert.match(issues({ pin: { ioThreads: many } }), /cpu\.pin\.ioThreads: pins more than 256 threads/)
+})

@@ -11,11 +11,14 @@ import { resourceName } from './names.ts'
 
 const maxListLength = 1024
 
-/** A list of host CPUs such as `0-3,8,^2`, or one CPU as YAML reads it, a number; comes out in its shortest form. */
-const cpuList = z
+const listText = z
   .union([z.string().max(maxListLength), z.int().nonnegative()])
-  .transform((list, ctx) => {
-    const cpus = parseCpuList(String(list))
+  .meta({ description: 'CPUs of the host: numbers and ranges, ^ takes away: 0-3,8,^2.' })
+
+/** A list of host CPUs such as `0-3,8,^2`, or one CPU as YAML reads it, a number; comes out in its shortest form. */
+const cpuList = listText
+  .transform((text, ctx) => {
+    const cpus = parseCpuList(String(text))
     if (cpus === undefined || cpus.length === 0) {
       ctx.addIssue({
         code: 'custom',
@@ -26,23 +29,37 @@ const cpuList = z
       })
       return z.NEVER
     }
-    return formatCpuList(cpus)
+    const list = formatCpuList(cpus)
+    // What is kept is read through this schema too.
+    if (list.length > maxListLength) {
+      ctx.addIssue({ code: 'custom', message: `is longer than ${maxListLength} characters when written out` })
+      return z.NEVER
+    }
+    return list
   })
   .pipe(z.string())
-  .meta({ description: 'CPUs of the host: numbers and ranges, ^ takes away: 0-3,8,^2.' })
+
+/** More threads than this no VM has that can be pinned one by one. */
+const maxPins = 256
+
+/** Lists by what they pin; counted before any is looked at, since each may name thousands of CPUs. */
+function pins(key: z.ZodString) {
+  return z
+    .record(key, listText)
+    .refine((lists) => Object.keys(lists).length <= maxPins, `pins more than ${maxPins} threads`)
+    .pipe(z.record(key, cpuList))
+}
 
 const weight = z.int().min(1).max(10_000)
 const quotaPercent = z.int().min(1).max(100_000)
 
 const pin = z
   .strictObject({
-    vcpus: z
-      .record(z.string().regex(/^(0|[1-9]\d{0,2})$/, 'is not the number of a vCPU'), cpuList)
+    vcpus: pins(z.string().regex(/^(0|[1-9]\d{0,2})$/, 'is not the number of a vCPU'))
       .default({})
       .meta({ description: 'By the number of the vCPU, also of one that is plugged later.' }),
     emulator: cpuList.optional().meta({ description: 'For the emulator thread and its workers.' }),
-    ioThreads: z
-      .record(resourceName, cpuList)
+    ioThreads: pins(resourceName)
       .default({})
       .meta({ description: 'By the name of the disk whose I/O thread it is.' }),
   })
