@@ -52,7 +52,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   ])
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
   const hardware = record.saved ? kept : coldHardware(spec, kept)
-  const extension = await requireCpu(record, accelerator.kind, ports)
+  const extension = await requireCpu({ name: record.name, spec }, accelerator.kind, ports)
   const input: HardwareInput = {
     name: record.name,
     uuid: record.id,

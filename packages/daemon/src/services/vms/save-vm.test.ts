@@ -58,6 +58,21 @@ test('a VM that waits for other hardware is saved with the old one, starts with 
   assert.equal((await world.vm('web1')).status.memoryBytes, 128 * 2 ** 20)
 })
 
+test('saved memory is loaded with the CPU that it was saved with, whatever the host says of the one that waits', async () => {
+  await using world = await openSimulatedDaemon()
+  const params = { name: 'web1' }
+  await world.createVm('web1')
+  await world.start('web1')
+  const { spec } = await world.call('getVm', { params })
+  const cpu = { ...spec.cpu, model: 'Skylake-Server-v4' } // Which this host lacks; that is judged where there is KVM.
+  await world.call('applyVm', { params, body: { spec: { ...spec, accelerator: 'kvm', cpu } } })
+  await world.call('saveVm', { params, query: { wait: 5 } })
+
+  await world.start('web1')
+
+  assert.equal(await stateOf(world, 'web1'), 'running: its saved memory was loaded')
+})
+
 test('saving to a full disk leaves the VM running', async () => {
   await using world = await openSimulatedDaemon()
   await world.createVm('web1')
