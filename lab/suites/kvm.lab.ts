@@ -42,10 +42,12 @@ test('a guest with KVM has a shell, the processor of the host, and a vsock', { s
   assert.equal(await vm.shell('test -c /dev/vsock && echo there'), 'there')
 })
 
-test('every thread of an emulator is in its threaded cgroup, and the cage is whole', { skip }, async (t) => {
+test('every thread of a VM that is pinned is in its threaded cgroup, and the cage is whole', {
+  skip,
+}, async (t) => {
   await using world = await openWorld(t)
 
-  const vm = await world.bootTiny('web1', { cpu: { count: 2 } })
+  const vm = await world.bootTiny('web1', { cpu: { count: 2, pin: { vcpus: { 0: '1' } } } })
 
   const { status } = await vm.show()
   assert.deepEqual(status.cageLimits, [])

@@ -16,6 +16,7 @@ test('a thread is read whatever its name, and its times come from schedstat', ()
   })
 
   assert.deepEqual(thread, {
+    name: 'CPU 0/KVM) (x',
     cpuSeconds: 2.5,
     waitSeconds: 0.75,
     lastCpu: 7,

@@ -16,6 +16,7 @@ export type SchedulerPolicy = keyof typeof policyNumbers
 
 /** How a thread is scheduled, and how it was. */
 export interface ThreadReport {
+  readonly name: string
   readonly cpuSeconds: number
   /** Time in which it could have run and had no CPU. */
   readonly waitSeconds: number
@@ -73,11 +74,13 @@ export function parseThread(files: {
   readonly status: string
 }): ThreadReport {
   // The name in field 2 may hold blanks and parentheses, so fields count from the last one: `field(3)` is the state.
-  const fields = files.stat.slice(files.stat.lastIndexOf(')') + 2).split(' ')
+  const nameEnd = files.stat.lastIndexOf(')')
+  const fields = files.stat.slice(nameEnd + 2).split(' ')
   const field = (number: number) => Number(fields[number - 3] ?? 0)
   const [onCpu, waiting] = (files.schedstat ?? '').split(' ').map(Number)
   const allowedList = /^Cpus_allowed_list:\s+(\S+)/m.exec(files.status)?.[1] ?? ''
   return {
+    name: files.stat.slice(files.stat.indexOf('(') + 1, nameEnd),
     cpuSeconds: files.schedstat === undefined ? (field(14) + field(15)) / ticksPerSecond : (onCpu ?? 0) / 1e9,
     waitSeconds: (waiting ?? 0) / 1e9,
     lastCpu: field(39),

@@ -28,6 +28,9 @@ export interface ThreadSource {
   readonly helpers: readonly number[]
 }
 
+/** The worker that KVM makes in the first vCPU's place (Linux 6.12, kvm_mmu_start_lpage_recovery); the kernel's to schedule. */
+const kvmWorker = 'kvm-nx-lpage-re'
+
 /** All threads of an emulator as they are now, those of its helpers last. Threads that end meanwhile are left out. */
 export async function seeThreads(source: ThreadSource): Promise<readonly SeenThread[]> {
   const { pid } = source.record
@@ -44,7 +47,9 @@ export async function seeThreads(source: ThreadSource): Promise<readonly SeenThr
     ),
   )
   const seen = await Promise.all([...own, ...helpers.flat()].map(seeThread))
-  return seen.filter((thread) => thread !== undefined)
+  return seen
+    .filter((thread) => thread !== undefined)
+    .filter(({ report }) => !report.name.startsWith(kvmWorker))
 }
 
 async function seeThread(thread: EmulatorThread): Promise<SeenThread | undefined> {
