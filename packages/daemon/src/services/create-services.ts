@@ -6,6 +6,7 @@ import type { EventFeed, Handlers } from './handlers.ts'
 import { createHostHandlers, type DaemonIdentity } from './host/host-handlers.ts'
 import { createImageHandlers } from './images/image-handlers.ts'
 import { createPlacementHandlers } from './placement/placement-handlers.ts'
+import { yieldCpus } from './placement/yield-cpus.ts'
 import { createVmHandlers } from './vms/vm-handlers.ts'
 import { createVmJobHandlers, createVmPowerHandlers } from './vms/vm-life-handlers.ts'
 import { createVolumeHandlers } from './volumes/volume-handlers.ts'
@@ -25,7 +26,11 @@ export function createServices(
     if (event.kind !== 'vm.state') return
     const { uuid, state, reason } = event.data
     const isOver = state === 'shutoff' || state === 'crashed' || state === 'saved'
-    if (isOver && typeof uuid === 'string') consoles.vmEnded(uuid, String(reason))
+    if (!isOver || typeof uuid !== 'string') return
+    consoles.vmEnded(uuid, String(reason))
+    const { placement } = context.drivers.get(uuid)?.view().record ?? {}
+    // An event is told before the record is what it says.
+    if (placement?.plan.placement === 'dedicated') setImmediate(() => void yieldCpus(context))
   })
   return {
     consoles,

@@ -16,6 +16,7 @@ import { isOff } from '../../model/vm/is-off.ts'
 import type { Drivers } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { drivenRecords } from './dedicated-cpus.ts'
 
 /** What the planner must know of the host; read before, since reading takes time. */
 export interface PlacementFacts extends Pick<PlacementHost, 'topology' | 'pageRoom'> {
@@ -105,9 +106,7 @@ function decide(vm: Parameters<typeof placeStart>[0], facts: PlacementFacts, dri
 
 /** What the VMs hold that are not off, but for one. */
 function holdingsOf(drivers: Drivers, except: string): readonly Holding[] {
-  return drivers
-    .list()
-    .map((driver) => driver.view().record)
+  return drivenRecords(drivers)
     .filter((record) => record.id !== except && !isOff(record))
     .flatMap((record) => {
       const { name, placement, run, spec } = record

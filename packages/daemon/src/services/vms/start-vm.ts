@@ -15,6 +15,7 @@ import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { placeStart } from '../placement/place-vm.ts'
+import { yieldAtStart, yieldCpus, yieldSinceStart } from '../placement/yield-cpus.ts'
 import { bringMemoryInLine, bringNewInLine, limitsOf } from './bring-in-line.ts'
 import { seedOf } from './cloud-init-seed.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
@@ -113,6 +114,8 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     const run = runOf(prepared, emulator)
     if (restoring) await bringMemoryInLine({ ...seat.record, run }, emulator)
     else await bringNewInLine(seat.record, emulator)
+    const taken = await yieldAtStart(seat, emulator, work)
+    if (placement?.plan.placement === 'dedicated') await yieldCpus(work)
 
     onStep('resuming the guest')
     isUntouched = false
@@ -123,10 +126,11 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
       intent: 'none',
       saved: undefined,
       lifeBeforeStart: undefined,
-      run,
+      run: taken.length > 0 ? { ...run, tuned: true } : run,
       life: seat.life('running', restoring ? 'its saved memory was loaded' : 'it was started'),
     })
     undo.move() // The emulator stays.
+    await yieldSinceStart(seat, taken, work)
   } catch (error) {
     tellOfFailedStart(seat, { former: before, saved: isUntouched ? saved : undefined, error }, ports)
     if (restoring && !isUntouched) await ports.files.removeSave(seat.record.id)
@@ -149,7 +153,11 @@ function takePlace(seat: Seat, prepared: PreparedStart, { drivers }: StartWork) 
   const start: PreparedStart = {
     ...prepared,
     plan: place.planAt(placement),
-    threads: threadPlan({ name: seat.record.name, spec: seat.record.spec, placement }, place.facts.cpuSets),
+    threads: threadPlan(
+      { name: seat.record.name, spec: seat.record.spec, placement },
+      place.facts.cpuSets,
+      [],
+    ),
     pages: pages && isBound ? { ...pages, nodes: memoryNodes, policy: 'bind' } : pages,
   }
   return { placement, start }

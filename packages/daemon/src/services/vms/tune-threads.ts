@@ -10,9 +10,11 @@ import type { PlanChange, VmSpec } from '@kvasir/contract'
 import { type HostCpuSets, requireUsableCpus } from '../../model/placement/host-cpus.ts'
 import { layoutOf } from '../../model/placement/layout-of.ts'
 import { isTuned, planThreads, type ThreadPlan } from '../../model/placement/plan-threads.ts'
+import { unrestricted } from '../../model/placement/thread-layout.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { dedicatedAmong, storedRecords } from '../placement/dedicated-cpus.ts'
 
 /** The fields of a spec that threads follow. */
 const tuningFields = new Set(
@@ -44,17 +46,22 @@ export async function planTuning(
   return planThreads({ name, cpu: spec.cpu }, await ports.host.cpuSets())
 }
 
-/** What the threads of a VM get that lies where its last start placed it. */
+/**
+ * What the threads of a VM get: what its spec says, where its last start placed it, and for one that is not placed no CPU of those
+ * that are taken by dedicated VMs.
+ */
 export function threadPlan(
   { name, spec, placement }: Pick<VmRecord, 'name' | 'spec' | 'placement'>,
   host: HostCpuSets,
+  taken: readonly number[],
 ): ThreadPlan {
   const { cpu } = spec
-  return planThreads(
-    { name, cpu },
-    host,
-    placement && layoutOf(placement.plan, { cpu, usable: host.allowed }),
-  )
+  if (placement !== undefined)
+    return planThreads({ name, cpu }, host, layoutOf(placement.plan, { cpu, usable: host.allowed }))
+  if (taken.length === 0) return planThreads({ name, cpu }, host)
+  const free = (cpus: readonly number[]) => cpus.filter((one) => !taken.includes(one))
+  const rest = { ...host, allowed: free(host.allowed), inherited: free(host.inherited) }
+  return planThreads({ name, cpu }, rest, { ...unrestricted, allowedCpus: rest.inherited })
 }
 
 /**
@@ -71,11 +78,12 @@ export async function retune(
   if (!emulator || !record.run || !wanted.changes.some(isLive)) return
   const host = await work.ports.host.cpuSets()
   const { name } = record
-  const after = threadPlan({ ...record, spec: wanted.spec }, host)
+  const taken = takenFrom(record, work.ports)
+  const after = threadPlan({ ...record, spec: wanted.spec }, host, taken)
   if (!record.run.tuned) seat.update({ run: { ...record.run, tuned: true } })
   work.undo.defer(async () => {
     try {
-      await emulator.threads.apply(threadPlan(record, host))
+      await emulator.threads.apply(threadPlan(record, host, taken))
     } catch (cause) {
       work.ports.log.warn({ vm: name, err: cause }, 'the threads of a VM keep a change that was refused')
     }
@@ -91,7 +99,7 @@ export async function retune(
 export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Promise<void> {
   if (!emulator || !hasTunedThreads(record)) return
   try {
-    const plan = threadPlan(record, await ports.host.cpuSets())
+    const plan = threadPlan(record, await ports.host.cpuSets(), takenFrom(record, ports))
     for (const difference of await emulator.threads.inspect(plan))
       ports.log.info({ vm: record.name, difference }, 'a thread of an adopted VM was not as planned')
     await emulator.threads.apply(plan)
@@ -104,7 +112,7 @@ export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Pro
 export async function tunePlugged({ record, emulator }: Seat, ports: Ports): Promise<void> {
   if (!emulator || !hasTunedThreads(record)) return
   try {
-    await emulator.threads.apply(threadPlan(record, await ports.host.cpuSets()))
+    await emulator.threads.apply(threadPlan(record, await ports.host.cpuSets(), takenFrom(record, ports)))
   } catch (cause) {
     ports.log.warn({ vm: record.name, err: cause }, 'the thread of a vCPU that was plugged is not as planned')
   }
@@ -116,10 +124,14 @@ export async function inspectTuning(
   ports: Ports,
 ): Promise<readonly string[]> {
   if (!emulator || !hasTunedThreads(record)) return []
-  const plan = threadPlan(record, await ports.host.cpuSets())
+  const plan = threadPlan(record, await ports.host.cpuSets(), takenFrom(record, ports))
   return await emulator.threads.inspect(plan)
 }
 
 function hasTunedThreads({ spec, run, placement }: VmRecord): boolean {
   return placement !== undefined || isTuned(spec.cpu) || run?.tuned === true
+}
+
+function takenFrom({ id }: VmRecord, { store }: Ports): readonly number[] {
+  return dedicatedAmong(storedRecords(store), id)
 }
