@@ -214,3 +214,49 @@ test('the kernel of the host is tuned as configured, and left as it was when the
   assert.equal(await read(), before)
   await world.startDaemon({})
 })
+
+test('a daemon that dies between the spec and the emulator is followed by one that gives the orders', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const memory = { size: '256MiB', max: '1GiB' }
+  const vm = await world.bootTiny('web1', { memory })
+  await world.daemon.stop()
+  const dying = await world.startDaemon({ KVASIR_FAILPOINT: 'vm.change.after-row:exit' })
+
+  await assert.rejects(vm.apply(tinySpec({ memory: { ...memory, size: '512MiB', target: '448MiB' } })))
+  await dying.exited
+  await world.startDaemon({})
+
+  const seen = async () => (await vm.show()).status.memory
+  await until(
+    async () => (await seen())?.plugged?.pluggedBytes ?? 0,
+    (now) => now === 256 * mib,
+    'it is plugged',
+  )
+  await until(
+    async () => (await seen())?.balloon?.actualBytes ?? 0,
+    (now) => now === 448 * mib,
+    'and ballooned',
+  )
+})
+
+test('of two clients at once the last one counts, and each hears what became of its own', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1', { memory: { size: '256MiB' } })
+
+  const runs = await Promise.all(
+    ['160MiB', '192MiB', '224MiB'].map((size) => world.cli('vm', 'balloon', 'web1', size)),
+  )
+
+  const { spec, status } = await vm.show()
+  assert.equal(status.memory?.balloon?.targetBytes, spec.memory.target)
+  const won = runs.filter(({ code }) => code === 0)
+  assert.ok(won.length >= 1)
+  for (const { code, stderr } of runs)
+    if (code !== 0) assert.match(stderr, /meanwhile asked for another amount/)
+  const left = async () => (await vm.show()).status.memory?.balloon?.actualBytes ?? 0
+  await until(left, (now) => now === spec.memory.target, 'the guest has what was asked for last')
+})

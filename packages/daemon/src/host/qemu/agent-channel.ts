@@ -106,7 +106,7 @@ export class QemuAgentChannel implements AgentChannel {
 
   async memory(): Promise<GuestReport | undefined> {
     const text = await this.#ask((agent) => readMemInfo(agent)).catch(() => undefined) // An agent may be forbidden to read files.
-    return text === undefined ? undefined : reportOfMemInfo(text)
+    return text === undefined ? undefined : { at: new Date().toISOString(), ...reportOfMemInfo(text) }
   }
 
   /** A vCPU that has come is known to the guest and not used, unless a rule of the guest's own switches it on. */

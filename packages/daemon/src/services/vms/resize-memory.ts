@@ -23,23 +23,39 @@ export interface MemoryRequest {
   readonly target?: number | undefined
 }
 
+/** What was ordered: how the guest is to be, and the memory of the spec that says so. */
+export interface OrderedMemory {
+  readonly goal: MemoryGoal
+  readonly asked: VmSpec['memory']
+}
+
 /** Changes the spec and tells the emulator. Refuses what a running guest cannot be given, and says why. */
 export async function orderMemory(
   driver: Driver,
   request: MemoryRequest,
   context: Context,
-): Promise<MemoryGoal> {
+): Promise<OrderedMemory> {
   driver.requireAllowed('memory')
   const { emulator, record } = driver.view()
   const before = emulator && (await readBytes(emulator, request))
-  await changeVm(driver, (now) => liveSpec(now, request), context)
-  const orders = ordersOf(driver.view().record)
-  return {
+  // By the time this is over somebody else may have changed the spec again.
+  const ours = { record }
+  await changeVm(
+    driver,
+    (now) => {
+      ours.record = { ...now, spec: liveSpec(now, request) }
+      return ours.record.spec
+    },
+    context,
+  )
+  const orders = ordersOf(ours.record)
+  const goal: MemoryGoal = {
     what: request.target === undefined ? 'plugged' : 'balloon',
     name: record.name,
     fromBytes: before ?? 0,
     toBytes: (request.target === undefined ? orders.plugged : orders.balloon) ?? 0,
   }
+  return { goal, asked: ours.record.spec.memory }
 }
 
 export interface FollowOptions {
@@ -51,11 +67,10 @@ export interface FollowOptions {
 /** Waits until the guest has followed. `guest-refused` says how far it came in the time it had. */
 export async function followMemory(
   driver: Driver,
-  goal: MemoryGoal,
+  { goal, asked }: OrderedMemory,
   { context, ...options }: FollowOptions & { readonly context: Context },
 ): Promise<void> {
   const { clock } = context.ports
-  const asked = driver.view().record.spec.memory
   const deadline = clock.monotonicMs() + options.timeoutMs
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(longestPauseMs, pauseMs * 2)) {
     const emulator = requireFollowing(driver, asked)

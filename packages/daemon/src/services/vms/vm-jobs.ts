@@ -130,7 +130,7 @@ export async function beginMemory(
   context: Context,
   request: MemoryRequest & { readonly timeoutSeconds: number; readonly caller: Caller },
 ): Promise<Job> {
-  const goal = await orderMemory(driver, request, context)
+  const ordered = await orderMemory(driver, request, context)
   const timeoutMs = request.timeoutSeconds * 1000
   const job: VmJob = {
     kind: 'vm.memory',
@@ -139,7 +139,7 @@ export async function beginMemory(
     deadlineMs: timeoutMs + graceMs,
   }
   return begin(driver, context, job, (handle) =>
-    followMemory(driver, goal, {
+    followMemory(driver, ordered, {
       context,
       timeoutMs,
       signal: handle.signal,
