@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { lacking, needs } from '../../../../../tools/require.ts'
 import type { PageWant } from '../../model/memory/hugepages.ts'
 import { HugepageDesk } from './hugepage-desk.ts'
@@ -73,15 +74,52 @@ test('without leave nothing is reserved, and the refusal says what is missing', 
   assert.equal(persistentPages(0, pageBytes), before)
 })
 
-test('pages that are handed out are not handed out twice', { skip }, async (t) => {
+test('pages that are handed out are not handed out twice, and who comes then waits', { skip }, async (t) => {
   const { desk, notePath, before, want } = await bench(t, { mayReserve: true })
+  await desk.handOut(want, notePath)
+  let isServed = false
+  const second = desk.handOut(want, `${notePath}2`).then(() => {
+    isServed = true
+  })
+  await sleep(100)
+  const [wasServed, during] = [isServed, persistentPages(0, pageBytes)]
 
-  await Promise.all([desk.handOut(want, notePath), desk.handOut(want, `${notePath}2`)])
-  const during = persistentPages(0, pageBytes)
-  await Promise.all([desk.giveBack(notePath), desk.giveBack(`${notePath}2`)])
+  await desk.giveBack(notePath)
+  await second
+  const after = persistentPages(0, pageBytes)
+  await desk.giveBack(`${notePath}2`)
 
-  assert.equal(during, before + needed + want.pages)
+  assert.equal(wasServed, false)
+  assert.equal(during, before + needed)
+  assert.equal(after, before + needed)
   assert.equal(persistentPages(0, pageBytes), before)
+})
+
+test('a VM that starts while another takes its pages is not refused for them', { skip }, async (t) => {
+  const { desk, notePath, before, want } = await bench(t, { mayReserve: false })
+  await setPersistentPages(0, pageBytes, before + 2 * needed)
+  const free = want.pages - needed
+  const [first, other] = [needed, free + needed].map((pages) => ({ ...want, pages }))
+  assert.ok(first && other)
+  await desk.handOut(first, notePath)
+  // The emulator of the first has its pages, and its daemon does not know that yet.
+  await setPersistentPages(0, pageBytes, before + needed)
+
+  const second = desk.handOut(other, `${notePath}2`)
+  await sleep(100)
+  assert.equal(desk.read(pageBytes).isUnsettled, true)
+  desk.taken(notePath)
+
+  await second
+})
+
+test('waiting for pages ends with the start that waits', { skip }, async (t) => {
+  const { desk, notePath, want } = await bench(t, { mayReserve: true })
+  await desk.handOut(want, notePath)
+  const reason = new Error('cancelled')
+
+  await assert.rejects(desk.handOut(want, `${notePath}2`, { signal: AbortSignal.abort(reason) }), reason)
+  await desk.giveBack(notePath)
 })
 
 test('more pages than the host has memory are refused, and none of it is taken', { skip }, async (t) => {

@@ -7,6 +7,7 @@
  * the host forgets all reservations, and a note of an earlier boot says nothing.
  */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import { z } from 'zod'
 import {
@@ -48,6 +49,10 @@ export interface HugepageDeskOptions {
   readonly mayReserve: boolean
 }
 
+/** How long a start waits for others to have taken their pages, each of which the kernel clears first. */
+const longestWaitMs = 60_000
+const pauseMs = 20
+
 export class HugepageDesk {
   readonly #options: HugepageDeskOptions
   /** Handed out and not taken yet, by the path of the VM's note: QEMU takes its pages a moment later. */
@@ -58,26 +63,50 @@ export class HugepageDesk {
     this.#options = options
   }
 
-  /** What the host has of pages of a size, less what VMs that start will take. */
+  /** What the host has of pages of a size, less what VMs that start will take. Too little while these are taking it. */
   read(pageBytes: number): HugepageReading {
     const reading = readPools(pageBytes, this.#options.mayReserve)
     const promised = [...this.#handedOut.values()].filter((want) => want.pageBytes === pageBytes)
-    return { ...reading, nodes: promised.reduce(less, reading.nodes) }
+    return { ...reading, nodes: promised.reduce(less, reading.nodes), isUnsettled: promised.length > 0 }
   }
 
   /**
    * Makes sure of a VM's pages until `taken` or `giveBack`. Throws `unsupported`, or `not-enough-memory` when they are missing and cannot
-   * be reserved.
+   * be reserved. Whether they are is known once others that start have theirs, so these are waited for.
    */
-  async handOut(want: PageWant, notePath: string): Promise<void> {
-    await this.#inTurn(async () => {
-      const reading = this.read(want.pageBytes)
-      requirePageSize(want, reading)
-      const missing = missingPages(want, reading.nodes)
-      if (missing.length > 0 && !reading.mayReserve) throw tooFewPages(want, reading, [])
-      if (missing.length > 0) await this.#reserve(want, { missing, notePath })
-      this.#handedOut.set(notePath, want)
-    })
+  async handOut(
+    want: PageWant,
+    notePath: string,
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const deadline = performance.now() + longestWaitMs
+    let isDone = false
+    const attempt = async () => {
+      isDone = await this.#handOutOrWait(want, notePath, { mayWait: performance.now() < deadline })
+    }
+    for (;;) {
+      await this.#inTurn(attempt)
+      if (isDone) return
+      await sleep(pauseMs, undefined, { signal }).catch(() => signal?.throwIfAborted())
+    }
+  }
+
+  /** Whether the pages are the VM's now. */
+  async #handOutOrWait(
+    want: PageWant,
+    notePath: string,
+    { mayWait }: { readonly mayWait: boolean },
+  ): Promise<boolean> {
+    const reading = this.read(want.pageBytes)
+    requirePageSize(want, reading)
+    const missing = missingPages(want, reading.nodes)
+    if (missing.length > 0) {
+      if (reading.isUnsettled && mayWait) return false
+      if (!reading.mayReserve) throw tooFewPages(want, reading, [])
+      await this.#reserve(want, { missing, notePath })
+    }
+    this.#handedOut.set(notePath, want)
+    return true
   }
 
   /** The emulator has its pages: the kernel counts them from here on. */

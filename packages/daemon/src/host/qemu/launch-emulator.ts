@@ -55,7 +55,7 @@ export async function launchEmulator(
   })
   await makeDirectories(paths)
   await failpoint('emulator.launch.after-directory')
-  if (request.pages) await hugepages.handOut(request.pages, paths.pages)
+  if (request.pages) await hugepages.handOut(request.pages, paths.pages, { signal })
   const launch = {
     uid: request.uid,
     plan: { ids: request.plan.ids },

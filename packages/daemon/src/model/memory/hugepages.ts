@@ -22,6 +22,8 @@ export interface HugepageReading {
   readonly nodes: readonly NodePages[]
   /** Whether Kvasir may reserve what is missing. */
   readonly mayReserve: boolean
+  /** Whether VMs that start are taking pages now, which count twice meanwhile: as promised and as taken. */
+  readonly isUnsettled?: boolean
 }
 
 /** What a VM wants of pages of one size. */

@@ -31,6 +31,7 @@ export async function requireBacking(
   const reading = await ports.host.hugepages(want.pageBytes)
   requirePageSize(want, reading)
   if (reading.mayReserve || missingPages(want, reading.nodes).length === 0) return want
+  if (reading.isUnsettled) return want // The launch waits for the others and judges then.
   throw tooFewPages(want, reading, takers(want, ports))
 }
 
