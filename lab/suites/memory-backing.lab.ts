@@ -109,24 +109,13 @@ test('huge pages of node 1 are reserved for a VM, outlive a killed daemon and a 
     held.huge.filter(({ kind }) => kind === 'reserved'),
     [{ kind: 'reserved', pageBytes: 2 * mib, bytes: 128 * mib }],
   )
+  const pid = await vm.pid()
   await world.daemon.kill9()
-  process.kill((await readPid(vm.name, world.place.runtimeDir)) ?? assert.fail('no emulator'), 'SIGKILL')
+  process.kill(pid, 'SIGKILL')
   await world.startDaemon()
   await vm.untilState('crashed')
   assert.equal(Number(read(nrFile)), before)
 })
-
-/** The emulator's pid as its runtime directory names it, while no daemon serves. */
-async function readPid(name: string, runtimeDir: string): Promise<number | undefined> {
-  const { readdir, readFile } = await import('node:fs/promises')
-  for (const id of await readdir(`${runtimeDir}/vms`)) {
-    const record: unknown = JSON.parse(await readFile(`${runtimeDir}/vms/${id}/emulator.json`, 'utf8'))
-    const memo = await readFile(`${runtimeDir}/vms/${id}/memo.json`, 'utf8')
-    if (!memo.includes(`"${name}"`) || typeof record !== 'object' || record === null) continue
-    return Number(Reflect.get(record, 'pid'))
-  }
-  return undefined
-}
 
 test('a VM lies in a page of 1 GiB', { skip }, async (t) => {
   await using world = await openWorld(t, { environment: { KVASIR_HUGEPAGES: 'reserve' } })
