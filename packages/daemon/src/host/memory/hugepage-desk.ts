@@ -204,6 +204,8 @@ async function ask(node: number, pageBytes: number, pages: number): Promise<numb
 /** What is left of nodes when a VM has had its pages: from its own nodes, those with the most first. */
 function less(nodes: HugepageReading['nodes'], want: PageWant): HugepageReading['nodes'] {
   const left = new Map(nodes.map(({ node, free }) => [node, free]))
+  for (const { node, pages } of want.shares ?? []) left.set(node, Math.max(0, (left.get(node) ?? 0) - pages))
+  if (want.shares) return nodes.map((pool) => ({ ...pool, free: left.get(pool.node) ?? pool.free }))
   const own = nodes.filter(({ node }) => want.nodes.length === 0 || want.nodes.includes(node))
   let rest = want.pages
   for (const { node, free } of [...own].sort((a, b) => b.free - a.free)) {

@@ -7,6 +7,7 @@ import {
   missingPages,
   type NodePages,
   type PageWant,
+  pagesAtPlace,
   requirePageSize,
   reservationFailed,
   tooFewPages,
@@ -43,6 +44,30 @@ test('pages of another node do not serve a VM that is bound', () => {
   assert.deepEqual(missingPages({ ...want, nodes: [0, 1], policy: 'interleave' }, nodes), [
     { node: 1, pages: 45 },
   ])
+})
+
+test('a guest that spans nodes has of each what it was shown', () => {
+  const part = (number: number, memoryBytes: number) => ({
+    node: number,
+    hostNode: number,
+    memoryNode: number,
+    vcpus: [number],
+    memoryBytes,
+  })
+  const guest = {
+    sockets: 1,
+    cores: 2,
+    threads: 1,
+    nodes: [part(0, 2 ** 27), part(1, 2 ** 26)],
+    distances: [],
+  }
+  const threads = { vcpus: [], ioThreads: [], memoryNodes: [0, 1] }
+
+  const placed = pagesAtPlace({ ...want, pages: 96 }, { threads, guest })
+
+  assert.deepEqual(missingPages(placed, [node(0, 0), node(1, 96)]), [{ node: 0, pages: 64 }])
+  assert.deepEqual(missingPages(placed, [node(0, 64), node(1, 32)]), [])
+  assert.deepEqual(pagesAtPlace({ ...want, nodes: [3] }, { threads, guest }).nodes, [3])
 })
 
 test('what is missing is reserved where there is memory, and none is forgotten', () => {

@@ -4,7 +4,7 @@
  * The kernel reserves such pages per node and size, from memory that hangs together; a page that is reserved serves nothing else. Facts:
  * the kernel's Documentation/admin-guide/mm/hugetlbpage.rst.
  */
-import { formatBytes, hugePageBytes, KvasirError, type VmSpec } from '@kvasir/contract'
+import { formatBytes, hugePageBytes, KvasirError, type PlacementPlan, type VmSpec } from '@kvasir/contract'
 
 /** What a node has of pages of one size. A host without NUMA is one node, 0. */
 export interface NodePages {
@@ -34,6 +34,8 @@ export interface PageWant {
   /** The nodes they may come from; none: any. */
   readonly nodes: readonly number[]
   readonly policy: VmSpec['memory']['nodePolicy']
+  /** Of a guest that spans nodes: how many come from each, and from nowhere else. */
+  readonly shares?: readonly PagesOfNode[]
 }
 
 /** Pages of a node. */
@@ -55,20 +57,45 @@ export function wantedPages(vm: string, { memory }: Pick<VmSpec, 'memory'>): Pag
   }
 }
 
+/** What a VM wants at a place: its memory from the nodes of the place, in the parts that its guest sees. */
+export function pagesAtPlace(
+  want: PageWant,
+  { threads, guest }: Pick<PlacementPlan, 'threads' | 'guest'>,
+): PageWant {
+  if (want.nodes.length > 0 || threads.memoryNodes === undefined) return want
+  const placed: PageWant = { ...want, nodes: threads.memoryNodes, policy: 'bind' }
+  if (guest === undefined || guest.nodes.length === 0) return placed
+  const shares = guest.nodes.map(({ memoryNode, memoryBytes }) => ({
+    node: memoryNode,
+    pages: Math.ceil(memoryBytes / want.pageBytes),
+  }))
+  return { ...placed, shares }
+}
+
 /** The pages that are missing, and on which nodes they would best be reserved; empty when the host has enough. */
 export function missingPages(want: PageWant, nodes: readonly NodePages[]): readonly PagesOfNode[] {
+  if (want.shares !== undefined) return missingShares(want.shares, nodes)
   const named = nodes.filter(({ node }) => want.nodes.includes(node))
   if (named.length > 0 && want.policy === 'interleave') {
-    const share = Math.ceil(want.pages / named.length)
-    return named
-      .map(({ node, free }) => ({ node, pages: Math.max(0, share - free) }))
-      .filter(({ pages }) => pages > 0)
+    const pages = Math.ceil(want.pages / named.length)
+    return missingShares(
+      named.map(({ node }) => ({ node, pages })),
+      nodes,
+    )
   }
   const isBound = named.length > 0 && want.policy === 'bind'
   const usable = isBound ? named : nodes
   const missing = want.pages - usable.reduce((sum, { free }) => sum + free, 0)
   if (missing <= 0) return []
   return spread(missing, { on: named.length > 0 ? named : nodes, pageBytes: want.pageBytes })
+}
+
+function missingShares(shares: readonly PagesOfNode[], nodes: readonly NodePages[]): readonly PagesOfNode[] {
+  const wanted = new Map<number, number>()
+  for (const { node, pages } of shares) wanted.set(node, (wanted.get(node) ?? 0) + pages)
+  return [...wanted]
+    .map(([node, pages]) => ({ node, pages: pages - (nodes.find((pool) => pool.node === node)?.free ?? 0) }))
+    .filter(({ pages }) => pages > 0)
 }
 
 /** Onto the nodes with the most free memory first, onto each no more than it has, and the rest onto the first. */

@@ -6,6 +6,7 @@
  * Saved memory is forgotten before the guest runs: from then on the disks move away from it, and loading it twice would damage them.
  */
 import { KvasirError } from '@kvasir/contract'
+import { pagesAtPlace } from '../../model/memory/hugepages.ts'
 import { bootMemoryBytes } from '../../model/memory/plug-memory.ts'
 import { afterFailedStart } from '../../model/vm/failed-start.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
@@ -148,8 +149,6 @@ function takePlace(seat: Seat, prepared: PreparedStart, { drivers }: StartWork) 
   const { place, spec, pages } = prepared
   const placement = place && placeStart({ ...seat.record, spec }, place.facts, drivers)
   if (place === undefined || placement === undefined) return { placement: undefined, start: prepared }
-  const { memoryNodes } = placement.plan.threads
-  const isBound = memoryNodes !== undefined && spec.memory.nodes.length === 0
   const start: PreparedStart = {
     ...prepared,
     plan: place.planAt(placement),
@@ -158,7 +157,7 @@ function takePlace(seat: Seat, prepared: PreparedStart, { drivers }: StartWork) 
       place.facts.cpuSets,
       [],
     ),
-    pages: pages && isBound ? { ...pages, nodes: memoryNodes, policy: 'bind' } : pages,
+    pages: pages && pagesAtPlace(pages, placement.plan),
   }
   return { placement, start }
 }
