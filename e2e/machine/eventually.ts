@@ -2,7 +2,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { patient } from './patience.ts'
 
-/** How long to wait (times KVASIR_PATIENCE), how often to ask, and what is waited for, for the sentence. */
+/** How long an emulated machine is left alone between two questions. */
+const longestPauseMs = 1_000
+
+/** How long to wait and how often to ask (both times KVASIR_PATIENCE), and what is waited for, for the sentence. */
 export interface Patience {
   readonly withinMs: number
   readonly everyMs?: number
@@ -29,6 +32,6 @@ export async function eventually<T>(ask: () => Promise<T | undefined>, patience:
       const why = cause instanceof Error ? ` The last answer was: ${cause.message}` : ''
       throw new Error(`${patience.what}: not within ${withinMs / 1000} s.${why}`, { cause })
     }
-    await pause(patience.everyMs ?? 50)
+    await pause(Math.min(patient(patience.everyMs ?? 50), longestPauseMs))
   }
 }
