@@ -20,6 +20,7 @@ import {
 } from '../../model/placement/plan-threads.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
+import { claimWorkers } from './claim-workers.ts'
 import { type SeenThread, seeThreads, type ThreadSource } from './emulator-threads.ts'
 import { explainRefusal } from './refused-policy.ts'
 
@@ -42,11 +43,10 @@ export async function applyThreads(target: ThreadTarget, plan: ThreadPlan): Prom
   })
   const inChildren = await usesChildren(target, plan)
   for (let pass = 0; pass < mostPasses; pass++) {
-    const seen = await seeThreads(await sourceOf(target, plan))
+    const seen = await see(target, { plan, inChildren })
     const moved = inChildren ? await moveThreads(target, seen, { plan, limits: pass === 0 }) : 0
-    const settings = (moved === 0 ? seen : await seeThreads(await sourceOf(target, plan))).flatMap((thread) =>
-      settingsOf(thread, plan),
-    )
+    const now = moved === 0 ? seen : await see(target, { plan, inChildren })
+    const settings = now.flatMap((thread) => settingsOf(thread, plan))
     await set(settings, plan)
     if (moved === 0 && settings.length === 0) return
   }
@@ -55,7 +55,7 @@ export async function applyThreads(target: ThreadTarget, plan: ThreadPlan): Prom
 /** How the threads differ from the plan, in sentences. Changes nothing. */
 export async function inspectThreads(target: ThreadTarget, plan: ThreadPlan): Promise<readonly string[]> {
   const inChildren = await usesChildren(target, plan)
-  const seen = await seeThreads(await sourceOf(target, plan))
+  const seen = await see(target, { plan, inChildren })
   return seen.flatMap((thread) => {
     const { role, report, cgroup } = thread
     const subject = `${wordsOf(role)} (thread ${thread.threadId})`
@@ -75,6 +75,14 @@ export async function inspectThreads(target: ThreadTarget, plan: ThreadPlan): Pr
         : [`${subject} is in the cgroup ${cgroup} and not in ${child} of its VM.`]),
     ]
   })
+}
+
+async function see(
+  target: ThreadTarget,
+  { plan, inChildren }: { readonly plan: ThreadPlan; readonly inChildren: boolean },
+): Promise<readonly SeenThread[]> {
+  const seen = await seeThreads(await sourceOf(target, plan))
+  return claimWorkers(seen, { plan, child: inChildren ? childOf : undefined })
 }
 
 async function sourceOf(target: ThreadTarget, plan: ThreadPlan): Promise<ThreadSource> {
