@@ -127,6 +127,13 @@ test('the kernel of the host is tuned from the file or the environment, and noth
     refusedWith('bad-request', /zswap\.maxPoolPercent \(from KVASIR_ZSWAP\)/),
   )
   await assert.rejects(
+    load({ environment: { KVASIR_KSM: 'run=2,pages=5' } }),
+    refusedWith(
+      'bad-request',
+      /ksm\.run \(from KVASIR_KSM\) is neither true nor false; "pages" of ksm in KVASIR_KSM is not a known key/,
+    ),
+  )
+  await assert.rejects(
     load({ files: { [defaultConfigPath]: 'ksm: {pages_to_scan: 5}\n' } }),
     refusedWith('bad-request', /"pages_to_scan" of ksm/),
   )

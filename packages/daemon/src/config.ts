@@ -50,27 +50,29 @@ const uidRange = z
 
 const name = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'is not a name of a group')
 
+const yesNo = z.union([z.boolean(), z.stringbool()], { error: 'is neither true nor false' })
+
 const ksm = z.strictObject({
-  run: z.stringbool().or(z.boolean()).optional(),
+  run: yesNo.optional(),
   pagesToScan: z.coerce.number().int().min(1).max(1_000_000).optional(),
   sleepMs: z.coerce.number().int().min(0).max(3_600_000).optional(),
   advisor: z.enum(['none', 'scan-time']).optional(),
   advisorTargetSeconds: z.coerce.number().int().min(1).max(86_400).optional(),
-  mergeAcrossNodes: z.stringbool().or(z.boolean()).optional(),
-  useZeroPages: z.stringbool().or(z.boolean()).optional(),
-  smartScan: z.stringbool().or(z.boolean()).optional(),
+  mergeAcrossNodes: yesNo.optional(),
+  useZeroPages: yesNo.optional(),
+  smartScan: yesNo.optional(),
   maxPageSharing: z.coerce.number().int().min(2).max(1_000_000).optional(),
 })
 
 const kernelWord = z.string().regex(/^[a-z0-9_-]{1,32}$/, 'is not a name of the kernel')
 
 const zswap = z.strictObject({
-  enabled: z.stringbool().or(z.boolean()).optional(),
+  enabled: yesNo.optional(),
   maxPoolPercent: z.coerce.number().int().min(1).max(100).optional(),
   acceptThresholdPercent: z.coerce.number().int().min(0).max(100).optional(),
   compressor: kernelWord.optional(),
   pool: kernelWord.optional(),
-  shrinker: z.stringbool().or(z.boolean()).optional(),
+  shrinker: yesNo.optional(),
 })
 
 const configSchema = z
@@ -167,11 +169,11 @@ function refusal(
   from: { readonly origins: Readonly<Record<string, string>>; readonly path: string },
 ): KvasirError {
   const sentences = error.issues.slice(0, 5).map((issue) => {
+    const origin = from.origins[String(issue.path[0])] ?? from.path
     if (issue.code === 'unrecognized_keys') {
       const place = issue.path.length === 0 ? '' : ` of ${issue.path.join('.')}`
-      return `${issue.keys.map((key) => `"${key}"`).join(', ')}${place} in ${from.path} is not a known key`
+      return `${issue.keys.map((key) => `"${key}"`).join(', ')}${place} in ${origin} is not a known key`
     }
-    const origin = from.origins[String(issue.path[0])] ?? from.path
     return `${issue.path.join('.')} (from ${origin}) ${issue.message}`
   })
   return new KvasirError(

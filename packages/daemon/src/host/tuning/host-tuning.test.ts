@@ -18,6 +18,7 @@ function newHost(t: TestContext, files: Readonly<Record<string, string>>) {
     writeFileSync(join(root, path), text)
   }
   return {
+    root,
     read: (path: string) => readFileSync(join(root, path), 'utf8').trim(),
     apply: (wanted: HostTuning, bootId = 'boot-1') =>
       applyHostTuning({ wanted, root, bootId, statePath: join(root, 'tuning.json') }),
@@ -78,6 +79,22 @@ test('what was remembered of another boot is not given back', async (t) => {
   await rebooted.giveBack()
 
   assert.equal(host.read(`${ksm}/pages_to_scan`), '500')
+})
+
+test('where nothing can be noted, as on a full disk, nothing is written and nothing stops', async (t) => {
+  const host = newHost(t, hostFiles)
+  const wanted = { ksm: { run: true, pagesToScan: 100 } }
+  const statePath = join(host.root, 'not-there', 'tuning.json')
+
+  const tuning = await applyHostTuning({ wanted, root: host.root, bootId: 'boot-1', statePath })
+  await tuning.giveBack()
+
+  assert.deepEqual(
+    tuning.outcomes.map(({ setting, state }) => `${setting} ${state}`),
+    ['ksm.pagesToScan applied', 'ksm.run refused'],
+  )
+  assert.match(tuning.outcomes[1]?.reason ?? '', /could not be noted \(ENOENT\)/)
+  assert.equal(host.read(`${ksm}/run`), '0')
 })
 
 test('a host without KSM or zswap is told of, and nothing else stops', async (t) => {

@@ -5,7 +5,7 @@
  * give it back. It is given back when a daemon leaves a host on which none of its VMs runs, or when the configuration no longer names
  * the setting; while VMs run on, so does what they were started under. A boot of the host forgets everything by itself.
  *
- * A file that is missing or cannot be written is told and stops nothing. Not here: which files and values (model/memory/host-tuning.ts).
+ * A file that is missing or cannot be written is told and stops nothing, and so is a full disk, on which nothing can be remembered. Not here: which files and values (model/memory/host-tuning.ts).
  */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -47,12 +47,18 @@ export async function applyHostTuning(options: TuningOptions): Promise<AppliedTu
   )
   const kept = before.filter(({ path }) => isWanted(path))
   const found = await Promise.all(files.map((file) => foundBefore(file, { kept, root })))
-  await remember(
+  const unnoted = await remember(
     found.filter((file) => file !== undefined),
     { statePath, bootId },
+  ).then(
+    () => undefined,
+    (error: unknown) => error,
   )
   const outcomes: TuningOutcome[] = []
-  for (const file of files) outcomes.push(await writeTuned(file, root))
+  for (const file of files) {
+    const isKnown = unnoted === undefined || kept.some(({ path }) => path === file.path)
+    outcomes.push(await (isKnown ? writeTuned(file, root) : leave(file, { root, why: unnoted })))
+  }
   return {
     outcomes,
     async giveBack() {
@@ -110,6 +116,20 @@ async function writeTuned({ setting, path, value }: TunedFile, root: string): Pr
   return { ...told, state: 'refused', value: now, reason: 'the kernel took something else' }
 }
 
+/** What could not be remembered is not written: nobody could give it back. */
+async function leave(
+  { setting, path, value }: TunedFile,
+  { root, why }: { readonly root: string; readonly why: unknown },
+): Promise<TuningOutcome> {
+  const told = { setting, path, wanted: value }
+  const before = await held(path, root)
+  if (before === undefined)
+    return { ...told, state: 'absent', reason: 'this kernel has no such file that could be read' }
+  if (before === value) return { ...told, state: 'applied', value }
+  const reason = `what it held before could not be noted (${codeOf(why)}), so it is left alone`
+  return { ...told, state: 'refused', value: before, reason }
+}
+
 async function writeBack(files: readonly Remembered[], root: string): Promise<void> {
   for (const { path, value } of files.toReversed())
     await writeFile(join(root, path), value, { flag: 'r+' }).catch(() => {}) // Gone with its module, or read-only again.
@@ -130,6 +150,10 @@ const reasons: Readonly<Record<string, string>> = {
 }
 
 function reasonOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = codeOf(error)
   return reasons[code] ?? `writing it ended with ${code}`
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
