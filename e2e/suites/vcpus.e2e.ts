@@ -69,6 +69,20 @@ test('a guest gets vCPUs while it runs, uses them, and has them over reboots and
   assert.equal(await vm.shell('nproc'), '3')
 })
 
+test('a vCPU that is plugged runs where its pin says', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const pin = { vcpus: { 1: '0' } }
+  const vm = await bootWith(world, { count: 1, max: 2, pin })
+
+  await setCpu(world, { count: 2, max: 2, pin })
+
+  const seen = async () => (await vm.show()).status.vcpus?.[1]?.cpus
+  await eventually(async () => ((await seen()) === '0' ? true : undefined), {
+    withinMs: 10_000,
+    what: 'the second vCPU is on CPU 0',
+  })
+})
+
 test('under TCG nothing is asked back: fewer vCPUs wait for the next boot, which has them', {
   skip,
 }, async (t) => {

@@ -42,6 +42,7 @@ export async function wireDaemon(
     ports,
     emit: (name, data) => feed.emit('vm.guest', name, data),
     restart: (id) => restart(id, context),
+    resumeVcpus: (id) => resumeSetVcpus(id, context),
     isAwaited: (id) => jobs.isUnderWay(['vm.shutdown', 'vm.reboot'], id),
   })
   const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
@@ -62,7 +63,9 @@ export async function wireDaemon(
 
   const toStart = restarts.flatMap((id) => supervisor.get(id) ?? [])
   setImmediate(() => void startInOrder(toStart, context))
-  setImmediate(() => resumeSetVcpus(context))
+  setImmediate(() => {
+    for (const { id } of supervisor.list()) resumeSetVcpus(id, context)
+  })
 
   const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
   const collector = new Collector()

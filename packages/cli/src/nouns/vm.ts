@@ -41,7 +41,7 @@ export const vmVerbs: Verbs = {
   apply: {
     summary: 'Make a VM what a file says: create or change it.',
     examples: ['vm show web1 -o yaml > web1.yaml', 'vm apply -f web1.yaml'],
-    flags: { file: fromFile },
+    flags: { file: fromFile, ...detachFlag },
     load: async () => (await import('../vm/apply.ts')).applyFile,
   },
   plan: {

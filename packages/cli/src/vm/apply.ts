@@ -6,6 +6,7 @@ import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
+import { followGuest } from './change-spec.ts'
 import { readVmFile, type VmFile } from './vm-file.ts'
 
 export const applyFile: Action = async (context) => {
@@ -18,6 +19,7 @@ export const applyFile: Action = async (context) => {
     idempotencyKey: crypto.randomUUID(),
     signal,
   })
+  if (await followGuest(context, vm)) return undefined
   if (output.format === 'table') output.message(applied(plan))
   else await output.result(vm, () => '')
   return undefined

@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Job, Vm, VmSpec, VmSpecInput } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
+import { waitForJob } from '@kvasir/sdk'
 import type { Context } from '../context.ts'
 import { followJob } from '../follow-job.ts'
 
@@ -56,13 +57,7 @@ async function changeOnce(context: Context, change: Change) {
  */
 export async function sayChanged(context: Context, before: Vm, after: Vm): Promise<void> {
   const { output } = context
-  const job = await guestJob(context, after)
-  if (job !== undefined) {
-    await followJob(context, job, ({ outcome }) =>
-      [`VM ${after.name} is changed.`, outcome, waitsFor(after)].filter(Boolean).join(' '),
-    )
-    return
-  }
+  if (await followGuest(context, after)) return
   if (output.format !== 'table') {
     await output.result(after, () => '')
     return
@@ -76,7 +71,23 @@ function waitsFor({ status }: Vm): string {
   return waiting.length === 0 ? '' : `At the next boot: ${waiting.join(', ')}.`
 }
 
-/** The job that carries a change into the guest, where there is one. */
+/** Follows the job that carries a change into the guest, and says how far that went. Answers whether there is one. */
+export async function followGuest(context: Context, after: Vm): Promise<boolean> {
+  const job = await guestJob(context, after)
+  if (job === undefined) return false
+  const { client, output, signal } = context
+  if (output.format === 'table' || context.has('detach')) {
+    await followJob(context, job, ({ outcome }) =>
+      [`VM ${after.name} is changed.`, outcome, waitsFor(after)].filter(Boolean).join(' '),
+    )
+    return true
+  }
+  await waitForJob(client, job, { signal })
+  const params = { name: after.name }
+  await output.result(await client.call(routes.getVm, { params, signal }), () => '')
+  return true
+}
+
 async function guestJob({ client, signal }: Context, { status }: Vm): Promise<Job | undefined> {
   if (status.job === undefined) return undefined
   const job = await client.call(routes.getJob, { params: { id: status.job }, signal })

@@ -131,12 +131,13 @@ export class EmulatorProcess {
   /** Its guest is asked to let go of the last vCPU. */
   askForVcpu(): void {
     if (this.vcpuRelease === 'silent') return
-    this.#later(() => this.#answerForVcpu())
+    const index = this.vcpuCount - 1
+    this.#later(() => this.#answerForVcpu(index))
   }
 
-  #answerForVcpu(): void {
+  #answerForVcpu(index: number): void {
+    if (index !== this.vcpuCount - 1) return // Asked twice.
     const isRefused = this.vcpuRelease === 'refusing'
-    const index = this.vcpuCount - 1
     if (!isRefused) this.vcpuCount--
     this.#tell({ kind: 'vcpus', answer: { index, about: 'unplug', isDone: !isRefused, isRefused } })
   }

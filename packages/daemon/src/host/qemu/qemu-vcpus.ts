@@ -4,7 +4,7 @@
  * A vCPU is told apart by its slot. One of the boot has no id, so the guest is asked to let go of it by its path in QOM.
  */
 import { KvasirError } from '@kvasir/contract'
-import type { QmpClient } from '@kvasir/qmp'
+import { type QmpClient, QmpError } from '@kvasir/qmp'
 import type { EmulatorVcpus, VcpuThread } from '../../ports/emulator-vcpus.ts'
 
 export interface QemuVcpusParts {
@@ -80,7 +80,10 @@ async function plugNext(monitor: QmpClient): Promise<void> {
 async function askForLast(monitor: QmpClient): Promise<void> {
   const path = (await readSlots(monitor)).findLast((slot) => slot['qom-path'] !== undefined)?.['qom-path']
   if (path === undefined) throw new KvasirError('emulator-failed', 'The emulator says that it has no vCPU.')
-  await monitor.execute('device_del', { id: path })
+  await monitor.execute('device_del', { id: path }).catch((error: unknown) => {
+    // The guest let go of it in between.
+    if (!(error instanceof QmpError && error.class === 'DeviceNotFound')) throw error
+  })
 }
 
 /** The slots in the order in which they are filled; QEMU lists them the other way round. */

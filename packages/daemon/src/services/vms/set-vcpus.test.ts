@@ -171,6 +171,23 @@ test('a daemon that dies between two vCPUs is followed by one that knows the rea
   assert.deepEqual((await second.vm('web1')).status.restartNeeded, [])
 })
 
+test('an emulator that answers the next daemon late has its vCPUs brought to their number then', async () => {
+  const first = await openRunning({ count: 4, max: 4 })
+  first.process('web1').vcpuRelease = 'silent'
+  await setCpu(first, { count: 2, max: 4 })
+  first.process('web1').vcpuRelease = 'willing'
+  first.machine.commandTimeoutMs = 10
+  first.process('web1').goesMute()
+  await using second = await first.killAndFollow()
+  assert.equal((await second.vm('web1')).status.state, 'unknown')
+  second.process('web1').speaksAgain()
+
+  await second.daemon.supervisor.check()
+
+  await eventually(async () => second.process('web1').vcpuCount === 2, 'the guest was asked')
+  await eventually(async () => (await second.vm('web1')).status.cpu?.count === 2, 'it was noticed')
+})
+
 test('what the guest does by itself, and what a daemon missed, is seen in the emulator', async () => {
   const first = await openRunning({ count: 3, max: 4 })
   first.process('web1').askForVcpu()

@@ -34,6 +34,8 @@ export interface SettleParts {
   readonly restart: (id: string) => void
   /** Whether a job waits for the guest of this VM to shut down or to reboot. */
   readonly isAwaited: (id: string) => boolean
+  /** Goes on with a change of vCPUs that is not finished. Called outside the seat. */
+  readonly resumeVcpus: (id: string) => void
 }
 
 /** The settler of all VMs. */
@@ -66,7 +68,7 @@ export function createSettle(parts: SettleParts): Settle {
 
   async function settle(seat: Seat, observation: Observation): Promise<void> {
     if (!seat.emulator) {
-      if (observation.kind === 'check') await readopt(seat, parts.ports)
+      if (observation.kind === 'check') await readopt(seat, parts)
       return
     }
     const happening = await happeningOf(seat, seat.emulator, observation, parts)
@@ -224,7 +226,8 @@ function isOverdue({ record }: Seat, { ports, isAwaited }: SettleParts): boolean
 }
 
 /** A VM that nobody follows, though it is not off: its emulator can be reached, or not yet, or is known to be gone. */
-async function readopt(seat: Seat, ports: Ports): Promise<void> {
+async function readopt(seat: Seat, { ports, resumeVcpus }: SettleParts): Promise<void> {
   if (isOff(seat.record)) return
   await recoverVm(seat, ports, { timeoutMs: readoptTimeoutMs })
+  if (seat.emulator) setImmediate(() => resumeVcpus(seat.record.id))
 }

@@ -26,12 +26,12 @@ export function beginSetVcpus(driver: Driver, context: Context, owner: string): 
   )
 }
 
-/** Goes on with what a former daemon had begun. */
-export function resumeSetVcpus(context: Context): void {
-  for (const driver of context.drivers.list()) {
-    const { record, emulator } = driver.view()
-    if (emulator && record.run?.vcpuTarget !== undefined) beginSetVcpus(driver, context, 'recovery')
-  }
+/** Goes on with what a former daemon had begun on a VM, if it had. */
+export function resumeSetVcpus(id: string, context: Context): void {
+  const driver = context.drivers.get(id)
+  const { record, emulator } = driver?.view() ?? {}
+  if (!driver || !emulator || record?.run?.vcpuTarget === undefined) return
+  if (!context.jobs.isUnderWay(['vm.set-vcpus'], id)) beginSetVcpus(driver, context, 'recovery')
 }
 
 /** Whether a VM has other vCPUs than its spec says, and nobody works on that: the guest kept some, or a daemon died. */
