@@ -49,6 +49,8 @@ export class SimulatedMachine {
   readonly hugepages = new Map<number, readonly NodePages[]>()
   /** What emulators may be allowed to lock; undefined: anything. */
   lockableBytes: number | undefined
+  /** CPU flags that the host has no longer, and that all models of QEMU but its own have. */
+  lostCpuFlags: readonly string[] = []
   hasVsock = true
   /** The controllers of cgroup v2. */
   controllers: readonly string[] = ['cpu', 'cpuset', 'io', 'memory', 'pids']

@@ -31,7 +31,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
   return {
     qemu,
     chooseAccelerator,
-    cpuOffer: async (accelerator) => simulatedCpuOffer(accelerator),
+    cpuOffer: async (accelerator) => simulatedCpuOffer(accelerator, machine.lostCpuFlags),
     topology: async () => simulatedTopology(machine),
     async cpuSets() {
       const present = [0, 1, 2, 3, 4, 5, 6, 7]

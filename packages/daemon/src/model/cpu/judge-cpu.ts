@@ -1,6 +1,6 @@
 /**
- * Whether this host can give a guest the CPU that its spec asks for, all of it: a flag that is lacking is a refusal that names it, never
- * a guest with less than it was promised.
+ * Whether this host can give a guest the CPU that its spec asks for, all of it: who asks for a flag that is lacking is refused, and told
+ * its name. A VM that was given its CPU before this was judged, or by a host that has since lost a flag, starts all the same.
  *
  * What the host's own CPU is (`auto`, `host`, `max`) it has, so without flags there is nothing to judge.
  */
@@ -20,14 +20,31 @@ export function isPlainCpu({ model, features, nested }: VmSpec['cpu']): boolean 
 
 /** Refuses, with `unsupported` or `bad-request`, a CPU that a guest would not get whole. */
 export function requireOffered(name: string, cpu: VmSpec['cpu'], offer: CpuOffer): void {
+  const lacking = requireStartable(name, cpu, offer)
+  if (lacking.length > 0) throw notWhole(name, cpu, { offer, lacking })
+}
+
+/**
+ * Refuses a CPU with which QEMU would not start. Answers the flags that a guest would go without: QEMU leaves them out of its models
+ * with no more than a warning, and VMs that have run so before go on to.
+ */
+export function requireStartable(name: string, cpu: VmSpec['cpu'], offer: CpuOffer): readonly string[] {
   requireKnownFlags(name, cpu, offer)
   requireKnownModel(name, cpu, offer)
   if (cpu.nested === true) requireNesting(name, offer)
   const lacking = lackingFlags(name, cpu, offer)
-  if (lacking.length === 0) return
+  if (lacking.length > 0 && baselineOf(cpu.model) !== undefined) throw notWhole(name, cpu, { offer, lacking })
+  return lacking
+}
+
+function notWhole(
+  name: string,
+  cpu: VmSpec['cpu'],
+  { offer, lacking }: { readonly offer: CpuOffer; readonly lacking: readonly string[] },
+): KvasirError {
   const under = offer.accelerator === 'kvm' ? 'KVM' : 'TCG'
   const plural = lacking.length === 1 ? '' : 's'
-  throw new KvasirError(
+  return new KvasirError(
     'unsupported',
     `This host cannot give VM ${name} the CPU ${cpu.model} under ${under}: it lacks the flag${plural} ${lacking.join(', ')}, so the VM cannot run here. ${remedy(cpu)}`,
     { details: { field: 'cpu.model', model: cpu.model, accelerator: offer.accelerator, lacking } },

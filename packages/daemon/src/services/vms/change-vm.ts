@@ -47,7 +47,7 @@ export async function planVm(wanted: Pick<Wanted, 'name' | 'spec'>, context: Con
   const { spec, changes } = await decide(record, wanted.spec, context)
   if (changes.some(isHardware)) {
     const hardware = planHardware(spec, record.hardware, await hardwareHost(record.id, context))
-    await requireBuildable({ ...record, spec, hardware }, context.ports)
+    await requireBuildable({ ...record, spec, hardware }, context.ports, { hasCpu: keepsCpu(changes) })
   }
   const refused = changes.some((change) => change.effect === 'refused')
   return {
@@ -142,7 +142,10 @@ async function change(
   const host = await hardwareHost(seat.record.id, context)
   const before = seat.record.hardware
   const hardware = planHardware(planned.spec, before, { ...host, vsockCid: before.vsockCid })
-  if (changes.some(isHardware)) await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports)
+  if (changes.some(isHardware)) {
+    const hasCpu = keepsCpu(changes)
+    await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports, { hasCpu })
+  }
   await requireSurvives(seat, spec, changes)
   await using undo = new AsyncDisposableStack()
   await retune(seat, { spec, changes }, { ports, driver, undo })
@@ -185,6 +188,11 @@ async function change(
 /** Whether a change is one that a plan of the emulator would have to allow. */
 function isHardware({ effect, field }: PlanChange): boolean {
   return effect === 'next-boot' || field === 'cpu.count'
+}
+
+/** Whether the guest goes on with the CPU that it has. */
+function keepsCpu(changes: readonly PlanChange[]): boolean {
+  return !changes.some(({ field }) => /^(accelerator|cpu\.(model|features|nested))/.test(field))
 }
 
 function isVcpuCount({ field }: PlanChange): boolean {

@@ -84,17 +84,18 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
 
 /**
  * Refuses a spec that no start could carry out, with what a start would say. What depends on the host of that moment (whether there
- * is KVM, the files of volumes) is not looked at.
+ * is KVM, the files of volumes) is not looked at, nor is a CPU that the VM has already.
  */
 export async function requireBuildable(
   vm: Pick<VmRecord, 'id' | 'name' | 'spec' | 'hardware'>,
   ports: Ports,
+  { hasCpu = false }: { readonly hasCpu?: boolean } = {},
 ): Promise<void> {
   const { spec } = vm
   const [qemu, kernel] = await Promise.all([
     ports.host.qemu(),
     kernelOf(spec, ports),
-    requireCpuHere(vm, ports),
+    hasCpu ? undefined : requireCpuHere(vm, ports),
   ])
   buildEmulator({
     name: vm.name,
