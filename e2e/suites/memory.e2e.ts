@@ -260,3 +260,28 @@ test('of two clients at once the last one counts, and each hears what became of 
   const left = async () => (await vm.show()).status.memory?.balloon?.actualBytes ?? 0
   await until(left, (now) => now === spec.memory.target, 'the guest has what was asked for last')
 })
+
+test('a guest that holds what it is to give back is told of, and gives it when it is asked again', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1', { memory: { size: '256MiB', max: '1GiB' } })
+  assert.equal((await world.cli('vm', 'memory', 'web1', '512MiB')).code, 0)
+  await vm.shell(
+    'mount -o remount,size=400m /tmp && dd if=/dev/zero of=/tmp/held bs=1M count=320 2>/dev/null',
+  )
+
+  const refused = await world.cli('vm', 'memory', 'web1', '256MiB', '--timeout', '5')
+  assert.equal(refused.code, 1)
+  assert.match(
+    refused.stderr,
+    /Within 5 s the guest of VM web1 gave back .* of 256 MiB; it goes on being asked/,
+  )
+  const { spec, status } = await vm.show()
+  assert.equal(spec.memory.size, 256 * mib)
+  assert.ok((status.memory?.plugged?.pluggedBytes ?? 0) > 0)
+
+  await vm.shell('rm /tmp/held')
+  const given = await world.cli('vm', 'memory', 'web1', '256MiB', '--timeout', '40')
+  assert.equal(given.code, 0, given.stderr)
+})

@@ -18,6 +18,18 @@ export async function bringMemoryInLine(record: VmRecord, emulator: Emulator): P
   if (emulator.record.plan.ids.balloon !== undefined) await memory.setBalloon(orders.balloon)
 }
 
+/**
+ * Asks a guest once more for what it was asked for and did not do. Its driver tries again by itself, but after a minute or later; a
+ * request that does not change is no news to it, so it is first told to stay as it is.
+ */
+export async function askAgain(record: VmRecord, { memory }: Emulator): Promise<void> {
+  const { plugged } = ordersOf(record)
+  const device = await memory.plugged()
+  if (plugged === undefined || device === undefined || device.pluggedBytes === plugged) return
+  await memory.request(device.pluggedBytes)
+  await memory.request(plugged)
+}
+
 /** Gives a new emulator, whose guest has not begun, what its argv could not say. Costs nothing where that is nothing. */
 export async function bringNewInLine(record: VmRecord, emulator: Emulator): Promise<void> {
   if (record.spec.memory.target === undefined) return

@@ -11,6 +11,7 @@ import type { Driver } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { askAgain } from './bring-in-line.ts'
 import { changeVm } from './change-vm.ts'
 import { ordersOf, situationOf } from './situation.ts'
 
@@ -48,6 +49,10 @@ export async function orderMemory(
     },
     context,
   )
+  if (ours.record.revision === driver.view().record.revision)
+    await driver.take('memory', async (seat) => {
+      if (seat.emulator) await askAgain(seat.record, seat.emulator)
+    })
   const orders = ordersOf(ours.record)
   const goal: MemoryGoal = {
     what: request.target === undefined ? 'plugged' : 'balloon',
