@@ -91,6 +91,11 @@ export const vmVerbs: Verbs = {
       explain: { summary: 'Say what was decided and why, and what was rejected.' },
       'dry-run': { summary: 'Plan it anew, as if it were started now; changes nothing.' },
       file: fromFile,
+      near: {
+        summary: 'A device of the host that the VM of the file is to lie near.',
+        value: 'PCI-ADDRESS',
+        multiple: true,
+      },
       root: {
         summary: 'On a captured tree of /sys and /proc, without a daemon.',
         value: 'DIR',

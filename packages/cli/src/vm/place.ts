@@ -27,12 +27,16 @@ async function findPlacement(context: Context): Promise<VmPlacement> {
   const [root, file, name] = [context.value('root'), context.value('file'), context.optional('NAME')]
   const { signal } = context
   if (root !== undefined) {
-    if (file !== undefined) return await placeOnCapture(file, root)
+    if (file !== undefined) return await placeOnCapture(file, root, context.values('near'))
     throw new UsageError('On a captured host the VM comes from a file.', 'Write: -f vm.yaml --root DIR')
   }
   if (file !== undefined) {
     const vm = await readVmFile(file)
-    const request = { params: { name: vm.name }, body: { spec: vm.spec }, signal }
+    const request = {
+      params: { name: vm.name },
+      body: { spec: vm.spec, devices: [...context.values('near')] },
+      signal,
+    }
     return await context.client.call(routes.placeSpec, request)
   }
   if (name === undefined)
@@ -41,7 +45,7 @@ async function findPlacement(context: Context): Promise<VmPlacement> {
   return await context.client.call(routes.placeVm, { params: { name }, query, signal })
 }
 
-async function placeOnCapture(file: string, root: string): Promise<VmPlacement> {
+async function placeOnCapture(file: string, root: string, devices: readonly string[]): Promise<VmPlacement> {
   const { name, spec } = await readVmFile(file)
   const { vmSpec } = await import('@kvasir/contract')
   const parsed = vmSpec.safeParse(spec)
@@ -53,7 +57,7 @@ async function placeOnCapture(file: string, root: string): Promise<VmPlacement> 
   const { readCapturedTopology } = await import('../host/captured-host.ts')
   const { planPlacement } = await import('@kvasir/daemon/model/placement/plan-placement')
   const { placementOf, requestOf } = await import('@kvasir/daemon/model/placement/request-of')
-  const request = requestOf(name, parsed.data)
+  const request = requestOf(name, parsed.data, { devices })
   const topology = await readCapturedTopology(root)
   return placementOf(name, request && planPlacement(request, { topology, holdings: [] }))
 }

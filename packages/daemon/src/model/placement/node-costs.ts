@@ -8,7 +8,7 @@ import type { Attempt } from './judge-nodes.ts'
 import { memoryRoom } from './memory-room.ts'
 import type { Part } from './node-sets.ts'
 
-const weights = { nodeDistance: 2, deviceDistance: 2, memoryDistance: 3, imbalance: 5, nodeUse: 20 } as const
+const weights = { nodeDistance: 2, deviceDistance: 3, memoryDistance: 3, imbalance: 5, nodeUse: 20 } as const
 const near = 10
 
 /** The terms of the nodes that carry the parts of a VM; `rooms` are their free threads before. */

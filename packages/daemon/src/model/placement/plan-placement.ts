@@ -139,7 +139,8 @@ function planOf(best: Judged, judged: readonly Judged[], attempt: Attempt): Plac
   if (helpers === undefined) return undefined
   const guest = guestShape(best, { room, showNodes: request.numa !== 'off', former: request.guest })
   const memoryNodes = [...new Set(best.set.map(({ memoryNode }) => memoryNode))]
-  const told = { best, request, room, vcpus, helpers, guest, bindMemory }
+  const { topology } = attempt.host
+  const told = { best, request, room, vcpus, helpers, guest, bindMemory, topology }
   return {
     placement: request.placement,
     numa: request.numa,

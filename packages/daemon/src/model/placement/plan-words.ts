@@ -1,5 +1,5 @@
 /** A plan in words: its summary, what was decided and why, and what is not as good as it could be. */
-import type { GuestShape } from '@kvasir/contract'
+import type { GuestShape, HostTopology } from '@kvasir/contract'
 import { formatBytes, formatCpuList } from '@kvasir/contract'
 import type { HelperPlace, VcpuPlace } from './assign-threads.ts'
 import type { Room } from './free-threads.ts'
@@ -15,6 +15,7 @@ export interface Told {
   readonly helpers: HelperPlace
   readonly guest: GuestShape
   readonly bindMemory: boolean
+  readonly topology: HostTopology
 }
 
 /** The place in one line. */
@@ -80,12 +81,17 @@ function coreSteps({ best, room }: Told): readonly string[] {
   })
 }
 
-function deviceSteps({ best, request, room }: Told): readonly string[] {
+function deviceSteps({ best, request, room, topology }: Told): readonly string[] {
   return request.devices.map((address) => {
-    const far = best.terms.find(({ what }) => what.includes(address))
-    if (far !== undefined) return `It could not be had nearer to its device: ${far.what}.`
+    const device = topology.pciDevices.find((one) => one.address === address)
+    if (device === undefined) return `The host has no device ${address}, so it was not minded.`
     if (!room.map.numa) return `Device ${address} is at the only node.`
-    return `Device ${address} is at a node of the VM, unless the firmware does not say where it is.`
+    if (device.node === undefined)
+      return `The firmware does not say at which node device ${address} is, so it was not minded.`
+    const isHere = best.set.some(({ node }) => node === device.node)
+    if (isHere) return `Device ${address} is at node ${device.node}, which is one of the VM’s.`
+    const far = best.terms.find(({ what }) => what.includes(address))
+    return `Device ${address} is not at a node of the VM: ${far?.what ?? `it is at node ${device.node}`}.`
   })
 }
 

@@ -91,7 +91,11 @@ function passedWords(l3: string, place: Judged['places'][number] | undefined): s
   if (place === undefined || passed === undefined) return 'it would not make the domains fewer'
   const more = round(passed.cost - place.choice.cost)
   if (more <= 0) return 'as good, but with a higher number'
-  const words = passed.terms.toSorted((a, b) => b.cost - a.cost).map(({ what }) => what)
+  const same = new Set(place.choice.terms.map(({ what }) => what))
+  const words = passed.terms
+    .filter(({ what }) => !same.has(what))
+    .toSorted((a, b) => b.cost - a.cost)
+    .map(({ what }) => what)
   return `costs ${more} more: ${words[0] ?? ''}`
 }
 

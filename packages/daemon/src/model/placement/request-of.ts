@@ -12,7 +12,7 @@ export function requestOf(
   {
     devices = [],
     guest,
-  }: { readonly devices?: readonly string[]; readonly guest?: GuestShape | undefined } = {},
+  }: { readonly devices?: readonly string[] | undefined; readonly guest?: GuestShape | undefined } = {},
 ): PlacementRequest | undefined {
   const { placement, count, cpus } = spec.cpu
   if (placement === 'none') return undefined

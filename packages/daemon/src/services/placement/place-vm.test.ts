@@ -73,9 +73,12 @@ test('a placement is looked at without changing anything: of a VM, anew, and of 
   const anew = await world.call('placeVm', { params: { name: 'web' }, query: { anew: true } })
   const other = await world.call('placeSpec', {
     params: { name: 'new' },
-    body: { spec: vmSpec.parse(dedicated(9)) },
+    body: { spec: vmSpec.parse(dedicated(9)), devices: [] },
   })
-  const none = await world.call('placeSpec', { params: { name: 'new' }, body: { spec: vmSpec.parse({}) } })
+  const none = await world.call('placeSpec', {
+    params: { name: 'new' },
+    body: { spec: vmSpec.parse({}), devices: [] },
+  })
 
   assert.deepEqual(
     [plain.state, anew.state, other.state, none.state],
@@ -92,7 +95,7 @@ test('a VM that is pinned by hand keeps dedicated VMs off its CPUs', async () =>
 
   const place = await world.call('placeSpec', {
     params: { name: 'db' },
-    body: { spec: vmSpec.parse(dedicated(5)) },
+    body: { spec: vmSpec.parse(dedicated(5)), devices: [] },
   })
 
   assert.equal(place.state, 'refused')

@@ -47,9 +47,16 @@ function pageRoom(reading: HugepageReading | undefined, pageBytes: number): Read
   )
 }
 
+/** A VM that is to be placed. */
+export interface PlacedVm extends Pick<VmRecord, 'id' | 'name' | 'placement' | 'saved'> {
+  readonly spec: VmSpec
+  /** PCI addresses of host devices that it is to lie near. */
+  readonly devices?: readonly string[]
+}
+
 /** The place of a VM that starts now; undefined for one that is not placed, `not-enough-cpus` where there is none. At once. */
 export function placeStart(
-  vm: Pick<VmRecord, 'id' | 'name' | 'placement' | 'saved'> & { readonly spec: VmSpec },
+  vm: PlacedVm,
   facts: PlacementFacts | undefined,
   drivers: Drivers,
 ): StoredPlan | undefined {
@@ -84,7 +91,7 @@ export async function showPlacement(
 
 /** Where a start would place a VM now. */
 export async function planFor(
-  vm: Parameters<typeof placeStart>[0],
+  vm: PlacedVm,
   { ports, drivers }: { readonly ports: Ports; readonly drivers: Drivers },
 ): Promise<VmPlacement> {
   const facts = await readPlacementFacts(vm.spec, ports)
@@ -95,9 +102,9 @@ export async function planFor(
     : placement
 }
 
-function decide(vm: Parameters<typeof placeStart>[0], facts: PlacementFacts, drivers: Drivers) {
+function decide(vm: PlacedVm, facts: PlacementFacts, drivers: Drivers) {
   const guest = vm.saved ? vm.placement?.plan.guest : undefined
-  const request = requestOf(vm.name, vm.spec, { guest })
+  const request = requestOf(vm.name, vm.spec, { guest, devices: vm.devices })
   if (request === undefined) return undefined
   const { topology, pageRoom: room, cpuSets } = facts
   const host = { topology, pageRoom: room, allowed: cpuSets.allowed, holdings: holdingsOf(drivers, vm.id) }

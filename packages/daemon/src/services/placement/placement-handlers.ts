@@ -13,7 +13,7 @@ export function createPlacementHandlers(context: Context): Pick<Handlers, 'place
       const known = drivers.list().find((driver) => driver.view().record.name === params.name)
       const record = known?.view().record
       const vm = { id: record?.id ?? '', name: params.name, placement: record?.placement, saved: undefined }
-      return planFor({ ...vm, spec: body.spec }, context)
+      return planFor({ ...vm, spec: body.spec, devices: body.devices }, context)
     },
   }
 }
