@@ -25,7 +25,13 @@ function request(id: string): LaunchRequest {
       descriptors: [],
       binds: [],
       userNics: [],
-      memory: { fileSystem: undefined, withoutThp: false, lockableBytes: undefined, touchedBytes: 0 },
+      memory: {
+        fileSystem: undefined,
+        withoutThp: false,
+        lockableBytes: undefined,
+        touchedBytes: 0,
+        loadedBytes: 0,
+      },
       ids: { ioThreads: [], disks: {}, nics: {}, balloon: 'balloon', vncSocketName: 'vnc' },
     },
   }

@@ -17,7 +17,13 @@ const plan = {
   descriptors: [],
   binds: [],
   userNics: [],
-  memory: { fileSystem: undefined, withoutThp: false, lockableBytes: undefined, touchedBytes: 0 },
+  memory: {
+    fileSystem: undefined,
+    withoutThp: false,
+    lockableBytes: undefined,
+    touchedBytes: 0,
+    loadedBytes: 0,
+  },
   ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: 'vnc' },
 }
 

@@ -9,8 +9,8 @@ import { readThreads } from './qemu-vcpus.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
 const monitorTimeoutMs = 10_000
-/** What a slow host takes from itself for a guest before the monitor answers. */
-const touchedBytesPerMs = (128 * 2 ** 20) / 1000
+/** How fast the slowest host takes memory for a guest, or reads what was saved of it. */
+const bytesPerMs = (16 * 2 ** 20) / 1000
 const loadTimeoutMs = 15 * 60_000
 const pollMs = 20
 const logTailBytes = 2048
@@ -21,12 +21,13 @@ export async function connectMonitor(
   context: { readonly paths: EmulatorPaths; readonly caged: CagedProcess; readonly signal: AbortSignal },
 ): Promise<QmpClient> {
   const { paths, caged, signal } = context
+  const { touchedBytes, loadedBytes } = plan.memory
   const died = new AbortController()
   void caged.exited.then(() => died.abort())
   try {
     return await QmpClient.connect({
       path: paths.socket('monitor'),
-      greetingTimeoutMs: monitorTimeoutMs + plan.memory.touchedBytes / touchedBytesPerMs,
+      greetingTimeoutMs: monitorTimeoutMs + (touchedBytes + loadedBytes) / bytesPerMs,
       signal: AbortSignal.any([signal, died.signal]),
     })
   } catch (error) {

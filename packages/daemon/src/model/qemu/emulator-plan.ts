@@ -69,8 +69,10 @@ export interface MemoryPlan {
   readonly withoutThp: boolean
   /** What the process must be allowed to lock; undefined when it locks nothing. */
   readonly lockableBytes: number | undefined
-  /** What QEMU touches before it answers. */
+  /** What QEMU takes from the host before it answers. */
   readonly touchedBytes: number
+  /** What it may have to read before it answers: saved memory is loaded by the thread that serves the monitor. */
+  readonly loadedBytes: number
 }
 
 export interface EmulatorPlan {

@@ -69,7 +69,7 @@ export function memoryBackend(
 }
 
 /** What the memory takes besides arguments. */
-export function memoryPlan({ spec, hardware, hasThp, guestNodes }: HardwareInput): MemoryPlan {
+export function memoryPlan({ spec, hardware, hasThp, guestNodes, restorePath }: HardwareInput): MemoryPlan {
   const { memory, disks, cpu } = spec
   const size = bootMemoryBytes(spec, hardware.plugMemory)
   const loops = disks.filter((disk) => disk.ioThread).length + 1
@@ -88,6 +88,7 @@ export function memoryPlan({ spec, hardware, hasThp, guestNodes }: HardwareInput
     withoutThp: memory.thp === 'never',
     lockableBytes: memory.lock ? size + emulatorBytes + threads * threadBytes : undefined,
     touchedBytes: isHeld(memory) ? size : 0,
+    loadedBytes: restorePath === undefined ? 0 : size,
   }
 }
 
