@@ -83,6 +83,24 @@ test('pins set with the command line hold at once, after a restart, and after th
   assert.equal(await allowedOf(await vm.pid(), await vm.pid()), first)
 })
 
+test('a vCPU that is plugged while the guest runs has the pin that waited for it', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const { first, last, all } = await ownCpus()
+  const vm = await world.bootTiny('web1', {
+    cpu: { count: 1, max: 2, pin: { vcpus: { 1: last }, emulator: first } },
+  })
+  assert.deepEqual(await pinsOf(vm), { 0: all })
+
+  await world.cli('vm', 'set', 'web1', 'vcpus=2')
+
+  await eventually(async () => ((await pinsOf(vm))[1] === last ? true : undefined), {
+    withinMs: 30_000,
+    what: 'the second vCPU came and was pinned',
+  })
+  assert.deepEqual(await pinsOf(vm), { 0: all, 1: last })
+  await vm.isCounting()
+})
+
 test('what cannot be pinned is refused by number, and the guest runs on as it did', { skip }, async (t) => {
   await using world = await openWorld(t)
   const vm = await world.bootTiny('web1')
