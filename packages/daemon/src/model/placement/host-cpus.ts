@@ -63,7 +63,7 @@ function requireList(subject: string, list: string, host: HostCpuSets): readonly
     throw refusal(
       subject,
       nonexistent,
-      `${doesDo(nonexistent)} not exist on this host, which has CPUs ${formatCpuList(host.present)}`,
+      `${doesDo(nonexistent)} not exist: this host has CPUs ${formatCpuList(host.present)}`,
     )
   const offline = missingFrom(host.online)
   if (offline.length > 0) throw refusal(subject, offline, `${isAre(offline)} offline`)

@@ -76,7 +76,7 @@ test('CPUs that have gone are left out, and a thread that would have none is ref
 test('CPUs that do not exist, are offline or are not allowed are each refused by number', () => {
   assert.match(
     refusal({ pin: { vcpus: { 0: '0,8-9' } } }),
-    /^unsupported: vCPU 0 of VM web1 cannot be given CPUs 8-9, which do not exist on this host, which has CPUs 0-7\.$/,
+    /^unsupported: vCPU 0 of VM web1 cannot be given CPUs 8-9, which do not exist: this host has CPUs 0-7\.$/,
   )
   assert.match(
     refusal({ pin: { emulator: '2-4' } }),
