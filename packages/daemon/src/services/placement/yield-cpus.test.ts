@@ -61,3 +61,16 @@ test('a VM that is pinned to nothing but CPUs of a dedicated one does not start'
   assert.match(job.error?.detail ?? '', /vCPU 0 of VM web .* 3,7, of which none can be used now/)
   assert.equal((await world.vm('web')).status.state, 'shutoff')
 })
+
+test('a VM that does not answer holds up no dedicated one', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web', { cpu: { count: 1 } })
+  await world.createVm('db', dedicated)
+  await world.start('web')
+  world.machine.commandTimeoutMs = 2_900
+  world.process('web').goesMute()
+
+  const job = await world.call('startVm', { params: { name: 'db' }, query: { wait: 2 } })
+
+  assert.equal(job.state, 'succeeded')
+})

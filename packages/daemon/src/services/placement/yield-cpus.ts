@@ -18,15 +18,24 @@ type YieldContext = Pick<Context, 'ports' | 'drivers'>
 const mostTries = 30
 const betweenTriesMs = 1_000
 
-/** Asks every running VM that is not placed to run where it may now. Waits for those that are not busy; the others follow. */
+/** VMs that are asked at one time, and how long somebody who asks waits for them. */
+const atOnce = 8
+const patienceMs = 1_000
+
+/** Asks every running VM that is not placed to run where it may now. Waits a moment for those that are not busy; the others follow. */
 export async function yieldCpus(context: YieldContext): Promise<void> {
   const floating = context.drivers.list().filter((driver) => {
     const { record, emulator } = driver.view()
     return emulator !== undefined && !isOff(record) && record.placement === undefined
   })
-  const busy: Driver[] = []
-  for (const driver of floating) if (!(await askToYield(driver, context))) busy.push(driver)
-  if (busy.length > 0) void askAgain(busy, context)
+  if (floating.length === 0) return
+  const asked = askAll(floating, context).then((busy) => {
+    if (busy.length > 0) void askAgain(busy, context)
+  })
+  const waited = new AbortController()
+  const { clock } = context.ports
+  await Promise.race([asked, clock.sleep(patienceMs, waited.signal).catch(() => {})])
+  waited.abort()
 }
 
 /** Moves a VM off the CPUs that others have for themselves before its guest runs; answers these CPUs. */
@@ -55,10 +64,20 @@ async function askAgain(drivers: readonly Driver[], context: YieldContext): Prom
   let left = drivers
   for (let attempt = 0; attempt < mostTries && left.length > 0; attempt++) {
     await context.ports.clock.sleep(betweenTriesMs)
-    const busy: Driver[] = []
-    for (const driver of left) if (!(await askToYield(driver, context))) busy.push(driver)
-    left = busy
+    left = await askAll(left, context)
   }
+}
+
+/** Asks them, so that one that does not answer holds up few; answers those that are busy. */
+async function askAll(drivers: readonly Driver[], context: YieldContext): Promise<readonly Driver[]> {
+  const left = [...drivers]
+  const busy: Driver[] = []
+  const work = async () => {
+    for (let driver = left.shift(); driver; driver = left.shift())
+      if (!(await askToYield(driver, context))) busy.push(driver)
+  }
+  await Promise.all(Array.from({ length: atOnce }, work))
+  return busy
 }
 
 /** False when somebody else sits. */
