@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { endpoints, type VmPlacement } from '@kvasir/contract'
+import { endpoints, parseCpuList, type VmPlacement } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
@@ -116,4 +116,26 @@ test('a changed placement waits for the next boot, and a VM that is not placed s
     JSON.parse((await world.cli('vm', 'place', 'web1', '--dry-run', '-o', 'json')).stdout).state,
     'next-start',
   )
+})
+
+test('a VM that runs leaves the CPU of a dedicated one, and comes back when that has ended', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const web = await world.bootTiny('web1')
+  const [before = ''] = await cpusOfVcpus(web)
+
+  const db = await world.createTiny('db1', { cpu: { placement: 'dedicated' } })
+  await db.start()
+
+  const [own = ''] = await cpusOfVcpus(db)
+  const [beside = ''] = await cpusOfVcpus(web)
+  assert.ok(!(parseCpuList(beside) ?? []).includes(Number(own)), `${beside} is to be without ${own}`)
+  await world.assertCleanAudit()
+  await world.client.call(endpoints.powerOffVm, { params: { name: 'db1' } })
+  await eventually(async () => ((await cpusOfVcpus(web))[0] === before ? true : undefined), {
+    withinMs: 5_000,
+    what: 'all CPUs for the VM that stays',
+  })
+  await web.isCounting()
 })
