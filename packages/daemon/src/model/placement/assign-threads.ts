@@ -55,10 +55,10 @@ export function placeHelpers(
     const beside = bestCore(node, own, room)
     if (beside === undefined) continue
     const isHome = nodes.includes(node)
-    const what = beside.core.house ? `the core of node ${node.node} for such work` : 'the least loaded core'
-    const where = isHome
-      ? 'beside the vCPUs'
-      : `node ${node.node}, since nothing is left beside the vCPUs in theirs`
+    const what = beside.core.house
+      ? `the core of node ${node.node} for such work`
+      : `the least loaded core of node ${node.node}`
+    const where = isHome ? 'beside the vCPUs' : 'since nothing is left on the nodes of the vCPUs'
     return { cpus: beside.cpus, why: `${what}, ${where}`, crowded: false }
   }
   if (mode === 'dedicated') return undefined

@@ -267,3 +267,15 @@ test('a stored plan is taken again, unless the host changed or somebody has its 
   assert.equal(keepOrPlan(request(), { ...host, topology: offline }, stored).kept, false)
   assert.equal(keepOrPlan(request({ vcpus: 6 }), host, stored).kept, false)
 })
+
+test('a kernel without NUMA binds no memory, and more vCPUs than threads are warned of', () => {
+  const topology = regularHost({ nodes: 1, l3: 1, cores: 2, threads: 1 })
+
+  const plan = place({ placement: 'spread', vcpus: 5 }, { topology })
+
+  assert.equal(plan.threads.memoryNodes, undefined)
+  assert.ok(
+    plan.warnings.includes('5 vCPUs share 2 hardware threads of node 0, so they wait for each other.'),
+  )
+  assert.ok(plan.candidates[0]?.l3.every(({ free, taken, total }) => free <= total && taken <= total))
+})

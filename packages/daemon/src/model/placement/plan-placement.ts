@@ -149,7 +149,8 @@ function planOf(best: Judged, judged: readonly Judged[], attempt: Attempt): Plac
       vcpus: vcpus.map(({ vcpu, cpus }) => ({ vcpu, cpus: [...cpus] })),
       emulator: [...helpers.cpus],
       ioThreads: request.ioThreads.map((disk) => ({ disk, cpus: [...helpers.cpus] })),
-      ...(bindMemory ? { memoryNodes } : {}),
+      // A kernel without NUMA binds nothing.
+      ...(bindMemory && room.map.numa ? { memoryNodes } : {}),
     },
     guest,
     steps: [...planSteps(told)],

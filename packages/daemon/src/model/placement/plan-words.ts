@@ -99,9 +99,10 @@ function memoryStep({ best, request, bindMemory, room }: Told): string {
   const size = formatBytes(request.memoryBytes)
   if (request.numa === 'off')
     return `NUMA is off for this VM: its ${size} come from wherever the kernel likes.`
+  if (!room.map.numa)
+    return `Its ${size} come from the only node${bindMemory ? '' : ', which has less than that free now'}.`
   if (!bindMemory)
     return `Its ${size} fit on no set of nodes that has the CPUs, so memory is not bound and some of it may be remote.`
-  if (!room.map.numa) return `Its ${size} come from the only node.`
   const parts = best.places.map(
     ({ node, memoryBytes }) => `${formatBytes(memoryBytes)} from node ${node.memoryNode}`,
   )
@@ -124,6 +125,7 @@ export function planWarnings({ best, request, helpers, room, bindMemory, guest }
     ...terms
       .map(({ what }) => `It ${what.replace(/^node \d+: /, '')}.`)
       .map((text) => text.replace(/^It (\d)/, '$1')),
+    ...selfCrowding(best),
     ...(helpers.crowded
       ? ['No CPU is left beside the vCPUs: emulator and I/O threads take time from them.']
       : []),
@@ -136,6 +138,18 @@ export function planWarnings({ best, request, helpers, room, bindMemory, guest }
         ]
       : []),
   ]
+}
+
+/** A VM with more vCPUs than the threads that it floats over. */
+function selfCrowding({ places }: Judged): readonly string[] {
+  return places.flatMap(({ node, vcpus, choice }) => {
+    const threads = choice.cores.flatMap(({ cpus }) => cpus).length
+    return vcpus <= threads
+      ? []
+      : [
+          `${vcpus} vCPUs share ${count(threads, 'hardware thread')} of node ${node.node}, so they wait for each other.`,
+        ]
+  })
 }
 
 function isOddOnSiblings(guest: GuestShape, best: Judged, { mode }: Room): boolean {

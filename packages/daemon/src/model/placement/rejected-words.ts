@@ -82,7 +82,8 @@ function l3Use(
       return `too few threads for ${wanted} vCPUs together${held === '' ? '' : ` (${held})`}`
     return passedWords(domain.l3, place)
   }
-  return { l3: domain.l3, node: domain.node, free: slots, total, taken, why: why() }
+  const free = Math.min(slots, cores.flatMap(({ cpus: own }) => own).length)
+  return { l3: domain.l3, node: domain.node, free, total, taken: Math.min(taken, total), why: why() }
 }
 
 /** Why a domain that would do was not taken: the terms in which it is worse. */
