@@ -61,6 +61,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     hugepages: async (pageBytes) => ({
       support: 'supported',
       nodes: machine.hugepages.get(pageBytes) ?? [],
+      isNuma: true,
       mayReserve: false,
     }),
     lockableBytes: async () => machine.lockableBytes,

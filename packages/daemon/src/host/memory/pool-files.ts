@@ -18,7 +18,12 @@ export function readPools(pageBytes: number, mayReserve: boolean): HugepageReadi
         availableBytes: availableBytesOf(node),
       }
     })
-  return { support: supportOf(nodes.length > 0, pageBytes), nodes, mayReserve }
+  return {
+    support: supportOf(nodes.length > 0, pageBytes),
+    nodes,
+    isNuma: existsSync(nodesFolder),
+    mayReserve,
+  }
 }
 
 /** Pages of a node that stay when nobody uses them: surplus pages (nr_overcommit_hugepages) go by themselves. */

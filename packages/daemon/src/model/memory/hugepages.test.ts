@@ -98,6 +98,7 @@ test('the refusal says how many are missing where and why, who has them and how 
   const reading: HugepageReading = {
     support: 'supported',
     nodes: [node(0, 100), node(1, 0, gib, 64)],
+    isNuma: true,
     mayReserve: false,
   }
 
@@ -111,12 +112,17 @@ test('the refusal says how many are missing where and why, who has them and how 
     error.message,
     /echo 164 > \/sys\/devices\/system\/node\/node1\/hugepages\/hugepages-2048kB\/nr_hugepages/,
   )
+  const oneNode = { ...reading, nodes: [node(0, 8)], isNuma: false }
+  assert.match(
+    tooFewPages(want, oneNode, []).message,
+    /echo 100 > \/sys\/kernel\/mm\/hugepages\/hugepages-2048kB\/nr_hugepages/,
+  )
   assert.deepEqual(error.details['missing'], [{ node: 1, pages: 100, total: 64, free: 0 }])
 })
 
 test('a size that the processor or the kernel does not have is named as that', () => {
   const giant = { ...want, pageBytes: gib, pages: 1 }
-  const reading = { nodes: [], mayReserve: true }
+  const reading = { nodes: [], isNuma: true, mayReserve: true }
 
   assert.throws(() => requirePageSize(giant, { ...reading, support: 'no-processor' }), /pdpe1gb/)
   assert.throws(() => requirePageSize(giant, { ...reading, support: 'no-kernel' }), { code: 'unsupported' })

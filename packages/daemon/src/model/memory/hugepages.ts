@@ -20,6 +20,8 @@ export interface HugepageReading {
   /** Whether this kernel has pools of the size, and the processor such pages. */
   readonly support: 'supported' | 'no-processor' | 'no-kernel'
   readonly nodes: readonly NodePages[]
+  /** Whether the kernel tells nodes apart; where it does not, its one pool is that of node 0. */
+  readonly isNuma: boolean
   /** Whether Kvasir may reserve what is missing. */
   readonly mayReserve: boolean
   /** Whether VMs that start are taking pages now, which count twice meanwhile: as promised and as taken. */
@@ -154,7 +156,7 @@ export function tooFewPages(
   )
   return new KvasirError(
     'not-enough-memory',
-    `VM ${want.vm} wants ${want.pages} ${want.pages === 1 ? 'page' : 'pages'} of ${size}, so it cannot start, for some are missing: ${places.join('; ')}.${takenBy(takers)} ${remedyFor(want, nodes)}`,
+    `VM ${want.vm} wants ${want.pages} ${want.pages === 1 ? 'page' : 'pages'} of ${size}, so it cannot start, for some are missing: ${places.join('; ')}.${takenBy(takers)} ${remedyFor(want, nodes, reading.isNuma)}`,
     {
       details: {
         field: 'memory.pageSize',
@@ -180,11 +182,15 @@ function takenBy(takers: readonly PageTaker[]): string {
   return ` VMs that have such pages: ${named.join(', ')}${more}.`
 }
 
-function remedyFor(want: PageWant, nodes: readonly { node: number; pages: number; total: number }[]): string {
+function remedyFor(
+  want: PageWant,
+  nodes: readonly { node: number; pages: number; total: number }[],
+  isNuma: boolean,
+): string {
   const kib = want.pageBytes / 1024
   const lines = nodes.map(
     ({ node, pages, total }) =>
-      `echo ${total + pages} > /sys/devices/system/node/node${node}/hugepages/hugepages-${kib}kB/nr_hugepages`,
+      `echo ${total + pages} > /sys/${isNuma ? `devices/system/node/node${node}` : 'kernel/mm'}/hugepages/hugepages-${kib}kB/nr_hugepages`,
   )
   return `Reserve them (${lines.join('; ')}), or let Kvasir do so (hugepages: reserve in its configuration).`
 }
