@@ -50,7 +50,8 @@ test('a packed VM runs where its plan says, and show and place tell it', { skip 
 test('a dry run changes nothing, for a VM that runs, one that does not, and a file', { skip }, async (t) => {
   await using world = await openWorld(t)
   await world.bootTiny('web1', { cpu: { placement: 'pack' } })
-  await world.createTiny('web2', { cpu: { count: 2, placement: 'spread' } })
+  const flags = ['--vcpus', '2', '--placement', 'spread', '--numa', 'strict']
+  assert.equal((await world.cli('vm', 'create', 'web2', '--image', 'tiny', ...flags)).code, 0)
   const before = await world.client.call(endpoints.listVms, {})
 
   const running = await world.cli('vm', 'place', 'web1', '--dry-run', '-o', 'json')
