@@ -50,10 +50,11 @@ export async function readProcessMemory(
 ): Promise<ProcessMemory | undefined> {
   const status = await read(`/proc/${pid}/status`)
   if (status === undefined) return undefined
-  const [ksm, stat, numa] = await Promise.all([
+  const [ksm, stat, numa, swap] = await Promise.all([
     read(`/proc/${pid}/ksm_stat`),
     read(join(options.cgroup, 'memory.stat')),
     read(join(options.cgroup, 'memory.numa_stat')),
+    read(join(options.cgroup, 'memory.swap.current')),
   ])
   const resident = kibibytes(status, 'VmRSS')
   const reserved = kibibytes(status, 'HugetlbPages')
@@ -63,7 +64,8 @@ export async function readProcessMemory(
   const rollup = walks && stat === undefined ? await read(`/proc/${pid}/smaps_rollup`) : undefined
   return {
     residentBytes: resident + reserved,
-    swappedBytes: kibibytes(status, 'VmSwap'),
+    // The process's own count leaves shared memory out, the cgroup's does not.
+    swappedBytes: Math.max(kibibytes(status, 'VmSwap'), Number(swap ?? 0) || 0),
     zswappedBytes: stat === undefined ? undefined : countOf(stat, 'zswapped'),
     ksmBytes: parseMergedBytes(ksm ?? ''),
     huge: [...transparent(stat, rollup), ...(maps?.reserved ?? unsized(reserved))],
