@@ -131,11 +131,12 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     cgroupName: config.prefix,
     tuning: () => tuning.outcomes,
   })
-  const accelerator = await host.chooseAccelerator('auto')
+  await host.chooseAccelerator('auto') // Found out before the first start has to wait for it.
   const cages = await openCages({
     runtimeDir: config.runtimeDir,
     cgroupName: config.prefix,
-    kvm: accelerator.kind === 'kvm',
+    // Whatever was found out: on a busy host the probe may fail now and succeed later.
+    kvm: existsSync('/dev/kvm'),
     trees: await emulatorTrees(config.qemu),
   })
   for (const sentence of cages.shortcomings) log.info({}, sentence)
