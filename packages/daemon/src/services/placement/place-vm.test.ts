@@ -130,3 +130,16 @@ test('vCPUs of a dedicated VM are not pinned by hand too', () => {
 
   assert.match(parsed.error?.issues[0]?.message ?? '', /^cannot be had with placement dedicated/)
 })
+
+test('a clone looks for a place of its own', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('db', dedicated(2))
+  await world.start('db')
+  await world.call('powerOffVm', { params: { name: 'db' } })
+
+  const body = { name: 'copy', mode: 'linked' as const }
+  await world.call('cloneVm', { params: { name: 'db' }, query: { wait: 5 }, body })
+
+  const place = await world.call('placeVm', { params: { name: 'copy' }, query: { anew: false } })
+  assert.equal(place.reason, 'a start would place it so now')
+})

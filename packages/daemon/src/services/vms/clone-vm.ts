@@ -145,6 +145,7 @@ async function insertClone(
       life: { state: 'shutoff', reason: `it was cloned from ${source.name}`, since: now },
       run: undefined,
       saved: undefined,
+      placement: undefined,
     }
     store.vms.insert(record)
     for (const disk of clone.disks) {
