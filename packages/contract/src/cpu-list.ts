@@ -6,7 +6,7 @@
  */
 
 /** The most CPUs that Linux can be built for (NR_CPUS on x86). A number beyond is no CPU's. */
-const maxCpus = 8192
+export const maxCpus = 8192
 
 /** A list with more parts than this was not written by a person. */
 const maxParts = 1024

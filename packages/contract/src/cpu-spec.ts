@@ -10,6 +10,9 @@ import { placementFields } from './placement.ts'
 /** The largest number of vCPUs of one VM; QEMU's q35 takes 288 without an IOMMU. */
 export const vcpuLimit = 255
 
+/** More than any processor has. */
+const maxFlags = 512
+
 const topology = z.strictObject({
   sockets: z.int().min(1).max(vcpuLimit).default(1),
   dies: z.int().min(1).max(vcpuLimit).default(1),
@@ -42,6 +45,7 @@ export const cpuSpec = z
       }),
     features: z
       .record(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'is not a CPU flag'), z.boolean())
+      .refine((flags) => Object.keys(flags).length <= maxFlags, `has more than ${maxFlags} flags`)
       .default({})
       .meta({ description: 'Flags on and off by the names of QEMU. One that this host lacks is refused.' }),
     nested: z

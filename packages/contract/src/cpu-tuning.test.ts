@@ -23,6 +23,7 @@ test('lists of CPUs are kept in their shortest form, so that the same set is the
 
 test('what is no list of CPUs is refused, and names the thread that it is for', () => {
   assert.match(issues({ cpus: 'all' }), /cpu\.cpus: is not a list of CPUs such as/)
+  assert.match(issues({ cpus: '0-9999' }), /none above 8191/)
   assert.match(issues({ pin: { vcpus: { 1: '3-1' } } }), /cpu\.pin\.vcpus\.1: is not a list/)
   assert.match(issues({ pin: { emulator: '1,^1' } }), /takes away every CPU that it names/)
   issues({ pin: { vcpus: { x: '1' } } })

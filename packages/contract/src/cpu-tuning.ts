@@ -6,7 +6,7 @@
  * to say. Not here: what the guest sees of its CPUs (cpu-spec.ts).
  */
 import { z } from 'zod'
-import { formatCpuList, parseCpuList } from './cpu-list.ts'
+import { formatCpuList, maxCpus, parseCpuList } from './cpu-list.ts'
 import { resourceName } from './names.ts'
 
 const maxListLength = 1024
@@ -24,7 +24,7 @@ const cpuList = listText
         code: 'custom',
         message:
           cpus === undefined
-            ? 'is not a list of CPUs such as 0-3,8,^2'
+            ? `is not a list of CPUs such as 0-3,8,^2, none above ${maxCpus - 1}`
             : 'takes away every CPU that it names',
       })
       return z.NEVER

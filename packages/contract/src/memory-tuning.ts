@@ -15,6 +15,9 @@ export const plugBlockBytes = 2 * mib
 /** What no guest goes on well below, in bytes: the floor of a balloon whose spec names none. */
 const smallestFloorBytes = 64 * mib
 
+/** What an emulator takes by itself leaves room for a guest from here on, in bytes; below it the kernel kills it at its start. */
+const smallestHardBytes = 128 * mib
+
 const wholeMib = (description: string) =>
   byteSize
     .refine((n) => n % mib === 0, 'is not a whole number of MiB')
@@ -64,6 +67,11 @@ export function checkMemorySizes(memory: Sizes, ctx: z.RefinementCtx): void {
     refuse(
       'target',
       'cannot be had with memory that is locked or from reserved huge pages: the host gets none of it back',
+    )
+  if (hard !== undefined && hard < smallestHardBytes)
+    refuse(
+      'hard',
+      `is less than ${formatBytes(smallestHardBytes)}, of which an emulator takes most by itself`,
     )
   if (high !== undefined && hard !== undefined && high > hard)
     refuse('high', `is more than the hard limit, ${formatBytes(hard)}`)

@@ -105,3 +105,10 @@ test('a VM as the daemon shows it holds sizes as numbers', () => {
   assert.equal(vm.parse(shown).spec.memory.size, 512 * 2 ** 20)
   assert.equal(endpoints.listVms.response.parse([shown]).length, 1)
 })
+
+test('limits under which no emulator lives, and flags without number, are refused', () => {
+  assert.match(issues({ memory: { hard: 0 } }), /memory\.hard: is less than 128 MiB/)
+  assert.equal(issues({ memory: { hard: '128MiB' } }), '')
+  const features = Object.fromEntries(Array.from({ length: 513 }, (_, index) => [`f${index}`, true]))
+  assert.match(issues({ cpu: { features } }), /cpu\.features: has more than 512 flags/)
+})

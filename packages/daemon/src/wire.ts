@@ -8,6 +8,7 @@ import type { Context } from './services/context.ts'
 import { createServices, type Services } from './services/create-services.ts'
 import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
+import { yieldCpus } from './services/placement/yield-cpus.ts'
 import { recover } from './services/recovery/recover.ts'
 import { startInOrder } from './services/vms/autostart.ts'
 import { createSettle } from './services/vms/settle.ts'
@@ -63,6 +64,9 @@ export async function wireDaemon(
 
   const toStart = restarts.flatMap((id) => supervisor.get(id) ?? [])
   setImmediate(() => void startInOrder(toStart, context))
+  // A dedicated VM may have ended while nobody watched.
+  if (supervisor.list().some((driver) => driver.view().record.spec.cpu.placement === 'dedicated'))
+    setImmediate(() => void yieldCpus(context))
   setImmediate(() => {
     for (const { id } of supervisor.list()) resumeSetVcpus(id, context)
   })

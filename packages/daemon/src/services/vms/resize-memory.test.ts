@@ -190,9 +190,9 @@ test('limits are set while it runs, and one that would kill the VM is refused', 
   await limit({ high: 900 * mib, hard: 1200 * mib, swap: 0 })
   assert.deepEqual(daemon.machine.memoryLimits.get(uuid), { high: 900 * mib, hard: 1200 * mib, swap: 0 })
 
-  await assert.rejects(limit({ hard: 100 * mib }), (error: unknown) => {
+  await assert.rejects(limit({ hard: 200 * mib }), (error: unknown) => {
     assert.ok(error instanceof KvasirError && error.code === 'plan-refused')
-    assert.match(error.message, /^VM web1 holds 256 MiB now, so a hard limit of 100 MiB would have it killed/)
+    assert.match(error.message, /^VM web1 holds 256 MiB now, so a hard limit of 200 MiB would have it killed/)
     return true
   })
   assert.equal((await specMemory(daemon)).hard, 1200 * mib)
