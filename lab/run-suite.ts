@@ -7,10 +7,9 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { daemonBundle } from './bundle-daemon.ts'
-import { AgentSession } from './machine/agent-session.ts'
-import { placeOf } from './machine/places.ts'
+import { beforeEnd } from './machine/end-signals.ts'
+import { abandonLab, openLab } from './machine/lab.ts'
 
-const answerTimeoutMs = 30_000
 /** What of the runner's environment the file has to know. */
 const passedOn = /^(KVASIR_(REQUIRE|TEST|FUZZ|SLOW)\w*|NODE_TEST_\w+|CI|FORCE_COLOR|NO_COLOR)$/
 
@@ -32,18 +31,26 @@ export function writeLabPrograms(
   return { programs, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) }
 }
 
-/** Runs a test file in the lab with this process's options of Node, and gives its exit code. */
+/**
+ * Runs a test file in the lab with this process's options of Node, and gives its exit code. Each file has a lab of its own that has
+ * just booted, whatever the file before did to its host; but for a lab that ran before, which they all use as it is.
+ */
 export async function runInLab(file: string, { checkout }: { readonly checkout: string }): Promise<number> {
-  const place = placeOf(checkout)
-  using session = await AgentSession.open(place.agentSockets, { timeoutMs: answerTimeoutMs })
-  const { code } = await session.run({
-    argv: ['node', ...process.execArgv, file],
-    cwd: checkout,
-    env: { ...labTestEnvironment, KVASIR_E2E_DAEMON: daemonBundle(checkout), ...environmentPassedOn() },
-    stdout: process.stdout,
-    stderr: process.stderr,
-  })
-  return code ?? 1
+  const say = (line: string) => console.error(line)
+  const lab = await openLab({ checkout, say, from: 'booted', outlivesUs: false })
+  using _ = beforeEnd(() => abandonLab(lab), { withParent: true })
+  try {
+    const { code } = await lab.session.run({
+      argv: ['node', ...process.execArgv, file],
+      cwd: checkout,
+      env: { ...labTestEnvironment, KVASIR_E2E_DAEMON: daemonBundle(checkout), ...environmentPassedOn() },
+      stdout: process.stdout,
+      stderr: process.stderr,
+    })
+    return code ?? 1
+  } finally {
+    await lab.leave()
+  }
 }
 
 /** KVASIR_PATIENCE is how much longer than elsewhere a test waits for what has no deadline of its own. */

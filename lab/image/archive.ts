@@ -2,27 +2,35 @@
 import { runCommand } from '@kvasir/linux'
 
 const lookUpTimeoutMs = 30_000
+const updateTimeoutMs = 300_000
 
 /** The lines of a sources.list for a release. Throws a sentence when apt knows no archive of Debian. */
 export async function archiveLines(suite: string): Promise<readonly string[]> {
-  const argv = [
-    'apt-get',
-    'indextargets',
-    '--format',
-    '$(ORIGIN)|$(LABEL)|$(REPO_URI)',
-    'Created-By: Packages',
-  ]
-  const { stdout } = await runCommand(argv, { timeoutMs: lookUpTimeoutMs })
-  const targets = stdout.split('\n').map((line) => line.split('|'))
-  const uriOf = (label: string) =>
-    targets.find(([origin, itsLabel]) => origin === 'Debian' && itsLabel === label)?.[2]
-  const main = uriOf('Debian')
+  let archives = await knownArchives()
+  if (archives.main === undefined) {
+    // Whose archive it is stands in lists that a machine may never have fetched.
+    await runCommand(['apt-get', '-q', 'update'], { timeoutMs: updateTimeoutMs })
+    archives = await knownArchives()
+  }
+  const { main, security } = archives
   if (main === undefined)
     throw new Error("This machine's apt knows no archive of Debian, so there is no lab.")
-  const security = uriOf('Debian-Security')
   return [
     `deb ${main} ${suite} main`,
     `deb ${main} ${suite}-updates main`,
     ...(security === undefined ? [] : [`deb ${security} ${suite}-security main`]),
   ]
+}
+
+async function knownArchives(): Promise<{
+  readonly main: string | undefined
+  readonly security: string | undefined
+}> {
+  const format = '$(ORIGIN)|$(LABEL)|$(REPO_URI)'
+  const argv = ['apt-get', 'indextargets', '--format', format, 'Created-By: Packages']
+  const { stdout } = await runCommand(argv, { timeoutMs: lookUpTimeoutMs })
+  const targets = stdout.split('\n').map((line) => line.split('|'))
+  const uriOf = (label: string) =>
+    targets.find(([origin, itsLabel]) => origin === 'Debian' && itsLabel === label)?.[2]
+  return { main: uriOf('Debian'), security: uriOf('Debian-Security') }
 }

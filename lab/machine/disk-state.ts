@@ -28,9 +28,8 @@ const createTimeoutMs = 30_000
  * snapshot: what an interrupted boot left on them is of no use.
  */
 export async function provideDisks(place: Place, image: LabImage): Promise<readonly SnapshotName[]> {
-  const state = await readState(place)
-  const isOurs = state?.image === image.digest && state.machine === machineDigest()
-  if (isOurs && state.snapshots.length > 0) return state.snapshots
+  const snapshots = await findSnapshots(place, image)
+  if (snapshots.length > 0) return snapshots
   await forgetDisks(place)
   await mkdir(place.state, { recursive: true, mode: 0o700 })
   for (const { name, size } of writableDisks) {
@@ -40,6 +39,13 @@ export async function provideDisks(place: Place, image: LabImage): Promise<reado
   }
   await writeState(place, { image: image.digest, machine: machineDigest(), snapshots: [] })
   return []
+}
+
+/** The snapshots that are there for this image and machine. */
+export async function findSnapshots(place: Place, image: LabImage): Promise<readonly SnapshotName[]> {
+  const state = await readState(place)
+  const isOurs = state?.image === image.digest && state.machine === machineDigest()
+  return isOurs ? state.snapshots : []
 }
 
 /** Takes the disks and all their snapshots away. */

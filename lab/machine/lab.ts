@@ -15,7 +15,7 @@ import type { ProcessIdentity } from '@kvasir/linux'
 import type { LabImage } from '../image/build-image.ts'
 import { provideImage } from '../image/build-image.ts'
 import { AgentSession } from './agent-session.ts'
-import { forgetDisks, noteSnapshot, provideDisks, type SnapshotName } from './disk-state.ts'
+import { findSnapshots, forgetDisks, noteSnapshot, provideDisks, type SnapshotName } from './disk-state.ts'
 import {
   deleteSnapshot,
   findEmulator,
@@ -53,6 +53,21 @@ export interface Lab {
   readonly emulator: ProcessIdentity | undefined
   /** Uses it no longer, and ends it when it was begun for us alone; waits then until nobody else uses it. */
   readonly leave: () => Promise<void>
+}
+
+/** Sees to it that a lab is at hand: one that runs, or a snapshot of one that has booted. */
+export async function prepareLab(options: {
+  readonly checkout: string
+  readonly say: (line: string) => void
+}): Promise<void> {
+  refuseOtherMachines()
+  const place = placeOf(options.checkout)
+  const isRunning = (await findEmulator(place)) !== undefined
+  if (isRunning) return
+  const image = await provideImage(place.cache, options.say)
+  if ((await findSnapshots(place, image)).length > 0) return
+  const lab = await openLab({ ...options, from: 'booted', outlivesUs: false })
+  await lab.leave()
 }
 
 /** Opens the lab: the one that runs, or a new one. */
