@@ -15,7 +15,8 @@ import type { Reply, Request } from './messages.ts'
 
 const ports = '/sys/class/virtio-ports'
 const namePrefix = 'kvasir.lab.agent.'
-const askAgainMs = 100
+/** Not more often: in an emulated machine each question takes milliseconds of the one CPU that a test may be measuring. */
+const askAgainMs = 500
 const chunkBytes = 65_536
 const longestLine = 8 * 1024 * 1024
 

@@ -1,9 +1,9 @@
 /**
  * A session with the agent in the lab: programs are run there as if they were children of this process.
  *
- *     connect to a port's socket ──hello──▶ answered: the session is ours
- *        ▲                          └────── silence: somebody else has this port, or the lab still boots; the next port
- *        └──────────────────────────────────┘
+ *     connect to every port ──hello──▶ the first that answers is ours, the others are let go
+ *            ▲                   └────── silence: others have them all, or the lab still boots
+ *            └───────────────────────────────┘
  *
  * Not here: what is said (agent/messages.ts), the lab's life (lab.ts).
  */
@@ -13,8 +13,8 @@ import type { Readable, Writable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Reply, Request } from '../agent/messages.ts'
 
-/** How long a port may be silent before the next one is tried. */
-const helloMs = 2_000
+/** How long the ports may be silent before they are tried again. */
+const helloMs = 5_000
 const tryAgainMs = 100
 
 /** How a program in the lab ended. */
@@ -71,18 +71,16 @@ export class AgentSession implements Disposable {
     })
   }
 
-  /** Opens a session over the first of the ports whose agent answers; throws when none does in time. */
+  /** Opens a session over the port that answers first; throws when none does in time. */
   static async open(
     socketPaths: readonly string[],
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<AgentSession> {
     const deadline = performance.now() + options.timeoutMs
     while (performance.now() < deadline) {
-      for (const path of socketPaths) {
-        options.signal?.throwIfAborted()
-        const socket = await greet(path)
-        if (socket !== undefined) return new AgentSession(socket)
-      }
+      options.signal?.throwIfAborted()
+      const socket = await greetAny(socketPaths)
+      if (socket !== undefined) return new AgentSession(socket)
       await pause(tryAgainMs)
     }
     throw new Error(`The agent in the lab did not answer within ${options.timeoutMs / 1000} s.`)
@@ -156,8 +154,22 @@ export class AgentSession implements Disposable {
   }
 }
 
+/** Says hello to all ports, and gives the connection to the first that answers. */
+async function greetAny(paths: readonly string[]): Promise<Socket | undefined> {
+  const found = new AbortController()
+  let first: Socket | undefined
+  const greetings = paths.map(async (path) => {
+    const socket = await greet(path, found.signal)
+    if (first !== undefined) return socket?.destroy()
+    first = socket
+    if (socket !== undefined) found.abort()
+  })
+  await Promise.all(greetings)
+  return first
+}
+
 /** Connects and says hello; gives the connection when the answer is to this very hello. What came before it is of an earlier session. */
-async function greet(path: string): Promise<Socket | undefined> {
+async function greet(path: string, given: AbortSignal): Promise<Socket | undefined> {
   const session = randomUUID()
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const socket = createConnection(path)
@@ -172,6 +184,7 @@ async function greet(path: string): Promise<Socket | undefined> {
     const hello: Request = { op: 'hello', session }
     socket.write(`\n${JSON.stringify(hello)}\n`)
   })
+  given.addEventListener('abort', giveUp, { once: true })
   const timer = setTimeout(giveUp, helloMs)
   const isAnswered = await promise
   clearTimeout(timer)
