@@ -48,7 +48,7 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
     concurrency: Math.max(1, Math.floor(cores / 2)),
   },
   // Everything is emulated there, which takes some twenty times as long.
-  lab: { needs: ['run', 'images'], testSeconds: 900, fileSeconds: 1500, concurrency: 1 },
+  lab: { needs: ['run', 'images'], testSeconds: 1500, fileSeconds: 1500, concurrency: 1 },
 }
 
 /** The rung that a file belongs to, or nothing when it is not a test. */
