@@ -15,7 +15,7 @@ import type { FoundBinary } from './emulator-binary.ts'
 import { CachedAnswer } from './facts-cache.ts'
 import { parseCpuInfo } from './proc-files.ts'
 
-/** A hundred models are made and thrown away; under nested emulation that takes a while. */
+/** A hundred models are made and thrown away: 30 ms, and under nested emulation a while. */
 const askTimeoutMs = 60_000
 
 const definitions = z.array(
