@@ -135,8 +135,8 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   const cages = await openCages({
     runtimeDir: config.runtimeDir,
     cgroupName: config.prefix,
-    // Whatever was found out: on a busy host the probe may fail now and succeed later.
-    kvm: existsSync('/dev/kvm'),
+    // Whatever the probe said: on a busy host it may fail now and succeed later.
+    kvm: await host.isKvmPossible(),
     trees: await emulatorTrees(config.qemu),
   })
   for (const sentence of cages.shortcomings) log.info({}, sentence)

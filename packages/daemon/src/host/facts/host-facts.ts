@@ -35,7 +35,9 @@ export interface HostFactsOptions {
 const LOOK_TIMEOUT_MS = 5_000
 
 /** The facts about this host. */
-export function createHostFacts(options: HostFactsOptions): HostFacts {
+export function createHostFacts(
+  options: HostFactsOptions,
+): HostFacts & { readonly isKvmPossible: () => Promise<boolean> } {
   const cache = join(options.stateDir, 'cache')
   const binary = new EmulatorBinary({ binary: options.qemu, cachePath: join(cache, 'qemu.json') })
   const kvm = new KvmFacts({
@@ -53,6 +55,7 @@ export function createHostFacts(options: HostFactsOptions): HostFacts {
 
   return {
     qemu: () => binary.capabilities(),
+    isKvmPossible: () => kvm.isPossible(),
     chooseAccelerator: async (wanted) => decideAccelerator(wanted, await kvm.gather()),
     cpuOffer: (accelerator) => cpuOffers.find(accelerator),
     availableMemoryBytes: async () => (await memory()).availableBytes,

@@ -45,15 +45,24 @@ export class KvmFacts {
     this.#cache = new CachedAnswer(options.cachePath, kvmReply)
   }
 
+  /** Whether KVM could turn out to be usable: the CPU has the flag and the device opens. Asks no emulator. */
+  async isPossible(): Promise<boolean> {
+    return isProbeNeeded(await this.#look())
+  }
+
   /** Looks; starts a probe emulator only where its answer could change the decision. Never throws for what is missing. */
   async gather(): Promise<AcceleratorFacts> {
-    const readCpuInfo = this.#options.readCpuInfo ?? (() => readFile('/proc/cpuinfo', 'utf8'))
-    const { flags: cpuFlags } = parseCpuInfo(await readCpuInfo())
-    const kvmDevice = await openState(this.#device)
-    if (!isProbeNeeded({ cpuFlags, kvmDevice })) return { cpuFlags, kvmDevice, probe: 'not-run' }
+    const seen = await this.#look()
+    if (!isProbeNeeded(seen)) return { ...seen, probe: 'not-run' }
     const binary = await this.#options.findBinary().catch(() => undefined)
     const probe = binary === undefined ? 'not-run' : await this.#probe(binary)
-    return { cpuFlags, kvmDevice, probe }
+    return { ...seen, probe }
+  }
+
+  async #look(): Promise<Omit<AcceleratorFacts, 'probe'>> {
+    const readCpuInfo = this.#options.readCpuInfo ?? (() => readFile('/proc/cpuinfo', 'utf8'))
+    const { flags: cpuFlags } = parseCpuInfo(await readCpuInfo())
+    return { cpuFlags, kvmDevice: await openState(this.#device) }
   }
 
   async #probe(binary: FoundBinary): Promise<AcceleratorFacts['probe']> {
