@@ -5,7 +5,7 @@
  * memory. It belongs to an image and a machine; when either is another, all of it is made anew.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { runCommand } from '@kvasir/linux'
 import type { LabImage } from '../image/build-image.ts'
@@ -16,6 +16,7 @@ import type { Place } from './places.ts'
 export type SnapshotName = 'booted' | 'kept'
 
 interface DiskState {
+  /** The very file: one that was built again of the same recipe has its blocks elsewhere. */
   readonly image: string
   readonly machine: string
   readonly snapshots: readonly SnapshotName[]
@@ -37,14 +38,14 @@ export async function provideDisks(place: Place, image: LabImage): Promise<reado
     const argv = ['qemu-img', 'create', '-q', '-f', 'qcow2', ...base, place.overlay(name), size]
     await runCommand(argv, { timeoutMs: createTimeoutMs })
   }
-  await writeState(place, { image: image.digest, machine: machineDigest(), snapshots: [] })
+  await writeState(place, { image: await identityOf(image), machine: machineDigest(), snapshots: [] })
   return []
 }
 
 /** The snapshots that are there for this image and machine. */
 export async function findSnapshots(place: Place, image: LabImage): Promise<readonly SnapshotName[]> {
   const state = await readState(place)
-  const isOurs = state?.image === image.digest && state.machine === machineDigest()
+  const isOurs = state?.image === (await identityOf(image)) && state.machine === machineDigest()
   return isOurs ? state.snapshots : []
 }
 
@@ -62,6 +63,11 @@ export async function noteSnapshot(
   if (state === undefined) throw new Error("The lab's disks are gone, so its snapshot cannot be noted.")
   const others = state.snapshots.filter((each) => each !== name)
   await writeState(place, { ...state, snapshots: isThere ? [...others, name] : others })
+}
+
+async function identityOf({ digest, disk }: LabImage): Promise<string> {
+  const { ino, mtimeMs } = await stat(disk)
+  return `${digest} ${ino} ${mtimeMs}`
 }
 
 function stateFile(place: Place): string {

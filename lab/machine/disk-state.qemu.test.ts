@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { needs } from '../../tools/require.ts'
+import { findSnapshots, noteSnapshot, provideDisks } from './disk-state.ts'
+import { placeOf } from './places.ts'
+
+const skip = needs('qemu')
+
+/** A checkout, and an image of which only the disk is there. */
+function makeParts(t: TestContext) {
+  const folder = mkdtempSync(join(tmpdir(), 'kvasir-lab-disks-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const image = {
+    digest: 'a-recipe',
+    folder,
+    root: folder,
+    disk: join(folder, 'disk.img'),
+    kernel: '',
+    initrd: '',
+  }
+  const build = () => {
+    rmSync(image.disk, { force: true })
+    writeFileSync(image.disk, '')
+    truncateSync(image.disk, 1024 ** 2)
+  }
+  build()
+  return { place: placeOf(folder), image, build }
+}
+
+test('disks with a snapshot are used again', { skip }, async (t) => {
+  const { place, image } = makeParts(t)
+  assert.deepEqual(await provideDisks(place, image), [])
+
+  await noteSnapshot(place, { name: 'booted', isThere: true })
+
+  assert.deepEqual(await provideDisks(place, image), ['booted'])
+})
+
+test('disks are made anew when the image was built again, be it of the same recipe', { skip }, async (t) => {
+  const { place, image, build } = makeParts(t)
+  await provideDisks(place, image)
+  await noteSnapshot(place, { name: 'booted', isThere: true })
+
+  build()
+
+  assert.deepEqual(await findSnapshots(place, image), [])
+  assert.deepEqual(await provideDisks(place, image), [])
+})
+
+test('disks without a snapshot are not used again: a boot that was interrupted wrote to them', {
+  skip,
+}, async (t) => {
+  const { place, image } = makeParts(t)
+  await provideDisks(place, image)
+  writeFileSync(place.overlay('root'), 'half a boot')
+
+  assert.deepEqual(await provideDisks(place, image), [])
+
+  assert.equal(readFileSync(place.overlay('root'), 'latin1').slice(0, 3), 'QFI')
+})
