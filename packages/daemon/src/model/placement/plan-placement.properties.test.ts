@@ -10,7 +10,7 @@ import type { PlacementHost, PlacementRequest } from './request.ts'
 import { anyHost, anyRequest } from './testing/any-host.ts'
 
 /** More with `KVASIR_FUZZ_RUNS`. */
-const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 150)
+const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 60)
 
 const anyCrowd = fc.record({
   topology: anyHost(),

@@ -9,7 +9,7 @@ import { firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
 import type { HardwareInput, QemuCapabilities } from './hardware.ts'
 
 /** More with `KVASIR_FUZZ_RUNS`. */
-const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 500)
+const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 250)
 
 /** Every option that a plan may use, and whether a value follows it. */
 const options: Readonly<Record<string, boolean>> = {
