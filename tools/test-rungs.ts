@@ -31,13 +31,13 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
   unit: {
     needs: [],
     testSeconds: 20,
-    fileSeconds: 60,
+    fileSeconds: 300, // Of a process, which runs many files.
     concurrency: cores + 1, // They wait for children and timers now and then; each more loads everything once more.
     processes: cores + 1,
     budgetSeconds: 5,
   },
   // A whole daemon on the simulated host, and the CLI as a process.
-  api: { needs: [], testSeconds: 60, fileSeconds: 120, concurrency: cores + 1, processes: cores + 1 },
+  api: { needs: [], testSeconds: 60, fileSeconds: 300, concurrency: cores + 1, processes: cores + 1 },
   qemu: { needs: ['run'], testSeconds: 60, fileSeconds: 300, concurrency: cores },
   host: { needs: ['run', 'images', 'test'], testSeconds: 300, fileSeconds: 900, concurrency: 1 },
   // Guests run on all cores under TCG, and suites assert times: as many suites at once as there are pairs of cores.
