@@ -42,7 +42,7 @@ export async function clearPlace(place: Place): Promise<void> {
   await rm(place.base, { recursive: true, force: true })
 }
 
-/** Processes that bear a uid of the place or name its folder, as `pid command`. */
+/** Processes that bear a uid of the place or name its folder, as `pid command`. One that has ended and is not reaped yet is none. */
 async function processesOf(place: Place): Promise<readonly string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
   const found = await Promise.all(pids.map((pid) => describeIfOurs(pid, place)))
@@ -55,6 +55,7 @@ async function describeIfOurs(pid: string, place: Place): Promise<string | undef
       readFile(`/proc/${pid}/status`, 'utf8'),
       readFile(`/proc/${pid}/cmdline`, 'utf8'),
     ])
+    if (!/^VmSize:/m.test(status)) return undefined // Its memory is gone: it has ended.
     const uid = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
     const isOurs =
       (uid >= place.uids.first && uid < place.uids.first + place.uids.count) ||
