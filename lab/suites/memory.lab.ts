@@ -13,7 +13,7 @@ import { needs } from '../../tools/require.ts'
 
 const skip = needs('lab', 'root', 'qemu')
 const mib = 2 ** 20
-const withinMs = 120_000
+const withinMs = 20_000 // Twenty times that in the lab.
 
 /** Waits until a number is as it should be, and gives it. */
 async function until(
@@ -56,7 +56,8 @@ test('a ballooned guest gives memory back to the host and gets it again', { skip
   const spec = { memory: { size: '256MiB' }, disks: [{ name: 'data', size: '320MiB' }] }
   const vm = await world.bootTiny('web1', spec)
   assert.equal((await vm.show()).status.accelerator, 'kvm')
-  await vm.shell('cat /dev/vda > /dev/null')
+  // Held open, since the cache of a disk goes with the last who closes it; free pages would go back to the host by themselves.
+  await vm.shell('(sleep 100000 </dev/vda >/dev/null 2>&1 &) ; cat /dev/vda >/dev/null')
   const full = await until(
     () => resident(vm),
     (now) => now > 240 * mib,
