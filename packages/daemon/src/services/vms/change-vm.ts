@@ -141,7 +141,7 @@ async function change(
   const planned = await planVolumes(spec, vm, ports)
   const host = await hardwareHost(seat.record.id, context)
   const before = seat.record.hardware
-  const hardware = planHardware(planned.spec, before, { ...host, vsockCid: before.vsockCid })
+  const hardware = planHardware(planned.spec, before, host)
   if (changes.some(isHardware)) {
     const hasCpu = keepsCpu(changes)
     await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports, { hasCpu })

@@ -66,9 +66,18 @@ export async function hardwareHost(
   return { qemu: await context.ports.host.qemu(), vsockCid: vsockCidOf(id, context) }
 }
 
-/** A vsock address that no other VM has: 3 is the first that a guest may have. */
+/**
+ * A vsock address that no other VM has, or has yet until its next boot: 3 is the first that a guest may have. As long as it is free, a
+ * VM gets the same one each time.
+ */
 function vsockCidOf(id: string, context: Context): number {
-  const taken = new Set(context.drivers.list().map((driver) => driver.view().record.hardware.vsockCid))
+  const others = context.drivers.list().map((driver) => driver.view().record)
+  const taken = new Set(
+    others
+      .filter((other) => other.id !== id)
+      .flatMap(({ hardware, run, saved }) => [hardware, run?.bootedHardware, saved?.booted?.hardware])
+      .map((hardware) => hardware?.vsockCid),
+  )
   let cid = 3 + (Number.parseInt(id.slice(0, 6), 16) % 1_000_000)
   while (taken.has(cid)) cid++
   return cid
