@@ -1,33 +1,16 @@
 /** Where VMs lie on this host: planned, applied to their threads, kept, and refused with who holds what. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { endpoints, parseCpuList, type VmPlacement } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
-import type { VmHandle } from '../machine/vm-handle.ts'
+import { cpusOfVcpus } from '../machine/vcpu-threads.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
 
 const placementOf = async (world: World, name: string): Promise<VmPlacement> =>
   await world.client.call(endpoints.placeVm, { params: { name } })
-
-/** The CPUs that the kernel lets the vCPU threads of a VM run on. */
-async function cpusOfVcpus(vm: VmHandle): Promise<readonly string[]> {
-  // Who looks at a VM gets the last sample and causes the next.
-  const { pid, vcpus } = await eventually(
-    async () => {
-      const { status } = await vm.show()
-      return status.vcpus && { pid: status.pid, vcpus: status.vcpus }
-    },
-    { withinMs: 5_000, what: 'the vCPU threads' },
-  )
-  return vcpus.map(({ threadId }) => {
-    const text = readFileSync(`/proc/${pid}/task/${threadId}/status`, 'utf8')
-    return /^Cpus_allowed_list:\s*(\S+)$/m.exec(text)?.[1] ?? ''
-  })
-}
 
 test('a packed VM runs where its plan says, and show and place tell it', { skip }, async (t) => {
   await using world = await openWorld(t)

@@ -1,11 +1,9 @@
 /** Placed VMs on two NUMA nodes with KVM: threads where the plan says, memory on their nodes, a guest that sees what it spans. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-
 import { test } from 'node:test'
 import { endpoints, formatCpuList, type PlacementPlan } from '@kvasir/contract'
-import { eventually } from '../../e2e/machine/eventually.ts'
-import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
+import { cpusOfVcpus } from '../../e2e/machine/vcpu-threads.ts'
 import { openWorld, type World } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
 
@@ -15,21 +13,6 @@ const read = (path: string) => readFileSync(path, 'utf8').trim()
 async function planOf(world: World, name: string): Promise<PlacementPlan> {
   const { plan, reason } = await world.client.call(endpoints.placeVm, { params: { name } })
   return plan ?? assert.fail(reason)
-}
-
-/** The CPUs that the kernel lets each vCPU run on. */
-async function cpusOfVcpus(vm: VmHandle): Promise<readonly string[]> {
-  const { pid, vcpus } = await eventually(
-    async () => {
-      const { status } = await vm.show()
-      return status.vcpus && { pid: status.pid, vcpus: status.vcpus }
-    },
-    { withinMs: 5_000, what: 'the vCPU threads' },
-  )
-  return vcpus.map(
-    ({ threadId }) =>
-      /^Cpus_allowed_list:\s*(\S+)$/m.exec(read(`/proc/${pid}/task/${threadId}/status`))?.[1] ?? '',
-  )
 }
 
 /** Pages of an emulator's large mappings by node, and whether each is bound (proc(5), numa_maps). */
