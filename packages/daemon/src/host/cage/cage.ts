@@ -164,7 +164,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
       launchers: tools.launchers,
       timeoutMs: request.timeoutMs,
       signal: tools.signal,
-    }),
+    }).finally(() => tools.launchers.holdSoon()),
   )
   undo.defer(() => killSession(entry.pid))
   // Two processes less to take turns with; until they are there, what the program says waits in the pipes that we hold.
@@ -180,7 +180,6 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
   tools.signal?.throwIfAborted()
   entry.child.unref()
   undo.move() // Success: keep everything.
-  tools.launchers.holdSoon()
   return { pid: entry.pid, identity, cgroup, steps: entry.steps, logged, exited: entry.exited }
 }
 
