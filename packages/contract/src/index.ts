@@ -1,5 +1,6 @@
 /** The API of Kvasir as a value. */
 export * from './cpu-list.ts'
+export * from './disk-spec.ts'
 export * from './endpoint.ts'
 export * from './endpoints.ts'
 export * from './errors.ts'

@@ -7,9 +7,9 @@
  */
 import { z } from 'zod'
 import { cpuSpec, vcpuLimit } from './cpu-spec.ts'
+import { diskSpec } from './disk-spec.ts'
 import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
-import { byteSize } from './units.ts'
 
 /** The largest numbers a spec may name. */
 export const limits = {
@@ -57,27 +57,6 @@ const boot = z
       .meta({ description: 'Added to the kernel command line of an image that boots its kernel directly.' }),
   })
   .prefault({})
-
-/** A disk of a VM. Without `volume` one is made at creation: an overlay on `image`, or an empty one of `size`. */
-export const diskSpec = z
-  .strictObject({
-    name: resourceName,
-    bus: z.enum(['virtio-blk', 'virtio-scsi']).default('virtio-blk'),
-    volume: resourceName.optional(),
-    image: z.string().max(128).optional(),
-    size: byteSize.optional(),
-    pool: resourceName.default('default'),
-    readOnly: z.boolean().default(false),
-    cache: z.enum(['none', 'writeback', 'unsafe']).default('none'),
-    discard: z.enum(['unmap', 'ignore']).default('unmap'),
-    ioThread: z.boolean().default(true).meta({ description: 'An I/O thread of its own.' }),
-    serial: z
-      .string()
-      .regex(/^[A-Za-z0-9_-]{1,20}$/, 'is not a serial of 1 to 20 letters, digits, dashes and underscores')
-      .optional(),
-    bootOrder: z.int().min(1).max(255).optional(),
-  })
-  .meta({ id: 'DiskSpec' })
 
 /** A port of the host that leads into the guest. */
 export const forwardSpec = z
@@ -223,7 +202,6 @@ export const vmSpec = z
 
 export type VmSpec = z.output<typeof vmSpec>
 export type VmSpecInput = z.input<typeof vmSpec>
-export type DiskSpec = z.output<typeof diskSpec>
 export type NicSpec = z.output<typeof nicSpec>
 export type ForwardSpec = z.output<typeof forwardSpec>
 export type CloudInitSpec = z.output<typeof cloudInitSpec>
