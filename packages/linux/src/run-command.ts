@@ -48,6 +48,8 @@ export interface CommandOptions {
    * unless it sees to that. A command that does not exist then ends with exit code 127.
    */
   readonly endsWithUs?: boolean | undefined
+  /** Numbers of descriptors of this process that the command gets as 3, 4 and so on. */
+  readonly descriptors?: readonly number[] | undefined
   /** Told of stdout as it comes, for commands that print their progress. */
   readonly onStdout?: ((text: string) => void) | undefined
 }
@@ -105,7 +107,7 @@ export async function runCommand(argv: readonly string[], options: CommandOption
   const child = spawn(program, args, {
     cwd: options.cwd,
     env: { PATH: COMMAND_PATH, LC_ALL: 'C', ...options.env },
-    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...(options.descriptors ?? [])],
     detached: true,
   })
   const killGroup = () => {

@@ -14,7 +14,8 @@
  * QEMU serves one client per monitor; a second one is connected by the kernel but gets no greeting,
  * which is why the greeting has a deadline.
  *
- * Not here: the socket and its end (line-connection.ts), framing (lines.ts), parsing (json-line.ts), descriptors sent beside commands.
+ * Not here: the socket and its end (line-connection.ts), framing (lines.ts), parsing (json-line.ts), how a descriptor is sent beside a
+ * command (`executeBeside` lets its caller do that).
  */
 import { type CloseReason, QmpBusyError, QmpProtocolError, QmpTimeoutError } from './errors.ts'
 import { EventListeners } from './event-listeners.ts'
@@ -77,6 +78,8 @@ export class QmpClient {
   readonly #greeting = Promise.withResolvers<QemuVersion>()
   readonly #unanswered = new UnansweredCommands()
   #version: QemuVersion | undefined
+  /** The command before, of those whose line is sent elsewhere. */
+  #beside: Promise<void> = Promise.resolve()
   #strayReplies = 0
 
   private constructor(options: ConnectOptions) {
@@ -155,6 +158,28 @@ export class QmpClient {
     return await this.#send(command, args, options)
   }
 
+  /**
+   * Runs a command whose line the caller sends, so that something can go beside it: `send` gets the line and the number of the socket's
+   * descriptor. Other commands wait meanwhile. One at a time. Errors as execute, and what `send` throws, which ends the connection.
+   */
+  async executeBeside<C extends CommandName>(
+    command: C,
+    beside: {
+      readonly args: CommandArguments<C>
+      readonly send: (socket: number, line: string) => Promise<void>
+    },
+  ): Promise<CommandReturn<C>> {
+    const turn = this.#beside
+    const done = Promise.withResolvers<void>()
+    this.#beside = done.promise
+    await turn
+    try {
+      return (await this.#send(command, beside.args, {}, beside.send)) as CommandReturn<C> // As in execute.
+    } finally {
+      done.resolve()
+    }
+  }
+
   /** Calls `listener` for each event of a name, or for all with '*'; returns what undoes it. */
   on<E extends EventName>(event: E | '*', listener: (event: QmpEvent<E>) => void): () => void {
     // A listener is only given events of the name it was registered under.
@@ -187,7 +212,12 @@ export class QmpClient {
     }
   }
 
-  async #send(command: string, args: object | undefined, options: ExecuteOptions): Promise<unknown> {
+  async #send(
+    command: string,
+    args: object | undefined,
+    options: ExecuteOptions,
+    sendLine?: (socket: number, line: string) => Promise<void>,
+  ): Promise<unknown> {
     options.signal?.throwIfAborted()
     if (this.closeReason !== undefined) throw this.#connection.closedError(`${command} was not sent`)
     const timeoutMs = options.timeoutMs ?? defaultCommandTimeoutMs
@@ -198,7 +228,11 @@ export class QmpClient {
       timeoutError: () => noReplyError(command, timeoutMs),
       signal: options.signal,
     })
-    this.#connection.write(`${text},"id":"${id}"}\n`)
+    const line = `${text},"id":"${id}"}\n`
+    if (sendLine) {
+      answer.catch(() => {}) // What went wrong with the sending says more.
+      await this.#connection.writeElsewhere((socket) => sendLine(socket, line))
+    } else this.#connection.write(line)
     return await answer
   }
 

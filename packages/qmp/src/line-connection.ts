@@ -31,6 +31,8 @@ export class LineConnection {
   readonly #lines: LineSplitter
   readonly #close = Promise.withResolvers<CloseReason>()
   readonly #endListeners = new Set<() => void>()
+  /** What is written while somebody else writes to the socket. */
+  #held: (string | Buffer)[] | undefined
   #closeReason: CloseReason | undefined
 
   constructor(options: LineConnectionOptions) {
@@ -51,7 +53,8 @@ export class LineConnection {
 
   /** Bytes written that the other side has not read into its socket. */
   get unsentBytes(): number {
-    return this.#socket.writableLength
+    const held = this.#held?.reduce((bytes, data) => bytes + Buffer.byteLength(data), 0)
+    return this.#socket.writableLength + (held ?? 0)
   }
 
   /** Bytes of a line whose end has not come. */
@@ -66,7 +69,28 @@ export class LineConnection {
 
   /** Sends text or bytes; they wait in memory while the other side does not read. */
   write(data: string | Buffer): void {
-    this.#socket.write(data)
+    if (this.#held) this.#held.push(data)
+    else this.#socket.write(data)
+  }
+
+  /**
+   * Lets somebody else write to the socket, given by its descriptor, after all that was written here and before all that is written
+   * meanwhile. One at a time. A write that fails ends the connection, since part of it may have been sent.
+   */
+  async writeElsewhere(send: (descriptor: number) => Promise<void>): Promise<void> {
+    if (this.#held) throw new Error('Somebody else writes to the socket already.')
+    this.#held = []
+    try {
+      await this.#whenSent()
+      await send(descriptorOf(this.#socket))
+    } catch (error) {
+      this.end({ kind: 'socket-error', code: 'what was sent beside it failed' }, error)
+      throw error
+    } finally {
+      const held = this.#held
+      this.#held = undefined
+      if (this.#closeReason === undefined) for (const data of held) this.#socket.write(data)
+    }
   }
 
   /** Stops reading, so that a peer that talks unasked has to wait; its end is not noticed meanwhile. */
@@ -104,6 +128,14 @@ export class LineConnection {
     return new QmpClosedError(message, { reason, cause })
   }
 
+  /** Resolves when the kernel has all that was written; an end of the connection rejects it. */
+  async #whenSent(): Promise<void> {
+    if (this.#socket.writableLength === 0) return
+    await new Promise<void>((resolve, reject) =>
+      this.#socket.write('', (error) => (error ? reject(error) : resolve())),
+    )
+  }
+
   #read(chunk: Buffer): void {
     try {
       for (const line of this.#lines.push(chunk)) {
@@ -125,4 +157,12 @@ export class LineConnection {
     else if (code === 'ECONNRESET' || code === 'EPIPE') this.end({ kind: 'ended-by-peer' }, error)
     else this.end({ kind: 'socket-error', code }, error)
   }
+}
+
+/** Node has no public name for the descriptor of a socket; `_handle.fd` has been it since Node 0.6. */
+function descriptorOf(socket: Socket): number {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  if (typeof fd !== 'number' || fd < 0) throw new Error('The socket has no descriptor.')
+  return fd
 }

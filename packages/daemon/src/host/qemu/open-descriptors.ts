@@ -49,7 +49,8 @@ export async function openDescriptors(
   return { numbers, helperEnds, release: () => stack.disposeAsync() }
 }
 
-async function openForGuest(
+/** Opens a file or device as QEMU is to have it. `host-failed` when that does not go. */
+export async function openForGuest(
   descriptor: Exclude<Descriptor, { kind: 'listener' | 'nic' }>,
 ): Promise<FileHandle> {
   const isRead = descriptor.kind === 'file' && descriptor.access === 'read'
@@ -58,7 +59,7 @@ async function openForGuest(
   try {
     return await open(descriptor.path, (isRead ? constants.O_RDONLY : constants.O_RDWR) | direct)
   } catch (cause) {
-    throw new KvasirError('host-failed', `${descriptor.path} cannot be opened, so the VM was not started.`, {
+    throw new KvasirError('host-failed', `${descriptor.path} cannot be opened, so the VM does not get it.`, {
       cause,
     })
   }

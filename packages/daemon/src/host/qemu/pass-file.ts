@@ -1,0 +1,32 @@
+/**
+ * Hands a file to a running QEMU, which sees no path of the host: opened here, sent over the monitor, found again by a label of ours.
+ *
+ * QEMU opens it as `/dev/fdset/N` with exactly the access that it was opened with. What nothing in QEMU has open any more goes with its
+ * last monitor, so a file that a daemon passed and died is not left behind (QEMU 7.2: monitor/fds.c).
+ */
+import { sendDescriptor } from '@kvasir/linux'
+import type { QmpClient } from '@kvasir/qmp'
+import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
+import { openForGuest } from './open-descriptors.ts'
+
+/** Passes a file, and answers the name by which QEMU opens it. `host-failed` for a file that cannot be opened. */
+export async function passFile(
+  monitor: QmpClient,
+  { file, label }: { readonly file: Extract<Descriptor, { kind: 'file' }>; readonly label: string },
+): Promise<string> {
+  await using handle = await openForGuest(file)
+  const answer = await monitor.executeBeside('add-fd', {
+    args: { opaque: label },
+    send: (socket, text) => sendDescriptor(socket, { text, descriptor: handle.fd }),
+  })
+  return `/dev/fdset/${answer['fdset-id']}`
+}
+
+/** Takes back what was passed under a label, at the start or since; what is still in use goes when it no longer is. */
+export async function takeFileBack(monitor: QmpClient, label: string): Promise<void> {
+  const sets = await monitor.execute('query-fdsets')
+  for (const set of sets) {
+    if (!set.fds.some((one) => one.opaque === label)) continue
+    await monitor.execute('remove-fd', { 'fdset-id': set['fdset-id'] })
+  }
+}
