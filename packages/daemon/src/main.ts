@@ -19,6 +19,8 @@ import { createHostFacts } from './host/facts/host-facts.ts'
 import { createFailpoints } from './host/failpoints.ts'
 import { openImageShelf } from './host/images/image-files.ts'
 import { createImageMakers } from './host/images/image-makers.ts'
+import { divideUids } from './host/jail/jail-users.ts'
+import { openJailedTools } from './host/jail/jailed-tools.ts'
 import { listenUnix } from './host/listen-unix.ts'
 import { createLog, logFormFor } from './host/log.ts'
 import { HugepageDesk } from './host/memory/hugepage-desk.ts'
@@ -107,10 +109,11 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   const clock = createClock()
   const bootId = await readBootId()
   const failpoint = createFailpoints(process.env)
+  const uids = divideUids(config.uids)
   const store = openStore({
     path: join(config.stateDir, 'kvasir.db'),
     now: () => clock.now(),
-    uidRange: config.uids,
+    uidRange: uids.vms,
   })
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
@@ -140,6 +143,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     trees: await emulatorTrees(config.qemu),
   })
   for (const sentence of cages.shortcomings) log.info({}, sentence)
+  const jailed = await openJailedTools({ cages, users: uids.jails })
   const images = await openImageShelf(join(config.stateDir, 'images'))
   const ports: Ports = {
     store,
@@ -149,14 +153,8 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     failpoint,
     host,
     images,
-    makers: await createImageMakers({
-      stateDir: config.stateDir,
-      shelf: images,
-      cages,
-      uids: config.uids,
-      clock,
-    }),
-    files: await openDirectoryFiles({ stateDir: config.stateDir }),
+    makers: await createImageMakers({ stateDir: config.stateDir, shelf: images, jailed, clock }),
+    files: await openDirectoryFiles({ stateDir: config.stateDir, jailed }),
     emulators: createQemuEmulators({
       runtimeDir: config.runtimeDir,
       logDir: config.logDir,

@@ -1,20 +1,25 @@
 /**
- * Tools that touch what a stranger made, in a jail: no network, nothing of the host to name but the inputs, limits on everything.
+ * Tools that touch what a stranger made, or could have changed, in a jail: no network, nothing of the host to name but the files given,
+ * limits on everything. Which files a tool opens is said here, file by file, and never found out from what one of them holds.
  *
  * Not here: what is done with the result, which is a stranger's too until it was looked at.
  */
 
-/** One run of qemu-img. Inputs are seen as /in/0, /in/1 ..., the output directory as /out. */
+/** One run of qemu-img. */
 export interface JailedToolRequest {
   readonly tool: 'qemu-img'
   readonly args: readonly string[]
-  /** Absolute paths of files that others may read, in directories that only root may enter. */
+  /** Absolute paths of files in directories that only root may enter; seen read-only as /in/0, /in/1 ... */
   readonly inputs: readonly string[]
-  /** A directory for the tool's one output file; it belongs to the jail's user until the run ends, then to root. */
+  /** The same, of files that exist; seen writable as /out/0, /out/1 ... and afterwards root's alone. */
+  readonly outputs?: readonly string[]
+  /** Instead of them: a directory for what the tool makes, seen as /out. It is the jail's until the run ends, then root's. */
   readonly outputDirectory?: string
   readonly timeoutMs: number
   /** Most bytes of one file that it may write. */
   readonly fileSizeBytes: number
+  /** Told of stdout as it comes, for a tool that prints its progress. */
+  readonly onStdout?: (text: string) => void
 }
 
 /** How a run ended; a tool that failed is a result. */
@@ -28,6 +33,9 @@ export interface JailedToolResult {
 }
 
 export interface JailedTools {
-  /** Runs a tool to its end. Rejects when the jail cannot be closed or the signal aborts. */
+  /**
+   * Runs a tool to its end; it is killed when the signal aborts, and with the daemon. Rejects when the jail cannot be closed, a file
+   * is not there, too many tools wait (`busy`), and with what the signal says.
+   */
   run(request: JailedToolRequest, signal: AbortSignal): Promise<JailedToolResult>
 }

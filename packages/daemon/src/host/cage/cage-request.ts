@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { CageError } from './cage-error.ts'
 import { type CageLimits, type LauncherBind, mountFlags } from './launcher-script.ts'
-import { type CagePlace, cageDirectories, cageFiles } from './root-template.ts'
+import { type CagePlace, cageDirectories, cageFiles, maxInputs, maxOutputs } from './root-template.ts'
 
 /** A file or directory of the host laid over a place in the cage's root; read-only unless said otherwise. */
 export interface CageBind {
@@ -35,6 +35,8 @@ export interface CagedProgram {
   readonly memory?: CageMemory | undefined
   /** No transparent huge pages for it. */
   readonly withoutThp?: boolean
+  /** It is killed when the daemon ends, however that ends. */
+  readonly endsWithDaemon?: boolean
   readonly limits: CageLimits
 }
 
@@ -42,7 +44,8 @@ export interface CagedProgram {
 export const memoryPlace = '/memory' as const satisfies CagePlace
 
 const hugePageBytes = 2 ** 21
-const MAX_BINDS = 16
+const MAX_BINDS = maxInputs + maxOutputs + 8
+const places: ReadonlySet<string> = new Set([...cageFiles, ...cageDirectories, '/dev/kvm'])
 const MAX_ID = 2 ** 32 - 2
 
 /** Throws `CageError` with step `request` for anything that is not what it should be: a defect of the caller, never of a user. */
@@ -55,10 +58,9 @@ export function checkProgram(program: CagedProgram): void {
     'an argument holds a NUL',
   )
   check(program.binds.length <= MAX_BINDS, `it has more than ${MAX_BINDS} binds`)
-  const places: readonly string[] = [...cageFiles, ...cageDirectories, '/dev/kvm']
   for (const { source, place } of program.binds) {
     check(isPath(source), `the source "${source}" of a bind is not an absolute path`)
-    check(places.includes(place), `there is no place ${place} in the cage`)
+    check(places.has(place), `there is no place ${place} in the cage`)
   }
   const memoryBytes = program.memory?.sizeBytes ?? 0
   check(Number.isSafeInteger(memoryBytes) && memoryBytes >= 0, 'the size of its memory is not a number')

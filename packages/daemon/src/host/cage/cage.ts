@@ -154,6 +154,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
         uid: request.uid,
         gid: request.gid,
         withoutThp: request.withoutThp ?? false,
+        endsWithDaemon: request.endsWithDaemon ?? false,
         binds: launcherBinds(tools.template, request),
         limits: request.limits,
         argv: [request.binary, ...request.args],

@@ -1,10 +1,11 @@
 /**
  * A command on foreign data: the same cage as a VM's, for a program that ends by itself. It gets its inputs as read-only binds at
- * /in/0 to /in/3, one directory to write at /out, bounded time, memory, file size and output, and no descriptor of ours.
+ * /in/0, /in/1 ..., what it may write at /out (a directory) or at /out/0, /out/1 ... (files that exist), bounded time, memory, file
+ * size and output, and no descriptor of ours. It ends with the daemon, however that ends.
  *
- * The inputs must be readable by others and /out owned by the command's uid: a bind does not change what a file's mode says. Put them
- * in a directory that only root can enter, so that "others" is the jail alone. What the command left in /out was written by a stranger:
- * look at it with lstat, after this returns and no process of the uid lives, before opening anything.
+ * A bind does not change what a file's mode says: the command's uid or gid must be allowed to read the inputs and to write the outputs
+ * (file-access.ts). Keep them in a directory that only root can enter, so that nobody else gains by it. What the command left was
+ * written by a stranger: look at it with lstat, after this returns and no process of the uid lives, before opening anything.
  */
 import type { Readable } from 'node:stream'
 import { CageError } from './cage-error.ts'
@@ -12,12 +13,14 @@ import type { CageGroups } from './cage-groups.ts'
 import { type CageBind, type CagedProgram, checkProgram, launcherBinds } from './cage-request.ts'
 import { enterCage } from './enter-cage.ts'
 import type { CageExit } from './launchers.ts'
-import type { RootTemplate } from './root-template.ts'
+import { inputPlace, maxInputs, maxOutputs, outputPlace, type RootTemplate } from './root-template.ts'
 
-export interface JailedCommand extends Omit<CagedProgram, 'limits' | 'binds'> {
-  /** Paths bound read-only at /in/0, /in/1 ...; at most 4. */
+export interface JailedCommand extends Omit<CagedProgram, 'limits' | 'binds' | 'endsWithDaemon'> {
+  /** Paths bound read-only at /in/0, /in/1 ...; at most `maxInputs`. */
   readonly inputs: readonly string[]
-  /** A directory bound writable at /out. */
+  /** Paths of files that exist, bound writable at /out/0, /out/1 ...; at most `maxOutputs`. */
+  readonly outputs?: readonly string[]
+  /** A directory bound writable at /out; not together with `outputs`. */
   readonly outputDirectory?: string
   readonly timeoutMs: number
   readonly addressSpaceBytes: number
@@ -26,6 +29,8 @@ export interface JailedCommand extends Omit<CagedProgram, 'limits' | 'binds'> {
   readonly fileSizeBytes: number
   /** Most bytes of stdout, and of stderr, that are kept; a command that prints more is killed. */
   readonly outputBytes: number
+  /** Told of stdout as it comes, for commands that print their progress. */
+  readonly onStdout?: ((text: string) => void) | undefined
 }
 
 export interface JailedResult {
@@ -36,10 +41,10 @@ export interface JailedResult {
   readonly killed: 'timeout' | 'output' | 'aborted' | undefined
 }
 
+/** Besides its inputs and outputs. */
 const OPEN_FILES = 64
 const PROCESSES = 64
 const KILL_TIMEOUT_MS = 5_000
-const inputPlaces = ['/in/0', '/in/1', '/in/2', '/in/3'] as const
 
 /** Runs a command in a jail and reports how it ended; a failing command is a result. Throws `CageError` when the jail cannot be closed. */
 export async function runJailed(
@@ -74,6 +79,7 @@ export async function runJailed(
       uid: program.uid,
       gid: program.gid,
       withoutThp: false,
+      endsWithDaemon: true,
       binds: launcherBinds(template.path, program),
       limits: program.limits,
       argv: [program.binary, ...program.args],
@@ -83,6 +89,7 @@ export async function runJailed(
     admit,
     onSpawn: (child) => {
       stdout = bounded(child.stdout, command.outputBytes, () => kill('output'))
+      child.stdout?.on('data', (chunk: Buffer) => command.onStdout?.(chunk.toString('latin1')))
       stderr = bounded(child.stderr, command.outputBytes, () => kill('output'))
     },
     timeoutMs: command.timeoutMs,
@@ -104,23 +111,30 @@ export async function runJailed(
 }
 
 function bindsOf(command: JailedCommand, template: RootTemplate): readonly CageBind[] {
-  const inputs = command.inputs.map((source, index): CageBind => {
-    const place = inputPlaces[index]
-    if (place === undefined)
-      throw new CageError('request', `A jailed command takes at most ${inputPlaces.length} inputs.`)
-    return { source, place }
-  })
-  const output: readonly CageBind[] =
-    command.outputDirectory === undefined
+  const { inputs, outputs = [], outputDirectory } = command
+  if (inputs.length > maxInputs || outputs.length > maxOutputs)
+    throw new CageError(
+      'request',
+      `A jailed command takes at most ${maxInputs} inputs and ${maxOutputs} outputs, so it was not run.`,
+    )
+  if (outputs.length > 0 && outputDirectory !== undefined)
+    throw new CageError(
+      'request',
+      'A jailed command has a directory to write or files, not both, so it was not run.',
+    )
+  return [
+    ...inputs.map((source, index) => ({ source, place: inputPlace(index) })),
+    ...outputs.map((source, index) => ({ source, place: outputPlace(index), writable: true })),
+    ...(outputDirectory === undefined
       ? []
-      : [{ source: command.outputDirectory, place: '/out', writable: true }]
-  const noKvm: readonly CageBind[] = template.hasKvm ? [{ source: '/dev/null', place: '/dev/kvm' }] : []
-  return [...inputs, ...output, ...noKvm]
+      : [{ source: outputDirectory, place: '/out' as const, writable: true }]),
+    ...(template.hasKvm ? [{ source: '/dev/null', place: '/dev/kvm' as const }] : []),
+  ]
 }
 
 function limitsOf(command: JailedCommand): CagedProgram['limits'] {
   return {
-    openFiles: OPEN_FILES,
+    openFiles: OPEN_FILES + command.inputs.length + (command.outputs?.length ?? 0),
     processes: PROCESSES,
     addressSpaceBytes: command.addressSpaceBytes,
     cpuSeconds: command.cpuSeconds,

@@ -18,7 +18,8 @@
  *               the VM's has been loaded yet, so all of its memory is charged to its cgroup. If the daemon dies first, this ends.
  *   log         opens the pipes, of which the daemon holds the other end until the keepers of the logs do
  *   root        pivot_root and unmounting of the old root: nothing of the host is left to name
- *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, empty environment, then the program
+ *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, empty environment, then the program. That it ends
+ *               with the daemon can be said only then: the kernel forgets it when a process changes its uid
  *
  * The empty directory on top of the root looks idle and is not: because the process's root is then not the topmost mount at the
  * root of its mount namespace, the kernel holds it for chrooted and refuses it new user namespaces (create_user_ns in
@@ -88,6 +89,8 @@ export interface LauncherParameters {
   readonly gid: number
   /** No transparent huge pages for the program (prctl(2): PR_SET_THP_DISABLE). */
   readonly withoutThp: boolean
+  /** The program is killed when the daemon ends (prctl(2): PR_SET_PDEATHSIG). */
+  readonly endsWithDaemon: boolean
   readonly binds: readonly LauncherBind[]
   readonly limits: CageLimits
   readonly argv: readonly string[]
@@ -119,6 +122,7 @@ function launcherWords(parameters: LauncherParameters, taken: readonly number[])
     String(parameters.uid),
     String(parameters.gid),
     parameters.withoutThp ? '1' : '0',
+    parameters.endsWithDaemon ? '1' : '0',
     String(limits.length / 2),
     ...limits,
     String(parameters.binds.length),

@@ -59,7 +59,7 @@ my ($CPU, $FSIZE, $CORE, $NPROC, $NOFILE, $MEMLOCK, $AS) = (0, 1, 4, 6, 7, 8, 9)
 # sys/mount.h
 my ($REMOUNT, $BIND, $REC, $PRIVATE, $DETACH) = (32, 4096, 16384, 1 << 18, 2);
 # linux/prctl.h
-my $THP_DISABLE = 41;
+my ($PDEATHSIG, $THP_DISABLE, $KILL) = (1, 41, 9);
 my ($CAPBSET_DROP, $NO_NEW_PRIVS, $AMBIENT, $AMBIENT_CLEAR_ALL) = (24, 38, 47, 4);
 # errno.h, fcntl.h, linux/stat.h
 my ($EINVAL, $SETFD, $CLOEXEC, $AT_FDCWD, $FIFO) = (22, 2, 1, -100, 0010000);
@@ -73,7 +73,7 @@ call('sethostname', '', 'kvasir', 6);
 my @words = split /\0/, receive(unpack 'N', receive(4)), -1;
 my $daemon = shift @words;
 my @descriptors = splice @words, 0, shift @words;
-my ($template, $log, $serial, $uid, $gid, $without_thp) = splice @words, 0, 6;
+my ($template, $log, $serial, $uid, $gid, $without_thp, $ends_with_daemon) = splice @words, 0, 7;
 %limits = splice @words, 0, 2 * shift @words;
 my @binds = splice @words, 0, 4 * shift @words;    # source, target, flags, options of a tmpfs or nothing for a bind
 my @program = @words;
@@ -136,6 +136,10 @@ call('setresgid', $gid, $gid + 0, $gid + 0, $gid + 0);
 call('setresuid', $uid, $uid + 0, $uid + 0, $uid + 0);
 call('capset', '', pack('LL', 0x20080522, 0), "\0" x 24);
 call('prctl', 'no-new-privs', $NO_NEW_PRIVS, 1, 0, 0, 0);
+if ($ends_with_daemon) {
+    call('prctl', 'end with the daemon', $PDEATHSIG, $KILL, 0, 0, 0);
+    getppid == $daemon or exit 0;    # It has ended before that.
+}
 if ($outputs) { call('dup3', 'output', fileno $outputs, $_, 0) for 1, 2 }
 if ($serials) { fileno $serials == 4 ? fcntl $serials, $SETFD, 0 : call('dup3', 'serial', fileno $serials, 4, 0) }
 %ENV = ();

@@ -120,6 +120,7 @@ function sleep(
       uid: TEST_UID,
       gid: TEST_UID,
       withoutThp: false,
+      endsWithDaemon: false,
       binds: [],
       limits: { openFiles: 64, processes: 16 },
       argv: ['/usr/bin/sleep', '60'],

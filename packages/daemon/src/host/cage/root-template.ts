@@ -12,24 +12,37 @@ import { join } from 'node:path'
 import { CommandError, readMounts, runCommand } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 
-/** Places in the root that are files until something is bound over them. */
-export const cageFiles = [
-  '/boot/kernel',
-  '/boot/initrd',
-  '/boot/firmware',
-  '/boot/nvram',
-  '/dev/net/tun',
-  '/in/0',
-  '/in/1',
-  '/in/2',
-  '/in/3',
-] as const
+const fixedFiles = ['/boot/kernel', '/boot/initrd', '/boot/firmware', '/boot/nvram', '/dev/net/tun'] as const
 
-/** Places in the root that are empty directories until something is bound over them. */
+/** How many files a jailed command can be given to read: the longest chain of a volume fits twice. */
+export const maxInputs = 130
+
+/** How many files a jailed command can be given to write. */
+export const maxOutputs = 8
+
+/** Where the n-th file to read is. */
+export const inputPlace = (index: number) => `/in/${index}` as const
+
+/** Where the n-th file to write is; a directory at /out would hide it. */
+export const outputPlace = (index: number) => `/out/${index}` as const
+
+/** Places in the root that are files until something is bound over them. */
+export const cageFiles: readonly CagePlace[] = [
+  ...fixedFiles,
+  ...Array.from({ length: maxInputs }, (_, index) => inputPlace(index)),
+  ...Array.from({ length: maxOutputs }, (_, index) => outputPlace(index)),
+]
+
+/** Places in the root that are directories, of which only /out holds anything, until something is bound over them. */
 export const cageDirectories = ['/run/vm', '/memory', '/out'] as const
 
 /** A place that something of the host may be laid over; /dev/kvm is there only where the template has it. */
-export type CagePlace = (typeof cageFiles)[number] | (typeof cageDirectories)[number] | '/dev/kvm'
+export type CagePlace =
+  | (typeof fixedFiles)[number]
+  | (typeof cageDirectories)[number]
+  | ReturnType<typeof inputPlace>
+  | ReturnType<typeof outputPlace>
+  | '/dev/kvm'
 
 /** A prepared root. */
 export interface RootTemplate {
@@ -59,7 +72,7 @@ node null 1 3; node zero 1 5; node full 1 7; node random 1 8; node urandom 1 9
 while [ "$1" != -- ]; do
   case $1 in
     */) mkdir -p "$root$1" ;;
-    *) mkdir -p "$root\${1%/*}"; : > "$root$1" ;;
+    *) [ -d "$root\${1%/*}" ] || mkdir -p "$root\${1%/*}"; : > "$root$1" ;;
   esac
   shift
 done

@@ -2,7 +2,7 @@
  * What is done to a foreign disk image, each in the jail: asking its size, checking it, converting it to qcow2. The format is always said,
  * never probed.
  *
- * Not here: the jail itself (jailed-qemu-img.ts), the order of the steps (import-disk.ts).
+ * Not here: the jail itself (host/jail), the order of the steps (import-disk.ts).
  */
 import { type ImportFormat, KvasirError } from '@kvasir/contract'
 import { maximumVirtualBytes } from '../../model/images/inspect-header.ts'

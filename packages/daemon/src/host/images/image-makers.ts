@@ -9,13 +9,12 @@ import { join } from 'node:path'
 import { type Image, type ImageRecipe, KvasirError } from '@kvasir/contract'
 import type { Clock } from '../../ports/clock.ts'
 import type { ImageMakers, WorkOptions } from '../../ports/images.ts'
-import type { Cages } from '../cage/cage.ts'
+import type { JailedTools } from '../../ports/jailed-tools.ts'
 import { debianReleases, resolveDebian } from './build-debian.ts'
 import { resolveTiny } from './build-tiny.ts'
 import { download } from './download.ts'
 import type { ImageShelf } from './image-files.ts'
 import { importDisk } from './import-disk.ts'
-import { createJailedTools, endJails } from './jailed-qemu-img.ts'
 import type { BuildOptions, ResolvedRecipe } from './recipe.ts'
 import { openWorkDir, sweepWorkDir, type WorkDir } from './work-dir.ts'
 
@@ -24,20 +23,16 @@ export interface MakerOptions {
   /** The daemon's state directory; the makers work in `image-work` below it. */
   readonly stateDir: string
   readonly shelf: ImageShelf
-  readonly cages: Pick<Cages, 'runJailed' | 'groups'>
-  /** The daemon's uids; the last of them is the one that foreign images are worked on with. */
-  readonly uids: { readonly first: number; readonly count: number }
+  /** For what is done to foreign images. */
+  readonly jailed: JailedTools
   readonly clock: Pick<Clock, 'now'>
 }
 
 /** Prepares the work directory, clearing away what an earlier daemon left half-made, and gives the makers. */
 export async function createImageMakers(options: MakerOptions): Promise<ImageMakers> {
   const work = await openWorkDir(join(options.stateDir, 'image-work'))
-  await endJails(options.cages.groups)
   await sweepWorkDir(work)
-  const { shelf, clock } = options
-  const uid = options.uids.first + options.uids.count - 1
-  const jailed = createJailedTools({ cages: options.cages, user: { uid, gid: uid } })
+  const { shelf, clock, jailed } = options
   const importTools = { shelf, work, jailed, clock }
   const oneOf = createTurnstile()
   return {

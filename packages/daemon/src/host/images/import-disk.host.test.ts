@@ -18,27 +18,21 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type Image, type ImportFormat, KvasirError } from '@kvasir/contract'
 import { needs } from '../../../../../tools/require.ts'
-import { type Cages, openCages } from '../cage/cage.ts'
+import { openTestJail, type TestJail } from '../jail/testing/test-jail.ts'
 import { type ImageShelf, openImageShelf } from './image-files.ts'
 import { importDisk } from './import-disk.ts'
-import { createJailedTools } from './jailed-qemu-img.ts'
 import { openWorkDir, type WorkDir } from './work-dir.ts'
 
-const user = { uid: 64_990, gid: 64_990 }
 const pattern = Buffer.alloc(1024 * 1024, 'kvasir was here ')
 
 describe('import of disk images', { skip: needs('root', 'qemu') }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'kvasir-import-'))
-  let cages: Cages
+  let jail: TestJail
   let shelf: ImageShelf
   let work: WorkDir
 
   before(async () => {
-    cages = await openCages({
-      runtimeDir: join(folder, 'run'),
-      cgroupName: `kvasir-import-${process.pid}`,
-      kvm: false,
-    })
+    jail = await openTestJail()
     shelf = await openImageShelf(join(folder, 'images'))
     work = await openWorkDir(join(folder, 'work'))
     writeFileSync(join(folder, 'disk.raw'), pattern)
@@ -46,7 +40,7 @@ describe('import of disk images', { skip: needs('root', 'qemu') }, () => {
   })
 
   after(async () => {
-    await cages.remove()
+    await jail[Symbol.asyncDispose]()
     rmSync(folder, { recursive: true, force: true })
   })
 
@@ -59,7 +53,7 @@ describe('import of disk images', { skip: needs('root', 'qemu') }, () => {
       {
         shelf,
         work,
-        jailed: createJailedTools({ cages, user }),
+        jailed: jail.jailed,
         clock: { now: () => new Date().toISOString() },
       },
       {

@@ -6,7 +6,7 @@
  * everything after that happens in the jail: check, conversion to qcow2, check of the result. The result is a stranger's work too, so
  * its header is looked at in the same way before it is published.
  *
- * Not here: the jail (jailed-qemu-img.ts), where the image ends up (image-files.ts).
+ * Not here: the jail (host/jail), where the image ends up (image-files.ts).
  */
 import { constants } from 'node:fs'
 import { chmod, chown, type FileHandle, lstat, mkdir, open, rename, statfs } from 'node:fs/promises'

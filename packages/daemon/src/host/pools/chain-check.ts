@@ -16,6 +16,12 @@ export interface InspectedLink {
   readonly backingFile: string | undefined
 }
 
+export interface CheckedChain {
+  readonly chain: readonly ChainLink[]
+  readonly capacityBytes: number
+  readonly allocatedBytes: number
+}
+
 /** Reads one file of a chain without following what it names. Throws `file-not-found` or `image-refused`. */
 export async function inspectLink(link: ChainLink): Promise<InspectedLink> {
   const file = await openRegular(link.path)
@@ -33,24 +39,26 @@ export async function inspectLink(link: ChainLink): Promise<InspectedLink> {
 }
 
 /**
- * The whole chain of a volume, top first, and the bytes that it occupies. `backing` is the chain below the top as the store has it;
+ * The whole chain of a volume, top first, its capacity, and the bytes that it occupies. `backing` is the chain below the top as the store has it;
  * without it, bases are accepted only from inside `roots`, where nothing but our own qcow2 files lies.
  */
 export async function checkedChain(
   top: ChainLink,
   expected: { readonly backing: readonly ChainLink[] | undefined; readonly roots: readonly string[] },
-): Promise<{ readonly chain: readonly ChainLink[]; readonly allocatedBytes: number }> {
+): Promise<CheckedChain> {
   const chain: ChainLink[] = []
   let allocatedBytes = 0
+  let capacityBytes: number | undefined
   let link: ChainLink | undefined = top
   while (link !== undefined) {
     if (chain.length >= maxChainLength) throw refuse(top.path, `has more than ${maxChainLength} ancestors`)
     const inspected = await inspectLink(link)
     chain.push(link)
     allocatedBytes += inspected.allocatedBytes
+    capacityBytes ??= inspected.capacityBytes
     link = nextLink(link, inspected.backingFile, { ...expected, place: chain.length - 1 })
   }
-  return { chain, allocatedBytes }
+  return { chain, allocatedBytes, capacityBytes: capacityBytes ?? 0 }
 }
 
 function nextLink(

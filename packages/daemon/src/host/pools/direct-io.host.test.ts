@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { needs } from '../../../../../tools/require.ts'
+import { noJail } from '../jail/testing/test-jail.ts'
 import { openDirectoryFiles } from './directory-files.ts'
 
 test('a file system that refuses O_DIRECT is known, and nothing of the trial stays', {
@@ -17,7 +18,7 @@ test('a file system that refuses O_DIRECT is known, and nothing of the trial sta
     await rm(stateDir, { recursive: true, force: true })
   })
 
-  const files = await openDirectoryFiles({ stateDir })
+  const files = await openDirectoryFiles({ stateDir, jailed: noJail })
 
   assert.equal(files.directIo, false)
   assert.deepEqual((await readdir(stateDir)).toSorted(), ['saves', 'seeds', 'volumes'])

@@ -1,7 +1,8 @@
 /**
  * The default pool: volumes, saved memory and seeds as files below the state directory, each named by an id that the daemon made.
  *
- * Files belong to root with mode 0600; emulators get descriptors. A file is on the disk, its name included, before the call that made
+ * Files belong to root with mode 0600, which a jail that reads or fills one widens by its own group (host/jail); emulators get
+ * descriptors. A file is on the disk, its name included, before the call that made
  * it returns. Volume and seed are made at once or not at all; the partial file of a save is the emulator's to fill.
  *
  * The pool lies beside the store, on a local disk: were it to hang, the store would hang too, so these calls may use Node's own
@@ -12,12 +13,15 @@ import { mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { PoolFiles } from '../../ports/files.ts'
+import type { JailedTools } from '../../ports/jailed-tools.ts'
 import { checkedChain, inspectLink } from './chain-check.ts'
 import { copyChain, makeQcow2 } from './qemu-img.ts'
 import { createExclusively, publish, removeFiles, replaceFile, syncPath } from './synced-files.ts'
 
 export interface DirectoryFilesOptions {
   readonly stateDir: string
+  /** For what reads a volume: an emulator that was taken over may have written anything into it. */
+  readonly jailed: JailedTools
   /** Space that no volume may take, so that the store can always be written; 64 MiB unless told. */
   readonly reservedBytes?: number
 }
@@ -42,7 +46,11 @@ export async function openDirectoryFiles(options: DirectoryFilesOptions): Promis
 
   const space = spaceOf(folders.volumes, options.reservedBytes ?? DEFAULT_RESERVED_BYTES)
   return {
-    ...volumeFiles(folders.volumes, { space, roots: [folders.volumes, join(options.stateDir, 'images')] }),
+    ...volumeFiles(folders.volumes, {
+      space,
+      jailed: options.jailed,
+      roots: [folders.volumes, join(options.stateDir, 'images')],
+    }),
     ...saveFiles(folders.saves),
     ...seedFiles(folders.seeds, space),
     freeBytes: () => space.freeBytes(),
@@ -50,8 +58,11 @@ export async function openDirectoryFiles(options: DirectoryFilesOptions): Promis
   }
 }
 
-function volumeFiles(folder: string, from: { readonly space: Space; readonly roots: readonly string[] }) {
-  const { space, roots } = from
+function volumeFiles(
+  folder: string,
+  from: { readonly space: Space; readonly jailed: JailedTools; readonly roots: readonly string[] },
+) {
+  const { space, jailed, roots } = from
   const volumePath = (id: string) => join(folder, checkedId(id) + endings.volume)
   return {
     volumePath,
@@ -70,9 +81,12 @@ function volumeFiles(folder: string, from: { readonly space: Space; readonly roo
     },
     async createCopy(id, source, { onProgress, signal, backing }) {
       signal.throwIfAborted()
-      const { chain, allocatedBytes } = await checkedChain(source, { backing, roots })
+      const { chain, capacityBytes, allocatedBytes } = await checkedChain(source, { backing, roots })
       await space.require(allocatedBytes)
-      await makeFile(volumePath(id), (path) => copyChain(path, chain, { onProgress, signal }))
+      const fileSizeBytes = Math.min(flatBytes(capacityBytes), await space.spareBytes())
+      await makeFile(volumePath(id), (path) =>
+        copyChain(path, chain, { jailed, onProgress, signal, fileSizeBytes }),
+      )
     },
     removeVolume: (id) => removeFiles(volumePath(id)),
     allocatedBytes: (id) => allocatedBytes(volumePath(id)),
@@ -163,6 +177,8 @@ async function makeFile(path: string, fill: (path: string) => Promise<void>): Pr
 
 interface Space {
   freeBytes(): Promise<number>
+  /** Those beside the reserve. */
+  spareBytes(): Promise<number>
   /** Throws `not-enough-space` when so many bytes do not fit beside the reserve. */
   require(bytes: number): Promise<void>
 }
@@ -182,7 +198,8 @@ function spaceOf(folder: string, reservedBytes: number): Space {
       { details: { freeBytes: free, neededBytes: bytes, reservedBytes } },
     )
   }
-  return { freeBytes, require }
+  const spareBytes = async () => Math.max(0, (await freeBytes()) - reservedBytes)
+  return { freeBytes, spareBytes, require }
 }
 
 async function allocatedBytes(path: string): Promise<number | undefined> {
@@ -203,6 +220,11 @@ async function idsIn(folder: string, ending: string): Promise<readonly string[]>
 function checkedId(id: string): string {
   if (!/^[0-9A-Za-z][0-9A-Za-z-]{0,63}$/.test(id)) throw new TypeError(`${JSON.stringify(id)} is not an id.`)
   return id
+}
+
+/** The most that a flat qcow2 file takes: tables for clusters of 64 KiB are 1/8192 of the data, and it begins with some clusters. */
+function flatBytes(capacityBytes: number): number {
+  return Math.ceil(capacityBytes * 1.01) + 16 * 1024 ** 2
 }
 
 function refuseHuge(capacityBytes: number): void {

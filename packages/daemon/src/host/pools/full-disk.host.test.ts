@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type ErrorCode, KvasirError } from '@kvasir/contract'
 import { needs } from '../../../../../tools/require.ts'
+import { openTestJail } from '../jail/testing/test-jail.ts'
 import { openDirectoryFiles } from './directory-files.ts'
 
 const skip = needs('root', 'qemu')
@@ -18,7 +19,9 @@ async function smallPool(t: TestContext) {
     execFileSync('umount', [stateDir])
     await rm(stateDir, { recursive: true, force: true })
   })
-  return { stateDir, files: await openDirectoryFiles({ stateDir, reservedBytes: 0 }) }
+  const jail = await openTestJail()
+  t.after(() => jail[Symbol.asyncDispose]())
+  return { stateDir, files: await openDirectoryFiles({ stateDir, jailed: jail.jailed, reservedBytes: 0 }) }
 }
 
 function hasCode(code: ErrorCode) {

@@ -1,9 +1,10 @@
 /**
  * `qemu-img`, as far as the directory pool needs it: making qcow2 files and copying chains.
  *
- * It never finds out by itself what to open: a format is given, never probed; the base of an overlay is named but not opened (`-u`),
- * and a chain to copy is spelled out from top to bottom, which overrides what the headers name. Sources were checked before
- * (chain-check.ts); limits on memory keep a bad one from more than failing.
+ * It never finds out by itself what to open: a format is given, never probed, and a chain to copy is spelled out from top to bottom,
+ * which overrides what the headers name. Sources were checked before (chain-check.ts), and are read in the jail: an emulator that was
+ * taken over may have written anything into them. A new file is made outside of it, which is quicker, since nothing is read then: the
+ * base of an overlay is named but not opened (`-u`).
  *
  * Options of new files: clusters of 64 KiB; no lazy refcounts, since they need a repair at the next start after every kill; no
  * extended L2, which pays off only with larger clusters and is not read by older tools.
@@ -11,11 +12,12 @@
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, runCommand } from '@kvasir/linux'
 import type { ChainLink } from '../../ports/files.ts'
+import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 
 const CREATE_TIMEOUT_MS = 30_000
 const COPY_TIMEOUT_MS = 24 * 3600 * 1000
 
-/** qemu-img maps about 300 MiB to start; metadata of a sound image takes little more. */
+/** qemu-img maps about 300 MiB to start. */
 const ADDRESS_SPACE_BYTES = 2 * 1024 ** 3
 
 const QCOW2_OPTIONS = 'cluster_size=65536,lazy_refcounts=off,extended_l2=off,preallocation=off'
@@ -44,35 +46,35 @@ export async function makeQcow2(
   )
 }
 
-/** Copies the contents of a chain, top first, into `path`. */
+/** Copies the contents of a chain, top first, into the file `path`, in the jail. */
 export async function copyChain(
   path: string,
   chain: readonly ChainLink[],
-  options: { readonly onProgress: (fraction: number) => void; readonly signal: AbortSignal },
+  options: {
+    readonly jailed: JailedTools
+    readonly onProgress: (fraction: number) => void
+    readonly signal: AbortSignal
+    /** Most bytes that the copy may have. */
+    readonly fileSizeBytes: number
+  },
 ): Promise<void> {
-  await qemuImg(
-    [
-      'convert',
-      '-p',
-      '-W',
-      '-O',
-      'qcow2',
-      '-o',
-      QCOW2_OPTIONS,
-      '--',
-      `json:${JSON.stringify(blockNode(chain))}`,
-      path,
-    ],
+  const source = `json:${JSON.stringify(blockNode(chain, 0))}`
+  const result = await options.jailed.run(
     {
-      path,
+      tool: 'qemu-img',
+      args: ['convert', '-p', '-W', '-O', 'qcow2', '-o', QCOW2_OPTIONS, '--', source, '/out/0'],
+      inputs: chain.map((link) => link.path),
+      outputs: [path],
       timeoutMs: COPY_TIMEOUT_MS,
-      signal: options.signal,
+      fileSizeBytes: options.fileSizeBytes,
       onStdout: (text) => {
         const fraction = parseProgress(text)
         if (fraction !== undefined) options.onProgress(fraction)
       },
     },
+    options.signal,
   )
+  if (result.exitCode !== 0) throw copyError(path, result)
 }
 
 /** The last progress, from 0 to 1, in what `qemu-img -p` printed, such as `    (12.50/100%)\r`. */
@@ -81,43 +83,56 @@ function parseProgress(text: string): number | undefined {
   return percent === undefined ? undefined : Math.min(1, Number(percent) / 100)
 }
 
-function blockNode(chain: readonly ChainLink[]): unknown {
-  const [link, ...below] = chain
+/** As QEMU is to open a chain whose n-th file is `/in/n`: with it, no header has a say in what is opened. */
+function blockNode(chain: readonly ChainLink[], place: number): unknown {
+  const link = chain[place]
   if (link === undefined) return null
   return {
     driver: link.format,
-    file: { driver: 'file', filename: link.path },
-    ...(link.format === 'qcow2' ? { backing: blockNode(below) } : {}),
+    file: { driver: 'file', filename: `/in/${place}` },
+    ...(link.format === 'qcow2' ? { backing: blockNode(chain, place + 1) } : {}),
   }
+}
+
+function copyError(path: string, { limit, stderr, exitCode }: JailedToolResult): KvasirError {
+  const cause = new Error(`qemu-img ended with exit code ${exitCode} and the limit ${limit}: ${stderr}`)
+  if (limit === 'file-size' || isFull(stderr)) return fullError(path, cause)
+  return makeError(path, {
+    stderr: limit === undefined ? stderr : `its limit of ${limit} was reached`,
+    cause,
+  })
 }
 
 async function qemuImg(
   args: readonly string[],
-  options: {
-    readonly path: string
-    readonly timeoutMs: number
-    readonly signal?: AbortSignal
-    readonly onStdout?: (text: string) => void
-  },
+  options: { readonly path: string; readonly timeoutMs: number },
 ): Promise<void> {
+  const { path } = options
   const limits = ['prlimit', `--as=${ADDRESS_SPACE_BYTES}`, '--core=0', '--']
   try {
     await runCommand([...limits, 'qemu-img', ...args], { ...options, endsWithUs: true })
   } catch (error) {
-    throw error instanceof CommandError ? explained(error, options) : error
+    if (!(error instanceof CommandError)) throw error
+    throw isFull(error.stderr)
+      ? fullError(path, error)
+      : makeError(path, { stderr: error.stderr, cause: error })
   }
 }
 
-function explained(error: CommandError, options: { path: string; signal?: AbortSignal }): unknown {
-  if (error.failure === 'aborted') return options.signal?.reason ?? error
-  const { path } = options
-  if (/No space left on device|Disk quota exceeded/.test(error.stderr))
-    return new KvasirError('not-enough-space', `The disk of ${path} is full, so the volume was not made.`, {
-      details: { path },
-      cause: error,
-    })
+function isFull(stderr: string): boolean {
+  return /No space left on device|Disk quota exceeded/.test(stderr)
+}
+
+function fullError(path: string, cause: Error): KvasirError {
+  return new KvasirError('not-enough-space', `The disk of ${path} is full, so the volume was not made.`, {
+    details: { path },
+    cause,
+  })
+}
+
+function makeError(path: string, { stderr, cause }: { stderr: string; cause: Error }): KvasirError {
   return new KvasirError('host-failed', `qemu-img could not make ${path}, so there is no such volume.`, {
-    details: { path, stderr: error.stderr.slice(-500) },
-    cause: error,
+    details: { path, stderr: stderr.slice(-500) },
+    cause,
   })
 }

@@ -4,15 +4,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { needs } from '../../../../../tools/require.ts'
 import { testPoolFiles } from '../../ports/files.suite.ts'
+import { openTestJail } from '../jail/testing/test-jail.ts'
 import { openDirectoryFiles } from './directory-files.ts'
 
 testPoolFiles({
   name: 'directory files',
-  skip: needs('qemu'),
+  skip: needs('root', 'qemu'),
   async open(t) {
     const stateDir = await mkdtemp(join(tmpdir(), 'kvasir-pool-'))
     t.after(() => rm(stateDir, { recursive: true, force: true }))
-    const files = await openDirectoryFiles({ stateDir, reservedBytes: 0 })
+    const jail = await openTestJail()
+    t.after(() => jail[Symbol.asyncDispose]())
+    const files = await openDirectoryFiles({ stateDir, jailed: jail.jailed, reservedBytes: 0 })
     return {
       files,
       writePartialSave: (vmId, content) => writeFile(files.partialSavePath(vmId), content),

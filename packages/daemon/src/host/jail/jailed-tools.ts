@@ -1,0 +1,104 @@
+/**
+ * Runs qemu-img in the cage. Each run has a user of its own for as long as one of its processes may live (jail-users.ts).
+ *
+ * Not here: the cage (host/cage), what the runs are for (images/import-disk.ts, pools/qemu-img.ts).
+ */
+import { randomUUID } from 'node:crypto'
+import { chmod, chown } from 'node:fs/promises'
+import type { JailedToolRequest, JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
+import type { Cages } from '../cage/cage.ts'
+import { letRead, letWrite, takeBack } from './file-access.ts'
+import { type JailUser, JailUsers, type UidRange } from './jail-users.ts'
+
+const groupPrefix = 'jail-'
+const endTimeoutMs = 5_000
+const binary = '/usr/bin/qemu-img'
+/** What qemu-img maps for a disk of 16 TiB, threads and libraries included, fits in half of this. */
+const addressSpaceBytes = 2 * 2 ** 30
+/** What QEMU keeps of the tables of each link of a chain (qcow2-cache.txt: 32 MiB at most), and some more. */
+const addressSpacePerFile = 40 * 2 ** 20
+const outputBytes = 1024 * 1024
+/** Converting is work for the CPU as well as for the disk, so CPU time may be as long as the clock's. */
+const cpuPerWallTime = 1
+
+export interface JailedToolsOptions {
+  readonly cages: Pick<Cages, 'runJailed' | 'groups'>
+  /** Users that nothing else on the host has; the first one's gid is that of all. */
+  readonly users: UidRange
+}
+
+/** Ends what a daemon that died has left running, and gives the tools. */
+export async function openJailedTools({ cages, users: range }: JailedToolsOptions): Promise<JailedTools> {
+  for (const group of await cages.groups.list())
+    if (group.startsWith(groupPrefix)) await cages.groups.remove(group, { timeoutMs: endTimeoutMs })
+  const users = new JailUsers(range)
+  return {
+    async run(request, signal) {
+      const user = await users.take(signal)
+      const group = `${groupPrefix}${randomUUID()}`
+      let isEnded = false
+      try {
+        const result = await runAs(user, request, { cages, group, signal })
+        isEnded = true
+        return result
+      } finally {
+        // Its group could not be removed where the kernel waits for storage.
+        if (isEnded || !(await cages.groups.isPopulated(group).catch(() => true))) users.giveBack(user)
+      }
+    },
+  }
+}
+
+async function runAs(
+  user: JailUser,
+  request: JailedToolRequest,
+  where: { readonly cages: Pick<Cages, 'runJailed'>; readonly group: string; readonly signal: AbortSignal },
+): Promise<JailedToolResult> {
+  const { inputs, outputs = [], outputDirectory, timeoutMs } = request
+  await using undo = new AsyncDisposableStack()
+  for (const path of inputs) await letRead(path, user.gid)
+  for (const path of outputs) {
+    await letWrite(path, user.gid)
+    undo.defer(() => takeBack(path))
+  }
+  if (outputDirectory !== undefined) {
+    await chown(outputDirectory, user.uid, user.gid)
+    undo.defer(() => takeBackDirectory(outputDirectory))
+  }
+  const result = await where.cages.runJailed(
+    {
+      group: where.group,
+      ...user,
+      binary,
+      args: request.args,
+      inputs,
+      outputs,
+      ...(outputDirectory === undefined ? {} : { outputDirectory }),
+      timeoutMs,
+      cpuSeconds: Math.ceil((timeoutMs / 1000) * cpuPerWallTime),
+      addressSpaceBytes: addressSpaceBytes + (inputs.length + outputs.length) * addressSpacePerFile,
+      fileSizeBytes: request.fileSizeBytes,
+      outputBytes,
+      onStdout: request.onStdout,
+    },
+    where.signal,
+  )
+  where.signal.throwIfAborted()
+  const { exit, stdout, stderr } = result
+  return { exitCode: exit.code, stdout, stderr, limit: limitOf(result) }
+}
+
+async function takeBackDirectory(path: string): Promise<void> {
+  await chown(path, 0, 0)
+  await chmod(path, 0o700)
+}
+
+function limitOf(result: Awaited<ReturnType<Cages['runJailed']>>): JailedToolResult['limit'] {
+  if (result.killed === 'timeout') return 'time'
+  if (result.killed === 'output') return 'output'
+  // Threads of QEMU block the signal, and find the error in its place (setrlimit(2)).
+  const isTooLarge = result.exit.code !== 0 && result.stderr.includes('File too large')
+  if (result.exit.signal === 'SIGXFSZ' || isTooLarge) return 'file-size'
+  if (result.exit.signal === 'SIGXCPU') return 'cpu'
+  return undefined
+}

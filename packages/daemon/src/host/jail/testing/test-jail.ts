@@ -1,0 +1,24 @@
+/** Jailed tools for tests: on cages of their own, everything gone afterwards. */
+import type { JailedTools } from '../../../ports/jailed-tools.ts'
+import { openTestCages, type TestCages } from '../../cage/testing/test-cages.ts'
+import { openJailedTools } from '../jailed-tools.ts'
+
+/** Users without passwd entries that no other suite uses. */
+export const TEST_USERS = { first: 641_100, count: 3 }
+
+export interface TestJail extends AsyncDisposable {
+  readonly jailed: JailedTools
+  readonly cages: TestCages
+}
+
+/** Opens a jail for one test or one file of tests. */
+export async function openTestJail(): Promise<TestJail> {
+  const cages = await openTestCages()
+  const jailed = await openJailedTools({ cages: cages.cages, users: TEST_USERS })
+  return { jailed, cages, [Symbol.asyncDispose]: () => cages[Symbol.asyncDispose]() }
+}
+
+/** For tests in which no tool is run. */
+export const noJail: JailedTools = {
+  run: () => Promise.reject(new Error('A tool was run where none was expected.')),
+}

@@ -1,0 +1,264 @@
+/** Full copies of volumes, which run in the jail: an emulator that was taken over may have written anything into its volume. */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { type ErrorCode, KvasirError } from '@kvasir/contract'
+import { needs } from '../../../../../tools/require.ts'
+import { maxChainLength } from '../../model/storage/chain.ts'
+import { openTestJail, TEST_USERS, type TestJail } from '../jail/testing/test-jail.ts'
+import { openDirectoryFiles } from './directory-files.ts'
+import { copyChain } from './qemu-img.ts'
+
+const MIB = 2 ** 20
+
+const qcow2 = (path: string) => ({ path, format: 'qcow2' }) as const
+
+function qemuIo(path: string, ...commands: string[]): string {
+  const args = commands.flatMap((command) => ['-c', command])
+  return execFileSync('qemu-io', ['-f', 'qcow2', ...args, path], { encoding: 'utf8' })
+}
+
+/** What a taken-over emulator could make of its volume. */
+function writeHostile(path: string, base: string, format: string) {
+  const args = ['create', '-q', '-u', '-f', 'qcow2', '-F', format, '-b', base, path, '8M']
+  execFileSync('qemu-img', args)
+  return qcow2(path)
+}
+
+function refusedWith(code: ErrorCode, pattern = /./) {
+  return (error: unknown) =>
+    error instanceof KvasirError && error.code === code && pattern.test(error.message)
+}
+
+/** The status of every process of a jail's user. */
+function jailedProcesses(): readonly string[] {
+  return readdirSync('/proc').flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return []
+    try {
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+      const uid = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
+      return uid >= TEST_USERS.first && uid < TEST_USERS.first + TEST_USERS.count ? [status] : []
+    } catch {
+      return [] // It has ended meanwhile.
+    }
+  })
+}
+
+const noProgress = () => ({ onProgress: () => {}, signal: new AbortController().signal })
+
+describe('copies of volumes', { skip: needs('root', 'qemu') }, () => {
+  let jail: TestJail
+
+  before(async () => {
+    jail = await openTestJail()
+  })
+
+  after(() => jail[Symbol.asyncDispose]())
+
+  async function newPool(t: TestContext) {
+    const stateDir = await mkdtemp(join(tmpdir(), 'kvasir-pool-'))
+    t.after(() => rm(stateDir, { recursive: true, force: true }))
+    return { stateDir, files: await openDirectoryFiles({ stateDir, jailed: jail.jailed, reservedBytes: 0 }) }
+  }
+
+  test('a copy is flat, whole, and tells its progress', async (t) => {
+    const { files } = await newPool(t)
+    await files.createEmpty('base', 64 * MIB)
+    qemuIo(files.volumePath('base'), 'write -P 0x11 0 8M')
+    await files.createOverlay('top', qcow2(files.volumePath('base')), undefined)
+    qemuIo(files.volumePath('top'), 'write -P 0x22 4M 1M')
+    const told: number[] = []
+
+    await files.createCopy('copy', qcow2(files.volumePath('top')), {
+      onProgress: (fraction) => told.push(fraction),
+      signal: new AbortController().signal,
+      backing: [qcow2(files.volumePath('base'))],
+    })
+
+    const path = files.volumePath('copy')
+    assert.equal(statSync(path).mode & 0o777, 0o600)
+    assert.equal(statSync(path).uid + statSync(path).gid, 0)
+    await rm(files.volumePath('top')) // The copy does not need what it was made from.
+    await rm(files.volumePath('base'))
+    const reads = qemuIo(
+      path,
+      'read -P 0x11 0 4M',
+      'read -P 0x22 4M 1M',
+      'read -P 0x11 5M 3M',
+      'read -P 0 8M 56M',
+    )
+    assert.doesNotMatch(reads, /verification failed/)
+    assert.equal(told.at(-1), 1)
+    assert.ok(told.every((fraction) => fraction >= 0 && fraction <= 1))
+  })
+
+  test('a cancelled copy leaves no file and no process', async (t) => {
+    const { files } = await newPool(t)
+    await files.createEmpty('v1', 256 * MIB)
+    qemuIo(files.volumePath('v1'), 'write -P 0x11 0 200M')
+    const abort = new AbortController()
+    const why = new KvasirError('cancelled', 'The job was cancelled.')
+
+    const copy = files.createCopy('copy', qcow2(files.volumePath('v1')), {
+      onProgress: () => abort.abort(why),
+      signal: abort.signal,
+    })
+
+    await assert.rejects(copy, why)
+    assert.deepEqual(await files.listVolumes(), ['v1'])
+    assert.deepEqual(jailedProcesses(), [])
+    assert.deepEqual(await jail.cages.cages.groups.list(), [])
+  })
+
+  test('a volume whose header names a file of the host is neither copied nor opened', async (t) => {
+    const { files } = await newPool(t)
+    await files.createEmpty('own', 8 * MIB)
+    await files.createEmpty('other', 8 * MIB)
+    const hostile = (id: string, base: string, format: string) =>
+      writeHostile(files.volumePath(id), base, format)
+    const shadow = hostile('a', '/etc/shadow', 'raw')
+    const sideways = hostile('b', files.volumePath('other'), 'qcow2')
+    const upwards = hostile('c', `${files.volumePath('own')}/../../../etc/shadow`, 'raw')
+    const url = hostile('d', 'json:{"driver":"raw","file":{"driver":"file","filename":"/etc/shadow"}}', 'raw')
+
+    for (const source of [shadow, upwards, url])
+      await assert.rejects(
+        files.createCopy('copy', source, noProgress()),
+        refusedWith('image-refused', /outside/),
+      )
+    await assert.rejects(
+      files.createCopy('copy', sideways, { ...noProgress(), backing: [] }),
+      refusedWith('image-refused', /another base/),
+    )
+
+    assert.equal(existsSync(files.volumePath('copy')), false)
+  })
+
+  test('a volume that keeps its data in another file, or is none, is refused', async (t) => {
+    const { files, stateDir } = await newPool(t)
+    const data = join(stateDir, 'data')
+    execFileSync('qemu-img', [
+      'create',
+      '-q',
+      '-f',
+      'qcow2',
+      '-o',
+      `data_file=${data}`,
+      files.volumePath('a'),
+      '8M',
+    ])
+    writeFileSync(files.volumePath('b'), 'no image at all')
+    symlinkSync('/etc/shadow', files.volumePath('c'))
+    execFileSync('mkfifo', [files.volumePath('d')])
+
+    const codes: unknown[] = []
+    for (const id of ['a', 'b', 'c', 'd', 'e'])
+      await files
+        .createCopy('copy', { path: files.volumePath(id), format: 'qcow2' }, noProgress())
+        .catch((error: unknown) => codes.push(error instanceof KvasirError && error.code))
+
+    assert.deepEqual(codes, [
+      'image-refused',
+      'image-refused',
+      'file-not-found',
+      'image-refused',
+      'file-not-found',
+    ])
+  })
+
+  test('a copy runs as nobody: no capabilities, no way to gain any, no network, no file of the host', async (t) => {
+    const { files } = await newPool(t)
+    await files.createEmpty('v1', 128 * MIB)
+    qemuIo(files.volumePath('v1'), 'write -P 0x11 0 100M')
+    const seen: string[] = []
+
+    await files.createCopy('copy', qcow2(files.volumePath('v1')), {
+      ...noProgress(),
+      onProgress: () => seen.push(...jailedProcesses()),
+    })
+
+    assert.ok(seen.length > 0)
+    for (const status of seen) {
+      assert.match(status, /^CapEff:\t0{16}$/m)
+      assert.match(status, /^CapBnd:\t0{16}$/m)
+      assert.match(status, /^NoNewPrivs:\t1$/m)
+    }
+  })
+
+  test('the longest chain is copied, each of its files given by name', async (t) => {
+    const { files } = await newPool(t)
+    await files.createEmpty('v0', 8 * MIB)
+    const chain = [qcow2(files.volumePath('v0'))]
+    for (let index = 1; index < maxChainLength; index++) {
+      await files.createOverlay(`v${index}`, chain[0] ?? assert.fail(), undefined)
+      chain.unshift(qcow2(files.volumePath(`v${index}`)))
+    }
+    qemuIo(files.volumePath('v0'), 'write -P 0x11 0 1M')
+    const [top, ...backing] = chain
+
+    await files.createCopy('copy', top ?? assert.fail(), { ...noProgress(), backing })
+
+    assert.doesNotMatch(qemuIo(files.volumePath('copy'), 'read -P 0x11 0 1M'), /verification failed/)
+  })
+
+  test('a header that names a file of the host after it was checked makes a copy open nothing more', async (t) => {
+    const { files, stateDir } = await newPool(t)
+    const secret = join(stateDir, 'secret')
+    writeFileSync(secret, Buffer.alloc(MIB, 'secret '), { mode: 0o644 })
+    await files.createEmpty('copy', 8 * MIB)
+    const path = files.volumePath('copy')
+
+    for (const [index, base] of [secret, '/etc/shadow', '/in/1', '/usr/bin/env'].entries()) {
+      const evil = writeHostile(files.volumePath(`evil${index}`), base, 'raw')
+      await copyChain(path, [evil], { ...noProgress(), jailed: jail.jailed, fileSizeBytes: 16 * MIB })
+
+      assert.doesNotMatch(qemuIo(path, 'read -P 0 0 8M'), /verification failed/)
+    }
+  })
+
+  test('a header that was changed to name another file is a refused copy', async (t) => {
+    const { files } = await newPool(t)
+    await files.createEmpty('base', 8 * MIB)
+    const base = qcow2(files.volumePath('base'))
+    await files.createOverlay('v1', base, undefined)
+    execFileSync('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', '/etc/shadow', files.volumePath('v1')])
+
+    const copy = files.createCopy('copy', qcow2(files.volumePath('v1')), { ...noProgress(), backing: [base] })
+
+    await assert.rejects(copy, refusedWith('image-refused', /another base/))
+    assert.deepEqual(
+      [...(await files.listVolumes())].toSorted((a, b) => a.localeCompare(b)),
+      ['base', 'v1'],
+    )
+  })
+
+  test('tables that are damaged fail the copy and nothing else', async (t) => {
+    const { files } = await newPool(t)
+    await files.createEmpty('v1', 64 * MIB)
+    qemuIo(files.volumePath('v1'), 'write -P 0x11 0 8M')
+    const image = readFileSync(files.volumePath('v1'))
+    image.fill(0xa5, 3 * 65_536, 5 * 65_536) // The first-level table, and what follows it.
+    writeFileSync(files.volumePath('v1'), image)
+
+    const copy = files.createCopy('copy', qcow2(files.volumePath('v1')), noProgress())
+
+    await assert.rejects(copy, refusedWith('host-failed'))
+    assert.deepEqual(await files.listVolumes(), ['v1'])
+  })
+
+  test('copies run at the same time, more than there are users for them', async (t) => {
+    const { files } = await newPool(t)
+    await files.createEmpty('v1', 8 * MIB)
+    qemuIo(files.volumePath('v1'), 'write -P 0x11 0 4M')
+    const names = ['a', 'b', 'c', 'd', 'e']
+
+    await Promise.all(names.map((id) => files.createCopy(id, qcow2(files.volumePath('v1')), noProgress())))
+
+    for (const id of names)
+      assert.doesNotMatch(qemuIo(files.volumePath(id), 'read -P 0x11 0 4M'), /verification failed/)
+  })
+})
