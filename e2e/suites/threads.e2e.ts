@@ -155,3 +155,27 @@ test('policies change while the guest runs, and the table tells of every thread'
     'What this host cannot enforce is said, and nothing else.',
   )
 })
+
+test('a change of a VM whose emulator hangs is refused after one time-out, and changes nothing', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const { last } = await ownCpus()
+  const vm = await world.bootTiny('web1', { cpu: { count: 2, weight: 200 } })
+  const pid = await vm.pid()
+  const before = await pinsOf(vm)
+  process.kill(pid, 'SIGSTOP')
+  const since = performance.now()
+
+  const pinned = await world.cli('vm', 'pin', 'web1', '0', last)
+
+  const tookMs = performance.now() - since
+  assert.equal(pinned.code, 4, pinned.stderr)
+  assert.match(pinned.stderr, /does not answer/)
+  assert.ok(tookMs < 14_000, `${tookMs} ms`)
+  process.kill(pid, 'SIGCONT')
+  await vm.untilState('running', { withinMs: 30_000 })
+  assert.equal((await vm.show()).spec.cpu.pin, undefined)
+  assert.deepEqual(await pinsOf(vm), before)
+  assert.deepEqual((await world.client.call(endpoints.getAudit, {})).entries, [])
+})

@@ -18,9 +18,10 @@ export interface ThreadUse {
 export interface EmulatorThreads {
   /**
    * Gives the threads what a plan says, also those that have come since. Safe to repeat. `unsupported` when the kernel forbids the
-   * policy.
+   * policy. The emulator is asked for its threads before anything is changed, so one that does not answer keeps what it has; with
+   * `asKnown` it is not asked, and what it said last is taken for true: for taking back what was just done.
    */
-  apply(plan: ThreadPlan): Promise<void>
+  apply(plan: ThreadPlan, options?: { readonly asKnown?: boolean }): Promise<void>
   /** How the threads differ from a plan, in sentences. */
   inspect(plan: ThreadPlan): Promise<readonly string[]>
 }

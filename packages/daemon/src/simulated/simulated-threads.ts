@@ -15,8 +15,8 @@ export class SimulatedThreads implements EmulatorThreads {
     this.#machine = machine
   }
 
-  async apply(plan: ThreadPlan): Promise<void> {
-    await this.#process.answer()
+  async apply(plan: ThreadPlan, { asKnown = false }: { readonly asKnown?: boolean } = {}): Promise<void> {
+    if (!asKnown) await this.#process.answer()
     requirePolicy(plan, this.#machine)
     this.#process.threadPlan = plan
   }

@@ -12,6 +12,7 @@ import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { makeShare, sealShare } from '../cage/share.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { applyThreads } from '../threads/apply-threads.ts'
+import { askThreadNames } from '../threads/emulator-threads.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
@@ -70,7 +71,12 @@ export async function launchEmulator(
   await failpoint('emulator.launch.after-monitor')
   if (request.threads)
     await applyThreads(
-      { record: { ...launch, pid: caged.pid }, monitor, group, groups: cages.groups },
+      {
+        record: { ...launch, pid: caged.pid },
+        names: await askThreadNames(monitor, launch.plan),
+        group,
+        groups: cages.groups,
+      },
       request.threads,
     )
   await failpoint('emulator.launch.after-threads')

@@ -20,10 +20,13 @@ export interface SeenThread extends EmulatorThread {
   readonly cgroup: string
 }
 
-/** Where an emulator's threads are asked for. */
+/** What the threads are for that QEMU has names for, by thread id: vCPUs and I/O threads. */
+export type ThreadNames = ReadonlyMap<number, ThreadRole>
+
+/** Where an emulator's threads are looked for. */
 export interface ThreadSource {
   readonly record: Pick<EmulatorRecord, 'pid' | 'plan'>
-  readonly monitor: QmpClient
+  readonly names: ThreadNames
   /** Processes beside the emulator that count as the VM's. */
   readonly helpers: readonly number[]
 }
@@ -34,9 +37,8 @@ const kvmWorker = 'kvm-nx-lpage-re'
 /** All threads of an emulator as they are now, those of its helpers last. Threads that end meanwhile are left out. */
 export async function seeThreads(source: ThreadSource): Promise<readonly SeenThread[]> {
   const { pid } = source.record
-  const [named, all] = await Promise.all([namedThreads(source), threadIds(pid)])
-  const own = all.map((threadId): EmulatorThread => {
-    const role = named.get(threadId) ?? ({ kind: 'emulator' } as const)
+  const own = (await threadIds(pid)).map((threadId): EmulatorThread => {
+    const role = source.names.get(threadId) ?? ({ kind: 'emulator' } as const)
     return { pid, threadId, role }
   })
   const helpers = await Promise.all(
@@ -61,8 +63,11 @@ async function seeThread(thread: EmulatorThread): Promise<SeenThread | undefined
   return { ...thread, report, cgroup: /^0::(.*)$/m.exec(cgroup)?.[1] ?? '' }
 }
 
-async function namedThreads({ record, monitor }: ThreadSource): Promise<ReadonlyMap<number, ThreadRole>> {
-  const { ids } = record.plan
+/** Asks QEMU for its vCPUs and I/O threads. */
+export async function askThreadNames(
+  monitor: QmpClient,
+  { ids }: EmulatorRecord['plan'],
+): Promise<ThreadNames> {
   const [cpus, ioThreads] = await Promise.all([
     monitor.execute('query-cpus-fast'),
     ids.ioThreads.length === 0 ? [] : monitor.execute('query-iothreads'),

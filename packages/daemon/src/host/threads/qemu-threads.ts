@@ -3,24 +3,35 @@ import type { QmpClient } from '@kvasir/qmp'
 import type { ThreadPlan } from '../../model/placement/plan-threads.ts'
 import type { EmulatorThreads } from '../../ports/emulator-threads.ts'
 import { applyThreads, inspectThreads, type ThreadTarget } from './apply-threads.ts'
+import { askThreadNames, type ThreadNames } from './emulator-threads.ts'
 
-export interface QemuThreadsParts extends Omit<ThreadTarget, 'monitor'> {
+export interface QemuThreadsParts extends Omit<ThreadTarget, 'names'> {
   /** Lends the monitor, which may have been opened anew since, and explains what goes wrong with it. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
 }
 
 export class QemuThreads implements EmulatorThreads {
   readonly #parts: QemuThreadsParts
+  /** As the emulator told them last. */
+  #known: ThreadNames | undefined
 
   constructor(parts: QemuThreadsParts) {
     this.#parts = parts
   }
 
-  async apply(plan: ThreadPlan): Promise<void> {
-    await this.#parts.ask((monitor) => applyThreads({ ...this.#parts, monitor }, plan))
+  async apply(plan: ThreadPlan, { asKnown = false }: { readonly asKnown?: boolean } = {}): Promise<void> {
+    const known = asKnown ? this.#known : undefined
+    await applyThreads({ ...this.#parts, names: known ?? (await this.#askNames()) }, plan)
   }
 
   async inspect(plan: ThreadPlan): Promise<readonly string[]> {
-    return await this.#parts.ask((monitor) => inspectThreads({ ...this.#parts, monitor }, plan))
+    return await inspectThreads({ ...this.#parts, names: await this.#askNames() }, plan)
+  }
+
+  async #askNames(): Promise<ThreadNames> {
+    const { ask, record } = this.#parts
+    const names = await ask((monitor) => askThreadNames(monitor, record.plan))
+    this.#known = names
+    return names
   }
 }

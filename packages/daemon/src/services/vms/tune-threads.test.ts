@@ -139,3 +139,21 @@ test('pins that were taken back stay taken back when the daemon dies before it w
 
   assert.equal(process.threadPlan.layout.vcpus.size, 0)
 })
+
+test('an emulator that does not answer keeps its threads, and who asked hears of it after one time-out', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1', { cpu: { count: 2, weight: 200 } })
+  await world.start('web1')
+  const process = world.process('web1')
+  const before = process.threadPlan
+  process.goesMute()
+  const started = world.machine.clock.monotonicMs()
+
+  await assert.rejects(set(world, { weight: 300 }), { code: 'emulator-unresponsive' })
+
+  const tookMs = world.machine.clock.monotonicMs() - started
+  assert.ok(tookMs <= 1.5 * world.machine.commandTimeoutMs, `${tookMs} ms`)
+  assert.deepEqual(process.threadPlan, before)
+  assert.equal((await world.vm('web1')).spec.cpu.weight, 200)
+  process.speaksAgain()
+})

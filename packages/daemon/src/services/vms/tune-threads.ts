@@ -6,7 +6,7 @@
  *
  * Not here: what threads should get (model/placement), how it is done (host/threads).
  */
-import type { PlanChange, VmSpec } from '@kvasir/contract'
+import { KvasirError, type PlanChange, type VmSpec } from '@kvasir/contract'
 import { type HostCpuSets, requireUsableCpus } from '../../model/placement/host-cpus.ts'
 import { layoutOf } from '../../model/placement/layout-of.ts'
 import { isTuned, planThreads, type ThreadPlan } from '../../model/placement/plan-threads.ts'
@@ -76,23 +76,38 @@ export async function retune(
   const { emulator, record } = seat
   const isLive = (change: PlanChange) => change.effect === 'live' && tuningFields.has(change.field)
   if (!emulator || !record.run || !wanted.changes.some(isLive)) return
-  const host = await work.ports.host.cpuSets()
   const { name } = record
+  if (record.life.state === 'unknown')
+    throw new KvasirError(
+      'emulator-unresponsive',
+      `The emulator of VM ${name} does not answer, so its threads keep what they have.`,
+    )
+  const host = await work.ports.host.cpuSets()
   const taken = takenFrom(record, work.ports)
   const after = threadPlan({ ...record, spec: wanted.spec }, host, taken)
   if (!record.run.tuned) seat.update({ run: { ...record.run, tuned: true } })
-  work.undo.defer(async () => {
+  const takeBack = async () => {
     try {
-      await emulator.threads.apply(threadPlan(record, host, taken))
+      await emulator.threads.apply(threadPlan(record, host, taken), { asKnown: true })
     } catch (cause) {
       work.ports.log.warn({ vm: name, err: cause }, 'the threads of a VM keep a change that was refused')
     }
-  })
-  await emulator.threads.apply(after)
+  }
+  try {
+    await emulator.threads.apply(after)
+  } catch (error) {
+    if (!isUnanswered(error)) await takeBack() // Nothing was changed for an emulator that does not answer.
+    throw error
+  }
+  work.undo.defer(takeBack)
   await work.ports.failpoint('vm.change.after-threads')
   // Who changed it and looks then is not to see the threads as they were.
   const statistics = await emulator.statistics().catch(() => undefined)
   if (statistics) work.driver.remember({ statistics })
+}
+
+function isUnanswered(error: unknown): boolean {
+  return error instanceof KvasirError && error.code === 'emulator-unresponsive'
 }
 
 /** Puts the threads of an adopted emulator right. One that does not let itself be tuned is adopted all the same. */
