@@ -12,6 +12,8 @@ export type Requirement =
   | 'lab'
   | 'guest-agent'
   | 'kvm'
+  | 'ksm'
+  | 'v1-rt-groups'
   | 'network'
   | 'cgroup'
   | 'libvirt'
