@@ -50,8 +50,17 @@ test('the memory of a process is told without a cgroup of its own too, and of a 
     Math.abs(onNodes - small.residentBytes) < small.residentBytes / 2,
     'nodes add up to about what is resident',
   )
-  assert.equal(small.isTooLargeToWalk, false)
+  assert.equal(small.unwalked, undefined)
   assert.equal(large.nodes, undefined)
-  assert.equal(large.isTooLargeToWalk, true)
+  assert.equal(large.unwalked, 'too-large')
   assert.equal(await readProcessMemory(2 ** 22 + 1, { cgroup: '/nowhere', walkBytes: 0 }), undefined)
+})
+
+test('a walk that takes too long is left out, and what counters tell stays', async () => {
+  const walk = async () => undefined
+  const memory = await readProcessMemory(process.pid, { cgroup: '/nowhere', walkBytes: 2 ** 40, walk })
+
+  assert.equal(memory?.unwalked, 'too-slow')
+  assert.equal(memory.nodes, undefined)
+  assert.ok(memory.residentBytes > 10 * mib)
 })

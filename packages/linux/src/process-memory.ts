@@ -28,8 +28,8 @@ export interface ProcessMemory {
   readonly huge: readonly HugeMemory[]
   /** Undefined where it could only be had by a walk that would take too long. */
   readonly nodes: readonly { readonly node: number; readonly bytes: number }[] | undefined
-  /** Whether walks were left out because the process is too large. */
-  readonly isTooLargeToWalk: boolean
+  /** Why walks were left out; undefined where none was. */
+  readonly unwalked: 'too-large' | 'too-slow' | undefined
 }
 
 export interface ProcessMemoryOptions {
@@ -37,6 +37,8 @@ export interface ProcessMemoryOptions {
   readonly cgroup: string
   /** Processes with more resident memory than this, reserved huge pages not counted, are not walked. */
   readonly walkBytes: number
+  /** Does a walk, or answers undefined when it takes too long; unless told, each walk is done, however long it takes. */
+  readonly walk?: <T>(work: () => Promise<T>) => Promise<T | undefined>
 }
 
 /** The size of a base page on x86-64. */
@@ -60,8 +62,13 @@ export async function readProcessMemory(
   const reserved = kibibytes(status, 'HugetlbPages')
   const walks = resident <= options.walkBytes
   const needsMaps = reserved > 0 || numa === undefined
-  const maps = walks && needsMaps ? parseNumaMaps((await read(`/proc/${pid}/numa_maps`)) ?? '') : undefined
-  const rollup = walks && stat === undefined ? await read(`/proc/${pid}/smaps_rollup`) : undefined
+  const walk = options.walk ?? ((work) => work())
+  const walkThrough = (file: string) => walk(async () => (await read(`/proc/${pid}/${file}`)) ?? '')
+  const numaMaps = walks && needsMaps ? await walkThrough('numa_maps') : undefined
+  const maps = numaMaps === undefined ? undefined : parseNumaMaps(numaMaps)
+  const needsRollup = walks && stat === undefined
+  const rollup = needsRollup ? await walkThrough('smaps_rollup') : undefined
+  const isSlow = (walks && needsMaps && maps === undefined) || (needsRollup && rollup === undefined)
   return {
     residentBytes: resident + reserved,
     // The process's own count leaves shared memory out, the cgroup's does not.
@@ -70,7 +77,7 @@ export async function readProcessMemory(
     ksmBytes: parseMergedBytes(ksm ?? ''),
     huge: [...transparent(stat, rollup), ...(maps?.reserved ?? unsized(reserved))],
     nodes: maps?.nodes ?? (numa === undefined ? undefined : parseNumaStat(numa)),
-    isTooLargeToWalk: !walks && needsMaps,
+    unwalked: !walks && needsMaps ? 'too-large' : isSlow ? 'too-slow' : undefined,
   }
 }
 

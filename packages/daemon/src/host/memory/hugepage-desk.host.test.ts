@@ -12,18 +12,22 @@ import { persistentPages, readPools, setPersistentPages } from './pool-files.ts'
 
 const pageBytes = 2 ** 21
 const needed = 4
+const pool = { node: 0, pageBytes }
+const limits = { timeoutMs: 10_000 }
 const skip = needs('root') || (await cannotReserve())
 
 async function cannotReserve(): Promise<string | false> {
   if (readPools(pageBytes, true).nodes.length === 0) return lacking('hugepages', 'there is no pool')
   const before = persistentPages(0, pageBytes)
   try {
-    const got = await setPersistentPages(0, pageBytes, before + 2 * needed)
-    return got === before + 2 * needed ? false : lacking('hugepages', 'no pages can be reserved')
+    await setPersistentPages(pool, before + 2 * needed, limits)
+    return persistentPages(0, pageBytes) === before + 2 * needed
+      ? false
+      : lacking('hugepages', 'no pages can be reserved')
   } catch {
     return lacking('hugepages', 'the pool cannot be written')
   } finally {
-    await setPersistentPages(0, pageBytes, before).catch(() => {})
+    await setPersistentPages(pool, before, limits).catch(() => {})
   }
 }
 
@@ -40,7 +44,7 @@ async function bench(t: TestContext, options: { readonly mayReserve: boolean }):
   const folder = await mkdtemp(join(tmpdir(), 'kvp-'))
   const before = persistentPages(0, pageBytes)
   t.after(async () => {
-    await setPersistentPages(0, pageBytes, before)
+    await setPersistentPages(pool, before, limits)
     await rm(folder, { recursive: true, force: true })
   })
   const follow = (bootId = 'boot1') => new HugepageDesk({ bootId, ...options })
@@ -97,13 +101,13 @@ test('pages that are handed out are not handed out twice, and who comes then wai
 
 test('a VM that starts while another takes its pages is not refused for them', { skip }, async (t) => {
   const { desk, notePath, before, want } = await bench(t, { mayReserve: false })
-  await setPersistentPages(0, pageBytes, before + 2 * needed)
+  await setPersistentPages(pool, before + 2 * needed, limits)
   const free = want.pages - needed
   const [first, other] = [needed, free + needed].map((pages) => ({ ...want, pages }))
   assert.ok(first && other)
   await desk.handOut(first, notePath)
   // The emulator of the first has its pages, and its daemon does not know that yet.
-  await setPersistentPages(0, pageBytes, before + needed)
+  await setPersistentPages(pool, before + needed, limits)
 
   const second = desk.handOut(other, `${notePath}2`)
   await sleep(100)
@@ -154,7 +158,7 @@ const deaths = {
 for (const [when, { step, has, before: extra }] of Object.entries(deaths))
   test(`a daemon that died ${when} costs no page`, { skip }, async (t) => {
     const { notePath, before, follow } = await bench(t, { mayReserve: true })
-    await setPersistentPages(0, pageBytes, before + has)
+    await setPersistentPages(pool, before + has, limits)
     const parts = [{ node: 0, before: before + extra, pages: needed, step }]
     await writeFile(notePath, JSON.stringify({ bootId: 'boot1', pageBytes, parts }))
 

@@ -19,7 +19,14 @@ import {
   reservationFailed,
   tooFewPages,
 } from '../../model/memory/hugepages.ts'
-import { availableBytesOf, compact, persistentPages, readPools, setPersistentPages } from './pool-files.ts'
+import {
+  availableBytesOf,
+  compact,
+  type Pool,
+  persistentPages,
+  readPools,
+  setPersistentPages,
+} from './pool-files.ts'
 
 const note = z.object({
   bootId: z.string(),
@@ -52,6 +59,9 @@ export interface HugepageDeskOptions {
 /** How long a start waits for others to have taken their pages, each of which the kernel clears first. */
 const longestWaitMs = 60_000
 const pauseMs = 20
+/** How long the kernel may look for pages of one node, and how long it may take to have them back. */
+const askingMs = 90_000
+const returningMs = 60_000
 
 export class HugepageDesk {
   readonly #options: HugepageDeskOptions
@@ -82,7 +92,9 @@ export class HugepageDesk {
     const deadline = performance.now() + longestWaitMs
     let isDone = false
     const attempt = async () => {
-      isDone = await this.#handOutOrWait(want, notePath, { mayWait: performance.now() < deadline })
+      signal?.throwIfAborted()
+      const mayWait = performance.now() < deadline
+      isDone = await this.#handOutOrWait(want, notePath, { mayWait, signal })
     }
     for (;;) {
       await this.#inTurn(attempt)
@@ -95,7 +107,7 @@ export class HugepageDesk {
   async #handOutOrWait(
     want: PageWant,
     notePath: string,
-    { mayWait }: { readonly mayWait: boolean },
+    { mayWait, signal }: { readonly mayWait: boolean; readonly signal: AbortSignal | undefined },
   ): Promise<boolean> {
     const reading = this.read(want.pageBytes)
     requirePageSize(want, reading)
@@ -103,7 +115,7 @@ export class HugepageDesk {
     if (missing.length > 0) {
       if (reading.isUnsettled && mayWait) return false
       if (!reading.mayReserve) throw tooFewPages(want, reading, [])
-      await this.#reserve(want, { missing, notePath })
+      await this.#reserve(want, { missing, notePath, signal })
     }
     this.#handedOut.set(notePath, want)
     return true
@@ -134,7 +146,11 @@ export class HugepageDesk {
 
   async #reserve(
     want: PageWant,
-    work: { readonly missing: readonly PagesOfNode[]; readonly notePath: string },
+    work: {
+      readonly missing: readonly PagesOfNode[]
+      readonly notePath: string
+      readonly signal: AbortSignal | undefined
+    },
   ): Promise<void> {
     const { pageBytes } = want
     for (const { node, pages } of work.missing) requireRoom(want, { node, pages })
@@ -144,11 +160,15 @@ export class HugepageDesk {
       const before = persistentPages(node, pageBytes)
       parts.push({ node, before, pages, step: 'asking' })
       await write()
-      const got = (await ask(node, pageBytes, before + pages)) - before
-      parts[parts.length - 1] = { node, before, pages: Math.max(0, got), step: 'had' }
+      const isInTime = await ask({ node, pageBytes }, before + pages, work.signal)
+      const got = Math.max(0, persistentPages(node, pageBytes) - before)
+      parts[parts.length - 1] = { node, before, pages: got, step: 'had' }
       await write()
-      if (got < pages)
-        throw reservationFailed(want, { node, wanted: pages, got, availableBytes: availableBytesOf(node) })
+      work.signal?.throwIfAborted()
+      if (got >= pages) continue
+      const longestMs = isInTime ? undefined : askingMs
+      const availableBytes = availableBytesOf(node)
+      throw reservationFailed(want, { node, wanted: pages, got, availableBytes, longestMs })
     }
   }
 
@@ -170,15 +190,12 @@ async function returnAll(reserved: Note, notePath: string): Promise<void> {
     if (pages === 0) continue
     parts[index] = { node, before: now, pages, step: 'returning' }
     await writeNote(notePath, { ...reserved, parts })
-    try {
-      await setPersistentPages(node, pageBytes, now - pages)
-    } catch (cause) {
+    const did = await setPersistentPages({ node, pageBytes }, now - pages, { timeoutMs: returningMs })
+    if (did !== 'taken')
       throw new KvasirError(
         'host-failed',
-        `The kernel does not take back ${pages} huge pages of node ${node}, so they stay reserved.`,
-        { cause },
+        `The kernel ${did === 'refused' ? 'does not take' : `has not taken in ${returningMs / 1000} s`} back ${pages} huge pages of node ${node}, so they stay reserved.`,
       )
-    }
   }
 }
 
@@ -189,16 +206,22 @@ function requireRoom(want: PageWant, { node, pages }: PagesOfNode): void {
   throw reservationFailed(want, { node, wanted: pages, got: 0, availableBytes })
 }
 
-/** Memory is moved together only when the kernel did not find enough by itself. A refused write is no page had. */
-async function ask(node: number, pageBytes: number, pages: number): Promise<number> {
+/** Memory is moved together only when the kernel did not find enough by itself. Answers whether it came to an end; a caller's end is one. */
+async function ask(pool: Pool, pages: number, signal: AbortSignal | undefined): Promise<boolean> {
+  const { node, pageBytes } = pool
+  const deadline = performance.now() + askingMs
+  const options = () => ({ timeoutMs: Math.max(1, deadline - performance.now()), signal })
   try {
-    const first = await setPersistentPages(node, pageBytes, pages)
-    if (first >= pages) return first
-    await compact(node)
-    return await setPersistentPages(node, pageBytes, pages)
-  } catch {
-    return persistentPages(node, pageBytes)
+    for (const isLast of [false, true]) {
+      const did = await setPersistentPages(pool, pages, options())
+      if (did === 'out-of-time') return false
+      if (isLast || did === 'refused' || persistentPages(node, pageBytes) >= pages) return true
+      if ((await compact(node, options())) === 'out-of-time') return false
+    }
+  } catch (error) {
+    if (!signal?.aborted) throw error
   }
+  return true
 }
 
 /** What is left of nodes when a VM has had its pages: from its own nodes, those with the most first. */

@@ -1,7 +1,7 @@
 /** The kernel's files of reserved huge pages, per node and size. Facts: Documentation/admin-guide/mm/hugetlbpage.rst, mm/hugetlb.c. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
 import type { HugepageReading, NodePages } from '../../model/memory/hugepages.ts'
+import { type KernelWrite, type KernelWriteOptions, writeKernelFile } from './write-kernel-file.ts'
 
 const nodesFolder = '/sys/devices/system/node'
 
@@ -32,19 +32,29 @@ export function persistentPages(node: number, pageBytes: number): number {
   return readNumber(`${folder}/nr_hugepages`) - readNumber(`${folder}/surplus_hugepages`)
 }
 
+/** A pool of pages. */
+export interface Pool {
+  readonly node: number
+  readonly pageBytes: number
+}
+
 /**
- * Asks the kernel for so many pages of a node, and answers how many there are then. Fewer than are in use is no harm: those become
- * surplus and go when they are let go of. Takes as long as the kernel moves memory. Throws what the file system throws.
+ * Asks the kernel for so many pages in a pool; how many there are then, `persistentPages` says. Fewer than are in use is no harm: those
+ * become surplus and go when they are let go of. Takes as long as the kernel moves memory.
  */
-export async function setPersistentPages(node: number, pageBytes: number, pages: number): Promise<number> {
-  await writeFile(`${poolFolder(node, pageBytes)}/nr_hugepages`, String(Math.max(0, pages)))
-  return persistentPages(node, pageBytes)
+export async function setPersistentPages(
+  { node, pageBytes }: Pool,
+  pages: number,
+  options: KernelWriteOptions,
+): Promise<KernelWrite> {
+  const text = String(Math.max(0, pages))
+  return await writeKernelFile(`${poolFolder(node, pageBytes)}/nr_hugepages`, text, options)
 }
 
 /** Moves memory of a node together, so that large pieces come to be. Where the kernel has no such file, nothing happens. */
-export async function compact(node: number): Promise<void> {
+export async function compact(node: number, options: KernelWriteOptions): Promise<KernelWrite> {
   const file = `${nodesFolder}/node${node}/compact`
-  if (existsSync(file)) await writeFile(file, '1')
+  return existsSync(file) ? await writeKernelFile(file, '1', options) : 'refused'
 }
 
 /** Memory of a node that is free, or that only caches files; undefined where the kernel does not say it. */

@@ -12,6 +12,7 @@ import type { Adoption } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
+import type { PageWalks } from './page-walks.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
 import { readThreads } from './qemu-vcpus.ts'
 import {
@@ -27,6 +28,7 @@ import {
 const logTailBytes = 4096
 
 export interface AdoptTools {
+  readonly walks: PageWalks
   readonly groups: CageGroups
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
@@ -73,6 +75,7 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
       id,
       paths: tools.paths,
       groups: tools.groups,
+      walks: tools.walks,
       failpoint: tools.failpoint,
       record: { ...stored, qemuVersion: `${major}.${minor}.${micro}` },
       monitor,

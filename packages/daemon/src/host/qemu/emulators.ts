@@ -9,6 +9,7 @@ import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { adoptEmulator } from './adopt-emulator.ts'
 import { launchEmulator } from './launch-emulator.ts'
+import { PageWalks } from './page-walks.ts'
 import {
   emulatorPaths,
   groupOf,
@@ -35,6 +36,7 @@ export interface QemuOptions {
 /** The emulators below a runtime directory. */
 export function createQemuEmulators(options: QemuOptions): Emulators {
   const { cages, hugepages, failpoint } = options
+  const walks = new PageWalks()
   const pathsOf = (id: string) => emulatorPaths(options, id)
   return {
     announceLaunch: () => cages.groups.announce(),
@@ -45,13 +47,15 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
           `An emulator of VM ${request.name} is still running, so it is not started a second time.`,
         )
       const binary = await options.binary()
-      const tools = { cages, hugepages, binary, failpoint, paths: pathsOf(request.id), now: options.now }
+      const { now } = options
+      const tools = { cages, hugepages, walks, binary, failpoint, paths: pathsOf(request.id), now }
       return await launchEmulator(request, tools, signal)
     },
     async adopt(id, { timeoutMs }) {
       const binary = await options.binary().catch(() => '')
       return await adoptEmulator(id, {
         groups: cages.groups,
+        walks,
         failpoint,
         paths: pathsOf(id),
         binary,

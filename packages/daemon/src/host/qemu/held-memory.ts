@@ -5,6 +5,7 @@ import { formatBytes, KvasirError } from '@kvasir/contract'
 import { readProcessMemory } from '@kvasir/linux'
 import type { HeldMemory, MemoryLimits } from '../../ports/emulator-memory.ts'
 import { thpMode } from '../facts/memory-facts.ts'
+import type { PageWalks } from './page-walks.ts'
 
 /** Above this, an emulator's page tables are not walked: a walk would take seconds and hold its page faults up meanwhile. */
 const walkBytes = 8 * 2 ** 30
@@ -13,12 +14,14 @@ const walkBytes = 8 * 2 ** 30
 export async function readHeldMemory({
   pid,
   cgroup,
+  walks,
 }: {
   readonly pid: number
   readonly cgroup: string
+  readonly walks: PageWalks
 }): Promise<HeldMemory> {
   const [memory, limits, thp, lockedBytes] = await Promise.all([
-    readProcessMemory(pid, { cgroup, walkBytes }),
+    readProcessMemory(pid, { cgroup, walkBytes, walk: (work) => walks.run(work) }),
     readLimits(cgroup),
     thpMode(),
     readLockedBytes(pid),
@@ -28,17 +31,26 @@ export async function readHeldMemory({
       'emulator-unresponsive',
       `The emulator (pid ${pid}) is gone, so it holds no memory.`,
     )
-  const { isTooLargeToWalk, ...rest } = memory
-  const tooLarge = `It holds more than ${formatBytes(walkBytes)}, so the sizes of its pages and their nodes, which only a walk through all of them would tell, are left out.`
+  const { unwalked, ...rest } = memory
   return {
     ...rest,
     at: new Date().toISOString(),
     lockedBytes,
     thpMode: thp,
     limits,
-    notes: isTooLargeToWalk ? [tooLarge] : [],
+    notes:
+      unwalked === undefined
+        ? []
+        : [
+            `${unwalkedNotes[unwalked]}, so the sizes of its pages and their nodes, which only a walk through all of them would tell, are left out.`,
+          ],
   }
 }
+
+const unwalkedNotes = {
+  'too-large': `It holds more than ${formatBytes(walkBytes)}`,
+  'too-slow': 'The kernel did not walk through its pages in time',
+} as const
 
 async function readLockedBytes(pid: number): Promise<number | undefined> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')

@@ -16,6 +16,7 @@ import { askThreadNames } from '../threads/emulator-threads.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
+import type { PageWalks } from './page-walks.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
 import { memoryLimitFiles } from './qemu-memory.ts'
 import {
@@ -34,6 +35,7 @@ const removeTimeoutMs = 10_000
 export interface LaunchTools {
   readonly cages: Cages
   readonly hugepages: HugepageDesk
+  readonly walks: PageWalks
   readonly binary: string
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
@@ -98,6 +100,7 @@ export async function launchEmulator(
     id: request.id,
     paths,
     groups: cages.groups,
+    walks: tools.walks,
     failpoint,
     record,
     monitor,

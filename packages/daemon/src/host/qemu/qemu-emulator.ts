@@ -32,6 +32,7 @@ import { QemuThreads } from '../threads/qemu-threads.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
 import { BalloonReports } from './guest-memory.ts'
 import { openSocket } from './open-socket.ts'
+import type { PageWalks } from './page-walks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { QemuVcpus } from './qemu-vcpus.ts'
@@ -49,6 +50,7 @@ export interface EmulatorParts {
   readonly id: string
   readonly paths: EmulatorPaths
   readonly groups: CageGroups
+  readonly walks: PageWalks
   readonly failpoint: Failpoints
   readonly record: StoredEmulator
   readonly monitor: QmpClient
@@ -89,6 +91,7 @@ export class QemuEmulator implements Emulator {
       balloonId: parts.record.plan.ids.balloon,
       pid: parts.record.pid,
       cgroup: parts.record.cgroup,
+      walks: parts.walks,
       limit: (files) => parts.groups.limit(groupOf(parts.id), files),
     })
     this.threads = new QemuThreads({

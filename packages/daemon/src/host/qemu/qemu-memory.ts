@@ -8,6 +8,7 @@ import type { QmpClient } from '@kvasir/qmp'
 import { plugMemoryId } from '../../model/qemu/ids.ts'
 import type { EmulatorMemory, HeldMemory, MemoryLimits, PluggedMemory } from '../../ports/emulator-memory.ts'
 import { readHeldMemory } from './held-memory.ts'
+import type { PageWalks } from './page-walks.ts'
 
 /** How long a look at what the host holds is kept, at least, and how many times as long as it took. */
 const heldMs = 1_000
@@ -19,6 +20,7 @@ export interface QemuMemoryParts {
   readonly balloonId: string | undefined
   readonly pid: number
   readonly cgroup: string
+  readonly walks: PageWalks
   /** Writes files of the VM's cgroup, and returns those that were not accepted. */
   readonly limit: (files: Readonly<Record<string, string>>) => Promise<readonly string[]>
 }

@@ -135,6 +135,9 @@ test('memory in pieces is told apart from memory that is short', () => {
   const pieces = reservationFailed(want, { ...shortfall, availableBytes: gib })
   const short = reservationFailed(want, { ...shortfall, availableBytes: 2 ** 21 })
 
+  const slow = reservationFailed(want, { ...shortfall, availableBytes: gib, longestMs: 90_000 })
+
+  assert.match(slow.message, /could reserve 4, since it was still looking for memory after 90 s/)
   assert.match(pieces.message, /pieces that are too small/)
   assert.match(pieces.message, /hugepagesz=2M hugepages=N/)
   assert.equal(pieces.details['fragmented'], true)

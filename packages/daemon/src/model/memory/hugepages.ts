@@ -202,16 +202,21 @@ export interface Shortfall {
   readonly got: number
   /** Memory of the node that was free then, or would have been. */
   readonly availableBytes: number | undefined
+  /** How long it looked for them, where it had not come to an end by then. */
+  readonly longestMs?: number | undefined
 }
 
 /** The refusal of a VM whose pages the kernel could not reserve: it has not the memory, or has it in pieces that are too small. */
 export function reservationFailed(want: PageWant, shortfall: Shortfall): KvasirError {
-  const { node, wanted, got, availableBytes = 0 } = shortfall
+  const { node, wanted, got, availableBytes = 0, longestMs } = shortfall
   const size = formatBytes(want.pageBytes)
   const isShort = availableBytes < (wanted - got) * want.pageBytes
-  const why = isShort
-    ? `only ${formatBytes(availableBytes)} is free there`
-    : `its ${formatBytes(availableBytes)} of free memory is in pieces that are too small`
+  const why =
+    longestMs !== undefined
+      ? `it was still looking for memory after ${longestMs / 1000} s`
+      : isShort
+        ? `only ${formatBytes(availableBytes)} is free there`
+        : `its ${formatBytes(availableBytes)} of free memory is in pieces that are too small`
   const remedy = isShort
     ? 'Stop what uses the memory.'
     : `Reserve them when the host boots (kernel option hugepagesz=${formatBytes(want.pageBytes).replace(/ ?([MG])iB/, '$1')} hugepages=N).`
