@@ -53,14 +53,8 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
     },
     async adopt(id, { timeoutMs }) {
       const binary = await options.binary().catch(() => '')
-      return await adoptEmulator(id, {
-        groups: cages.groups,
-        walks,
-        failpoint,
-        paths: pathsOf(id),
-        binary,
-        timeoutMs,
-      })
+      const { groups } = cages
+      return await adoptEmulator(id, { groups, walks, failpoint, paths: pathsOf(id), binary, timeoutMs })
     },
     async present() {
       const groups = (await cages.groups.list()).map(idOfGroup).filter((id) => id !== undefined)

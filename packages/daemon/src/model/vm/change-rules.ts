@@ -8,7 +8,7 @@
  */
 import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
-import { vcpuCountRule } from './cpu-rules.ts'
+import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
 import { balloonRule, memorySizeRule } from './memory-rules.ts'
 
 /** The effect of a change, with its reason. */
@@ -34,10 +34,6 @@ const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } 
 const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
 const limited = { effect: 'live', reason: 'the kernel limits its cgroup while it runs' } as const
 const mappedAtStart = { effect: 'start', reason: 'memory is mapped when the emulator starts' } as const
-const scheduled = {
-  effect: 'live',
-  reason: 'the host schedules the threads, and the guest sees none of it',
-} as const
 const atStart = { effect: 'boot', reason: 'the emulator is given it when it starts' } as const
 
 // Whether the guest reports free pages goes with it, and the guest sees that.
@@ -74,7 +70,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'cpu.weight': scheduled,
   'cpu.quotaPercent': scheduled,
   'cpu.cpus': scheduled,
-  'cpu.pin': scheduled,
+  'cpu.pin': pinRule,
   'cpu.threadLimits': scheduled,
   'cpu.scheduler': scheduled,
   'cpu.count': vcpuCountRule,

@@ -1,5 +1,11 @@
-/** What changing the number of a VM's vCPUs does: it depends on how many the emulator that runs was started with room for. */
+/** What changing a VM's vCPUs and their pins does: how many there can be depends on what its emulator was started with room for. */
 import type { ChangeRule, SpecChange } from './change-rules.ts'
+
+/** How the host's CPUs are shared counts at once. */
+export const scheduled = {
+  effect: 'live',
+  reason: 'the host schedules the threads, and the guest sees none of it',
+} as const
 
 /**
  * QEMU under TCG goes on using the memory of a vCPU that was taken away, and dies of it when another one is plugged or the guest reboots
@@ -7,6 +13,20 @@ import type { ChangeRule, SpecChange } from './change-rules.ts'
  */
 export const tcgKeepsVcpus =
   'QEMU under TCG does not survive it when a vCPU is taken away, so it is done only under KVM'
+
+/** Pins count at once, and those of I/O threads go with their disks. */
+export function pinRule({ from, to }: SpecChange): ChangeRule {
+  const pinned = Object.keys(from.cpu.pin?.ioThreads ?? {})
+  const gone = pinned.filter(
+    (name) => to.cpu.pin?.ioThreads[name] === undefined && !to.disks.some((disk) => disk.name === name),
+  )
+  if (gone.length === 0) return scheduled
+  const [whose, goes] = gone.length === 1 ? ['disk', 'goes'] : ['disks', 'go']
+  return {
+    effect: 'live',
+    reason: `the pin of an I/O thread goes with its disk, and ${whose} ${gone.join(', ')} ${goes}`,
+  }
+}
 
 /** vCPUs are plugged and taken away up to the maximum that was said before the boot. */
 export function vcpuCountRule({ to, booted, accelerator }: SpecChange): ChangeRule {

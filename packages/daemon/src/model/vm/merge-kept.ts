@@ -3,7 +3,7 @@
  * disk, moves a NIC to another address or asks for another machine.
  *
  * Devices are matched by name. The root disk that an image brought belongs to the image: a spec that lists no disk `root` but keeps
- * the image keeps that disk too.
+ * the image keeps that disk too. What was said of a disk's I/O thread goes with the disk.
  *
  * Not here: what changes (plan-changes.ts).
  */
@@ -14,19 +14,36 @@ export function mergeKept(current: VmSpec, wanted: VmSpec): VmSpec {
   const image = wanted.image ?? current.image
   const version = wanted.machine.version ?? current.machine.version
   const sameMachine = wanted.machine.type === current.machine.type
+  const disks = [...keptRootDisk(current, wanted), ...wanted.disks.map((disk) => keepDisk(current, disk))]
   return {
     ...wanted,
+    cpu: withoutGonePins(current, { cpu: wanted.cpu, disks }),
     ...(image === undefined ? {} : { image }),
     machine: {
       ...wanted.machine,
       ...(version === undefined || !sameMachine ? {} : { version }),
     },
-    disks: [...keptRootDisk(current, wanted), ...wanted.disks.map((disk) => keepDisk(current, disk))],
+    disks,
     nics: wanted.nics.map((nic) => {
       const mac = nic.mac ?? current.nics.find((candidate) => candidate.name === nic.name)?.mac
       return mac === undefined ? nic : { ...nic, mac }
     }),
   }
+}
+
+/** The pin of an I/O thread goes with its disk, unless somebody has just set it. */
+function withoutGonePins(current: VmSpec, { cpu, disks }: Pick<VmSpec, 'cpu' | 'disks'>): VmSpec['cpu'] {
+  if (cpu.pin === undefined) return cpu
+  const isGone = (name: string, cpus: string) =>
+    current.disks.some((disk) => disk.name === name) &&
+    !disks.some((disk) => disk.name === name) &&
+    current.cpu.pin?.ioThreads[name] === cpus
+  const pins = Object.entries(cpu.pin.ioThreads)
+  const kept = pins.filter(([name, cpus]) => !isGone(name, cpus))
+  if (kept.length === pins.length) return cpu
+  const { pin, ...rest } = cpu
+  const isEmpty = kept.length + Object.keys(pin.vcpus).length === 0 && pin.emulator === undefined
+  return isEmpty ? rest : { ...rest, pin: { ...pin, ioThreads: Object.fromEntries(kept) } }
 }
 
 function keptRootDisk(current: VmSpec, wanted: VmSpec): readonly DiskSpec[] {

@@ -228,3 +228,16 @@ test('a spec applied to itself never changes anything, and keeping twice is keep
     { numRuns: 500 },
   )
 })
+
+test('a pin that goes with its disk says so', () => {
+  const disk = { name: 'data', size: '1GiB', ioThread: true }
+  const before = vmSpec.parse({ cpu: { pin: { ioThreads: { data: '2' } } }, disks: [disk] })
+  const after = vmSpec.parse({})
+
+  const [pin] = planChanges(before, after, { state: 'running' })
+
+  assert.deepEqual(
+    [pin?.field, pin?.effect, pin?.reason],
+    ['cpu.pin', 'live', 'the pin of an I/O thread goes with its disk, and disk data goes'],
+  )
+})

@@ -157,3 +157,34 @@ test('an emulator that does not answer keeps its threads, and who asked hears of
   assert.equal((await world.vm('web1')).spec.cpu.weight, 200)
   process.speaksAgain()
 })
+
+test('the pin of an I/O thread goes with its disk, and the plan says so', async () => {
+  await using world = await openSimulatedDaemon()
+  const disks = [
+    { name: 'data', size: '1GiB', ioThread: true },
+    { name: 'logs', size: '1GiB', ioThread: true },
+  ]
+  await world.createVm('web1', {
+    cpu: { pin: { emulator: '1', ioThreads: { data: '2', logs: '3' } } },
+    disks,
+  })
+  const { spec } = await world.vm('web1')
+  const body = { spec: { ...spec, disks: spec.disks.filter(({ name }) => name === 'logs') } }
+
+  const plan = await world.call('planVm', { params, body })
+  await world.call('applyVm', { params, body })
+
+  assert.deepEqual(
+    plan.changes.map(({ field }) => field),
+    ['cpu.pin', 'disks.data'],
+  )
+  const { pin } = (await world.vm('web1')).spec.cpu
+  assert.deepEqual(pin, { vcpus: {}, emulator: '1', ioThreads: { logs: '3' } })
+})
+
+test('a pin of an I/O thread whose disk is not there is refused where it was just set', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1', { cpu: { count: 2 } })
+
+  await assert.rejects(set(world, { pin: { ioThreads: { data: '2' } } }), { code: 'plan-refused' })
+})
