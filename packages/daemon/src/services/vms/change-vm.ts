@@ -10,10 +10,10 @@ import type { Context } from '../context.ts'
 import { bringMemoryInLine } from './bring-in-line.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
+import { judgeSurvival } from './judge-survival.ts'
 import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts'
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
-import { requireSurvives } from './require-survives.ts'
 import { resolveSpec } from './resolve-spec.ts'
 import { showView } from './show-vm.ts'
 import { situationOf } from './situation.ts'
@@ -43,8 +43,9 @@ export async function planVm(wanted: Pick<Wanted, 'name' | 'spec'>, context: Con
     await requireBuildable({ id, name: wanted.name, spec: planned.spec, hardware }, context.ports)
     return { name: wanted.name, action: 'create', changes: [] }
   }
-  const { record } = driver.view()
-  const { spec, changes } = await decide(record, wanted.spec, context)
+  const view = driver.view()
+  const { record } = view
+  const { spec, changes } = await decide(view, wanted.spec, context)
   if (changes.some(isHardware)) {
     const hardware = planHardware(spec, record.hardware, await hardwareHost(record.id, context))
     await requireBuildable({ ...record, spec, hardware }, context.ports, { hasCpu: keepsCpu(changes) })
@@ -113,7 +114,7 @@ function findDriver(name: string, context: Context): Driver | undefined {
 }
 
 async function decide(
-  record: VmRecord,
+  { record, emulator }: Pick<Seat, 'record' | 'emulator'>,
   wanted: VmSpec,
   context: Context,
 ): Promise<{ readonly spec: VmSpec; readonly changes: readonly PlanChange[] }> {
@@ -122,7 +123,7 @@ async function decide(
   await requireFits(spec, record.name, context.ports)
   const changes = planChanges(record.spec, spec, situationOf(record))
   await requireStillTunable({ name: record.name, spec, changes }, context.ports)
-  return { spec, changes }
+  return { spec, changes: await judgeSurvival({ emulator }, spec, changes) }
 }
 
 async function change(
@@ -132,7 +133,7 @@ async function change(
 ): Promise<void> {
   const { ports } = context
   requireRevision(seat.record, wanted.ifMatch)
-  const { spec, changes } = await decide(seat.record, wanted.spec, context)
+  const { spec, changes } = await decide(seat, wanted.spec, context)
   const setsVcpus = changesVcpus({ ...seat.record, spec }, changes, context)
   if (changes.length === 0 && !setsVcpus) return
   requireNoneRefused(seat.record, changes)
@@ -146,7 +147,6 @@ async function change(
     const hasCpu = keepsCpu(changes)
     await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports, { hasCpu })
   }
-  await requireSurvives(seat, spec, changes)
   await using undo = new AsyncDisposableStack()
   await retune(seat, { spec, changes }, { ports, driver, undo })
   await ports.failpoint('vm.change.before-row')

@@ -190,9 +190,20 @@ test('limits are set while it runs, and one that would kill the VM is refused', 
   await limit({ high: 900 * mib, hard: 1200 * mib, swap: 0 })
   assert.deepEqual(daemon.machine.memoryLimits.get(uuid), { high: 900 * mib, hard: 1200 * mib, swap: 0 })
 
+  const low = { ...spec, memory: { ...spec.memory, high: 900 * mib, hard: 200 * mib, swap: 0 } }
+  const plan = await daemon.call('planVm', { params: { name: 'web1' }, body: { spec: low } })
+  assert.equal(plan.action, 'refused')
+  assert.deepEqual(
+    plan.changes.map(({ field, effect }) => `${field} ${effect}`),
+    ['memory.hard refused'],
+  )
+  assert.match(plan.changes[0]?.reason ?? '', /^it holds 256 MiB now, .* to keep it within 200 MiB; take memory/)
   await assert.rejects(limit({ hard: 200 * mib }), (error: unknown) => {
     assert.ok(error instanceof KvasirError && error.code === 'plan-refused')
-    assert.match(error.message, /^VM web1 holds 256 MiB now, so a hard limit of 200 MiB would have it killed/)
+    assert.match(
+      error.message,
+      /^VM web1 keeps its spec: memory.hard cannot change, because it holds 256 MiB now, so the kernel would kill it/,
+    )
     return true
   })
   assert.equal((await specMemory(daemon)).hard, 1200 * mib)
