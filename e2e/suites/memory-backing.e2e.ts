@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
 import { lacking, needs } from '../../tools/require.ts'
@@ -93,4 +94,31 @@ test('saved memory is loaded into memory that is made in another way', { skip },
   assert.ok((await vm.isCounting()) >= counted)
   const { backing } = (await vm.show()).status.memory ?? assert.fail('no memory is shown')
   assert.deepEqual([backing.sharing, backing.ksm, backing.nodes], ['private', false, [0]])
+})
+
+test('KSM is taken from a guest that runs, and given again', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1')
+  const pid = await vm.pid()
+  const { spec } = await vm.show()
+  const isMergeable = async () => {
+    const smaps = await readFile(`/proc/${pid}/smaps`, 'utf8')
+    const blocks = smaps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+    const memory = blocks.find((block) => /^Size:\s+131072 kB$/m.test(block)) ?? assert.fail('no memory')
+    return /^VmFlags:.* mg /m.test(memory)
+  }
+  assert.ok(await isMergeable())
+
+  await vm.apply({ ...spec, memory: { ...spec.memory, ksm: false } })
+
+  assert.equal(await isMergeable(), false)
+  const { status } = await vm.show()
+  assert.deepEqual([status.restartNeeded, status.memory?.backing.ksm], [[], false])
+  await world.daemon.kill9()
+  await world.startDaemon()
+  assert.equal(await isMergeable(), false)
+  await vm.apply({ ...spec, memory: { ...spec.memory, ksm: true } })
+  assert.ok(await isMergeable())
+  assert.equal(await vm.pid(), pid)
+  await vm.isCounting()
 })

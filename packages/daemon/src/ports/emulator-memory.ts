@@ -61,6 +61,8 @@ export interface EmulatorMemory {
   plugged(): Promise<PluggedMemory | undefined>
   /** Asks the guest to have this much plugged, a whole number of blocks. It follows as far as it can. */
   request(bytes: number): Promise<void>
+  /** Lets KSM merge the memory with equal pages of others, or no longer. Taking apart what was merged takes a while. */
+  setMerging(merges: boolean): Promise<void>
   /** Sets what the cgroup allows. Returns the files that this host does not have or whose kernel refused them. */
   limit(limits: MemoryLimits): Promise<readonly string[]>
   /** What the host holds for it. May take long for a large VM, so it is kept for a while: for who looks at one VM, not at a list. */

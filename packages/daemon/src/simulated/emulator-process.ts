@@ -47,6 +47,8 @@ export class EmulatorProcess {
   keepsBytes = 0
   /** What its threads were last given. */
   threadPlan: ThreadPlan | undefined
+  /** Whether KSM was let merge its memory since its start. */
+  merges: boolean | undefined
 
   constructor(machine: SimulatedMachine, request: LaunchRequest) {
     this.#machine = machine

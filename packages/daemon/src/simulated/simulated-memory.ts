@@ -41,6 +41,11 @@ export class SimulatedMemory implements EmulatorMemory {
     this.#process.requestMemory(bytes)
   }
 
+  async setMerging(merges: boolean): Promise<void> {
+    await this.#process.answer()
+    this.#process.merges = merges
+  }
+
   async held(): Promise<HeldMemory> {
     await this.#process.answer()
     const { request } = this.#process

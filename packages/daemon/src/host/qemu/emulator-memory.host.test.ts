@@ -52,6 +52,24 @@ test('private memory may be merged, and none of it is shared', { skip }, async (
   await emulator.release()
 })
 
+test('KSM is allowed and forbidden while the guest runs, for plugged memory too', { skip }, async () => {
+  await using real = await openRealEmulators()
+  const emulator = await real.emulators.launch(real.request(id, { max: '256MiB' }), never)
+  await emulator.resume()
+  const { pid } = emulator.record
+  const maySeeMerged = () =>
+    [64, 192].map((mib) => / mg /.test(guestMapping(pid, mib * 1024)['VmFlags'] ?? ''))
+  assert.deepEqual(maySeeMerged(), [true, true])
+
+  await emulator.memory.setMerging(false)
+  await emulator.memory.setMerging(false)
+  assert.deepEqual(maySeeMerged(), [false, false])
+
+  await emulator.memory.setMerging(true)
+  assert.deepEqual(maySeeMerged(), [true, true])
+  await emulator.release()
+})
+
 test('without KSM and huge pages, memory is neither merged nor huge', { skip }, async () => {
   await using real = await openRealEmulators()
   const request = real.request(id, { ksm: false, thp: 'never', preallocate: true })

@@ -1,5 +1,5 @@
 /**
- * The memory of one running QEMU: its balloon and its virtio-mem device over QMP, its limits in its cgroup.
+ * The memory of one running QEMU: its backends, its balloon and its virtio-mem device over QMP, its limits in its cgroup.
  *
  * Whether there is a device to plug memory into is asked once: none comes or goes while an emulator runs.
  */
@@ -13,6 +13,9 @@ import type { PageWalks } from './page-walks.ts'
 /** How long a look at what the host holds is kept, at least, and how many times as long as it took. */
 const heldMs = 1_000
 const heldCosts = 50
+
+/** How long the kernel may take to give a guest pages of its own for all that were merged; the guest stands meanwhile. */
+const mergeMs = 60_000
 
 export interface QemuMemoryParts {
   /** Works with the monitor of now, with the errors of the port. */
@@ -60,6 +63,20 @@ export class QemuMemory implements EmulatorMemory {
         value: bytes,
       }),
     )
+  }
+
+  /**
+   * QEMU advises the mapping of a backend anew when its `merge` is set (7.2: backends/hostmem.c, host_memory_backend_set_merge); what is
+   * set already it leaves alone.
+   */
+  async setMerging(merges: boolean): Promise<void> {
+    await this.#parts.ask(async (monitor) => {
+      for (const { id, merge } of await monitor.execute('query-memdev')) {
+        if (id === undefined || merge === merges) continue
+        const property = { path: `/objects/${id}`, property: 'merge', value: merges }
+        await monitor.execute('qom-set', property, { timeoutMs: mergeMs })
+      }
+    })
   }
 
   held(): Promise<HeldMemory> {

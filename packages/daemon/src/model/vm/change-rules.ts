@@ -9,7 +9,7 @@
 import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
-import { balloonRule, memorySizeRule } from './memory-rules.ts'
+import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
 
 /** The effect of a change, with its reason. */
 export interface ChangeRule {
@@ -91,7 +91,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'memory.swap': limited,
   'memory.sharing': mappedAtStart,
   'memory.thp': mappedAtStart,
-  'memory.ksm': mappedAtStart,
+  'memory.ksm': ksmRule,
   'memory.preallocateThreads': heldAtStart,
   'memory.nodes': mappedAtStart,
   'memory.nodePolicy': mappedAtStart,

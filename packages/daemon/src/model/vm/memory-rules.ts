@@ -1,5 +1,6 @@
-/** What changing the size of a VM's memory and the target of its balloon does: it depends on what the emulator was started with. */
+/** What changing the size of a VM's memory, the target of its balloon and KSM does: it depends on what the emulator was started with. */
 import { formatBytes, plugBlockBytes } from '@kvasir/contract'
+import { canMerge } from '../memory/backing.ts'
 import { bootMemoryBytes } from '../memory/plug-memory.ts'
 import type { ChangeRule, SpecChange } from './change-rules.ts'
 
@@ -28,6 +29,13 @@ export function memorySizeRule({ to, plugMemory }: SpecChange): ChangeRule {
       reason: `memory is plugged in steps of ${formatBytes(plugBlockBytes)} above the ${formatBytes(bootBytes)} that it booted with`,
     }
   return { effect: 'live', reason: 'virtio-mem plugs and unplugs it, as far as the guest lets it' }
+}
+
+/** Whether KSM may merge memory is said of a mapping at any time; but it merges none that is shared, or in reserved huge pages. */
+export function ksmRule({ booted }: SpecChange): ChangeRule {
+  if (booted !== undefined && !canMerge(booted.memory))
+    return { effect: 'start', reason: 'the memory that it runs with is none that KSM merges' }
+  return { effect: 'live', reason: 'the kernel is told of its memory while it runs' }
 }
 
 /** The balloon takes from the memory of the boot alone. */

@@ -55,14 +55,12 @@ test('how the host makes memory waits for the next start, of which saved memory 
     memory: {
       ...spec.memory,
       thp: 'never',
-      ksm: false,
       nodes: [0],
       nodePolicy: 'preferred',
       sharing: 'shared',
     },
   }))
   const later = {
-    'memory.ksm': 'next-boot',
     'memory.nodePolicy': 'next-boot',
     'memory.nodes': 'next-boot',
     'memory.sharing': 'next-boot',
@@ -70,6 +68,18 @@ test('how the host makes memory waits for the next start, of which saved memory 
   }
   assert.deepEqual(effects(wanted), later)
   assert.deepEqual(effects(wanted, 'saved'), later)
+})
+
+test('KSM changes while the guest runs, but for memory of which it merges nothing', () => {
+  const before = vmSpec.parse({})
+  const after = vmSpec.parse({ memory: { ksm: false } })
+  const bootedWith = (memory: VmSpecInput['memory']) =>
+    planChanges(before, after, { state: 'running', booted: vmSpec.parse({ memory }) })[0]?.effect
+
+  assert.equal(bootedWith({}), 'live')
+  assert.equal(bootedWith({ sharing: 'shared' }), 'next-boot')
+  assert.equal(bootedWith({ pageSize: '2MiB' }), 'next-boot')
+  assert.equal(planChanges(before, after, { state: 'saved' })[0]?.effect, 'next-boot')
 })
 
 test('what decides whether the guest reports free pages is refused while the VM is saved', () => {

@@ -56,3 +56,39 @@ test('saved memory is loaded into memory that is made as the spec says by then',
   assert.ok(plan.argv.some((word) => word.includes('"size":268435456,"share":false,"merge":false')))
   assert.deepEqual((await world.vm('web1')).status.restartNeeded, ['memory.size'])
 })
+
+test('KSM is taken from a VM that runs, and the next daemon sees to it where one died before it did', async () => {
+  await using first = await openSimulatedDaemon()
+  await first.createVm('web1')
+  await first.start('web1')
+  const { spec } = await first.vm('web1')
+  const body = { spec: { ...spec, memory: { ...spec.memory, ksm: false } } }
+
+  const plan = await first.call('planVm', { params, body })
+  await first.call('applyVm', { params, body })
+
+  const process = first.process('web1')
+  assert.deepEqual(
+    plan.changes.map(({ field, effect }) => `${field} ${effect}`),
+    ['memory.ksm live'],
+  )
+  assert.equal(process.merges, false)
+  const { status } = await first.vm('web1')
+  assert.deepEqual(status.restartNeeded, [])
+  assert.equal(status.memory?.backing.ksm, false)
+  process.merges = true
+  await using _second = await first.killAndFollow()
+  assert.equal(process.merges, false)
+})
+
+test('memory that KSM cannot merge is left alone', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1', { memory: { sharing: 'shared' } })
+  await world.start('web1')
+  const { spec } = await world.vm('web1')
+
+  const body = { spec: { ...spec, memory: { ...spec.memory, ksm: false, high: 2 ** 30 } } }
+  await world.call('applyVm', { params, body })
+
+  assert.equal(world.process('web1').merges, undefined)
+})

@@ -4,6 +4,7 @@
  *
  * Invariant: orders are absolute (this size, this limit), so giving them twice is giving them once. The guest follows in its own time.
  */
+import { canMerge } from '../../model/memory/backing.ts'
 import type { MemoryOrders } from '../../model/memory/plug-memory.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
@@ -16,6 +17,8 @@ export async function bringMemoryInLine(record: VmRecord, emulator: Emulator): P
   await memory.limit(limitsOf(record))
   await plugMemory(emulator, orders)
   if (emulator.record.plan.ids.balloon !== undefined) await memory.setBalloon(orders.balloon)
+  const made = (record.run?.bootedSpec ?? record.spec).memory
+  if (canMerge(made)) await memory.setMerging(record.spec.memory.ksm)
 }
 
 /**

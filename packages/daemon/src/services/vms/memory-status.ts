@@ -20,7 +20,7 @@ export function memoryStatus({ record, statistics, guest, held }: VmView): VmMem
   return {
     configuredBytes: spec.memory.size,
     bootBytes: bootBytesOf(record),
-    backing: backingOf(made),
+    backing: backingOf({ ...made, ksm: spec.memory.ksm }),
     ...(plugged ? { plugged } : {}),
     ...(balloonBytes === undefined
       ? {}

@@ -197,7 +197,10 @@ test('limits are set while it runs, and one that would kill the VM is refused', 
     plan.changes.map(({ field, effect }) => `${field} ${effect}`),
     ['memory.hard refused'],
   )
-  assert.match(plan.changes[0]?.reason ?? '', /^it holds 256 MiB now, .* to keep it within 200 MiB; take memory/)
+  assert.match(
+    plan.changes[0]?.reason ?? '',
+    /^it holds 256 MiB now, .* to keep it within 200 MiB; take memory/,
+  )
   await assert.rejects(limit({ hard: 200 * mib }), (error: unknown) => {
     assert.ok(error instanceof KvasirError && error.code === 'plan-refused')
     assert.match(

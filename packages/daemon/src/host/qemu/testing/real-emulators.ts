@@ -5,7 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { wantedPages } from '../../../model/memory/hugepages.ts'
+import { planPlugMemory } from '../../../model/memory/plug-memory.ts'
+import { pluggableAddress } from '../../../model/pci/layout.ts'
 import { buildEmulator } from '../../../model/qemu/build-emulator.ts'
+import { plugMemoryId } from '../../../model/qemu/ids.ts'
 import type { Emulators, LaunchRequest } from '../../../ports/emulators.ts'
 import { openCages } from '../../cage/cage.ts'
 import type { CageGroups } from '../../cage/cage-groups.ts'
@@ -69,13 +72,17 @@ function requestFor(id: string, memory: Memory = {}): LaunchRequest {
     spec,
     hardware: {
       machine: 'pc-q35-7.2',
-      pci: Object.fromEntries(
-        ['display', 'serialbus', 'rng', 'balloon', 'vsock'].map((device, index) => [
-          device,
-          { slot: index + 1, function: 0 },
-        ]),
-      ),
+      pci: {
+        [plugMemoryId]: pluggableAddress('q35', 0),
+        ...Object.fromEntries(
+          ['display', 'serialbus', 'rng', 'balloon', 'vsock'].map((device, index) => [
+            device,
+            { slot: index + 1, function: 0 },
+          ]),
+        ),
+      },
       vsockCid: undefined,
+      plugMemory: planPlugMemory(spec),
     },
     accelerator: 'tcg',
     qemu: { version: [7, 2, 0], machines: ['pc-q35-7.2'] },
