@@ -12,7 +12,12 @@ const stepTimeoutMs = 60_000
 const init = `#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 for module in /modules/*; do /bin/busybox insmod $module; done
-/bin/busybox mount -t ext4 -o rw /dev/vda /root || exec /bin/busybox sh
+for again in $(/bin/busybox seq 100); do [ -b /dev/vda ] && break; /bin/busybox sleep 0.1; done
+/bin/busybox mount -t ext4 -o rw /dev/vda /root || {
+  echo 'lab: the root disk cannot be mounted; these are the disks:'
+  /bin/busybox ls /dev
+  /bin/busybox poweroff -f
+}
 exec /bin/busybox switch_root /root /usr/bin/busybox init
 `
 

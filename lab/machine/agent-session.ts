@@ -16,6 +16,7 @@ import type { Reply, Request } from '../agent/messages.ts'
 /** How long the ports may be silent before they are tried again. */
 const helloMs = 5_000
 const tryAgainMs = 100
+const shellTimeoutMs = 120_000
 
 /** How a program in the lab ended. */
 export interface LabExit {
@@ -104,13 +105,14 @@ export class AgentSession implements Disposable {
     }
   }
 
-  /** What a shell command line printed; throws with what it said when it does not end with 0. */
+  /** What a short shell command line printed; throws with what it said when it does not end with 0. A lab that stands still is hung up. */
   async shell(command: string): Promise<string> {
     const printed: Buffer[] = []
+    const timer = setTimeout(() => this.close(), shellTimeoutMs)
     const { code, signal } = await this.run({
       argv: ['/bin/sh', '-c', command],
       onOutput: (bytes) => printed.push(bytes),
-    })
+    }).finally(() => clearTimeout(timer))
     const text = Buffer.concat(printed).toString('utf8')
     if (code !== 0) throw new Error(`In the lab, ${command} ended with ${code ?? signal}: ${text.trim()}`)
     return text

@@ -39,7 +39,6 @@ const machine = [
   ['-nodefaults'],
   ['-display', 'none'],
   ['-no-reboot'],
-  ['-accel', 'tcg,thread=multi,tb-size=1024'],
   ['-M', 'q35,kernel-irqchip=split'],
   ['-cpu', 'max,la57=off,svm=on,npt=on,x2apic=off'],
   ['-smp', '4,sockets=2,cores=2'],
@@ -90,10 +89,17 @@ export function machineDigest(): string {
     .slice(0, 16)
 }
 
+/** How the lab's CPUs are emulated: each by a thread of its own, or all by one, which is slower and knows no races. */
+export type Threads = 'multi' | 'single'
+
 /** QEMU's arguments for an image in a place, from a snapshot when one is named. */
 export function emulatorArguments(
   image: LabImage,
-  { place, snapshot }: { readonly place: Place; readonly snapshot: string | undefined },
+  {
+    place,
+    snapshot,
+    threads,
+  }: { readonly place: Place; readonly snapshot: string | undefined; readonly threads: Threads },
 ): readonly string[] {
   const share = `${image.root}/usr/share`
   const folders = ['qemu', 'seabios', '../lib/ipxe/qemu'].flatMap((name) => ['-L', `${share}/${name}`])
@@ -121,6 +127,8 @@ export function emulatorArguments(
       `socket,id=agent${port},path=${quote(path)},server=on,wait=off`,
     ]),
     ...doors.flat(),
+    '-accel',
+    `tcg,thread=${threads},tb-size=1024`,
     ...machine.flat(),
     ...(snapshot === undefined ? [] : ['-loadvm', snapshot]),
   ]

@@ -13,7 +13,7 @@ import { promisify } from 'node:util'
 import { identifyProcess, isAlive, type ProcessIdentity, waitUntilGone } from '@kvasir/linux'
 import { QmpClient } from '@kvasir/qmp'
 import type { LabImage } from '../image/build-image.ts'
-import { emulatorArguments, nvmeDisk } from './command-line.ts'
+import { emulatorArguments, nvmeDisk, type Threads } from './command-line.ts'
 import type { Place } from './places.ts'
 
 const closeFile = promisify(close)
@@ -28,6 +28,7 @@ const niceness = 10
 /** How an emulator is started. */
 export interface EmulatorOptions {
   readonly snapshot: string | undefined
+  readonly threads: Threads
   /** Whether it runs on when this process ends; else the kernel ends it then. */
   readonly outlivesUs: boolean
 }
@@ -49,7 +50,7 @@ export async function startEmulator(
     '--library-path',
     `${libraries}:${libraries}/systemd:${libraries}/pulseaudio`,
     `${image.root}/usr/bin/qemu-system-x86_64`,
-    ...emulatorArguments(image, { place, snapshot: options.snapshot }),
+    ...emulatorArguments(image, { place, ...options }),
   ]
   const log = openSync(place.emulatorLog, 'a', 0o600)
   const [program = '', ...args] = argv
@@ -119,15 +120,30 @@ export async function unplugNvme(place: Place): Promise<void> {
   clearTimeout(timer)
 }
 
+/** Where each of the lab's CPUs is, for a lab that says nothing: addresses in its kernel, which is not relocated, and whether it halts. */
+export async function instructionPointers(place: Place): Promise<string> {
+  try {
+    const said = await askMonitor(place, 'info registers -a')
+    const found = [...said.matchAll(/\b[RE]IP=([0-9a-f]+).*?\bHLT=([01])/gs)]
+    return found.map(([, address, halts]) => (halts === '1' ? `${address} (halted)` : address)).join(', ')
+  } catch (error) {
+    return `unknown, since the emulator does not answer: ${error instanceof Error ? error.message : String(error)}`
+  }
+}
+
 /** QEMU's own words for these have no form in QMP that is one command; they answer nothing when all went well. */
 async function monitorCommand(place: Place, command: string): Promise<void> {
+  const said = await askMonitor(place, command)
+  if (said.trim() !== '') throw new Error(`QEMU says to ${command}: ${said.trim()}`)
+}
+
+async function askMonitor(place: Place, command: string): Promise<string> {
   using monitor = await QmpClient.connect({ path: place.monitor })
-  const said = await monitor.execute(
+  return await monitor.execute(
     'human-monitor-command',
     { 'command-line': command },
     { timeoutMs: snapshotTimeoutMs },
   )
-  if (said.trim() !== '') throw new Error(`QEMU says to ${command}: ${said.trim()}`)
 }
 
 /** The end of what the emulator and the lab's console said. */

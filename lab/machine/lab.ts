@@ -7,30 +7,19 @@
  * Invariants: whoever has a Lab can run programs in it, and sees the checkout there under its own path, as it is at that moment. One
  * process at a time starts, ends, keeps or resets a lab (places.ts names the locks; the life lock is taken first).
  *
- * Not here: how it is built (image/), the machine (command-line.ts), the words of `npm run lab` (../commands.ts).
+ * Not here: how it is built (image/), the machine (command-line.ts), how it comes up (start-lab.ts), the words of `npm run lab`
+ * (../commands.ts).
  */
-
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ProcessIdentity } from '@kvasir/linux'
-import type { LabImage } from '../image/build-image.ts'
 import { provideImage } from '../image/build-image.ts'
 import { AgentSession } from './agent-session.ts'
-import { findSnapshots, forgetDisks, noteSnapshot, provideDisks, type SnapshotName } from './disk-state.ts'
-import {
-  deleteSnapshot,
-  findEmulator,
-  lastWords,
-  plugNvme,
-  saveSnapshot,
-  startEmulator,
-  stopEmulator,
-  unplugNvme,
-} from './emulator.ts'
+import { findSnapshots, noteSnapshot, type SnapshotName } from './disk-state.ts'
+import { deleteSnapshot, findEmulator, plugNvme, stopEmulator, unplugNvme } from './emulator.ts'
 import { type FileLock, lockFile, tryLockFile } from './file-lock.ts'
 import { type Place, placeOf } from './places.ts'
+import { startLab, takeSnapshot } from './start-lab.ts'
 
-/** How long a boot may take until the agent answers; a quiet machine with two CPUs takes 20 s. */
-const bootTimeoutMs = 300_000
 const answerTimeoutMs = 30_000
 const askAgainMs = 500
 
@@ -180,60 +169,6 @@ function refuseOtherMachines(): void {
   if (process.getuid?.() !== 0) throw new LabRefusal('The lab is built and run by root: run this with sudo.')
 }
 
-async function startLab(place: Place, options: LabOptions): Promise<AgentSession> {
-  const image = await provideImage(place.cache, options.say)
-  const snapshots = await provideDisks(place, image)
-  const snapshot = [options.from, 'booted' as const].find((name) => snapshots.includes(name))
-  if (snapshot === undefined) return await boot(image, { place, ...options })
-  try {
-    const startedAt = performance.now()
-    const session = await startFrom(image, { place, snapshot, ...options })
-    options.say(`The lab is back from its snapshot after ${seconds(startedAt)} s.`)
-    return session
-  } catch (error) {
-    options.say(
-      `${error instanceof Error ? error.message : String(error)}\nSo the snapshot is dropped, and the lab boots.`,
-    )
-    await stopEmulator(place)
-    await forgetDisks(place)
-    await provideDisks(place, image)
-    return await boot(image, { place, ...options })
-  }
-}
-
-type Start = LabOptions & { readonly place: Place }
-
-async function boot(image: LabImage, options: Start): Promise<AgentSession> {
-  const startedAt = performance.now()
-  const session = await startFrom(image, { ...options, snapshot: undefined })
-  options.say(`The lab has booted in ${seconds(startedAt)} s.`)
-  await takeSnapshot(options.place, 'booted')
-  return session
-}
-
-async function startFrom(
-  image: LabImage,
-  { place, snapshot, outlivesUs }: Start & { readonly snapshot: string | undefined },
-): Promise<AgentSession> {
-  const { ended } = await startEmulator(image, { place, snapshot, outlivesUs })
-  const given = new AbortController()
-  const early = ended.then(async () => {
-    given.abort()
-    throw new Error(
-      `The emulator of the lab ended before the lab answered. The last words:\n${await lastWords(place)}`,
-    )
-  })
-  early.catch(() => {}) // The lab ends some day.
-  const opened = AgentSession.open(place.agentSockets, { timeoutMs: bootTimeoutMs, signal: given.signal })
-  opened.catch(() => {}) // Aborted after the emulator ended.
-  return await Promise.race([opened, early])
-}
-
-async function takeSnapshot(place: Place, name: SnapshotName): Promise<void> {
-  await saveSnapshot(place, name)
-  await noteSnapshot(place, { name, isThere: true })
-}
-
 /** Gives the lab what no snapshot holds: the time of day, the NVMe disk, the checkout as it is now. */
 async function connect(session: AgentSession, place: Place): Promise<void> {
   const now = (Date.now() / 1000).toFixed(3)
@@ -245,8 +180,4 @@ async function connect(session: AgentSession, place: Place): Promise<void> {
     await session.shell('for i in $(seq 300); do [ -b /dev/nvme0n1 ] && exit; sleep 0.1; done; exit 1')
   }
   await session.shell(`/usr/lib/kvasir-lab/attach-checkout '${place.checkout}'`)
-}
-
-function seconds(since: number): string {
-  return ((performance.now() - since) / 1000).toFixed(1)
 }
