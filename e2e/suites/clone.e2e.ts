@@ -1,10 +1,16 @@
 /** Clones: linked ones share what was there, full ones share nothing, and neither sees what the other writes later. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
+import { leftoversOf } from '../machine/leftovers.ts'
+import { straysOf } from '../machine/strays.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
-import { openWorld } from '../machine/world.ts'
+import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
 
@@ -33,6 +39,54 @@ for (const mode of ['linked', 'full'] as const) {
     assert.notEqual(first.uuid, second.uuid)
     assert.notEqual(first.spec.disks[0]?.volume, second.spec.disks[0]?.volume)
   })
+}
+
+test('a full clone is cancelled, or dies with the daemon, and nothing of it is left', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const source = await world.createTiny('source', { disks: [{ name: 'data', size: '2GiB' }] })
+  const volumes = join(world.place.stateDir, 'volumes')
+  const [volume = ''] = await readdir(volumes)
+  execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x11 0 600M', join(volumes, volume)])
+  const beginClone = async () => {
+    const job = await world.client.call(endpoints.cloneVm, {
+      params: { name: 'source' },
+      body: { name: 'copy', mode: 'full' },
+    })
+    await eventually(async () => ((await copyingOn(world)).length > 0 ? true : undefined), {
+      withinMs: 10_000,
+      everyMs: 1,
+      what: 'the copy begins',
+    })
+    return job
+  }
+  const endsAtOnce = () =>
+    eventually(async () => ((await copyingOn(world)).length === 0 ? true : undefined), {
+      withinMs: 1_000,
+      everyMs: 10,
+      what: 'the copy has ended',
+    })
+
+  const { id } = await beginClone()
+  await world.client.call(endpoints.cancelJob, { params: { id } })
+  await endsAtOnce()
+  await eventually(async () => ((await readdir(volumes)).length === 1 ? true : undefined), {
+    withinMs: 2_000,
+    what: 'the volume is gone',
+  })
+  await beginClone()
+  await world.daemon.kill9()
+  await endsAtOnce()
+  await world.startDaemon()
+
+  assert.deepEqual(await readdir(volumes), [volume])
+  assert.deepEqual(await straysOf(world), [])
+  assert.equal((await source.show()).status.state, 'shutoff')
+  assert.equal((await world.client.call(endpoints.listVms)).length, 1)
+})
+
+/** The tools that copy volumes now, with the daemon or without it. */
+async function copyingOn(world: World): Promise<readonly string[]> {
+  return (await leftoversOf(world.place)).filter((line) => /^process \d+ \S*qemu-img convert/.test(line))
 }
 
 test('source and linked clone can be deleted in either order', { skip }, async (t) => {

@@ -1,7 +1,15 @@
 /** Full copies of volumes, which run in the jail: an emulator that was taken over may have written anything into its volume. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,14 +42,16 @@ function refusedWith(code: ErrorCode, pattern = /./) {
     error instanceof KvasirError && error.code === code && pattern.test(error.message)
 }
 
-/** The status of every process of a jail's user. */
-function jailedProcesses(): readonly string[] {
+/** What the kernel says of every process of a jail's user. */
+function jailedProcesses() {
   return readdirSync('/proc').flatMap((pid) => {
     if (!/^\d+$/.test(pid)) return []
     try {
       const status = readFileSync(`/proc/${pid}/status`, 'utf8')
       const uid = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
-      return uid >= TEST_USERS.first && uid < TEST_USERS.first + TEST_USERS.count ? [status] : []
+      if (uid < TEST_USERS.first || uid >= TEST_USERS.first + TEST_USERS.count) return []
+      const hasOurNetwork = readlinkSync(`/proc/${pid}/ns/net`) === readlinkSync('/proc/self/ns/net')
+      return [{ status, hasOurNetwork, root: readdirSync(`/proc/${pid}/root`) }]
     } catch {
       return [] // It has ended meanwhile.
     }
@@ -174,7 +184,7 @@ describe('copies of volumes', { skip: needs('root', 'qemu') }, () => {
     const { files } = await newPool(t)
     await files.createEmpty('v1', 128 * MIB)
     qemuIo(files.volumePath('v1'), 'write -P 0x11 0 100M')
-    const seen: string[] = []
+    const seen: ReturnType<typeof jailedProcesses> = []
 
     await files.createCopy('copy', qcow2(files.volumePath('v1')), {
       ...noProgress(),
@@ -182,7 +192,9 @@ describe('copies of volumes', { skip: needs('root', 'qemu') }, () => {
     })
 
     assert.ok(seen.length > 0)
-    for (const status of seen) {
+    for (const { status, hasOurNetwork, root } of seen) {
+      assert.equal(hasOurNetwork, false)
+      assert.ok(root.includes('usr') && !root.includes('etc') && !root.includes('proc'), root.join(' '))
       assert.match(status, /^CapEff:\t0{16}$/m)
       assert.match(status, /^CapBnd:\t0{16}$/m)
       assert.match(status, /^NoNewPrivs:\t1$/m)
