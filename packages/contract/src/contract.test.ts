@@ -6,11 +6,12 @@ import { asObject } from './openapi-schemas.ts'
 import { routes } from './routes.generated.ts'
 import { isActionAllowed, vmActions, vmStates } from './vm-state.ts'
 
+const openApi = openApiDocument()
 const all: readonly (readonly [string, Endpoint])[] = Object.entries(endpoints)
 
 test('endpoints have ids of their own, versioned paths, and parameters for what their paths name', () => {
   const places = new Set<string>()
-  const document = asObject(openApiDocument()['paths'])
+  const document = asObject(openApi['paths'])
   for (const [key, endpoint] of all) {
     assert.equal(endpoint.id, key)
     assert.match(endpoint.path, /^\/v1\//)
@@ -43,7 +44,7 @@ test('a GET changes nothing and takes no body; what creates takes an idempotency
 })
 
 test('the OpenAPI document resolves all its references and names its schemas', () => {
-  const document = openApiDocument()
+  const document = openApi
   const text = JSON.stringify(document)
   const components = asObject(document['components'])
   const schemas = asObject(components['schemas'])
@@ -74,7 +75,7 @@ test('the OpenAPI document resolves all its references and names its schemas', (
 })
 
 test('sizes are strings or numbers in requests and integers in answers', () => {
-  const schemas = asObject(asObject(openApiDocument()['components'])['schemas'])
+  const schemas = asObject(asObject(openApi['components'])['schemas'])
   const size = (name: string) => {
     const memory = asObject(asObject(asObject(schemas[name])['properties'])['memory'])
     return asObject(asObject(memory['properties'])['size'])
@@ -84,7 +85,7 @@ test('sizes are strings or numbers in requests and integers in answers', () => {
 })
 
 test('creates document their Idempotency-Key, changes their If-Match', () => {
-  const paths = asObject(openApiDocument()['paths'])
+  const paths = asObject(openApi['paths'])
   const headers = (path: string, method: string) => {
     const parameters = asObject(asObject(paths[path])[method])['parameters']
     return Array.isArray(parameters)

@@ -41,8 +41,8 @@ test('A listener that throws harms neither the others nor the connection', async
   assert.equal(errors.length, 1)
 })
 
-test('A flood of 100,000 events is heard in full and a command in it is answered', async () => {
-  const count = 100_000
+test('A flood of 20,000 events is heard in full and a command in it is answered', async () => {
+  const count = 20_000
   await using peer = await listenFakeMonitor((command, socket) => {
     const batch = eventLine('BLOCK_IO_ERROR', { device: 'd'.repeat(100) }).repeat(1000)
     for (let i = 0; i < count / 1000; i++) socket.write(batch)

@@ -9,6 +9,7 @@ import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../tools/fuzz-runs.ts'
 import { QmpClient } from './client.ts'
 import { QmpBusyError, QmpClosedError, QmpError, QmpProtocolError, QmpTimeoutError } from './errors.ts'
 import { GuestAgentClient } from './guest-agent.ts'
@@ -22,7 +23,7 @@ import {
 } from './testing/fake-peer.ts'
 
 const runs = {
-  numRuns: Number(process.env['KVASIR_FUZZ_RUNS'] ?? 150),
+  numRuns: fuzzRuns(60),
   seed: Number(process.env['KVASIR_FUZZ_SEED'] ?? 20_261_121),
 }
 const knownErrors = [QmpBusyError, QmpClosedError, QmpError, QmpProtocolError, QmpTimeoutError]

@@ -131,7 +131,7 @@ test('A shutdown that is not refused counts as accepted, one that is refused rej
     (socket) => socket.end(),
   ]
   await using peer = await listenFakeAgent((_command, socket) => behaviours.shift()?.(socket))
-  using client = await GuestAgentClient.connect({ path: peer.path })
+  using client = await GuestAgentClient.connect({ path: peer.path, silenceMs: 50 })
 
   await client.execute('guest-shutdown', { mode: 'powerdown' })
   await assert.rejects(client.execute('guest-shutdown', { mode: 'reboot' }), QmpError)

@@ -42,7 +42,7 @@ export const maxWaitingAgentCommands = 32
 export const maxAgentUnsentBytes = 1024 * 1024
 /** How long an agent command waits for its answer when the caller does not say. */
 export const defaultAgentTimeoutMs = 5_000
-/** A command that answers only errors counts as accepted after this silence. */
+/** A command that answers only errors counts as accepted after this silence, unless the client was told of another. */
 export const agentSilenceMs = 500
 
 /** Limits one command: its turn, getting in step and its answer together. */
@@ -55,6 +55,8 @@ export interface AgentExecuteOptions {
 export interface AgentConnectOptions {
   readonly path: string
   readonly syncTimeoutMs?: number
+  /** After how long a silence a command that answers only errors counts as accepted; `agentSilenceMs` when absent. */
+  readonly silenceMs?: number
   readonly signal?: AbortSignal
 }
 
@@ -81,9 +83,11 @@ export class GuestAgentClient {
   #exchange: Exchange | undefined
   #isInStep = false
   #unaskedFrom = 0
+  readonly #silenceMs: number
 
-  private constructor(path: string) {
+  private constructor(path: string, silenceMs: number) {
     this.path = path
+    this.#silenceMs = silenceMs
     this.#connection = new LineConnection({
       path,
       subject: 'guest agent channel',
@@ -100,7 +104,7 @@ export class GuestAgentClient {
    */
   static async connect(options: AgentConnectOptions): Promise<GuestAgentClient> {
     options.signal?.throwIfAborted()
-    const client = new GuestAgentClient(options.path)
+    const client = new GuestAgentClient(options.path, options.silenceMs ?? agentSilenceMs)
     const limits = { timeoutMs: options.syncTimeoutMs ?? 3_000, signal: options.signal }
     try {
       await client.#within(syncCommand, limits, (signal) => client.#getInStep(signal))
@@ -120,7 +124,7 @@ export class GuestAgentClient {
    * Runs a command after those that wait already. Throws QmpError when the agent refuses it,
    * QmpTimeoutError, QmpClosedError, QmpBusyError when too many wait, QmpProtocolError when the answer
    * has not the command's shape, and the signal's reason; a given-up command may still take effect.
-   * guest-shutdown resolves when it was not refused within 500 ms; the guest then may or may not obey.
+   * guest-shutdown resolves when it was not refused within `silenceMs`; the guest then may or may not obey.
    */
   async execute<C extends AgentCommandName>(
     command: C,
@@ -222,7 +226,7 @@ export class GuestAgentClient {
 
   async #askSilently(command: string, text: string, signal: AbortSignal): Promise<void> {
     const silence = new AbortController()
-    const timer = setTimeout(() => silence.abort(), agentSilenceMs)
+    const timer = setTimeout(() => silence.abort(), this.#silenceMs)
     try {
       await this.#ask(command, text, AbortSignal.any([signal, silence.signal]))
     } catch (error) {

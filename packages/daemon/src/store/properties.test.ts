@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { vmSpec } from '@kvasir/contract'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../../tools/fuzz-runs.ts'
 import type { VmRecord } from '../ports/store.ts'
 import { decodeVmRecord, encodeVmRecord } from '../ports/vm-record.ts'
 import { openStore } from './open-store.ts'
@@ -95,7 +96,7 @@ test('every record reads back as it was written', async (t) => {
       store.vms.update(written)
       assert.deepEqual(store.vms.get('1'), { kind: 'vm', record: written })
     }),
-    { numRuns: 150 },
+    { numRuns: fuzzRuns(50) },
   )
 })
 
@@ -111,6 +112,6 @@ test('reading a record never throws, whatever the text', () => {
       const decoded = decodeVmRecord(input)
       assert.ok(decoded.kind === 'record' || decoded.reason !== '')
     }),
-    { numRuns: 500 },
+    { numRuns: fuzzRuns(150) },
   )
 })

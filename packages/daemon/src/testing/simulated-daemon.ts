@@ -32,24 +32,25 @@ export interface SimulatedDaemon extends AsyncDisposable {
   killAndFollow(options?: { readonly failpoint?: Failpoints }): Promise<SimulatedDaemon>
 }
 
-/** Opens a daemon on a new simulated machine. */
+/** Opens a daemon on a new simulated machine; what sleeps there sleeps so many times shorter than it means to. */
 export async function openSimulatedDaemon(
-  options: { readonly failpoint?: Failpoints } = {},
+  options: { readonly failpoint?: Failpoints; readonly hurry?: number } = {},
 ): Promise<SimulatedDaemon> {
-  const clock = createMovableClock()
+  const clock = createMovableClock(options.hurry ?? 1)
   const machine = new SimulatedMachine(clock)
   const storePath = join(tmpdir(), `kvasir-${randomUUID()}.db`)
   return await openOn({ machine, storePath, skip: (ms) => clock.skip(ms) }, options)
 }
 
 /** The real clock, and a way to put it forward. */
-function createMovableClock() {
+function createMovableClock(hurry: number) {
   const real = createClock()
   let aheadMs = 0
   return {
     ...real,
     now: () => new Date(Date.parse(real.now()) + aheadMs).toISOString(),
     monotonicMs: () => real.monotonicMs() + aheadMs,
+    sleep: (ms: number, signal?: AbortSignal) => real.sleep(ms / hurry, signal),
     skip(ms: number) {
       aheadMs += ms
     },

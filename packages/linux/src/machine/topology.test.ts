@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../../tools/fuzz-runs.ts'
 import { type CpuShape, machineFiles, memoryTree } from '../testing/machine-files.ts'
 import { machines } from '../testing/machines.ts'
 import { readTopology } from './topology.ts'
@@ -208,5 +209,6 @@ test('whatever siblings a tree claims, each online CPU has one core, in one die,
       for (const core of cores) assert.equal(dies[core.die]?.socket, core.socket)
       assert.equal(online.length + offline.length, 8)
     }),
+    { numRuns: fuzzRuns(40) },
   )
 })

@@ -59,10 +59,11 @@ export function machineFiles(shape: MachineShape): MachineFiles {
     [`${cpuFolder}/kernel_max`, '8191'],
     ['/proc/cpuinfo', online.map(shape.cpuInfo ?? plainCpuInfo).join('\n')],
   ])
+  const siblings = siblingsAmong(online)
   for (const cpu of shape.cpus) {
     if (cpu.cpu > 0) files.set(`${cpuFolder}/cpu${cpu.cpu}/online`, cpu.online === false ? '0' : '1')
     else files.set(`${cpuFolder}/cpu0/uevent`, '')
-    if (cpu.online !== false) describeCpu(files, cpu, { shape, online })
+    if (cpu.online !== false) describeCpu(files, cpu, { shape, siblings })
   }
   for (const node of shape.nodes ?? []) describeNode(files, node, online)
   for (const [path, text] of Object.entries(shape.more ?? {})) files.set(path, text)
@@ -86,14 +87,40 @@ function plainCpuInfo({ cpu, socket, core, part }: CpuShape): string {
   ].join('\n')
 }
 
-interface Surroundings {
-  readonly shape: MachineShape
-  readonly online: readonly CpuShape[]
+/** CPUs that have some of their numbers in common, and the texts for them. */
+interface Siblings {
+  readonly cpus: readonly number[]
+  readonly list: string
+  readonly mask: string
 }
 
-function describeCpu(files: Map<string, string>, cpu: CpuShape, { shape, online }: Surroundings): void {
-  const same = (...keys: readonly (keyof CpuShape)[]) =>
-    online.filter((other) => keys.every((key) => other[key] === cpu[key])).map((other) => other.cpu)
+interface Surroundings {
+  readonly shape: MachineShape
+  readonly siblings: (cpu: CpuShape, keys: readonly (keyof CpuShape)[]) => Siblings
+}
+
+/** Finds siblings among the CPUs that are online, each group once: machines have hundreds of CPUs. */
+function siblingsAmong(online: readonly CpuShape[]): Surroundings['siblings'] {
+  const groups = new Map<string, Siblings>()
+  return (cpu, keys) => {
+    const name = keys.map((key) => `${key}=${cpu[key]}`).join()
+    const known = groups.get(name)
+    if (known) return known
+    const group = textsOf(
+      online.filter((other) => keys.every((key) => other[key] === cpu[key])).map((other) => other.cpu),
+    )
+    groups.set(name, group)
+    return group
+  }
+}
+
+function textsOf(cpus: readonly number[]): Siblings {
+  return { cpus, list: formatCpuList(cpus), mask: formatMask(cpus) }
+}
+
+function describeCpu(files: Map<string, string>, cpu: CpuShape, { shape, siblings }: Surroundings): void {
+  const same = (...keys: readonly (keyof CpuShape)[]) => siblings(cpu, keys)
+  const alone = textsOf([cpu.cpu])
   const folder = `${cpuFolder}/cpu${cpu.cpu}`
   const put = (path: string, text: string | number | undefined) => {
     if (text !== undefined) files.set(`${folder}/${path}`, String(text))
@@ -101,11 +128,11 @@ function describeCpu(files: Map<string, string>, cpu: CpuShape, { shape, online 
   // Such kernels know no dies.
   const isArm = cpu.part !== undefined
   const isOld = shape.sets?.startsWith('old') === true
-  const putSet = (path: string, cpus: readonly number[]) => {
+  const putSet = (path: string, set: Siblings) => {
     const form = shape.sets ?? 'both'
     const list = path.endsWith('_map') ? path.replace(/_map$/, '_list') : `${path}_list`
-    if (!form.endsWith('masks')) put(list, formatCpuList(cpus))
-    if (!form.endsWith('lists')) put(path, formatMask(cpus))
+    if (!form.endsWith('masks')) put(list, set.list)
+    if (!form.endsWith('lists')) put(path, set.mask)
   }
   put('topology/core_id', cpu.core)
   put('topology/physical_package_id', cpu.socket ?? 0)
@@ -116,31 +143,31 @@ function describeCpu(files: Map<string, string>, cpu: CpuShape, { shape, online 
     put('topology/cluster_id', cpu.cluster ?? -1)
     putSet('topology/core_cpus', same('socket', 'die', 'cluster', 'core'))
     putSet('topology/package_cpus', same('socket'))
-    putSet('topology/die_cpus', isArm ? [cpu.cpu] : same('socket', 'die'))
-    putSet('topology/cluster_cpus', cpu.cluster === undefined ? [cpu.cpu] : same('socket', 'die', 'cluster'))
+    putSet('topology/die_cpus', isArm ? alone : same('socket', 'die'))
+    putSet('topology/cluster_cpus', cpu.cluster === undefined ? alone : same('socket', 'die', 'cluster'))
   }
   put('cpu_capacity', cpu.capacity)
   put('cpufreq/cpuinfo_max_freq', cpu.maxKhz)
   const core = same('socket', 'die', 'cluster', 'core')
   const caches = [
-    { level: 1, type: 'Data', size: '32K', cpus: core },
-    { level: 1, type: 'Instruction', size: '32K', cpus: core },
+    { level: 1, type: 'Data', size: '32K', set: core },
+    { level: 1, type: 'Instruction', size: '32K', set: core },
     {
       level: 2,
       type: 'Unified',
       size: '1024K',
-      cpus: cpu.l2 === undefined ? core : same('socket', 'l2'),
+      set: cpu.l2 === undefined ? core : same('socket', 'l2'),
     },
     ...(cpu.l3 === undefined
       ? []
-      : [{ level: 3, type: 'Unified', size: `${shape.l3Kib ?? 32768}K`, cpus: same('l3') }]),
+      : [{ level: 3, type: 'Unified', size: `${shape.l3Kib ?? 32768}K`, set: same('l3') }]),
   ]
   for (const [index, cache] of caches.entries()) {
     put(`cache/index${index}/level`, cache.level)
     put(`cache/index${index}/type`, cache.type)
     put(`cache/index${index}/size`, cache.size)
-    if (!isOld) put(`cache/index${index}/id`, cache.cpus[0])
-    putSet(`cache/index${index}/shared_cpu_map`, cache.cpus)
+    if (!isOld) put(`cache/index${index}/id`, cache.set.cpus[0])
+    putSet(`cache/index${index}/shared_cpu_map`, cache.set)
   }
 }
 
@@ -175,11 +202,17 @@ export function memoryTree(files: MachineFiles): HostTree {
   const folders = new Map<string, Set<string>>()
   for (const path of files.keys()) {
     for (let at = path; at !== '/'; at = dirname(at)) {
-      const names = folders.get(dirname(at)) ?? new Set()
-      folders.set(dirname(at), names.add(basename(at)))
+      const folder = dirname(at)
+      const names = folders.get(folder) ?? new Set()
+      const name = basename(at)
+      if (names.has(name)) break
+      folders.set(folder, names.add(name))
     }
   }
-  const linkOf = (path: string) => /^-> (.+)$/.exec(files.get(path) ?? '')?.[1]
+  const linkOf = (path: string) => {
+    const text = files.get(path)
+    return text?.startsWith('-> ') ? text.slice(3) : undefined
+  }
   return {
     isLive: false,
     readText: (path) => (linkOf(path) === undefined ? files.get(path)?.trim() : undefined),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../../../tools/fuzz-runs.ts'
 import { readElfNeeds } from './elf.ts'
 
 test('a program of this machine needs the C library and a loader', () => {
@@ -25,6 +26,6 @@ test('what is no ELF file has no needs, and a broken one makes nothing throw', (
         readElfNeeds(broken)
       },
     ),
-    { numRuns: 500 },
+    { numRuns: fuzzRuns(150) },
   )
 })

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { KvasirError, type VmSpec, vmSpec } from '@kvasir/contract'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../../../tools/fuzz-runs.ts'
 import { anySpec } from '../qemu/any-spec.ts'
 import type { Hardware } from '../qemu/hardware.ts'
 import { planHardware } from './allocate.ts'
 import { firstPluggableSlot, fixedSlots, pluggableAddress, portNumber } from './layout.ts'
 
-/** More with `KVASIR_FUZZ_RUNS`. */
-const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 200)
+const runs = fuzzRuns(60)
 
 const host = {
   qemu: { version: [10, 0, 0], machines: ['microvm', 'pc-q35-9.2', 'pc-q35-10.0', 'pc-q35-10.0.1'] },

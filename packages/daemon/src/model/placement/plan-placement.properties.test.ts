@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type HostTopology, placementPlan } from '@kvasir/contract'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../../../tools/fuzz-runs.ts'
 import { holdingOf } from './holding-of.ts'
 import { keepOrPlan } from './keep-plan.ts'
 import type { Holding } from './occupancy.ts'
@@ -9,8 +10,7 @@ import { planPlacement } from './plan-placement.ts'
 import type { PlacementHost, PlacementRequest } from './request.ts'
 import { anyHost, anyRequest } from './testing/any-host.ts'
 
-/** More with `KVASIR_FUZZ_RUNS`. */
-const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 60)
+const runs = fuzzRuns(25)
 
 const anyCrowd = fc.record({
   topology: anyHost(),

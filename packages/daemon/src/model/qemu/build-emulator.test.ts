@@ -2,14 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { KvasirError, type VmSpecInput, vmSpec } from '@kvasir/contract'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../../../tools/fuzz-runs.ts'
 import { planHardware } from '../pci/allocate.ts'
 import { anyInput } from './any-spec.ts'
 import { buildEmulator } from './build-emulator.ts'
 import { firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
 import type { HardwareInput, QemuCapabilities } from './hardware.ts'
 
-/** More with `KVASIR_FUZZ_RUNS`. */
-const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 250)
+const runs = fuzzRuns(80)
 
 /** Every option that a plan may use, and whether a value follows it. */
 const options: Readonly<Record<string, boolean>> = {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type VmSpec, type VmSpecInput, type VmState, vmSpec, vmStates } from '@kvasir/contract'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../../../tools/fuzz-runs.ts'
 import { anySpec } from '../qemu/any-spec.ts'
 import { changeRules } from './change-rules.ts'
 import { mergeKept } from './merge-kept.ts'
@@ -235,7 +236,7 @@ test('a spec applied to itself never changes anything, and keeping twice is keep
       const merged = mergeKept(a, b)
       assert.deepEqual(mergeKept(a, merged), merged)
     }),
-    { numRuns: 500 },
+    { numRuns: fuzzRuns(120) },
   )
 })
 

@@ -63,7 +63,7 @@ test('a VM that is pinned to nothing but CPUs of a dedicated one does not start'
 })
 
 test('a VM that does not answer holds up no dedicated one', async () => {
-  await using world = await openSimulatedDaemon()
+  await using world = await openSimulatedDaemon({ hurry: 5 })
   await world.createVm('web', { cpu: { count: 1 } })
   await world.createVm('db', dedicated)
   await world.start('web')
