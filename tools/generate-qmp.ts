@@ -22,21 +22,31 @@ const root = join(import.meta.dirname, '..')
 function main(): void {
   const { values } = parseArgs({ options: { check: { type: 'boolean' }, output: { type: 'string' } } })
   const output = values.output ?? join(root, 'packages/qmp/src/generated')
-  const schema = new MergedSchema(readIntrospections(join(root, 'specs/qmp')))
-  const files = printFiles({ schema, names: nameTypes(schema) })
-  const stale = staleFiles(files, output)
-
   if (values.check === true) {
+    const stale = staleFiles(print(), output)
     for (const name of stale) console.error(`${join(output, name)} is stale; run node tools/generate-qmp.ts`)
     process.exitCode = stale.length === 0 ? 0 : 1
     return
   }
+  const { changed, files } = generateInto(output)
+  console.log(`${output}: ${changed} of ${files} files changed`)
+}
+
+/** Writes the files that differ, and removes those that should not be there. */
+export function generateInto(output: string): { readonly changed: number; readonly files: number } {
+  const files = print()
+  const stale = staleFiles(files, output)
   for (const name of stale) {
     const text = files.get(name)
     if (text === undefined) rmSync(join(output, name))
     else writeFileSync(join(output, name), text)
   }
-  console.log(`${output}: ${stale.length} of ${files.size} files changed`)
+  return { changed: stale.length, files: files.size }
+}
+
+function print(): ReadonlyMap<string, string> {
+  const schema = new MergedSchema(readIntrospections(join(root, 'specs/qmp')))
+  return printFiles({ schema, names: nameTypes(schema) })
 }
 
 /** The names of files that differ, are missing, or should not be there. */

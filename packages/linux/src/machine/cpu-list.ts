@@ -32,12 +32,13 @@ export function parseCpuMask(text: string | undefined): readonly number[] | unde
   if (trimmed === undefined || !/^[0-9a-f]{1,8}(,[0-9a-f]{1,8})*$/i.test(trimmed)) return undefined
   const words = trimmed.split(',').reverse()
   if (words.length > maxCpus / 32) return undefined
-  return words.flatMap((word, index) => {
+  const numbers: number[] = []
+  for (const [index, word] of words.entries()) {
     const bits = Number.parseInt(word, 16)
-    return Array.from({ length: 32 }, (_, bit) => bit)
-      .filter((bit) => ((bits >>> bit) & 1) === 1)
-      .map((bit) => index * 32 + bit)
-  })
+    if (bits === 0) continue // Most are, where a mask is for a few of many CPUs.
+    for (let bit = 0; bit < 32; bit++) if (((bits >>> bit) & 1) === 1) numbers.push(index * 32 + bit)
+  }
+  return numbers
 }
 
 /** Numbers as a list such as `0-3,8`; `none` for none. */
