@@ -91,6 +91,7 @@ const allowed = [
     `import { simulate } from '../../simulated/host.ts'; import 'node:fs'`,
   ],
   ['packages/daemon/src/host/a.host.test.ts', `import { needs } from '../../../../tools/require.ts'`],
+  ['packages/qmp/src/a.test.ts', `import { fuzzRuns } from '../../../tools/fuzz-runs.ts'`],
   [
     'packages/daemon/src/model/a.ts',
     `import { createHash } from 'node:crypto'; import { join } from 'node:path'`,

@@ -142,7 +142,7 @@ function mayImport({ path, room, specifier }: Arrow, to: Room): boolean {
   if (to === room || row === 'everything' || row.includes(to)) return true
   if (!isTest(path)) return false
   const isDaemons = (name: Room) => daemonRooms.has(name) || ['main', 'config', 'wire'].includes(name)
-  if (to === 'tools') return specifier.endsWith('tools/require.ts')
+  if (to === 'tools') return /tools\/(require|fuzz-runs)\.ts$/.test(specifier)
   return isDaemons(room) && (isDaemons(to) || ['qmp', 'linux', 'sdk'].includes(to))
 }
 

@@ -51,11 +51,10 @@ export interface AgentExecuteOptions {
   readonly signal?: AbortSignal
 }
 
-/** Where the channel's socket is, and how long the first handshake may last; 3 s when absent. */
+/** Where the channel's socket is; when absent, the first handshake may last 3 s and the silence is `agentSilenceMs`. */
 export interface AgentConnectOptions {
   readonly path: string
   readonly syncTimeoutMs?: number
-  /** After how long a silence a command that answers only errors counts as accepted; `agentSilenceMs` when absent. */
   readonly silenceMs?: number
   readonly signal?: AbortSignal
 }
