@@ -9,6 +9,7 @@ export const eventKinds = [
   'vm.deleted',
   'vm.state',
   'vm.guest',
+  'vm.limits-kept',
   'image.added',
   'image.deleted',
   'volume.created',

@@ -40,7 +40,7 @@ const memoryLimit = z
     limit: z.enum(['high', 'hard', 'swap']),
     bytes,
     enforced: z.boolean(),
-    reason: z.string().optional().meta({ description: 'Why it is not.' }),
+    reason: z.string().optional().meta({ description: 'Why it is not, or who has set it.' }),
   })
   .meta({ id: 'MemoryLimit' })
 

@@ -41,7 +41,7 @@ export async function wireDaemon(
   const jobs = createJobRunner({ store, clock, emit: feed.emit, log })
   const settle = createSettle({
     ports,
-    emit: (name, data) => feed.emit('vm.guest', name, data),
+    emit: feed.emit,
     restart: (id) => restart(id, context),
     resumeVcpus: (id) => resumeSetVcpus(id, context),
     isAwaited: (id) => jobs.isUnderWay(['vm.shutdown', 'vm.reboot'], id),

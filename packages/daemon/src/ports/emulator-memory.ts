@@ -63,8 +63,11 @@ export interface EmulatorMemory {
   request(bytes: number): Promise<void>
   /** Lets KSM merge the memory with equal pages of others, or no longer. Taking apart what was merged takes a while. */
   setMerging(merges: boolean): Promise<void>
-  /** Sets what the cgroup allows. Returns the files that this host does not have or whose kernel refused them. */
-  limit(limits: MemoryLimits): Promise<readonly string[]>
+  /**
+   * Sets what the cgroup allows, but for files that are to be left alone. Returns those that this host does not have or whose kernel
+   * refused them.
+   */
+  limit(limits: MemoryLimits, options?: { readonly leave?: readonly string[] }): Promise<readonly string[]>
   /** What the host holds for it. May take long for a large VM, so it is kept for a while: for who looks at one VM, not at a list. */
   held(): Promise<HeldMemory>
 }

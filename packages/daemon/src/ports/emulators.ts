@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { PageWant } from '../model/memory/hugepages.ts'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
+import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
 import type { EmulatorThreads, ThreadUse } from './emulator-threads.ts'
 import type { EmulatorVcpus, VcpuAnswer, VcpuThread } from './emulator-vcpus.ts'
@@ -78,6 +79,8 @@ export interface Emulator {
   screenshot(): Promise<Uint8Array>
   vcpuThreads(): Promise<readonly VcpuThread[]>
   statistics(): Promise<EmulatorStatistics>
+  /** What files of its cgroup say now, such as `memory.max`; without those that this host does not have. */
+  limits(files: readonly string[]): Promise<LimitFiles>
   readonly threads: EmulatorThreads
   agent: AgentChannel
   memory: EmulatorMemory

@@ -7,6 +7,7 @@
 import type { Event, EventKind, Job, Problem, VmSpec, VmState } from '@kvasir/contract'
 import type { StoredPlan } from '../model/placement/keep-plan.ts'
 import type { Hardware } from '../model/qemu/hardware.ts'
+import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorRecord } from './emulators.ts'
 
 /** What was last known of a VM's life. */
@@ -28,6 +29,8 @@ export interface VmRun {
   readonly bootedHardware?: Hardware | undefined
   /** Its threads were given something after its start; kept when that is taken back. */
   readonly tuned?: boolean
+  /** The limits that were written last to its cgroup, by file; absent while they are written, and where a former version wrote them. */
+  readonly limits?: LimitFiles | undefined
   /** How many vCPUs it shall have while it runs, for as long as that is worked on. */
   readonly vcpuTarget?: number | undefined
 }

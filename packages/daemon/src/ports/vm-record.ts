@@ -51,6 +51,7 @@ const run = z.object({
   bootedSpec: vmSpec,
   bootedHardware: hardware.optional(),
   tuned: z.boolean().optional(),
+  limits: z.record(z.string(), z.string()).optional(),
   vcpuTarget: z.int().positive().optional(),
 })
 

@@ -1,6 +1,8 @@
 /** One daemon's view of a simulated emulator: the port's calls, each answered by the process or not at all. */
 import { type Duplex, duplexPair } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
+import { cpuLimits } from '../model/placement/cpu-limits.ts'
+import { type LimitFiles, memoryLimitFiles } from '../model/vm/limit-files.ts'
 import type {
   Emulator,
   EmulatorEvent,
@@ -125,6 +127,13 @@ export class SimulatedEmulator implements Emulator {
   async vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]> {
     await this.#process.answer()
     return this.threads.vcpus()
+  }
+
+  async limits(files: readonly string[]): Promise<LimitFiles> {
+    const { id, memoryLimits } = this.#process.request
+    const { files: shares } = cpuLimits(this.#process.threadPlan?.share ?? {}, undefined)
+    const all = { ...memoryLimitFiles(this.#machine.memoryLimits.get(id) ?? memoryLimits ?? {}), ...shares }
+    return Object.fromEntries(Object.entries(all).filter(([file]) => files.includes(file)))
   }
 
   async statistics(): Promise<EmulatorStatistics> {

@@ -5,6 +5,12 @@ import type { EmulatorMemory, HeldMemory, MemoryLimits, PluggedMemory } from '..
 import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 
+const limitsByFile = [
+  { file: 'memory.high', limit: 'high' },
+  { file: 'memory.max', limit: 'hard' },
+  { file: 'memory.swap.max', limit: 'swap' },
+] as const
+
 export class SimulatedMemory implements EmulatorMemory {
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
@@ -65,8 +71,15 @@ export class SimulatedMemory implements EmulatorMemory {
     }
   }
 
-  async limit(limits: MemoryLimits): Promise<readonly string[]> {
-    this.#machine.memoryLimits.set(this.#process.request.id, limits)
+  async limit(
+    limits: MemoryLimits,
+    { leave = [] }: { readonly leave?: readonly string[] } = {},
+  ): Promise<readonly string[]> {
+    const { id, memoryLimits = {} } = this.#process.request
+    const before = this.#machine.memoryLimits.get(id) ?? memoryLimits
+    const kept = limitsByFile.filter(({ file }) => leave.includes(file))
+    const all = { ...limits, ...Object.fromEntries(kept.map(({ limit }) => [limit, before[limit]])) }
+    this.#machine.memoryLimits.set(id, all)
     return []
   }
 

@@ -18,7 +18,15 @@ export class SimulatedThreads implements EmulatorThreads {
   async apply(plan: ThreadPlan, { asKnown = false }: { readonly asKnown?: boolean } = {}): Promise<void> {
     if (!asKnown) await this.#process.answer()
     requirePolicy(plan, this.#machine)
-    this.#process.threadPlan = plan
+    const { leave = [] } = plan
+    const before = this.#process.threadPlan?.share ?? {}
+    this.#process.threadPlan = {
+      ...plan,
+      share: {
+        weight: leave.includes('cpu.weight') ? before.weight : plan.share.weight,
+        quotaPercent: leave.includes('cpu.max') ? before.quotaPercent : plan.share.quotaPercent,
+      },
+    }
   }
 
   async inspect(plan: ThreadPlan): Promise<readonly string[]> {

@@ -5,6 +5,7 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
+import { memoryLimitFiles } from '../../model/vm/limit-files.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
@@ -18,7 +19,6 @@ import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
 import type { PageWalks } from './page-walks.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
-import { memoryLimitFiles } from './qemu-memory.ts'
 import {
   type EmulatorPaths,
   groupOf,

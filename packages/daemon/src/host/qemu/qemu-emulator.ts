@@ -17,6 +17,7 @@ import {
   QmpError,
   QmpTimeoutError,
 } from '@kvasir/qmp'
+import type { LimitFiles } from '../../model/vm/limit-files.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type {
   Emulator,
@@ -189,6 +190,13 @@ export class QemuEmulator implements Emulator {
 
   async vcpuThreads(): Promise<readonly VcpuThread[]> {
     return this.vcpus.threads
+  }
+
+  async limits(files: readonly string[]): Promise<LimitFiles> {
+    const read = async (file: string) =>
+      [file, await readFile(join(this.record.cgroup, file), 'utf8').catch(() => undefined)] as const
+    const found = await Promise.all(files.map(read))
+    return Object.fromEntries(found.flatMap(([file, text]) => (text === undefined ? [] : [[file, text]])))
   }
 
   async statistics(): Promise<EmulatorStatistics> {

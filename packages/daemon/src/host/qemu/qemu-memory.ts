@@ -6,6 +6,7 @@
 import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
 import { plugMemoryId } from '../../model/qemu/ids.ts'
+import { memoryLimitFiles } from '../../model/vm/limit-files.ts'
 import type { EmulatorMemory, HeldMemory, MemoryLimits, PluggedMemory } from '../../ports/emulator-memory.ts'
 import { readHeldMemory } from './held-memory.ts'
 import type { PageWalks } from './page-walks.ts'
@@ -95,8 +96,12 @@ export class QemuMemory implements EmulatorMemory {
     return this.#held.answer
   }
 
-  async limit(limits: MemoryLimits): Promise<readonly string[]> {
-    return await this.#parts.limit(memoryLimitFiles(limits))
+  async limit(
+    limits: MemoryLimits,
+    { leave = [] }: { readonly leave?: readonly string[] } = {},
+  ): Promise<readonly string[]> {
+    const files = Object.entries(memoryLimitFiles(limits)).filter(([file]) => !leave.includes(file))
+    return await this.#parts.limit(Object.fromEntries(files))
   }
 }
 
@@ -111,10 +116,4 @@ async function queryPlugged(monitor: QmpClient): Promise<PluggedMemory | undefin
     }
   }
   return undefined
-}
-
-/** The files of cgroup v2 for limits (the kernel's Documentation/admin-guide/cgroup-v2.rst). */
-export function memoryLimitFiles({ high, hard, swap }: MemoryLimits): Readonly<Record<string, string>> {
-  const text = (bytes: number | undefined) => (bytes === undefined ? 'max' : String(bytes))
-  return { 'memory.high': text(high), 'memory.max': text(hard), 'memory.swap.max': text(swap) }
 }

@@ -19,6 +19,7 @@ import {
   type ThreadRole,
 } from '../../model/placement/plan-threads.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
+import type { LimitFiles } from '../../model/vm/limit-files.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { claimWorkers } from './claim-workers.ts'
 import { type SeenThread, seeThreads, type ThreadSource } from './emulator-threads.ts'
@@ -39,7 +40,7 @@ export async function applyThreads(target: ThreadTarget, plan: ThreadPlan): Prom
   await limit(target, {
     name: plan.name,
     limits: cpuLimits(plan.share, plan.layout.allowedCpus),
-    write: (files) => groups.limit(group, files),
+    write: (files) => groups.limit(group, without(files, plan.leave)),
   })
   const inChildren = await usesChildren(target, plan)
   for (let pass = 0; pass < mostPasses; pass++) {
@@ -122,6 +123,10 @@ async function moveThreads(
       })
   await groups.assignThreads(group, places)
   return places.length
+}
+
+function without(files: LimitFiles, leave: readonly string[] = []): LimitFiles {
+  return Object.fromEntries(Object.entries(files).filter(([file]) => !leave.includes(file)))
 }
 
 /** What a host without the controller cannot enforce, the VM's status says; what one with it refuses is an error. */

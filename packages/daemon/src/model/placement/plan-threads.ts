@@ -40,6 +40,8 @@ export interface ThreadPlan {
   readonly share: CpuShare
   /** Of each thread of a kind, against the VM's other threads. */
   readonly threadShares: Readonly<Record<'vcpus' | 'emulator' | 'ioThreads', CpuShare>>
+  /** Files of the VM's cgroup that are left as they are. */
+  readonly leave?: readonly string[]
   /** Of the vCPU threads. */
   readonly scheduler: NonNullable<Cpu['scheduler']>
 }

@@ -7,6 +7,7 @@
 import { type Audit, type AuditEntry, formatBytes } from '@kvasir/contract'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Context } from '../context.ts'
+import { findOutsideLimits, limitSentences } from '../vms/outside-limits.ts'
 import { inspectTuning } from '../vms/tune-threads.ts'
 
 /** Compares everything that is known with everything that is there. */
@@ -61,7 +62,11 @@ async function auditEmulators(context: Context): Promise<Found> {
         detail: `VM ${record.name} is ${record.life.state} and something of an emulator is left.`,
       })
     if (shouldBe && isPresent)
-      entries.push(...(await auditCage(driver, context)), ...(await auditThreads(driver, context)))
+      entries.push(
+        ...(await auditCage(driver, context)),
+        ...(await auditThreads(driver, context)),
+        ...(await auditLimits(driver)),
+      )
   }
   for (const id of present)
     entries.push({ kind: 'orphan', thing: 'emulator', id, detail: 'It belongs to no VM.' })
@@ -114,6 +119,18 @@ async function auditThreads(driver: Driver, { ports }: Context): Promise<readonl
   return differences.map((detail) => ({
     kind: 'mismatched' as const,
     thing: 'threads',
+    id: record.id,
+    detail: `VM ${record.name}: ${detail}`,
+  }))
+}
+
+/** Limits that somebody else has set stay as they are, and this is where they are told of. */
+async function auditLimits(driver: Driver): Promise<readonly AuditEntry[]> {
+  const { record, emulator } = driver.view()
+  const limits = emulator ? await findOutsideLimits(record, emulator) : []
+  return limitSentences(limits).map((detail) => ({
+    kind: 'mismatched' as const,
+    thing: 'limits',
     id: record.id,
     detail: `VM ${record.name}: ${detail}`,
   }))

@@ -9,7 +9,7 @@ import { isOff } from '../../model/vm/is-off.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Context } from '../context.ts'
-import { threadPlan } from '../vms/tune-threads.ts'
+import { planRunning, threadPlan } from '../vms/tune-threads.ts'
 import { dedicatedAmong, drivenRecords } from './dedicated-cpus.ts'
 
 type YieldContext = Pick<Context, 'ports' | 'drivers'>
@@ -99,7 +99,8 @@ async function yieldSeat(seat: Seat, { ports, drivers }: YieldContext): Promise<
   if (taken.length === 0 && !record.run.tuned) return
   try {
     if (!record.run.tuned) seat.update({ run: { ...record.run, tuned: true } })
-    await emulator.threads.apply(threadPlan(record, await ports.host.cpuSets(), taken))
+    const host = await ports.host.cpuSets()
+    await emulator.threads.apply(await planRunning(record, emulator, { host, taken }))
   } catch (cause) {
     ports.log.warn({ vm: record.name, err: cause }, 'a VM may run on CPUs that another has for itself')
   }

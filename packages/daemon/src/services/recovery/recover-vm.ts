@@ -20,8 +20,10 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmLife, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
+import type { Context } from '../context.ts'
 import { bringMemoryInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
+import { noteLimits, tellOutsideLimits } from '../vms/outside-limits.ts'
 import { noteVcpus } from '../vms/set-vcpus.ts'
 import { tuneAdopted } from '../vms/tune-threads.ts'
 
@@ -30,7 +32,7 @@ const keptLogCharacters = 2_000
 /** Brings one VM's row and the host together. */
 export async function recoverVm(
   seat: Seat,
-  ports: Ports,
+  { ports, emit }: Pick<Context, 'ports' | 'emit'>,
   options: { readonly timeoutMs: number },
 ): Promise<void> {
   const { record } = seat
@@ -52,7 +54,9 @@ export async function recoverVm(
   }
   seat.attach(found.emulator)
   await recoverAlive(seat, found.emulator, ports)
-  if (seat.emulator) noteVcpus(seat, (await found.emulator.vcpuThreads()).length)
+  if (!seat.emulator) return
+  noteVcpus(seat, (await found.emulator.vcpuThreads()).length)
+  await tellOutsideLimits(seat, { ports, emit })
 }
 
 function recoverGone(seat: Seat, { log, bootId }: { readonly log: string; readonly bootId: string }): void {
@@ -194,16 +198,20 @@ async function adoptAs(seat: Seat, runState: string, ports: Ports): Promise<void
     run: seat.record.run ?? (await runFromMemo(seat, ports)),
     life: isSame ? life : seat.life(seen.state, seen.reason),
   })
-  await tellSpec(seat, ports)
-  await tuneAdopted(seat, ports)
+  const isTold = await tellSpec(seat, ports)
+  if ((await tuneAdopted(seat, ports)) && isTold) noteLimits(seat)
 }
 
 /** A former daemon may have died between writing a change and telling the emulator. One that does not listen is adopted all the same. */
-async function tellSpec({ record, emulator }: Seat, ports: Ports): Promise<void> {
-  if (!emulator) return
-  await bringMemoryInLine(record, emulator).catch((cause: unknown) =>
-    ports.log.warn({ vm: record.name, err: cause }, 'an adopted emulator was not told what its spec says'),
-  )
+async function tellSpec({ record, emulator }: Seat, ports: Ports): Promise<boolean> {
+  if (!emulator) return false
+  try {
+    await bringMemoryInLine(record, emulator)
+    return true
+  } catch (cause) {
+    ports.log.warn({ vm: record.name, err: cause }, 'an adopted emulator was not told what its spec says')
+    return false
+  }
 }
 
 async function runFromMemo(seat: Seat, ports: Ports): Promise<VmRun | undefined> {

@@ -80,16 +80,16 @@ async function recoverRow(row: VmRow, context: Context): Promise<'undone' | 'fin
     return 'finished'
   }
   const driver = context.drivers.add(record)
-  await driver.recover((seat) => recoverOrDoubt(seat, ports))
+  await driver.recover((seat) => recoverOrDoubt(seat, context))
   if (!driver.view().emulator) return 'kept'
   await driver.reconcile()
   return 'adopted'
 }
 
 /** A VM that cannot be looked at may be running: it is `unknown`, to be looked at again. */
-async function recoverOrDoubt(seat: Seat, ports: Ports): Promise<void> {
+async function recoverOrDoubt(seat: Seat, { ports, emit }: Context): Promise<void> {
   try {
-    await recoverVm(seat, ports, { timeoutMs: adoptTimeoutMs })
+    await recoverVm(seat, { ports, emit }, { timeoutMs: adoptTimeoutMs })
   } catch (error) {
     ports.log.error({ vm: seat.record.name, err: error }, 'a VM could not be recovered')
     const { emulator } = seat

@@ -8,13 +8,18 @@ import { canMerge } from '../../model/memory/backing.ts'
 import type { MemoryOrders } from '../../model/memory/plug-memory.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { filesLeftAlone } from './outside-limits.ts'
 import { ordersOf } from './situation.ts'
 
-/** Gives an emulator all that its spec says of memory. */
-export async function bringMemoryInLine(record: VmRecord, emulator: Emulator): Promise<void> {
+/** Gives an emulator all that its spec says of memory, but for limits that somebody else has set; `leave` are their files where known. */
+export async function bringMemoryInLine(
+  record: VmRecord,
+  emulator: Emulator,
+  leave?: readonly string[],
+): Promise<void> {
   const { memory } = emulator
   const orders = ordersOf(record)
-  await memory.limit(limitsOf(record))
+  await memory.limit(limitsOf(record), { leave: leave ?? (await filesLeftAlone(record, emulator)) })
   await plugMemory(emulator, orders)
   if (emulator.record.plan.ids.balloon !== undefined) await memory.setBalloon(orders.balloon)
   const made = (record.run?.bootedSpec ?? record.spec).memory

@@ -12,6 +12,7 @@ import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
 import { judgeSurvival } from './judge-survival.ts'
 import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts'
+import { beginLimits } from './outside-limits.ts'
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
@@ -148,7 +149,8 @@ async function change(
     await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports, { hasCpu })
   }
   await using undo = new AsyncDisposableStack()
-  await retune(seat, { spec, changes }, { ports, driver, undo })
+  const limits = await beginLimits(seat, { spec, changes }, undo)
+  await retune(seat, { spec, changes }, { ports, driver, undo, leave: limits.leave })
   await ports.failpoint('vm.change.before-row')
   for (const row of planned.rows) {
     ports.store.volumes.insert(row)
@@ -182,7 +184,8 @@ async function change(
   undo.move()
   await ports.failpoint('vm.change.after-row')
   if (setsVcpus) beginSetVcpus(driver, context, wanted.owner ?? 'daemon')
-  await tellEmulator(seat, changes)
+  await tellEmulator(seat, { changes, leave: limits.leave })
+  limits.end()
 }
 
 /** Whether a change is one that a plan of the emulator would have to allow. */
@@ -208,10 +211,13 @@ function changesVcpus(record: VmRecord, changes: readonly PlanChange[], context:
 }
 
 /** What counts at once is in the row; an emulator that cannot be told now is told when it is adopted, and the caller hears of it. */
-async function tellEmulator({ record, emulator }: Seat, changes: readonly PlanChange[]): Promise<void> {
+async function tellEmulator(
+  { record, emulator }: Seat,
+  { changes, leave }: { readonly changes: readonly PlanChange[]; readonly leave: readonly string[] },
+): Promise<void> {
   const isLive = (change: PlanChange) => change.effect === 'live' && change.field.startsWith('memory.')
   if (!emulator || !changes.some(isLive)) return
-  await bringMemoryInLine(record, emulator)
+  await bringMemoryInLine(record, emulator, leave)
 }
 
 function requireNoneRefused(record: VmRecord, changes: readonly PlanChange[]): void {

@@ -2,7 +2,7 @@
  * The memory of a running VM as its status shows it: from the spec, from what the emulator was started with, and from what was last seen
  * of guest, emulator and host. What was not seen yet is left out; nothing is asked here.
  */
-import type { VmMemory } from '@kvasir/contract'
+import { formatBytes, type VmMemory } from '@kvasir/contract'
 import { backingOf, thpNotes } from '../../model/memory/backing.ts'
 import type { VmView } from '../../ports/drivers.ts'
 import type { GuestReport, HeldMemory } from '../../ports/emulator-memory.ts'
@@ -37,6 +37,8 @@ export function memoryStatus({ record, statistics, guest, held }: VmView): VmMem
   }
 }
 
+const setElsewhere = 'it is not in the spec: somebody has set it in the cgroup, where it stays'
+
 function reportStatus(report: GuestReport): VmMemory['guest'][number] {
   const { source, at, totalBytes, availableBytes, freeBytes, cachesBytes } = report
   const { swappedInBytes, swappedOutBytes, majorFaults } = report
@@ -67,18 +69,21 @@ function heldStatus(held: HeldMemory): NonNullable<VmMemory['host']> {
   }
 }
 
-/** What the spec wants limited, and whether the cgroup's files say that it is. */
+/** What the spec wants limited, and whether the cgroup's files say that it is; and what somebody else has limited. */
 function limitStatus({ spec }: VmRecord, held: HeldMemory | undefined): VmMemory['limits'] {
   const { high, hard, swap } = spec.memory
   return Object.entries({ high, hard, swap }).flatMap(([name, bytes]) => {
     const limit = name as 'high' | 'hard' | 'swap' // The keys of the line above.
-    if (bytes === undefined || held === undefined) return []
+    if (held === undefined) return []
     const { limits } = held
-    const enforced = limits?.[limit] === bytes
+    const found = limits?.[limit]
+    if (bytes === undefined)
+      return found === undefined ? [] : [{ limit, bytes: found, enforced: true, reason: setElsewhere }]
+    const enforced = found === bytes
     const reason =
       limits === undefined
         ? 'the cgroup v2 of this host has no memory controller'
-        : 'the kernel did not take it; its cgroup says otherwise'
+        : `its cgroup says ${found === undefined ? 'max' : formatBytes(found)}: the kernel did not take it, or somebody else has set it since`
     return [{ limit, bytes, enforced, ...(enforced ? {} : { reason }) }]
   })
 }

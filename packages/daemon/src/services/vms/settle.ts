@@ -16,6 +16,7 @@ import {
 } from '../../model/vm/lifecycle-decisions.ts'
 import type { Observation, Seat, Settle } from '../../ports/drivers.ts'
 import type { Emulator, EmulatorExit } from '../../ports/emulators.ts'
+import type { Emit } from '../../ports/events.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { endEmulator } from './end-emulator.ts'
@@ -29,7 +30,7 @@ const keptLogCharacters = 2_000
 
 export interface SettleParts {
   readonly ports: Ports
-  readonly emit: (name: string, data: Record<string, unknown>) => void
+  readonly emit: Emit
   /** Starts a VM again, by policy. Called outside the seat. */
   readonly restart: (id: string) => void
   /** Whether a job waits for the guest of this VM to shut down or to reboot. */
@@ -103,7 +104,7 @@ async function happeningOf(
       case 'reset':
         return event
       case 'agent':
-        parts.emit(seat.record.name, {
+        parts.emit('vm.guest', seat.record.name, {
           uuid: seat.record.id,
           agent: event.connected ? 'connected' : 'absent',
         })
@@ -134,7 +135,7 @@ function tellOfLostNetwork({ record }: Seat, netdev: string, parts: SettleParts)
     { vm: record.name, nic },
     'a NIC has lost its network: passt has ended, and the next start of the VM brings another',
   )
-  parts.emit(record.name, { uuid: record.id, nic, network: 'lost' })
+  parts.emit('vm.guest', record.name, { uuid: record.id, nic, network: 'lost' })
 }
 
 async function askRunState(seat: Seat, emulator: Emulator): Promise<Happening | undefined> {
@@ -226,8 +227,8 @@ function isOverdue({ record }: Seat, { ports, isAwaited }: SettleParts): boolean
 }
 
 /** A VM that nobody follows, though it is not off: its emulator can be reached, or not yet, or is known to be gone. */
-async function readopt(seat: Seat, { ports, resumeVcpus }: SettleParts): Promise<void> {
+async function readopt(seat: Seat, { ports, emit, resumeVcpus }: SettleParts): Promise<void> {
   if (isOff(seat.record)) return
-  await recoverVm(seat, ports, { timeoutMs: readoptTimeoutMs })
+  await recoverVm(seat, { ports, emit }, { timeoutMs: readoptTimeoutMs })
   if (seat.emulator) setImmediate(() => resumeVcpus(seat.record.id))
 }

@@ -9,6 +9,7 @@ import { KvasirError } from '@kvasir/contract'
 import { pagesAtPlace } from '../../model/memory/hugepages.ts'
 import { bootMemoryBytes } from '../../model/memory/plug-memory.ts'
 import { afterFailedStart } from '../../model/vm/failed-start.ts'
+import { limitFiles } from '../../model/vm/limit-files.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
@@ -112,7 +113,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     const emulator = await launch(seat, start, { ports, signal, undo })
     if (restoring) await forgetSaved(seat, ports)
     signal.throwIfAborted()
-    const run = runOf(prepared, emulator)
+    const run = { ...runOf(prepared, emulator), limits: limitFiles(seat.record.spec) }
     if (restoring) await bringMemoryInLine({ ...seat.record, run }, emulator)
     else await bringNewInLine(seat.record, emulator)
     const taken = await yieldAtStart(seat, emulator, work)

@@ -12,9 +12,11 @@ import { layoutOf } from '../../model/placement/layout-of.ts'
 import { isTuned, planThreads, type ThreadPlan } from '../../model/placement/plan-threads.ts'
 import { unrestricted } from '../../model/placement/thread-layout.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { dedicatedAmong, storedRecords } from '../placement/dedicated-cpus.ts'
+import { filesLeftAlone } from './outside-limits.ts'
 
 /** The fields of a spec that threads follow. */
 const tuningFields = new Set(
@@ -71,7 +73,13 @@ export function threadPlan(
 export async function retune(
   seat: Seat,
   wanted: { readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
-  work: { readonly ports: Ports; readonly driver: Driver; readonly undo: AsyncDisposableStack },
+  work: {
+    readonly ports: Ports
+    readonly driver: Driver
+    readonly undo: AsyncDisposableStack
+    /** Files of its cgroup that somebody else has set, and the change does not. */
+    readonly leave: readonly string[]
+  },
 ): Promise<void> {
   const { emulator, record } = seat
   const isLive = (change: PlanChange) => change.effect === 'live' && tuningFields.has(change.field)
@@ -84,11 +92,12 @@ export async function retune(
     )
   const host = await work.ports.host.cpuSets()
   const taken = takenFrom(record, work.ports)
-  const after = threadPlan({ ...record, spec: wanted.spec }, host, taken)
+  const { leave } = work
+  const after = { ...threadPlan({ ...record, spec: wanted.spec }, host, taken), leave }
   if (!record.run.tuned) seat.update({ run: { ...record.run, tuned: true } })
   const takeBack = async () => {
     try {
-      await emulator.threads.apply(threadPlan(record, host, taken), { asKnown: true })
+      await emulator.threads.apply({ ...threadPlan(record, host, taken), leave }, { asKnown: true })
     } catch (cause) {
       work.ports.log.warn({ vm: name, err: cause }, 'the threads of a VM keep a change that was refused')
     }
@@ -110,16 +119,31 @@ function isUnanswered(error: unknown): boolean {
   return error instanceof KvasirError && error.code === 'emulator-unresponsive'
 }
 
-/** Puts the threads of an adopted emulator right. One that does not let itself be tuned is adopted all the same. */
-export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Promise<void> {
-  if (!emulator || !hasTunedThreads(record)) return
+/** What the threads of a VM that runs get by its record. Limits that somebody else has set stay as they are. */
+export async function planRunning(
+  record: VmRecord,
+  emulator: Emulator,
+  { host, taken }: { readonly host: HostCpuSets; readonly taken: readonly number[] },
+): Promise<ThreadPlan> {
+  return { ...threadPlan(record, host, taken), leave: await filesLeftAlone(record, emulator) }
+}
+
+/**
+ * Puts the threads of an adopted emulator right, and answers whether they are. One that does not let itself be tuned is adopted all the
+ * same.
+ */
+export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Promise<boolean> {
+  if (!emulator || !hasTunedThreads(record)) return true
   try {
-    const plan = threadPlan(record, await ports.host.cpuSets(), takenFrom(record, ports))
+    const host = await ports.host.cpuSets()
+    const plan = await planRunning(record, emulator, { host, taken: takenFrom(record, ports) })
     for (const difference of await emulator.threads.inspect(plan))
       ports.log.info({ vm: record.name, difference }, 'a thread of an adopted VM was not as planned')
     await emulator.threads.apply(plan)
+    return true
   } catch (cause) {
     ports.log.warn({ vm: record.name, err: cause }, 'the threads of an adopted VM are not as planned')
+    return false
   }
 }
 
@@ -127,7 +151,9 @@ export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Pro
 export async function tunePlugged({ record, emulator }: Seat, ports: Ports): Promise<void> {
   if (!emulator || !hasTunedThreads(record)) return
   try {
-    await emulator.threads.apply(threadPlan(record, await ports.host.cpuSets(), takenFrom(record, ports)))
+    const host = await ports.host.cpuSets()
+    const plan = await planRunning(record, emulator, { host, taken: takenFrom(record, ports) })
+    await emulator.threads.apply(plan)
   } catch (cause) {
     ports.log.warn({ vm: record.name, err: cause }, 'the thread of a vCPU that was plugged is not as planned')
   }
