@@ -18,10 +18,10 @@ export class SimulatedThreads implements EmulatorThreads {
   async apply(plan: ThreadPlan, { asKnown = false }: { readonly asKnown?: boolean } = {}): Promise<void> {
     if (!asKnown) await this.#process.answer()
     requirePolicy(plan, this.#machine)
-    const { leave = [] } = plan
+    const { leave = [], ...given } = plan
     const before = this.#process.threadPlan?.share ?? {}
     this.#process.threadPlan = {
-      ...plan,
+      ...given,
       share: {
         weight: leave.includes('cpu.weight') ? before.weight : plan.share.weight,
         quotaPercent: leave.includes('cpu.max') ? before.quotaPercent : plan.share.quotaPercent,

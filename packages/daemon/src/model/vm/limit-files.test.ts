@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { vmSpec } from '@kvasir/contract'
 import { limitFiles, outsideLimits } from './limit-files.ts'
 
-const spec = vmSpec.parse({ cpu: { weight: 300 }, memory: { high: 1_000_000_001, hard: '2GiB' } })
+const parsed = vmSpec.parse({ cpu: { weight: 300 }, memory: { hard: '2GiB' } })
+const spec = { ...parsed, memory: { ...parsed.memory, high: 1_000_000_001 } }
 const written = limitFiles(spec)
 
 test('a spec has a file for each limit, and for those that it does not set too', () => {
