@@ -10,6 +10,7 @@ export const eventKinds = [
   'vm.state',
   'vm.guest',
   'vm.limits-kept',
+  'vm.placement-lost',
   'image.added',
   'image.deleted',
   'volume.created',

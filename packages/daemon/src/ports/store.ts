@@ -69,6 +69,8 @@ export interface VmRecord {
   readonly hardware: Hardware
   /** Where its last start placed it; it holds its CPUs while it is not off. Absent for a VM that is not placed. */
   readonly placement?: StoredPlan | undefined
+  /** Why its placement could not be read. Until it was read back from its threads, nobody knows its CPUs. */
+  readonly placementLost?: string | undefined
   readonly life: VmLife
   /** The life before the start that is under way, to which the VM goes back when that comes to nothing. */
   readonly lifeBeforeStart?: VmLife | undefined

@@ -55,6 +55,8 @@ const run = z.object({
   vcpuTarget: z.int().positive().optional(),
 })
 
+const storedPlan = z.object({ plan: placementPlan, basis: z.string() })
+
 const record = z.object({
   id: z.string().min(1),
   name: z.string().min(1),
@@ -65,8 +67,9 @@ const record = z.object({
   uid: z.int().nonnegative(),
   spec: vmSpec,
   hardware,
-  // A plan that a former version wrote in another form is made anew at the next start.
-  placement: z.object({ plan: placementPlan, basis: z.string() }).optional().catch(undefined),
+  /** Read apart: a plan that another version wrote in another form does not damage the record. */
+  placement: z.unknown().optional(),
+  placementLost: z.string().optional(),
   life,
   lifeBeforeStart: life.optional(),
   run: run.optional(),
@@ -106,14 +109,25 @@ export function decodeVmRecord(text: string): DecodedVmRecord {
   }
 }
 
-function asRecord(value: z.output<typeof record>): VmRecord {
+function asRecord({ placement, ...value }: z.output<typeof record>): VmRecord {
   return {
     ...value,
+    ...asPlacement(placement),
     hardware: asHardware(value.hardware),
     life: asLife(value.life),
     lifeBeforeStart: value.lifeBeforeStart && asLife(value.lifeBeforeStart),
     run: value.run && asRun(value.run),
     saved: value.saved && asSaved(value.saved),
+  }
+}
+
+function asPlacement(value: unknown): Pick<VmRecord, 'placement' | 'placementLost'> {
+  if (value === undefined) return {}
+  const parsed = storedPlan.safeParse(value)
+  if (parsed.success) return { placement: parsed.data }
+  const issue = parsed.error.issues[0]
+  return {
+    placementLost: `its plan does not fit at ${issue?.path.join('.') || 'the top'}: ${issue?.message}`,
   }
 }
 

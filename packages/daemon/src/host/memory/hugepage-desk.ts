@@ -77,7 +77,12 @@ export class HugepageDesk {
   read(pageBytes: number): HugepageReading {
     const reading = readPools(pageBytes, this.#options.mayReserve)
     const promised = [...this.#handedOut.values()].filter((want) => want.pageBytes === pageBytes)
-    return { ...reading, nodes: promised.reduce(less, reading.nodes), isUnsettled: promised.length > 0 }
+    return {
+      ...reading,
+      nodes: promised.reduce(less, reading.nodes),
+      isUnsettled: promised.length > 0,
+      promisedTo: promised.map(({ vm }) => vm),
+    }
   }
 
   /**

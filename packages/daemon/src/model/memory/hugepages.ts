@@ -26,6 +26,8 @@ export interface HugepageReading {
   readonly mayReserve: boolean
   /** Whether VMs that start are taking pages now, which count twice meanwhile: as promised and as taken. */
   readonly isUnsettled?: boolean
+  /** The names of these VMs. */
+  readonly promisedTo?: readonly string[]
 }
 
 /** What a VM wants of pages of one size. */

@@ -14,6 +14,8 @@ export interface Holding {
   readonly shared: readonly (readonly number[])[]
   readonly helpers: readonly number[]
   readonly memory: readonly { readonly node: number; readonly bytes: number }[]
+  /** Its memory is not taken yet, so that the host counts it as free. */
+  readonly isUntaken?: boolean
 }
 
 /** What is taken of a host. */
@@ -26,6 +28,8 @@ export interface Occupancy {
   sharersOf(cpu: number): readonly string[]
   /** Memory of a node that placed VMs were promised. */
   promisedBytes(node: number): number
+  /** Of these, what is not taken yet, and counts as free. */
+  untakenBytes(node: number): number
   /** The CPUs that VMs have for themselves, by VM. */
   readonly dedicated: readonly { readonly vm: string; readonly cpus: readonly number[] }[]
 }
@@ -36,20 +40,25 @@ export function occupancyOf(holdings: readonly Holding[]): Occupancy {
   const loads = new Map<number, number>()
   const sharers = new Map<number, Set<string>>()
   const promised = new Map<number, number>()
-  for (const { vm, dedicated, shared, helpers, memory } of holdings) {
+  const untaken = new Map<number, number>()
+  for (const { vm, dedicated, shared, helpers, memory, isUntaken } of holdings) {
     for (const cpu of dedicated) holders.set(cpu, vm)
     for (const cpus of shared) for (const cpu of cpus) loads.set(cpu, (loads.get(cpu) ?? 0) + 1 / cpus.length)
     for (const cpu of [...shared.flat(), ...helpers]) {
       const names = sharers.get(cpu) ?? new Set<string>()
       sharers.set(cpu, names.add(vm))
     }
-    for (const { node, bytes } of memory) promised.set(node, (promised.get(node) ?? 0) + bytes)
+    for (const { node, bytes } of memory) {
+      promised.set(node, (promised.get(node) ?? 0) + bytes)
+      if (isUntaken) untaken.set(node, (untaken.get(node) ?? 0) + bytes)
+    }
   }
   return {
     holderOf: (cpu) => holders.get(cpu),
     loadOf: (cpu) => loads.get(cpu) ?? 0,
     sharersOf: (cpu) => [...(sharers.get(cpu) ?? [])],
     promisedBytes: (node) => promised.get(node) ?? 0,
+    untakenBytes: (node) => untaken.get(node) ?? 0,
     dedicated: holdings
       .filter(({ dedicated }) => dedicated.length > 0)
       .map(({ vm, dedicated }) => ({ vm, cpus: [...dedicated].sort((a, b) => a - b) })),

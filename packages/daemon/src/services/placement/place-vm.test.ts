@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { vmSpec } from '@kvasir/contract'
-import { openSimulatedDaemon } from '../../testing/simulated-daemon.ts'
+import { eventually, openSimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const dedicated = (count: number) => ({ cpu: { count, placement: 'dedicated' as const } })
 
@@ -142,4 +142,61 @@ test('a clone looks for a place of its own', async () => {
 
   const place = await world.call('placeVm', { params: { name: 'copy' }, query: { anew: false } })
   assert.equal(place.reason, 'a start would place it so now')
+})
+
+test('VMs that are placed at the same moment do not count on the same huge pages of a node', async () => {
+  await using world = await openSimulatedDaemon()
+  const pageBytes = 2 ** 21
+  const node = (number: number) => ({ node: number, total: 512, free: 512, availableBytes: 0 })
+  world.machine.hugepages.set(pageBytes, [node(0), node(1)])
+  const names = ['a', 'b']
+  for (const name of names)
+    await world.createVm(name, {
+      cpu: { count: 1, placement: 'pack', numa: 'strict' },
+      memory: { size: '768MiB', pageSize: '2MiB' },
+    })
+
+  const jobs = await Promise.all(names.map((name) => world.start(name)))
+
+  assert.deepEqual(
+    jobs.map(({ state }) => state),
+    ['succeeded', 'succeeded'],
+  )
+  const places = await Promise.all(
+    names.map((name) => world.call('placeVm', { params: { name }, query: { anew: false } })),
+  )
+  assert.deepEqual(
+    places.flatMap(({ plan }) => plan?.threads.memoryNodes ?? []).sort((a, b) => a - b),
+    [0, 1],
+  )
+})
+
+test('a VM for which memory seems short while another takes it is placed once that one has it', async () => {
+  await using world = await openSimulatedDaemon()
+  const pageBytes = 2 ** 21
+  const pages = (free: number) => [
+    { node: 0, total: 512, free, availableBytes: 0 },
+    { node: 1, total: 512, free: 0, availableBytes: 0 },
+  ]
+  world.machine.hugepages.set(pageBytes, pages(512))
+  world.machine.stepMs = 100
+  const spec = {
+    cpu: { count: 1, placement: 'pack' as const, numa: 'strict' as const },
+    memory: { size: '768MiB', pageSize: '2MiB' as const },
+  }
+  await world.createVm('a', spec)
+  await world.createVm('b', { ...spec, memory: { ...spec.memory, size: '512MiB' } })
+
+  const first = world.start('a')
+  await world.vm('a')
+  const second = world.start('b')
+  await eventually(async () => (await world.vm('a')).status.state === 'running', 'the first runs')
+  assert.equal((await world.vm('b')).status.state, 'shutoff')
+  world.machine.hugepages.set(pageBytes, pages(256))
+
+  const jobs = [await first, await second]
+  assert.deepEqual(
+    jobs.map(({ state, error }) => error?.detail ?? state),
+    ['succeeded', 'succeeded'],
+  )
 })

@@ -4,23 +4,25 @@
  * Invariant: between reading what others hold and writing down a place nothing is awaited, so two starts at once never get the same
  * CPU. A VM holds its place from then on until it is off.
  */
-import { hugePageBytes, KvasirError, parseCpuList, type VmPlacement, type VmSpec } from '@kvasir/contract'
+import { hugePageBytes, KvasirError, type VmPlacement, type VmSpec } from '@kvasir/contract'
 import type { HugepageReading } from '../../model/memory/hugepages.ts'
-import { holdingOf } from '../../model/placement/holding-of.ts'
 import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
 import { keepOrPlan, type StoredPlan } from '../../model/placement/keep-plan.ts'
-import type { Holding } from '../../model/placement/occupancy.ts'
 import type { PlacementHost } from '../../model/placement/request.ts'
 import { placementOf, requestOf } from '../../model/placement/request-of.ts'
 import { isOff } from '../../model/vm/is-off.ts'
 import type { Drivers } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
-import { drivenRecords } from './dedicated-cpus.ts'
+import { drivenRecords, storedRecords } from './dedicated-cpus.ts'
+import { holdingsOf, isStarting, type MemoryReading } from './holdings-of.ts'
 
 /** What the planner must know of the host; read before, since reading takes time. */
 export interface PlacementFacts extends Pick<PlacementHost, 'topology' | 'pageRoom'> {
   readonly cpuSets: HostCpuSets
+  readonly memory: MemoryReading
+  /** Whether VMs were starting when it was read, so that there may be more memory a moment later than it seems. */
+  readonly isUnsettled: boolean
 }
 
 /** Reads the host for a VM that is to be placed; undefined for one that is not. */
@@ -28,12 +30,23 @@ export async function readPlacementFacts(spec: VmSpec, ports: Ports): Promise<Pl
   if (spec.cpu.placement === 'none') return undefined
   const { pageSize } = spec.memory
   const pageBytes = pageSize === 'default' ? undefined : hugePageBytes[pageSize]
+  const starting = storedRecords(ports.store).filter(isStarting)
   const [topology, cpuSets, pages] = await Promise.all([
     ports.host.topology(),
     ports.host.cpuSets(),
     pageBytes === undefined ? undefined : ports.host.hugepages(pageBytes),
   ])
-  return { topology, cpuSets, pageRoom: pageBytes === undefined ? undefined : pageRoom(pages, pageBytes) }
+  return {
+    topology,
+    cpuSets,
+    pageRoom: pageBytes === undefined ? undefined : pageRoom(pages, pageBytes),
+    memory: {
+      startingBefore: new Set(starting.map(({ id }) => id)),
+      pageBytes,
+      promisedTo: pages?.promisedTo ?? [],
+    },
+    isUnsettled: starting.length > 0 || pages?.isUnsettled === true,
+  }
 }
 
 /** Pages that are free, and those that may be reserved, by node. */
@@ -75,13 +88,24 @@ export function placeStart(
   })
 }
 
+/** Whether a VM that found no place lacks only memory, of which others that start may leave more than it seems. */
+export function mayFitSoon(vm: PlacedVm, facts: PlacementFacts, drivers: Drivers): boolean {
+  const starts = drivenRecords(drivers).some((record) => record.id !== vm.id && isStarting(record))
+  if (!facts.isUnsettled && !starts) return false
+  const nodes = facts.topology.nodes.map(({ memoryBytes: _all, freeBytes: _free, ...node }) => node)
+  const topology = { ...facts.topology, nodes }
+  return decide(vm, { ...facts, topology, pageRoom: undefined }, drivers)?.decision.kind === 'placed'
+}
+
 /** Where a VM lies, or with `anew` where a start would place it now. */
 export async function showPlacement(
   record: VmRecord,
   { anew }: { readonly anew: boolean },
   work: { readonly ports: Ports; readonly drivers: Drivers },
 ): Promise<VmPlacement> {
-  const { name, placement } = record
+  const { name, placement, placementLost } = record
+  if (!anew && !isOff(record) && placementLost !== undefined)
+    return { name, state: 'in-force', reason: `the VM runs so, but ${placementLost}`, rejected: [] }
   if (!anew && !isOff(record))
     return placement === undefined
       ? { name, state: 'none', reason: 'it was started without a placement', rejected: [] }
@@ -106,35 +130,8 @@ function decide(vm: PlacedVm, facts: PlacementFacts, drivers: Drivers) {
   const guest = vm.saved ? vm.placement?.plan.guest : undefined
   const request = requestOf(vm.name, vm.spec, { guest, devices: vm.devices })
   if (request === undefined) return undefined
-  const { topology, pageRoom: room, cpuSets } = facts
-  const host = { topology, pageRoom: room, allowed: cpuSets.allowed, holdings: holdingsOf(drivers, vm.id) }
-  return keepOrPlan(request, host, vm.placement)
-}
-
-/** What the VMs hold that are not off, but for one. */
-function holdingsOf(drivers: Drivers, except: string): readonly Holding[] {
-  return drivenRecords(drivers)
-    .filter((record) => record.id !== except && !isOff(record))
-    .flatMap((record) => {
-      const { name, placement, run, spec } = record
-      const memoryBytes = (run?.bootedSpec ?? spec).memory.size
-      return placement === undefined
-        ? pinned(record)
-        : [holdingOf(name, { plan: placement.plan, memoryBytes })]
-    })
-}
-
-/** A VM that is pinned by hand shares the CPUs that it is pinned to, or those that it is confined to. */
-function pinned({ name, spec }: VmRecord): readonly Holding[] {
-  const { pin, cpus, count } = spec.cpu
-  const listOf = (text: string | undefined) => (text === undefined ? undefined : parseCpuList(text))
-  const own = listOf(cpus)
-  const shared = Array.from({ length: count }, (_, vcpu) => listOf(pin?.vcpus[String(vcpu)]) ?? own ?? [])
-  const helpers = [pin?.emulator, ...Object.values(pin?.ioThreads ?? {})].flatMap(
-    (text) => listOf(text) ?? [],
-  )
-  const some = shared.filter((list) => list.length > 0)
-  return some.length + helpers.length === 0
-    ? []
-    : [{ vm: name, dedicated: [], shared: some, helpers, memory: [] }]
+  const { topology, pageRoom: room, cpuSets, memory } = facts
+  const { allowed } = cpuSets
+  const holdings = holdingsOf(drivenRecords(drivers), { except: vm.id, allowed, memory })
+  return keepOrPlan(request, { topology, pageRoom: room, allowed, holdings }, vm.placement)
 }

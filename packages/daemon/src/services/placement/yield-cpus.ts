@@ -8,6 +8,7 @@ import { KvasirError } from '@kvasir/contract'
 import { isOff } from '../../model/vm/is-off.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
+import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { planRunning, threadPlan } from '../vms/tune-threads.ts'
 import { dedicatedAmong, drivenRecords } from './dedicated-cpus.ts'
@@ -26,7 +27,7 @@ const patienceMs = 1_000
 export async function yieldCpus(context: YieldContext): Promise<void> {
   const floating = context.drivers.list().filter((driver) => {
     const { record, emulator } = driver.view()
-    return emulator !== undefined && !isOff(record) && record.placement === undefined
+    return emulator !== undefined && !isOff(record) && isFloating(record)
   })
   if (floating.length === 0) return
   const asked = askAll(floating, context).then((busy) => {
@@ -45,7 +46,7 @@ export async function yieldAtStart(
   { ports, drivers }: YieldContext,
 ): Promise<readonly number[]> {
   const taken = dedicatedAmong(drivenRecords(drivers), record.id)
-  if (record.placement === undefined && taken.length > 0)
+  if (isFloating(record) && taken.length > 0)
     await emulator.threads.apply(threadPlan(record, await ports.host.cpuSets(), taken))
   return taken
 }
@@ -94,7 +95,7 @@ async function askToYield(driver: Driver, context: YieldContext): Promise<boolea
 /** A VM that does not let itself be moved is told of in the log, and keeps nobody from running. */
 async function yieldSeat(seat: Seat, { ports, drivers }: YieldContext): Promise<void> {
   const { emulator, record } = seat
-  if (!emulator || !record.run || record.placement !== undefined) return
+  if (!emulator || !record.run || !isFloating(record)) return
   const taken = dedicatedAmong(drivenRecords(drivers), record.id)
   if (taken.length === 0 && !record.run.tuned) return
   try {
@@ -104,4 +105,9 @@ async function yieldSeat(seat: Seat, { ports, drivers }: YieldContext): Promise<
   } catch (cause) {
     ports.log.warn({ vm: record.name, err: cause }, 'a VM may run on CPUs that another has for itself')
   }
+}
+
+/** Whether the scheduler of the host places it. */
+function isFloating({ placement, placementLost }: Pick<VmRecord, 'placement' | 'placementLost'>): boolean {
+  return placement === undefined && placementLost === undefined
 }

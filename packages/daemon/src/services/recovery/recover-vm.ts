@@ -21,6 +21,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmLife, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
+import { forgetPlacement, readBackPlacement } from '../placement/read-back.ts'
 import { bringMemoryInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
 import { noteLimits, tellOutsideLimits } from '../vms/outside-limits.ts'
@@ -50,9 +51,11 @@ export async function recoverVm(
     await ports.emulators.clean(record.id)
     recoverGone(seat, { log: found.log, bootId: ports.bootId })
     if (!seat.record.saved) await ports.files.removeSave(record.id)
+    forgetPlacement(seat, { ports, emit })
     return
   }
   seat.attach(found.emulator)
+  await readBackPlacement(seat, { ports, emit })
   await recoverAlive(seat, found.emulator, ports)
   if (!seat.emulator) return
   noteVcpus(seat, (await found.emulator.vcpuThreads()).length)

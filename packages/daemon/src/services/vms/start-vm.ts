@@ -16,7 +16,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
-import { placeStart } from '../placement/place-vm.ts'
+import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-vm.ts'
 import { yieldAtStart, yieldCpus, yieldSinceStart } from '../placement/yield-cpus.ts'
 import { bringMemoryInLine, bringNewInLine, limitsOf } from './bring-in-line.ts'
 import { seedOf } from './cloud-init-seed.ts'
@@ -96,14 +96,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
   let isUntouched = true
   try {
     await ports.failpoint('vm.start.before-intent')
-    const { placement, start } = takePlace(seat, prepared, work)
-    seat.update({
-      intent: 'start',
-      placement,
-      ...(saved?.booted ? {} : { hardware: prepared.hardware }),
-      lifeBeforeStart: before,
-      life: seat.life('starting', restoring ? 'its saved memory is being loaded' : 'it was asked to start'),
-    })
+    const { placement, start } = await findPlace(seat, { prepared, before }, work)
     await ports.failpoint('vm.start.after-intent')
     await using undo = new AsyncDisposableStack()
     await writeSeed({ ...seat.record, spec: prepared.spec }, ports)
@@ -143,6 +136,55 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
   } finally {
     if (restoring) await ports.files.removeSave(seat.record.id)
   }
+}
+
+/** How long a start waits for others to have taken their memory, where it seems that there is none for it, and how often it looks. */
+const longestWaitMs = 60_000
+const pauseMs = 200
+
+/** Finds the place of the VM and writes it down. While others start, memory that they take may count twice: a refusal is looked at again. */
+async function findPlace(
+  seat: Seat,
+  { prepared, before }: { readonly prepared: PreparedStart; readonly before: VmRecord['life'] },
+  work: StartWork,
+) {
+  const { ports, signal } = work
+  const { clock } = ports
+  const deadline = clock.monotonicMs() + longestWaitMs
+  for (let now = prepared; ; ) {
+    try {
+      const place = takePlace(seat, now, work)
+      writeIntent(seat, { ...place, before })
+      return place
+    } catch (error) {
+      const vm = { ...seat.record, spec: now.spec }
+      const isHopeful = now.place !== undefined && mayFitSoon(vm, now.place.facts, work.drivers)
+      if (!isPlaceless(error) || !isHopeful || clock.monotonicMs() >= deadline) throw error
+    }
+    await clock.sleep(pauseMs, signal)
+    signal.throwIfAborted()
+    const facts = await readPlacementFacts(now.spec, ports)
+    now = { ...now, place: facts && now.place && { ...now.place, facts } }
+  }
+}
+
+function isPlaceless(error: unknown): boolean {
+  return error instanceof KvasirError && error.code === 'not-enough-cpus'
+}
+
+function writeIntent(
+  seat: Seat,
+  { placement, start, before }: ReturnType<typeof takePlace> & { readonly before: VmRecord['life'] },
+): void {
+  const { saved } = seat.record
+  seat.update({
+    intent: 'start',
+    placement,
+    placementLost: undefined,
+    ...(saved?.booted ? {} : { hardware: start.hardware }),
+    lifeBeforeStart: before,
+    life: seat.life('starting', saved ? 'its saved memory is being loaded' : 'it was asked to start'),
+  })
 }
 
 /** The place of the VM, and the start there. At once, so that nobody takes the place before it is written down. */

@@ -90,6 +90,11 @@ export async function retune(
       'emulator-unresponsive',
       `The emulator of VM ${name} does not answer, so its threads keep what they have.`,
     )
+  if (record.placementLost !== undefined)
+    throw new KvasirError(
+      'host-failed',
+      `Nobody knows the CPUs that VM ${name} was placed on, since ${record.placementLost}, so its threads keep what they have; start it anew.`,
+    )
   const host = await work.ports.host.cpuSets()
   const taken = takenFrom(record, work.ports)
   const { leave } = work
@@ -169,7 +174,8 @@ export async function inspectTuning(
   return await emulator.threads.inspect(plan)
 }
 
-function hasTunedThreads({ spec, run, placement }: VmRecord): boolean {
+function hasTunedThreads({ spec, run, placement, placementLost }: VmRecord): boolean {
+  if (placementLost !== undefined) return false // They stay where they are until they have said where that is.
   return placement !== undefined || isTuned(spec.cpu) || run?.tuned === true
 }
 
