@@ -37,6 +37,7 @@ import type { PageWalks } from './page-walks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { QemuVcpus } from './qemu-vcpus.ts'
+import { readLimitFiles } from './read-limit-files.ts'
 import { type EmulatorPaths, groupOf, type StoredEmulator } from './runtime-directory.ts'
 import { abandonSave, saveMemory } from './save-memory.ts'
 import { readStatistics } from './statistics.ts'
@@ -193,10 +194,7 @@ export class QemuEmulator implements Emulator {
   }
 
   async limits(files: readonly string[]): Promise<LimitFiles> {
-    const read = async (file: string) =>
-      [file, await readFile(join(this.record.cgroup, file), 'utf8').catch(() => undefined)] as const
-    const found = await Promise.all(files.map(read))
-    return Object.fromEntries(found.flatMap(([file, text]) => (text === undefined ? [] : [[file, text]])))
+    return await readLimitFiles(this.record.cgroup, files)
   }
 
   async statistics(): Promise<EmulatorStatistics> {

@@ -50,7 +50,7 @@ export function forgetPlacement(seat: Seat, { ports, emit }: Pick<Context, 'port
 }
 
 /** What the threads of a VM say of its place; undefined for one that was started without. Throws when they say nothing. */
-export function planOf(
+function planOf(
   { spec, run }: Pick<VmRecord, 'spec' | 'run'>,
   { vcpus, emulatorThread, ioThreads }: Pick<EmulatorStatistics, 'vcpus' | 'emulatorThread' | 'ioThreads'>,
 ): PlacementPlan | undefined {
