@@ -4,7 +4,6 @@
  *
  * Not here: how it was launched (launch-emulator.ts) and found again (adopt-emulator.ts), what its states mean (model/vm).
  */
-import { lchown, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
@@ -40,6 +39,7 @@ import { QemuVcpus } from './qemu-vcpus.ts'
 import { readLimitFiles } from './read-limit-files.ts'
 import { type EmulatorPaths, groupOf, type StoredEmulator } from './runtime-directory.ts'
 import { abandonSave, saveMemory } from './save-memory.ts'
+import { takeScreenshot } from './screenshot.ts'
 import { readStatistics } from './statistics.ts'
 
 const killTimeoutMs = 10_000
@@ -175,18 +175,9 @@ export class QemuEmulator implements Emulator {
   async screenshot(): Promise<Uint8Array> {
     if (this.record.plan.ids.vncSocketName === undefined)
       throw new KvasirError('unsupported', 'The VM has no display, so there is nothing to see.')
-    // QEMU cannot make a file in the sealed share; it may write to one that was made for it.
-    const name = `screen${this.#screenshots++ % 4}.png`
-    const path = join(this.#parts.paths.share, name)
-    await rm(path, { force: true })
-    await writeFile(path, '', { mode: 0o600, flag: 'wx' })
-    try {
-      await lchown(path, this.record.uid, this.record.uid)
-      await this.#execute('screendump', { filename: `/run/vm/${name}`, format: 'png' })
-      return await readFile(path)
-    } finally {
-      await rm(path, { force: true })
-    }
+    const { uid } = this.record
+    const place = { share: this.#parts.paths.share, name: `screen${this.#screenshots++ % 4}.png`, uid }
+    return await this.#ask((monitor) => takeScreenshot(monitor, place))
   }
 
   async vcpuThreads(): Promise<readonly VcpuThread[]> {
