@@ -34,6 +34,8 @@ export interface Outcome {
   readonly arrivals: number
   readonly rejected: number
   readonly moreL3: number
+  /** Of those placed, the ones that no place on as few L3 domains as they need was free for when they came: no policy could avoid them. */
+  readonly unavoidable: number
   readonly sharedCore: number
 }
 
@@ -70,7 +72,7 @@ export function makeArrivals(
 /** Lets the VMs come and go under a policy. */
 export function simulate(arrivals: readonly Arrival[], policy: Policy): Outcome {
   let there: readonly Place[] = []
-  const outcome = { arrivals: arrivals.length, rejected: 0, moreL3: 0, sharedCore: 0 }
+  const outcome = { arrivals: arrivals.length, rejected: 0, moreL3: 0, unavoidable: 0, sharedCore: 0 }
   for (const vm of arrivals) {
     there = there.filter((place) => place.vm.until > vm.at)
     const place = policy(vm, there)
@@ -79,13 +81,34 @@ export function simulate(arrivals: readonly Arrival[], policy: Policy): Outcome 
       continue
     }
     requireOwn(place, there)
-    if (new Set(place.cpus.map(l3Of)).size > Math.ceil(vm.vcpus / (shape.cores * shape.threads)))
-      outcome.moreL3++
+    if (new Set(place.cpus.map(l3Of)).size > leastL3(vm)) outcome.moreL3++
+    if (!fitsLeastL3(vm, there)) outcome.unavoidable++
     const taken = new Set(there.flatMap(({ cpus }) => cpus.map(coreOf)))
     if (place.cpus.some((cpu) => taken.has(coreOf(cpu)))) outcome.sharedCore++
     there = [...there, place]
   }
   return outcome
+}
+
+/** The fewest L3 domains that hold a VM on an empty host. */
+function leastL3({ vcpus }: Arrival): number {
+  return Math.ceil(vcpus / (shape.cores * shape.threads))
+}
+
+/** Whether the emptiest domains of a node with memory for it have room, without more of them than it needs. */
+function fitsLeastL3(vm: Arrival, there: readonly Place[]): boolean {
+  const held = new Set([...keptCpus, ...there.flatMap(({ cpus }) => cpus)])
+  const parts = there.flatMap(({ memory }) => memory)
+  return simulatedHost.nodes.some(({ node, cpus, memoryBytes = 0 }) => {
+    const used = parts.filter((part) => part.node === node).reduce((sum, { bytes }) => sum + bytes, 0)
+    if (memoryBytes - used < vm.memoryBytes) return false
+    const free = Map.groupBy(
+      cpus.filter((cpu) => !held.has(cpu)),
+      l3Of,
+    )
+    const largest = [...free.values()].map(({ length }) => length).sort((a, b) => b - a)
+    return largest.slice(0, leastL3(vm)).reduce((sum, count) => sum + count, 0) >= vm.vcpus
+  })
 }
 
 /** A benchmark whose policies cheat would prove nothing. */

@@ -46,19 +46,21 @@ function run(
     arrivals: sum((one) => one.arrivals),
     rejected: sum((one) => one.rejected),
     moreL3: sum((one) => one.moreL3),
+    unavoidable: sum((one) => one.unavoidable),
     sharedCore: sum((one) => one.sharedCore),
   }
   return { mix, policy, outcome, microseconds: ((performance.now() - began) * 1000) / outcome.arrivals }
 }
 
 function rowOf({ mix, policy, outcome, microseconds }: Result): readonly (string | number)[] {
-  const { arrivals, rejected, moreL3, sharedCore } = outcome
+  const { arrivals, rejected, moreL3, unavoidable, sharedCore } = outcome
   const percent = (part: number, whole: number) => (100 * part) / whole
   const placed = arrivals - rejected
   return [
     `${mix}, ${policy}`,
     percent(rejected, arrivals),
     percent(moreL3, placed),
+    percent(unavoidable, placed),
     percent(sharedCore, placed),
     microseconds,
   ]
@@ -69,7 +71,14 @@ tell({
   name: 'placement',
   machine: await describeHere(),
   table: {
-    head: ['percent of VMs', 'rejected', 'on more L3 than needed', 'sharing a core', 'µs each'],
+    head: [
+      'percent of VMs',
+      'rejected',
+      'on more L3 than needed',
+      'of them unavoidable',
+      'sharing a core',
+      'µs each',
+    ],
     rows: results.map(rowOf),
   },
   targets: ours

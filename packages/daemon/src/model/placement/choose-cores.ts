@@ -2,13 +2,15 @@
  * Which cores of one node a number of vCPUs gets: as few L3 domains as possible, whole cores first, and of several places the one that
  * costs the least.
  *
- * Looked at are every single domain that holds them all, and, where none does, the least number of domains together: the largest first,
- * and for the rest the one that it fills best.
+ * Looked at are every single domain that holds them all, and, where none does, the sets of the least number of domains that do together,
+ * each with every domain of it as the one that is not filled.
  */
 
 import { type CostTerm, coreCosts } from './core-costs.ts'
 import { type FreeCore, freeCore, type Room } from './free-threads.ts'
 import type { MapDomain, MapNode } from './host-map.ts'
+import { topSums } from './least-domains.ts'
+import type { Outlook } from './outlook.ts'
 
 /** Threads taken of one core, and for how many vCPUs. */
 export interface TakenCore extends FreeCore {
@@ -38,7 +40,12 @@ export interface ChoiceBasis {
   readonly room: Room
   readonly domains: readonly FreeDomain[]
   readonly leastL3: number
+  /** What is left to later VMs; absent where that does not matter. */
+  readonly outlook?: Outlook | undefined
 }
+
+/** Of several domains together so many sets are looked at, those with the most room first. */
+const mostSets = 128
 
 /** What is free in each domain of a node. */
 export function freeDomains(node: MapNode, room: Room): readonly FreeDomain[] {
@@ -60,22 +67,26 @@ export function freeDomains(node: MapNode, room: Room): readonly FreeDomain[] {
 export function chooseCores(
   node: MapNode,
   count: number,
-  { room, domains, leastL3 }: ChoiceBasis,
+  { room, domains, leastL3, outlook }: ChoiceBasis,
 ): readonly CoreChoice[] {
   const withoutHouse = domains.map((domain) => only(domain, ({ core }) => !core.house))
   const ofOneKind = room.map.kinds.flatMap((kind) =>
     withoutHouse.map((domain) => only(domain, ({ core }) => core.kind === kind)),
   )
-  const singles = [...ofOneKind, ...withoutHouse, ...domains]
-    .filter(({ slots }) => slots >= count)
-    .map((domain) => [domain])
-  const several = [severalDomains(withoutHouse, count) ?? severalDomains(domains, count)]
-  const choices = [...singles, ...(singles.length > 0 ? [] : several)].flatMap((set) => {
-    if (set === undefined) return []
+  const fewest = topSums(domains.map(({ slots }) => slots)).findIndex((sum) => sum >= count) + 1
+  const sets =
+    fewest <= 1
+      ? [...ofOneKind, ...withoutHouse, ...domains]
+          .filter(({ slots }) => slots >= count)
+          .map((domain) => [domain])
+      : [withoutHouse, domains].flatMap((some) => setsOf(some, { size: fewest, count }))
+  const choices = sets.map((set) => {
     const cores = takeCores(set, count, room)
-    const terms = coreCosts({ cores, domains: set, room, leastL3 })
+    // What is left of a domain is left of all of it, whichever part was looked at.
+    const whole = domains.filter(({ domain }) => set.some((part) => part.domain === domain))
+    const terms = coreCosts({ cores, domains: whole, room, leastL3, outlook })
     const cost = terms.reduce((sum, term) => sum + term.cost, 0)
-    return [{ node, cores, l3: set.map(({ domain }) => domain.l3), terms, cost }]
+    return { node, cores, l3: set.map(({ domain }) => domain.l3), terms, cost }
   })
   return choices.toSorted((a, b) => a.cost - b.cost)
 }
@@ -85,19 +96,28 @@ function only(free: FreeDomain, isMeant: (core: FreeCore) => boolean): FreeDomai
   return { ...free, cores, slots: cores.reduce((sum, { slots }) => sum + slots, 0) }
 }
 
-/** The fewest domains that hold them together; undefined when all together do not. */
-function severalDomains(domains: readonly FreeDomain[], count: number): readonly FreeDomain[] | undefined {
+/** Sets of so many domains that hold `count` together; the last of each is the one that is not filled. */
+function setsOf(
+  domains: readonly FreeDomain[],
+  { size, count }: { readonly size: number; readonly count: number },
+): readonly (readonly FreeDomain[])[] {
   const bySize = domains.filter(({ slots }) => slots > 0).toSorted((a, b) => b.slots - a.slots)
-  const set: FreeDomain[] = []
-  let left = count
-  while (left > 0) {
-    const fitting = bySize.filter((domain) => domain.slots >= left && !set.includes(domain)).at(-1)
-    const next = fitting ?? bySize.find((domain) => !set.includes(domain))
-    if (next === undefined) return undefined
-    set.push(next)
-    left -= next.slots
+  const sets: (readonly FreeDomain[])[] = []
+  const grow = (set: readonly FreeDomain[], from: number, left: number): void => {
+    if (set.length === size) {
+      if (left <= 0) sets.push(set)
+      return
+    }
+    const missing = size - set.length
+    for (let next = from; next <= bySize.length - missing && sets.length < mostSets; next++) {
+      const domain = bySize[next]
+      // The rest is no larger, so where this is too small all of it is.
+      if (domain === undefined || domain.slots * missing < left) return
+      grow([...set, domain], next + 1, left - domain.slots)
+    }
   }
-  return set
+  grow([], 0, count)
+  return sets.flatMap((set) => set.map((last) => [...set.filter((domain) => domain !== last), last]))
 }
 
 function takeCores(set: readonly FreeDomain[], count: number, room: Room): readonly TakenCore[] {

@@ -1,9 +1,11 @@
 /**
- * What speaks against cores within a node, as numbers that add up. They are ranks rather than nanoseconds: one more L3 domain than
- * needed outweighs sharing a few cores, and that the tidiness of what is left.
+ * What speaks against cores within a node, as numbers that add up. They are ranks rather than nanoseconds. One more L3 domain than
+ * needed costs as much for this VM as for the one that comes next; what keeps domains whole outweighs sharing a core, of which there
+ * is little where domains are full.
  */
 import type { FreeDomain, TakenCore } from './choose-cores.ts'
 import type { Room } from './free-threads.ts'
+import type { Outlook } from './outlook.ts'
 
 /** What speaks against a place, and how much. */
 export interface CostTerm {
@@ -13,15 +15,16 @@ export interface CostTerm {
 
 const weights = {
   extraL3: 100,
-  sharedCore: 20,
-  sharedCoresMost: 80,
-  houseCore: 15,
+  outlook: 100,
+  sharedCore: 3,
+  sharedCoresMost: 20,
+  houseCore: 3,
   mixedKinds: 150,
   weakerKind: 10,
-  notIsolated: 50,
+  notIsolated: 80,
   siblingsOfOne: 15,
   overcommit: 60,
-  leftover: 40,
+  leftover: 20,
 } as const
 
 interface Choice {
@@ -29,6 +32,7 @@ interface Choice {
   readonly domains: readonly FreeDomain[]
   readonly room: Room
   readonly leastL3: number
+  readonly outlook?: Outlook | undefined
 }
 
 /** The terms of a choice of cores; those of nothing are left out. */
@@ -47,6 +51,7 @@ export function coreCosts(choice: Choice): readonly CostTerm[] {
     siblingCost(choice),
     loadCost(choice),
     leftoverCost(choice),
+    outlookCost(choice),
   ]
     .filter((part) => part !== undefined && (part.cost > 0 || room.mode === 'spread'))
     .filter((part) => part !== undefined)
@@ -123,7 +128,21 @@ function leftoverCost({ cores, domains, room }: Choice): CostTerm | undefined {
     return { what: `its L3 is ${percent(1 - part)} taken then`, cost: round(weights.leftover * (1 - part)) }
   return {
     what: `leaves a hole of ${left} of ${total} threads in its L3`,
-    cost: round(weights.leftover * part),
+    cost: round(weights.leftover * part * domains.length),
+  }
+}
+
+/** What it leaves to the VMs that come next. */
+function outlookCost({ cores, domains, outlook }: Choice): CostTerm | undefined {
+  if (outlook === undefined) return undefined
+  const taken = domains.map(({ domain }) => ({
+    domain,
+    count: cores.filter(({ core }) => core.l3 === domain.l3).reduce((sum, { vcpus }) => sum + vcpus, 0),
+  }))
+  const part = outlook.crowdedAfter(taken)
+  return {
+    what: `leaves a host where the next VM is on more L3 domains than it needs in ${percent(part)} of the cases`,
+    cost: round(weights.outlook * part),
   }
 }
 

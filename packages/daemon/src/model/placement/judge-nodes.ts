@@ -9,9 +9,11 @@ import type { CostTerm } from './core-costs.ts'
 import type { Room } from './free-threads.ts'
 import { whoHolds } from './holder-words.ts'
 import type { MapNode } from './host-map.ts'
+import { leastDomains } from './least-domains.ts'
 import { memoryRoom } from './memory-room.ts'
 import { nodeCosts } from './node-costs.ts'
 import { type Part, splitOver } from './node-sets.ts'
+import type { Outlook } from './outlook.ts'
 import type { PlacementHost, PlacementRequest } from './request.ts'
 
 /** What a set is judged by. */
@@ -21,6 +23,8 @@ export interface Attempt {
   readonly room: Room
   /** Whether memory must fit on the nodes. */
   readonly bindMemory: boolean
+  /** What is left to later VMs; absent for VMs that share. */
+  readonly outlook?: Outlook | undefined
 }
 
 /** A judged set. */
@@ -43,7 +47,7 @@ const defaultStepBytes = 2 * 2 ** 20
 
 /** Judges one set of nodes. */
 export function judgeNodes(set: readonly MapNode[], attempt: Attempt): Judged {
-  const { room } = attempt
+  const { room, outlook } = attempt
   const free = set.map((node) => freeDomains(node, room))
   const refuse = (lacks: string): Judged => ({ set, free, places: [], terms: [], cost: 0, lacks })
   const rooms = free.map((domains) => domains.reduce((sum, { slots }) => sum + slots, 0))
@@ -53,8 +57,8 @@ export function judgeNodes(set: readonly MapNode[], attempt: Attempt): Judged {
   if (lack !== undefined) return refuse(lack)
   const places = parts.flatMap((part, index) => {
     const domains = free[index] ?? []
-    const leastL3 = leastDomains(part.vcpus, room)
-    const [choice, ...passed] = chooseCores(part.node, part.vcpus, { room, domains, leastL3 })
+    const leastL3 = leastDomains(part.vcpus, room.map)
+    const [choice, ...passed] = chooseCores(part.node, part.vcpus, { room, domains, leastL3, outlook })
     return choice === undefined ? [] : [{ ...part, choice, passed }]
   })
   if (places.length < parts.length) return refuse(cpuLack(set, rooms, attempt))
@@ -93,20 +97,6 @@ function partsOf(
       : 1
   const stepBytes = Math.max(request.pageBytes ?? 0, defaultStepBytes)
   return splitOver(set, rooms, { vcpus, group, memoryBytes, stepBytes })
-}
-
-/** The fewest L3 domains that hold so many vCPUs when the host is empty. */
-function leastDomains(vcpus: number, { map }: Room): number {
-  const counts = map.nodes.map(({ domains }) => {
-    const sizes = domains
-      .map(({ cores }) => cores.reduce((sum, { cpus }) => sum + cpus.length, 0))
-      .sort((a, b) => b - a)
-    let [count, held] = [0, 0]
-    while (held < vcpus && count < sizes.length) held += sizes[count++] ?? 0
-    return held < vcpus ? Number.POSITIVE_INFINITY : count
-  })
-  const least = Math.min(...counts)
-  return Number.isFinite(least) ? least : 1
 }
 
 function cpuLack(set: readonly MapNode[], rooms: readonly number[], { request, room }: Attempt): string {

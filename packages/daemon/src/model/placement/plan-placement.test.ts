@@ -44,15 +44,17 @@ function holder(vm: string, dedicated: readonly number[]): Holding {
 }
 
 const cpusOf = ({ threads }: PlacementPlan) => threads.vcpus.map(({ cpus }) => cpus)
+/** The hardware threads of four cores: an L3 domain. */
+const coresFrom = (core: number) => [0, 1, 2, 3].flatMap((index) => [core + index, core + index + 32])
 const l3Of = (cpu: number) => Math.floor((cpu % 32) / 4)
 
 test('dedicated vCPUs get whole cores of one L3, siblings in turn, and the guest sees the siblings', () => {
   const plan = place({ vcpus: 4 })
 
   const cpus = cpusOf(plan).flat()
-  assert.deepEqual(cpus, [17, 49, 18, 50])
+  assert.deepEqual(cpus, [1, 33, 2, 34])
   assert.deepEqual(plan.guest, { sockets: 1, cores: 2, threads: 2, nodes: [], distances: [] })
-  assert.deepEqual(plan.threads.memoryNodes, [1])
+  assert.deepEqual(plan.threads.memoryNodes, [0])
 })
 
 test('emulator and I/O threads are on the core of the node that is for such work', () => {
@@ -76,6 +78,28 @@ test('a small VM fills the L3 that was begun rather than begin another', () => {
 
   assert.equal(new Set(cpusOf(plan).flat().map(l3Of)).size, 1)
   assert.ok([0, 1, 4, 5].includes(l3Of(cpusOf(plan)[0]?.[0] ?? -1)))
+})
+
+test('the domain without the core for the host is left whole, for a VM that needs two domains', () => {
+  const held = [
+    holder('a', [0, 4, 8].flatMap(coresFrom)),
+    holder('b', [24, 28].flatMap(coresFrom)),
+    holder('c', [20, 52, 21]),
+  ]
+
+  const plan = place({ vcpus: 5 }, { holdings: held })
+
+  assert.deepEqual([...new Set(cpusOf(plan).flat().map(l3Of))], [5])
+  assert.match(plan.summary, /L3 5/)
+})
+
+test('twelve vCPUs fill a hole of four and a whole domain rather than begin two whole ones', () => {
+  const held = [holder('a', [0, 4, 8, 12].flatMap(coresFrom)), holder('b', [20, 52, 21, 53])]
+
+  const plan = place({ vcpus: 12 }, { holdings: held })
+
+  const byL3 = Map.groupBy(cpusOf(plan).flat(), l3Of)
+  assert.deepEqual([byL3.size, byL3.get(5)?.length], [2, 4])
 })
 
 test('a VM that needs two L3 domains takes two and not three', () => {
@@ -260,10 +284,10 @@ test('a stored plan is taken again, unless the host changed or somebody has its 
   assert.equal(decision.kind, 'placed')
   if (decision.kind !== 'placed') return
   const stored = { plan: decision.plan, basis }
-  const offline = { ...epyc, cores: epyc.cores.filter(({ core }) => core !== 17) }
+  const offline = { ...epyc, cores: epyc.cores.filter(({ core }) => core !== 1) }
 
-  assert.equal(keepOrPlan(request(), { ...host, holdings: [holder('b', [20])] }, stored).kept, true)
-  assert.equal(keepOrPlan(request(), { ...host, holdings: [holder('b', [17])] }, stored).kept, false)
+  assert.equal(keepOrPlan(request(), { ...host, holdings: [holder('b', [4])] }, stored).kept, true)
+  assert.equal(keepOrPlan(request(), { ...host, holdings: [holder('b', [33])] }, stored).kept, false)
   assert.equal(keepOrPlan(request(), { ...host, topology: offline }, stored).kept, false)
   assert.equal(keepOrPlan(request({ vcpus: 6 }), host, stored).kept, false)
 })

@@ -20,6 +20,7 @@ import { type HostMap, type MapNode, mapHost } from './host-map.ts'
 import { type Attempt, type Judged, judgeNodes } from './judge-nodes.ts'
 import { nodeSets } from './node-sets.ts'
 import { occupancyOf } from './occupancy.ts'
+import { outlookOf } from './outlook.ts'
 import { planSteps, planSummary, planWarnings } from './plan-words.ts'
 import { candidatesOf, memoryOnly } from './rejected-words.ts'
 import type { PlacementDecision, PlacementHost, PlacementRequest } from './request.ts'
@@ -70,12 +71,17 @@ function attemptsFor(
   { map, occupancy }: Pick<Room, 'map' | 'occupancy'>,
 ): readonly Attempt[] {
   const bindings = { auto: [true, false], strict: [true], off: [false] }[request.numa]
-  const most = request.placement === 'dedicated' ? 1 : mostPerThread
+  const isAlone = request.placement === 'dedicated'
+  const most = isAlone ? 1 : mostPerThread
+  // Those that come next may use CPUs that this one's spec forbids it.
+  const whole = request.cpus === undefined ? map : mapHost(host.topology, host.allowed)
+  const outlook = isAlone ? outlookOf({ map: whole, occupancy, mode: 'dedicated', perThread: 1 }) : undefined
   return Array.from({ length: most }, (_, index) => index + 1).flatMap((perThread) =>
     bindings.map((bindMemory) => ({
       request,
       host,
       bindMemory,
+      outlook,
       room: { map, occupancy, mode: request.placement, perThread },
     })),
   )
