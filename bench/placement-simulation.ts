@@ -24,6 +24,8 @@ export interface Place {
   readonly cpus: readonly number[]
   /** Memory by node. */
   readonly memory: readonly { readonly node: number; readonly bytes: number }[]
+  /** The new places of VMs that are moved for this one first; each stays on its node. */
+  readonly moved?: readonly Place[]
 }
 
 /** A policy: the place of a VM beside those that are there; undefined when it finds none. */
@@ -37,6 +39,8 @@ export interface Outcome {
   /** Of those placed, the ones that no place on as few L3 domains as they need was free for when they came: no policy could avoid them. */
   readonly unavoidable: number
   readonly sharedCore: number
+  /** Moves of VMs that were there, to make room. */
+  readonly moved: number
 }
 
 /** The first core, which runs the host itself and the emulator threads: no VM is put there. */
@@ -72,7 +76,14 @@ export function makeArrivals(
 /** Lets the VMs come and go under a policy. */
 export function simulate(arrivals: readonly Arrival[], policy: Policy): Outcome {
   let there: readonly Place[] = []
-  const outcome = { arrivals: arrivals.length, rejected: 0, moreL3: 0, unavoidable: 0, sharedCore: 0 }
+  const outcome = {
+    arrivals: arrivals.length,
+    rejected: 0,
+    moreL3: 0,
+    unavoidable: 0,
+    sharedCore: 0,
+    moved: 0,
+  }
   for (const vm of arrivals) {
     there = there.filter((place) => place.vm.until > vm.at)
     const place = policy(vm, there)
@@ -80,14 +91,30 @@ export function simulate(arrivals: readonly Arrival[], policy: Policy): Outcome 
       outcome.rejected++
       continue
     }
+    if (!fitsLeastL3(vm, there)) outcome.unavoidable++
+    for (const moved of place.moved ?? []) {
+      there = moveOne(moved, there)
+      outcome.moved++
+    }
     requireOwn(place, there)
     if (new Set(place.cpus.map(l3Of)).size > leastL3(vm)) outcome.moreL3++
-    if (!fitsLeastL3(vm, there)) outcome.unavoidable++
     const taken = new Set(there.flatMap(({ cpus }) => cpus.map(coreOf)))
     if (place.cpus.some((cpu) => taken.has(coreOf(cpu)))) outcome.sharedCore++
     there = [...there, place]
   }
   return outcome
+}
+
+/** Who is moved must be none the worse: the same node, its memory where it was, no more L3 domains. */
+function moveOne(moved: Place, there: readonly Place[]): readonly Place[] {
+  const before = there.find(({ vm }) => vm === moved.vm)
+  const others = there.filter((place) => place !== before)
+  const domains = ({ cpus }: Place) => new Set(cpus.map(l3Of)).size
+  const nodes = ({ cpus }: Place) => [...new Set(cpus.map(nodeOf))].sort().join()
+  if (before === undefined || nodes(moved) !== nodes(before) || domains(moved) > domains(before))
+    throw new Error(`${moved.vm.name} may not be moved to ${moved.cpus.join()}`)
+  requireOwn(moved, others)
+  return [...others, { ...moved, memory: before.memory }]
 }
 
 /** The fewest L3 domains that hold a VM on an empty host. */
@@ -124,6 +151,10 @@ function coreOf(cpu: number): number {
 
 function l3Of(cpu: number): number {
   return Math.floor(coreOf(cpu) / shape.cores)
+}
+
+function nodeOf(cpu: number): number {
+  return Math.floor(l3Of(cpu) / shape.l3)
 }
 
 function exponential(random: () => number): number {

@@ -3,7 +3,7 @@
  * are on more L3 domains than they need, how many share a core with another VM. Nothing is started; seeds make it the same everywhere.
  */
 import { describeHere } from './describe-machine.ts'
-import { kvasirPolicy, novaPolicy } from './placement-policies.ts'
+import { kvasirPolicy, movingPolicy, novaPolicy } from './placement-policies.ts'
 import { makeArrivals, type Outcome, type Policy, simulate } from './placement-simulation.ts'
 import { tell } from './report.ts'
 
@@ -18,7 +18,11 @@ const mixes = {
   'with 3, 6 and 12': [1, 2, 3, 4, 6, 8, 12, 16],
   'any of 1 to 16': Array.from({ length: 16 }, (_, index) => index + 1),
 } as const
-const policies: Readonly<Record<string, () => Policy>> = { kvasir: kvasirPolicy, nova: novaPolicy }
+const policies: Readonly<Record<string, () => Policy>> = {
+  kvasir: kvasirPolicy,
+  'kvasir, moving': movingPolicy,
+  nova: novaPolicy,
+}
 
 interface Result {
   readonly mix: string
@@ -48,12 +52,13 @@ function run(
     moreL3: sum((one) => one.moreL3),
     unavoidable: sum((one) => one.unavoidable),
     sharedCore: sum((one) => one.sharedCore),
+    moved: sum((one) => one.moved),
   }
   return { mix, policy, outcome, microseconds: ((performance.now() - began) * 1000) / outcome.arrivals }
 }
 
 function rowOf({ mix, policy, outcome, microseconds }: Result): readonly (string | number)[] {
-  const { arrivals, rejected, moreL3, unavoidable, sharedCore } = outcome
+  const { arrivals, rejected, moreL3, unavoidable, sharedCore, moved } = outcome
   const percent = (part: number, whole: number) => (100 * part) / whole
   const placed = arrivals - rejected
   return [
@@ -62,6 +67,7 @@ function rowOf({ mix, policy, outcome, microseconds }: Result): readonly (string
     percent(moreL3, placed),
     percent(unavoidable, placed),
     percent(sharedCore, placed),
+    percent(moved, placed),
     microseconds,
   ]
 }

@@ -9,7 +9,7 @@ export function leastDomains(vcpus: number, { nodes }: Pick<HostMap, 'nodes'>): 
 }
 
 /** Hardware threads of a domain that VMs may use. */
-export function threadsOf({ cores }: MapDomain): number {
+function threadsOf({ cores }: MapDomain): number {
   return cores.reduce((sum, { cpus }) => sum + cpus.length, 0)
 }
 

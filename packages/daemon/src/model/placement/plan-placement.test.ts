@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { PlacementPlan } from '@kvasir/contract'
 import { holdingOf } from './holding-of.ts'
-import { keepOrPlan } from './keep-plan.ts'
 import type { Holding } from './occupancy.ts'
 import { planPlacement } from './plan-placement.ts'
 import type { PlacementHost, PlacementRequest } from './request.ts'
@@ -276,20 +275,6 @@ test('what saved memory was shown stays: as many nodes and threads as before', (
   const again = place({ vcpus: 40, memoryBytes: 80 * gib, guest: former })
 
   assert.deepEqual(again.guest, former)
-})
-
-test('a stored plan is taken again, unless the host changed or somebody has its CPUs', () => {
-  const host = { topology: epyc, holdings: [] }
-  const { decision, basis } = keepOrPlan(request(), host, undefined)
-  assert.equal(decision.kind, 'placed')
-  if (decision.kind !== 'placed') return
-  const stored = { plan: decision.plan, basis }
-  const offline = { ...epyc, cores: epyc.cores.filter(({ core }) => core !== 1) }
-
-  assert.equal(keepOrPlan(request(), { ...host, holdings: [holder('b', [4])] }, stored).kept, true)
-  assert.equal(keepOrPlan(request(), { ...host, holdings: [holder('b', [33])] }, stored).kept, false)
-  assert.equal(keepOrPlan(request(), { ...host, topology: offline }, stored).kept, false)
-  assert.equal(keepOrPlan(request({ vcpus: 6 }), host, stored).kept, false)
 })
 
 test('a kernel without NUMA binds no memory, and more vCPUs than threads are warned of', () => {
