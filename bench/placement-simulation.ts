@@ -110,7 +110,7 @@ function moveOne(moved: Place, there: readonly Place[]): readonly Place[] {
   const before = there.find(({ vm }) => vm === moved.vm)
   const others = there.filter((place) => place !== before)
   const domains = ({ cpus }: Place) => new Set(cpus.map(l3Of)).size
-  const nodes = ({ cpus }: Place) => [...new Set(cpus.map(nodeOf))].sort().join()
+  const nodes = ({ cpus }: Place) => [...new Set(cpus.map(nodeOf))].sort((a, b) => a - b).join()
   if (before === undefined || nodes(moved) !== nodes(before) || domains(moved) > domains(before))
     throw new Error(`${moved.vm.name} may not be moved to ${moved.cpus.join()}`)
   requireOwn(moved, others)

@@ -72,7 +72,22 @@ function rowOf({ mix, policy, outcome, microseconds }: Result): readonly (string
   ]
 }
 
-const ours = results.find(({ mix, policy }) => mix === 'powers of two' && policy === 'kvasir')
+const targets = [
+  { mix: 'powers of two', policy: 'kvasir' },
+  ...Object.keys(mixes).map((mix) => ({ mix, policy: 'kvasir, moving' })),
+].flatMap(({ mix, policy }) => {
+  const outcome = results.find((one) => one.mix === mix && one.policy === policy)?.outcome
+  if (outcome === undefined) return []
+  const measured = (100 * outcome.moreL3) / (outcome.arrivals - outcome.rejected)
+  return [
+    {
+      what: `VMs on more L3 domains than needed, ${mix}, ${policy}`,
+      measured,
+      limit: 5,
+      wanted: 'at most' as const,
+    },
+  ]
+})
 tell({
   name: 'placement',
   machine: await describeHere(),
@@ -83,22 +98,15 @@ tell({
       'on more L3 than needed',
       'of them unavoidable',
       'sharing a core',
+      'moved for others',
       'µs each',
     ],
     rows: results.map(rowOf),
   },
-  targets: ours
-    ? [
-        {
-          what: 'VMs on more L3 domains than needed, powers of two',
-          measured: (100 * ours.outcome.moreL3) / (ours.outcome.arrivals - ours.outcome.rejected),
-          limit: 5,
-          wanted: 'at most',
-        },
-      ]
-    : [],
+  targets,
   notes: [
     `2 nodes x 4 L3 x 4 cores x 2 threads, one core kept for the host; ${arrivalsEach} arrivals, load ${load}, ${seeds.length} seeds`,
+    'unavoidable: when the VM came, the emptiest L3 domains of no node had room for it on as few as it needs; moving: one VM at most is moved within its node',
   ],
   details: results,
 })

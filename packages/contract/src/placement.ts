@@ -110,6 +110,12 @@ export const vmPlacement = z
     rejected: z
       .array(candidate)
       .meta({ description: 'Where it is refused: what was looked at, and what it lacks.' }),
+    moves: z
+      .array(z.strictObject({ vm: z.string(), from: cpus, to: cpus }).meta({ id: 'PlacementMove' }))
+      .optional()
+      .meta({
+        description: 'VMs whose vCPUs a start would move within their node first, to make room for this one.',
+      }),
   })
   .meta({ id: 'VmPlacement' })
 

@@ -96,6 +96,8 @@ const configSchema = z
     uids: uidRange.default({ first: 2_100_000_000, count: 1_000_000 }),
     /** What a VM finds missing of huge pages: reserved when it starts and given back when it ends, or only taken when they are there. */
     hugepages: z.enum(['existing', 'reserve']).default('existing'),
+    /** Which VMs may be moved within their NUMA node while they run, to make room for one that starts. */
+    placementMoves: z.enum(['none', 'shared', 'all']).default('none'),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .refine((config) => config.listen.length === 0 || config.tokens.length > 0, {
@@ -120,6 +122,7 @@ const settings = {
   zswap: { flag: undefined, variable: 'KVASIR_ZSWAP', parse: parsePairs },
   uids: { flag: 'uids', variable: 'KVASIR_UIDS', parse: parseUids },
   hugepages: { flag: 'hugepages', variable: 'KVASIR_HUGEPAGES' },
+  placementMoves: { flag: 'placement-moves', variable: 'KVASIR_PLACEMENT_MOVES' },
   logLevel: { flag: 'log-level', variable: 'KVASIR_LOG_LEVEL' },
 } as const satisfies Record<
   ConfigKey,
@@ -290,6 +293,7 @@ function originsOf(origins: Readonly<Record<string, string>>): Record<ConfigKey,
     zswap: of('zswap'),
     uids: of('uids'),
     hugepages: of('hugepages'),
+    placementMoves: of('placementMoves'),
     logLevel: of('logLevel'),
   }
 }

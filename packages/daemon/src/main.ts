@@ -69,7 +69,10 @@ async function main(): Promise<void> {
 
 async function serve(config: Config, log: Log, openHost: OpenHost): Promise<{ close(): Promise<void> }> {
   const { ports, leave } = await openHost(config, log)
-  const daemon = await wireDaemon(ports, { runtimeDir: config.runtimeDir })
+  const daemon = await wireDaemon(ports, {
+    runtimeDir: config.runtimeDir,
+    placementMoves: config.placementMoves,
+  })
   const api = await createApi({
     handlers: daemon.handlers,
     feed: daemon.feed,

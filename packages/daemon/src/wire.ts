@@ -4,7 +4,7 @@
  */
 
 import type { Ports } from './ports/ports.ts'
-import type { Context } from './services/context.ts'
+import type { Context, PlacementMoves } from './services/context.ts'
 import { createServices, type Services } from './services/create-services.ts'
 import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
@@ -32,7 +32,7 @@ export interface WiredDaemon extends Services {
 /** Brings store and host together, then gives the use-cases over them. */
 export async function wireDaemon(
   ports: Ports,
-  options: { readonly runtimeDir: string },
+  options: { readonly runtimeDir: string; readonly placementMoves?: PlacementMoves },
 ): Promise<WiredDaemon> {
   const { store, clock, log } = ports
   const startedAt = clock.now()
@@ -54,6 +54,7 @@ export async function wireDaemon(
     emit: feed.emit,
     goneImages: new Set(),
     runtimeDir: options.runtimeDir,
+    placementMoves: options.placementMoves ?? 'none',
   }
   const { restarts, ...recovered } = await recover(context)
   log.info(

@@ -59,5 +59,6 @@ async function placeOnCapture(file: string, root: string, devices: readonly stri
   const { placementOf, requestOf } = await import('@kvasir/daemon/model/placement/request-of')
   const request = requestOf(name, parsed.data, { devices })
   const topology = await readCapturedTopology(root)
-  return placementOf(name, request && planPlacement(request, { topology, holdings: [] }))
+  const decision = request && planPlacement(request, { topology, holdings: [] })
+  return placementOf(name, decision && { decision, moves: [] })
 }

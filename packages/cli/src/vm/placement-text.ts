@@ -8,7 +8,7 @@ type Bold = (text: string) => string
 
 /** A placement as text. */
 export function placementText(
-  { name, state, reason, plan, rejected }: VmPlacement,
+  { name, state, reason, plan, rejected, moves = [] }: VmPlacement,
   { explain, bold }: { readonly explain: boolean; readonly bold: Bold },
 ): string {
   const title = {
@@ -19,6 +19,7 @@ export function placementText(
   }[state]()
   const sections = [
     `${bold(title)}\n${plan === undefined ? '' : `${stateWords(state, reason)}\n`}`,
+    list('Moved first', moves.map(moveWords), bold),
     plan === undefined ? '' : threadTable(plan, bold),
     plan === undefined ? '' : guestLines(plan),
     ...(explain && plan !== undefined ? [list('Decided', plan.steps, bold)] : []),
@@ -26,6 +27,10 @@ export function placementText(
     plan === undefined ? '' : list('To know', plan.warnings, bold),
   ]
   return sections.filter((section) => section !== '').join('\n')
+}
+
+function moveWords({ vm, from, to }: NonNullable<VmPlacement['moves']>[number]): string {
+  return `VM ${vm} goes from CPUs ${formatCpuList(from)} to ${formatCpuList(to)} while it runs; its memory stays, its caches start cold.`
 }
 
 function stateWords(state: VmPlacement['state'], reason: string): string {

@@ -4,6 +4,9 @@ import type { Emit } from '../ports/events.ts'
 import type { Ports } from '../ports/ports.ts'
 import type { JobRunner } from './jobs/job-runner.ts'
 
+/** Which VMs may be moved within their node while they run, to make room for one that starts: none, those that share CPUs, or all. */
+export type PlacementMoves = 'none' | 'shared' | 'all'
+
 export interface Context {
   readonly ports: Ports
   readonly drivers: Drivers
@@ -13,4 +16,5 @@ export interface Context {
   readonly goneImages: Set<string>
   /** Where the sockets of running VMs lie, for those who look them up. */
   readonly runtimeDir: string
+  readonly placementMoves: PlacementMoves
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type EndpointId, type Job, type Vm, type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { createClock } from '../host/clock.ts'
 import type { Failpoints } from '../ports/failpoints.ts'
+import type { PlacementMoves } from '../services/context.ts'
 import type { HandlerRequest, Handlers } from '../services/handlers.ts'
 import { SimulatedMachine } from '../simulated/machine.ts'
 import { createSimulatedPorts } from '../simulated/simulated-ports.ts'
@@ -29,17 +30,23 @@ export interface SimulatedDaemon extends AsyncDisposable {
   /** Lets time pass at once for what looks at the clock; what sleeps already is not woken. */
   skip(ms: number): void
   /** The daemon that comes after this one was killed: same machine, same store. */
-  killAndFollow(options?: { readonly failpoint?: Failpoints }): Promise<SimulatedDaemon>
+  killAndFollow(options?: SimulationOptions): Promise<SimulatedDaemon>
+}
+
+interface SimulationOptions {
+  readonly failpoint?: Failpoints
+  readonly placementMoves?: PlacementMoves
 }
 
 /** Opens a daemon on a new simulated machine; what sleeps there sleeps so many times shorter than it means to. */
 export async function openSimulatedDaemon(
-  options: { readonly failpoint?: Failpoints; readonly hurry?: number } = {},
+  options: SimulationOptions & { readonly hurry?: number } = {},
 ): Promise<SimulatedDaemon> {
-  const clock = createMovableClock(options.hurry ?? 1)
+  const { hurry = 1, ...settings } = options
+  const clock = createMovableClock(hurry)
   const machine = new SimulatedMachine(clock)
   const storePath = join(tmpdir(), `kvasir-${randomUUID()}.db`)
-  return await openOn({ machine, storePath, skip: (ms) => clock.skip(ms) }, options)
+  return await openOn({ machine, storePath, skip: (ms) => clock.skip(ms) }, settings)
 }
 
 /** The real clock, and a way to put it forward. */
@@ -59,12 +66,14 @@ function createMovableClock(hurry: number) {
 
 async function openOn(
   world: Pick<SimulatedDaemon, 'machine' | 'storePath' | 'skip'>,
-  options: { readonly failpoint?: Failpoints },
+  options: SimulationOptions,
 ): Promise<SimulatedDaemon> {
   const { machine, storePath } = world
+  const { failpoint, ...settings } = options
+  const failing = failpoint === undefined ? {} : { failpoint }
   const store = openStore({ path: storePath, now: () => machine.clock.now(), roomBytes: sampleRoomBytes })
-  const ports = createSimulatedPorts(machine, { store, ...options })
-  const daemon = await wireDaemon(ports, { runtimeDir: '/run/simulated' })
+  const ports = createSimulatedPorts(machine, { store, ...failing })
+  const daemon = await wireDaemon(ports, { runtimeDir: '/run/simulated', ...settings })
   let isKilled = false
   const call: SimulatedDaemon['call'] = (id, request) => {
     const handler = daemon.handlers[id] as (given: unknown) => ReturnType<Handlers[typeof id]> // One id, one handler.

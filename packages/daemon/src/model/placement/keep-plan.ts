@@ -7,8 +7,8 @@ import type { HostTopology, PlacementPlan } from '@kvasir/contract'
 import { holdingOf } from './holding-of.ts'
 import { memoryRoom } from './memory-room.ts'
 import { occupancyOf } from './occupancy.ts'
-import { planPlacement } from './plan-placement.ts'
-import type { PlacementDecision, PlacementHost, PlacementRequest } from './request.ts'
+import { type DecisionWithMoves, type Mover, planWithMoves } from './plan-moves.ts'
+import type { PlacementHost, PlacementRequest } from './request.ts'
 
 /** A plan and what it was made for. */
 export interface StoredPlan {
@@ -18,22 +18,22 @@ export interface StoredPlan {
 }
 
 /** A decision, whether it is a former one, and what it rests on. */
-export interface KeptDecision {
-  readonly decision: PlacementDecision
+export interface KeptDecision extends DecisionWithMoves {
   readonly basis: string
   readonly kept: boolean
 }
 
-/** The former plan where it still holds, else a new one. */
+/** The former plan where it still holds, else a new one, for which VMs that may be moved make room. */
 export function keepOrPlan(
   request: PlacementRequest,
   host: PlacementHost,
   stored: StoredPlan | undefined,
+  movers: readonly Mover[] = [],
 ): KeptDecision {
   const basis = basisOf(request, host)
-  if (stored !== undefined && stored.basis === basis && isStillFree(stored.plan, request, host))
-    return { decision: { kind: 'placed', plan: stored.plan }, basis, kept: true }
-  return { decision: planPlacement(request, host), basis, kept: false }
+  if (stored !== undefined && stored.basis === basis && isPlaceFree(stored.plan, request, host))
+    return { decision: { kind: 'placed', plan: stored.plan }, moves: [], basis, kept: true }
+  return { ...planWithMoves(request, host, movers), basis, kept: false }
 }
 
 /** A digest: on large hosts the whole would be larger than all the rest of a VM's record. */
@@ -60,7 +60,12 @@ function shapeOf({ cores, l3, isolated, nodes, kinds }: HostTopology) {
   ]
 }
 
-function isStillFree(plan: PlacementPlan, { memoryBytes }: PlacementRequest, host: PlacementHost): boolean {
+/** Whether a VM could be where a plan says, beside those that hold something now. */
+export function isPlaceFree(
+  plan: PlacementPlan,
+  { memoryBytes }: Pick<PlacementRequest, 'memoryBytes'>,
+  host: PlacementHost,
+): boolean {
   const occupancy = occupancyOf(host.holdings)
   const { dedicated, shared, helpers, memory } = holdingOf('', { plan, memoryBytes })
   const isNobodys = (cpu: number) => occupancy.holderOf(cpu) === undefined

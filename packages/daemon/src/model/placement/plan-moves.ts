@@ -44,6 +44,7 @@ export function planWithMoves(
   movers: readonly Mover[],
 ): DecisionWithMoves {
   const direct = planPlacement(request, host)
+  if (movers.length === 0) return { decision: direct, moves: [] }
   const least = leastDomains(request.vcpus, mapHost(host.topology, host.allowed))
   const isGood = (decision: PlacementDecision) =>
     decision.kind === 'placed' && domainsOf(decision.plan, host) <= least
@@ -55,7 +56,10 @@ export function planWithMoves(
     if (decision.kind !== 'placed' || !isGood(decision)) continue
     const newcomer = holdingOf(request.vm, { plan: decision.plan, memoryBytes: request.memoryBytes })
     const plan = moved(mover, { ...host, holdings: [...without, newcomer] })
-    if (plan !== undefined) return { decision, moves: [{ vm: mover.request.vm, former: mover.plan, plan }] }
+    if (plan === undefined) continue
+    const step = `It was moved while it ran, to make room for VM ${request.vm}.`
+    const told = { ...plan, steps: [step, ...plan.steps] }
+    return { decision, moves: [{ vm: mover.request.vm, former: mover.plan, plan: told }] }
   }
   return { decision: direct, moves: [] }
 }
@@ -65,7 +69,9 @@ function moved({ request, plan: former }: Mover, host: PlacementHost): Placement
   const nodes = new Set(nodesOf(former, host))
   const near = host.topology.nodes.filter(({ node }) => nodes.has(node)).flatMap(({ cpus }) => cpus)
   const cpus = request.cpus?.filter((cpu) => near.includes(cpu)) ?? near
-  const decision = planPlacement({ ...request, cpus }, host)
+  // Its memory is there already, so what is free says nothing.
+  const topology = { ...host.topology, nodes: host.topology.nodes.map(({ freeBytes: _, ...node }) => node) }
+  const decision = planPlacement({ ...request, cpus }, { ...host, topology, pageRoom: undefined })
   if (decision.kind !== 'placed') return undefined
   const { plan } = decision
   const isSame =

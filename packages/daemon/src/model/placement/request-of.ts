@@ -1,6 +1,7 @@
 /** What the planner is asked for a VM of a spec, and how its answer is told. */
 import { type GuestShape, hugePageBytes, parseCpuList, type VmPlacement, type VmSpec } from '@kvasir/contract'
-import type { PlacementDecision, PlacementRequest } from './request.ts'
+import type { DecisionWithMoves, Move } from './plan-moves.ts'
+import type { PlacementRequest } from './request.ts'
 
 /** Why a VM has no place, as a clause that can follow `because`. */
 export const notPlaced = 'its cpu.placement is none, so the scheduler of the host places it'
@@ -35,8 +36,9 @@ export function requestOf(
 }
 
 /** A decision for a start that would come now; undefined for a VM that is not placed. */
-export function placementOf(vm: string, decision: PlacementDecision | undefined): VmPlacement {
-  if (decision === undefined) return { name: vm, state: 'none', reason: notPlaced, rejected: [] }
+export function placementOf(vm: string, made: DecisionWithMoves | undefined): VmPlacement {
+  if (made === undefined) return { name: vm, state: 'none', reason: notPlaced, rejected: [] }
+  const { decision, moves } = made
   if (decision.kind === 'placed')
     return {
       name: vm,
@@ -44,6 +46,12 @@ export function placementOf(vm: string, decision: PlacementDecision | undefined)
       reason: 'a start would place it so now',
       plan: decision.plan,
       rejected: [],
+      ...(moves.length === 0 ? {} : { moves: moves.map(toldMove) }),
     }
   return { name: vm, state: 'refused', reason: decision.reason, rejected: [...decision.candidates] }
+}
+
+function toldMove({ vm, former, plan }: Move) {
+  const cpusOf = ({ threads }: Move['plan']) => [...new Set(threads.vcpus.flatMap(({ cpus }) => cpus))]
+  return { vm, from: cpusOf(former), to: cpusOf(plan) }
 }

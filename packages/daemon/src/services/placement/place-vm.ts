@@ -7,7 +7,8 @@
 import { hugePageBytes, KvasirError, type VmPlacement, type VmSpec } from '@kvasir/contract'
 import type { HugepageReading } from '../../model/memory/hugepages.ts'
 import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
-import { keepOrPlan, type StoredPlan } from '../../model/placement/keep-plan.ts'
+import { type KeptDecision, keepOrPlan, type StoredPlan } from '../../model/placement/keep-plan.ts'
+import type { Mover } from '../../model/placement/plan-moves.ts'
 import type { PlacementHost } from '../../model/placement/request.ts'
 import { placementOf, requestOf } from '../../model/placement/request-of.ts'
 import { isOff } from '../../model/vm/is-off.ts'
@@ -60,6 +61,13 @@ function pageRoom(reading: HugepageReading | undefined, pageBytes: number): Read
   )
 }
 
+/** What a start is planned with; `movers` are the VMs that may be moved now. */
+export interface PlanningContext {
+  readonly ports: Ports
+  readonly drivers: Drivers
+  readonly movers: () => readonly Mover[]
+}
+
 /** A VM that is to be placed. */
 export interface PlacedVm extends Pick<VmRecord, 'id' | 'name' | 'placement' | 'saved'> {
   readonly spec: VmSpec
@@ -101,7 +109,7 @@ export function mayFitSoon(vm: PlacedVm, facts: PlacementFacts, drivers: Drivers
 export async function showPlacement(
   record: VmRecord,
   { anew }: { readonly anew: boolean },
-  work: { readonly ports: Ports; readonly drivers: Drivers },
+  work: PlanningContext,
 ): Promise<VmPlacement> {
   const { name, placement, placementLost } = record
   if (!anew && !isOff(record) && placementLost !== undefined)
@@ -116,22 +124,37 @@ export async function showPlacement(
 /** Where a start would place a VM now. */
 export async function planFor(
   vm: PlacedVm,
-  { ports, drivers }: { readonly ports: Ports; readonly drivers: Drivers },
+  { ports, drivers, movers }: PlanningContext,
 ): Promise<VmPlacement> {
   const facts = await readPlacementFacts(vm.spec, ports)
-  const kept = facts && decide(vm, facts, drivers)
-  const placement = placementOf(vm.name, kept?.decision)
+  const kept = facts && planWithRoom(vm, facts, { drivers, movers: movers() })
+  const placement = placementOf(vm.name, kept)
   return kept?.kept === true
     ? { ...placement, reason: 'a start would keep the place that it had' }
     : placement
 }
 
 function decide(vm: PlacedVm, facts: PlacementFacts, drivers: Drivers) {
+  return planWithRoom(vm, facts, { drivers, movers: [] })
+}
+
+/** The place of a VM, and which of those that may be moved go first; undefined for one that is not placed. */
+export function planWithRoom(
+  vm: PlacedVm,
+  facts: PlacementFacts,
+  { drivers, movers }: { readonly drivers: Drivers; readonly movers: readonly Mover[] },
+): KeptDecision | undefined {
   const guest = vm.saved ? vm.placement?.plan.guest : undefined
   const request = requestOf(vm.name, vm.spec, { guest, devices: vm.devices })
   if (request === undefined) return undefined
+  const others = movers.filter((mover) => mover.request.vm !== vm.name)
+  return keepOrPlan(request, hostFor(facts, drivers, vm.id), vm.placement, others)
+}
+
+/** The host at this moment for one of its VMs. */
+export function hostFor(facts: PlacementFacts, drivers: Drivers, id: string): PlacementHost {
   const { topology, pageRoom: room, cpuSets, memory } = facts
   const { allowed } = cpuSets
-  const holdings = holdingsOf(drivenRecords(drivers), { except: vm.id, allowed, memory })
-  return keepOrPlan(request, { topology, pageRoom: room, allowed, holdings }, vm.placement)
+  const holdings = holdingsOf(drivenRecords(drivers), { except: id, allowed, memory })
+  return { topology, pageRoom: room, allowed, holdings }
 }

@@ -16,6 +16,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
+import { makeRoom } from '../placement/make-room.ts'
 import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-vm.ts'
 import { yieldAtStart, yieldCpus, yieldSinceStart } from '../placement/yield-cpus.ts'
 import { bringMemoryInLine, bringNewInLine, limitsOf } from './bring-in-line.ts'
@@ -24,7 +25,7 @@ import { type PreparedStart, prepareStart } from './prepare-start.ts'
 import { threadPlan } from './tune-threads.ts'
 
 /** What a start works with: the ports, and the other VMs, beside which it is placed. */
-export type StartContext = Pick<Context, 'ports' | 'drivers'>
+export type StartContext = Pick<Context, 'ports' | 'drivers' | 'placementMoves'>
 
 export interface StartOptions {
   readonly jobId?: string
@@ -96,6 +97,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
   let isUntouched = true
   try {
     await ports.failpoint('vm.start.before-intent')
+    await makeRoom({ ...seat.record, spec: prepared.spec }, prepared.place?.facts, work)
     const { placement, start } = await findPlace(seat, { prepared, before }, work)
     await ports.failpoint('vm.start.after-intent')
     await using undo = new AsyncDisposableStack()
