@@ -70,7 +70,10 @@ function moved({ request, plan: former }: Mover, host: PlacementHost): Placement
   const near = host.topology.nodes.filter(({ node }) => nodes.has(node)).flatMap(({ cpus }) => cpus)
   const cpus = request.cpus?.filter((cpu) => near.includes(cpu)) ?? near
   // Its memory is there already, so what is free says nothing.
-  const topology = { ...host.topology, nodes: host.topology.nodes.map(({ freeBytes: _, ...node }) => node) }
+  const topology = {
+    ...host.topology,
+    nodes: host.topology.nodes.map(({ freeBytes: _free, ...node }) => node),
+  }
   const decision = planPlacement({ ...request, cpus }, { ...host, topology, pageRoom: undefined })
   if (decision.kind !== 'placed') return undefined
   const { plan } = decision
