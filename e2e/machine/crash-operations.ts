@@ -4,6 +4,8 @@
  * The VMs need not boot: they have no image, so that their firmware finds nothing and idles. Each operation has VMs of its own.
  */
 import type { VmSpecInput } from '@kvasir/contract'
+import type { Operation } from './crash-operation.ts'
+import { snapshotOperations } from './crash-snapshots.ts'
 import {
   bring,
   bringAnew,
@@ -22,22 +24,6 @@ import {
   rename,
   setVcpus,
 } from './crash-steps.ts'
-import type { World } from './world.ts'
-
-/** One operation on the API. */
-export interface Operation {
-  readonly name: string
-  /** The VMs that it changes. */
-  readonly about: readonly string[]
-  /** Its steps are those of another operation, so only their deaths are tried. */
-  readonly onlyDies?: boolean
-  /** It takes an idempotency key, so who repeats it is answered as if it had not died, whether it was done or not. */
-  readonly isKeyed?: boolean
-  /** Makes the state in which it can be done, whatever is found. */
-  prepare(world: World): Promise<void>
-  run(world: World, key: string): Promise<void>
-  isDone(world: World): Promise<boolean>
-}
 
 const disks = [
   { name: 'root', size: '64MiB' },
@@ -174,6 +160,7 @@ export const operations: readonly Operation[] = [
     run: (world) => setVcpus(world, 'plugged', { count: 3, max: 3 }),
     isDone: async (world) => (await world.vm('plugged').show()).status.cpu?.count === 3,
   },
+  ...snapshotOperations,
   {
     name: 'rename',
     about: ['before', 'after'],

@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { endpoints, KvasirError } from '@kvasir/contract'
-import type { Operation } from './crash-operations.ts'
+import type { Operation } from './crash-operation.ts'
 import { runRefusedDaemon } from './daemon.ts'
 import { eventually } from './eventually.ts'
 import type { FailpointAction, Failpoints } from './failpoints.ts'

@@ -22,6 +22,11 @@ export const nouns: Readonly<Record<string, Noun>> = {
     summary: 'Images that VMs are made from.',
     load: async () => (await import('./nouns/image.ts')).imageVerbs,
   },
+  snapshot: {
+    kind: 'noun',
+    summary: 'Points that the disks of a VM can return to.',
+    load: async () => (await import('./nouns/snapshot.ts')).snapshotVerbs,
+  },
   volume: {
     kind: 'noun',
     summary: 'Disks in the default pool.',

@@ -10,6 +10,7 @@ import { job } from './job.ts'
 import { uuid } from './names.ts'
 import { queryInt, wait } from './parameters.ts'
 import { placementEndpoints } from './placement-endpoints.ts'
+import { snapshotEndpoints } from './snapshot-endpoints.ts'
 import { vmEndpoints } from './vm-endpoints.ts'
 
 export * from './vm-endpoints.ts'
@@ -50,6 +51,7 @@ export const endpoints = {
   ...vmEndpoints,
   ...placementEndpoints,
   ...imageEndpoints,
+  ...snapshotEndpoints,
   listJobs: endpoint({
     id: 'listJobs',
     method: 'GET',

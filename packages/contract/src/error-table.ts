@@ -24,6 +24,7 @@ export const errorTable = {
   forbidden: { status: 403, exit: refused, title: 'The caller may not do this' },
   'vm-not-found': { status: 404, exit: notFound, title: 'There is no such VM' },
   'image-not-found': { status: 404, exit: notFound, title: 'There is no such image' },
+  'snapshot-not-found': { status: 404, exit: notFound, title: 'There is no such snapshot' },
   'volume-not-found': { status: 404, exit: notFound, title: 'There is no such volume' },
   'job-not-found': { status: 404, exit: notFound, title: 'There is no such job' },
   'file-not-found': { status: 404, exit: notFound, title: 'There is no such file' },

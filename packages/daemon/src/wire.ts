@@ -10,6 +10,7 @@ import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
 import { yieldCpus } from './services/placement/yield-cpus.ts'
 import { recover } from './services/recovery/recover.ts'
+import { resumeDeletions } from './services/snapshots/snapshot-handlers.ts'
 import { startInOrder } from './services/vms/autostart.ts'
 import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
@@ -71,6 +72,8 @@ export async function wireDaemon(
   setImmediate(() => {
     for (const { id } of supervisor.list()) resumeSetVcpus(id, context)
   })
+  if (store.snapshots.list().some(({ phase }) => phase === 'deleting'))
+    setImmediate(() => resumeDeletions(context))
 
   const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
   const collector = new Collector()

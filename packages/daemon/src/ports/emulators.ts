@@ -9,6 +9,7 @@ import type { PageWant } from '../model/memory/hugepages.ts'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
+import type { EmulatorBlocks } from './emulator-blocks.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
 import type { EmulatorThreads, ThreadUse } from './emulator-threads.ts'
 import type { EmulatorVcpus, VcpuAnswer, VcpuThread } from './emulator-vcpus.ts'
@@ -84,6 +85,7 @@ export interface Emulator {
   readonly threads: EmulatorThreads
   agent: AgentChannel
   memory: EmulatorMemory
+  blocks: EmulatorBlocks
   vcpus: EmulatorVcpus
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
@@ -139,6 +141,10 @@ export interface AgentChannel {
   }>
   /** What the guest's kernel says of its memory; undefined when the agent may not read files. */
   memory(): Promise<GuestReport | undefined>
+  /** Freezes the guest's file systems; answers how many. */
+  freeze(): Promise<number>
+  /** Lets the guest write again; safe to repeat. */
+  thaw(): Promise<void>
   /** Makes the guest use every vCPU that it has; answers how many it uses then. */
   useAllVcpus(): Promise<number>
 }
@@ -207,6 +213,6 @@ export interface Emulators {
   readonly cageLimits: readonly string[]
   /** The controllers of cgroup v2 that this host has for VMs, such as `cpu`. */
   readonly controllers: readonly string[]
-  /** Differences between what the cage of a running VM should be and what /proc says. */
-  inspectCage(id: string): Promise<readonly string[]>
+  /** Differences between what the cage of a running VM should be and what /proc says. `files` are what it may have open besides those of its start. */
+  inspectCage(id: string, files?: readonly string[]): Promise<readonly string[]>
 }

@@ -17,6 +17,14 @@ export interface CopyOptions {
   readonly backing?: readonly ChainLink[]
 }
 
+/** A volume's chain, and where it is cut. */
+export interface AbsorbedChain {
+  /** What the volume lies on now, the nearest first. */
+  readonly backing: readonly ChainLink[]
+  /** How many of these it takes in. */
+  readonly absorbed: number
+}
+
 export interface PoolFiles {
   /** The path of a volume's file; made of the volume's id, never of its name. */
   volumePath(id: string): string
@@ -28,6 +36,11 @@ export interface PoolFiles {
   createOverlay(id: string, base: ChainLink, capacityBytes: number | undefined): Promise<void>
   /** Makes a full and flat copy of a chain. Progress runs from 0 to 1. */
   createCopy(id: string, source: ChainLink, options: CopyOptions): Promise<void>
+  /**
+   * Copies what the layers between a volume and its base to be hold into the volume, which lies on that base from then on. Nobody may
+   * have the volume open. Repeated after a death at any moment, it comes to the same.
+   */
+  absorb(id: string, chain: AbsorbedChain, options: Omit<CopyOptions, 'backing'>): Promise<void>
   /** Removes a volume's file; no error when there is none. */
   removeVolume(id: string): Promise<void>
   /** The bytes that a volume occupies; undefined when its file is missing. */

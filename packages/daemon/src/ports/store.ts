@@ -9,6 +9,7 @@ import type { StoredPlan } from '../model/placement/keep-plan.ts'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorRecord } from './emulators.ts'
+import type { SnapshotRecord } from './snapshot-record.ts'
 
 /** What was last known of a VM's life. */
 export interface VmLife {
@@ -139,6 +140,16 @@ export interface Store {
     findByName(name: string): VolumeRecord | undefined
     insert(record: VolumeRecord): void
     update(record: VolumeRecord): void
+    remove(id: string): void
+  }
+  readonly snapshots: {
+    /** Oldest first. */
+    list(): readonly SnapshotRecord[]
+    ofVm(vmId: string): readonly SnapshotRecord[]
+    get(id: string): SnapshotRecord | undefined
+    /** `name-taken` when the VM has one of that name. */
+    insert(record: SnapshotRecord): void
+    update(record: SnapshotRecord): void
     remove(id: string): void
   }
   /** Names of images; their files describe themselves. */

@@ -14,6 +14,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorEvent, EmulatorExit, LaunchRequest } from '../ports/emulators.ts'
 import type { SimulatedMachine } from './machine.ts'
+import { startedChains } from './simulated-blocks.ts'
 
 export class EmulatorProcess {
   readonly request: LaunchRequest
@@ -45,6 +46,10 @@ export class EmulatorProcess {
   pluggedBytes = 0
   /** What the guest does not give back, to its balloon or of what is plugged. */
   keepsBytes = 0
+  /** Whether its guest holds back what it writes. */
+  isFrozen = false
+  /** What its disks have open, the top first. */
+  readonly chains: Map<string, readonly string[]>
   /** What its threads were last given. */
   threadPlan: ThreadPlan | undefined
   /** Whether KSM was let merge its memory since its start. */
@@ -59,6 +64,7 @@ export class EmulatorProcess {
     this.vcpuCount = request.vcpuCount
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
+    this.chains = startedChains(request)
     // QEMU that read saved memory stands paused, any other before its first instruction.
     this.#runState = request.plan.argv.includes('-incoming') ? 'paused' : 'prelaunch'
     this.#hasBooted = this.#runState === 'paused'

@@ -57,6 +57,17 @@ export class SimulatedAgent implements AgentChannel {
     return { source: 'agent', totalBytes: this.#process.request.memoryBytes }
   }
 
+  async freeze(): Promise<number> {
+    await this.#answer()
+    this.#process.isFrozen = true
+    return 1
+  }
+
+  async thaw(): Promise<void> {
+    await this.#answer()
+    this.#process.isFrozen = false
+  }
+
   async identity(): Promise<{
     readonly hostname: string
     readonly os: string

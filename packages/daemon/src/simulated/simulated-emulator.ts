@@ -14,6 +14,7 @@ import type {
 import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { SimulatedAgent } from './simulated-agent.ts'
+import { SimulatedBlocks } from './simulated-blocks.ts'
 import { vmIdOfSave } from './simulated-files.ts'
 import { SimulatedMemory } from './simulated-memory.ts'
 import { SimulatedThreads } from './simulated-threads.ts'
@@ -29,6 +30,7 @@ export class SimulatedEmulator implements Emulator {
   readonly memory: SimulatedMemory
   readonly threads: SimulatedThreads
   readonly vcpus: SimulatedVcpus
+  readonly blocks: SimulatedBlocks
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -40,6 +42,7 @@ export class SimulatedEmulator implements Emulator {
     this.memory = new SimulatedMemory(process, machine)
     this.threads = new SimulatedThreads(process, machine)
     this.vcpus = new SimulatedVcpus(process)
+    this.blocks = new SimulatedBlocks(process, machine)
     this.closed = process.ended
     this.record = {
       pid: process.pid,

@@ -53,6 +53,7 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
     allocatedBytes: async (id) => machine.volumes.get(id)?.allocatedBytes,
     listVolumes: async () => [...machine.volumes.keys()],
     ...seedFiles(machine),
+    ...layerFiles(machine),
     async commitSave(vmId) {
       const whole = machine.saves.get(vmId)?.partial
       if (!whole)
@@ -71,6 +72,19 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
     freeBytes: async () => machine.freeBytes,
     directIo: true,
   }
+}
+
+function layerFiles(machine: SimulatedMachine) {
+  return {
+    async absorb(id, { backing, absorbed }, { onProgress, signal }) {
+      const volume = machine.volumes.get(id)
+      if (!volume) throw new KvasirError('file-not-found', `Volume ${id} has no file.`)
+      await machine.clock.sleep(machine.stepMs, signal)
+      signal.throwIfAborted()
+      onProgress(1)
+      machine.volumes.set(id, { ...volume, basePath: backing[absorbed]?.path })
+    },
+  } satisfies Partial<PoolFiles>
 }
 
 function seedFiles(machine: SimulatedMachine) {

@@ -146,10 +146,13 @@ test('a store that other migrations made is refused and left alone', async (t) =
   assertRefused(path, 'store-damaged', /other migrations/)
 })
 
+const nextForm = migrations.length + 1
+const nextText = String(nextForm).padStart(4, '0')
+
 test('a store of an older form is copied before it is migrated', async (t) => {
   const path = await storePath(t)
   fillStore(path)
-  const second = { number: 2, name: 'colours', sql: 'CREATE TABLE colours (x TEXT) STRICT' }
+  const second = { number: nextForm, name: 'colours', sql: 'CREATE TABLE colours (x TEXT) STRICT' }
 
   const store = openStore({
     path,
@@ -159,18 +162,18 @@ test('a store of an older form is copied before it is migrated', async (t) => {
   })
   store.close()
 
-  const copy = `${path}.before-0002-20261121T100000000Z`
+  const copy = `${path}.before-${nextText}-20261121T100000000Z`
   assert.equal(statSync(copy).mode & 0o777, 0o600)
   const old = open(copy)
   assert.equal(old.vms.list().length, 20)
   old.close()
-  assertRefused(path, 'store-too-new', /go back to the copy .*before-0002/)
+  assertRefused(path, 'store-too-new', new RegExp(`go back to the copy .*before-${nextText}`))
 })
 
 test('a migration that does not work leaves the store as it was', async (t) => {
   const path = await storePath(t)
   fillStore(path)
-  const broken = { number: 2, name: 'broken', sql: 'CREATE TABLE colours (x TEXT) STRICT; NONSENSE' }
+  const broken = { number: nextForm, name: 'broken', sql: 'CREATE TABLE colours (x TEXT) STRICT; NONSENSE' }
 
   assert.throws(
     () =>

@@ -13,6 +13,7 @@ import { jobRows } from './jobs.ts'
 import { copyStore, createStore, migrate } from './migrate.ts'
 import { type Migration, migrations as ourMigrations } from './migrations/migrations.ts'
 import { keepRoom, openWithReserve } from './room.ts'
+import { snapshotRows } from './snapshots.ts'
 import { defaultUidRange, type UidRange, uidRows } from './uids.ts'
 import { vmRows } from './vms.ts'
 import { volumeRows } from './volumes.ts'
@@ -82,6 +83,7 @@ function repositories(database: Database, options: StoreOptions): Store {
     transaction: (work) => database.transaction(work),
     vms: vmRows(database),
     volumes: volumeRows(database),
+    snapshots: snapshotRows(database),
     imageNames: imageNameRows(database),
     jobs: jobRows(database, options.endedJobs ?? defaults.endedJobs),
     events: eventRows(database, options.events ?? defaults.events),

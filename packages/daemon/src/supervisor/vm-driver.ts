@@ -27,7 +27,15 @@ import { participles } from './action-words.ts'
 import { SeatQueue } from './seat-queue.ts'
 
 /** Actions that others do not wait for. */
-const longActions: ReadonlySet<string> = new Set(['start', 'save', 'clone', 'delete'])
+const longActions: ReadonlySet<string> = new Set([
+  'start',
+  'save',
+  'clone',
+  'delete',
+  'snapshot',
+  'revert',
+  'merge',
+])
 
 /** Events of one emulator that may wait to be settled; beyond, a check tells what they would have. */
 const maxPendingEvents = 16

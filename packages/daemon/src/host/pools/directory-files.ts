@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { PoolFiles } from '../../ports/files.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
+import { absorbLayers, nameBase } from './absorb-layers.ts'
 import { checkedChain, inspectLink } from './chain-check.ts'
 import { copyChain, makeQcow2 } from './qemu-img.ts'
 import { createExclusively, publish, removeFiles, replaceFile, syncPath } from './synced-files.ts'
@@ -87,6 +88,16 @@ function volumeFiles(
       await makeFile(volumePath(id), (path) =>
         copyChain(path, chain, { jailed, onProgress, signal, fileSizeBytes }),
       )
+    },
+    async absorb(id, { backing, absorbed }, { onProgress, signal }) {
+      const top = { path: volumePath(id), format: 'qcow2' as const }
+      const work = { jailed, signal, fileSizeBytes: await space.spareBytes() }
+      await nameBase(top.path, backing[0], work) // A merge that was broken off may have named another.
+      const { chain, capacityBytes } = await checkedChain(top, { backing, roots })
+      const fileSizeBytes = Math.min(flatBytes(capacityBytes), work.fileSizeBytes)
+      await absorbLayers(chain, absorbed, { ...work, onProgress, fileSizeBytes })
+      await nameBase(top.path, backing[absorbed], work)
+      await syncPath(top.path)
     },
     removeVolume: (id) => removeFiles(volumePath(id)),
     allocatedBytes: (id) => allocatedBytes(volumePath(id)),

@@ -78,13 +78,13 @@ export async function copyChain(
 }
 
 /** The last progress, from 0 to 1, in what `qemu-img -p` printed, such as `    (12.50/100%)\r`. */
-function parseProgress(text: string): number | undefined {
+export function parseProgress(text: string): number | undefined {
   const percent = [...text.matchAll(/\((\d{1,3}(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1]
   return percent === undefined ? undefined : Math.min(1, Number(percent) / 100)
 }
 
 /** As QEMU is to open a chain whose n-th file is `/in/n`: with it, no header has a say in what is opened. */
-function blockNode(chain: readonly ChainLink[], place: number): unknown {
+export function blockNode(chain: readonly ChainLink[], place: number): unknown {
   const link = chain[place]
   if (link === undefined) return null
   return {

@@ -12,6 +12,8 @@ import { readMemInfo, reportOfMemInfo } from './guest-memory.ts'
 const connectTimeoutMs = 3_000
 const commandTimeoutMs = 5_000
 /** A guest under TCG takes seconds to switch a vCPU on. */
+/** A guest writes what it holds back before its file systems stand. */
+const freezeTimeoutMs = 20_000
 const vcpuTimeoutMs = 30_000
 const pollMs = 100
 /** The agent answers with at most 16 MiB of stdout and of stderr, in base64. */
@@ -107,6 +109,17 @@ export class QemuAgentChannel implements AgentChannel {
   async memory(): Promise<GuestReport | undefined> {
     const text = await this.#ask((agent) => readMemInfo(agent)).catch(() => undefined) // An agent may be forbidden to read files.
     return text === undefined ? undefined : { at: new Date().toISOString(), ...reportOfMemInfo(text) }
+  }
+
+  async freeze(): Promise<number> {
+    const options = { timeoutMs: freezeTimeoutMs }
+    return await this.#ask((agent) => agent.execute('guest-fsfreeze-freeze', undefined, options))
+  }
+
+  async thaw(): Promise<void> {
+    await this.#ask((agent) =>
+      agent.execute('guest-fsfreeze-thaw', undefined, { timeoutMs: freezeTimeoutMs }),
+    )
   }
 
   /** A vCPU that has come is known to the guest and not used, unless a rule of the guest's own switches it on. */

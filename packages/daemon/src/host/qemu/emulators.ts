@@ -85,7 +85,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
     reservations: () => listReservations(options),
     cageLimits: cages.shortcomings,
     controllers: cages.groups.controllers,
-    async inspectCage(id) {
+    async inspectCage(id, files = []) {
       const stored = await readRecord(pathsOf(id))
       if (!stored) return ['Nothing is written down of its emulator, so its cage cannot be judged.']
       return cageBreaches(await inspectCage(stored.pid), {
@@ -93,7 +93,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
         gid: stored.uid,
         cgroup: stored.cgroup,
         binds: stored.cage.places,
-        files: stored.cage.files,
+        files: [...stored.cage.files, ...files],
         trees: stored.cage.trees,
         seccompFilters: 1,
       })

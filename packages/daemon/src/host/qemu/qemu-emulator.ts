@@ -33,6 +33,7 @@ import { QemuAgentChannel } from './agent-channel.ts'
 import { BalloonReports } from './guest-memory.ts'
 import { openSocket } from './open-socket.ts'
 import type { PageWalks } from './page-walks.ts'
+import { QemuBlocks } from './qemu-blocks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { QemuVcpus } from './qemu-vcpus.ts'
@@ -71,6 +72,7 @@ export class QemuEmulator implements Emulator {
   readonly memory: QemuMemory
   readonly threads: QemuThreads
   readonly vcpus: QemuVcpus
+  readonly blocks: QemuBlocks
   readonly #parts: EmulatorParts
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
   readonly #settleClosed: (exit: EmulatorExit) => void
@@ -102,6 +104,7 @@ export class QemuEmulator implements Emulator {
       group: groupOf(parts.id),
       groups: parts.groups,
     })
+    this.blocks = new QemuBlocks({ ask: (work) => this.#ask(work), pid: parts.record.pid })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise

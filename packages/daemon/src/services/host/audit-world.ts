@@ -7,6 +7,7 @@
 import { type Audit, type AuditEntry, formatBytes } from '@kvasir/contract'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Context } from '../context.ts'
+import { layerFiles } from '../snapshots/layer-files.ts'
 import { findOutsideLimits, limitSentences } from '../vms/outside-limits.ts'
 import { inspectTuning } from '../vms/tune-threads.ts'
 
@@ -102,7 +103,7 @@ async function auditHugepages(context: Context): Promise<Found> {
 
 async function auditCage(driver: Driver, context: Context): Promise<readonly AuditEntry[]> {
   const { record } = driver.view()
-  const breaches = await context.ports.emulators.inspectCage(record.id)
+  const breaches = await context.ports.emulators.inspectCage(record.id, layerFiles(record, context.ports))
   return breaches.map((detail) => ({
     kind: 'mismatched' as const,
     thing: 'cage',

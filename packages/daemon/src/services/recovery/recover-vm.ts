@@ -22,6 +22,7 @@ import type { VmLife, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { forgetPlacement, readBackPlacement } from '../placement/read-back.ts'
+import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
 import { bringMemoryInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
 import { noteLimits, tellOutsideLimits } from '../vms/outside-limits.ts'
@@ -39,6 +40,7 @@ export async function recoverVm(
   const { record } = seat
   if (isEnding(record)) {
     await finishEnding(seat, ports)
+    await settleSnapshots(seat, ports)
     return
   }
   const found = await ports.emulators.adopt(record.id, options)
@@ -52,11 +54,13 @@ export async function recoverVm(
     recoverGone(seat, { log: found.log, bootId: ports.bootId })
     if (!seat.record.saved) await ports.files.removeSave(record.id)
     forgetPlacement(seat, { ports, emit })
+    await settleSnapshots(seat, ports)
     return
   }
   seat.attach(found.emulator)
   await readBackPlacement(seat, { ports, emit })
   await recoverAlive(seat, found.emulator, ports)
+  await settleSnapshots(seat, ports)
   if (!seat.emulator) return
   noteVcpus(seat, (await found.emulator.vcpuThreads()).length)
   await tellOutsideLimits(seat, { ports, emit })

@@ -126,7 +126,11 @@ async function recordFromMemo(id: string, ports: Ports): Promise<VmRecord | unde
 /** Volumes that were being made or removed are removed, and so are bases that nobody needs any more. */
 async function finishVolumes(context: Context): Promise<void> {
   const { store } = context.ports
+  const pending = new Set(
+    store.snapshots.list().flatMap(({ layers }) => layers.map((layer) => layer.successorId)),
+  )
   for (const volume of store.volumes.list()) {
+    if (pending.has(volume.id)) continue // Its emulator did not answer; it knows whether it writes to it.
     const isOver = volume.phase !== 'ready' || (volume.frozen && !holderOf(volume, store))
     if (isOver && store.volumes.get(volume.id)) await tolerate(context, () => removeVolume(volume, context))
   }

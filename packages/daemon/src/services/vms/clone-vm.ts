@@ -11,6 +11,8 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
+import { requireSettled } from '../snapshots/find-snapshot.ts'
+import { exchangeNames } from '../snapshots/switch-layers.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { hardwareHost, requireFreeName } from './create-vm.ts'
 import { freeVolumeName } from './make-volumes.ts'
@@ -42,6 +44,7 @@ export async function cloneVm(driver: Driver, context: Context, request: CloneRe
 async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): Promise<Driver> {
   const { ports } = context
   requireFreeName(request.name, context)
+  requireSettled(seat.record, ports)
   const id = ports.clock.uuid()
   const disks = planDisks(seat.record, { id, name: request.name, mode: request.mode }, context)
   await ports.failpoint('vm.clone.before-row')
@@ -179,10 +182,7 @@ function writeReady(ready: VmRecord, disks: readonly DiskClone[], context: Conte
     store.volumes.update({ ...copy, phase: 'ready' })
     context.emit('volume.created', copy.name, { id: copy.id, vm: ready.name })
     if (!successor) continue
-    const holding = `${successor.name}.${successor.id.slice(0, 8)}`.slice(-63)
-    store.volumes.update({ ...successor, name: holding })
-    store.volumes.update({ ...source, name: successor.name, frozen: true, madeForVm: undefined })
-    store.volumes.update({ ...successor, name: source.name, phase: 'ready', madeForVm: source.madeForVm })
+    exchangeNames(store, source, successor)
   }
   store.vms.update(ready)
   context.emit('vm.created', ready.name, { uuid: ready.id })

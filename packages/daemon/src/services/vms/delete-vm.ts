@@ -59,10 +59,15 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
   await ports.files.removeSeed(record.id)
   await ports.files.removeSave(record.id)
   await ports.failpoint('vm.delete.after-clean')
+  const layers = dropSnapshots(record, ports)
 
   const names = new Set(record.spec.disks.map((disk) => disk.volume))
   for (const volume of store.volumes.list()) {
     if (volume.phase === 'deleting' && names.has(volume.name)) await removeVolume(volume, context)
+  }
+  for (const id of layers) {
+    const layer = store.volumes.get(id)
+    if (layer?.frozen && !holderOf(layer, store)) await removeVolume(layer, context)
   }
   await ports.failpoint('vm.delete.before-row')
   store.transaction(() => {
@@ -74,6 +79,15 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
   })
   context.drivers.remove(record.id)
   await ports.failpoint('vm.delete.after-row')
+}
+
+/** Forgets the snapshots of a VM; answers the ids of their layers, of which those stay that others lie on. */
+function dropSnapshots(record: VmRecord, { store }: Ports): readonly string[] {
+  const snapshots = store.snapshots.ofVm(record.id)
+  store.transaction(() => {
+    for (const { id } of snapshots) store.snapshots.remove(id)
+  })
+  return snapshots.flatMap(({ layers }) => layers.map(({ volumeId }) => volumeId))
 }
 
 /** Removes a volume's file and row, and frozen bases that nobody needs any more. */

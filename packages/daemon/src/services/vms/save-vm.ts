@@ -13,6 +13,7 @@ import type { Emulator, SaveProgress } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { SavedMemory, VmRecord } from '../../ports/store.ts'
 import { refusalFrom } from '../refusal-of.ts'
+import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { endEmulator } from './end-emulator.ts'
 
 export interface SaveRequest {
@@ -26,6 +27,7 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
   await driver.take(
     'save',
     async (seat) => {
+      requireSettled(seat.record, ports) // A disk whose layers are merged cannot be let go of.
       const booted = whatWasBooted(seat.record)
       const wasRunning = seat.record.life.state === 'running'
       const before = seat.record.life

@@ -1,4 +1,4 @@
-/** Who uses a volume: the VM whose spec names it or that was booted or saved with it, and the volumes that are overlays of it. */
+/** Who uses a volume: the VM whose spec names it or that was booted or saved with it, the volumes that are overlays of it, and the snapshot that it is a layer of. */
 import type { Store, VolumeRecord } from '../../ports/store.ts'
 
 /** The name of what uses a volume, in words; undefined when nobody does. `exceptVm` does not count. */
@@ -6,7 +6,11 @@ export function holderOf(volume: VolumeRecord, store: Store, exceptVm?: string):
   const [vm] = vmsUsing(volume, store).filter((user) => user.id !== exceptVm)
   if (vm) return `VM ${vm.name}`
   const child = store.volumes.list().find((other) => other.baseId === volume.id)
-  return child ? `volume ${child.name}` : undefined
+  if (child) return `volume ${child.name}`
+  const snapshot = store.snapshots
+    .list()
+    .find(({ layers }) => layers.some(({ volumeId }) => volumeId === volume.id))
+  return snapshot && `snapshot ${snapshot.name}`
 }
 
 /** The VMs whose specs name a volume, or that still run with it, or were saved with it, after their specs were changed. */

@@ -1,6 +1,7 @@
 /** The migrations in order. A migration that was released is never edited; a change of the form is a new one. */
 import { hash } from 'node:crypto'
 import { first } from './0001-first.ts'
+import { snapshots } from './0002-snapshots.ts'
 
 /** One step from a form of the store to the next; `number` is the `user_version` that it leads to. */
 export interface Migration {
@@ -9,7 +10,7 @@ export interface Migration {
   readonly sql: string
 }
 
-export const migrations: readonly Migration[] = [first]
+export const migrations: readonly Migration[] = [first, snapshots]
 
 /** Marks a SQLite file as a store of Kvasir: `KVAS`. */
 export const APPLICATION_ID = 0x4b564153

@@ -1,0 +1,102 @@
+/** Snapshots among the operations whose every step a daemon may die at: of a VM that runs, and of one that does not. */
+import { KvasirError, type VmSpecInput } from '@kvasir/contract'
+import type { Operation } from './crash-operation.ts'
+import { bring, diskless } from './crash-steps.ts'
+import { chainDifferences, snapshotsOf } from './snapshots.ts'
+import type { World } from './world.ts'
+
+const spec: VmSpecInput = {
+  ...diskless,
+  disks: [
+    { name: 'root', size: '64MiB' },
+    { name: 'data', size: '64MiB' },
+  ],
+}
+
+const has = async (world: World, vm: string, name: string) =>
+  (await snapshotsOf(world, world.vm(vm)).list()).some((one) => one.name === name && one.state === 'ready')
+
+/** Makes sure that a VM has a snapshot, or has not. */
+async function bringSnapshot(
+  world: World,
+  vm: string,
+  { name, is }: { name: string; is: boolean },
+): Promise<void> {
+  const snapshots = snapshotsOf(world, world.vm(vm))
+  const found = (await snapshots.list()).find((one) => one.name === name)
+  if (found && (!is || found.state !== 'ready')) await snapshots.delete(name)
+  if (is && found?.state !== 'ready') await snapshots.create(name)
+}
+
+/** The operation was done, or was not, and either way nothing disagrees about the chains. */
+async function agrees(world: World, vm: string): Promise<void> {
+  const problems = await chainDifferences(world, world.vm(vm))
+  if (problems.length > 0) throw new Error(problems.join(' '))
+}
+
+function operationsOf(vm: string, state: 'running' | 'shutoff'): readonly Operation[] {
+  const what = state === 'running' ? 'of a running VM' : 'of a VM that is off'
+  return [
+    {
+      name: `take a snapshot ${what}`,
+      about: [vm],
+      async prepare(world) {
+        await bring(world, vm, state, spec)
+        await bringSnapshot(world, vm, { name: 'older', is: true })
+        await bringSnapshot(world, vm, { name: 'taken', is: false })
+      },
+      run: async (world) => void (await snapshotsOf(world, world.vm(vm)).create('taken')),
+      async isDone(world) {
+        await agrees(world, vm)
+        return await has(world, vm, 'taken')
+      },
+    },
+    {
+      name: `delete a snapshot ${what}`,
+      about: [vm],
+      async prepare(world) {
+        await bring(world, vm, state, spec)
+        await bringSnapshot(world, vm, { name: 'middle', is: true })
+        await bringSnapshot(world, vm, { name: 'taken', is: true })
+      },
+      run: (world) => deleteOrFollow(world, vm, 'middle'),
+      async isDone(world) {
+        const snapshots = await snapshotsOf(world, world.vm(vm)).list()
+        if (snapshots.some(({ name }) => name === 'middle')) return false
+        await agrees(world, vm)
+        return true
+      },
+    },
+    {
+      name: `go back to a snapshot ${what}`,
+      about: [vm],
+      onlyDies: state === 'running',
+      async prepare(world) {
+        await bring(world, vm, state, spec)
+        await bringSnapshot(world, vm, { name: 'older', is: true })
+        await bringSnapshot(world, vm, { name: 'taken', is: true })
+      },
+      run: async (world) => void (await snapshotsOf(world, world.vm(vm)).revert('older')),
+      async isDone(world) {
+        await agrees(world, vm)
+        const current = (await snapshotsOf(world, world.vm(vm)).list()).find((one) => one.current)
+        return current?.name === 'older' && (await world.vm(vm).state()) === state
+      },
+    },
+  ]
+}
+
+/** A daemon goes on by itself with a deletion that was begun, so that who asks again may find it gone. */
+async function deleteOrFollow(world: World, vm: string, name: string): Promise<void> {
+  try {
+    await snapshotsOf(world, world.vm(vm)).delete(name)
+  } catch (error) {
+    if (!(error instanceof KvasirError && error.code === 'snapshot-not-found')) throw error
+  }
+}
+
+/** All operations on snapshots. */
+export const snapshotOperations: readonly Operation[] = [
+  ...operationsOf('snapped', 'running'),
+  ...operationsOf('snapped-off', 'shutoff'),
+]

@@ -1,0 +1,60 @@
+/**
+ * Following a job of QEMU to its end. Events are hints that may be lost, so it is asked; a job that has concluded stays until it is
+ * dismissed, so that nobody misses how it ended.
+ */
+import { KvasirError } from '@kvasir/contract'
+import type { QmpClient, QueryJobsItem } from '@kvasir/qmp'
+
+const pollMs = 100
+const shortestPollMs = 5
+const cancelTimeoutMs = 30_000
+
+/** What a job is doing; undefined when there is none of this id. */
+export async function jobStatus(monitor: QmpClient, id: string): Promise<QueryJobsItem | undefined> {
+  return (await monitor.execute('query-jobs')).find((job) => job.id === id)
+}
+
+/** Waits until a job has concluded, and dismisses it. Throws `not-enough-space` or `emulator-failed` when it came to nothing. */
+export async function followJob(
+  monitor: QmpClient,
+  id: string,
+  { onProgress, signal }: { readonly onProgress: (fraction: number) => void; readonly signal: AbortSignal },
+): Promise<void> {
+  let waitMs = shortestPollMs
+  for (;;) {
+    if (signal.aborted) {
+      await cancel(monitor, id)
+      throw signal.reason
+    }
+    const job = await jobStatus(monitor, id)
+    if (job === undefined) throw failed(id, 'it is gone')
+    if (job['total-progress'] > 0) onProgress(job['current-progress'] / job['total-progress'])
+    if (job.status === 'concluded') {
+      await monitor.execute('job-dismiss', { id })
+      if (job.error !== undefined) throw failed(id, job.error)
+      return
+    }
+    await new Promise((resolve) => setTimeout(resolve, waitMs))
+    waitMs = Math.min(pollMs, waitMs * 2)
+  }
+}
+
+async function cancel(monitor: QmpClient, id: string): Promise<void> {
+  await monitor.execute('job-cancel', { id }).catch(() => undefined) // It has concluded meanwhile.
+  const deadline = performance.now() + cancelTimeoutMs
+  while (performance.now() < deadline) {
+    const job = await jobStatus(monitor, id)
+    if (job === undefined) return
+    if (job.status === 'concluded') {
+      await monitor.execute('job-dismiss', { id })
+      return
+    }
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+}
+
+function failed(id: string, why: string): KvasirError {
+  if (/No space left/.test(why))
+    return new KvasirError('not-enough-space', 'The disk is full, so the layers were not merged.')
+  return new KvasirError('emulator-failed', `The emulator ended job ${id}: ${why}.`)
+}

@@ -1,0 +1,51 @@
+/**
+ * The two nodes of one layer, as QEMU is told of them while it runs. Those of the start are named after their place in the chain
+ * (model/qemu/disk.ts), which changes; these after their volume.
+ */
+import type { BlockdevAddArguments } from '@kvasir/qmp'
+import type { LayerOptions } from '../../ports/emulator-blocks.ts'
+
+/** The names of the nodes of a volume; a node's name has at most 31 characters. `turn` tells those apart that open it anew. */
+export function layerNames(id: string, turn = 0): { readonly format: string; readonly file: string } {
+  const short = id.replaceAll('-', '').slice(0, 20)
+  return { format: `layer-${short}`, file: `lfile${turn}-${short}` }
+}
+
+/** The node of a file that was passed as `fileName`. */
+export function fileNode(
+  name: string,
+  { fileName, readOnly, options }: NodeOptions & { readonly fileName: string },
+): BlockdevAddArguments {
+  return { driver: 'file', 'node-name': name, filename: fileName, ...shared({ readOnly, options }) }
+}
+
+/** The node of a format on top of its file's node. */
+export function formatNode(
+  name: string,
+  {
+    driver,
+    file,
+    backing,
+    ...rest
+  }: NodeOptions & {
+    readonly driver: 'qcow2' | 'raw'
+    readonly file: string
+    readonly backing: string | null
+  },
+): BlockdevAddArguments {
+  const common = { 'node-name': name, file, ...shared(rest) }
+  return driver === 'raw' ? { driver, ...common } : { driver, backing, ...common }
+}
+
+interface NodeOptions {
+  readonly readOnly: boolean
+  readonly options: LayerOptions
+}
+
+function shared({ readOnly, options }: NodeOptions) {
+  return {
+    'read-only': readOnly,
+    discard: options.discard,
+    cache: { direct: options.direct, 'no-flush': options.noFlush },
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * The disks of one running QEMU: overlays laid over them, layers merged, over QMP.
+ *
+ * Every file is opened here and handed over; QEMU sees no path. A layer under another is open read-only, with a descriptor that cannot
+ * write: before it takes in what lies under it, its file's node is exchanged for one that can, and exchanged back afterwards. A reopened
+ * node would not do: the old descriptor stays in its fd set, and QEMU's lock on it with it (QEMU 7.2, raw_handle_perm_lock).
+ *
+ * A merge copies upwards, from the layers that go into the one that stays (block-stream), so that the guest's own file stays the same
+ * one. QEMU 7.2 names the new base in the header of that file before the tables of what it copied are on the disk: dying then, it leaves
+ * a file whose header promises too much. So a merge has not happened until the file was flushed after it, and what a header says
+ * counts for nothing.
+ */
+import { KvasirError } from '@kvasir/contract'
+import type { QmpClient } from '@kvasir/qmp'
+import type {
+  AbsorbOptions,
+  Absorption,
+  AskedChains,
+  EmulatorBlocks,
+  LayerOptions,
+  NewOverlay,
+  OpenChain,
+} from '../../ports/emulator-blocks.ts'
+import { type LayerNodes, readBlockGraph } from './block-graph.ts'
+import { followJob, jobStatus } from './block-jobs.ts'
+import { fileNode, formatNode, layerNames } from './layer-nodes.ts'
+import { passFile, takeFileBack } from './pass-file.ts'
+
+/** A disk under load takes its time. */
+const flushTimeoutMs = 60_000
+
+export interface QemuBlocksParts {
+  /** Works with the monitor of now, with the errors of the port. */
+  readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
+  readonly pid: number
+}
+
+export class QemuBlocks implements EmulatorBlocks {
+  readonly #parts: QemuBlocksParts
+
+  constructor(parts: QemuBlocksParts) {
+    this.#parts = parts
+  }
+
+  async chains(asked: AskedChains): Promise<readonly OpenChain[]> {
+    return (await this.#graph(asked)).chains.map(({ disk, layers }) => ({
+      disk,
+      layers: layers.map(({ node, path }) => ({ node, path })),
+    }))
+  }
+
+  async layOver(overlays: readonly NewOverlay[]): Promise<{ readonly waitedMs: number }> {
+    const disks = overlays.map(({ disk }) => disk)
+    const { chains } = await this.#graph({ disks, files: [] })
+    const tops = overlays.map(({ disk }) => requireTop(chains, disk))
+    return await this.#parts.ask(async (monitor) => {
+      await using undo = new AsyncDisposableStack()
+      for (const overlay of overlays) {
+        const names = layerNames(overlay.id)
+        undo.defer(async () => void (await forget(monitor, { node: names.format, fileNode: names.file })))
+        await openLayer(monitor, { ...overlay, names, access: 'read-write' })
+        await monitor.execute(
+          'blockdev-add',
+          formatNode(names.format, {
+            driver: 'qcow2',
+            file: names.file,
+            backing: null,
+            readOnly: false,
+            options: overlay.options,
+          }),
+        )
+      }
+      const startedAt = performance.now()
+      await monitor.execute('transaction', {
+        actions: overlays.map(({ id }, index) => ({
+          type: 'blockdev-snapshot' as const,
+          data: { node: tops[index]?.node ?? '', overlay: layerNames(id).format },
+        })),
+      })
+      undo.move()
+      return { waitedMs: performance.now() - startedAt }
+    })
+  }
+
+  async absorb(absorption: Absorption, options: AbsorbOptions): Promise<void> {
+    const job = `absorb-${absorption.id.slice(0, 24)}`
+    const before = await this.#chainOf(absorption)
+    const index = before.findIndex(({ path }) => path === absorption.path)
+    const layer = before[index]
+    if (layer === undefined)
+      throw new KvasirError(
+        'emulator-failed',
+        `The emulator does not have ${absorption.path} under disk ${absorption.disk}, so nothing was merged into it.`,
+      )
+    const base = before.find(({ path }) => path === absorption.base?.path)
+    const isDone = before[index + 1]?.path === absorption.base?.path
+    await this.#parts.ask(async (monitor) => {
+      const known = await jobStatus(monitor, job)
+      if (known === undefined && isDone) return
+      if (known === undefined) {
+        if (index > 0) await exchangeFile(monitor, { layer, above: before, absorption, access: 'read-write' })
+        await monitor.execute('block-stream', {
+          'job-id': job,
+          device: layer.node,
+          ...(base ? { 'base-node': base.node, 'backing-file': base.path } : {}),
+          'auto-finalize': true,
+          'auto-dismiss': false,
+        })
+      }
+      await followJob(monitor, job, options)
+      // QMP has no command for it; the monitor for people does, and takes any node.
+      const flush = { 'command-line': `qemu-io ${layer.node} flush` }
+      const said = await monitor.execute('human-monitor-command', flush, { timeoutMs: flushTimeoutMs })
+      if (said.trim() !== '')
+        throw new KvasirError(
+          'emulator-failed',
+          `The emulator could not flush a merged layer: ${said.trim()}`,
+        )
+    })
+    if (index > 0) await this.#makeReadOnly(absorption)
+    await this.close(absorption.files)
+  }
+
+  async close(files: readonly string[]): Promise<void> {
+    const { loose } = await this.#graph({ disks: [], files })
+    const going = loose.filter(({ path }) => files.includes(path))
+    await this.#parts.ask(async (monitor) => {
+      // A layer lies on others of these: those that nobody lies on go first, in as many turns as it takes.
+      let left = going
+      for (let turn = 0; turn < going.length && left.length > 0; turn++) {
+        const stayed: LayerNodes[] = []
+        for (const layer of left) if (!(await forget(monitor, layer))) stayed.push(layer)
+        left = stayed
+      }
+    })
+  }
+
+  /** What had to be writable for a merge is no longer. */
+  async #makeReadOnly(absorption: Absorption): Promise<void> {
+    const chain = await this.#chainOf(absorption)
+    const layer = chain.find(({ path }) => path === absorption.path)
+    if (!layer || chain[0] === layer) return
+    await this.#parts.ask((monitor) =>
+      exchangeFile(monitor, { layer, above: chain, absorption, access: 'read' }),
+    )
+  }
+
+  async #chainOf({ disk, files }: Absorption): Promise<readonly LayerNodes[]> {
+    const { chains } = await this.#graph({ disks: [disk], files })
+    return chains[0]?.layers ?? []
+  }
+
+  #graph(asked: AskedChains) {
+    return this.#parts.ask((monitor) => readBlockGraph(monitor, this.#parts.pid, asked))
+  }
+}
+
+function requireTop(
+  chains: readonly { readonly disk: string; readonly layers: readonly LayerNodes[] }[],
+  disk: string,
+): LayerNodes {
+  const top = chains.find((chain) => chain.disk === disk)?.layers[0]
+  if (top) return top
+  throw new KvasirError(
+    'emulator-failed',
+    `The emulator has no disk ${disk}, so no overlay was laid over any disk.`,
+  )
+}
+
+/** Hands over the file of a layer and makes its node. */
+async function openLayer(
+  monitor: QmpClient,
+  {
+    path,
+    names,
+    access,
+    options,
+  }: {
+    readonly path: string
+    readonly names: { readonly file: string }
+    readonly access: 'read' | 'read-write'
+    readonly options: LayerOptions
+  },
+): Promise<void> {
+  const file = { kind: 'file' as const, path, access, direct: options.direct }
+  const fileName = await passFile(monitor, { file, label: names.file })
+  await monitor.execute(
+    'blockdev-add',
+    fileNode(names.file, { fileName, readOnly: access === 'read', options }),
+  )
+}
+
+/** Puts a layer on another node of its own file, opened for reading or for writing too. */
+async function exchangeFile(
+  monitor: QmpClient,
+  work: {
+    readonly layer: LayerNodes
+    readonly above: readonly LayerNodes[]
+    readonly absorption: Absorption
+    readonly access: 'read' | 'read-write'
+  },
+): Promise<void> {
+  const { layer, above, absorption, access } = work
+  const { id, options } = absorption
+  const [even, odd] = [layerNames(id, 0), layerNames(id, 1)]
+  const names = layer.fileNode === odd.file ? even : odd
+  const below = above[above.indexOf(layer) + 1]
+  await using undo = new AsyncDisposableStack()
+  undo.defer(async () => void (await forgetFile(monitor, names.file)))
+  await openLayer(monitor, { path: layer.path, names, access, options })
+  await monitor.execute('blockdev-reopen', {
+    options: [
+      formatNode(layer.node, {
+        driver: layer.driver,
+        file: names.file,
+        backing: below?.node ?? null,
+        readOnly: true,
+        options,
+      }),
+    ],
+  })
+  undo.move()
+  await forgetFile(monitor, layer.fileNode)
+}
+
+/** Removes the nodes of a layer that nobody uses; answers whether they are gone. */
+async function forget(
+  monitor: QmpClient,
+  { node, fileNode: file }: Pick<LayerNodes, 'node' | 'fileNode'>,
+): Promise<boolean> {
+  await monitor.execute('blockdev-del', { 'node-name': node }).catch(() => undefined) // It was never made, or is used.
+  return await forgetFile(monitor, file)
+}
+
+async function forgetFile(monitor: QmpClient, name: string): Promise<boolean> {
+  try {
+    await monitor.execute('blockdev-del', { 'node-name': name })
+  } catch {
+    return false
+  }
+  await takeFileBack(monitor, name)
+  return true
+}

@@ -1,0 +1,56 @@
+/**
+ * A snapshot's row as text, and back.
+ *
+ * `phase` is the journal: `creating` is undone; at `switching` the overlays exist and may be what the guest writes to, so it is finished
+ * unless an emulator says that they are not; `deleting` is finished.
+ */
+import { vmSpec } from '@kvasir/contract'
+import { z } from 'zod'
+
+const layer = z.object({
+  disk: z.string().min(1),
+  /** The volume that is or becomes the snapshot's layer. */
+  volumeId: z.string().min(1),
+  /** The volume that takes its place on top, until the snapshot is ready. */
+  successorId: z.string().min(1).optional(),
+})
+
+const record = z.object({
+  id: z.string().min(1),
+  vmId: z.string().min(1),
+  name: z.string().min(1),
+  description: z.string(),
+  parentId: z.string().optional(),
+  createdAt: z.string(),
+  phase: z.enum(['creating', 'switching', 'ready', 'deleting']),
+  /** What the disks of now came from. */
+  isCurrent: z.boolean(),
+  quiesced: z.boolean(),
+  pauseMs: z.number().optional(),
+  spec: vmSpec,
+  layers: z.array(layer),
+})
+
+/** A snapshot of a VM. */
+export type SnapshotRecord = Readonly<Omit<z.output<typeof record>, 'layers' | 'parentId' | 'pauseMs'>> & {
+  readonly parentId: string | undefined
+  readonly pauseMs: number | undefined
+  readonly layers: readonly SnapshotLayer[]
+}
+
+/** What a snapshot has of one disk. */
+export interface SnapshotLayer {
+  readonly disk: string
+  readonly volumeId: string
+  readonly successorId?: string | undefined
+}
+
+/** Reads a snapshot from JSON text; undefined when it does not fit. */
+export function decodeSnapshot(text: string): SnapshotRecord | undefined {
+  try {
+    const { parentId, pauseMs, ...rest } = record.parse(JSON.parse(text))
+    return { ...rest, parentId, pauseMs }
+  } catch {
+    return undefined
+  }
+}

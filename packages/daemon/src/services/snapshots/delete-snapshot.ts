@@ -1,0 +1,171 @@
+/**
+ * Deletes a snapshot: what its layers hold and others need goes into the layers above them.
+ *
+ *     row `deleting` ─▶ for each layer: merged into the one above it, removed, or left as a base ─▶ the row goes
+ *
+ * A merge of a running VM is a job of its emulator, during which the VM's seat is free. When the emulator ends, the merge goes on
+ * without it. A layer goes out of the store only after what took it in was flushed.
+ */
+import { KvasirError } from '@kvasir/contract'
+import { layerFate } from '../../model/storage/layer-fate.ts'
+import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { SnapshotLayer, SnapshotRecord } from '../../ports/snapshot-record.ts'
+import type { Store, VmRecord, VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import type { JobHandle } from '../jobs/live-job.ts'
+import { removeVolume } from '../vms/delete-vm.ts'
+import { requireSettled, requireSnapshot } from './find-snapshot.ts'
+import { hasOpen, mergeLive, mergeOffline } from './merge-layer.ts'
+import { settleSnapshots } from './settle-snapshots.ts'
+import { makeCurrent } from './switch-layers.ts'
+import { takePatiently } from './take-patiently.ts'
+
+export interface DeleteSnapshotRequest {
+  readonly name: string
+  readonly job: JobHandle
+}
+
+/** Deletes a snapshot, or goes on with a deletion that was broken off. */
+export async function deleteSnapshot(
+  driver: Driver,
+  context: Context,
+  { name, job }: DeleteSnapshotRequest,
+): Promise<void> {
+  const { ports } = context
+  const snapshot = await driver.take(
+    'merge',
+    async (seat) => {
+      await settleSnapshots(seat, ports)
+      const found = requireSnapshot(seat.record, name, ports)
+      requireSettled(seat.record, ports, found.id)
+      await ports.failpoint('snapshot.delete.before-phase')
+      ports.store.snapshots.update({ ...found, phase: 'deleting' })
+      return found
+    },
+    { jobId: job.id },
+  )
+  try {
+    await ports.failpoint('snapshot.delete.after-phase')
+    for (const [index, layer] of snapshot.layers.entries())
+      await dropLayer(driver, layer, {
+        context,
+        job,
+        snapshotId: snapshot.id,
+        onProgress: (fraction) =>
+          job.progress(`merging disk ${layer.disk}`, (index + fraction) / snapshot.layers.length),
+      })
+  } catch (error) {
+    returnToReady(snapshot, ports.store)
+    throw error
+  }
+  await takePatiently(driver, 'edit', (seat) => removeRow(seat, snapshot.id, { context, job }), {
+    ...ports,
+    ...job,
+    jobId: job.id,
+  })
+  await ports.failpoint('snapshot.delete.after-row')
+}
+
+/** One that has lost no layer yet is as good as before. */
+function returnToReady(snapshot: SnapshotRecord, store: Store): void {
+  const now = store.snapshots.get(snapshot.id)
+  if (now?.layers.length === snapshot.layers.length) store.snapshots.update({ ...now, phase: 'ready' })
+}
+
+interface Drop {
+  readonly context: Context
+  readonly job: JobHandle
+  readonly snapshotId: string
+  readonly onProgress: (fraction: number) => void
+}
+
+async function dropLayer(driver: Driver, layer: SnapshotLayer, drop: Drop): Promise<void> {
+  const { context, job } = drop
+  const { ports } = context
+  const patience = { clock: ports.clock, signal: job.signal, jobId: job.id }
+  for (;;) {
+    job.signal.throwIfAborted()
+    try {
+      const fate = fateOf(driver.view().record, layer, ports.store)
+      if (fate.kind === 'merge') await mergeLive(driver, fate, { ports, ...drop, signal: job.signal })
+      if (await takePatiently(driver, 'merge', (seat) => finishLayer(seat, layer, drop), patience)) return
+    } catch (error) {
+      // The emulator has ended, which its driver notices soon, or stands still: with or without it, this is tried again.
+      const isLost = error instanceof KvasirError && error.code === 'emulator-unresponsive'
+      if (!isLost) throw error
+    }
+    await ports.clock.sleep(againMs, job.signal)
+  }
+}
+
+const againMs = 100
+
+/** Ends what has to be done about a layer, with the seat; false when the emulator has to do its part first, or again. */
+async function finishLayer(seat: Seat, layer: SnapshotLayer, drop: Drop): Promise<boolean> {
+  const { context, job, snapshotId } = drop
+  const { ports } = context
+  const { store } = ports
+  const fate = fateOf(seat.record, layer, store)
+  const volume = store.volumes.get(layer.volumeId)
+  if (fate.kind === 'merge') {
+    if (seat.emulator && (await hasOpen(seat.emulator, fate, ports))) {
+      if (await hasOpen(seat.emulator, { ...fate, into: fate.layer }, ports)) return false
+    } else {
+      const signal = AbortSignal.any([seat.signal, job.signal])
+      await mergeOffline(fate, { ports, onProgress: drop.onProgress, signal })
+    }
+    await ports.failpoint('snapshot.delete.after-merge')
+  }
+  store.transaction(() => {
+    const snapshot = store.snapshots.get(snapshotId)
+    if (snapshot) {
+      const layers = snapshot.layers.filter(({ volumeId }) => volumeId !== layer.volumeId)
+      store.snapshots.update({ ...snapshot, layers })
+    }
+    if (fate.kind === 'merge') {
+      const { baseId, imageId } = fate.layer
+      store.volumes.update({ ...fate.into, baseId, imageId })
+    }
+    if (volume && fate.kind !== 'stay') store.volumes.update({ ...volume, phase: 'deleting' })
+  })
+  await ports.failpoint('snapshot.delete.after-layer-row')
+  if (volume && fate.kind !== 'stay') await removeVolume({ ...volume, phase: 'deleting' }, context)
+  return true
+}
+
+/** What becomes of a layer, and what lies on it where that matters. */
+function fateOf(record: VmRecord, layer: SnapshotLayer, store: Store) {
+  const volume = store.volumes.get(layer.volumeId)
+  if (!volume) return { kind: 'remove' as const }
+  const fate = layerFate(volume, store.volumes.list(), ownVolumes(record, store))
+  return fate.kind === 'merge' ? { ...fate, layer: volume, disk: layer.disk } : fate
+}
+
+function ownVolumes({ id, spec }: VmRecord, store: Store): ReadonlySet<string> {
+  const tops = spec.disks.flatMap(({ volume }): readonly VolumeRecord[] => {
+    const found = volume === undefined ? undefined : store.volumes.findByName(volume)
+    return found ? [found] : []
+  })
+  const layers = store.snapshots.ofVm(id).flatMap((snapshot) => snapshot.layers)
+  return new Set([...tops.map((top) => top.id), ...layers.map(({ volumeId }) => volumeId)])
+}
+
+/** The children of the snapshot become its parent's. */
+async function removeRow(
+  seat: Seat,
+  id: string,
+  { context, job }: { readonly context: Context; readonly job: JobHandle },
+): Promise<void> {
+  const { store, failpoint } = context.ports
+  await failpoint('snapshot.delete.before-row')
+  const snapshot = store.snapshots.get(id)
+  if (!snapshot) throw new KvasirError('snapshot-not-found', `VM ${seat.record.name} lost the snapshot.`)
+  job.conclude(snapshot.name, () => {
+    for (const child of store.snapshots.ofVm(snapshot.vmId))
+      if (child.parentId === id) store.snapshots.update({ ...child, parentId: snapshot.parentId })
+    const parent = snapshot.parentId === undefined ? undefined : store.snapshots.get(snapshot.parentId)
+    store.snapshots.remove(id)
+    if (snapshot.isCurrent && parent) makeCurrent(parent, store)
+    context.emit('snapshot.deleted', snapshot.name, { vm: seat.record.name, id })
+  })
+}

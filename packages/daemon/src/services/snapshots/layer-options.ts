@@ -1,0 +1,13 @@
+/** How a layer that comes to a running VM is opened: as the rest of its disk was. */
+import type { VmSpec } from '@kvasir/contract'
+import type { LayerOptions } from '../../ports/emulator-blocks.ts'
+import type { Ports } from '../../ports/ports.ts'
+
+/** The options of a disk's layers. */
+export function layerOptions(disk: VmSpec['disks'][number], { files }: Ports): LayerOptions {
+  return {
+    direct: disk.cache === 'none' && files.directIo,
+    noFlush: disk.cache === 'unsafe',
+    discard: disk.discard,
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Brings the disks of a VM back to a snapshot: each gets a new overlay on the snapshot's layer, in the place of what it was on.
+ *
+ *     rows and files of the overlays ─▶ end the emulator, to be started again ─▶ row: on the overlays ─▶ the former volumes go ─▶ start
+ *
+ * Until the row says so the VM is on its former disks, whatever breaks this off.
+ */
+import { KvasirError } from '@kvasir/contract'
+import { isOff } from '../../model/vm/is-off.ts'
+import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
+import type { VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import type { JobHandle } from '../jobs/live-job.ts'
+import { removeVolume } from '../vms/delete-vm.ts'
+import { endEmulator } from '../vms/end-emulator.ts'
+import { freeVolumeName } from '../vms/make-volumes.ts'
+import { restartVm } from '../vms/start-vm.ts'
+import { requireSettled, requireSnapshot } from './find-snapshot.ts'
+import { settleSnapshots } from './settle-snapshots.ts'
+import { makeCurrent } from './switch-layers.ts'
+
+export interface RevertRequest {
+  readonly name: string
+  /** The former volumes stay, under names of their own. */
+  readonly keep: boolean
+  readonly job: JobHandle
+}
+
+interface DiskRevert {
+  readonly former: VolumeRecord
+  readonly layer: VolumeRecord
+  /** The overlay, under a passing name. */
+  readonly fresh: VolumeRecord
+}
+
+/** Brings a VM back to a snapshot; one that runs is started again. */
+export async function revertSnapshot(
+  driver: Driver,
+  context: Context,
+  request: RevertRequest,
+): Promise<void> {
+  const { job } = request
+  try {
+    await driver.take('revert', (seat) => revert(seat, context, request), { jobId: job.id })
+  } finally {
+    if (driver.view().record.intent === 'restart') {
+      job.progress('starting the VM')
+      await restartVm(driver, context, {
+        jobId: job.id,
+        signal: job.signal,
+        onStep: (step) => job.progress(step),
+      })
+    }
+  }
+}
+
+async function revert(seat: Seat, context: Context, request: RevertRequest): Promise<void> {
+  const { ports } = context
+  const { store, files } = ports
+  await settleSnapshots(seat, ports)
+  const snapshot = requireSnapshot(seat.record, request.name, ports)
+  requireSettled(seat.record, ports)
+  const disks = planRevert(seat, snapshot, context)
+  await ports.failpoint('snapshot.revert.before-row')
+  store.transaction(() => {
+    for (const { fresh } of disks) store.volumes.insert(fresh)
+  })
+  await using undo = new AsyncDisposableStack()
+  undo.defer(async () => {
+    for (const { fresh } of disks) {
+      await files.removeVolume(fresh.id)
+      store.volumes.remove(fresh.id)
+    }
+  })
+  await ports.failpoint('snapshot.revert.after-row')
+  for (const { fresh, layer } of disks) {
+    const base = { path: files.volumePath(layer.id), format: layer.format }
+    await files.createOverlay(fresh.id, base, fresh.capacityBytes)
+    await ports.failpoint('snapshot.revert.after-volume-file')
+  }
+  const reason = `its disks are those of snapshot ${snapshot.name}`
+  if (!isOff(seat.record)) {
+    request.job.progress('ending the emulator')
+    await endEmulator(seat, ports, { state: 'shutoff', reason, restarts: true })
+  }
+  await ports.failpoint('snapshot.revert.before-switch')
+  writeReverted(seat, { snapshot, disks, reason, keep: request.keep }, context)
+  undo.move()
+  try {
+    await ports.failpoint('snapshot.revert.after-switch')
+  } finally {
+    await files.removeSave(seat.record.id)
+    if (!request.keep)
+      for (const { former } of disks) {
+        const going = store.volumes.get(former.id)
+        if (going) await removeVolume(going, context)
+      }
+  }
+}
+
+function planRevert(seat: Seat, snapshot: SnapshotRecord, context: Context): readonly DiskRevert[] {
+  const { store, clock } = context.ports
+  const { record } = seat
+  const planned = new Set<string>()
+  return snapshot.layers.map(({ disk, volumeId }) => {
+    const name = record.spec.disks.find((candidate) => candidate.name === disk)?.volume
+    const former = name === undefined ? undefined : store.volumes.findByName(name)
+    const layer = store.volumes.get(volumeId)
+    if (!former || !layer)
+      throw new KvasirError(
+        'plan-refused',
+        `VM ${record.name} has no disk ${disk} any more, which snapshot ${snapshot.name} has, so it is not brought back to it.`,
+        { details: { disk } },
+      )
+    const passing = freeVolumeName(`${former.name}.${snapshot.name}`, context.ports, planned)
+    planned.add(passing)
+    const fresh: VolumeRecord = {
+      ...former,
+      id: clock.uuid(),
+      name: passing,
+      format: 'qcow2',
+      capacityBytes: layer.capacityBytes,
+      baseId: layer.id,
+      imageId: undefined,
+      phase: 'creating',
+      frozen: false,
+      madeForVm: record.id,
+      createdAt: clock.now(),
+    }
+    return { former, layer, fresh }
+  })
+}
+
+/** In one transaction: the disks are on the overlays, and the former volumes are on their way out or have names of their own. */
+function writeReverted(
+  seat: Seat,
+  done: {
+    readonly snapshot: SnapshotRecord
+    readonly disks: readonly DiskRevert[]
+    readonly reason: string
+    readonly keep: boolean
+  },
+  context: Context,
+): void {
+  const { store } = context.ports
+  const { snapshot, disks, reason, keep } = done
+  const { life } = seat.record
+  const state = life.state === 'saved' ? 'shutoff' : life.state
+  seat.update({ saved: undefined, life: seat.life(state, reason) }, () => {
+    for (const { former, fresh } of disks) {
+      const holding = `${fresh.name}.${fresh.id.slice(0, 8)}`.slice(-63)
+      store.volumes.update({ ...fresh, name: holding })
+      const phase = keep ? 'ready' : 'deleting'
+      store.volumes.update({ ...former, name: fresh.name, phase, madeForVm: undefined })
+      store.volumes.update({ ...fresh, name: former.name, phase: 'ready', madeForVm: former.madeForVm })
+    }
+    makeCurrent(snapshot, store)
+    context.emit('snapshot.reverted', snapshot.name, { vm: seat.record.name, id: snapshot.id })
+  })
+}

@@ -1,0 +1,57 @@
+/**
+ * A snapshot whose making was broken off, by whatever: what the emulator has open says whether it came to be.
+ *
+ *     phase         emulator writes to the overlays    to the volumes as before    no emulator
+ *     creating      cannot be                          undone                      undone
+ *     switching     finished                           undone                      finished
+ *
+ * Without an emulator nobody can say any more whether the guest wrote to the overlays before it ended. They lie on the volumes, so with
+ * them on top everything is there that was written to either; without them it might not be.
+ */
+import { isOff } from '../../model/vm/is-off.ts'
+import type { Seat } from '../../ports/drivers.ts'
+import type { Emulator } from '../../ports/emulators.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
+import { undoSnapshot, writeSwitched } from './switch-layers.ts'
+
+/** Settles the snapshots of a VM that are being made by nobody. Leaves those of an emulator that cannot be asked. */
+export async function settleSnapshots(seat: Seat, ports: Ports): Promise<void> {
+  for (const snapshot of ports.store.snapshots.ofVm(seat.record.id)) {
+    if (snapshot.phase === 'creating') await undoSnapshot(snapshot, ports)
+    else if (snapshot.phase === 'switching') await settleSwitch(seat, snapshot, ports)
+  }
+}
+
+async function settleSwitch(seat: Seat, snapshot: SnapshotRecord, ports: Ports): Promise<void> {
+  const { emulator } = seat
+  if (!emulator) {
+    if (isOff(seat.record)) writeSwitched(snapshot, ports, undefined)
+    return
+  }
+  if (snapshot.quiesced) await thaw(emulator, ports)
+  if (await hasSwitched(emulator, snapshot, ports)) {
+    writeSwitched(snapshot, ports, undefined)
+    return
+  }
+  await emulator.blocks.close(overlayPaths(snapshot, ports))
+  await undoSnapshot(snapshot, ports)
+}
+
+/** A guest must never stay frozen; one without an agent never was. */
+export async function thaw(emulator: Emulator, { log }: Ports): Promise<void> {
+  await emulator.agent
+    .thaw()
+    .catch((cause: unknown) => log.warn({ err: cause }, 'a guest was not told to write again'))
+}
+
+async function hasSwitched(emulator: Emulator, snapshot: SnapshotRecord, ports: Ports): Promise<boolean> {
+  const overlays = overlayPaths(snapshot, ports)
+  const disks = snapshot.layers.map(({ disk }) => disk)
+  const chains = await emulator.blocks.chains({ disks, files: overlays })
+  return chains.some(({ layers: [top] }) => top !== undefined && overlays.includes(top.path))
+}
+
+function overlayPaths({ layers }: SnapshotRecord, { files }: Ports): readonly string[] {
+  return layers.flatMap(({ successorId }) => (successorId === undefined ? [] : files.volumePath(successorId)))
+}

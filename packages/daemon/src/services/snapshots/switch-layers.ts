@@ -1,0 +1,48 @@
+/**
+ * The step by which a snapshot becomes one: each disk's volume is a layer that nobody writes to any more, and an overlay of it has taken
+ * its name. The files are there before, and with a running VM its emulator writes to the overlays already; this is what the store says.
+ *
+ * Not here: how the files are made (create-snapshot.ts).
+ */
+import type { Ports } from '../../ports/ports.ts'
+import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
+import type { Store, VolumeRecord } from '../../ports/store.ts'
+
+/** Exchanges a volume with its successor, which lies on it: the successor gets its name, and the volume is frozen. */
+export function exchangeNames(store: Store, volume: VolumeRecord, successor: VolumeRecord): void {
+  const holding = `${successor.name}.${successor.id.slice(0, 8)}`.slice(-63)
+  store.volumes.update({ ...successor, name: holding })
+  store.volumes.update({ ...volume, name: successor.name, frozen: true, madeForVm: undefined })
+  store.volumes.update({ ...successor, name: volume.name, phase: 'ready', madeForVm: volume.madeForVm })
+}
+
+/** Writes, in one transaction, that a snapshot is ready and the place that its VM is at. */
+export function writeSwitched(snapshot: SnapshotRecord, ports: Ports, pauseMs: number | undefined): void {
+  const { store } = ports
+  store.transaction(() => {
+    for (const { volumeId, successorId } of snapshot.layers) {
+      const volume = store.volumes.get(volumeId)
+      const successor = successorId === undefined ? undefined : store.volumes.get(successorId)
+      if (volume && successor) exchangeNames(store, volume, successor)
+    }
+    const layers = snapshot.layers.map(({ disk, volumeId }) => ({ disk, volumeId }))
+    makeCurrent({ ...snapshot, layers, pauseMs, phase: 'ready' }, store)
+  })
+}
+
+/** The disks of the VM are what came after this snapshot, and after no other. Part of a transaction. */
+export function makeCurrent(snapshot: SnapshotRecord, store: Store): void {
+  for (const other of store.snapshots.ofVm(snapshot.vmId))
+    if (other.isCurrent && other.id !== snapshot.id) store.snapshots.update({ ...other, isCurrent: false })
+  store.snapshots.update({ ...snapshot, isCurrent: true })
+}
+
+/** Removes a snapshot that did not come to be, with its overlays. Safe to repeat. */
+export async function undoSnapshot(snapshot: SnapshotRecord, { store, files }: Ports): Promise<void> {
+  const successors = snapshot.layers.flatMap(({ successorId }) => successorId ?? [])
+  for (const id of successors) await files.removeVolume(id)
+  store.transaction(() => {
+    for (const id of successors) store.volumes.remove(id)
+    store.snapshots.remove(snapshot.id)
+  })
+}
