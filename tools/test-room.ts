@@ -4,7 +4,7 @@
  * Grouped files share a process (test-group.ts) and a TMPDIR of their own on /dev/shm where there is room, so that what a store
  * syncs costs no disk. What the tests leave there is named when the room is closed, and goes with it.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const memory = '/dev/shm'
@@ -61,11 +61,15 @@ function writeGroups(
   { folder, processes }: { folder: string; processes: number },
 ): string[] {
   const runner = JSON.stringify(join(import.meta.dirname, 'test-group.ts'))
+  // Those that start programs wait for them; begun last, one would keep the others waiting.
+  const startsPrograms = (file: string) => readFileSync(file, 'utf8').includes('node:child_process')
+  const [late, early] = [files.filter((file) => !startsPrograms(file)), files.filter(startsPrograms)]
+  const inOrder = [...early, ...late]
   return Array.from({ length: Math.min(processes, files.length) }, (_, group) => {
     const program = join(folder, `group-${group + 1}.ts`)
     writeFileSync(
       program,
-      `import { runFreeFiles } from ${runner}\nawait runFreeFiles(${JSON.stringify(files)}, import.meta.dirname)\n`,
+      `import { runFreeFiles } from ${runner}\nawait runFreeFiles(${JSON.stringify(inOrder)}, import.meta.dirname)\n`,
     )
     return program
   })
