@@ -9,11 +9,13 @@ import { snapshotOperations } from './crash-snapshots.ts'
 import {
   bring,
   bringAnew,
+  bringDisks,
   clone,
   create,
   createVolume,
   diskless,
   exists,
+  hasDisks,
   hasImage,
   hasVolume,
   importImage,
@@ -22,6 +24,7 @@ import {
   removeImage,
   removeVolume,
   rename,
+  setDisks,
   setVcpus,
 } from './crash-steps.ts'
 
@@ -161,6 +164,20 @@ export const operations: readonly Operation[] = [
     isDone: async (world) => (await world.vm('plugged').show()).status.cpu?.count === 3,
   },
   ...snapshotOperations,
+  {
+    name: 'plug a disk',
+    about: ['grows'],
+    prepare: (world) => bringDisks(world, 'grows', []),
+    run: (world) => setDisks(world, 'grows', disks),
+    isDone: (world) => hasDisks(world, 'grows', 2),
+  },
+  {
+    name: 'unplug a disk',
+    about: ['shrinks'],
+    prepare: (world) => bringDisks(world, 'shrinks', disks),
+    run: (world) => setDisks(world, 'shrinks', []),
+    isDone: (world) => hasDisks(world, 'shrinks', 0),
+  },
   {
     name: 'rename',
     about: ['before', 'after'],

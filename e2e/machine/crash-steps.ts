@@ -85,6 +85,35 @@ export async function setVcpus(
   await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
 }
 
+/** A VM whose guest is up, with these disks and no others; made anew when one of them was lost on the way. */
+export async function bringDisks(world: World, name: string, disks: VmSpecInput['disks']): Promise<void> {
+  if (!(await exists(world, name)) || !(await is(world, name, 'running'))) {
+    await remove(world, name)
+    await world.bootTiny(name, { disks: [] })
+  }
+  await setDisks(world, name, [])
+  for (const volume of await world.client.call(endpoints.listVolumes))
+    if (volume.name.startsWith(`${name}-`)) await removeVolume(world, volume.name)
+  await setDisks(world, name, disks)
+}
+
+/** Plugs and unplugs disks of a VM that runs until it has these, and waits until it is known how far that went. */
+export async function setDisks(world: World, name: string, disks: VmSpecInput['disks']): Promise<void> {
+  const vm = world.vm(name)
+  const { spec } = await vm.show()
+  const { status } = await vm.apply({ ...spec, disks: [...(disks ?? [])] })
+  if (status.job === undefined) return
+  const job = await world.client.call(endpoints.getJob, { params: { id: status.job } })
+  await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
+}
+
+/** Whether a VM has so many disks, and its guest too. */
+export async function hasDisks(world: World, name: string, count: number): Promise<boolean> {
+  const { spec, status } = await world.vm(name).show()
+  const isSettled = status.job === undefined && status.restartNeeded?.length === 0
+  return spec.disks.length === count && isSettled
+}
+
 /** Gives a VM another name. */
 export async function rename(world: World, from: string, to: string): Promise<void> {
   await world.client.call(endpoints.renameVm, { params: { name: from }, body: { name: to } })

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { endpoints, type ImportFormat } from '@kvasir/contract'
 import { waitForJob } from '@kvasir/sdk'
 import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
 import { runTool } from '../machine/host-tools.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld, type World } from '../machine/world.ts'
@@ -58,13 +59,17 @@ test('a read-only disk cannot be written', { skip }, async (t) => {
   assert.notEqual(exitCode, 0)
 })
 
-test('a disk that is added has its place at the next boot', { skip }, async (t) => {
+test('a disk that is added has its place at the next boot too', { skip }, async (t) => {
   await using world = await openWorld(t)
   const vm = await world.bootTiny('web1', { disks: [{ name: 'one', size: '16MiB' }] })
   const { spec } = await vm.show()
 
   await vm.apply({ ...spec, disks: [...spec.disks, { name: 'two', size: '24MiB' }] })
-  assert.equal(await vm.shell('ls /sys/block | grep -c vd'), '1')
+  const isThere = async () => (await vm.shell('ls /sys/block | grep -c vd')) === '2'
+  await eventually(async () => ((await isThere()) ? true : undefined), {
+    withinMs: 20_000,
+    what: 'the guest has both',
+  })
   await vm.powerOff()
   await vm.start()
   await vm.waitForLogin(2)

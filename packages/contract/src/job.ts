@@ -15,6 +15,7 @@ export const jobKinds = [
   'snapshot.create',
   'snapshot.delete',
   'snapshot.revert',
+  'vm.set-disks',
   'image.build',
   'image.import',
   'image.pull',

@@ -12,9 +12,9 @@ import { yieldCpus } from './services/placement/yield-cpus.ts'
 import { recover } from './services/recovery/recover.ts'
 import { resumeDeletions } from './services/snapshots/snapshot-handlers.ts'
 import { startInOrder } from './services/vms/autostart.ts'
+import { resumeGuestWork } from './services/vms/resume-guest-work.ts'
 import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
-import { resumeSetVcpus } from './services/vms/vcpu-job.ts'
 import { Collector } from './supervisor/collector.ts'
 import { createEventFeed, type StoredFeed } from './supervisor/event-feed.ts'
 import { Supervisor } from './supervisor/supervisor.ts'
@@ -44,7 +44,7 @@ export async function wireDaemon(
     ports,
     emit: feed.emit,
     restart: (id) => restart(id, context),
-    resumeVcpus: (id) => resumeSetVcpus(id, context),
+    resumeGuestWork: (id) => resumeGuestWork(id, context),
     isAwaited: (id) => jobs.isUnderWay(['vm.shutdown', 'vm.reboot'], id),
   })
   const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
@@ -70,7 +70,7 @@ export async function wireDaemon(
   if (supervisor.list().some((driver) => driver.view().record.spec.cpu.placement === 'dedicated'))
     setImmediate(() => void yieldCpus(context))
   setImmediate(() => {
-    for (const { id } of supervisor.list()) resumeSetVcpus(id, context)
+    for (const { id } of supervisor.list()) resumeGuestWork(id, context)
   })
   if (store.snapshots.list().some(({ phase }) => phase === 'deleting'))
     setImmediate(() => resumeDeletions(context))

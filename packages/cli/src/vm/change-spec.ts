@@ -88,8 +88,11 @@ export async function followGuest(context: Context, after: Vm): Promise<boolean>
   return true
 }
 
+/** The jobs that wait for a guest. */
+const guestJobs: readonly Job['kind'][] = ['vm.set-vcpus', 'vm.set-disks']
+
 async function guestJob({ client, signal }: Context, { status }: Vm): Promise<Job | undefined> {
   if (status.job === undefined) return undefined
   const job = await client.call(routes.getJob, { params: { id: status.job }, signal })
-  return job.kind === 'vm.set-vcpus' ? job : undefined
+  return guestJobs.includes(job.kind) ? job : undefined
 }

@@ -10,6 +10,7 @@ import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorBlocks } from './emulator-blocks.ts'
+import type { DiskAnswer, EmulatorDisks } from './emulator-disks.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
 import type { EmulatorThreads, ThreadUse } from './emulator-threads.ts'
 import type { EmulatorVcpus, VcpuAnswer, VcpuThread } from './emulator-vcpus.ts'
@@ -38,6 +39,8 @@ export type EmulatorEvent =
   | { readonly kind: 'plugged'; readonly bytes: number }
   /** Something happened to the vCPUs; with an answer where the guest gave one. */
   | { readonly kind: 'vcpus'; readonly answer: VcpuAnswer | undefined }
+  /** The guest let go of a disk, or refused to. */
+  | { readonly kind: 'disk'; readonly answer: DiskAnswer }
   /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
   | { readonly kind: 'network-lost'; readonly netdev: string }
 
@@ -87,6 +90,7 @@ export interface Emulator {
   memory: EmulatorMemory
   blocks: EmulatorBlocks
   vcpus: EmulatorVcpus
+  disks: EmulatorDisks
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
   connectVnc(): Promise<Duplex>

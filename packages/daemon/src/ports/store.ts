@@ -24,9 +24,9 @@ export interface VmRun {
   readonly emulator: EmulatorRecord
   readonly accelerator: 'kvm' | 'tcg'
   readonly acceleratorReason: string
-  /** The spec that was booted, with as many vCPUs as there are now; the difference to the spec of now waits for the next boot. */
+  /** The spec that was booted, with the vCPUs and disks that there are now; the difference to the spec of now waits for the next boot. */
   readonly bootedSpec: VmSpec
-  /** The hardware that was booted; the oldest rows lack it. */
+  /** The hardware that was booted, with the disks that there are now; the oldest rows lack it. */
   readonly bootedHardware?: Hardware | undefined
   /** Its threads were given something after its start; kept when that is taken back. */
   readonly tuned?: boolean
@@ -34,6 +34,8 @@ export interface VmRun {
   readonly limits?: LimitFiles | undefined
   /** How many vCPUs it shall have while it runs, for as long as that is worked on. */
   readonly vcpuTarget?: number | undefined
+  /** Names of disks that come or go, for as long as that is worked on: those of the spec are plugged, others taken away. */
+  readonly movingDisks?: readonly string[] | undefined
 }
 
 /** Memory that was saved. */

@@ -13,6 +13,7 @@ const hardware = z.object({
   machine: z.string().min(1),
   pci: z.record(z.string(), z.object({ slot: z.int().nonnegative(), function: z.int().nonnegative() })),
   vsockCid: z.int().optional(),
+  ports: z.int().positive().optional(),
   plugMemory: z.object({ bootBytes: z.int().positive(), regionBytes: z.int().positive() }).optional(),
 })
 
@@ -53,6 +54,7 @@ const run = z.object({
   tuned: z.boolean().optional(),
   limits: z.record(z.string(), z.string()).optional(),
   vcpuTarget: z.int().positive().optional(),
+  movingDisks: z.array(z.string()).optional(),
 })
 
 const storedPlan = z.object({ plan: placementPlan, basis: z.string() })

@@ -13,6 +13,7 @@ import { type Duplex, duplexPair } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorEvent, EmulatorExit, LaunchRequest } from '../ports/emulators.ts'
+import { GuestDisks } from './guest-disks.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { startedChains } from './simulated-blocks.ts'
 
@@ -36,7 +37,7 @@ export class EmulatorProcess {
   obeysPowerButton = true
   /** Whether its guest lets go of vCPUs: at once when asked, never, or with a refusal. */
   vcpuRelease: 'willing' | 'silent' | 'refusing' = 'willing'
-  /** Whether its guest has an agent. */
+  readonly disks: GuestDisks
   hasAgent = true
   agentConnected = false
   ioStatus: 'ok' | 'failed' | 'nospace' = 'ok'
@@ -62,6 +63,10 @@ export class EmulatorProcess {
     this.startedAt = machine.clock.now()
     this.balloonBytes = request.memoryBytes
     this.vcpuCount = request.vcpuCount
+    this.disks = new GuestDisks(request.plan.ids, {
+      later: (work) => this.#later(work),
+      tell: (event) => this.#tell(event),
+    })
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     this.chains = startedChains(request)
@@ -173,7 +178,6 @@ export class EmulatorProcess {
     return theirs
   }
 
-  /** The guest writes to its console. */
   guestPrints(text: string | Uint8Array): void {
     const bytes = typeof text === 'string' ? Buffer.from(text) : text
     this.#serial?.write(bytes)

@@ -15,6 +15,7 @@ import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { SimulatedAgent } from './simulated-agent.ts'
 import { SimulatedBlocks } from './simulated-blocks.ts'
+import { SimulatedDisks } from './simulated-disks.ts'
 import { vmIdOfSave } from './simulated-files.ts'
 import { SimulatedMemory } from './simulated-memory.ts'
 import { SimulatedThreads } from './simulated-threads.ts'
@@ -24,13 +25,13 @@ const saveSteps = 4
 const savedMemoryBytes = 4096
 
 export class SimulatedEmulator implements Emulator {
-  readonly record: EmulatorRecord
   readonly closed: Promise<EmulatorExit>
   readonly agent: SimulatedAgent
   readonly memory: SimulatedMemory
   readonly threads: SimulatedThreads
   readonly vcpus: SimulatedVcpus
   readonly blocks: SimulatedBlocks
+  readonly disks: SimulatedDisks
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -43,15 +44,26 @@ export class SimulatedEmulator implements Emulator {
     this.threads = new SimulatedThreads(process, machine)
     this.vcpus = new SimulatedVcpus(process)
     this.blocks = new SimulatedBlocks(process, machine)
+    this.disks = new SimulatedDisks(process)
     this.closed = process.ended
-    this.record = {
-      pid: process.pid,
-      startTicks: process.pid * 100,
+  }
+
+  get record(): EmulatorRecord {
+    const { pid, request, startedAt, disks } = this.#process
+    return {
+      pid,
+      startTicks: pid * 100,
       bootId: simulatedBootId,
-      cgroup: `/simulated/${process.request.id}`,
-      startedAt: process.startedAt,
-      qemuVersion: machine.qemuVersion?.join('.') ?? 'unknown',
-      plan: { ids: process.request.plan.ids },
+      cgroup: `/simulated/${request.id}`,
+      startedAt,
+      qemuVersion: this.#machine.qemuVersion?.join('.') ?? 'unknown',
+      plan: {
+        ids: {
+          ...request.plan.ids,
+          ioThreads: [...disks.ioThreads],
+          disks: Object.fromEntries(disks.plugged),
+        },
+      },
     }
   }
 
@@ -142,14 +154,14 @@ export class SimulatedEmulator implements Emulator {
   async statistics(): Promise<EmulatorStatistics> {
     await this.#process.answer()
     const seconds = this.#machine.clock.monotonicMs() / 1000
-    const { plan, memoryBytes } = this.#process.request
+    const { memoryBytes } = this.#process.request
     return {
       residentBytes: Math.floor(memoryBytes / 4),
       swappedBytes: 0,
       plugged: await this.memory.plugged(),
       cpuSeconds: seconds / 10,
       ...this.threads.uses(seconds),
-      disks: Object.keys(plan.ids.disks).map((disk) => ({
+      disks: [...this.#process.disks.plugged.keys()].map((disk) => ({
         disk,
         readBytes: 4096,
         writtenBytes: 8192,

@@ -32,6 +32,7 @@ function request(id: string): LaunchRequest {
         touchedBytes: 0,
         loadedBytes: 0,
       },
+      mostIoThreads: 0,
       ids: { ioThreads: [], disks: {}, nics: {}, balloon: 'balloon', vncSocketName: 'vnc' },
     },
   }

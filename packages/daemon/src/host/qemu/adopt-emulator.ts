@@ -113,7 +113,7 @@ async function findInGroup(id: string, tools: AdoptTools): Promise<StoredEmulato
 
 const nothingKnown: StoredLaunch = {
   uid: 0,
-  cage: { places: [], files: [], trees: [] },
+  cage: { places: [], files: [], filesOf: {}, trees: [] },
   plan: { ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: undefined } },
 }
 

@@ -7,7 +7,7 @@ import { KvasirError } from '@kvasir/contract'
 import { QmpClient } from '@kvasir/qmp'
 import { type RunningProgram, startEmulator } from '@kvasir/qmp/testing/emulator'
 import { needs } from '../../../../../tools/require.ts'
-import { passFile, takeFileBack } from './pass-file.ts'
+import { passFile, takeFilesBack } from './pass-file.ts'
 
 const skip = needs('qemu')
 const blockBytes = 512
@@ -39,8 +39,8 @@ test('a running QEMU is given a file, opens it as a disk, and has it no longer w
   const isOpen = await timesOpen(emulator, path)
   await monitor.execute('blockdev-del', { 'node-name': 'file-data' })
   await monitor.execute('cont') // QEMU 7.2 closes what was taken back only while its guest runs.
-  await takeFileBack(monitor, 'file-data')
-  await takeFileBack(monitor, 'file-data')
+  await takeFilesBack(monitor, (label) => label === 'file-data')
+  await takeFilesBack(monitor, (label) => label === 'file-data')
 
   assert.ok(isOpen >= 1)
   assert.deepEqual(await monitor.execute('query-fdsets'), [])

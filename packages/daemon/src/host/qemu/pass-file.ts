@@ -22,11 +22,16 @@ export async function passFile(
   return `/dev/fdset/${answer['fdset-id']}`
 }
 
-/** Takes back what was passed under a label, at the start or since; what is still in use goes when it no longer is. */
-export async function takeFileBack(monitor: QmpClient, label: string): Promise<void> {
+/** Takes back what was passed under labels, at the start or since; what is still in use goes when it no longer is. */
+export async function takeFilesBack(monitor: QmpClient, isMeant: (label: string) => boolean): Promise<void> {
   const sets = await monitor.execute('query-fdsets')
   for (const set of sets) {
-    if (!set.fds.some((one) => one.opaque === label)) continue
+    if (!set.fds.some((one) => one.opaque !== undefined && isMeant(one.opaque))) continue
     await monitor.execute('remove-fd', { 'fdset-id': set['fdset-id'] })
   }
+}
+
+/** Takes back what was passed under one label. */
+export async function takeFileBack(monitor: QmpClient, label: string): Promise<void> {
+  await takeFilesBack(monitor, (one) => one === label)
 }

@@ -8,14 +8,7 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import { isAlive } from '@kvasir/linux'
-import {
-  type CommandName,
-  type ExecuteParameters,
-  QmpClient,
-  QmpClosedError,
-  QmpError,
-  QmpTimeoutError,
-} from '@kvasir/qmp'
+import { type CommandName, type ExecuteParameters, QmpClient } from '@kvasir/qmp'
 import type { LimitFiles } from '../../model/vm/limit-files.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type {
@@ -30,15 +23,23 @@ import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { QemuThreads } from '../threads/qemu-threads.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
+import { asPortError } from './as-port-error.ts'
 import { BalloonReports } from './guest-memory.ts'
 import { openSocket } from './open-socket.ts'
 import type { PageWalks } from './page-walks.ts'
 import { QemuBlocks } from './qemu-blocks.ts'
+import { QemuDisks, type QemuDisksParts } from './qemu-disks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { QemuVcpus } from './qemu-vcpus.ts'
 import { readLimitFiles } from './read-limit-files.ts'
-import { type EmulatorPaths, groupOf, type StoredEmulator } from './runtime-directory.ts'
+import {
+  type EmulatorPaths,
+  groupOf,
+  type StoredEmulator,
+  writeLaunch,
+  writeRecord,
+} from './runtime-directory.ts'
 import { abandonSave, saveMemory } from './save-memory.ts'
 import { takeScreenshot } from './screenshot.ts'
 import { readStatistics } from './statistics.ts'
@@ -66,8 +67,8 @@ export interface EmulatorParts {
 }
 
 export class QemuEmulator implements Emulator {
-  readonly record: StoredEmulator
   readonly closed: Promise<EmulatorExit>
+  readonly disks: QemuDisks
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
   readonly threads: QemuThreads
@@ -77,6 +78,7 @@ export class QemuEmulator implements Emulator {
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
   readonly #settleClosed: (exit: EmulatorExit) => void
   readonly #reports: BalloonReports | undefined
+  #record: StoredEmulator
   #monitor: QmpClient
   #statisticsMonitor: Promise<QmpClient> | undefined
   #released = false
@@ -86,7 +88,7 @@ export class QemuEmulator implements Emulator {
     this.#parts = parts
     const { balloon } = parts.record.plan.ids
     this.#reports = balloon === undefined ? undefined : new BalloonReports(balloon)
-    this.record = parts.record
+    this.#record = parts.record
     this.#monitor = parts.monitor
     this.agent = new QemuAgentChannel(parts.paths.socket('agent'))
     this.agent.noteConnected(parts.agentConnected)
@@ -98,18 +100,27 @@ export class QemuEmulator implements Emulator {
       walks: parts.walks,
       limit: (files) => parts.groups.limit(groupOf(parts.id), files),
     })
-    this.threads = new QemuThreads({
-      ask: (work) => this.#ask(work),
-      record: parts.record,
-      group: groupOf(parts.id),
-      groups: parts.groups,
+    const ask: QemuDisksParts['ask'] = (work) => this.#ask(work)
+    const { groups, id } = parts
+    this.threads = new QemuThreads({ ask, record: () => this.#record, group: groupOf(id), groups })
+    this.blocks = new QemuBlocks({ ask, pid: parts.record.pid })
+    this.disks = new QemuDisks({
+      ask,
+      keep: async (change) => {
+        this.#record = change(this.#record)
+        await Promise.all([writeRecord(parts.paths, this.#record), writeLaunch(parts.paths, this.#record)])
+      },
+      failpoint: parts.failpoint,
     })
-    this.blocks = new QemuBlocks({ ask: (work) => this.#ask(work), pid: parts.record.pid })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise
     this.#settleClosed = resolve
     this.#follow(parts.monitor)
+  }
+
+  get record(): StoredEmulator {
+    return this.#record
   }
 
   onEvent(listener: (event: EmulatorEvent) => void): () => void {
@@ -178,8 +189,8 @@ export class QemuEmulator implements Emulator {
   async screenshot(): Promise<Uint8Array> {
     if (this.record.plan.ids.vncSocketName === undefined)
       throw new KvasirError('unsupported', 'The VM has no display, so there is nothing to see.')
-    const { uid } = this.record
-    const place = { share: this.#parts.paths.share, name: `screen${this.#screenshots++ % 4}.png`, uid }
+    const name = `screen${this.#screenshots++ % 4}.png`
+    const place = { share: this.#parts.paths.share, name, uid: this.record.uid }
     return await this.#ask((monitor) => takeScreenshot(monitor, place))
   }
 
@@ -220,7 +231,6 @@ export class QemuEmulator implements Emulator {
     statistics?.then((client) => client.close()).catch(() => {}) // A monitor that never opened has nothing to close.
   }
 
-  /** Runs a monitor command, with the errors of the port. */
   async #execute<C extends CommandName>(command: C, ...rest: ExecuteParameters<C>) {
     return await this.#ask((monitor) => monitor.execute(command, ...rest))
   }
@@ -229,18 +239,8 @@ export class QemuEmulator implements Emulator {
     try {
       return await work(this.#monitor)
     } catch (error) {
-      throw this.#explain(error)
+      throw asPortError(error)
     }
-  }
-
-  #explain(error: unknown): unknown {
-    if (error instanceof QmpTimeoutError || error instanceof QmpClosedError)
-      return new KvasirError('emulator-unresponsive', `The emulator does not answer: ${error.message}`, {
-        cause: error,
-      })
-    if (error instanceof QmpError)
-      return new KvasirError('emulator-failed', `The emulator refused: ${error.message}`, { cause: error })
-    return error
   }
 
   #follow(monitor: QmpClient): void {

@@ -51,6 +51,11 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
       return vcpuAnswer(data?.['info'])
     case 'DEVICE_DELETED':
     case 'DEVICE_UNPLUG_GUEST_ERROR':
+      if (/^(disk|scsi)-/.test(textOf(data?.['device'], '')))
+        return {
+          kind: 'disk',
+          answer: { device: textOf(data?.['device'], ''), isGone: event.event === 'DEVICE_DELETED' },
+        }
       // QEMU 7.2 tells of a vCPU only by the path of its interrupt controller.
       return /(^|\/)vcpu\d+(\/|$)|\/lapic$/.test(textOf(data?.['path'], ''))
         ? { kind: 'vcpus', answer: undefined }

@@ -107,6 +107,7 @@ const launch = z.object({
   cage: z.object({
     places: z.array(z.object({ place: z.enum(bindPlaces), writable: z.boolean() })),
     files: z.array(z.string()),
+    filesOf: z.record(z.string(), z.array(z.string())).default({}),
     trees: z.array(z.string()).default([]),
   }),
 })
@@ -126,6 +127,8 @@ export interface StoredCage {
   /** Directories of the host besides /usr that it shows. */
   readonly trees: readonly string[]
   readonly files: readonly string[]
+  /** Those of disks that were plugged since its start, by the disk's name. */
+  readonly filesOf: Readonly<Record<string, readonly string[]>>
 }
 
 /** What is known of an emulator before there is a process. */
@@ -143,8 +146,8 @@ export async function writeRecord(paths: EmulatorPaths, value: StoredEmulator): 
 }
 
 /** Writes down, before there is a process, what cannot be asked of it later. */
-export async function writeLaunch(paths: EmulatorPaths, value: StoredLaunch): Promise<void> {
-  await writeWhole(paths.launch, JSON.stringify(value))
+export async function writeLaunch(paths: EmulatorPaths, { uid, plan, cage }: StoredLaunch): Promise<void> {
+  await writeWhole(paths.launch, JSON.stringify({ uid, plan, cage }))
 }
 
 /** Reads an emulator's record; undefined when there is none or it cannot be read. */

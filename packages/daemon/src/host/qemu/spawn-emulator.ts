@@ -10,7 +10,7 @@ import { type EmulatorPaths, groupOf, type StoredCage } from './runtime-director
 const launchTimeoutMs = 15_000
 /** Both files of one log together; what a guest says beyond pushes the oldest out. */
 const logCapBytes = 8 * 1024 * 1024
-/** QEMU's own threads besides vCPUs: up to 64 workers for each I/O thread and the main loop. */
+/** QEMU's own threads besides vCPUs: up to 64 workers for the main loop and each I/O thread (util/thread-pool.c). */
 const workersPerLoop = 64
 
 export interface SpawnTools {
@@ -40,7 +40,7 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         limits: {
           openFiles: 8192,
           memlockBytes: plan.memory.lockableBytes,
-          processes: request.vcpuCount + workersPerLoop * (plan.ids.ioThreads.length + 1) + 16,
+          processes: request.vcpuCount + workersPerLoop * (plan.mostIoThreads + 1) + 16,
         },
         directory: paths.directory,
         descriptors: tools.descriptors,
@@ -91,5 +91,6 @@ export function cageOf(request: LaunchRequest, paths: EmulatorPaths): Omit<Store
       join(paths.directory, 'output.fifo'),
       join(paths.directory, 'serial.fifo'),
     ],
+    filesOf: {},
   }
 }

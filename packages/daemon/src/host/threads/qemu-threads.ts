@@ -5,7 +5,9 @@ import type { EmulatorThreads } from '../../ports/emulator-threads.ts'
 import { applyThreads, inspectThreads, type ThreadTarget } from './apply-threads.ts'
 import { askThreadNames, type ThreadNames } from './emulator-threads.ts'
 
-export interface QemuThreadsParts extends Omit<ThreadTarget, 'names'> {
+export interface QemuThreadsParts extends Omit<ThreadTarget, 'names' | 'record'> {
+  /** The emulator as it is now: disks come and go, with their I/O threads. */
+  readonly record: () => ThreadTarget['record']
   /** Lends the monitor, which may have been opened anew since, and explains what goes wrong with it. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
 }
@@ -21,16 +23,20 @@ export class QemuThreads implements EmulatorThreads {
 
   async apply(plan: ThreadPlan, { asKnown = false }: { readonly asKnown?: boolean } = {}): Promise<void> {
     const known = asKnown ? this.#known : undefined
-    await applyThreads({ ...this.#parts, names: known ?? (await this.#askNames()) }, plan)
+    await applyThreads({ ...this.#target(), names: known ?? (await this.#askNames()) }, plan)
   }
 
   async inspect(plan: ThreadPlan): Promise<readonly string[]> {
-    return await inspectThreads({ ...this.#parts, names: await this.#askNames() }, plan)
+    return await inspectThreads({ ...this.#target(), names: await this.#askNames() }, plan)
+  }
+
+  #target(): Omit<ThreadTarget, 'names'> {
+    return { ...this.#parts, record: this.#parts.record() }
   }
 
   async #askNames(): Promise<ThreadNames> {
     const { ask, record } = this.#parts
-    const names = await ask((monitor) => askThreadNames(monitor, record.plan))
+    const names = await ask((monitor) => askThreadNames(monitor, record().plan))
     this.#known = names
     return names
   }

@@ -22,6 +22,8 @@ export interface HardwareHost {
   readonly qemu: QemuCapabilities
   /** A CID that no other VM of the host has (3 or more); undefined where the host has no vsock. */
   readonly vsockCid: number | undefined
+  /** What its emulator has while it runs, which may be more than its spec says for the next boot. */
+  readonly booted?: Hardware | undefined
 }
 
 /**
@@ -33,10 +35,16 @@ export function planHardware(spec: VmSpec, previous: Hardware | undefined, host:
   const machine = previous?.machine ?? requireMachine(spec, host.qemu)
   const pci: Record<string, PciAddress> = {}
   for (const id of fixedDevices(spec)) pci[id] = previous?.pci[id] ?? { slot: fixedSlots[id], function: 0 }
-  Object.assign(pci, allocatePluggable(spec, previous))
+  Object.assign(pci, allocatePluggable(spec, { kept: previous?.pci, booted: host.booted?.pci }))
   const vsockCid = spec.devices.vsock ? (previous?.vsockCid ?? host.vsockCid) : undefined
   const plugMemory = previous ? previous.plugMemory : planPlugMemory(spec)
-  return { machine, pci, vsockCid, ...(plugMemory === undefined ? {} : { plugMemory }) }
+  return {
+    machine,
+    pci,
+    vsockCid,
+    ...(plugMemory === undefined ? {} : { plugMemory }),
+    ...(previous?.ports === undefined ? {} : { ports: previous.ports }),
+  }
 }
 
 /** The hardware of a start without saved memory: its memory is planned anew. */
@@ -45,7 +53,14 @@ export function coldHardware(spec: VmSpec, { machine, pci, vsockCid }: Hardware)
   return { machine, pci, vsockCid, ...(plugMemory === undefined ? {} : { plugMemory }) }
 }
 
-function allocatePluggable(spec: VmSpec, previous: Hardware | undefined): Record<string, PciAddress> {
+/** Free is what neither a device has that stays nor one that is still there until the guest lets go of it. */
+function allocatePluggable(
+  spec: VmSpec,
+  {
+    kept = {},
+    booted = {},
+  }: { readonly kept?: Hardware['pci'] | undefined; readonly booted?: Hardware['pci'] | undefined },
+): Record<string, PciAddress> {
   const wanted = pluggableDevices(spec)
   const room = pluggableRoom[spec.machine.type]
   if (wanted.length > room) {
@@ -56,12 +71,12 @@ function allocatePluggable(spec: VmSpec, previous: Hardware | undefined): Record
     )
   }
   const given: Record<string, PciAddress> = {}
-  const taken = new Set<string>()
+  const taken = new Set<string>(Object.values(booted).map(key))
   for (const id of wanted) {
-    const kept = previous?.pci[id]
-    if (kept === undefined) continue
-    given[id] = kept
-    taken.add(key(kept))
+    const address = kept[id] ?? booted[id]
+    if (address === undefined) continue
+    given[id] = address
+    taken.add(key(address))
   }
   let next = 0
   for (const id of wanted) {

@@ -43,7 +43,7 @@ export const pluggableRoom = {
 } as const satisfies Record<VmSpec['machine']['type'], number>
 
 /** Empty root ports beyond the last in use, for plugging while the guest runs. */
-export const sparePorts = 2
+const sparePorts = 2
 
 /** The place of the pluggable device number `index`, counted from 0. */
 export function pluggableAddress(type: VmSpec['machine']['type'], index: number): PciAddress {
@@ -57,6 +57,31 @@ export function pluggableAddress(type: VmSpec['machine']['type'], index: number)
 /** The number of the root port at a place: the inverse of `pluggableAddress` for q35. */
 export function portNumber(address: PciAddress): number {
   return (address.slot - firstPluggableSlot) * functionsPerSlot + address.function
+}
+
+/** Addresses as hardware keeps them, and the number of root ports where that does not follow from them. */
+interface KeptPorts {
+  readonly pci: Readonly<Record<string, PciAddress>>
+  readonly ports?: number | undefined
+}
+
+/** How many root ports a q35 has: those up to the last in use and spare ones, or as many as it was booted with. */
+export function portCount({ pci, ports }: KeptPorts): number {
+  const used = pluggablePlaces(pci).map((address) => portNumber(address) + 1)
+  return ports ?? Math.min(Math.max(0, ...used) + sparePorts, pluggableRoom.q35)
+}
+
+/** How many root ports of a q35 have nothing behind them, and will not by what its next start brings. */
+export function freePorts(booted: KeptPorts, next: KeptPorts): number {
+  const taken = [...pluggablePlaces(booted.pci), ...pluggablePlaces(next.pci)].map(portNumber)
+  const count = portCount(booted)
+  return count - new Set(taken.filter((number) => number < count)).size
+}
+
+function pluggablePlaces(pci: KeptPorts['pci']): readonly PciAddress[] {
+  return Object.entries(pci)
+    .filter(([id]) => !Object.hasOwn(fixedSlots, id))
+    .map(([, address]) => address)
 }
 
 /** The ids of the fixed PCI devices that a spec asks for. `vsock` counts whether or not this host can provide it. */

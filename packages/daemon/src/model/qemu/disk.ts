@@ -4,16 +4,21 @@
  * Every file of a chain is a node of its own with a stated format, opened through a descriptor, and its backing node is named: QEMU
  * never opens a file by a path and never looks into one to guess its format. Only the top is opened for writing. QEMU locks the
  * files as it does by default.
+ *
+ * A disk is planned as data first, so that a disk that is plugged while the guest runs is the very one that the next start makes.
  */
 import { type DiskSpec, KvasirError } from '@kvasir/contract'
 import { bootIndexes } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
+import type { DescriptorList } from './descriptor-list.ts'
+import type { BlockNode, DiskPlan } from './disk-plan.ts'
 import type { EmulatorPlan } from './emulator-plan.ts'
-import type { DiskBacking } from './hardware.ts'
+import type { DiskBacking, HardwareInput } from './hardware.ts'
 import { chainNodes, deviceId, nameToken } from './ids.ts'
 import { jsonOption } from './options.ts'
-import { virtioBlkArgs } from './virtio-blk.ts'
-import { virtioScsiArgs } from './virtio-scsi.ts'
+import { type PciBus, pciBus } from './pci-bus.ts'
+import { virtioBlkDevices } from './virtio-blk.ts'
+import { virtioScsiDevices } from './virtio-scsi.ts'
 
 /** The longest chain that is attached. A guest's read may have to look into every member. */
 const longestChain = 64
@@ -24,6 +29,9 @@ export interface DisksPlan {
   readonly ids: EmulatorPlan['ids']['disks']
   readonly ioThreads: readonly string[]
 }
+
+/** What a disk is planned from. */
+export type DiskInput = Pick<HardwareInput, 'name' | 'spec' | 'hardware' | 'disks'>
 
 /** What a disk's device is made from, whatever its bus. */
 export interface DiskDevice {
@@ -36,69 +44,104 @@ export interface DiskDevice {
 }
 
 /** The block nodes, I/O threads and devices of the VM's disks, in the order of their names. */
-export function diskArgs(context: BuildContext): DisksPlan {
-  const indexes = bootIndexes(context.input)
-  const args: string[] = []
-  const ids: Record<string, EmulatorPlan['ids']['disks'][string]> = {}
-  const ioThreads: string[] = []
-  const disks = [...context.input.spec.disks].sort((a, b) => (a.name < b.name ? -1 : 1))
-  for (const disk of disks) {
-    const { nodes, args: nodeArgs } = chainArgs(context, disk)
-    const device: DiskDevice = {
-      disk,
-      node: chainNodes(disk.name, 0).format,
-      ioThread: disk.ioThread ? deviceId('io', disk.name) : undefined,
-      bootIndex: indexes.get(disk.name),
-      serial: disk.serial ?? nameToken(disk.name),
-    }
-    args.push(...nodeArgs)
-    if (device.ioThread !== undefined) {
-      ioThreads.push(device.ioThread)
-      args.push(...jsonOption('-object', { 'qom-type': 'iothread', id: device.ioThread }))
-    }
-    args.push(
-      ...(disk.bus === 'virtio-blk' ? virtioBlkArgs(context, device) : virtioScsiArgs(context, device)),
-    )
-    ids[disk.name] = { device: deviceId('disk', disk.name), node: device.node, chain: nodes }
+export function diskArgs({ input, bus, descriptors }: BuildContext): DisksPlan {
+  const indexes = bootIndexes(input)
+  const disks = [...input.spec.disks].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const plans = disks.map((disk) => planOf(disk, { input, bus, bootIndex: indexes.get(disk.name) }))
+  return {
+    args: plans.flatMap((plan) => argsOf(plan, descriptors)),
+    ids: Object.fromEntries(plans.map((plan) => [plan.disk, plan.ids])),
+    ioThreads: plans.flatMap((plan) => plan.ioThread ?? []),
   }
-  return { args, ids, ioThreads }
 }
 
-/** The nodes of a disk's chain, from the bottom up as QEMU needs them; `nodes` lists them top first. */
-function chainArgs(
-  { input, descriptors }: BuildContext,
+/** One disk of a VM, to be plugged while its guest runs. The firmware takes it into its boot order at the next start. */
+export function planDisk(input: DiskInput, name: string): DiskPlan {
+  const disk = input.spec.disks.find((candidate) => candidate.name === name)
+  if (disk === undefined) throw new KvasirError('internal', `VM ${input.name} has no disk ${name} to plug.`)
+  return planOf(disk, { input, bus: pciBus(input), bootIndex: undefined })
+}
+
+function planOf(
   disk: DiskSpec,
-): { readonly nodes: readonly string[]; readonly args: readonly string[] } {
-  const { chain, directIo } = requireBacking(input.disks, disk)
+  place: { readonly input: DiskInput; readonly bus: PciBus; readonly bootIndex: number | undefined },
+): DiskPlan {
+  const { input, bus, bootIndex } = place
+  const { nodes, chain } = chainOf(requireBacking(input.disks, disk), disk)
+  const ioThread = disk.ioThread ? deviceId('io', disk.name) : undefined
+  const node = chainNodes(disk.name, 0).format
+  const device: DiskDevice = {
+    disk,
+    node,
+    ioThread,
+    bootIndex,
+    serial: disk.serial ?? nameToken(disk.name),
+  }
+  const make = disk.bus === 'virtio-blk' ? virtioBlkDevices : virtioScsiDevices
+  return {
+    disk: disk.name,
+    nodes,
+    ioThread,
+    objects: ioThread === undefined ? [] : [{ 'qom-type': 'iothread', id: ioThread }],
+    devices: make(device, { input, bus }),
+    ids: { device: deviceId('disk', disk.name), node, chain },
+  }
+}
+
+function argsOf(plan: DiskPlan, descriptors: DescriptorList): readonly string[] {
+  return [
+    ...plan.nodes.flatMap((node) => nodeArgs(node, descriptors)),
+    ...plan.objects.flatMap((object) => jsonOption('-object', object)),
+    ...plan.devices.flatMap((device) => jsonOption('-device', device)),
+  ]
+}
+
+function nodeArgs({ file, options }: BlockNode, descriptors: DescriptorList): readonly string[] {
+  if (file === undefined) return jsonOption('-blockdev', options)
+  const set = descriptors.addSet(file, options['node-name'])
+  return [...set.args, ...jsonOption('-blockdev', { ...options, filename: set.path })]
+}
+
+/** The nodes of a disk's chain, from the bottom up as QEMU needs them; `chain` lists those with a format, top first. */
+function chainOf(
+  { chain, directIo }: DiskBacking,
+  disk: DiskSpec,
+): { readonly nodes: readonly BlockNode[]; readonly chain: readonly string[] } {
   const cache = cacheOptions(disk, directIo ?? true)
-  const args: string[] = []
-  const nodes: string[] = []
+  const nodes: BlockNode[] = []
+  const names: string[] = []
   for (let depth = chain.length - 1; depth >= 0; depth -= 1) {
     const member = chain[depth]
     if (member === undefined) continue
     const node = chainNodes(disk.name, depth)
     const readOnly = depth > 0 || disk.readOnly
     const shared = { 'read-only': readOnly, discard: disk.discard, cache }
-    const set = descriptors.addSet(
-      { kind: 'file', path: member.path, access: readOnly ? 'read' : 'read-write', direct: cache.direct },
-      node.file,
-    )
     const backing = depth === chain.length - 1 ? null : chainNodes(disk.name, depth + 1).format
-    args.push(
-      ...set.args,
-      ...jsonOption('-blockdev', { driver: 'file', 'node-name': node.file, filename: set.path, ...shared }),
-      ...jsonOption('-blockdev', {
-        driver: member.format,
-        'node-name': node.format,
-        file: node.file,
-        // Said even when there is none: otherwise QEMU follows what the file itself names.
-        backing: member.format === 'qcow2' ? backing : undefined,
-        ...shared,
-      }),
+    nodes.push(
+      {
+        file: {
+          kind: 'file',
+          path: member.path,
+          access: readOnly ? 'read' : 'read-write',
+          direct: cache.direct,
+        },
+        options: { driver: 'file', 'node-name': node.file, filename: '', ...shared },
+      },
+      {
+        file: undefined,
+        options: {
+          driver: member.format,
+          'node-name': node.format,
+          file: node.file,
+          // Said even when there is none: otherwise QEMU follows what the file itself names.
+          backing: member.format === 'qcow2' ? backing : undefined,
+          ...shared,
+        },
+      },
     )
-    nodes.unshift(node.format)
+    names.unshift(node.format)
   }
-  return { nodes, args }
+  return { nodes, chain: names }
 }
 
 function cacheOptions(

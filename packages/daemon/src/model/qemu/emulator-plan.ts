@@ -82,6 +82,8 @@ export interface EmulatorPlan {
   readonly binds: readonly Bind[]
   readonly userNics: readonly UserNicPlan[]
   readonly memory: MemoryPlan
+  /** The I/O threads that there can be with all disks that may be plugged while it runs. */
+  readonly mostIoThreads: number
   /** What a caller may want to talk to later: QOM ids by our names. */
   readonly ids: {
     readonly ioThreads: readonly string[]

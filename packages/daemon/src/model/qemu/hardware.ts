@@ -16,6 +16,8 @@ export interface Hardware {
   /** Places on `pcie.0` by device id: of the device, or of the root port that it sits behind (model/pci/layout.ts). */
   readonly pci: Readonly<Record<string, PciAddress>>
   readonly vsockCid: number | undefined
+  /** The root ports that there are, where disks came and went since the boot; else they follow from the addresses (`portCount`). */
+  readonly ports?: number | undefined
   /** The memory that the emulator is started with, where more can be plugged while it runs. */
   readonly plugMemory?: PlugMemory | undefined
 }

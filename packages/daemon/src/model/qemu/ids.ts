@@ -52,3 +52,9 @@ export function chainNodes(disk: string, depth: number): { readonly format: stri
   if (depth === 0) return { format: `disk-${token}`, file: `file-${token}` }
   return { format: `base${depth}-${token}`, file: `base${depth}file-${token}` }
 }
+
+/** Whether an id is one of a disk's: every kind of it ends with the dash and the disk's name, and no kind has a dash. */
+export function isOfDisk(id: string, disk: string): boolean {
+  const dash = id.indexOf('-')
+  return dash > 0 && id.slice(dash + 1) === nameToken(disk)
+}

@@ -4,7 +4,7 @@
  * Root ports get no window of I/O ports: there are only 64 KiB of them, which 16 bridges use up, and virtio 1.0 needs none.
  */
 import { KvasirError } from '@kvasir/contract'
-import { fixedSlots, pluggableAddress, pluggableRoom, portNumber, sparePorts } from '../pci/layout.ts'
+import { fixedSlots, pluggableAddress, portCount, portNumber } from '../pci/layout.ts'
 import type { HardwareInput } from './hardware.ts'
 import { jsonOption } from './options.ts'
 
@@ -19,13 +19,17 @@ export interface PciBus {
   place(id: string): PciPlace
   /** The arguments for the root ports; they come before every device. */
   readonly args: readonly string[]
+  /** How many root ports there are. */
+  readonly ports: number
 }
 
 /** The bus of a VM, from the addresses in its hardware. */
-export function pciBus(input: HardwareInput): PciBus {
+export function pciBus(input: Pick<HardwareInput, 'name' | 'spec' | 'hardware'>): PciBus {
   const behindPorts = input.spec.machine.type === 'q35'
+  const ports = behindPorts ? portCount(input.hardware) : 0
   return {
-    args: behindPorts ? rootPorts(input) : [],
+    ports,
+    args: rootPorts(ports),
     place(id) {
       const address = input.hardware.pci[id]
       if (address === undefined) {
@@ -42,11 +46,7 @@ export function pciBus(input: HardwareInput): PciBus {
   }
 }
 
-function rootPorts(input: HardwareInput): readonly string[] {
-  const used = Object.entries(input.hardware.pci)
-    .filter(([id]) => !Object.hasOwn(fixedSlots, id))
-    .map(([, address]) => portNumber(address) + 1)
-  const count = Math.min(Math.max(0, ...used) + sparePorts, pluggableRoom.q35)
+function rootPorts(count: number): readonly string[] {
   return Array.from({ length: count }, (_, number) => rootPort(number)).flat()
 }
 

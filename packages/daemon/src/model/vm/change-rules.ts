@@ -9,6 +9,7 @@
 import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
+import { wholeDiskRule } from './disk-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
 
 /** The effect of a change, with its reason. */
@@ -26,9 +27,11 @@ export interface SpecChange {
   /** What the emulator was started with, and has by now, while the guest runs or stands. */
   readonly booted: VmSpec | undefined
   readonly accelerator: 'kvm' | 'tcg' | undefined
+  /** Slots of the guest that runs that are left to plug something into; undefined where that is not known. */
+  readonly freePorts: number | undefined
 }
 
-type RuleOf = ChangeRule | ((change: SpecChange) => ChangeRule)
+type RuleOf = ChangeRule | ((change: SpecChange, path: string) => ChangeRule)
 
 const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } as const
 const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
@@ -102,7 +105,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'boot.cmdline': { effect: 'boot', reason: 'a kernel reads its command line when it boots' },
   cloudInit: { effect: 'boot', reason: 'the seed is written before the guest boots' },
 
-  'disks.*': { effect: 'boot', reason: 'disks are attached when the emulator starts' },
+  'disks.*': wholeDiskRule,
   'disks.*.volume': {
     effect: 'pinned',
     reason: 'a disk keeps its volume; remove the disk and add one of another name',
@@ -120,8 +123,11 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   },
 }
 
-/** The rule of a kind of field for a change. */
-export function ruleFor(kind: string, change: SpecChange): ChangeRule {
+/** The rule of a field for a change. */
+export function ruleFor(
+  { kind, path }: { readonly kind: string; readonly path: string },
+  change: SpecChange,
+): ChangeRule {
   const rule = Object.hasOwn(changeRules, kind) ? (changeRules[kind] ?? atStart) : atStart
-  return typeof rule === 'function' ? rule(change) : rule
+  return typeof rule === 'function' ? rule(change, path) : rule
 }

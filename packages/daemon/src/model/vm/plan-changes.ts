@@ -18,13 +18,16 @@ export interface Situation {
   /** What its emulator was started with, and has by now. */
   readonly booted?: VmSpec | undefined
   readonly accelerator?: 'kvm' | 'tcg' | undefined
+  /** Slots of its guest that are left to plug something into. */
+  readonly freePorts?: number | undefined
 }
 
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
 export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
-  const { state, plugMemory, bootBytes, accelerator } = situation
+  const { state, plugMemory, bootBytes, accelerator, freePorts } = situation
   const booted = state === 'running' || state === 'paused' ? situation.booted : undefined
-  const change: SpecChange = { from: current, to: wanted, plugMemory, bootBytes, booted, accelerator }
+  const specs = { from: current, to: wanted }
+  const change: SpecChange = { ...specs, plugMemory, bootBytes, booted, accelerator, freePorts }
   const before = specFields(current)
   const after = specFields(wanted)
   const changes: PlanChange[] = []
@@ -63,7 +66,7 @@ function effectOf(
   change: SpecChange,
   state: VmState,
 ): Pick<PlanChange, 'effect' | 'reason'> {
-  const { effect, reason } = ruleFor(field.kind, change)
+  const { effect, reason } = ruleFor(field, change)
   if (effect === 'pinned') return { effect: 'refused', reason }
   if (effect === 'bookkeeping') return { effect: 'live', reason }
   if (effect === 'live' && state === 'saved')

@@ -10,8 +10,10 @@ import type { Context } from '../context.ts'
 import { bringMemoryInLine } from './bring-in-line.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
+import { ensureSetDisks } from './disk-job.ts'
 import { judgeSurvival } from './judge-survival.ts'
 import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts'
+import { allMoving, disksToMove } from './moved-disks.ts'
 import { beginLimits } from './outside-limits.ts'
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
@@ -48,7 +50,8 @@ export async function planVm(wanted: Pick<Wanted, 'name' | 'spec'>, context: Con
   const { record } = view
   const { spec, changes } = await decide(view, wanted.spec, context)
   if (changes.some(isHardware)) {
-    const hardware = planHardware(spec, record.hardware, await hardwareHost(record.id, context))
+    const host = await hardwareHost(record.id, context)
+    const hardware = planHardware(spec, record.hardware, { ...host, booted: record.run?.bootedHardware })
     await requireBuildable({ ...record, spec, hardware }, context.ports, { hasCpu: keepsCpu(changes) })
   }
   const refused = changes.some((change) => change.effect === 'refused')
@@ -136,14 +139,15 @@ async function change(
   requireRevision(seat.record, wanted.ifMatch)
   const { spec, changes } = await decide(seat, wanted.spec, context)
   const setsVcpus = changesVcpus({ ...seat.record, spec }, changes, context)
-  if (changes.length === 0 && !setsVcpus) return
+  const moving = disksToMove(seat.record, { spec, changes })
+  if (changes.length === 0 && !setsVcpus && moving.length === 0) return
   requireNoneRefused(seat.record, changes)
 
   const vm = { id: seat.record.id, name: seat.record.name }
   const planned = await planVolumes(spec, vm, ports)
   const host = await hardwareHost(seat.record.id, context)
-  const before = seat.record.hardware
-  const hardware = planHardware(planned.spec, before, host)
+  const { hardware: before, run: running } = seat.record
+  const hardware = planHardware(planned.spec, before, { ...host, booted: running?.bootedHardware })
   if (changes.some(isHardware)) {
     const hasCpu = keepsCpu(changes)
     await requireBuildable({ ...vm, spec: planned.spec, hardware }, ports, { hasCpu })
@@ -163,13 +167,18 @@ async function change(
     await ports.failpoint('vm.change.after-volume-file')
   }
   const { run } = seat.record
+  const vcpuTarget = setsVcpus ? spec.cpu.count : undefined
   const after = {
     spec: planned.spec,
     hardware,
     revision: seat.record.revision + (changes.length > 0 ? 1 : 0),
-    ...(run && (setsVcpus || changes.some(isVcpuCount))
-      ? { run: { ...run, vcpuTarget: setsVcpus ? spec.cpu.count : undefined } }
-      : {}),
+    ...(run && {
+      run: {
+        ...run,
+        ...(setsVcpus || changes.some(isVcpuCount) ? { vcpuTarget } : {}),
+        ...(moving.length > 0 ? { movingDisks: allMoving(run, moving) } : {}),
+      },
+    }),
   }
   seat.update(after, () => {
     requireStillFree(planned, vm, context)
@@ -184,13 +193,14 @@ async function change(
   undo.move()
   await ports.failpoint('vm.change.after-row')
   if (setsVcpus) beginSetVcpus(driver, context, wanted.owner ?? 'daemon')
+  if (moving.length > 0) ensureSetDisks(driver, context, wanted.owner ?? 'daemon')
   await tellEmulator(seat, { changes, leave: limits.leave })
   limits.end()
 }
 
 /** Whether a change is one that a plan of the emulator would have to allow. */
 function isHardware({ effect, field }: PlanChange): boolean {
-  return effect === 'next-boot' || field === 'cpu.count'
+  return effect === 'next-boot' || field === 'cpu.count' || field.startsWith('disks.')
 }
 
 /** Whether the guest goes on with the CPU that it has. */

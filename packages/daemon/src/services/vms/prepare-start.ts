@@ -132,7 +132,8 @@ async function kernelOf(spec: VmSpec, ports: Ports): Promise<HardwareInput['kern
   return { path: paths.kernel, initrd: image.initrd ? paths.initrd : undefined, cmdline }
 }
 
-function diskBackings(spec: VmSpec, ports: Ports): readonly DiskBacking[] {
+/** The files behind the disks of a spec. `volume-not-found` for a disk without one. */
+export function diskBackings(spec: Pick<VmSpec, 'disks'>, ports: Ports): readonly DiskBacking[] {
   const { volumes } = ports.store
   return spec.disks.map((disk) => {
     const volume = disk.volume === undefined ? undefined : volumes.findByName(disk.volume)

@@ -69,7 +69,8 @@ function namingVm(error: unknown, name: string): unknown {
 function whatWasBooted({ name, spec, run, hardware }: VmRecord): SavedMemory['booted'] {
   if (!run) return undefined
   const fields = waitingFields({ booted: run.bootedSpec, now: spec, plugMemory: hardware.plugMemory })
-  if (fields.length === 0) return undefined
+  // A disk that came or went left the root ports as they were booted, of which the record's hardware knows nothing.
+  if (fields.length === 0 && run.bootedHardware?.ports === undefined) return undefined
   if (run.bootedHardware) return { spec: run.bootedSpec, hardware: run.bootedHardware }
   throw new KvasirError(
     'wrong-state',

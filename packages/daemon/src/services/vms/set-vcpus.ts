@@ -13,6 +13,7 @@ import { tcgKeepsVcpus } from '../../model/vm/cpu-rules.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
+import { longestWaitMs, takeWhenFree } from './take-when-free.ts'
 import { tunePlugged } from './tune-threads.ts'
 import { VcpuAnswers } from './vcpu-answers.ts'
 
@@ -22,13 +23,10 @@ const releaseTimeoutMs = 60_000
 const noticeTimeoutMs = 10_000
 /** Events are hints: the emulator is asked this often whether they came. */
 const lookMs = 1_000
-/** How often a seat that is taken is asked for again, and how many times. */
-const retryMs = 500
-const mostRetries = 240
 
 /** The longest that the whole of it may take on a VM that can have this many vCPUs. */
 export function vcpuDeadlineMs(max: number): number {
-  return noticeTimeoutMs + retryMs * mostRetries + releaseTimeoutMs * max
+  return noticeTimeoutMs + longestWaitMs + releaseTimeoutMs * max
 }
 
 export interface VcpuWork {
@@ -118,23 +116,15 @@ async function askForLast({ emulator, onStep }: Task, count: number): Promise<vo
   await emulator.vcpus.askForLast()
 }
 
-/** A turn in the seat, once the long action that may hold it is over, for as long as the VM runs and is to have this many. */
+/** A turn in the seat, for as long as the VM runs and is to have this many. */
 async function inSeat<T>(task: Task, work: (seat: Seat) => Promise<T>): Promise<T> {
-  const { driver, ports, signal, target } = task
-  for (let retries = 0; ; retries++) {
-    try {
-      return await driver.take('edit', async (seat) => {
-        const { run } = seat.record
-        if (!run || seat.emulator !== task.emulator) throw notRunning(driver)
-        if (run.vcpuTarget !== target) throw outdated(task)
-        return await work(seat)
-      })
-    } catch (error) {
-      const isBusy = error instanceof KvasirError && error.code === 'busy'
-      if (!isBusy || retries >= mostRetries) throw error
-      await ports.clock.sleep(retryMs, signal)
-    }
-  }
+  const { driver, target } = task
+  return await takeWhenFree(driver, task, async (seat) => {
+    const { run } = seat.record
+    if (!run || seat.emulator !== task.emulator) throw notRunning(driver)
+    if (run.vcpuTarget !== target) throw outdated(task)
+    return await work(seat)
+  })
 }
 
 async function forgetTarget({ driver, target, ports }: Task): Promise<void> {

@@ -19,7 +19,9 @@ import type { Emulator, EmulatorExit } from '../../ports/emulators.ts'
 import type { Emit } from '../../ports/events.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
+import { devicesOfDisk } from './disk-answers.ts'
 import { endEmulator } from './end-emulator.ts'
+import { finishWhenGone } from './set-disks.ts'
 import { noteVcpus } from './set-vcpus.ts'
 import { giveUpAsking } from './stop-vm.ts'
 
@@ -35,8 +37,8 @@ export interface SettleParts {
   readonly restart: (id: string) => void
   /** Whether a job waits for the guest of this VM to shut down or to reboot. */
   readonly isAwaited: (id: string) => boolean
-  /** Goes on with a change of vCPUs that is not finished. Called outside the seat. */
-  readonly resumeVcpus: (id: string) => void
+  /** Goes on with changes of vCPUs and disks that are not finished. Called outside the seat. */
+  readonly resumeGuestWork: (id: string) => void
 }
 
 /** The settler of all VMs. */
@@ -116,6 +118,9 @@ async function happeningOf(
       case 'plugged':
       case 'powering-down':
         return undefined
+      case 'disk':
+        if (event.answer.isGone) await finishGoneDisk(seat, event.answer.device, parts.ports)
+        return undefined
       case 'vcpus':
         noteVcpus(seat, await emulator.vcpus.count())
         return undefined
@@ -126,6 +131,13 @@ async function happeningOf(
     }
   }
   return await askRunState(seat, emulator)
+}
+
+/** The guest let go of a disk: when it was asked, later when it had refused, or by itself. */
+async function finishGoneDisk(seat: Seat, device: string, ports: Ports): Promise<void> {
+  const disks = seat.record.run?.bootedSpec.disks ?? []
+  const gone = disks.find(({ name }) => devicesOfDisk(name).includes(device))
+  if (gone) await finishWhenGone(seat, gone.name, ports)
 }
 
 function tellOfLostNetwork({ record }: Seat, netdev: string, parts: SettleParts): void {
@@ -227,8 +239,8 @@ function isOverdue({ record }: Seat, { ports, isAwaited }: SettleParts): boolean
 }
 
 /** A VM that nobody follows, though it is not off: its emulator can be reached, or not yet, or is known to be gone. */
-async function readopt(seat: Seat, { ports, emit, resumeVcpus }: SettleParts): Promise<void> {
+async function readopt(seat: Seat, { ports, emit, resumeGuestWork }: SettleParts): Promise<void> {
   if (isOff(seat.record)) return
   await recoverVm(seat, { ports, emit }, { timeoutMs: readoptTimeoutMs })
-  if (seat.emulator) setImmediate(() => resumeVcpus(seat.record.id))
+  if (seat.emulator) setImmediate(() => resumeGuestWork(seat.record.id))
 }

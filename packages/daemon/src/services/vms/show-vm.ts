@@ -34,7 +34,7 @@ export function showView(view: VmView, context: Context): Vm {
 
 function lifeStatus({ record, jobId }: VmView, context: Context): VmStatus {
   const { life, saved } = record
-  const job = jobId ?? context.jobs.newest('vm.set-vcpus', record.id)?.id
+  const job = jobId ?? guestJobOf(record.id, context)
   const { exit } = life
   return {
     state: life.state,
@@ -46,6 +46,11 @@ function lifeStatus({ record, jobId }: VmView, context: Context): VmStatus {
     ...(exit ? { exit } : {}),
     ...(saved?.booted ? { restartNeeded: waitingFor(record, saved.booted.spec) } : {}),
   }
+}
+
+/** The job that carries a change of the spec into the guest. */
+function guestJobOf(id: string, { jobs }: Context): string | undefined {
+  return (jobs.newest('vm.set-vcpus', id) ?? jobs.newest('vm.set-disks', id))?.id
 }
 
 function runStatus(view: VmView, context: Context): Partial<VmStatus> {
@@ -88,10 +93,13 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   }
 }
 
-/** What waits for the next boot. vCPUs that are being plugged or asked for do not. */
+/** What waits for the next boot. vCPUs and disks that are being plugged or asked for do not. */
 function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[] {
   const fields = waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })
-  return fields.filter((field) => field !== 'cpu.count' || run?.vcpuTarget === undefined)
+  const moving = new Set(run?.movingDisks?.map((disk) => `disks.${disk}`))
+  return fields.filter(
+    (field) => (field !== 'cpu.count' || run?.vcpuTarget === undefined) && !moving.has(field),
+  )
 }
 
 function cpuStatus({ accelerator, bootedSpec }: VmRun): NonNullable<VmStatus['cpu']> {

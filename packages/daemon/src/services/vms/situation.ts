@@ -1,5 +1,6 @@
 /** What a VM is while its spec is compared with another one, and what its emulator is to be told of memory. */
 import { type MemoryOrders, memoryOrders } from '../../model/memory/plug-memory.ts'
+import { freePorts } from '../../model/pci/layout.ts'
 import type { Situation } from '../../model/vm/plan-changes.ts'
 import type { VmRecord } from '../../ports/store.ts'
 
@@ -12,6 +13,7 @@ export function situationOf(record: VmRecord): Situation {
     bootBytes: bootBytesOf(record),
     booted: run?.bootedSpec,
     accelerator: run?.accelerator,
+    freePorts: run?.bootedHardware && freePorts(run.bootedHardware, hardware),
   }
 }
 

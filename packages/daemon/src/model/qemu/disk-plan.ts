@@ -1,0 +1,29 @@
+/**
+ * One disk as QEMU is told of it, as plain data: in its arguments when it starts, over its monitor while it runs.
+ */
+import type { Descriptor, EmulatorPlan } from './emulator-plan.ts'
+import type { OptionValue } from './options.ts'
+
+/** Options of QEMU by name; what is undefined is not said. */
+export interface QemuOptions {
+  readonly [name: string]: OptionValue
+}
+
+/** A node of the block graph. */
+export interface BlockNode {
+  /** What `filename` stands for, where the node is on a file of the host. */
+  readonly file: Extract<Descriptor, { kind: 'file' }> | undefined
+  readonly options: QemuOptions & { readonly driver: string; readonly 'node-name': string }
+}
+
+/** A disk, in the order in which its parts are made: nodes from the bottom up, objects, devices with their controller first. */
+export interface DiskPlan {
+  /** The disk's name. */
+  readonly disk: string
+  readonly nodes: readonly BlockNode[]
+  readonly objects: readonly (QemuOptions & { readonly 'qom-type': string; readonly id: string })[]
+  readonly devices: readonly (QemuOptions & { readonly driver: string; readonly id: string })[]
+  /** The id of its own I/O thread. */
+  readonly ioThread: string | undefined
+  readonly ids: EmulatorPlan['ids']['disks'][string]
+}

@@ -1,0 +1,89 @@
+/**
+ * What a run is once a disk has come or gone: the disks that there are now, their addresses, and the root ports as they were booted.
+ */
+import type { DiskSpec, PlanChange, VmSpec } from '@kvasir/contract'
+import { freePorts, portCount } from '../../model/pci/layout.ts'
+import type { Hardware } from '../../model/qemu/hardware.ts'
+import { deviceId } from '../../model/qemu/ids.ts'
+import { movedDisks } from '../../model/vm/disk-rules.ts'
+import { planChanges } from '../../model/vm/plan-changes.ts'
+import type { VmRecord, VmRun } from '../../ports/store.ts'
+import { situationOf } from './situation.ts'
+
+/**
+ * The disks that are to be plugged or taken away now: by this change, or because an earlier one did not get so far and the same is
+ * asked for again.
+ */
+export function disksToMove(
+  record: VmRecord,
+  wanted: { readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
+): readonly string[] {
+  const { run, spec } = record
+  if (!run) return []
+  const moved = (before: VmSpec, changes: readonly PlanChange[]) =>
+    movedDisks(before, wanted.spec).filter((name) => changes.some((change) => isLiveMove(change, name)))
+  if (wanted.changes.length > 0) return moved(spec, wanted.changes)
+  const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
+  const situation = { ...situationOf(record), freePorts: ports }
+  const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
+  return missing.filter((name) => run.movingDisks?.includes(name) !== true)
+}
+
+function isLiveMove({ effect, field }: PlanChange, disk: string): boolean {
+  return effect === 'live' && field === `disks.${disk}`
+}
+
+/** All disks that come or go from now on. */
+export function allMoving({ movingDisks = [] }: VmRun, more: readonly string[]): readonly string[] {
+  return [...new Set([...movingDisks, ...more])]
+}
+
+/** The run after a disk of the spec has come. */
+export function withPluggedDisk(
+  run: VmRun,
+  came: { readonly disk: DiskSpec; readonly hardware: Hardware; readonly emulator: VmRun['emulator'] },
+): VmRun {
+  const { disk, hardware, emulator } = came
+  const id = deviceId('disk', disk.name)
+  const address = hardware.pci[id]
+  const { bootedSpec, bootedHardware } = run
+  return {
+    ...withoutMoving(run, disk.name),
+    emulator,
+    bootedSpec: { ...bootedSpec, disks: [...without(bootedSpec.disks, disk.name), disk] },
+    ...(bootedHardware && address
+      ? { bootedHardware: { ...keptPorts(bootedHardware), pci: { ...bootedHardware.pci, [id]: address } } }
+      : {}),
+  }
+}
+
+/** The run after a disk has gone, whether the spec has it or not. */
+export function withoutGoneDisk(
+  run: VmRun,
+  gone: { readonly disk: string; readonly emulator: VmRun['emulator'] },
+): VmRun {
+  const { bootedSpec, bootedHardware } = run
+  const { [deviceId('disk', gone.disk)]: _free, ...pci } = bootedHardware?.pci ?? {}
+  return {
+    ...withoutMoving(run, gone.disk),
+    emulator: gone.emulator,
+    bootedSpec: { ...bootedSpec, disks: without(bootedSpec.disks, gone.disk) },
+    ...(bootedHardware ? { bootedHardware: { ...keptPorts(bootedHardware), pci } } : {}),
+  }
+}
+
+/** The run when nobody works on a disk any more. */
+export function withoutMoving(run: VmRun, disk: string): VmRun {
+  const { movingDisks = [], ...rest } = run
+  const left = movingDisks.filter((name) => name !== disk)
+  return left.length === 0 ? rest : { ...rest, movingDisks: left }
+}
+
+/** The number of ports follows from the addresses only until the first disk comes or goes. */
+function keptPorts(hardware: Hardware): Hardware {
+  return { ...hardware, ports: portCount(hardware) }
+}
+
+function without(disks: readonly DiskSpec[], name: string): DiskSpec[] {
+  return disks.filter((disk) => disk.name !== name)
+}

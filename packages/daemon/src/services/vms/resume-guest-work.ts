@@ -1,0 +1,12 @@
+/** Goes on with what a former daemon had begun with the guest of a VM, if it had. */
+import type { Context } from '../context.ts'
+import { resumeSetDisks } from './disk-job.ts'
+import { resumeSetVcpus } from './vcpu-job.ts'
+
+/** Begins the jobs that are not finished. Returns at once; what goes wrong is logged. */
+export function resumeGuestWork(id: string, context: Context): void {
+  resumeSetVcpus(id, context)
+  resumeSetDisks(id, context).catch((error: unknown) =>
+    context.ports.log.warn({ vm: id, err: error }, 'the disks of a VM were not brought in line'),
+  )
+}

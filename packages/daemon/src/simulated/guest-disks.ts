@@ -1,0 +1,40 @@
+/** The disks of a simulated QEMU process, and a guest that lets go of them or does not, as a test wants. */
+import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
+import type { EmulatorEvent } from '../ports/emulators.ts'
+
+interface Guest {
+  readonly later: (work: () => void) => void
+  readonly tell: (event: EmulatorEvent) => void
+}
+
+export class GuestDisks {
+  /** By name. */
+  readonly plugged: Map<string, EmulatorPlan['ids']['disks'][string]>
+  readonly ioThreads: Set<string>
+  readonly #guest: Guest
+
+  /** Whether the guest lets go: at once when asked, never, or with a refusal. */
+  release: 'willing' | 'silent' | 'refusing' = 'willing'
+  /** Nothing can be plugged. */
+  refusesAll = false
+
+  constructor(ids: EmulatorPlan['ids'], guest: Guest) {
+    this.plugged = new Map(Object.entries(ids.disks))
+    this.ioThreads = new Set(ids.ioThreads)
+    this.#guest = guest
+  }
+
+  /** The guest is asked to let go of a disk. */
+  askFor(disk: string): void {
+    if (this.release !== 'silent') this.#guest.later(() => this.answer(disk))
+  }
+
+  /** The guest lets go of a disk, or refuses to: asked, or by itself. */
+  answer(disk: string): void {
+    const device = this.plugged.get(disk)?.device
+    if (device === undefined) return
+    const isGone = this.release !== 'refusing'
+    if (isGone) this.plugged.delete(disk)
+    this.#guest.tell({ kind: 'disk', answer: { device, isGone } })
+  }
+}

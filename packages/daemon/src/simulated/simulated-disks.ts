@@ -1,0 +1,37 @@
+/** The disks of a simulated emulator: plugged at once, let go of by a guest that a test may make stubborn. */
+import { KvasirError } from '@kvasir/contract'
+import type { DiskPlan } from '../model/qemu/disk-plan.ts'
+import { deviceId } from '../model/qemu/ids.ts'
+import type { EmulatorDisks } from '../ports/emulator-disks.ts'
+import type { EmulatorProcess } from './emulator-process.ts'
+
+export class SimulatedDisks implements EmulatorDisks {
+  readonly #process: EmulatorProcess
+
+  constructor(process: EmulatorProcess) {
+    this.#process = process
+  }
+
+  async plug(plan: DiskPlan): Promise<void> {
+    await this.#process.answer()
+    if (this.#process.disks.refusesAll)
+      throw new KvasirError('emulator-failed', 'The emulator refused: Failed to get "write" lock.')
+    this.#process.disks.plugged.set(plan.disk, plan.ids)
+    if (plan.ioThread !== undefined) this.#process.disks.ioThreads.add(plan.ioThread)
+  }
+
+  async present(disks: readonly string[]): Promise<readonly string[]> {
+    await this.#process.answer()
+    return disks.filter((disk) => this.#process.disks.plugged.has(disk))
+  }
+
+  async askFor(disk: string): Promise<void> {
+    await this.#process.answer()
+    this.#process.disks.askFor(disk)
+  }
+
+  async remove(disk: string): Promise<void> {
+    await this.#process.answer()
+    this.#process.disks.ioThreads.delete(deviceId('io', disk))
+  }
+}
