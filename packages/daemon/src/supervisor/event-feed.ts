@@ -30,6 +30,10 @@ export function createEventFeed(store: Store, clock: Clock): StoredFeed {
   function tell(): void {
     scheduled = false
     if (closed) return
+    if (listeners.size === 0) {
+      told = store.events.range().latest
+      return
+    }
     for (;;) {
       const batch = store.events.read(told, batchSize)
       for (const event of batch) {

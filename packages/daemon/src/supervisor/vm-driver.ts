@@ -206,8 +206,8 @@ export class VmDriver implements Driver {
     const isNews = from !== state || before.life.reason !== reason
     store.transaction(() => {
       store.vms.update(after)
-      alongside?.()
       if (isNews) emit('vm.state', after.name, { uuid: after.id, from, state, reason })
+      alongside?.()
     })
     this.#record = after
     if (isNews) log.info({ vm: after.name, from, state, reason }, 'a VM has another state')

@@ -10,7 +10,7 @@ import type { Log } from '../../ports/log.ts'
 import type { Store } from '../../ports/store.ts'
 import { refusalFrom } from '../refusal-of.ts'
 
-/** Progress events of one job are at least this far apart. */
+/** Progress is told so long after the job's begin and after what was told last: a short job costs the store no more than its two ends. */
 const progressIntervalMs = 250
 
 export interface JobRequest {
@@ -32,6 +32,8 @@ export interface JobHandle {
   outcome(words: string): void
   /** Writes what the work came to, and that the job has succeeded with a result, in one transaction. The last thing but for tidying. */
   conclude(result: string, write: () => void): void
+  /** As `conclude`, for what has a transaction of its own: there it writes what it is given. */
+  concludeIn(result: string, transact: (writeEnd: () => void) => void): void
 }
 
 export interface JobParts {
@@ -47,9 +49,12 @@ export class LiveJob {
   readonly #parts: JobParts
   readonly #request: JobRequest
   readonly #abort = new AbortController()
+  /** Aborted when the job has ended. */
+  readonly #over = new AbortController()
   readonly #settleEnded: () => void
   #job: Job
-  #lastProgressMs = Number.NEGATIVE_INFINITY
+  /** When there is progress that was not told: resolves when it is, or when the job has ended. */
+  #telling: Promise<void> | undefined
 
   constructor(request: JobRequest, parts: JobParts) {
     this.#parts = parts
@@ -82,10 +87,11 @@ export class LiveJob {
     try {
       const progress: JobHandle['progress'] = (step, fraction) => this.#progress(step, fraction)
       const conclude: JobHandle['conclude'] = (result, write) => this.#conclude(result, write)
+      const concludeIn: JobHandle['concludeIn'] = (result, transact) => this.#concludeIn(result, transact)
       const outcome: JobHandle['outcome'] = (words) => {
         this.#job = { ...this.#job, outcome: words }
       }
-      const result = await work({ id: this.id, signal, progress, outcome, conclude })
+      const result = await work({ id: this.id, signal, progress, outcome, conclude, concludeIn })
       if (this.#job.state === 'running')
         this.#finish({ state: 'succeeded', progress: 1, ...(result === undefined ? {} : { result }) })
     } catch (thrown) {
@@ -100,6 +106,7 @@ export class LiveJob {
       const state = error.code === 'cancelled' ? 'cancelled' : 'failed'
       if (this.#job.state === 'running') this.#finish({ state, error: error.toProblem() })
     }
+    this.#over.abort()
     this.#settleEnded()
   }
 
@@ -107,19 +114,36 @@ export class LiveJob {
     const { progress: _, ...rest } = this.#job
     const known = fraction === undefined ? {} : { progress: Math.min(1, Math.max(0, fraction)) }
     this.#job = { ...rest, step, ...known }
-    const now = this.#parts.clock.monotonicMs()
-    if (now - this.#lastProgressMs < progressIntervalMs) return
-    this.#lastProgressMs = now
-    this.#keep('progress', () => this.#parts.emit('job.progress', this.id, { step, ...known }))
+    this.#telling ??= this.#tellSoon()
+  }
+
+  /** Tells where the job is by then. */
+  async #tellSoon(): Promise<void> {
+    try {
+      await this.#parts.clock.sleep(progressIntervalMs, this.#over.signal)
+    } catch {
+      return // Its end says more.
+    }
+    this.#telling = undefined
+    const { step, progress } = this.#job
+    this.#keep('progress', () =>
+      this.#parts.emit('job.progress', this.id, { step, ...(progress === undefined ? {} : { progress }) }),
+    )
   }
 
   #conclude(result: string, write: () => void): void {
+    this.#concludeIn(result, (writeEnd) =>
+      this.#parts.store.transaction(() => {
+        write()
+        writeEnd()
+      }),
+    )
+  }
+
+  #concludeIn(result: string, transact: (writeEnd: () => void) => void): void {
     const endedAt = this.#parts.clock.now()
     const ended: Job = { ...this.#job, state: 'succeeded', progress: 1, result, endedAt }
-    this.#parts.store.transaction(() => {
-      write()
-      this.#writeEnd(ended)
-    })
+    transact(() => this.#writeEnd(ended))
     this.#job = ended
   }
 

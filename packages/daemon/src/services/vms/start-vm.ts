@@ -31,6 +31,8 @@ export interface StartOptions {
   readonly jobId?: string
   readonly signal: AbortSignal
   readonly onStep: (step: string) => void
+  /** Writes down that the VM runs. Whoever has more to write with that gives it to `write`; without it, nobody has. */
+  readonly conclude?: (write: (alongside?: () => void) => void) => void
 }
 
 /** Starts a VM. On failure the VM is what it was before, and its reason tells of that too. */
@@ -44,7 +46,8 @@ export async function startVm(driver: Driver, context: StartContext, options: St
       ports.emulators.announceLaunch()
       onStep('preparing')
       const prepared = await prepare(seat, signal, ports)
-      await runStart(seat, prepared, { ...context, signal, onStep })
+      const conclude = options.conclude ?? ((write) => write())
+      await runStart(seat, prepared, { ...context, signal, onStep, conclude })
     },
     jobId === undefined ? {} : { jobId },
   )
@@ -84,13 +87,10 @@ export async function ceaseRestart(driver: Driver): Promise<void> {
   })
 }
 
-interface StartWork extends StartContext {
-  readonly signal: AbortSignal
-  readonly onStep: (step: string) => void
-}
+interface StartWork extends StartContext, Required<Omit<StartOptions, 'jobId'>> {}
 
 async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): Promise<void> {
-  const { ports, signal, onStep } = work
+  const { ports, signal, onStep, conclude } = work
   const before = seat.record.life
   const { saved } = seat.record
   const restoring = saved !== undefined
@@ -119,13 +119,14 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     await emulator.resume()
     await ports.failpoint('vm.start.after-resume')
     seat.attach(emulator)
-    seat.update({
+    const running = {
       intent: 'none',
       saved: undefined,
       lifeBeforeStart: undefined,
       run: taken.length > 0 ? { ...run, tuned: true } : run,
       life: seat.life('running', restoring ? 'its saved memory was loaded' : 'it was started'),
-    })
+    } as const
+    conclude((alongside) => seat.update(running, alongside))
     undo.move() // The emulator stays.
     await yieldSinceStart(seat, taken, work)
   } catch (error) {

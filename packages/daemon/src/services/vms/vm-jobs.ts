@@ -47,18 +47,24 @@ function begin(
 /** Begins to start a VM. */
 export function beginStart(driver: Driver, context: Context, caller: Caller): Job {
   const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
-  return begin(driver, context, job, (handle) => startVm(driver, context, startOptions(handle)))
+  return begin(driver, context, job, (handle) => startVm(driver, context, startOptions(driver, handle)))
 }
 
-function startOptions(handle: JobHandle): StartOptions {
-  return { jobId: handle.id, signal: handle.signal, onStep: (step) => handle.progress(step) }
+/** The VM runs and its job has succeeded in one transaction, which is one wait for the disk less. */
+function startOptions(driver: Driver, handle: JobHandle): StartOptions {
+  return {
+    jobId: handle.id,
+    signal: handle.signal,
+    onStep: (step) => handle.progress(step),
+    conclude: (write) => handle.concludeIn(driver.view().record.name, write),
+  }
 }
 
 /** Begins to start a VM whose row says that it is to be started. */
 export async function beginFirstStart(driver: Driver, context: Context, caller: Caller): Promise<void> {
   const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
   try {
-    begin(driver, context, job, (handle) => restartVm(driver, context, startOptions(handle)))
+    begin(driver, context, job, (handle) => restartVm(driver, context, startOptions(driver, handle)))
   } catch (error) {
     await ceaseRestart(driver)
     throw error
