@@ -15,7 +15,7 @@ import { closeInheritedDescriptors, identifyProcess, type ProcessIdentity } from
 import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
 import { type CagedProgram, checkPath, checkProgram, launcherBinds } from './cage-request.ts'
-import { type LogKeepers, readCappedLog, startCappedLogs } from './capped-log.ts'
+import { keepLogs, readCappedLog } from './capped-log.ts'
 import { type CageEntry, describeExit, enterCage, type StepTime } from './enter-cage.ts'
 import { type JailedCommand, type JailedResult, runJailed } from './jailed-command.ts'
 import { type CageExit, HeldLaunchers, killSession } from './launchers.ts'
@@ -160,6 +160,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
         argv: [request.binary, ...request.args],
       },
       output: 'ignore',
+      keepsLogs: true,
       descriptors: request.descriptors,
       admit,
       launchers: tools.launchers,
@@ -169,9 +170,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
   )
   undo.defer(() => killSession(entry.pid))
   // Two processes less to take turns with; until they are there, what the program says waits in the pipes that we hold.
-  const keepers = startCappedLogs(logs, { cgroup, capBytes: request.logs.capBytes })
-  undo.defer(() => keepers.kill())
-  const logged = takeOver(keepers, held)
+  const logged = takeOver(keepLogs(entry.keeper, logs, { cgroup, capBytes: request.logs.capBytes }), held)
   logged.catch(() => {}) // Asked by who launches.
   const identity = await identifyProcess(entry.pid)
   if (identity === undefined) {
@@ -184,16 +183,15 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
   return { pid: entry.pid, identity, cgroup, steps: entry.steps, logged, exited: entry.exited }
 }
 
-async function takeOver(keepers: LogKeepers, held: AsyncDisposableStack): Promise<void> {
+async function takeOver(ready: Promise<void>, held: AsyncDisposableStack): Promise<void> {
   try {
-    await keepers.ready
+    await ready
   } finally {
     await held.disposeAsync()
   }
 }
 
 async function endedAtOnce(entry: CageEntry, request: LaunchRequest): Promise<CageError> {
-  killSession(entry.pid)
   const exit = await entry.exited
   await new Promise((resolve) => setTimeout(resolve, 50)) // The log's keeper may still hold the last words.
   const log = Buffer.from(await readCappedLog(request.logs.output, LOG_TAIL_BYTES))

@@ -4,7 +4,8 @@ import { dirname } from 'node:path'
 import { test } from 'node:test'
 import { isAlive } from '@kvasir/linux'
 import { needs } from '../../../../../tools/require.ts'
-import { readCappedLog, removeCappedLog, startCappedLogs } from './capped-log.ts'
+import { keepLogs, readCappedLog, removeCappedLog } from './capped-log.ts'
+import { startLauncher } from './launchers.ts'
 import { eventually, openTestCages } from './testing/test-cages.ts'
 
 const skip = needs('root')
@@ -69,10 +70,12 @@ test('a program goes on when the keepers of its logs are killed, and new ones ke
   for (const pid of keepers) process.kill(pid, 'SIGKILL')
   await new Promise((resolve) => setTimeout(resolve, 100))
   await removeCappedLog(output)
-  startCappedLogs([{ fifo: `${vm.directory}/output.fifo`, file: output }], {
+  const { launcher } = startLauncher({ output: 'ignore', descriptors: [], keepsLogs: true })
+  await keepLogs(launcher?.keeper, [{ fifo: `${vm.directory}/output.fifo`, file: output }], {
     cgroup: program.cgroup,
     capBytes,
   })
+  launcher?.child.kill()
 
   await eventually(async () => (await vm.log()).includes('tick'), {
     timeoutMs: 2_000,

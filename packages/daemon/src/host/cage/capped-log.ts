@@ -8,12 +8,13 @@
  * back, `dd count=` counts reads and not bytes, `split --filter` needs three processes.
  *
  * When a log cannot be written (disk full, directory gone) the pipe is still drained, so the program never waits. When a log's keeper
- * is killed, the program's next write gets EPIPE: QEMU ignores SIGPIPE and goes on without a log. `startCappedLogs` may then be called
- * again with the same pipes. The keepers end by themselves when the last writer has closed the pipe.
+ * is killed, the program's next write gets EPIPE: QEMU ignores SIGPIPE and goes on without a log. Another shell may then keep the same
+ * pipes. The keepers end by themselves when the last writer has closed the pipe.
+ *
+ * Not here: who starts that shell (launcher.pl). It waits for its words, and ends when nobody is left who could say them.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { open, rm } from 'node:fs/promises'
-import type { Readable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { COMMAND_PATH } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 
@@ -23,25 +24,22 @@ export interface CappedLog {
   readonly file: string
 }
 
-/** The processes that keep one VM's logs. */
-export interface LogKeepers {
-  /** Settles when each holds its pipe. Throws `CageError` with step `log` when one cannot. */
-  readonly ready: Promise<void>
-  /** Ends them at once, also when they have not reached their cgroup yet. */
-  kill(): void
-}
-
 /**
- * Parameters: cgroup, size of one file in 512-byte blocks, then a pair of pipe and file for one log or two. The cgroup is entered first (0
- * stands for the shell that writes it): a keeper whose writer never comes, because the daemon was killed, is then found and killed with
- * its group.
+ * The text for a shell whose descriptors 0 to 2 are one socket. It reads lines: cgroup, size of one file in 512-byte blocks, then a pair
+ * of pipe and file for one log or two, and an empty line. The cgroup is entered first (0 stands for the shell that writes it): a keeper
+ * whose writer never comes, because the daemon was killed, is then found and killed with its group.
  */
-const KEEPER = `
-cgroup=$1
+export const keeperProgram = `
+PATH=${COMMAND_PATH} LC_ALL=C; export PATH LC_ALL
+while :; do
+  IFS= read -r word || exit 0
+  [ -n "$word" ] || break
+  set -- "$@" "$word"
+done
+echo 0 > "$1/cgroup.procs" || exit 70
 ulimit -c 0; ulimit -f "$2"; umask 077
 shift 2
 keep() {
-  echo 0 > "$cgroup/cgroup.procs" || exit 70
   exec < "$1" || exit 71
   echo ready
   exec >/dev/null 2>&1
@@ -62,63 +60,44 @@ const TIMEOUT_MS = 5_000
 const COMPLAINT_LIMIT = 4096
 
 /**
- * Starts the keepers of one VM's logs, of which there are one or two, inside its cgroup. Their pipes are there; somebody must hold them open
- * for writing. `capBytes` is for both files of one log together.
+ * Gives a keeper its words: the logs of one VM, of which there are one or two, to be kept inside its cgroup. Their pipes are there; somebody
+ * must hold them open for writing. `capBytes` is for both files of one log together. Resolves when each log is kept. Throws `CageError`
+ * with step `log` when one cannot be.
  */
-export function startCappedLogs(
+export async function keepLogs(
+  keeper: Duplex | undefined,
   logs: readonly CappedLog[],
   options: { readonly cgroup: string; readonly capBytes: number },
-): LogKeepers {
+): Promise<void> {
+  if (keeper === undefined) throw notKept('No keeper was started.')
   const blocks = Math.max(8, Math.floor(options.capBytes / 2 / 512))
-  const files = logs.flatMap(({ fifo, file }) => [fifo, file])
-  const keeper = spawn('/bin/sh', ['-c', KEEPER, 'kvasir-log', options.cgroup, String(blocks), ...files], {
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    cwd: '/',
-    env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
-  })
-  const ready = untilReady(keeper, logs.length)
-  ready.catch(() => {}) // Whoever does not wait for the keepers is not told.
-  keeper.unref()
-  return {
-    ready,
-    kill: () => {
-      try {
-        if (keeper.pid !== undefined) process.kill(-keeper.pid, 'SIGKILL')
-      } catch {
-        // They have ended already.
-      }
-    },
-  }
+  const words = [options.cgroup, String(blocks), ...logs.flatMap(({ fifo, file }) => [fifo, file]), '', '']
+  keeper.write(words.join('\n'))
+  await untilReady(keeper, logs.length)
 }
 
-/** One word of each keeper, or a complaint. Nothing is read from them afterwards. */
-async function untilReady(
-  keeper: ChildProcessByStdio<null, Readable, Readable>,
-  count: number,
-): Promise<void> {
+/** One word of each log's keeper, or a complaint. Nothing is read from them afterwards. */
+async function untilReady(keeper: Duplex, count: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<boolean>()
-  let complaint = ''
   let said = ''
-  keeper.stderr.on('data', (chunk: Buffer) => {
-    if (complaint.length < COMPLAINT_LIMIT) complaint += chunk.toString('utf8')
+  const words = () => said.split('\n')
+  keeper.on('data', (chunk: Buffer) => {
+    if (said.length < COMPLAINT_LIMIT) said += chunk.toString('utf8')
+    if (words().filter((word) => word === READY).length >= count) resolve(true)
   })
-  keeper.stdout.on('data', (chunk: Buffer) => {
-    said += chunk.toString('utf8')
-    if (said.split('ready\n').length > count) resolve(true)
-  })
-  keeper.once('error', (error) => {
-    complaint = error.message
-    resolve(false)
-  })
+  keeper.on('error', () => {}) // `close` follows.
   keeper.once('close', () => resolve(false))
   const deadline = setTimeout(() => resolve(false), TIMEOUT_MS)
   const isReady = await promise
   clearTimeout(deadline)
-  keeper.stdout.destroy()
-  keeper.stderr.destroy()
-  if (isReady) return
-  throw new CageError('log', 'The logs cannot be kept, so the program was ended.', {
+  keeper.destroy()
+  if (!isReady) throw notKept(words().filter((word) => word !== READY).join('\n'))
+}
+
+const READY = 'ready'
+
+function notKept(complaint: string): CageError {
+  return new CageError('log', 'The logs cannot be kept, so the program was ended.', {
     stderr: complaint.trim(),
   })
 }

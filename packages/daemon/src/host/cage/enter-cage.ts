@@ -5,6 +5,7 @@
  * that the program has taken over. Nothing here knows what is run.
  */
 import type { ChildProcess } from 'node:child_process'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CageError, type CageStep, cageSteps } from './cage-error.ts'
 import { GO, type LauncherParameters, launcherMessage } from './launcher-script.ts'
@@ -20,11 +21,15 @@ export interface CageEntry {
   readonly child: ChildProcess
   readonly pid: number
   readonly steps: readonly StepTime[]
+  /** To the keeper of its logs, which waits for its words; where one was wanted. */
+  readonly keeper: Socket | undefined
   readonly exited: Promise<CageExit>
 }
 
 export interface EntryOptions {
   readonly parameters: LauncherParameters
+  /** Whether a keeper of logs is wanted. A launcher that is held has one. */
+  readonly keepsLogs: boolean
   /** What the program gets as stdout and stderr where the parameters name no log pipe. */
   readonly output: 'ignore' | 'pipe'
   /** Our descriptors; the n-th is descriptor `FIRST_DESCRIPTOR + n` in the cage. */
@@ -92,7 +97,7 @@ async function converse(
   options: EntryOptions,
 ): Promise<CageEntry> {
   const startedAt = performance.now()
-  const { child, pid, status, admission, exited } = launcher
+  const { child, pid, status, admission, keeper, exited } = launcher
   const kill = () => killSession(pid)
   const deadline = setTimeout(kill, deadlineAt - startedAt)
   options.signal?.addEventListener('abort', kill, { once: true })
@@ -115,9 +120,11 @@ async function converse(
     await admitted
     const isLate = performance.now() >= deadlineAt
     const isIn = report.steps.at(-1)?.step === 'exec' && report.complaints === ''
-    if (isIn && !isLate && !options.signal?.aborted) return { child, pid, exited, steps: report.steps }
+    if (isIn && !isLate && !options.signal?.aborted)
+      return { child, pid, exited, keeper, steps: report.steps }
 
     if (isIn) kill() // The word came too late to stop the launcher itself.
+    keeper?.destroy()
     const exit = await exited
     options.signal?.throwIfAborted()
     if (taken && !isLate && !report.steps.some(({ step }) => step === 'limits'))

@@ -85,6 +85,7 @@ export async function runJailed(
       argv: [program.binary, ...program.args],
     },
     output: 'pipe',
+    keepsLogs: false,
     descriptors: [],
     admit,
     onSpawn: (child) => {

@@ -5,8 +5,8 @@
  * number, in one process that then becomes the program. No value is ever pasted into the text: all arrive as words on a socket.
  *
  * Order, and why:
- *   namespaces  network, IPC and UTS namespaces of its own; then waits for its words, so that one can be
- *               held ready (launchers.ts)
+ *   namespaces  starts the keeper of the logs (capped-log.ts), where there is one; network, IPC and UTS namespaces of its own;
+ *               then waits for its words, so that one can be held ready (launchers.ts)
  *   descriptors inherited by a launcher that is started for a program; one that was held takes them out of the daemon
  *               (pidfd_getfd(2))
  *   limits      while still root, since a hard limit can only be raised by root
@@ -25,8 +25,8 @@
  * root of its mount namespace, the kernel holds it for chrooted and refuses it new user namespaces (create_user_ns in
  * kernel/user_namespace.c), which a filter of system calls would otherwise have to do.
  *
- * Descriptors: 1, 2 as the caller gave them, or the output's log; 3 the status socket; 4 the serial log; 6 the admission; 10 and up what
- * the caller passes.
+ * Descriptors: 1, 2 as the caller gave them, or the output's log; 3 the status socket; 4 the serial log; 5 the keeper's socket, until it
+ * has it; 6 the admission; 10 and up what the caller passes.
  */
 import { join } from 'node:path'
 
@@ -41,6 +41,9 @@ export const ADMISSION_DESCRIPTOR = 6
 
 /** The descriptor of the status socket. */
 export const STATUS_DESCRIPTOR = 3
+
+/** The descriptor of the socket to the keeper of the logs. */
+export const KEEPER_DESCRIPTOR = 5
 
 const perl = '/usr/bin/perl'
 const program = join(import.meta.dirname, 'launcher.pl')
@@ -96,8 +99,10 @@ export interface LauncherParameters {
   readonly argv: readonly string[]
 }
 
-/** The argv of every launcher. */
-export const launcherArgv = [perl, program, process.arch] as const
+/** The argv of a launcher; of one with a keeper of logs, which is this text for a shell. */
+export function launcherArgv(keeper?: string): readonly [string, ...string[]] {
+  return [perl, program, process.arch, ...(keeper === undefined ? [] : [keeper])]
+}
 
 /** What a launcher waits for: the length of its words and the words. `taken` are our descriptors, when it has not inherited them. */
 export function launcherMessage(parameters: LauncherParameters, taken: readonly number[]): Buffer {

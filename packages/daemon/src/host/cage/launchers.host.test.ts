@@ -126,12 +126,14 @@ function sleep(
       argv: ['/usr/bin/sleep', '60'],
     },
     output: 'ignore',
+    keepsLogs: false,
     admit: async () => {},
     timeoutMs: 10_000,
   })
 }
 
 async function end(program: CageEntry): Promise<void> {
+  program.keeper?.destroy()
   process.kill(program.pid, 'SIGKILL')
   await program.exited
 }
@@ -149,5 +151,5 @@ function barredLauncher(): Launcher {
   const exited = new Promise<Awaited<Launcher['exited']>>((resolve) => {
     child.once('exit', (code, signal) => resolve({ code: code ?? undefined, signal: signal ?? undefined }))
   })
-  return { child, pid: child.pid, status, admission, exited }
+  return { child, pid: child.pid, status, admission, keeper: undefined, exited }
 }

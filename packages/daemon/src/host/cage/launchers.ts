@@ -2,11 +2,20 @@
  * Processes that wait for the words that make them a caged program (launcher-script.ts).
  *
  * One is held ready, so that a start does not pay for a fork of the daemon, for perl and for a network namespace: 5 of 10 ms. It has been
- * told nothing and holds nothing of the host. It ends when the daemon does, however that ends, because its socket then does.
+ * told nothing and holds nothing of the host. It ends when the daemon does, however that ends, because its socket then does. The same
+ * goes for the keeper of logs that comes with it: a second fork of the daemon, 7 ms and more in which it does nothing else and QEMU
+ * shares the CPUs with it, would fall into every start.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
-import { ADMISSION_DESCRIPTOR, FIRST_DESCRIPTOR, launcherArgv, STATUS_DESCRIPTOR } from './launcher-script.ts'
+import { keeperProgram } from './capped-log.ts'
+import {
+  ADMISSION_DESCRIPTOR,
+  FIRST_DESCRIPTOR,
+  KEEPER_DESCRIPTOR,
+  launcherArgv,
+  STATUS_DESCRIPTOR,
+} from './launcher-script.ts'
 
 /** How a caged program ended; both undefined when it could never be started. */
 export interface CageExit {
@@ -20,6 +29,8 @@ export interface Launcher {
   readonly pid: number
   readonly status: Socket
   readonly admission: Socket
+  /** To the keeper of the program's logs, which lives in the session of the launcher; none where no logs are kept. */
+  readonly keeper: Socket | undefined
   readonly exited: Promise<CageExit>
 }
 
@@ -36,21 +47,29 @@ export function startLauncher(options: {
   /** What the program gets as stdout and stderr, unless it has a log. */
   readonly output: 'ignore' | 'pipe'
   readonly descriptors: readonly number[]
+  /** Whether a keeper of logs is wanted. */
+  readonly keepsLogs: boolean
 }): StartedLauncher {
-  const [perl, ...args] = launcherArgv
+  const [perl, ...args] = launcherArgv(options.keepsLogs ? keeperProgram : undefined)
   const child = spawn(perl, args, {
     detached: true,
     cwd: '/',
     env: {},
-    stdio: [...standardDescriptors(options.output), ...options.descriptors],
+    stdio: [...standardDescriptors(options), ...options.descriptors],
   })
   const exited = exitOf(child)
   const failed = new Promise<Error>((resolve) => child.once('error', resolve))
-  const { [STATUS_DESCRIPTOR]: status, [ADMISSION_DESCRIPTOR]: admission }: readonly unknown[] = child.stdio
+  const {
+    [STATUS_DESCRIPTOR]: status,
+    [ADMISSION_DESCRIPTOR]: admission,
+    [KEEPER_DESCRIPTOR]: keeperSocket,
+  }: readonly unknown[] = child.stdio
   if (child.pid === undefined || !(status instanceof Socket) || !(admission instanceof Socket))
     return { child, launcher: undefined, failed }
   admission.on('error', () => {}) // The launcher has ended; the status says at which step.
-  return { child, launcher: { child, pid: child.pid, status, admission, exited }, failed }
+  const keeper = keeperSocket instanceof Socket ? keeperSocket : undefined
+  keeper?.on('error', () => {}) // `close` follows, and is what its user looks at.
+  return { child, launcher: { child, pid: child.pid, status, admission, keeper, exited }, failed }
 }
 
 /** Kills a launcher and what it has started; what has left its session is reached through its cgroup. */
@@ -104,7 +123,7 @@ export class HeldLaunchers implements Disposable {
 
   #hold(): void {
     if (this.#isClosed || this.#held !== undefined) return
-    const { child, launcher } = startLauncher({ output: 'ignore', descriptors: [] })
+    const { child, launcher } = startLauncher({ output: 'ignore', descriptors: [], keepsLogs: true })
     child.on('error', () => {}) // Without room for a process none is held; a start will say so.
     if (launcher === undefined) return
     this.#held = launcher
@@ -119,20 +138,27 @@ export class HeldLaunchers implements Disposable {
 const HOLD_DELAY_MS = 100
 
 /** Whether this process stays for the launcher's sake. */
-function setReferenced({ child, status, admission }: Launcher, isReferenced: boolean): void {
-  for (const one of [child, status, admission]) {
-    if (isReferenced) one.ref()
-    else one.unref()
+function setReferenced({ child, status, admission, keeper }: Launcher, isReferenced: boolean): void {
+  for (const one of [child, status, admission, keeper]) {
+    if (isReferenced) one?.ref()
+    else one?.unref()
   }
 }
 
 /** Descriptors 0 to 9 of a launcher. `ignore` above descriptor 2 leaves the descriptor closed. */
-function standardDescriptors(output: 'ignore' | 'pipe'): ('ignore' | 'pipe')[] {
+function standardDescriptors({
+  output,
+  keepsLogs,
+}: {
+  readonly output: 'ignore' | 'pipe'
+  readonly keepsLogs: boolean
+}): ('ignore' | 'pipe')[] {
   const stdio: ('ignore' | 'pipe')[] = Array.from({ length: FIRST_DESCRIPTOR }, () => 'ignore')
   stdio[1] = output
   stdio[2] = output
   stdio[STATUS_DESCRIPTOR] = 'pipe'
   stdio[ADMISSION_DESCRIPTOR] = 'pipe'
+  if (keepsLogs) stdio[KEEPER_DESCRIPTOR] = 'pipe'
   return stdio
 }
 

@@ -4,7 +4,7 @@
  */
 import { closeSync, existsSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { hostname } from 'node:os'
+import { hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, findCgroupRoot, readCpuSets, runCommand } from '@kvasir/linux'
@@ -59,7 +59,7 @@ export function createHostFacts(
     chooseAccelerator: async (wanted) => decideAccelerator(wanted, await kvm.gather()),
     cpuOffer: (accelerator) => cpuOffers.find(accelerator),
     availableMemoryBytes: async () => (await memory()).availableBytes,
-    totalMemoryBytes: async () => (await memory()).totalBytes,
+    totalMemoryBytes: async () => totalmem(),
     hugepages: async (pageBytes) => options.hugepages.read(pageBytes),
     lockableBytes,
     thpMode,

@@ -36,6 +36,8 @@ export class KvmFacts {
   readonly #options: KvmFactsOptions
   readonly #device: string
   readonly #cache: CachedAnswer<z.output<typeof kvmReply>>
+  /** Of this boot's kernel, which tells of each CPU in turn: on a host with many that takes milliseconds. */
+  #cpuFlags: readonly string[] | undefined
   #failed: { readonly key: string; readonly untilMs: number } | undefined
   #probing: { readonly key: string; readonly answer: Promise<AcceleratorFacts['probe']> } | undefined
 
@@ -60,9 +62,14 @@ export class KvmFacts {
   }
 
   async #look(): Promise<Omit<AcceleratorFacts, 'probe'>> {
+    const [cpuFlags, kvmDevice] = await Promise.all([this.#readFlags(), openState(this.#device)])
+    return { cpuFlags, kvmDevice }
+  }
+
+  async #readFlags(): Promise<readonly string[]> {
     const readCpuInfo = this.#options.readCpuInfo ?? (() => readFile('/proc/cpuinfo', 'utf8'))
-    const { flags: cpuFlags } = parseCpuInfo(await readCpuInfo())
-    return { cpuFlags, kvmDevice: await openState(this.#device) }
+    this.#cpuFlags ??= parseCpuInfo(await readCpuInfo()).flags
+    return this.#cpuFlags
   }
 
   async #probe(binary: FoundBinary): Promise<AcceleratorFacts['probe']> {

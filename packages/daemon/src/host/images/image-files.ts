@@ -72,16 +72,18 @@ function checkedId(id: string): string {
 type KnownImages = Map<string, { readonly image: Image; readonly folderChangedMs: number }>
 
 async function list(directory: string, known: KnownImages): ReturnType<ImageFiles['list']> {
-  const images: Image[] = []
-  const unreadable: { id: string; reason: string }[] = []
-  for (const id of (await readdir(directory)).filter((name) => idPattern.test(name)).toSorted()) {
-    try {
-      images.push(await readKnown(join(directory, id), { id, known }))
-    } catch (error) {
-      unreadable.push({ id, reason: error instanceof Error ? error.message : String(error) })
-    }
-  }
+  const ids = (await readdir(directory)).filter((name) => idPattern.test(name)).toSorted()
+  const read = await Promise.allSettled(ids.map((id) => readKnown(join(directory, id), { id, known })))
+  const images = read.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+  const unreadable = ids.flatMap((id, index) => {
+    const one = read[index]
+    return one?.status === 'rejected' ? [{ id, reason: reasonOf(one.reason) }] : []
+  })
   return { images, unreadable }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** Every start of a VM asks for its image, so an image whose folder is as it was is not read again. */

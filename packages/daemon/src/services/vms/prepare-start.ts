@@ -45,7 +45,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     ports.host.qemu(),
     ports.host.chooseAccelerator(spec.accelerator),
     kernelOf(spec, ports),
-    ports.host.tscKhz(),
+    spec.machine.type === 'microvm' ? ports.host.tscKhz() : undefined, // Nobody else is told.
     planTuning(record, ports),
     readPlacementFacts(spec, ports),
     requireFits(spec, record.name, ports),
