@@ -91,7 +91,12 @@ async function untilReady(keeper: Duplex, count: number): Promise<void> {
   const isReady = await promise
   clearTimeout(deadline)
   keeper.destroy()
-  if (!isReady) throw notKept(words().filter((word) => word !== READY).join('\n'))
+  if (!isReady)
+    throw notKept(
+      words()
+        .filter((word) => word !== READY)
+        .join('\n'),
+    )
 }
 
 const READY = 'ready'

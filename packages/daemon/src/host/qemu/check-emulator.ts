@@ -13,6 +13,8 @@ const monitorTimeoutMs = 10_000
 const bytesPerMs = (16 * 2 ** 20) / 1000
 const loadTimeoutMs = 15 * 60_000
 const pollMs = 20
+/** What an emulator is while it loads saved memory. */
+const loading = 'inmigrate'
 const logTailBytes = 2048
 
 /** Connects to the monitor of a new emulator. `emulator-failed` with its last words when it ends instead. */
@@ -58,10 +60,14 @@ export async function checkEmulator(
   context: { readonly paths: EmulatorPaths; readonly signal: AbortSignal },
 ): Promise<readonly VcpuThread[]> {
   try {
-    const [identity, threads] = await Promise.all([monitor.execute('query-uuid'), readThreads(monitor)])
+    const [identity, threads, { status }] = await Promise.all([
+      monitor.execute('query-uuid'),
+      readThreads(monitor),
+      monitor.execute('query-status'),
+    ])
     if (identity.UUID !== request.uuid)
       throw new KvasirError('emulator-failed', 'Another emulator answered, so the VM was not started.')
-    await waitUntilLoaded(monitor, context.signal)
+    if (status === loading) await waitUntilLoaded(monitor, context.signal)
     return threads
   } catch (error) {
     context.signal.throwIfAborted()
@@ -72,7 +78,7 @@ export async function checkEmulator(
 
 async function waitUntilLoaded(monitor: QmpClient, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + loadTimeoutMs
-  while ((await monitor.execute('query-status')).status === 'inmigrate') {
+  while ((await monitor.execute('query-status')).status === loading) {
     signal.throwIfAborted()
     if (performance.now() > deadline)
       throw new KvasirError(

@@ -41,12 +41,15 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
   return {
     announceLaunch: () => cages.groups.announce(),
     async launch(request, signal) {
-      if (await cages.groups.isPopulated(groupOf(request.id)))
+      const [isPopulated, binary] = await Promise.all([
+        cages.groups.isPopulated(groupOf(request.id)),
+        options.binary(),
+      ])
+      if (isPopulated)
         throw new KvasirError(
           'emulator-failed',
           `An emulator of VM ${request.name} is still running, so it is not started a second time.`,
         )
-      const binary = await options.binary()
       const { now } = options
       const tools = { cages, hugepages, walks, binary, failpoint, paths: pathsOf(request.id), now }
       return await launchEmulator(request, tools, signal)

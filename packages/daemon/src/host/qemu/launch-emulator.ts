@@ -24,6 +24,8 @@ import {
   groupOf,
   makeDirectories,
   removeDirectory,
+  type StoredEmulator,
+  type StoredLaunch,
   writeLaunch,
   writeRecord,
   writeWhole,
@@ -64,37 +66,15 @@ export async function launchEmulator(
     plan: { ids: request.plan.ids },
     cage: { ...cageOf(request, paths), trees: tools.cages.trees },
   }
-  await Promise.all([writeWhole(paths.memo, request.memo), writeLaunch(paths, launch)])
-  await failpoint('emulator.launch.after-memo')
-
-  const { caged, monitor, vcpus } = await comeUp(request, tools, signal)
+  const { caged, monitor, record, vcpus } = await comeUp(request, launch, { ...tools, signal })
   undo.defer(() => monitor.close())
   hugepages.taken(paths.pages)
   await failpoint('emulator.launch.after-monitor')
-  if (request.threads)
-    await applyThreads(
-      {
-        record: { ...launch, pid: caged.pid },
-        names: await askThreadNames(monitor, launch.plan),
-        group,
-        groups: cages.groups,
-      },
-      request.threads,
-    )
-  await failpoint('emulator.launch.after-threads')
-  await seal(request, paths)
-  await failpoint('emulator.launch.after-seal')
-
-  const record = {
-    ...launch,
-    pid: caged.pid,
-    startTicks: caged.identity.startTicks,
-    bootId: caged.identity.bootId,
-    cgroup: caged.cgroup,
-    startedAt: tools.now(),
-    qemuVersion: versionText(monitor),
+  if (request.threads) {
+    const names = await askThreadNames(monitor, launch.plan)
+    await applyThreads({ record, names, group, groups: cages.groups }, request.threads)
   }
-  await writeRecord(paths, record)
+  await failpoint('emulator.launch.after-threads')
   undo.move()
   return new QemuEmulator({
     id: request.id,
@@ -114,6 +94,7 @@ export async function launchEmulator(
 interface StandingEmulator {
   readonly caged: CagedProcess
   readonly monitor: QmpClient
+  readonly record: StoredEmulator
   readonly vcpus: readonly VcpuThread[]
 }
 
@@ -123,18 +104,16 @@ interface StandingEmulator {
  */
 async function comeUp(
   request: LaunchRequest,
-  tools: LaunchTools,
-  signal: AbortSignal,
+  launch: StoredLaunch,
+  tools: LaunchTools & { readonly signal: AbortSignal },
 ): Promise<StandingEmulator> {
-  const { paths, failpoint } = tools
-  const opened = await openDescriptors(request.plan.descriptors, paths)
+  const { paths, failpoint, signal } = tools
+  const { opened, cgroup } = await makeReady(request, launch, tools)
   await using undo = new AsyncDisposableStack()
-  undo.defer(() => opened.release())
   undo.defer(() => releaseAll(opened))
+  await failpoint('emulator.launch.after-memo')
   await failpoint('emulator.launch.after-sockets')
-  const { uid } = request
-  const [cgroup] = await Promise.all([makeGroup(request, tools), makeShare(paths.share, { uid, gid: uid })])
-  const caged = await spawnEmulator(request, { ...tools, descriptors: opened.numbers, signal })
+  const caged = await spawnEmulator(request, { ...tools, descriptors: opened.numbers })
   await failpoint('emulator.launch.after-spawn')
   await opened.release()
 
@@ -144,15 +123,71 @@ async function comeUp(
   try {
     const monitor = await connectMonitor(request, { paths, caged, signal })
     undo.defer(() => monitor.close())
-    const vcpus = await checkEmulator(monitor, request, { paths, signal })
+    const record = recordOf(launch, { caged, monitor, startedAt: tools.now() })
+    const [vcpus] = await allDone([
+      checkEmulator(monitor, request, { paths, signal }),
+      seal(request, paths),
+      writeRecord(paths, record),
+    ])
+    await failpoint('emulator.launch.after-seal')
     await Promise.all([served, untilLogged(caged)])
     await failpoint('emulator.launch.after-network')
     undo.move()
-    return { caged, monitor, vcpus }
+    return { caged, monitor, record, vcpus }
   } catch (error) {
     ended.abort(error)
     await served
     throw error
+  }
+}
+
+/** What there is before there is a process, made side by side: each part waits for the kernel, and none for another. */
+async function makeReady(
+  request: LaunchRequest,
+  launch: StoredLaunch,
+  tools: LaunchTools,
+): Promise<{ readonly opened: OpenDescriptors; readonly cgroup: string }> {
+  const { paths } = tools
+  const { uid } = request
+  const opening = openDescriptors(request.plan.descriptors, paths)
+  try {
+    const [opened, cgroup] = await allDone([
+      opening,
+      makeGroup(request, tools),
+      makeShare(paths.share, { uid, gid: uid }),
+      writeWhole(paths.memo, request.memo),
+      writeLaunch(paths, launch),
+    ])
+    return { opened, cgroup }
+  } catch (error) {
+    await opening.then(releaseAll, () => {}) // One that could not be opened is what is told.
+    throw error
+  }
+}
+
+/** As Promise.all, but when it rejects nothing is under way any more: what is undone then is not made once more. */
+async function allDone<const T extends readonly unknown[]>(work: T) {
+  await Promise.allSettled(work)
+  return await Promise.all(work)
+}
+
+function recordOf(
+  launch: StoredLaunch,
+  {
+    caged,
+    monitor,
+    startedAt,
+  }: { readonly caged: CagedProcess; readonly monitor: QmpClient; readonly startedAt: string },
+): StoredEmulator {
+  const { major, minor, micro } = monitor.version
+  return {
+    ...launch,
+    pid: caged.pid,
+    startTicks: caged.identity.startTicks,
+    bootId: caged.identity.bootId,
+    cgroup: caged.cgroup,
+    startedAt,
+    qemuVersion: `${major}.${minor}.${micro}`,
   }
 }
 
@@ -177,10 +212,15 @@ async function serveNics(
     return { plan, fd: end.fd }
   })
   await startNetworkHelpers({ ...context, helperUid: request.uid + 1, nics })
-  releaseAll(opened)
+  releaseEnds(opened)
 }
 
-function releaseAll({ helperEnds }: OpenDescriptors): void {
+async function releaseAll(opened: OpenDescriptors): Promise<void> {
+  releaseEnds(opened)
+  await opened.release()
+}
+
+function releaseEnds({ helperEnds }: OpenDescriptors): void {
   for (const end of helperEnds.values()) end.release()
 }
 
@@ -193,9 +233,4 @@ async function seal(request: LaunchRequest, paths: EmulatorPaths): Promise<void>
       'emulator-failed',
       `The emulator made files it should not have (${strangers.slice(0, 5).join(', ')}), so it was ended.`,
     )
-}
-
-function versionText(monitor: QmpClient): string {
-  const { major, minor, micro } = monitor.version
-  return `${major}.${minor}.${micro}`
 }
