@@ -1,7 +1,7 @@
 /** The port of emulators on real QEMU processes in cages. */
 import { rm } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
-import type { Emulators, PageReservation } from '../../ports/emulators.ts'
+import type { Emulators, LaunchRequest, PageReservation } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { Cages } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
@@ -41,15 +41,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
   return {
     announceLaunch: () => cages.groups.announce(),
     async launch(request, signal) {
-      const [isPopulated, binary] = await Promise.all([
-        cages.groups.isPopulated(groupOf(request.id)),
-        options.binary(),
-      ])
-      if (isPopulated)
-        throw new KvasirError(
-          'emulator-failed',
-          `An emulator of VM ${request.name} is still running, so it is not started a second time.`,
-        )
+      const [binary] = await Promise.all([options.binary(), requireNone(request, cages)])
       const { now } = options
       const tools = { cages, hugepages, walks, binary, failpoint, paths: pathsOf(request.id), now }
       return await launchEmulator(request, tools, signal)
@@ -102,6 +94,14 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
       })
     },
   }
+}
+
+async function requireNone({ id, name }: LaunchRequest, { groups }: Cages): Promise<void> {
+  if (!(await groups.isPopulated(groupOf(id)))) return
+  throw new KvasirError(
+    'emulator-failed',
+    `An emulator of VM ${name} is still running, so it is not started a second time.`,
+  )
 }
 
 async function listReservations(options: QemuOptions): Promise<readonly PageReservation[]> {

@@ -53,8 +53,8 @@ export class LiveJob {
   readonly #over = new AbortController()
   readonly #settleEnded: () => void
   #job: Job
-  /** When there is progress that was not told: resolves when it is, or when the job has ended. */
-  #telling: Promise<void> | undefined
+  /** Whether there is progress that is to be told soon. */
+  #willTell = false
 
   constructor(request: JobRequest, parts: JobParts) {
     this.#parts = parts
@@ -114,17 +114,18 @@ export class LiveJob {
     const { progress: _, ...rest } = this.#job
     const known = fraction === undefined ? {} : { progress: Math.min(1, Math.max(0, fraction)) }
     this.#job = { ...rest, step, ...known }
-    this.#telling ??= this.#tellSoon()
+    if (!this.#willTell) void this.#tellSoon()
   }
 
   /** Tells where the job is by then. */
   async #tellSoon(): Promise<void> {
+    this.#willTell = true
     try {
       await this.#parts.clock.sleep(progressIntervalMs, this.#over.signal)
     } catch {
       return // Its end says more.
     }
-    this.#telling = undefined
+    this.#willTell = false
     const { step, progress } = this.#job
     this.#keep('progress', () =>
       this.#parts.emit('job.progress', this.id, { step, ...(progress === undefined ? {} : { progress }) }),
