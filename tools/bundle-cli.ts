@@ -1,5 +1,7 @@
 /**
- * Puts the command line into one file, which loads in two thirds of the time: packages/cli/.cache/, used by ./kvasir where it is.
+ * Puts the command line into one file, which loads in half of the time: packages/cli/.cache/, used by ./kvasir where it is.
+ *
+ * It is CommonJS: to start with, Node then needs no loader of ES modules, nor reads every export of its own modules for one.
  *
  * Invariant: a bundle older or newer than any of its sources is never run. Its starter compares size and time of every source and
  * runs the sources when one differs; so this may be run at any time, or never.
@@ -17,7 +19,7 @@ const external = ['ws', 'yaml', /^@kvasir\/(daemon\/|linux\/(?!cpu-list$))/]
 /** Writes the bundle and its starter into a folder beside the sources of the CLI; gives how many sources went into it. */
 export async function bundleCli(folder = join(cli, '.cache')): Promise<number> {
   await using build = await rolldown({ input: join(cli, 'src/main.ts'), platform: 'node', external })
-  const { output } = await build.generate({ format: 'esm', codeSplitting: false })
+  const { output } = await build.generate({ format: 'cjs', codeSplitting: false })
   const [entry] = output
   const sources = Object.keys(entry.modules).filter((file) => file.startsWith('/'))
   const stamps = sources.map((file) => {
@@ -25,19 +27,20 @@ export async function bundleCli(folder = join(cli, '.cache')): Promise<number> {
     return [relative(folder, file), mtimeMs, size] as const
   })
   mkdirSync(folder, { recursive: true })
-  replaceFile(join(folder, 'bundle.mjs'), entry.code)
-  replaceFile(join(folder, 'start.mjs'), starter(stamps))
+  replaceFile(join(folder, 'bundle.cjs'), entry.code)
+  replaceFile(join(folder, 'start.cjs'), starter(stamps))
   return sources.length
 }
 
 function starter(stamps: readonly (readonly [file: string, mtimeMs: number, size: number])[]): string {
-  return `import { statSync } from 'node:fs'
+  return `const { statSync } = require('node:fs')
 const sources = ${JSON.stringify(stamps)}
 const fresh = sources.every(([file, mtimeMs, size]) => {
-  const now = statSync(import.meta.dirname + '/' + file, { throwIfNoEntry: false })
+  const now = statSync(__dirname + '/' + file, { throwIfNoEntry: false })
   return now !== undefined && now.mtimeMs === mtimeMs && now.size === size
 })
-await import(fresh ? './bundle.mjs' : '../src/main.ts')
+if (fresh) require('./bundle.cjs')
+else import('../src/main.ts')
 `
 }
 
