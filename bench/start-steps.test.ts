@@ -21,7 +21,7 @@ test('every millisecond of a start belongs to a step, and other starts to none',
     [
       ['request, job row, decisions', 3],
       ['the cage is closed, QEMU executed', 17],
-      ['job ended, answered', 1],
+      ['answered', 1],
     ],
   )
 })

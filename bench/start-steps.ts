@@ -9,18 +9,18 @@ const stepsBefore = new Map([
   ['vm.start.after-seed', 'seed'],
   ['vm.start.before-launch', 'seed'],
   ['emulator.launch.after-directory', 'directories'],
-  ['emulator.launch.after-memo', 'memo'],
-  ['emulator.launch.after-sockets', 'sockets and files opened'],
+  ['emulator.launch.after-memo', 'memo, sockets, files, cgroup'],
+  ['emulator.launch.after-sockets', 'memo, sockets, files, cgroup'],
   ['emulator.launch.after-network', 'QEMU comes up and is checked'],
   ['emulator.launch.after-spawn', 'the cage is closed, QEMU executed'],
   ['emulator.launch.after-monitor', 'QEMU comes up and is checked'],
   ['emulator.launch.after-threads', 'threads placed'],
-  ['emulator.launch.after-seal', 'share sealed'],
-  ['vm.start.after-launch', 'record written'],
+  ['emulator.launch.after-seal', 'QEMU comes up and is checked'],
+  ['vm.start.after-launch', 'threads placed'],
   ['vm.start.after-resume', 'cont'],
-  ['vm.start.after-state', 'store: `running`'],
+  ['vm.start.after-state', 'store: `running`, job ended'],
 ])
-const afterwards = 'job ended, answered'
+const afterwards = 'answered'
 
 /** One start: when it was asked for and answered, in milliseconds of the monotonic clock. */
 export interface StartSpan {
