@@ -126,7 +126,9 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
       run: taken.length > 0 ? { ...run, tuned: true } : run,
       life: seat.life('running', restoring ? 'its saved memory was loaded' : 'it was started'),
     } as const
-    conclude((alongside) => seat.update(running, alongside))
+    // Saved memory is still to be removed, and its job lasts as long.
+    if (restoring) seat.update(running)
+    else conclude((alongside) => seat.update(running, alongside))
     undo.move() // The emulator stays.
     await yieldSinceStart(seat, taken, work)
   } catch (error) {
