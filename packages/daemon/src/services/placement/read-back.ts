@@ -58,11 +58,12 @@ function planOf(
   if (placement === 'none') return undefined
   const cpusOf = (list: string) => [...(parseCpuList(list) ?? [])]
   if (vcpus.length === 0) throw new Error('the emulator tells of no vCPU')
-  const all = vcpus.map(({ cpus }) => cpus).join(' ')
+  const count = `${vcpus.length} vCPU${vcpus.length === 1 ? '' : 's'}`
+  const all = vcpus.map(({ cpus }) => cpus).join(' and ')
   return {
     placement,
     numa,
-    summary: `${placement}: ${vcpus.length} vCPUs on CPUs ${all}, read back from its threads`,
+    summary: `${placement}: ${count} on CPUs ${all}, read back from its threads`,
     threads: {
       vcpus: vcpus.map(({ index, cpus }) => ({ vcpu: index, cpus: cpusOf(cpus) })),
       ...(emulatorThread ? { emulator: cpusOf(emulatorThread.cpus) } : {}),
