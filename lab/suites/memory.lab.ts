@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
+import { parseMergedBytes } from '@kvasir/linux'
 import { eventually } from '../../e2e/machine/eventually.ts'
 import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
 import { openWorld, tinySpec } from '../../e2e/machine/world.ts'
@@ -125,6 +126,13 @@ test('two VMs share their equal pages by KSM, and the statuses say how much', { 
   assert.match(stdout, /^KSM +on, saves \d/m)
   const page = await world.cli('vm', 'show', 'web1')
   assert.match(page.stdout, /shared by KSM/)
+
+  const [first] = vms
+  const { spec } = (await first?.show()) ?? assert.fail('there is no VM')
+  await first?.apply({ ...spec, memory: { ...spec.memory, ksm: false } })
+  const merged = parseMergedBytes(readFileSync(`/proc/${await first?.pid()}/ksm_stat`, 'utf8'))
+  assert.ok((merged ?? 0) < equal / 8, `${merged} bytes are still merged`)
+  await first?.isCounting()
 })
 
 test('a VM above its high limit is swapped out, and its status says how much and where', {
