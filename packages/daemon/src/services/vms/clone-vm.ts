@@ -149,6 +149,7 @@ async function insertClone(
       run: undefined,
       saved: undefined,
       placement: undefined,
+      placementLost: undefined,
     }
     store.vms.insert(record)
     for (const disk of clone.disks) {
