@@ -220,27 +220,6 @@ test('memory counts: a node whose memory is promised is passed over, and strict 
   assert.match(refusal({ numa: 'strict' }, { holdings: both }), /would fit, but node \d has room for 2 GiB/)
 })
 
-test('what a VM that starts will take of a node is not free there, though the host says so', () => {
-  const nodes = epyc.nodes.map((node) => ({ ...node, freeBytes: 10 * gib }))
-  const topology = { ...epyc, nodes }
-  const starting = nodes.map(
-    ({ node }): Holding => ({
-      vm: `starts${node}`,
-      dedicated: [],
-      shared: [],
-      helpers: [],
-      memory: [{ node, bytes: 8 * gib }],
-    }),
-  )
-  const wanted = { memoryBytes: 4 * gib, numa: 'strict' } as const
-
-  assert.equal(place(wanted, { topology, holdings: starting }).threads.memoryNodes?.length, 1)
-  assert.match(
-    refusal(wanted, { topology, holdings: starting.map((one) => ({ ...one, isUntaken: true })) }),
-    /would fit, but node \d has room for 2 GiB/,
-  )
-})
-
 test('pages of a wanted size count instead of free memory', () => {
   const pageRoom = new Map([[1, 8 * gib]])
 
