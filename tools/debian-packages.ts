@@ -42,6 +42,7 @@ export const debianPackages = {
   test: [
     { name: 'genisoimage', why: 'isoinfo: an oracle for the cloud-init seed' },
     { name: 'cpio', why: 'an oracle for the archives of initramfs' },
+    { name: 'bindfs', why: 'a file system that hangs when its server is stopped' },
   ],
 } as const satisfies Record<Purpose, readonly DebianPackage[]>
 

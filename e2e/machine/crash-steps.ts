@@ -126,12 +126,41 @@ export async function hasVolume(world: World, name: string): Promise<boolean> {
 
 /** Makes a volume. */
 export async function createVolume(world: World, name: string, key?: string): Promise<void> {
-  await world.client.call(endpoints.createVolume, { body: { name, size: '64MiB' }, idempotencyKey: key })
+  await world.client.call(endpoints.createVolume, {
+    params: { pool: 'default' },
+    body: { name, size: '64MiB' },
+    idempotencyKey: key,
+  })
 }
 
 /** Deletes a volume where it is there. */
 export async function removeVolume(world: World, name: string): Promise<void> {
-  await world.client.call(endpoints.deleteVolume, { params: { name } }).catch(unless('volume-not-found'))
+  await world.client
+    .call(endpoints.deleteVolume, { params: { pool: 'default', volume: name } })
+    .catch(unless('volume-not-found'))
+}
+
+/** Whether there is a pool of a name. */
+export async function hasPool(world: World, name: string): Promise<boolean> {
+  return (await world.client.call(endpoints.listPools)).some((pool) => pool.name === name)
+}
+
+/** Makes a pool that is a folder, with a volume in it. */
+export async function createPool(world: World, name: string, key?: string): Promise<void> {
+  const path = join(world.place.base, name)
+  await world.client.call(endpoints.createPool, { body: { type: 'dir', name, path }, idempotencyKey: key })
+  const body = { name: 'inside', size: '16MiB' }
+  await world.client
+    .call(endpoints.createVolume, { params: { pool: name }, body })
+    .catch(unless('name-taken'))
+}
+
+/** Deletes a pool with its volumes where it is there. */
+export async function removePool(world: World, name: string): Promise<void> {
+  const query = { data: 'remove' } as const
+  await world.client
+    .call(endpoints.deletePool, { params: { pool: name }, query })
+    .catch(unless('pool-not-found'))
 }
 
 /** Whether there is an image of a name. */

@@ -18,6 +18,14 @@ export async function straysOf(world: World): Promise<readonly string[]> {
   return strays
 }
 
+/** Whether a process is one of those by which the daemon touches pools; they end with it. */
+async function touchesPool(pid: string, daemonPid: number): Promise<boolean> {
+  const [status, command] = await Promise.all(
+    ['status', 'cmdline'].map((file) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')),
+  )
+  return command?.includes('pool-hands.pl') === true && status?.includes(`\nPPid:\t${daemonPid}\n`) === true
+}
+
 async function isExpected(
   line: string,
   { world, vms }: { readonly world: World; readonly vms: readonly Vm[] },
@@ -27,6 +35,7 @@ async function isExpected(
   const [kind, what = ''] = line.split(' ')
   if (kind === 'process') {
     if (Number(what) === daemon.pid) return true
+    if (await touchesPool(what, daemon.pid)) return true
     const group = await readFile(`/proc/${what}/cgroup`, 'utf8').catch(() => undefined)
     const stat = await readFile(`/proc/${what}/stat`, 'utf8').catch(() => '')
     if (/\) [ZX] /.test(stat)) return true // It has ended; whoever inherited it has not noticed yet.

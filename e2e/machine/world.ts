@@ -189,8 +189,8 @@ async function deleteEverything(client: Client): Promise<void> {
 }
 
 async function deleteVolumes(client: Client): Promise<boolean> {
-  for (const { name } of await client.call(endpoints.listVolumes))
-    await client.call(endpoints.deleteVolume, { params: { name } }).catch((error: unknown) => {
+  for (const { pool, name } of await client.call(endpoints.listVolumes))
+    await client.call(endpoints.deleteVolume, { params: { pool, volume: name } }).catch((error: unknown) => {
       if (!(error instanceof KvasirError && ['in-use', 'volume-not-found'].includes(error.code))) throw error
     })
   return (await client.call(endpoints.listVolumes)).length === 0

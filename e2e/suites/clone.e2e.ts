@@ -118,7 +118,7 @@ test('a volume that something is based on or uses is not deleted, and the refusa
 
   for (const { name } of volumes) {
     await assert.rejects(
-      world.client.call(endpoints.deleteVolume, { params: { name } }),
+      world.client.call(endpoints.deleteVolume, { params: { pool: 'default', volume: name } }),
       (error: Error & { code?: string }) => {
         assert.equal(error.code, 'in-use')
         assert.match(error.message, /is in use by (VM|volume) /)

@@ -119,16 +119,19 @@ test('a guest that stands still keeps its disk until it goes on; the job and the
   const kept = await vm.show()
   assert.deepEqual(kept.spec.disks, [])
   assert.deepEqual(kept.status.restartNeeded, ['disks.one'])
-  await assert.rejects(world.client.call(endpoints.deleteVolume, { params: { name: 'web1-one' } }), {
-    code: 'in-use',
-  })
+  await assert.rejects(
+    world.client.call(endpoints.deleteVolume, { params: { pool: 'default', volume: 'web1-one' } }),
+    {
+      code: 'in-use',
+    },
+  )
   await vm.resume()
   await untilDisks(vm, [])
   await eventually(async () => ((await vm.show()).status.restartNeeded?.length === 0 ? true : undefined), {
     withinMs: 10_000,
     what: 'the disk is gone',
   })
-  await world.client.call(endpoints.deleteVolume, { params: { name: 'web1-one' } })
+  await world.client.call(endpoints.deleteVolume, { params: { pool: 'default', volume: 'web1-one' } })
 })
 
 test('a VM whose disks came and went is saved, and goes on with those that it has', { skip }, async (t) => {

@@ -27,9 +27,14 @@ export const nouns: Readonly<Record<string, Noun>> = {
     summary: 'Points that the disks of a VM can return to.',
     load: async () => (await import('./nouns/snapshot.ts')).snapshotVerbs,
   },
+  pool: {
+    kind: 'noun',
+    summary: 'Where volumes lie.',
+    load: async () => (await import('./nouns/pool.ts')).poolVerbs,
+  },
   volume: {
     kind: 'noun',
-    summary: 'Disks in the default pool.',
+    summary: 'Disks in pools.',
     load: async () => (await import('./nouns/volume.ts')).volumeVerbs,
   },
   job: {

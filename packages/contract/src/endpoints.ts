@@ -10,8 +10,10 @@ import { job } from './job.ts'
 import { uuid } from './names.ts'
 import { queryInt, wait } from './parameters.ts'
 import { placementEndpoints } from './placement-endpoints.ts'
+import { poolEndpoints } from './pool-endpoints.ts'
 import { snapshotEndpoints } from './snapshot-endpoints.ts'
 import { vmEndpoints } from './vm-endpoints.ts'
+import { volumeEndpoints } from './volume-endpoints.ts'
 
 export * from './vm-endpoints.ts'
 
@@ -52,6 +54,8 @@ export const endpoints = {
   ...placementEndpoints,
   ...imageEndpoints,
   ...snapshotEndpoints,
+  ...poolEndpoints,
+  ...volumeEndpoints,
   listJobs: endpoint({
     id: 'listJobs',
     method: 'GET',

@@ -13,6 +13,11 @@ export const eventKinds = [
   'vm.placement-lost',
   'image.added',
   'image.deleted',
+  'pool.created',
+  'pool.changed',
+  'pool.state',
+  'pool.findings',
+  'pool.deleted',
   'volume.created',
   'volume.deleted',
   'snapshot.created',
@@ -29,7 +34,10 @@ export const event = z
     seq: z.int().positive(),
     at: timestamp,
     kind: z.enum(eventKinds),
-    subject: z.string().meta({ description: 'The name of the VM, image or volume, or the id of the job.' }),
+    subject: z.string().meta({
+      description:
+        'The name of the VM, image, pool or volume (`POOL/NAME` outside of the default pool), or the id of the job.',
+    }),
     data: z.record(z.string(), z.unknown()),
   })
   .meta({ id: 'Event' })

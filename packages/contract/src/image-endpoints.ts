@@ -1,15 +1,14 @@
-/** The endpoints of images and volumes. */
+/** The endpoints of images. */
 import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
-import { image, imageRecipes, importFormats, volume } from './image.ts'
+import { image, imageRecipes, importFormats } from './image.ts'
 import { job } from './job.ts'
 import { hostPath, resourceName, sha256 } from './names.ts'
-import { byName, wait } from './parameters.ts'
-import { byteSize } from './units.ts'
+import { wait } from './parameters.ts'
 
 const byImage = z.strictObject({ image: z.string().min(1).max(128) })
 
-/** What can be asked of images and of the default pool. */
+/** What can be asked of images. */
 export const imageEndpoints = {
   listImages: endpoint({
     id: 'listImages',
@@ -71,42 +70,5 @@ export const imageEndpoints = {
     path: '/v1/images/{image}',
     summary: 'Delete an image that nothing is based on',
     params: byImage,
-  }),
-  listVolumes: endpoint({
-    id: 'listVolumes',
-    method: 'GET',
-    path: '/v1/volumes',
-    summary: 'The volumes of the default pool',
-    response: z.array(volume),
-  }),
-  getVolume: endpoint({
-    id: 'getVolume',
-    method: 'GET',
-    path: '/v1/volumes/{name}',
-    summary: 'One volume',
-    params: byName,
-    response: volume,
-  }),
-  createVolume: endpoint({
-    id: 'createVolume',
-    method: 'POST',
-    path: '/v1/volumes',
-    summary: 'Create an empty volume, or one on an image',
-    body: z.strictObject({
-      name: resourceName,
-      pool: resourceName.default('default'),
-      size: byteSize.optional(),
-      image: z.string().max(128).optional(),
-    }),
-    response: volume,
-    status: 201,
-    idempotent: true,
-  }),
-  deleteVolume: endpoint({
-    id: 'deleteVolume',
-    method: 'DELETE',
-    path: '/v1/volumes/{name}',
-    summary: 'Delete a volume that nobody uses',
-    params: byName,
   }),
 } as const

@@ -36,20 +36,3 @@ export type ImageRecipe = (typeof imageRecipes)[number]
 /** The formats that `image import` reads. */
 export const importFormats = ['raw', 'qcow2', 'vmdk', 'vhdx', 'vdi'] as const
 export type ImportFormat = (typeof importFormats)[number]
-
-/** A volume: one disk in a pool. */
-export const volume = z
-  .strictObject({
-    name: resourceName,
-    pool: resourceName,
-    format: z.enum(['qcow2', 'raw']),
-    capacityBytes: bytes,
-    allocatedBytes: bytes.optional(),
-    image: sha256.optional().meta({ description: 'The image that it is an overlay of.' }),
-    base: resourceName.optional().meta({ description: 'The volume that it is an overlay of.' }),
-    usedBy: z.array(resourceName),
-    createdAt: timestamp,
-  })
-  .meta({ id: 'Volume' })
-
-export type Volume = z.output<typeof volume>

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { vmMemory } from './memory-status.ts'
 import { resourceName, uuid } from './names.ts'
+import { poolStates } from './pool.ts'
 import { bytes, timestamp } from './units.ts'
 import { vmSpec } from './vm-spec.ts'
 import { vmState } from './vm-state.ts'
@@ -78,6 +79,17 @@ export const vmStatus = z
       .array(z.string())
       .optional()
       .meta({ description: 'Fields whose change waits for the next boot.' }),
+    poolTrouble: z
+      .array(
+        z.strictObject({
+          pool: resourceName,
+          state: z.enum(poolStates),
+          reason: z.string(),
+          disks: z.array(resourceName),
+        }),
+      )
+      .optional()
+      .meta({ description: 'Pools of its disks that cannot be used now, and why.' }),
     cageLimits: z
       .array(z.string())
       .optional()

@@ -25,6 +25,7 @@ import { listenUnix } from './host/listen-unix.ts'
 import { createLog, logFormFor } from './host/log.ts'
 import { HugepageDesk } from './host/memory/hugepage-desk.ts'
 import { openDirectoryFiles } from './host/pools/directory-files.ts'
+import { createPools } from './host/pools/open-pools.ts'
 import { emulatorTrees } from './host/qemu/emulator-trees.ts'
 import { createQemuEmulators } from './host/qemu/emulators.ts'
 import { lockStateDirectory } from './host/state-lock.ts'
@@ -146,7 +147,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     trees: await emulatorTrees(config.qemu),
   })
   for (const sentence of cages.shortcomings) log.info({}, sentence)
-  const jailed = await openJailedTools({ cages, users: uids.jails })
+  const jailed = await openJailedTools({ cages, users: uids.jails, localRoot: config.stateDir })
   const images = await openImageShelf(join(config.stateDir, 'images'))
   const ports: Ports = {
     store,
@@ -158,6 +159,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     images,
     makers: await createImageMakers({ stateDir: config.stateDir, shelf: images, jailed, clock }),
     files: await openDirectoryFiles({ stateDir: config.stateDir, jailed }),
+    pools: createPools({ stateDir: config.stateDir, jailed }),
     emulators: createQemuEmulators({
       runtimeDir: config.runtimeDir,
       logDir: config.logDir,

@@ -9,6 +9,8 @@ import { createServices, type Services } from './services/create-services.ts'
 import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
 import { yieldCpus } from './services/placement/yield-cpus.ts'
+import { PoolDesk } from './services/pools/pool-desk.ts'
+import { finishVolumesOf, preparePools, settlePools } from './services/pools/settle-pools.ts'
 import { recover } from './services/recovery/recover.ts'
 import { resumeDeletions } from './services/snapshots/snapshot-handlers.ts'
 import { startInOrder } from './services/vms/autostart.ts'
@@ -48,8 +50,14 @@ export async function wireDaemon(
     isAwaited: (id) => jobs.isUnderWay(['vm.shutdown', 'vm.reboot'], id),
   })
   const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
+  const pools = new PoolDesk({
+    ports,
+    emit: feed.emit,
+    onAnswer: (pool) => finishVolumesOf(pool, context),
+  })
   const context: Context = {
     ports,
+    pools,
     drivers: supervisor,
     jobs,
     emit: feed.emit,
@@ -57,6 +65,7 @@ export async function wireDaemon(
     runtimeDir: options.runtimeDir,
     placementMoves: options.placementMoves ?? 'none',
   }
+  preparePools(context)
   const { restarts, ...recovered } = await recover(context)
   log.info(
     { ...recovered, tookMs: Math.round(clock.monotonicMs() - startedMs) },
@@ -64,16 +73,7 @@ export async function wireDaemon(
   )
   feed.emit('daemon.started', 'daemon', { version, pid: process.pid, adopted: recovered.adopted })
 
-  const toStart = restarts.flatMap((id) => supervisor.get(id) ?? [])
-  setImmediate(() => void startInOrder(toStart, context))
-  // A dedicated VM may have ended while nobody watched.
-  if (supervisor.list().some((driver) => driver.view().record.spec.cpu.placement === 'dedicated'))
-    setImmediate(() => void yieldCpus(context))
-  setImmediate(() => {
-    for (const { id } of supervisor.list()) resumeGuestWork(id, context)
-  })
-  if (store.snapshots.list().some(({ phase }) => phase === 'deleting'))
-    setImmediate(() => resumeDeletions(context))
+  goOn(context, restarts)
 
   const services = createServices(context, { daemon: { version, pid: process.pid, startedAt }, feed })
   const collector = new Collector()
@@ -95,11 +95,28 @@ export async function wireDaemon(
     async close() {
       services.consoles.close()
       await jobs.close()
+      pools.close()
       await supervisor.close()
       feed.close()
       store.close()
     },
   }
+}
+
+/** What a former daemon left to do, and does not hold up this one. */
+function goOn(context: Context, restarts: readonly string[]): void {
+  const { drivers, pools } = context
+  setImmediate(() => void pools.begin(() => settlePools(context)))
+  const toStart = restarts.flatMap((id) => drivers.get(id) ?? [])
+  setImmediate(() => void startInOrder(toStart, context))
+  // A dedicated VM may have ended while nobody watched.
+  if (drivers.list().some((driver) => driver.view().record.spec.cpu.placement === 'dedicated'))
+    setImmediate(() => void yieldCpus(context))
+  setImmediate(() => {
+    for (const { id } of drivers.list()) resumeGuestWork(id, context)
+  })
+  if (context.ports.store.snapshots.list().some(({ phase }) => phase === 'deleting'))
+    setImmediate(() => resumeDeletions(context))
 }
 
 /** Who reads a VM gets the last sample at once, and causes the next. */

@@ -7,6 +7,7 @@ import { routes } from '@kvasir/contract/routes'
 import { type Client, createClient, urlOfEnvironment } from '@kvasir/sdk'
 import { type Action, type Command, type Completes, type Flag, globalFlags, type Verbs } from '../command.ts'
 import type { Noun } from '../nouns.ts'
+import { volumeName } from '../volume/volume-address.ts'
 
 /** How long a person who pressed Tab waits for names. */
 const namesTimeoutMs = 1_000
@@ -18,7 +19,7 @@ export interface Candidate {
 }
 
 /** Gives the names of one kind of thing. */
-export type Names = (kind: 'vm' | 'image' | 'volume' | 'job') => Promise<readonly string[]>
+export type Names = (kind: 'vm' | 'image' | 'pool' | 'volume' | 'job') => Promise<readonly string[]>
 
 /** Where candidates come from. */
 export interface Sources {
@@ -141,8 +142,10 @@ async function namesOf(client: Client, kind: Parameters<Names>[0]): Promise<read
       return (await client.call(routes.listVms, { timeoutMs })).map((vm) => vm.name)
     case 'image':
       return (await client.call(routes.listImages, { timeoutMs })).map((image) => image.name)
+    case 'pool':
+      return (await client.call(routes.listPools, { timeoutMs })).map((pool) => pool.name)
     case 'volume':
-      return (await client.call(routes.listVolumes, { timeoutMs })).map((volume) => volume.name)
+      return (await client.call(routes.listVolumes, { timeoutMs })).map(volumeName)
     case 'job':
       return (await client.call(routes.listJobs, { timeoutMs })).map((job) => job.id)
   }

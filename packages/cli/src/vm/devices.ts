@@ -13,7 +13,7 @@ export const listDisks: Action = async (context) => {
   const vm = await readVm(context)
   const volumes = output.format === 'table' ? await client.call(routes.listVolumes, { signal }) : []
   const sizeOf = (disk: DiskSpec): string | undefined => {
-    const volume = volumes.find((candidate) => candidate.name === disk.volume)
+    const volume = volumes.find((candidate) => candidate.name === disk.volume && candidate.pool === disk.pool)
     return volume === undefined ? undefined : formatBytes(volume.capacityBytes)
   }
   await output.rows<DiskSpec>(

@@ -7,6 +7,7 @@ import type { Context } from '../context.ts'
 import type { Properties } from '../output/table.ts'
 import { timeAndAge } from '../output/time.ts'
 import { chainUnder, imageName, type Shelf } from '../volume/chain.ts'
+import { volumeName } from '../volume/volume-address.ts'
 import { describeCpu } from './describe-cpu.ts'
 import { describeVmMemory } from './show-memory.ts'
 import { sharingWords, threadLines } from './threads.ts'
@@ -49,6 +50,9 @@ export function describeVm(
     State: `${status.state}: ${status.reason}`,
     Since: timeAndAge(status.since, nowMs),
     Job: status.job,
+    Storage: (status.poolTrouble ?? []).map(
+      ({ pool, state, reason, disks }) => `pool ${pool} of ${disks.join(', ')} is ${state}: ${reason}`,
+    ),
     'Next boot': waiting(vm),
     'Last exit': lastExit(vm),
     Accelerator: accelerator(vm),
@@ -101,12 +105,15 @@ function boots({ spec }: Vm, { images }: Shelf): string {
 
 function disks({ spec }: Vm, shelf: Shelf): string[] {
   return spec.disks.map((disk) => {
-    const volume = shelf.volumes.find((candidate) => candidate.name === disk.volume)
+    const volume = shelf.volumes.find(
+      (candidate) => candidate.name === disk.volume && candidate.pool === disk.pool,
+    )
     const size =
       volume === undefined ? [] : [formatBytes(volume.capacityBytes), ...allocated(volume.allocatedBytes)]
     const words = [disk.bus, ...size, ...(disk.readOnly ? ['read-only'] : [])].join(', ')
+    const name = disk.volume === undefined ? '-' : volumeName({ pool: disk.pool, name: disk.volume })
     const chain = volume === undefined ? [] : chainUnder(volume, shelf)
-    return `${disk.name}  ${words}: ${[disk.volume ?? '-', ...chain].join(' > ')}`
+    return `${disk.name}  ${words}: ${[name, ...chain].join(' > ')}`
   })
 }
 

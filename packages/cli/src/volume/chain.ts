@@ -21,7 +21,7 @@ export function chainUnder(volume: Volume, { volumes, images }: Shelf): string[]
   while (at?.base !== undefined && chain.length < volumes.length) {
     chain.push(at.base)
     const { base }: Volume = at
-    at = volumes.find((candidate) => candidate.name === base)
+    at = volumes.find((candidate) => candidate.pool === volume.pool && candidate.name === base)
   }
   if (at?.image !== undefined) chain.push(`image ${imageName(at.image, images)}`)
   return chain
@@ -29,7 +29,7 @@ export function chainUnder(volume: Volume, { volumes, images }: Shelf): string[]
 
 /** Who uses a volume, in words: VMs by name, and overlays by number. */
 export function usersOf(volume: Volume, volumes: readonly Volume[]): string | undefined {
-  const overlays = volumes.filter((other) => other.base === volume.name).length
+  const overlays = volumes.filter((other) => other.base === volume.name && other.pool === volume.pool).length
   const words = [
     volume.usedBy.length > 0 ? `VM ${volume.usedBy.join(', ')}` : undefined,
     overlays > 0 ? `base of ${overlays} volume${overlays === 1 ? '' : 's'}` : undefined,

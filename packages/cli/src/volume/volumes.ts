@@ -6,10 +6,15 @@ import type { Action } from '../command.ts'
 import { confirm } from '../confirm.ts'
 import { localTime } from '../output/time.ts'
 import { chainUnder, usersOf } from './chain.ts'
+import { volumeArgument, volumeName } from './volume-address.ts'
 
-export const listVolumes: Action = async ({ client, output, signal }) => {
+export const listVolumes: Action = async (context) => {
+  const { client, output, signal } = context
+  const pool = context.value('pool')
   const [volumes, images] = await Promise.all([
-    client.call(routes.listVolumes, { signal }),
+    pool === undefined
+      ? client.call(routes.listVolumes, { signal })
+      : client.call(routes.listPoolVolumes, { params: { pool }, signal }),
     output.format === 'table' ? client.call(routes.listImages, { signal }) : [],
   ])
   await output.rows<Volume>(
@@ -29,7 +34,7 @@ export const listVolumes: Action = async ({ client, output, signal }) => {
 }
 
 export const showVolume: Action = async (context) => {
-  const params = { name: context.argument('VOLUME') }
+  const params = volumeArgument(context)
   const { client, signal } = context
   const volume = await client.call(routes.getVolume, { params, signal })
   await context.output.properties(volume, async () => {
@@ -41,6 +46,7 @@ export const showVolume: Action = async (context) => {
       Name: volume.name,
       Pool: volume.pool,
       Format: volume.format,
+      Path: volume.path,
       Capacity: formatBytes(volume.capacityBytes),
       Allocated: allocated(volume),
       On: chainUnder(volume, { volumes, images }),
@@ -53,28 +59,36 @@ export const showVolume: Action = async (context) => {
 
 export const createVolume: Action = async (context) => {
   const { client, output, signal } = context
-  const name = context.argument('VOLUME')
-  const [size, image, pool] = [context.value('size'), context.value('image'), context.value('pool')]
+  const { pool, volume: name } = volumeArgument(context)
+  const [size, image] = [context.value('size'), context.value('image')]
+  const format = context.choice('format', ['qcow2', 'raw'])
+  const preallocation = context.choice('preallocation', ['none', 'metadata', 'full'])
+  const clusterSize = context.value('cluster-size')
   const volume = await client.call(routes.createVolume, {
+    params: { pool },
     body: {
       name,
       ...(size === undefined ? {} : { size }),
       ...(image === undefined ? {} : { image }),
-      ...(pool === undefined ? {} : { pool }),
+      ...(format === undefined ? {} : { format }),
+      ...(preallocation === undefined ? {} : { preallocation }),
+      ...(clusterSize === undefined ? {} : { clusterSize }),
+      ...(context.has('lazy-refcounts') ? { lazyRefcounts: true } : {}),
     },
     idempotencyKey: crypto.randomUUID(),
     signal,
   })
   if (output.format === 'table')
-    output.message(`Volume ${name} of ${formatBytes(volume.capacityBytes)} is created.`)
+    output.message(`Volume ${volumeName(volume)} of ${formatBytes(volume.capacityBytes)} is created.`)
   else await output.result(volume, () => '')
   return undefined
 }
 
 export const deleteVolume: Action = async (context) => {
-  const name = context.argument('VOLUME')
+  const params = volumeArgument(context)
+  const name = volumeName({ pool: params.pool, name: params.volume })
   if (!(await confirm(context, `Delete volume ${name} and what is on it?`))) return 1
-  await context.client.call(routes.deleteVolume, { params: { name }, signal: context.signal })
+  await context.client.call(routes.deleteVolume, { params, signal: context.signal })
   context.output.message(`Volume ${name} is deleted.`)
   return undefined
 }

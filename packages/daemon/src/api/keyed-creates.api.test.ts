@@ -52,7 +52,7 @@ const creates: readonly Create[] = [
   {
     what: 'a volume',
     method: 'POST',
-    path: '/v1/volumes',
+    path: '/v1/pools/default/volumes',
     body: { name: 'data', size: '1GiB' },
     otherBody: { name: 'data', size: '2GiB' },
     list: '/v1/volumes',

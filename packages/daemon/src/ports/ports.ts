@@ -6,12 +6,14 @@ import type { PoolFiles } from './files.ts'
 import type { HostFacts } from './host-facts.ts'
 import type { ImageFiles, ImageMakers } from './images.ts'
 import type { Log } from './log.ts'
+import type { Pools } from './pools.ts'
 import type { Store } from './store.ts'
 
 export interface Ports {
   readonly store: Store
   readonly emulators: Emulators
   readonly files: PoolFiles
+  readonly pools: Pools
   readonly images: ImageFiles
   readonly makers: ImageMakers
   readonly host: HostFacts

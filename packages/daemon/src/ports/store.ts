@@ -91,10 +91,36 @@ export interface DamagedVm {
 
 export type VmRow = { readonly kind: 'vm'; readonly record: VmRecord } | DamagedVm
 
-export interface VolumeRecord {
+/** What a pool is made of. */
+export type PoolSource =
+  /** A folder of the host; without a path, the daemon's own below the state directory. */
+  { readonly type: 'dir'; readonly path: string | undefined }
+
+/** A pool's row. `phase` is the journal: a `creating` pool is undone by recovery, a `deleting` one is finished when it answers. */
+export interface PoolRecord {
   readonly id: string
   readonly name: string
+  readonly source: PoolSource
+  /** Started with the daemon. */
+  readonly autostart: boolean
+  /** It was started, and not stopped since. */
+  readonly started: boolean
+  /** The boot of the host that `started` is about: in another one, `autostart` says. */
+  readonly bootId: string
+  readonly phase: 'creating' | 'ready' | 'deleting'
+  /** What is deleted with it: its volumes too, or nothing that lies in it. */
+  readonly removesData: boolean
+  readonly createdAt: string
+}
+
+export interface VolumeRecord {
+  readonly id: string
+  /** Unique in its pool. */
+  readonly name: string
+  /** The name of its pool. */
   readonly pool: string
+  /** The name of its file, where that does not follow from its id: it was imported in place. */
+  readonly file?: string | undefined
   readonly format: 'qcow2' | 'raw'
   readonly capacityBytes: number
   /** The image it is an overlay of. */
@@ -139,7 +165,7 @@ export interface Store {
   readonly volumes: {
     list(): readonly VolumeRecord[]
     get(id: string): VolumeRecord | undefined
-    findByName(name: string): VolumeRecord | undefined
+    find(pool: string, name: string): VolumeRecord | undefined
     insert(record: VolumeRecord): void
     update(record: VolumeRecord): void
     remove(id: string): void
@@ -152,6 +178,15 @@ export interface Store {
     /** `name-taken` when the VM has one of that name. */
     insert(record: SnapshotRecord): void
     update(record: SnapshotRecord): void
+    remove(id: string): void
+  }
+  readonly pools: {
+    list(): readonly PoolRecord[]
+    get(id: string): PoolRecord | undefined
+    findByName(name: string): PoolRecord | undefined
+    /** `name-taken` when the name is in use. */
+    insert(record: PoolRecord): void
+    update(record: PoolRecord): void
     remove(id: string): void
   }
   /** Names of images; their files describe themselves. */

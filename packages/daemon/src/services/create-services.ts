@@ -7,6 +7,7 @@ import { createHostHandlers, type DaemonIdentity } from './host/host-handlers.ts
 import { createImageHandlers } from './images/image-handlers.ts'
 import { createPlacementHandlers } from './placement/placement-handlers.ts'
 import { yieldCpus } from './placement/yield-cpus.ts'
+import { createPoolHandlers } from './pools/pool-handlers.ts'
 import { createSnapshotHandlers } from './snapshots/snapshot-handlers.ts'
 import { createVmHandlers } from './vms/vm-handlers.ts'
 import { createVmJobHandlers, createVmPowerHandlers } from './vms/vm-life-handlers.ts'
@@ -43,6 +44,7 @@ export function createServices(
       ...createVmPowerHandlers(context),
       ...createConsoleHandlers(context, consoles),
       ...createImageHandlers(context),
+      ...createPoolHandlers(context),
       ...createVolumeHandlers(context),
       ...createSnapshotHandlers(context),
     },

@@ -16,6 +16,10 @@ export interface SimulatedVolume {
   readonly allocatedBytes: number
   /** The file it is an overlay of. */
   readonly basePath: string | undefined
+  /** The folder of its pool, where that is not the default one. */
+  readonly folder?: string | undefined
+  /** Its own name, where an operator put it there. */
+  readonly file?: string | undefined
 }
 
 /** Saved memory: bytes written so far, and whether it was published. */
@@ -32,6 +36,10 @@ export class SimulatedMachine {
   readonly processes = new Map<string, EmulatorProcess>()
   readonly logs = new Map<string, { emulator: Uint8Array; serial: Uint8Array }>()
   readonly volumes = new Map<string, SimulatedVolume>()
+  /** Pools by the folders that they have marked. */
+  readonly marks = new Map<string, string>()
+  /** Folders whose file systems do not answer. */
+  readonly hungFolders = new Set<string>()
   readonly seeds = new Map<string, Uint8Array>()
   readonly saves = new Map<string, SimulatedSave>()
   readonly images = new Map<string, Image>()

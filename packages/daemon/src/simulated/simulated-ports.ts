@@ -9,6 +9,7 @@ import { createSimulatedEmulators } from './simulated-emulators.ts'
 import { createSimulatedFiles } from './simulated-files.ts'
 import { createSimulatedHostFacts } from './simulated-host-facts.ts'
 import { createSimulatedImageFiles, createSimulatedImageMakers } from './simulated-images.ts'
+import { createSimulatedPools } from './simulated-pools.ts'
 
 /** What the simulation does not stand in for. */
 export interface SimulatedPortsOptions {
@@ -24,6 +25,7 @@ export function createSimulatedPorts(machine: SimulatedMachine, options: Simulat
     store: options.store,
     emulators: createSimulatedEmulators(machine, failpoint),
     files: createSimulatedFiles(machine),
+    pools: createSimulatedPools(machine),
     images: createSimulatedImageFiles(machine),
     makers: createSimulatedImageMakers(machine),
     host: createSimulatedHostFacts(machine),

@@ -4,10 +4,12 @@ import { KvasirError } from '@kvasir/contract'
 import { testEmulators } from '../ports/emulators.suite.ts'
 import type { EmulatorEvent, LaunchRequest } from '../ports/emulators.ts'
 import { testPoolFiles } from '../ports/files.suite.ts'
+import { testPools } from '../ports/pools.suite.ts'
 import { SimulatedMachine } from './machine.ts'
 import { SimulatedClock } from './simulated-clock.ts'
 import { createSimulatedEmulators } from './simulated-emulators.ts'
 import { createSimulatedFiles } from './simulated-files.ts'
+import { createSimulatedPools } from './simulated-pools.ts'
 
 const never = new AbortController().signal
 
@@ -47,6 +49,30 @@ testEmulators({
       follow: async () => createSimulatedEmulators(machine),
       request: async (id) => request(id),
       kill: async (id) => machine.processOf(id).dies({ code: undefined, signal: 'SIGKILL' }),
+    }
+  },
+})
+
+testPools({
+  name: 'simulated pools',
+  async open() {
+    const machine = new SimulatedMachine(new SimulatedClock())
+    const pools = createSimulatedPools(machine)
+    const source = { type: 'dir', path: '/srv/pool' } as const
+    return {
+      pool: pools.of({ id: 'pool-1', source }),
+      rival: pools.of({ id: 'pool-2', source }),
+      addForeign: async () => {
+        const file = 'other.img'
+        machine.volumes.set('other', {
+          capacityBytes: 1,
+          allocatedBytes: 1,
+          basePath: undefined,
+          folder: source.path,
+          file,
+        })
+        return file
+      },
     }
   },
 })

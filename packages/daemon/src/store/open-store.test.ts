@@ -61,7 +61,7 @@ test('a store keeps what was written when it is opened again', async (t) => {
 
   assert.equal(store.vms.list().length, 20)
   assert.deepEqual(store.vms.get('id-3'), { kind: 'vm', record: sampleVm('id-3') })
-  assert.deepEqual(store.volumes.findByName('volume-id-3'), sampleVolume('id-3'))
+  assert.deepEqual(store.volumes.find('default', 'volume-id-3'), sampleVolume('id-3'))
 })
 
 test('the files of a store are for their owner alone', async (t) => {
@@ -168,6 +168,36 @@ test('a store of an older form is copied before it is migrated', async (t) => {
   assert.equal(old.vms.list().length, 20)
   old.close()
   assertRefused(path, 'store-too-new', new RegExp(`go back to the copy .*before-${nextText}`))
+})
+
+test('in a store from before pools, volumes are found in the default pool', async (t) => {
+  const path = await storePath(t)
+  const before = openStore({
+    path,
+    now: sampleNow,
+    roomBytes: sampleRoomBytes,
+    migrations: migrations.slice(0, 1),
+  })
+  before.close()
+  const raw = new DatabaseSync(path)
+  const volume = sampleVolume('id-1')
+  const content = JSON.stringify(volume)
+  const digest = hash('sha256', `${volume.id}\n1\n${content}`, 'buffer')
+  raw
+    .prepare('INSERT INTO volumes (id, name, revision, version, content, digest) VALUES (?, ?, 0, 1, ?, ?)')
+    .run(volume.id, volume.name, content, digest)
+  raw.close()
+
+  const store = open(path)
+
+  assert.deepEqual(store.volumes.find('default', volume.name), volume)
+  assert.deepEqual(store.volumes.list(), [volume])
+  assert.throws(() => store.volumes.insert(sampleVolume('id-2', { name: volume.name })), {
+    code: 'name-taken',
+  })
+  store.volumes.insert(sampleVolume('id-2', { name: volume.name, pool: 'fast' }))
+  assert.equal(store.volumes.find('fast', volume.name)?.id, 'id-2')
+  store.close()
 })
 
 test('a migration that does not work leaves the store as it was', async (t) => {

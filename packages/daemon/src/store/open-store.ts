@@ -12,6 +12,7 @@ import { imageNameRows } from './image-names.ts'
 import { jobRows } from './jobs.ts'
 import { copyStore, createStore, migrate } from './migrate.ts'
 import { type Migration, migrations as ourMigrations } from './migrations/migrations.ts'
+import { poolRows } from './pools.ts'
 import { keepRoom, openWithReserve } from './room.ts'
 import { snapshotRows } from './snapshots.ts'
 import { defaultUidRange, type UidRange, uidRows } from './uids.ts'
@@ -84,6 +85,7 @@ function repositories(database: Database, options: StoreOptions): Store {
     vms: vmRows(database),
     volumes: volumeRows(database),
     snapshots: snapshotRows(database),
+    pools: poolRows(database),
     imageNames: imageNameRows(database),
     jobs: jobRows(database, options.endedJobs ?? defaults.endedJobs),
     events: eventRows(database, options.events ?? defaults.events),

@@ -127,8 +127,8 @@ test('a damaged volume row is read from its copy, and one without a copy stops t
   assert.deepEqual(store.volumes.get('1'), sampleVolume('1'))
   damage(`UPDATE volumes_history SET content = 'x' WHERE id = '1'`)
 
-  assert.throws(() => store.volumes.list(), refusedWith('store-damaged', /volume volume-1 \(1\)/))
-  assert.equal(store.volumes.findByName('other')?.id, '2')
+  assert.throws(() => store.volumes.list(), refusedWith('store-damaged', /volume default\/volume-1 \(1\)/))
+  assert.equal(store.volumes.find('default', 'other')?.id, '2')
 })
 
 test('the history of a row is bounded and goes with it', async (t) => {

@@ -12,6 +12,7 @@ const volumeContent = z.object({
   id: z.string().min(1),
   name: z.string().min(1),
   pool: z.string(),
+  file: z.string().optional(),
   format: z.enum(['qcow2', 'raw']),
   capacityBytes: z.int().nonnegative(),
   imageId: z.string().optional(),
@@ -40,19 +41,19 @@ export function volumeRows(database: Database): Store['volumes'] {
     )
   }
   const refuseTakenName = (record: VolumeRecord) => {
-    const holder = rows.idByName(record.name)
+    const holder = rows.idByName(keyOf(record.pool, record.name))
     if (holder !== undefined && holder !== record.id)
       throw new KvasirError(
         'name-taken',
-        `There is a volume named ${record.name}, so the name cannot be given again.`,
+        `There is a volume ${record.name} in pool ${record.pool}, so the name cannot be given again.`,
       )
   }
 
   return {
     list: () => rows.ids().flatMap((id) => read(id) ?? []),
     get: read,
-    findByName(name) {
-      const id = rows.idByName(name)
+    find(pool, name) {
+      const id = rows.idByName(keyOf(pool, name))
       return id === undefined ? undefined : read(id)
     },
     insert(record) {
@@ -75,8 +76,18 @@ export function volumeRows(database: Database): Store['volumes'] {
   }
 }
 
+/** Neither name can hold a slash. */
+function keyOf(pool: string, name: string): string {
+  return `${pool}/${name}`
+}
+
 function asRow(record: VolumeRecord) {
-  return { id: record.id, name: record.name, revision: 0, content: JSON.stringify(record) }
+  return {
+    id: record.id,
+    name: keyOf(record.pool, record.name),
+    revision: 0,
+    content: JSON.stringify(record),
+  }
 }
 
 function parseVolume(content: string): VolumeRecord | undefined {
@@ -88,6 +99,6 @@ function parseVolume(content: string): VolumeRecord | undefined {
   }
   const parsed = volumeContent.safeParse(value)
   if (!parsed.success) return undefined
-  const { imageId, baseId, madeForVm, ...rest } = parsed.data
-  return { ...rest, imageId, baseId, madeForVm }
+  const { imageId, baseId, madeForVm, file, ...rest } = parsed.data
+  return { ...rest, ...(file === undefined ? {} : { file }), imageId, baseId, madeForVm }
 }

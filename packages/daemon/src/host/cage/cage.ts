@@ -18,6 +18,7 @@ import { type CagedProgram, checkPath, checkProgram, launcherBinds } from './cag
 import { keepLogs, readCappedLog } from './capped-log.ts'
 import { type CageEntry, describeExit, enterCage, type StepTime } from './enter-cage.ts'
 import { type JailedCommand, type JailedResult, runJailed } from './jailed-command.ts'
+import type { PassedDescriptor } from './launcher-script.ts'
 import { type CageExit, HeldLaunchers, killSession } from './launchers.ts'
 import { openRootTemplate } from './root-template.ts'
 
@@ -36,8 +37,8 @@ export interface CageOptions {
 export interface LaunchRequest extends CagedProgram {
   /** A directory that only root can enter; the named pipes of the logs are made in it. */
   readonly directory: string
-  /** Our descriptors; the n-th becomes descriptor `FIRST_DESCRIPTOR + n` in the cage. They stay open here; close them after. */
-  readonly descriptors: readonly number[]
+  /** The n-th becomes descriptor `FIRST_DESCRIPTOR + n` in the cage. They stay open where they are; close them after. */
+  readonly descriptors: readonly PassedDescriptor[]
   /** Files for stdout and stderr together, and for what the program writes to `SERIAL_LOG_DESCRIPTOR`. */
   readonly logs: { readonly output: string; readonly serial?: string; readonly capBytes: number }
   /** True when `groups.make` was called before and helpers may already live in the group; else a populated group is refused. */

@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CageError, type CageStep, cageSteps } from './cage-error.ts'
-import { GO, type LauncherParameters, launcherMessage } from './launcher-script.ts'
+import { GO, type LauncherParameters, launcherMessage, type PassedDescriptor } from './launcher-script.ts'
 import { type CageExit, type HeldLaunchers, killSession, type Launcher, startLauncher } from './launchers.ts'
 
 /** When a step of the launch began, in milliseconds after the launch itself: where the time of a start goes. */
@@ -32,8 +32,8 @@ export interface EntryOptions {
   readonly keepsLogs: boolean
   /** What the program gets as stdout and stderr where the parameters name no log pipe. */
   readonly output: 'ignore' | 'pipe'
-  /** Our descriptors; the n-th is descriptor `FIRST_DESCRIPTOR + n` in the cage. */
-  readonly descriptors: readonly number[]
+  /** The n-th is descriptor `FIRST_DESCRIPTOR + n` in the cage. */
+  readonly descriptors: readonly PassedDescriptor[]
   /**
    * Moves the process into its cgroup and does what the program waits for. It runs beside the first steps; `arrived` resolves when the
    * launcher has taken those, or has ended.
@@ -62,14 +62,16 @@ export async function enterCage(options: EntryOptions): Promise<CageEntry> {
       if (error.isBarred) options.launchers?.giveUp()
     }
   }
-  const { child, launcher, failed } = startLauncher(options)
+  const own = options.descriptors.filter((one) => typeof one === 'number')
+  const inherits = own.length === options.descriptors.length
+  const { child, launcher, failed } = startLauncher({ ...options, descriptors: inherits ? own : [] })
   options.onSpawn?.(child)
   if (launcher === undefined) {
     throw new CageError('spawn', 'The launcher could not be started, so the program was not run.', {
       cause: await failed,
     })
   }
-  return converse({ launcher, taken: undefined, deadline }, options)
+  return converse({ launcher, taken: inherits ? undefined : options.descriptors, deadline }, options)
 }
 
 /** A held launcher ended before it had done anything; another one may do better. */
@@ -85,8 +87,8 @@ class LauncherLost extends Error {
 
 interface Conversation {
   readonly launcher: Launcher
-  /** Our descriptors that a held launcher takes; undefined for one that has inherited them. */
-  readonly taken: readonly number[] | undefined
+  /** The descriptors that it takes; undefined for one that has inherited them. */
+  readonly taken: readonly PassedDescriptor[] | undefined
   /** On the clock of `performance.now()`. */
   readonly deadline: number
 }

@@ -7,8 +7,8 @@
  * Order, and why:
  *   namespaces  starts the keeper of the logs (capped-log.ts), where there is one; network, IPC and UTS namespaces of its own;
  *               then waits for its words, so that one can be held ready (launchers.ts)
- *   descriptors inherited by a launcher that is started for a program; one that was held takes them out of the daemon
- *               (pidfd_getfd(2))
+ *   descriptors inherited by a launcher that is started for a program; one that was held takes them out of the daemon, and any
+ *               takes those that another process has opened for the daemon out of that (pidfd_getfd(2))
  *   limits      while still root, since a hard limit can only be raised by root
  *   pipes       makes the named pipes of the logs
  *   mounts      a mount namespace of its own, from which nothing reaches another process; the VM's few bind mounts on the prepared
@@ -32,6 +32,9 @@ import { join } from 'node:path'
 
 /** The first descriptor number that a caller's descriptors get inside the cage. */
 export const FIRST_DESCRIPTOR = 10
+
+/** A descriptor to pass on: of this process, by its number, or of a process that has opened it for us. */
+export type PassedDescriptor = number | { readonly pid: number; readonly fd: number }
 
 /** The descriptor on which the program finds the pipe to the serial log, when one was asked for. */
 export const SERIAL_LOG_DESCRIPTOR = 4
@@ -104,8 +107,8 @@ export function launcherArgv(keeper?: string): readonly [string, ...string[]] {
   return [perl, program, process.arch, ...(keeper === undefined ? [] : [keeper])]
 }
 
-/** What a launcher waits for: the length of its words and the words. `taken` are our descriptors, when it has not inherited them. */
-export function launcherMessage(parameters: LauncherParameters, taken: readonly number[]): Buffer {
+/** What a launcher waits for: the length of its words and the words. `taken` are the descriptors that it has not inherited. */
+export function launcherMessage(parameters: LauncherParameters, taken: readonly PassedDescriptor[]): Buffer {
   const words = Buffer.from(launcherWords(parameters, taken).join('\0'))
   const length = Buffer.alloc(4)
   length.writeUInt32BE(words.length)
@@ -115,12 +118,15 @@ export function launcherMessage(parameters: LauncherParameters, taken: readonly 
 /** The daemon's word that the launcher may go on. */
 export const GO = 'g'
 
-function launcherWords(parameters: LauncherParameters, taken: readonly number[]): readonly string[] {
+function launcherWords(
+  parameters: LauncherParameters,
+  taken: readonly PassedDescriptor[],
+): readonly string[] {
   const limits = limitWords({ coreBytes: 0, ...parameters.limits })
   return [
     String(process.pid),
     String(taken.length),
-    ...taken.map(String),
+    ...taken.map((one) => (typeof one === 'number' ? String(one) : `${one.pid}:${one.fd}`)),
     parameters.template,
     parameters.logFifo ?? '',
     parameters.serialFifo ?? '',

@@ -93,9 +93,12 @@ my @program = @words;
 
 step('descriptors');
 if (@descriptors) {
-    my $process = call('pidfd_open', $daemon, $daemon + 0, 0);
+    my %processes;    # the daemon's, and those that have opened a file for it (PID:DESCRIPTOR)
     for my $index (0 .. $#descriptors) {
-        my $copy = call('pidfd_getfd', $descriptors[$index], $process, $descriptors[$index] + 0, 0);
+        my ($descriptor, $owner) = reverse split /:/, $descriptors[$index];
+        $owner //= $daemon;
+        my $process = $processes{$owner} //= call('pidfd_open', $owner, $owner + 0, 0);
+        my $copy = call('pidfd_getfd', $descriptor, $process, $descriptor + 0, 0);
         call('dup3', $copy, $copy, 10 + $index, 0);
         call('close', $copy, $copy);
     }

@@ -25,10 +25,16 @@ export interface JailedToolsOptions {
   readonly cages: Pick<Cages, 'runJailed' | 'groups'>
   /** Users that nothing else on the host has; the first one's gid is that of all. */
   readonly users: UidRange
+  /** Where the daemon's own files lie; it touches none beside them itself. Without it, it touches all. */
+  readonly localRoot?: string
 }
 
 /** Ends what a daemon that died has left running, and gives the tools. */
-export async function openJailedTools({ cages, users: range }: JailedToolsOptions): Promise<JailedTools> {
+export async function openJailedTools({
+  cages,
+  users: range,
+  localRoot,
+}: JailedToolsOptions): Promise<JailedTools> {
   for (const group of await cages.groups.list())
     if (group.startsWith(groupPrefix)) await cages.groups.remove(group, { timeoutMs: endTimeoutMs })
   const users = new JailUsers(range)
@@ -38,7 +44,7 @@ export async function openJailedTools({ cages, users: range }: JailedToolsOption
       const group = `${groupPrefix}${randomUUID()}`
       let isEnded = false
       try {
-        const result = await runAs(user, request, { cages, group, signal })
+        const result = await runAs(user, request, { cages, group, signal, localRoot })
         isEnded = true
         return result
       } finally {
@@ -52,14 +58,20 @@ export async function openJailedTools({ cages, users: range }: JailedToolsOption
 async function runAs(
   user: JailUser,
   request: JailedToolRequest,
-  where: { readonly cages: Pick<Cages, 'runJailed'>; readonly group: string; readonly signal: AbortSignal },
+  where: {
+    readonly cages: Pick<Cages, 'runJailed'>
+    readonly group: string
+    readonly signal: AbortSignal
+    readonly localRoot: string | undefined
+  },
 ): Promise<JailedToolResult> {
   const { inputs, outputs = [], outputDirectory, timeoutMs } = request
+  const { localRoot } = where
   await using undo = new AsyncDisposableStack()
-  for (const path of inputs) await letRead(path, user.gid)
+  for (const path of inputs) await letRead({ path, localRoot }, user.gid)
   for (const path of outputs) {
-    await letWrite(path, user.gid)
-    undo.defer(() => takeBack(path))
+    await letWrite({ path, localRoot }, user.gid)
+    undo.defer(() => takeBack({ path, localRoot }))
   }
   if (outputDirectory !== undefined) {
     await chown(outputDirectory, user.uid, user.gid)

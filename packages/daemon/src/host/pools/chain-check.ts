@@ -4,11 +4,12 @@
  */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { resolve, sep } from 'node:path'
+import { basename, dirname, resolve, sep } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { maxChainLength } from '../../model/storage/chain.ts'
 import { parseQcow2Header, qcow2HeaderBytes } from '../../model/storage/qcow2-header.ts'
-import type { ChainLink } from '../../ports/files.ts'
+import type { PathSource } from '../../model/storage/volume-source.ts'
+import { Hands, HandsError } from './pool-hands.ts'
 
 export interface InspectedLink {
   readonly capacityBytes: number
@@ -17,13 +18,19 @@ export interface InspectedLink {
 }
 
 export interface CheckedChain {
-  readonly chain: readonly ChainLink[]
+  readonly chain: readonly PathSource[]
   readonly capacityBytes: number
   readonly allocatedBytes: number
 }
 
-/** Reads one file of a chain without following what it names. Throws `file-not-found` or `image-refused`. */
-export async function inspectLink(link: ChainLink): Promise<InspectedLink> {
+const handsTimeoutMs = 5_000
+
+/**
+ * Reads one file of a chain without following what it names. Throws `file-not-found` or `image-refused`, and `PoolHung` for one that
+ * lies on what hangs.
+ */
+export async function inspectLink(link: PathSource): Promise<InspectedLink> {
+  if (isGuarded(link)) return await inspectGuarded(link)
   const file = await openRegular(link.path)
   try {
     const stat = await file.stat()
@@ -38,18 +45,41 @@ export async function inspectLink(link: ChainLink): Promise<InspectedLink> {
   }
 }
 
+function isGuarded(link: PathSource): boolean {
+  return link.kind !== 'device' && link.guarded === true
+}
+
+async function inspectGuarded({ path, format }: PathSource): Promise<InspectedLink> {
+  const hands = new Hands({ path: dirname(path), mark: '' })
+  const order = (...words: [string, ...(string | number)[]]) =>
+    hands.order({ words, timeoutMs: handsTimeoutMs })
+  try {
+    const [kind, size, blocks] = (await order('stat', basename(path))).toString().split('\0')
+    if (kind !== 'file') throw refuse(path, 'is not a regular file')
+    const allocatedBytes = Number(blocks) * 512
+    if (format === 'raw') return { capacityBytes: Number(size), allocatedBytes, backingFile: undefined }
+    const header = await order('read', basename(path), 0, qcow2HeaderBytes)
+    return { ...parseQcow2Header(path, header), allocatedBytes }
+  } catch (error) {
+    if (error instanceof HandsError && error.errno === 2) throw notThere(path, error)
+    throw error
+  } finally {
+    hands.kill()
+  }
+}
+
 /**
  * The whole chain of a volume, top first, its capacity, and the bytes that it occupies. `backing` is the chain below the top as the store has it;
  * without it, bases are accepted only from inside `roots`, where nothing but our own qcow2 files lies.
  */
 export async function checkedChain(
-  top: ChainLink,
-  expected: { readonly backing: readonly ChainLink[] | undefined; readonly roots: readonly string[] },
+  top: PathSource,
+  expected: { readonly backing: readonly PathSource[] | undefined; readonly roots: readonly string[] },
 ): Promise<CheckedChain> {
-  const chain: ChainLink[] = []
+  const chain: PathSource[] = []
   let allocatedBytes = 0
   let capacityBytes: number | undefined
-  let link: ChainLink | undefined = top
+  let link: PathSource | undefined = top
   while (link !== undefined) {
     if (chain.length >= maxChainLength) throw refuse(top.path, `has more than ${maxChainLength} ancestors`)
     const inspected = await inspectLink(link)
@@ -62,14 +92,14 @@ export async function checkedChain(
 }
 
 function nextLink(
-  link: ChainLink,
+  link: PathSource,
   named: string | undefined,
   expected: {
-    readonly backing: readonly ChainLink[] | undefined
+    readonly backing: readonly PathSource[] | undefined
     readonly roots: readonly string[]
     readonly place: number
   },
-): ChainLink | undefined {
+): PathSource | undefined {
   if (expected.backing !== undefined) {
     const next = expected.backing[expected.place]
     if (named !== next?.path) throw refuse(link.path, 'names another base than the store has for it')
@@ -86,15 +116,13 @@ async function openRegular(path: string) {
     // Not through a link, and without waiting for the other end of a FIFO.
     return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (cause) {
-    throw new KvasirError(
-      'file-not-found',
-      `The file ${path} cannot be opened, so nothing can be made from it.`,
-      {
-        details: { path },
-        cause,
-      },
-    )
+    throw notThere(path, cause)
   }
+}
+
+function notThere(path: string, cause: unknown): KvasirError {
+  const sentence = `The file ${path} cannot be opened, so nothing can be made from it.`
+  return new KvasirError('file-not-found', sentence, { details: { path }, cause })
 }
 
 function refuse(path: string, what: string): KvasirError {

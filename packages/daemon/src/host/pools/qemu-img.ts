@@ -20,12 +20,28 @@ const COPY_TIMEOUT_MS = 24 * 3600 * 1000
 /** qemu-img maps about 300 MiB to start. */
 const ADDRESS_SPACE_BYTES = 2 * 1024 ** 3
 
-const QCOW2_OPTIONS = 'cluster_size=65536,lazy_refcounts=off,extended_l2=off,preallocation=off'
+/** How a new qcow2 file differs from the usual. */
+export interface Qcow2Options {
+  readonly preallocation?: 'none' | 'metadata' | 'full'
+  readonly clusterBytes?: number | undefined
+  readonly lazyRefcounts?: boolean
+}
+
+const preallocations = { none: 'off', metadata: 'metadata', full: 'falloc' } as const
+
+function qcow2Options({ preallocation, clusterBytes, lazyRefcounts }: Qcow2Options): string {
+  return [
+    `cluster_size=${clusterBytes ?? 65536}`,
+    `lazy_refcounts=${lazyRefcounts ? 'on' : 'off'}`,
+    'extended_l2=off',
+    `preallocation=${preallocations[preallocation ?? 'none']}`,
+  ].join(',')
+}
 
 /** Makes `path`, which exists and is empty, a qcow2 file. */
 export async function makeQcow2(
   path: string,
-  options: { readonly capacityBytes: number; readonly base: ChainLink | undefined },
+  options: Qcow2Options & { readonly capacityBytes: number; readonly base: ChainLink | undefined },
 ): Promise<void> {
   const { base } = options
   const backing = base === undefined ? [] : ['-u', '-F', base.format, '-b', base.path]
@@ -36,13 +52,13 @@ export async function makeQcow2(
       '-f',
       'qcow2',
       '-o',
-      QCOW2_OPTIONS,
+      qcow2Options(options),
       ...backing,
       '--',
       path,
       String(options.capacityBytes),
     ],
-    { path, timeoutMs: CREATE_TIMEOUT_MS },
+    { path, timeoutMs: options.preallocation === 'full' ? COPY_TIMEOUT_MS : CREATE_TIMEOUT_MS },
   )
 }
 
@@ -56,13 +72,17 @@ export async function copyChain(
     readonly signal: AbortSignal
     /** Most bytes that the copy may have. */
     readonly fileSizeBytes: number
+    /** Of the copy; qcow2 unless said. */
+    readonly format?: 'qcow2' | 'raw'
   },
 ): Promise<void> {
+  const { format = 'qcow2' } = options
+  const formatOptions = format === 'qcow2' ? ['-o', qcow2Options({})] : []
   const source = `json:${JSON.stringify(blockNode(chain, 0))}`
   const result = await options.jailed.run(
     {
       tool: 'qemu-img',
-      args: ['convert', '-p', '-W', '-O', 'qcow2', '-o', QCOW2_OPTIONS, '--', source, '/out/0'],
+      args: ['convert', '-p', '-W', '-O', format, ...formatOptions, '--', source, '/out/0'],
       inputs: chain.map((link) => link.path),
       outputs: [path],
       timeoutMs: COPY_TIMEOUT_MS,

@@ -6,11 +6,13 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
 import { connectPair, listenForChild, type SocketEnd } from '@kvasir/linux'
 import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
+import type { PassedDescriptor } from '../cage/launcher-script.ts'
+import { openGuarded } from '../pools/open-guarded.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
 /** Descriptors to pass on, by their numbers in this process. */
 export interface OpenDescriptors {
-  readonly numbers: readonly number[]
+  readonly numbers: readonly PassedDescriptor[]
   /** The other ends of the NICs' sockets, by the NIC's name. */
   readonly helperEnds: ReadonlyMap<string, SocketEnd>
   /** Closes our copies of what QEMU has; the helpers' ends stay. */
@@ -38,6 +40,11 @@ export async function openDescriptors(
         failed.defer(() => helperEnd.release())
         helperEnds.set(descriptor.nic, helperEnd)
         return end.fd
+      }
+      if (descriptor.kind === 'file' && descriptor.guarded) {
+        const file = await openGuarded(descriptor.path, descriptor)
+        undo.defer(() => file.release())
+        return { pid: file.pid, fd: file.fd }
       }
       const file = await openForGuest(descriptor)
       undo.defer(() => file.close())

@@ -5,6 +5,7 @@ import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { CageError } from '../cage/cage-error.ts'
 import { memoryPlace } from '../cage/cage-request.ts'
+import type { PassedDescriptor } from '../cage/launcher-script.ts'
 import { type EmulatorPaths, groupOf, type StoredCage } from './runtime-directory.ts'
 
 const launchTimeoutMs = 15_000
@@ -17,7 +18,7 @@ export interface SpawnTools {
   readonly paths: EmulatorPaths
   readonly cages: Cages
   readonly binary: string
-  readonly descriptors: readonly number[]
+  readonly descriptors: readonly PassedDescriptor[]
   readonly signal: AbortSignal
 }
 

@@ -19,6 +19,7 @@ import { jsonOption } from './options.ts'
 import { type PciBus, pciBus } from './pci-bus.ts'
 import { virtioBlkDevices } from './virtio-blk.ts'
 import { virtioScsiDevices } from './virtio-scsi.ts'
+import { volumeNode } from './volume-node.ts'
 
 /** The longest chain that is attached. A guest's read may have to look into every member. */
 const longestChain = 64
@@ -117,28 +118,17 @@ function chainOf(
     const readOnly = depth > 0 || disk.readOnly
     const shared = { 'read-only': readOnly, discard: disk.discard, cache }
     const backing = depth === chain.length - 1 ? null : chainNodes(disk.name, depth + 1).format
-    nodes.push(
-      {
-        file: {
-          kind: 'file',
-          path: member.path,
-          access: readOnly ? 'read' : 'read-write',
-          direct: cache.direct,
-        },
-        options: { driver: 'file', 'node-name': node.file, filename: '', ...shared },
+    nodes.push(volumeNode(member, { name: node.file, readOnly, direct: cache.direct, shared }), {
+      file: undefined,
+      options: {
+        driver: member.format,
+        'node-name': node.format,
+        file: node.file,
+        // Said even when there is none: otherwise QEMU follows what the file itself names.
+        backing: member.format === 'qcow2' ? backing : undefined,
+        ...shared,
       },
-      {
-        file: undefined,
-        options: {
-          driver: member.format,
-          'node-name': node.format,
-          file: node.file,
-          // Said even when there is none: otherwise QEMU follows what the file itself names.
-          backing: member.format === 'qcow2' ? backing : undefined,
-          ...shared,
-        },
-      },
-    )
+    })
     names.unshift(node.format)
   }
   return { nodes, chain: names }

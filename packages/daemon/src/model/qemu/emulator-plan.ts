@@ -25,6 +25,8 @@ export type Descriptor =
       readonly path: string
       readonly access: 'read' | 'read-write'
       readonly direct: boolean
+      /** It lies on what may hang, so it is opened by a process that can be killed, and through no link. */
+      readonly guarded?: true
     }
   /** A device node, opened for reading and writing. */
   | { readonly kind: 'device'; readonly path: string }

@@ -8,6 +8,7 @@ import type { GuestShape, VmSpec } from '@kvasir/contract'
 import type { Extension } from '../cpu/cpu-model.ts'
 import type { PlugMemory } from '../memory/plug-memory.ts'
 import type { PciAddress } from '../pci/layout.ts'
+import type { VolumeSource } from '../storage/volume-source.ts'
 
 /** Addresses that were given once and then kept, by device id (`disk-root`, `nic-lan`, `rng`, ...). */
 export interface Hardware {
@@ -25,7 +26,7 @@ export interface Hardware {
 /** What one disk of a VM is backed by at this start: every file of its chain, top first. */
 export interface DiskBacking {
   readonly disk: string
-  readonly chain: readonly { readonly path: string; readonly format: 'qcow2' | 'raw' }[]
+  readonly chain: readonly VolumeSource[]
   /** False where the file system refuses O_DIRECT (tmpfs): `cache: none` is then carried out as writeback. */
   readonly directIo?: boolean
 }

@@ -2,10 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type ChainVolume, chainOf } from './chain.ts'
 
-const paths = { volume: (id: string) => `/v/${id}`, imageDisk: (id: string) => `/i/${id}` }
+const paths = {
+  source: ({ id, format }: ChainVolume) => ({ path: `/v/${id}`, format }),
+  imageDisk: (id: string) => `/i/${id}`,
+}
 
 function volume(id: string, base?: string, image?: string): ChainVolume {
-  return { id, name: id, format: 'qcow2', baseId: base, imageId: image }
+  return { id, name: id, pool: 'default', format: 'qcow2', baseId: base, imageId: image }
 }
 
 test('a chain runs from the volume over its bases to its image', () => {
@@ -14,7 +17,7 @@ test('a chain runs from the volume over its bases to its image', () => {
   const chain = chainOf(volume('a', 'b'), (id) => all.get(id), paths)
 
   assert.deepEqual(
-    chain.map((link) => link.path),
+    chain.map((link) => (link.kind === 'protocol' ? '' : link.path)),
     ['/v/a', '/v/b', '/v/c', '/i/img'],
   )
 })

@@ -1,5 +1,6 @@
 /** The chain of a volume: every file that QEMU must open, the volume's own first, its last ancestor last. */
 import { KvasirError } from '@kvasir/contract'
+import type { VolumeSource } from './volume-source.ts'
 
 /** Chains longer than this are refused; each link costs QEMU memory and time. */
 export const maxChainLength = 64
@@ -7,32 +8,34 @@ export const maxChainLength = 64
 export interface ChainVolume {
   readonly id: string
   readonly name: string
+  readonly pool: string
   readonly format: 'qcow2' | 'raw'
+  readonly file?: string | undefined
   readonly baseId: string | undefined
   readonly imageId: string | undefined
 }
 
-export interface ChainPaths {
-  volume(id: string): string
+export interface ChainPlaces<Volume extends ChainVolume> {
+  source(volume: Volume): VolumeSource
   imageDisk(imageId: string): string
 }
 
 /** The chain of `volume`. Throws `store-damaged` when an ancestor is unknown or the chain is a circle. */
-export function chainOf(
-  volume: ChainVolume,
-  find: (id: string) => ChainVolume | undefined,
-  paths: ChainPaths,
-): readonly { readonly path: string; readonly format: 'qcow2' | 'raw' }[] {
-  const chain: { path: string; format: 'qcow2' | 'raw' }[] = []
-  let link: ChainVolume | undefined = volume
+export function chainOf<Volume extends ChainVolume>(
+  volume: Volume,
+  find: (id: string) => Volume | undefined,
+  places: ChainPlaces<Volume>,
+): readonly VolumeSource[] {
+  const chain: VolumeSource[] = []
+  let link: Volume | undefined = volume
   while (link) {
     if (chain.length >= maxChainLength)
       throw new KvasirError(
         'store-damaged',
         `Volume ${volume.name} has more than ${maxChainLength} ancestors, so its chain cannot be opened.`,
       )
-    chain.push({ path: paths.volume(link.id), format: link.format })
-    if (link.imageId) chain.push({ path: paths.imageDisk(link.imageId), format: 'qcow2' })
+    chain.push(places.source(link))
+    if (link.imageId) chain.push({ path: places.imageDisk(link.imageId), format: 'qcow2' })
     const baseId: string | undefined = link.baseId
     if (!baseId) return chain
     link = find(baseId)

@@ -5,7 +5,9 @@
  * different. It changes nothing; recovery mends most of it at the next start. Work under way is left out: it is neither yet.
  */
 import { type Audit, type AuditEntry, formatBytes } from '@kvasir/contract'
+import { compareContents } from '../../model/storage/pool-contents.ts'
 import type { Driver } from '../../ports/drivers.ts'
+import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { layerFiles } from '../snapshots/layer-files.ts'
 import { findOutsideLimits, limitSentences } from '../vms/outside-limits.ts'
@@ -138,23 +140,43 @@ async function auditLimits(driver: Driver): Promise<readonly AuditEntry[]> {
 }
 
 async function auditVolumes(context: Context): Promise<Found> {
-  const { store, files } = context.ports
-  const onDisk = new Set(await files.listVolumes())
-  const entries: AuditEntry[] = []
-  const rows = store.volumes.list()
-  for (const row of rows) {
-    const isThere = onDisk.delete(row.id)
-    if (row.phase === 'ready' && !isThere)
-      entries.push({
-        kind: 'missing',
-        thing: 'volume',
-        id: row.id,
-        detail: `Volume ${row.name} has no file.`,
-      })
+  const { store } = context.ports
+  const found = await Promise.all(store.pools.list().map((pool) => auditPool(pool, context)))
+  const pools = new Set(store.pools.list().map(({ name }) => name))
+  const lost = store.volumes.list().filter(({ pool }) => !pools.has(pool))
+  const entries = lost.map(({ id, name, pool }) => ({
+    kind: 'mismatched' as const,
+    thing: 'volume',
+    id,
+    detail: `Volume ${name} is of pool ${pool}, which does not exist.`,
+  }))
+  return {
+    entries: [...entries, ...found.flatMap((one) => one.entries)],
+    checked: found.reduce((sum, { checked }) => sum + checked, lost.length),
   }
-  for (const id of onDisk)
-    entries.push({ kind: 'orphan', thing: 'volume', id, detail: 'A volume file of no row.' })
-  return { entries, checked: rows.length + onDisk.size }
+}
+
+/** A pool that is not started is not looked at; one that does not answer is told of, and its volumes are neither there nor missing. */
+async function auditPool(pool: PoolRecord, context: Context): Promise<Found> {
+  const { store } = context.ports
+  if (!pool.started || pool.phase !== 'ready') return { entries: [], checked: 0 }
+  const listed = await context.ports.pools
+    .of(pool)
+    .list()
+    .catch((error: unknown) => (error instanceof Error ? error.message : String(error)))
+  if (typeof listed === 'string')
+    return { entries: [{ kind: 'missing', thing: 'pool', id: pool.name, detail: listed }], checked: 1 }
+  const rows = store.volumes.list().filter((row) => row.pool === pool.name)
+  const entries = compareContents(listed, rows).flatMap((finding): AuditEntry[] => {
+    const { kind, volume, file } = finding
+    const row = rows.find((one) => one.name === volume)
+    if (kind === 'foreign') return []
+    if (kind === 'orphan')
+      return [{ kind, thing: 'volume', id: file.replace(/\.[^.]*$/, ''), detail: 'A volume file of no row.' }]
+    const said = kind === 'missing' ? kind : 'mismatched'
+    return [{ kind: said, thing: 'volume', id: row?.id ?? file, detail: finding.detail }]
+  })
+  return { entries, checked: rows.length + listed.length }
 }
 
 async function auditSaves(context: Context): Promise<Found> {

@@ -6,6 +6,7 @@ import type { VmState } from '@kvasir/contract'
 import type { VmView } from '../../ports/drivers.ts'
 import type { BlockCounters, EmulatorStatistics } from '../../ports/emulators.ts'
 import type { Context } from '../context.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
 
 /** Counters of one disk since its emulator started. */
 export interface DiskSample extends BlockCounters {
@@ -88,8 +89,10 @@ export async function collectSamples(context: Context): Promise<readonly VmSampl
 function runSample({ record }: VmView, statistics: EmulatorStatistics, context: Context): RunSample {
   const { volumes } = context.ports.store
   const disks = statistics.disks.map((counters) => {
-    const volume = record.spec.disks.find((disk) => disk.name === counters.disk)?.volume ?? ''
-    return { ...counters, source: volume, capacityBytes: volumes.findByName(volume)?.capacityBytes }
+    const disk = record.spec.disks.find((candidate) => candidate.name === counters.disk)
+    const { pool = 'default', volume = '' } = disk ?? {}
+    const source = volumeWords({ pool, name: volume })
+    return { ...counters, source, capacityBytes: volumes.find(pool, volume)?.capacityBytes }
   })
   const { balloonBytes, plugged, guestMemory } = statistics
   const memoryBytes =

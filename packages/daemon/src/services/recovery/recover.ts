@@ -16,6 +16,7 @@ import type { VmRecord, VmRow } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { settleImageNames } from '../images/image-names.ts'
+import { defaultPool } from '../pools/create-pool.ts'
 import { finishDeletion, removeVolume } from '../vms/delete-vm.ts'
 import { undoCreation } from '../vms/undo-creation.ts'
 import { holderOf } from '../volumes/volume-use.ts'
@@ -131,6 +132,11 @@ async function finishVolumes(context: Context): Promise<void> {
   )
   for (const volume of store.volumes.list()) {
     if (pending.has(volume.id)) continue // Its emulator did not answer; it knows whether it writes to it.
+    if (volume.pool !== defaultPool) {
+      // Its pool may hang, so that waits until it answers.
+      if (volume.phase === 'creating') store.volumes.update({ ...volume, phase: 'deleting' })
+      continue
+    }
     const isOver = volume.phase !== 'ready' || (volume.frozen && !holderOf(volume, store))
     if (isOver && store.volumes.get(volume.id)) await tolerate(context, () => removeVolume(volume, context))
   }

@@ -14,6 +14,8 @@ import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
+import { makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
 import { requireSettled } from './find-snapshot.ts'
 import { layerOptions } from './layer-options.ts'
 import { settleSnapshots, thaw } from './settle-snapshots.ts'
@@ -53,10 +55,9 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
   try {
     await ports.failpoint('snapshot.create.after-row')
     job.progress('making overlays')
-    for (const { volume, successor } of disks) {
+    for (const { successor } of disks) {
       job.signal.throwIfAborted()
-      const base = { path: ports.files.volumePath(volume.id), format: volume.format }
-      await ports.files.createOverlay(successor.id, base, successor.capacityBytes)
+      await makeVolumeFile(successor, ports)
       await ports.failpoint('snapshot.create.after-volume-file')
     }
     const switching: SnapshotRecord = { ...snapshot, phase: 'switching' }
@@ -94,16 +95,17 @@ function planSwitch(seat: Seat, name: string, context: Context): readonly DiskSw
   const planned = new Set<string>()
   const disks = record.spec.disks.flatMap((disk): readonly DiskSwitch[] => {
     if (disk.volume === undefined || disk.readOnly) return []
-    const volume = ports.store.volumes.findByName(disk.volume)
+    const volume = ports.store.volumes.find(disk.pool, disk.volume)
     if (volume?.phase !== 'ready')
       throw new KvasirError(
         'volume-not-found',
         `Disk ${disk.name} of VM ${record.name} has no volume, so no snapshot is taken.`,
       )
-    const wish = freeVolumeName(`${volume.name}.${name}`, ports, planned)
-    planned.add(wish)
+    const wish = freeVolumeName({ pool: volume.pool, name: `${volume.name}.${name}` }, ports, planned)
+    planned.add(volumeWords({ pool: volume.pool, name: wish }))
+    const { file: _, ...plain } = volume
     const successor: VolumeRecord = {
-      ...volume,
+      ...plain,
       id: ports.clock.uuid(),
       name: wish,
       format: 'qcow2',
@@ -187,13 +189,13 @@ async function openOverlays(
   { disks, context }: { readonly disks: readonly DiskSwitch[]; readonly context: Context },
 ): Promise<readonly NewOverlay[]> {
   const { ports } = context
-  const paths = new Map(disks.map(({ disk, volume }) => [disk, ports.files.volumePath(volume.id)]))
+  const paths = new Map(disks.map(({ disk, volume }) => [disk, pathOf(volume, ports)]))
   const chains = await emulator.blocks.chains({ disks: [...paths.keys()], files: [...paths.values()] })
   return disks.flatMap(({ disk, successor }) => {
     const spec = seat.record.spec.disks.find(({ name }) => name === disk)
     const top = chains.find((chain) => chain.disk === disk)?.layers[0]
     if (!spec || top?.path !== paths.get(disk)) return []
-    const path = ports.files.volumePath(successor.id)
+    const path = pathOf(successor, ports)
     return [{ disk, path, id: successor.id, options: layerOptions(spec, ports) }]
   })
 }

@@ -142,8 +142,8 @@ function fateOf(record: VmRecord, layer: SnapshotLayer, store: Store) {
 }
 
 function ownVolumes({ id, spec }: VmRecord, store: Store): ReadonlySet<string> {
-  const tops = spec.disks.flatMap(({ volume }): readonly VolumeRecord[] => {
-    const found = volume === undefined ? undefined : store.volumes.findByName(volume)
+  const tops = spec.disks.flatMap(({ pool, volume }): readonly VolumeRecord[] => {
+    const found = volume === undefined ? undefined : store.volumes.find(pool, volume)
     return found ? [found] : []
   })
   const layers = store.snapshots.ofVm(id).flatMap((snapshot) => snapshot.layers)

@@ -2,11 +2,12 @@
 import type { VmSpec } from '@kvasir/contract'
 import type { LayerOptions } from '../../ports/emulator-blocks.ts'
 import type { Ports } from '../../ports/ports.ts'
+import { usablePool } from '../pools/usable-pool.ts'
 
 /** The options of a disk's layers. */
-export function layerOptions(disk: VmSpec['disks'][number], { files }: Ports): LayerOptions {
+export function layerOptions(disk: VmSpec['disks'][number], ports: Ports): LayerOptions {
   return {
-    direct: disk.cache === 'none' && files.directIo,
+    direct: disk.cache === 'none' && ports.files.directIo && usablePool(disk.pool, ports).directIo,
     noFlush: disk.cache === 'unsafe',
     discard: disk.discard,
   }

@@ -1,10 +1,13 @@
 /** Merging a layer into the one that lies on it: by the emulator that has both open, or without one. */
 import { KvasirError } from '@kvasir/contract'
+import { pathSource } from '../../model/storage/volume-source.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
+import { usablePool } from '../pools/usable-pool.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
+import { pathOf } from '../volumes/volume-files.ts'
 import { layerOptions } from './layer-options.ts'
 
 /** A layer, and the one volume that lies on it and takes it in. */
@@ -26,7 +29,7 @@ export async function hasOpen(
   { disk, into }: LayerMerge,
   ports: Ports,
 ): Promise<boolean> {
-  const path = ports.files.volumePath(into.id)
+  const path = pathOf(into, ports)
   const chains = await emulator.blocks.chains({ disks: [disk], files: [path] })
   return chains.some(({ layers }) => layers.some((layer) => layer.path === path))
 }
@@ -41,12 +44,12 @@ export async function mergeLive(
   if (!emulator || !(await hasOpen(emulator, merge, ports))) return
   const disk = (record.run?.bootedSpec ?? record.spec).disks.find(({ name }) => name === merge.disk)
   if (!disk) throw new KvasirError('internal', `Disk ${merge.disk} is open and in no spec.`)
-  const chain = volumeChain(merge.into, ports)
+  const chain = volumeChain(merge.into, ports).map(pathSource)
   await emulator.blocks.absorb(
     {
       disk: merge.disk,
       id: merge.into.id,
-      path: ports.files.volumePath(merge.into.id),
+      path: pathOf(merge.into, ports),
       base: chain[2],
       files: chain.map(({ path }) => path),
       options: layerOptions(disk, ports),
@@ -61,5 +64,5 @@ export async function mergeOffline(
   { ports, signal, onProgress }: MergeWork,
 ): Promise<void> {
   const [, ...backing] = volumeChain(into, ports)
-  await ports.files.absorb(into.id, { backing, absorbed: 1 }, { onProgress, signal })
+  await usablePool(into.pool, ports).absorb(into, { backing, absorbed: 1 }, { onProgress, signal })
 }

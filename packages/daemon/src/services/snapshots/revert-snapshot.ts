@@ -16,6 +16,8 @@ import { removeVolume } from '../vms/delete-vm.ts'
 import { endEmulator } from '../vms/end-emulator.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { restartVm } from '../vms/start-vm.ts'
+import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
 import { requireSettled, requireSnapshot } from './find-snapshot.ts'
 import { settleSnapshots } from './settle-snapshots.ts'
 import { makeCurrent } from './switch-layers.ts'
@@ -57,7 +59,7 @@ export async function revertSnapshot(
 
 async function revert(seat: Seat, context: Context, request: RevertRequest): Promise<void> {
   const { ports } = context
-  const { store, files } = ports
+  const { store } = ports
   await settleSnapshots(seat, ports)
   const snapshot = requireSnapshot(seat.record, request.name, ports)
   requireSettled(seat.record, ports)
@@ -69,14 +71,12 @@ async function revert(seat: Seat, context: Context, request: RevertRequest): Pro
   await using undo = new AsyncDisposableStack()
   undo.defer(async () => {
     for (const { fresh } of disks) {
-      await files.removeVolume(fresh.id)
-      store.volumes.remove(fresh.id)
+      await discardVolume(fresh, ports)
     }
   })
   await ports.failpoint('snapshot.revert.after-row')
-  for (const { fresh, layer } of disks) {
-    const base = { path: files.volumePath(layer.id), format: layer.format }
-    await files.createOverlay(fresh.id, base, fresh.capacityBytes)
+  for (const { fresh } of disks) {
+    await makeVolumeFile(fresh, ports)
     await ports.failpoint('snapshot.revert.after-volume-file')
   }
   const reason = `its disks are those of snapshot ${snapshot.name}`
@@ -90,7 +90,7 @@ async function revert(seat: Seat, context: Context, request: RevertRequest): Pro
   try {
     await ports.failpoint('snapshot.revert.after-switch')
   } finally {
-    await files.removeSave(seat.record.id)
+    await ports.files.removeSave(seat.record.id)
     if (!request.keep)
       for (const { former } of disks) {
         const going = store.volumes.get(former.id)
@@ -104,8 +104,8 @@ function planRevert(seat: Seat, snapshot: SnapshotRecord, context: Context): rea
   const { record } = seat
   const planned = new Set<string>()
   return snapshot.layers.map(({ disk, volumeId }) => {
-    const name = record.spec.disks.find((candidate) => candidate.name === disk)?.volume
-    const former = name === undefined ? undefined : store.volumes.findByName(name)
+    const now = record.spec.disks.find((candidate) => candidate.name === disk)
+    const former = now?.volume === undefined ? undefined : store.volumes.find(now.pool, now.volume)
     const layer = store.volumes.get(volumeId)
     if (!former || !layer)
       throw new KvasirError(
@@ -113,10 +113,15 @@ function planRevert(seat: Seat, snapshot: SnapshotRecord, context: Context): rea
         `VM ${record.name} has no disk ${disk} any more, which snapshot ${snapshot.name} has, so it is not brought back to it.`,
         { details: { disk } },
       )
-    const passing = freeVolumeName(`${former.name}.${snapshot.name}`, context.ports, planned)
-    planned.add(passing)
+    const passing = freeVolumeName(
+      { pool: former.pool, name: `${former.name}.${snapshot.name}` },
+      context.ports,
+      planned,
+    )
+    planned.add(volumeWords({ pool: former.pool, name: passing }))
+    const { file: _, ...plain } = former
     const fresh: VolumeRecord = {
-      ...former,
+      ...plain,
       id: clock.uuid(),
       name: passing,
       format: 'qcow2',

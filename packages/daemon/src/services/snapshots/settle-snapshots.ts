@@ -13,6 +13,7 @@ import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
+import { pathOf } from '../volumes/volume-files.ts'
 import { undoSnapshot, writeSwitched } from './switch-layers.ts'
 
 /** Settles the snapshots of a VM that are being made by nobody. Leaves those of an emulator that cannot be asked. */
@@ -52,6 +53,9 @@ async function hasSwitched(emulator: Emulator, snapshot: SnapshotRecord, ports: 
   return chains.some(({ layers: [top] }) => top !== undefined && overlays.includes(top.path))
 }
 
-function overlayPaths({ layers }: SnapshotRecord, { files }: Ports): readonly string[] {
-  return layers.flatMap(({ successorId }) => (successorId === undefined ? [] : files.volumePath(successorId)))
+function overlayPaths({ layers }: SnapshotRecord, ports: Ports): readonly string[] {
+  return layers.flatMap(({ successorId = '' }) => {
+    const successor = ports.store.volumes.get(successorId)
+    return successor ? pathOf(successor, ports) : []
+  })
 }

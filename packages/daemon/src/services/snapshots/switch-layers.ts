@@ -7,6 +7,7 @@
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { Store, VolumeRecord } from '../../ports/store.ts'
+import { removeVolumeFile } from '../volumes/volume-files.ts'
 
 /** Exchanges a volume with its successor, which lies on it: the successor gets its name, and the volume is frozen. */
 export function exchangeNames(store: Store, volume: VolumeRecord, successor: VolumeRecord): void {
@@ -38,9 +39,13 @@ export function makeCurrent(snapshot: SnapshotRecord, store: Store): void {
 }
 
 /** Removes a snapshot that did not come to be, with its overlays. Safe to repeat. */
-export async function undoSnapshot(snapshot: SnapshotRecord, { store, files }: Ports): Promise<void> {
+export async function undoSnapshot(snapshot: SnapshotRecord, ports: Ports): Promise<void> {
+  const { store } = ports
   const successors = snapshot.layers.flatMap(({ successorId }) => successorId ?? [])
-  for (const id of successors) await files.removeVolume(id)
+  for (const id of successors) {
+    const row = store.volumes.get(id)
+    if (row) await removeVolumeFile(row, ports)
+  }
   store.transaction(() => {
     for (const id of successors) store.volumes.remove(id)
     store.snapshots.remove(snapshot.id)

@@ -7,12 +7,14 @@ import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
 import { bringMemoryInLine } from './bring-in-line.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
 import { ensureSetDisks } from './disk-job.ts'
 import { judgeSurvival } from './judge-survival.ts'
-import { makeVolumeFile, planVolumes, requireStillFree } from './make-volumes.ts'
+import { planVolumes, requireStillFree } from './make-volumes.ts'
 import { allMoving, disksToMove } from './moved-disks.ts'
 import { beginLimits } from './outside-limits.ts'
 import { requireBuildable } from './prepare-start.ts'
@@ -158,10 +160,7 @@ async function change(
   await ports.failpoint('vm.change.before-row')
   for (const row of planned.rows) {
     ports.store.volumes.insert(row)
-    undo.defer(async () => {
-      await ports.files.removeVolume(row.id)
-      ports.store.volumes.remove(row.id)
-    })
+    undo.defer(() => discardVolume(row, ports))
     await ports.failpoint('vm.change.after-volume-row')
     await makeVolumeFile(row, ports)
     await ports.failpoint('vm.change.after-volume-file')
@@ -184,7 +183,7 @@ async function change(
     requireStillFree(planned, vm, context)
     for (const row of planned.rows) {
       ports.store.volumes.update({ ...row, phase: 'ready' })
-      context.emit('volume.created', row.name, { id: row.id, vm: vm.name })
+      context.emit('volume.created', volumeWords(row), { id: row.id, vm: vm.name })
     }
     if (changes.length > 0)
       context.emit('vm.changed', vm.name, { uuid: vm.id, fields: changes.map((change) => change.field) })

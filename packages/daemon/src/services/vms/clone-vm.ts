@@ -11,9 +11,12 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
+import { usablePool } from '../pools/usable-pool.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { exchangeNames } from '../snapshots/switch-layers.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
+import { makeVolumeFile } from '../volumes/volume-files.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
 import { hardwareHost, requireFreeName } from './create-vm.ts'
 import { freeVolumeName } from './make-volumes.ts'
 import { undoCreation } from './undo-creation.ts'
@@ -80,20 +83,23 @@ function planDisks(
 ): readonly DiskClone[] {
   const { store, clock } = context.ports
   const planned = new Set<string>()
-  const nameFor = (wish: string) => {
-    const name = freeVolumeName(wish, context.ports, planned)
-    planned.add(name)
+  const nameFor = (pool: string, wish: string) => {
+    const name = freeVolumeName({ pool, name: wish }, context.ports, planned)
+    planned.add(volumeWords({ pool, name }))
     return name
   }
   return source.spec.disks.map((disk) => {
-    const volume = disk.volume === undefined ? undefined : store.volumes.findByName(disk.volume)
+    const volume = disk.volume === undefined ? undefined : store.volumes.find(disk.pool, disk.volume)
     if (!volume)
       throw new KvasirError(
         'volume-not-found',
         `Disk ${disk.name} of VM ${source.name} has no volume, so it cannot be cloned.`,
       )
+    usablePool(volume.pool, context.ports)
+    const { file: _, ...plain } = volume
     const fresh = {
-      ...volume,
+      ...plain,
+      format: 'qcow2' as const,
       phase: 'creating' as const,
       frozen: false,
       createdAt: clock.now(),
@@ -105,11 +111,16 @@ function planDisks(
       ...fresh,
       ...lineage,
       id: clock.uuid(),
-      name: nameFor(`${clone.name}-${disk.name}`),
+      name: nameFor(volume.pool, `${clone.name}-${disk.name}`),
     }
     if (!linked) return { source: volume, copy, successor: undefined }
     // Both names are provisional: they are exchanged in the transaction that makes the clone ready.
-    const successor = { ...fresh, ...lineage, id: clock.uuid(), name: nameFor(`${volume.name}.base`) }
+    const successor = {
+      ...fresh,
+      ...lineage,
+      id: clock.uuid(),
+      name: nameFor(volume.pool, `${volume.name}.base`),
+    }
     return { source: volume, copy, successor }
   })
 }
@@ -165,15 +176,13 @@ async function makeFiles(
   context: Context,
   work: { readonly signal: AbortSignal; readonly onProgress: (fraction: number) => void },
 ): Promise<void> {
-  const { files } = context.ports
-  const base = { path: files.volumePath(disk.source.id), format: disk.source.format }
+  const { ports } = context
   if (!disk.successor) {
-    const [, ...backing] = volumeChain(disk.source, context.ports)
-    await files.createCopy(disk.copy.id, base, { ...work, backing })
+    await usablePool(disk.copy.pool, ports).createCopy(disk.copy, volumeChain(disk.source, ports), work)
     return
   }
-  await files.createOverlay(disk.copy.id, base, disk.copy.capacityBytes)
-  await files.createOverlay(disk.successor.id, base, disk.successor.capacityBytes)
+  await makeVolumeFile(disk.copy, ports)
+  await makeVolumeFile(disk.successor, ports)
 }
 
 /** In one transaction: the clone exists, and the source's volumes are frozen bases under the successors that took their names. */
@@ -181,7 +190,7 @@ function writeReady(ready: VmRecord, disks: readonly DiskClone[], context: Conte
   const { store } = context.ports
   for (const { source, copy, successor } of disks) {
     store.volumes.update({ ...copy, phase: 'ready' })
-    context.emit('volume.created', copy.name, { id: copy.id, vm: ready.name })
+    context.emit('volume.created', volumeWords(copy), { id: copy.id, vm: ready.name })
     if (!successor) continue
     exchangeNames(store, source, successor)
   }

@@ -10,7 +10,9 @@ import { neverStarted } from '../../model/vm/failed-start.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { makeVolumeFile, type PlannedVolumes, planVolumes, requireStillFree } from './make-volumes.ts'
+import { makeVolumeFile } from '../volumes/volume-files.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
+import { type PlannedVolumes, planVolumes, requireStillFree } from './make-volumes.ts'
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
 import { resolveSpec } from './resolve-spec.ts'
@@ -132,7 +134,7 @@ function markReady(
   store.transaction(() => {
     for (const row of planned.rows) {
       store.volumes.update({ ...row, phase: 'ready' })
-      context.emit('volume.created', row.name, { id: row.id, vm: record.name })
+      context.emit('volume.created', volumeWords(row), { id: row.id, vm: record.name })
     }
     store.vms.update(ready)
     context.emit('vm.created', record.name, { uuid: record.id })

@@ -6,7 +6,10 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { usablePool } from '../pools/usable-pool.ts'
+import { removeVolumeFile } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
 
 export interface DeleteRequest {
   /** Whether the volumes go too. Those that others use stay in any case. */
@@ -61,9 +64,11 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
   await ports.failpoint('vm.delete.after-clean')
   const layers = dropSnapshots(record, ports)
 
-  const names = new Set(record.spec.disks.map((disk) => disk.volume))
+  const names = new Set(
+    record.spec.disks.map(({ pool, volume }) => volumeWords({ pool, name: volume ?? '' })),
+  )
   for (const volume of store.volumes.list()) {
-    if (volume.phase === 'deleting' && names.has(volume.name)) await removeVolume(volume, context)
+    if (volume.phase === 'deleting' && names.has(volumeWords(volume))) await removeVolume(volume, context)
   }
   for (const id of layers) {
     const layer = store.volumes.get(id)
@@ -92,12 +97,13 @@ function dropSnapshots(record: VmRecord, { store }: Ports): readonly string[] {
 
 /** Removes a volume's file and row, and frozen bases that nobody needs any more. */
 export async function removeVolume(volume: VolumeRecord, context: Context): Promise<void> {
-  const { store, files, failpoint } = context.ports
-  await files.removeVolume(volume.id)
+  const { store, failpoint } = context.ports
+  await removeVolumeFile(volume, context.ports)
   await failpoint('volume.delete.after-file')
   store.transaction(() => {
+    if (!store.volumes.get(volume.id)) return // Somebody else finished it meanwhile.
     store.volumes.remove(volume.id)
-    context.emit('volume.deleted', volume.name, { id: volume.id })
+    context.emit('volume.deleted', volumeWords(volume), { id: volume.id })
   })
   await failpoint('volume.delete.after-row')
   const base = volume.baseId === undefined ? undefined : store.volumes.get(volume.baseId)
@@ -107,8 +113,10 @@ export async function removeVolume(volume: VolumeRecord, context: Context): Prom
 function ownVolumes(record: VmRecord, ports: Ports): readonly VolumeRecord[] {
   const volumes: VolumeRecord[] = []
   for (const disk of record.spec.disks) {
-    const volume = disk.volume === undefined ? undefined : ports.store.volumes.findByName(disk.volume)
-    if (volume && !holderOf(volume, ports.store, record.id)) volumes.push(volume)
+    const volume = disk.volume === undefined ? undefined : ports.store.volumes.find(disk.pool, disk.volume)
+    if (!volume || holderOf(volume, ports.store, record.id)) continue
+    usablePool(volume.pool, ports)
+    volumes.push(volume)
   }
   return volumes
 }

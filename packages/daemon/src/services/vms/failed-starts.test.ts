@@ -15,7 +15,7 @@ test('a start that is refused before anything is launched is told by the VM', as
   await using world = await openSimulatedDaemon()
   await world.createVm('web1', { disks: [{ name: 'data', size: '1GiB' }] })
   const { volumes } = world.daemon.context.ports.store
-  const row = volumes.findByName('web1-data')
+  const row = volumes.find('default', 'web1-data')
   assert.ok(row)
   volumes.remove(row.id)
 

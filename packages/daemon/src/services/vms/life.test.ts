@@ -212,7 +212,10 @@ test('a linked clone freezes the base under both, and the last one takes it alon
       ['web2-data', 'web1-data.base'],
     ],
   )
-  await assert.rejects(world.call('deleteVolume', { params: { name: 'web1-data.base' } }), { code: 'in-use' })
+  await assert.rejects(
+    world.call('deleteVolume', { params: { pool: 'default', volume: 'web1-data.base' } }),
+    { code: 'in-use' },
+  )
   for (const name of ['web1', 'web2'])
     await world.call('deleteVm', { params: { name }, query: { disks: true } })
   assert.deepEqual(await world.call('listVolumes', {}), [])

@@ -8,7 +8,9 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { findImage, requireNotGone } from '../images/find-image.ts'
+import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { holderOf } from '../volumes/volume-use.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
 
 export interface PlannedVolumes {
   /** The spec with every disk's volume named. */
@@ -23,13 +25,14 @@ export async function planVolumes(
   vm: { readonly id: string; readonly name: string },
   ports: Ports,
 ): Promise<PlannedVolumes> {
+  for (const { pool } of spec.disks) requirePool(pool, ports)
   const rows: VolumeRecord[] = []
   const disks: VmSpec['disks'] = []
   const planned = new Set<string>()
   for (const disk of spec.disks) {
     if (disk.volume !== undefined) {
-      const row = requireFreeVolume(disk.volume, vm, ports)
-      const twin = disks.find((other) => other.volume === row.name)
+      const row = requireFreeVolume(disk.pool, disk.volume, { vm, ports })
+      const twin = disks.find((other) => other.pool === row.pool && other.volume === row.name)
       if (twin)
         throw new KvasirError(
           'bad-request',
@@ -38,8 +41,9 @@ export async function planVolumes(
       disks.push({ ...disk, volume: row.name })
       continue
     }
+    usablePool(disk.pool, ports)
     const row = await planVolume(disk, vm, { ports, planned })
-    planned.add(row.name)
+    planned.add(volumeWords(row))
     rows.push(row)
     disks.push({ ...disk, volume: row.name })
   }
@@ -47,11 +51,12 @@ export async function planVolumes(
 }
 
 function requireFreeVolume(
-  name: string,
-  vm: { readonly id: string; readonly name: string },
-  ports: Ports,
+  pool: string,
+  volume: string,
+  { vm, ports }: { readonly vm: { readonly id: string; readonly name: string }; readonly ports: Ports },
 ): VolumeRecord {
-  const row = ports.store.volumes.findByName(name)
+  const name = volumeWords({ pool, name: volume })
+  const row = ports.store.volumes.find(pool, volume)
   if (row?.phase !== 'ready') throw new KvasirError('volume-not-found', `There is no volume ${name}.`)
   const holder = row.frozen ? 'linked clones' : holderOf(row, ports.store, vm.id)
   if (holder)
@@ -70,9 +75,11 @@ export function requireStillFree(
 ): void {
   const { spec, rows } = planned
   requireNotGone([spec.image, ...rows.map((row) => row.imageId)], context)
-  const made = new Set(rows.map((row) => row.name))
-  for (const { volume } of spec.disks)
-    if (volume !== undefined && !made.has(volume)) requireFreeVolume(volume, vm, context.ports)
+  const made = new Set(rows.map(volumeWords))
+  for (const { pool, volume } of spec.disks)
+    if (volume !== undefined && !made.has(volumeWords({ pool, name: volume })))
+      requireFreeVolume(pool, volume, { vm, ports: context.ports })
+  for (const row of rows) usablePool(row.pool, context.ports)
 }
 
 async function planVolume(
@@ -91,8 +98,8 @@ async function planVolume(
     )
   return {
     id: ports.clock.uuid(),
-    name: freeVolumeName(`${vm.name}-${disk.name}`, ports, planned),
-    pool: 'default',
+    name: freeVolumeName({ pool: disk.pool, name: `${vm.name}-${disk.name}` }, ports, planned),
+    pool: disk.pool,
     format: 'qcow2',
     capacityBytes,
     imageId: image?.id,
@@ -104,26 +111,21 @@ async function planVolume(
   }
 }
 
-/** A name for a volume that no other has or is about to get: the wish, shortened where needed, with a number where it is taken. */
-export function freeVolumeName(wish: string, ports: Ports, planned: ReadonlySet<string>): string {
+/**
+ * A name for a volume that no other of its pool has or is about to get: the wish, shortened where needed, with a number where it is
+ * taken. `planned` holds the words of volumes.
+ */
+export function freeVolumeName(
+  { pool, name: wish }: { readonly pool: string; readonly name: string },
+  ports: Ports,
+  planned: ReadonlySet<string>,
+): string {
   const stem = wish.slice(0, 56).replace(/[._-]+$/, '')
-  const isFree = (name: string) => !planned.has(name) && !ports.store.volumes.findByName(name)
+  const isFree = (name: string) =>
+    !planned.has(volumeWords({ pool, name })) && !ports.store.volumes.find(pool, name)
   if (isFree(stem)) return stem
   for (let number = 2; ; number++) {
     const name = `${stem}-${number}`
     if (isFree(name)) return name
   }
-}
-
-/** Makes the file of a planned volume. */
-export async function makeVolumeFile(row: VolumeRecord, ports: Ports): Promise<void> {
-  if (row.imageId === undefined && row.baseId === undefined) {
-    await ports.files.createEmpty(row.id, row.capacityBytes)
-    return
-  }
-  const base =
-    row.imageId !== undefined
-      ? { path: ports.images.paths(row.imageId).disk, format: 'qcow2' as const }
-      : { path: ports.files.volumePath(row.baseId ?? ''), format: 'qcow2' as const }
-  await ports.files.createOverlay(row.id, base, row.capacityBytes)
 }

@@ -14,6 +14,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { findImage } from '../images/find-image.ts'
 import { type PlacementFacts, readPlacementFacts } from '../placement/place-vm.ts'
+import { usablePool } from '../pools/usable-pool.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { requireBacking } from './require-backing.ts'
 import { requireCpu, requireCpuHere } from './require-cpu.ts'
@@ -136,12 +137,13 @@ async function kernelOf(spec: VmSpec, ports: Ports): Promise<HardwareInput['kern
 export function diskBackings(spec: Pick<VmSpec, 'disks'>, ports: Ports): readonly DiskBacking[] {
   const { volumes } = ports.store
   return spec.disks.map((disk) => {
-    const volume = disk.volume === undefined ? undefined : volumes.findByName(disk.volume)
+    const volume = disk.volume === undefined ? undefined : volumes.find(disk.pool, disk.volume)
     if (!volume)
       throw new KvasirError(
         'volume-not-found',
         `Disk ${disk.name} is on volume ${disk.volume ?? '(none)'}, which does not exist, so the VM cannot start.`,
       )
-    return { disk: disk.name, chain: volumeChain(volume, ports), directIo: ports.files.directIo }
+    const { directIo } = usablePool(volume.pool, ports)
+    return { disk: disk.name, chain: volumeChain(volume, ports), directIo: directIo && ports.files.directIo }
   })
 }

@@ -95,10 +95,5 @@ function requireBootable(spec: VmSpec, image: Image | undefined, name: string): 
         'bad-request',
         `Disk ${disk.name} of VM ${name} needs a volume, an image or a size.`,
       )
-    if (disk.pool !== 'default')
-      throw new KvasirError(
-        'bad-request',
-        `Disk ${disk.name} of VM ${name} names pool ${disk.pool}, but there is only the pool default.`,
-      )
   }
 }

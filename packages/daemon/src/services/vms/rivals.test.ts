@@ -1,6 +1,7 @@
 /** Several clients that want the same things at once. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { newVolume } from '@kvasir/contract'
 import type { FailpointName } from '../../ports/failpoints.ts'
 import { openSimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
@@ -41,7 +42,10 @@ test('a VM with the longest name has as many disks as it wants, and so has its c
 test('a volume that two new VMs want goes to one of them', async () => {
   const hold = holdAt('vm.create.before-row')
   await using world = await openSimulatedDaemon({ failpoint: hold.failpoint })
-  await world.call('createVolume', { body: { name: 'data', size: 2 ** 30, pool: 'default' } })
+  await world.call('createVolume', {
+    params: { pool: 'default' },
+    body: newVolume.parse({ name: 'data', size: 2 ** 30 }),
+  })
   const first = world.createVm('web1', { disks: [{ name: 'data', volume: 'data' }] })
   await hold.reached
   await world.createVm('web2', { disks: [{ name: 'data', volume: 'data' }] })
@@ -55,14 +59,17 @@ test('a volume that two new VMs want goes to one of them', async () => {
 test('a volume that is deleted while a VM is changed to have it is not had', async () => {
   const hold = holdAt('vm.change.before-row')
   await using world = await openSimulatedDaemon({ failpoint: hold.failpoint })
-  await world.call('createVolume', { body: { name: 'data', size: 2 ** 30, pool: 'default' } })
+  await world.call('createVolume', {
+    params: { pool: 'default' },
+    body: newVolume.parse({ name: 'data', size: 2 ** 30 }),
+  })
   const { spec } = await world.createVm('web1')
   const [disk] = (await world.createVm('pattern', { disks: [{ name: 'data', size: '1GiB' }] })).spec.disks
   assert.ok(disk)
   const disks = [{ ...disk, volume: 'data', size: undefined }]
   const applied = world.call('applyVm', { params: { name: 'web1' }, body: { spec: { ...spec, disks } } })
   await hold.reached
-  await world.call('deleteVolume', { params: { name: 'data' } })
+  await world.call('deleteVolume', { params: { pool: 'default', volume: 'data' } })
 
   hold.release()
 
@@ -76,13 +83,15 @@ test('a volume that a running VM was told to give up at its next boot is not fre
   await world.start('web1')
   await world.call('applyVm', { params: { name: 'web1' }, body: { spec: { ...spec, disks: [] } } })
 
-  await assert.rejects(world.call('deleteVolume', { params: { name: 'web1-data' } }), { code: 'in-use' })
+  await assert.rejects(world.call('deleteVolume', { params: { pool: 'default', volume: 'web1-data' } }), {
+    code: 'in-use',
+  })
   await assert.rejects(world.createVm('web2', { disks: [{ name: 'data', volume: 'web1-data' }] }), {
     code: 'in-use',
   })
 
   await world.call('powerOffVm', { params: { name: 'web1' } })
-  await world.call('deleteVolume', { params: { name: 'web1-data' } })
+  await world.call('deleteVolume', { params: { pool: 'default', volume: 'web1-data' } })
 })
 
 test('an image that is being deleted is the base of nothing new', async () => {
@@ -94,9 +103,15 @@ test('an image that is being deleted is the base of nothing new', async () => {
 
   const image = 'debian-13'
   await assert.rejects(world.createVm('web1', { image }), { code: 'image-not-found' })
-  await assert.rejects(world.call('createVolume', { body: { name: 'data', image, pool: 'default' } }), {
-    code: 'image-not-found',
-  })
+  await assert.rejects(
+    world.call('createVolume', {
+      params: { pool: 'default' },
+      body: newVolume.parse({ name: 'data', image }),
+    }),
+    {
+      code: 'image-not-found',
+    },
+  )
 
   hold.release()
   await deleted
@@ -146,7 +161,10 @@ test('a change meant for a revision of a VM that does not exist makes none', asy
 
 test('one volume is not two disks of a VM', async () => {
   await using world = await openSimulatedDaemon()
-  await world.call('createVolume', { body: { name: 'data', size: 2 ** 30, pool: 'default' } })
+  await world.call('createVolume', {
+    params: { pool: 'default' },
+    body: newVolume.parse({ name: 'data', size: 2 ** 30 }),
+  })
   const disks = [
     { name: 'one', volume: 'data' },
     { name: 'two', volume: 'data' },

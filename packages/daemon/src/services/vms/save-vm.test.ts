@@ -46,7 +46,9 @@ test('a VM that waits for other hardware is saved with the old one, starts with 
   const saved = await world.call('saveVm', { params, query: { wait: 5 } })
   assert.equal(saved.state, 'succeeded')
   assert.deepEqual((await world.vm('web1')).status.restartNeeded, waiting)
-  await assert.rejects(world.call('deleteVolume', { params: { name: data.volume } }), { code: 'in-use' })
+  await assert.rejects(world.call('deleteVolume', { params: { pool: 'default', volume: data.volume } }), {
+    code: 'in-use',
+  })
   await world.start('web1')
 
   const restored = world.process('web1').request.plan.argv

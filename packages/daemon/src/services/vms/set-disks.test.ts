@@ -53,7 +53,7 @@ test('a disk is plugged into a guest that runs, and taken away again; its volume
   assert.deepEqual(disksOf(world), ['one'])
   assert.deepEqual([...world.process('web1').disks.ioThreads], ['io-one'])
   assert.deepEqual((await world.vm('web1')).status.restartNeeded, [])
-  await world.call('deleteVolume', { params: { name: 'web1-data' } })
+  await world.call('deleteVolume', { params: { pool: 'default', volume: 'web1-data' } })
 })
 
 test('the plan says what is done live and what waits, and why', async () => {
@@ -118,7 +118,9 @@ test('a guest that refuses keeps its disk: the job says so, the status too, and 
   assert.equal(job.error?.code, 'guest-refused')
   assert.match(job.error?.detail ?? '', /^The guest of VM web1 keeps disk data: it refuses/)
   assert.deepEqual((await world.vm('web1')).status.restartNeeded, ['disks.data'])
-  await assert.rejects(world.call('deleteVolume', { params: { name: 'web1-data' } }), { code: 'in-use' })
+  await assert.rejects(world.call('deleteVolume', { params: { pool: 'default', volume: 'web1-data' } }), {
+    code: 'in-use',
+  })
   const taken = await ended(world, await setDisks(world, [{ ...data, volume: 'web1-data' }]))
   assert.equal(taken.outcome, 'Disk data stays.')
   assert.deepEqual((await world.vm('web1')).status.restartNeeded, [])

@@ -5,6 +5,7 @@ import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { defaultPool } from '../pools/create-pool.ts'
 import { memoryStatus } from './memory-status.ts'
 import { bootBytesOf } from './situation.ts'
 
@@ -45,6 +46,7 @@ function lifeStatus({ record, jobId }: VmView, context: Context): VmStatus {
     ...(job ? { job } : {}),
     ...(exit ? { exit } : {}),
     ...(saved?.booted ? { restartNeeded: waitingFor(record, saved.booted.spec) } : {}),
+    ...poolTrouble(record, context),
   }
 }
 
@@ -91,6 +93,20 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
       : {}),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }
+}
+
+/** The pools of a VM's disks that cannot be used, and why. */
+function poolTrouble({ spec }: VmRecord, { ports, pools }: Context): Pick<VmStatus, 'poolTrouble'> {
+  const troubled = new Map<string, NonNullable<VmStatus['poolTrouble']>[number]>()
+  for (const { name, pool } of spec.disks) {
+    const row = ports.store.pools.findByName(pool)
+    const seen = row && pools.seen(row)
+    if (seen?.state === 'active' || (pool === defaultPool && seen?.seenAt === undefined)) continue
+    const known = troubled.get(pool)
+    const { state, reason } = seen ?? { state: 'inactive' as const, reason: 'it does not exist' }
+    troubled.set(pool, { pool, state, reason, disks: [...(known?.disks ?? []), name] })
+  }
+  return troubled.size > 0 ? { poolTrouble: [...troubled.values()] } : {}
 }
 
 /** What waits for the next boot. vCPUs and disks that are being plugged or asked for do not. */

@@ -1,13 +1,14 @@
-/** The files of a volume's chain on this host, its own first. */
+/** The chain of a volume on this host, its own source first. */
 import { chainOf } from '../../model/storage/chain.ts'
-import type { ChainLink } from '../../ports/files.ts'
+import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
+import { backendOf } from '../pools/usable-pool.ts'
 
-/** Every file that must be opened to read a volume. */
-export function volumeChain(volume: VolumeRecord, ports: Ports): readonly ChainLink[] {
-  return chainOf(volume, (id) => ports.store.volumes.get(id), {
-    volume: (id) => ports.files.volumePath(id),
+/** All that must be opened to read a volume. Asks no pool whether it is there. */
+export function volumeChain(volume: VolumeRecord, ports: Ports): readonly VolumeSource[] {
+  return chainOf<VolumeRecord>(volume, (id) => ports.store.volumes.get(id), {
+    source: (link) => backendOf(link, ports).source(link),
     imageDisk: (id) => ports.images.paths(id).disk,
   })
 }

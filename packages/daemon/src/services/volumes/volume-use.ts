@@ -1,12 +1,13 @@
 /** Who uses a volume: the VM whose spec names it or that was booted or saved with it, the volumes that are overlays of it, and the snapshot that it is a layer of. */
 import type { Store, VolumeRecord } from '../../ports/store.ts'
+import { volumeWords } from './volume-words.ts'
 
 /** The name of what uses a volume, in words; undefined when nobody does. `exceptVm` does not count. */
 export function holderOf(volume: VolumeRecord, store: Store, exceptVm?: string): string | undefined {
   const [vm] = vmsUsing(volume, store).filter((user) => user.id !== exceptVm)
   if (vm) return `VM ${vm.name}`
   const child = store.volumes.list().find((other) => other.baseId === volume.id)
-  if (child) return `volume ${child.name}`
+  if (child) return `volume ${volumeWords(child)}`
   const snapshot = store.snapshots
     .list()
     .find(({ layers }) => layers.some(({ volumeId }) => volumeId === volume.id))
@@ -24,7 +25,7 @@ export function vmsUsing(
     .map((row) => row.record)
     .filter(({ spec, run, saved }) =>
       [spec, run?.bootedSpec, saved?.booted?.spec].some((one) =>
-        one?.disks.some((disk) => disk.volume === volume.name),
+        one?.disks.some((disk) => disk.volume === volume.name && disk.pool === volume.pool),
       ),
     )
 }

@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto'
 import { first } from './0001-first.ts'
 import { snapshots } from './0002-snapshots.ts'
+import { pools } from './0003-pools.ts'
 
 /** One step from a form of the store to the next; `number` is the `user_version` that it leads to. */
 export interface Migration {
@@ -10,7 +11,7 @@ export interface Migration {
   readonly sql: string
 }
 
-export const migrations: readonly Migration[] = [first, snapshots]
+export const migrations: readonly Migration[] = [first, snapshots, pools]
 
 /** Marks a SQLite file as a store of Kvasir: `KVAS`. */
 export const APPLICATION_ID = 0x4b564153

@@ -1,0 +1,48 @@
+/** The table of `kvasir pool`. */
+import type { Verbs } from '../command.ts'
+
+const pool = { name: 'POOL', completes: 'pool' } as const
+const actions = () => import('../pool/pools.ts')
+
+export const poolVerbs: Verbs = {
+  list: { summary: 'All pools, and how full they are.', load: async () => (await actions()).listPools },
+  show: { summary: 'One pool.', arguments: [pool], load: async () => (await actions()).showPool },
+  create: {
+    summary: 'Create a pool and start it.',
+    examples: ['pool create fast --path /srv/fast', 'pool create old --path /mnt/old --no-autostart'],
+    arguments: [{ name: 'POOL' }],
+    flags: {
+      type: { summary: 'What it is made of.', value: 'TYPE', completes: ['dir'] },
+      path: { summary: 'The folder; made when it is missing.', value: 'FOLDER', completes: 'file' },
+      'no-autostart': { summary: 'Do not start it when the host boots.' },
+      force: { summary: 'Take a folder that is marked as another pool.' },
+    },
+    load: async () => (await actions()).createPool,
+  },
+  refresh: {
+    summary: 'Look at what lies in a pool; tell what is missing or foreign.',
+    arguments: [pool],
+    load: async () => (await actions()).refreshPool,
+  },
+  start: { summary: 'Start a pool.', arguments: [pool], load: async () => (await actions()).startPool },
+  stop: {
+    summary: 'Stop a pool that no running VM uses.',
+    arguments: [pool],
+    load: async () => (await actions()).stopPool,
+  },
+  autostart: {
+    summary: 'Say whether a pool is started when the host boots.',
+    arguments: [pool, { name: 'ON', completes: ['on', 'off'] }],
+    load: async () => (await actions()).setAutostart,
+  },
+  delete: {
+    summary: 'Delete a pool; its volumes stay where they lie unless --remove-data is given.',
+    examples: ['pool delete old', 'pool delete scratch --remove-data'],
+    arguments: [pool],
+    flags: {
+      'remove-data': { summary: 'Remove its volumes as well.' },
+      yes: { summary: 'Do not ask.', short: 'y' },
+    },
+    load: async () => (await actions()).deletePool,
+  },
+}

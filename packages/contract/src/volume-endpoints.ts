@@ -1,0 +1,73 @@
+/** The endpoints of volumes. */
+import { z } from 'zod'
+import { endpoint } from './endpoint.ts'
+import { resourceName } from './names.ts'
+import { byteSize } from './units.ts'
+import { volume, volumeFormats } from './volume.ts'
+
+const byPool = z.strictObject({ pool: resourceName })
+const byVolume = z.strictObject({ pool: resourceName, volume: resourceName })
+
+/** A volume as it is asked for. */
+export const newVolume = z.strictObject({
+  name: resourceName,
+  size: byteSize.optional(),
+  image: z.string().max(128).optional().meta({ description: 'The image that it begins as.' }),
+  format: z.enum(volumeFormats).default('qcow2'),
+  preallocation: z
+    .enum(['none', 'metadata', 'full'])
+    .default('none')
+    .meta({ description: 'full: all its space is taken now.' }),
+  clusterSize: byteSize.optional().meta({ description: 'Of qcow2: a power of two from 512 B to 2 MiB.' }),
+  lazyRefcounts: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Of qcow2: faster, and repaired after a crash.' }),
+})
+
+export type NewVolume = z.output<typeof newVolume>
+
+/** What can be asked of volumes. */
+export const volumeEndpoints = {
+  listVolumes: endpoint({
+    id: 'listVolumes',
+    method: 'GET',
+    path: '/v1/volumes',
+    summary: 'The volumes of all pools',
+    response: z.array(volume),
+  }),
+  listPoolVolumes: endpoint({
+    id: 'listPoolVolumes',
+    method: 'GET',
+    path: '/v1/pools/{pool}/volumes',
+    summary: 'The volumes of a pool',
+    params: byPool,
+    response: z.array(volume),
+  }),
+  getVolume: endpoint({
+    id: 'getVolume',
+    method: 'GET',
+    path: '/v1/pools/{pool}/volumes/{volume}',
+    summary: 'One volume',
+    params: byVolume,
+    response: volume,
+  }),
+  createVolume: endpoint({
+    id: 'createVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes',
+    summary: 'Create an empty volume, or one on an image',
+    params: byPool,
+    body: newVolume,
+    response: volume,
+    status: 201,
+    idempotent: true,
+  }),
+  deleteVolume: endpoint({
+    id: 'deleteVolume',
+    method: 'DELETE',
+    path: '/v1/pools/{pool}/volumes/{volume}',
+    summary: 'Delete a volume that nobody uses',
+    params: byVolume,
+  }),
+} as const

@@ -1,0 +1,49 @@
+/** The backends of pools: which file is behind which type. */
+import { join } from 'node:path'
+import type { JailedTools } from '../../ports/jailed-tools.ts'
+import type { PoolBackend, Pools } from '../../ports/pools.ts'
+import type { PoolRecord } from '../../ports/store.ts'
+import { createDirPool } from './dir-pool.ts'
+
+export interface PoolsOptions {
+  /** Below it lies the folder of the default pool. */
+  readonly stateDir: string
+  readonly jailed: JailedTools
+}
+
+/** Space beside the store that no volume may take, so that the store can always be written. */
+const reservedBytes = 64 * 1024 ** 2
+
+/** Opens the backends of pools, each when it is first asked for. */
+export function createPools({ stateDir, jailed }: PoolsOptions): Pools {
+  const backends = new Map<string, PoolBackend>()
+  const listeners: ((poolId: string, reason: string) => void)[] = []
+  const open = ({ id, source }: Pick<PoolRecord, 'id' | 'source'>): PoolBackend => {
+    const onUnreachable = (reason: string) => {
+      for (const listener of listeners) listener(id, reason)
+    }
+    switch (source.type) {
+      case 'dir':
+        return source.path === undefined
+          ? createDirPool({ path: join(stateDir, 'volumes'), mark: '', reservedBytes, jailed, onUnreachable })
+          : createDirPool({ path: source.path, mark: id, reservedBytes: 0, jailed, onUnreachable })
+    }
+  }
+  return {
+    of(pool) {
+      const known = backends.get(pool.id)
+      if (known) return known
+      const backend = open(pool)
+      backends.set(pool.id, backend)
+      return backend
+    },
+    forget(poolId) {
+      backends.get(poolId)?.close()
+      backends.delete(poolId)
+    },
+    close() {
+      for (const backend of backends.values()) backend.close()
+    },
+    onUnreachable: (listener) => void listeners.push(listener),
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * The lowest node of a member of a chain: what holds its bytes. A file and a block device come as open descriptors, so that QEMU names
+ * nothing of the host; storage on a network is spoken to by QEMU itself (docs of qemu-system: `-blockdev`).
+ */
+import type { VolumeSource } from '../storage/volume-source.ts'
+import type { BlockNode, QemuOptions } from './disk-plan.ts'
+
+interface NodeAsked {
+  readonly name: string
+  readonly readOnly: boolean
+  /** Past the page cache. */
+  readonly direct: boolean
+  /** What all nodes of the disk have. */
+  readonly shared: QemuOptions
+}
+
+/** The node of a source. */
+export function volumeNode(source: VolumeSource, { name, readOnly, direct, shared }: NodeAsked): BlockNode {
+  if (source.kind === 'protocol')
+    return {
+      file: undefined,
+      options: { driver: source.driver, 'node-name': name, ...source.options, ...shared },
+    }
+  const access = readOnly ? 'read' : 'read-write'
+  const isGuarded = source.kind !== 'device' && source.guarded === true
+  return {
+    file: {
+      kind: 'file',
+      path: source.path,
+      access,
+      direct,
+      ...(isGuarded ? { guarded: true as const } : {}),
+    },
+    options: {
+      driver: source.kind === 'device' ? 'host_device' : 'file',
+      'node-name': name,
+      filename: '',
+      ...shared,
+    },
+  }
+}

@@ -1,0 +1,40 @@
+/** How well a pool is, and by what that is judged. */
+import { formatBytes } from '@kvasir/contract'
+
+/** What is known of a pool. */
+export interface PoolFacts {
+  readonly space: { readonly capacityBytes: number; readonly availableBytes: number } | undefined
+  readonly provisionedBytes: number
+  /** Volumes whose files were missing at the last refresh. */
+  readonly missing: readonly string[]
+}
+
+export interface PoolHealth {
+  readonly health: 'good' | 'warning' | 'bad' | 'unknown'
+  readonly remarks: readonly string[]
+}
+
+/** Below these shares of free space, a pool is to be looked at, and in danger: thin volumes that grow into nothing stop their guests. */
+const lowShare = 0.1
+const fullShare = 0.02
+
+/** Judges a pool. */
+export function judgePool({ space, provisionedBytes, missing }: PoolFacts): PoolHealth {
+  if (space === undefined) return { health: 'unknown', remarks: [] }
+  const share = space.capacityBytes === 0 ? 1 : space.availableBytes / space.capacityBytes
+  const free = `${formatBytes(space.availableBytes)} of ${formatBytes(space.capacityBytes)} are free`
+  const isFull = share < fullShare
+  const isLow = !isFull && share < lowShare
+  const times = space.capacityBytes === 0 ? 0 : provisionedBytes / space.capacityBytes
+  const remarks = [
+    isFull || isLow ? `${free}.` : undefined,
+    times > 1
+      ? `Its volumes are provisioned with ${formatBytes(provisionedBytes)}, ${times.toFixed(1)} times what it holds.`
+      : undefined,
+    missing.length > 0
+      ? `Missing: ${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', ...' : ''}.`
+      : undefined,
+  ].filter((remark) => remark !== undefined)
+  const health = isFull || missing.length > 0 ? 'bad' : remarks.length > 0 ? 'warning' : 'good'
+  return { health, remarks }
+}

@@ -1,0 +1,40 @@
+/** Where QEMU finds what one member of a chain holds. Made by the backend of its pool, turned into a block node by model/qemu. */
+import { KvasirError } from '@kvasir/contract'
+
+/** A regular file of the host. */
+export interface FileSource {
+  readonly kind?: 'file'
+  readonly path: string
+  readonly format: 'qcow2' | 'raw'
+  /** It lies on what may hang or be changed by others, so it is opened with a deadline and not through links. */
+  readonly guarded?: boolean
+}
+
+/** A block device of the host. */
+export interface DeviceSource {
+  readonly kind: 'device'
+  readonly path: string
+  readonly format: 'qcow2' | 'raw'
+}
+
+/** Storage that QEMU itself speaks to; `options` are those of its block driver, but for `driver` and `node-name`. */
+export interface ProtocolSource {
+  readonly kind: 'protocol'
+  readonly driver: 'rbd' | 'nfs' | 'iscsi'
+  readonly options: { readonly [name: string]: string | number | boolean | undefined }
+  readonly format: 'qcow2' | 'raw'
+}
+
+export type VolumeSource = FileSource | DeviceSource | ProtocolSource
+
+/** A source that is a path of the host. */
+export type PathSource = FileSource | DeviceSource
+
+/** A source as one that has a path. `unsupported` for storage that only QEMU speaks to. */
+export function pathSource(source: VolumeSource): PathSource {
+  if (source.kind !== 'protocol') return source
+  throw new KvasirError(
+    'unsupported',
+    `What lies on ${source.driver} has no file on this host, so this does not go.`,
+  )
+}

@@ -1,0 +1,103 @@
+/**
+ * Pools: what volumes lie in. `PoolBackend` is all that is asked of one; behind it each kind of storage is one file in host/pools
+ * (CONTRIBUTING.md, "Add a backend of pools"), and every one passes pools.suite.ts.
+ *
+ * Each call has a deadline of its backend's own. One that passes it, or finds the pool gone, throws `pool-unreachable`, and so does
+ * at once every later call but `inspect`, until an `inspect` succeeds: nobody waits twice for what hangs. No call blocks the daemon.
+ *
+ * Not here: which volumes there are (store), who may have them, what a chain is (services/volumes).
+ */
+import type { PoolCapabilities, PoolType } from '@kvasir/contract'
+import type { VolumeSource } from '../model/storage/volume-source.ts'
+import type { PoolRecord, VolumeRecord } from './store.ts'
+
+/** By what a backend finds a volume. */
+export type VolumeKey = Pick<VolumeRecord, 'id' | 'format' | 'file'>
+
+/** Room in a pool. What others have taken of the same disk is allocated too. */
+export interface PoolSpace {
+  readonly capacityBytes: number
+  readonly allocatedBytes: number
+  readonly availableBytes: number
+}
+
+/** Something that lies in a pool. */
+export interface PoolEntry {
+  /** What it is called there. */
+  readonly file: string
+  /** The id of the volume that it is named for; undefined for what is not named by us. */
+  readonly volumeId: string | undefined
+  /** Whether it can be a volume at all: a regular file, a logical volume, not a folder or a link. */
+  readonly isVolume: boolean
+  readonly sizeBytes: number
+}
+
+/** How an empty volume is made. */
+export interface VolumePlan {
+  readonly capacityBytes: number
+  readonly preallocation?: 'none' | 'metadata' | 'full'
+  readonly clusterBytes?: number | undefined
+  readonly lazyRefcounts?: boolean
+}
+
+export interface CopyWork {
+  readonly onProgress: (fraction: number) => void
+  readonly signal: AbortSignal
+}
+
+/** What a volume takes in. */
+export interface AbsorbedSources {
+  /** What the volume lies on now, the nearest first. */
+  readonly backing: readonly VolumeSource[]
+  /** How many of these it takes in. */
+  readonly absorbed: number
+}
+
+export interface PoolBackend {
+  readonly type: PoolType
+  /** The folder, where it is one. */
+  readonly path: string | undefined
+  readonly capabilities: PoolCapabilities
+  /** Whether nodes on it can be opened past the page cache; true until the first `inspect` knows better. */
+  readonly directIo: boolean
+  /**
+   * Makes what the pool is made of where it is missing, and marks it as this pool. `pool-refused` for what cannot be a pool or is
+   * another one, unless forced.
+   */
+  claim(options: { readonly force: boolean }): Promise<void>
+  /** Takes the mark away, and the place too if it is empty and `claim` could make it again. No error for one that is gone. */
+  release(): Promise<void>
+  /** Looks whether the pool is there and is this one. The one call that tries again what hung before. */
+  inspect(): Promise<PoolSpace>
+  list(): Promise<readonly PoolEntry[]>
+  /** Where QEMU finds a volume. Asks nobody. */
+  source(volume: VolumeKey): VolumeSource
+  /** Makes an empty volume; fails when there is one. Whole on the disk when it returns, and absent when it throws. */
+  createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void>
+  /** Makes an overlay with a capacity, which is at least its base's. */
+  createOverlay(volume: VolumeKey, base: VolumeSource, capacityBytes: number): Promise<void>
+  /** Makes a full and flat copy of a chain, top first, in the volume's format. Progress runs from 0 to 1. */
+  createCopy(volume: VolumeKey, chain: readonly VolumeSource[], work: CopyWork): Promise<void>
+  /**
+   * Copies what the layers between a volume and its base to be hold into the volume, which lies on that base from then on. Nobody may
+   * have the volume open. Repeated after a death at any moment, it comes to the same.
+   */
+  absorb(volume: VolumeKey, chain: AbsorbedSources, work: CopyWork): Promise<void>
+  /** Removes a volume; no error when there is none. */
+  remove(volume: VolumeKey): Promise<void>
+  /** The bytes that a volume occupies; undefined when it is missing. */
+  allocatedBytes(volume: VolumeKey): Promise<number | undefined>
+  /** Ends what it holds on the host for its convenience. */
+  close(): void
+}
+
+export interface Pools {
+  /** The backend of a pool: the same one each time. */
+  of(pool: Pick<PoolRecord, 'id' | 'source'>): PoolBackend
+  /** Forgets the backend of a pool that is gone. */
+  forget(poolId: string): void
+  /** Ends what all backends hold on the host for their convenience. */
+  close(): void
+  /** Tells when a call found a pool unreachable that was reachable before. */
+  onUnreachable(listener: (poolId: string, reason: string) => void): void
+}

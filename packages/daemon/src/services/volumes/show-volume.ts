@@ -1,0 +1,60 @@
+/** A volume as the API shows it. A pool that does not answer leaves out only what it alone knows. */
+import type { Volume } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import type { Ports } from '../../ports/ports.ts'
+import type { VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { sourceOf } from './volume-files.ts'
+import { vmsUsing } from './volume-use.ts'
+import { volumeWords } from './volume-words.ts'
+
+/** The API's view of a volume. */
+export async function showVolume(volume: VolumeRecord, context: Context): Promise<Volume> {
+  const { ports } = context
+  const { store } = ports
+  const allocatedBytes = await allocated(volume, ports)
+  const base = volume.baseId === undefined ? undefined : store.volumes.get(volume.baseId)
+  const source = store.pools.findByName(volume.pool) && sourceOf(volume, ports)
+  const overlays = store.volumes.list().filter((other) => other.baseId === volume.id)
+  const chain = ancestorsOf(volume, ports)
+  return {
+    name: volume.name,
+    pool: volume.pool,
+    format: volume.format,
+    capacityBytes: volume.capacityBytes,
+    ...(allocatedBytes === undefined ? {} : { allocatedBytes }),
+    ...(source === undefined || source.kind === 'protocol' ? {} : { path: source.path }),
+    ...(volume.imageId === undefined ? {} : { image: volume.imageId }),
+    ...(base?.pool === volume.pool ? { base: base.name } : {}),
+    ...(chain.length > 0 ? { chain } : {}),
+    ...(volume.frozen ? { frozen: true } : {}),
+    usedBy: vmsUsing(volume, store).map((vm) => vm.name),
+    ...(overlays.length > 0 ? { overlays: overlays.map(volumeWords) } : {}),
+    createdAt: volume.createdAt,
+  }
+}
+
+async function allocated(volume: VolumeRecord, ports: Ports): Promise<number | undefined> {
+  const pool = ports.store.pools.findByName(volume.pool)
+  if (!pool?.started) return undefined
+  try {
+    return await ports.pools.of(pool).allocatedBytes(volume)
+  } catch (error) {
+    if (error instanceof KvasirError && error.code === 'pool-unreachable') return undefined
+    throw error
+  }
+}
+
+/** What a volume is an overlay of, the nearest first. */
+function ancestorsOf(volume: VolumeRecord, { store }: Ports): NonNullable<Volume['chain']> {
+  const chain: NonNullable<Volume['chain']> = []
+  const seen = new Set<string>()
+  let at: VolumeRecord | undefined = volume
+  while (at && !seen.has(at.id)) {
+    seen.add(at.id)
+    if (at !== volume) chain.push({ kind: 'volume', name: at.name, pool: at.pool, format: at.format })
+    if (at.imageId !== undefined) chain.push({ kind: 'image', name: at.imageId, format: 'qcow2' })
+    at = at.baseId === undefined ? undefined : store.volumes.get(at.baseId)
+  }
+  return chain
+}

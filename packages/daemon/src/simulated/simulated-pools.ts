@@ -1,0 +1,177 @@
+/** The pools of a simulated machine: what the backends of the real host promise, in memory. */
+import { KvasirError } from '@kvasir/contract'
+import type { VolumeSource } from '../model/storage/volume-source.ts'
+import type { AbsorbedSources, CopyWork, PoolBackend, Pools, VolumeKey } from '../ports/pools.ts'
+import type { PoolRecord } from '../ports/store.ts'
+import type { SimulatedMachine } from './machine.ts'
+
+const copySteps = 4
+const newVolumeBytes = 200 * 1024
+const defaultFolder = '/simulated/volumes'
+const gib = 2 ** 30
+
+/** The pools of the machine. */
+export function createSimulatedPools(machine: SimulatedMachine): Pools {
+  const backends = new Map<string, SimulatedPool>()
+  const listeners: ((poolId: string, reason: string) => void)[] = []
+  return {
+    of({ id, source }) {
+      const known = backends.get(id)
+      if (known) return known
+      const backend = new SimulatedPool({ id, source }, machine, (reason) => {
+        for (const listener of listeners) listener(id, reason)
+      })
+      backends.set(id, backend)
+      return backend
+    },
+    forget: (poolId) => void backends.delete(poolId),
+    close: () => {},
+    onUnreachable: (listener) => void listeners.push(listener),
+  }
+}
+
+class SimulatedPool implements PoolBackend {
+  readonly type = 'dir'
+  readonly path: string
+  readonly capabilities: PoolBackend['capabilities'] = {
+    formats: ['qcow2', 'raw'],
+    linkedClones: true,
+    nativeSnapshots: false,
+    shrink: true,
+    importInPlace: true,
+  }
+  readonly directIo = true
+  readonly #pool: Pick<PoolRecord, 'id' | 'source'>
+  readonly #machine: SimulatedMachine
+  readonly #onUnreachable: (reason: string) => void
+  #isUnreachable = false
+
+  constructor(
+    pool: Pick<PoolRecord, 'id' | 'source'>,
+    machine: SimulatedMachine,
+    onUnreachable: (reason: string) => void,
+  ) {
+    this.#pool = pool
+    this.#machine = machine
+    this.#onUnreachable = onUnreachable
+    this.path = pool.source.path ?? defaultFolder
+  }
+
+  async claim({ force }: { readonly force: boolean }): Promise<void> {
+    const { marks } = this.#machine
+    const mark = marks.get(this.path)
+    if (mark !== undefined && mark !== this.#pool.id && !force)
+      throw new KvasirError('pool-refused', `The folder ${this.path} is marked as the pool ${mark} already.`)
+    marks.set(this.path, this.#pool.id)
+  }
+
+  async release(): Promise<void> {
+    if (this.#machine.marks.get(this.path) === this.#pool.id) this.#machine.marks.delete(this.path)
+  }
+
+  async inspect() {
+    this.#isUnreachable = false
+    this.#reach()
+    const availableBytes = this.#machine.freeBytes
+    return { capacityBytes: 1000 * gib, allocatedBytes: 1000 * gib - availableBytes, availableBytes }
+  }
+
+  async list() {
+    this.#reach()
+    return [...this.#machine.volumes]
+      .filter(([, { folder }]) => (folder ?? defaultFolder) === this.path)
+      .map(([id, { allocatedBytes, file }]) => ({
+        file: file ?? `${id}.qcow2`,
+        volumeId: file === undefined ? id : undefined,
+        isVolume: true,
+        sizeBytes: allocatedBytes,
+      }))
+  }
+
+  source({ id, format, file }: VolumeKey) {
+    if (!/^[A-Za-z0-9][A-Za-z0-9-]{0,127}$/.test(id))
+      throw new TypeError(`${JSON.stringify(id)} is not an id.`)
+    return { path: `${this.path}/${file ?? `${id}.${format}`}`, format }
+  }
+
+  async createEmpty(volume: VolumeKey, { capacityBytes }: { readonly capacityBytes: number }) {
+    this.#add(volume, capacityBytes, undefined)
+  }
+
+  async createOverlay(volume: VolumeKey, base: VolumeSource, capacityBytes: number) {
+    this.#add(volume, Math.max(this.#capacityOf(base), capacityBytes), base)
+  }
+
+  async createCopy(volume: VolumeKey, [top]: readonly VolumeSource[], { onProgress, signal }: CopyWork) {
+    if (!top) throw new TypeError('An empty chain has nothing to copy.')
+    const capacity = this.#capacityOf(top)
+    for (let step = 1; step <= copySteps; step++) {
+      await this.#machine.clock.sleep(this.#machine.stepMs, signal)
+      signal.throwIfAborted()
+      onProgress(step / copySteps)
+      signal.throwIfAborted()
+    }
+    this.#add(volume, capacity, undefined)
+  }
+
+  async absorb({ id }: VolumeKey, { backing, absorbed }: AbsorbedSources, { onProgress, signal }: CopyWork) {
+    this.#reach()
+    for (let step = 1; step <= copySteps; step++) {
+      await this.#machine.clock.sleep(this.#machine.stepMs, signal)
+      onProgress(step / copySteps)
+    }
+    const volume = this.#machine.volumes.get(id)
+    const base = backing[absorbed]
+    if (volume)
+      this.#machine.volumes.set(id, {
+        ...volume,
+        basePath: base && base.kind !== 'protocol' ? base.path : undefined,
+      })
+  }
+
+  async remove({ id }: VolumeKey) {
+    this.#reach()
+    this.#machine.volumes.delete(id)
+  }
+
+  async allocatedBytes({ id }: VolumeKey) {
+    this.#reach()
+    return this.#machine.volumes.get(id)?.allocatedBytes
+  }
+
+  close() {}
+
+  #reach(): void {
+    const isHung = this.#machine.hungFolders.has(this.path)
+    if (!isHung && !this.#isUnreachable) return
+    const reason = 'it did not answer within 5 s'
+    const wasReachable = !this.#isUnreachable
+    this.#isUnreachable = true
+    if (wasReachable) this.#onUnreachable(reason)
+    throw new KvasirError('pool-unreachable', `The pool at ${this.path} cannot be used: ${reason}.`, {
+      details: { reason },
+    })
+  }
+
+  #add({ id }: VolumeKey, capacityBytes: number, base: VolumeSource | undefined): void {
+    this.#reach()
+    const { volumes, freeBytes } = this.#machine
+    if (volumes.has(id))
+      throw new KvasirError('host-failed', `The file of volume ${id} exists, so it was not made.`)
+    if (freeBytes < newVolumeBytes)
+      throw new KvasirError('not-enough-space', 'The pool is full, so the volume was not made.')
+    const basePath = base && base.kind !== 'protocol' ? base.path : undefined
+    const folder = this.path === defaultFolder ? undefined : this.path
+    volumes.set(id, { capacityBytes, allocatedBytes: newVolumeBytes, basePath, folder })
+  }
+
+  #capacityOf(source: VolumeSource): number {
+    const path = source.kind === 'protocol' ? '' : source.path
+    const { volumes, images } = this.#machine
+    const volume = [...volumes].find(([id]) => path.includes(id))?.[1]
+    const image = [...images.values()].find(({ id }) => path.includes(id))
+    const capacity = volume?.capacityBytes ?? image?.disk?.virtualSizeBytes
+    if (capacity !== undefined) return capacity
+    throw new KvasirError('file-not-found', `There is no file ${path}, so nothing can be based on it.`)
+  }
+}
