@@ -2,9 +2,11 @@
 import { KvasirError, type VmSpecInput } from '@kvasir/contract'
 import type { Operation } from './crash-operation.ts'
 import { bring, diskless } from './crash-steps.ts'
+import { eventually } from './eventually.ts'
 import { chainDifferences, snapshotsOf } from './snapshots.ts'
 import type { World } from './world.ts'
 
+const stillMs = 15_000
 const spec: VmSpecInput = {
   ...diskless,
   disks: [
@@ -26,6 +28,12 @@ async function bringSnapshot(
   const found = (await snapshots.list()).find((one) => one.name === name)
   if (found && (!is || found.state !== 'ready')) await snapshots.delete(name)
   if (is && found?.state !== 'ready') await snapshots.create(name)
+}
+
+/** A VM that was being started or ended when its daemon died is, soon. */
+async function untilStill(world: World, vm: string): Promise<void> {
+  const isStill = async () => !['starting', 'stopping'].includes(await world.vm(vm).state()) || undefined
+  await eventually(isStill, { withinMs: stillMs, what: `VM ${vm} is neither started nor ended` })
 }
 
 /** The operation was done, or was not, and either way nothing disagrees about the chains. */
@@ -78,6 +86,7 @@ function operationsOf(vm: string, state: 'running' | 'shutoff'): readonly Operat
       },
       run: async (world) => void (await snapshotsOf(world, world.vm(vm)).revert('older')),
       async isDone(world) {
+        await untilStill(world, vm)
         await agrees(world, vm)
         const current = (await snapshotsOf(world, world.vm(vm)).list()).find((one) => one.current)
         return current?.name === 'older' && (await world.vm(vm).state()) === state

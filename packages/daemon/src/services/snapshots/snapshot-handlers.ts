@@ -85,11 +85,15 @@ export function resumeDeletions(context: Context): void {
   }
 }
 
+/** Begins a deletion; one that is under way already is followed. */
 function beginDeletion(
   driver: Driver,
   context: Context,
   { name, caller }: { readonly name: string; readonly caller: Caller },
 ): Job {
+  const { record } = driver.view()
+  const underWay = context.jobs.newest('snapshot.delete', record.id)
+  if (underWay && requireSnapshot(record, name, context.ports).phase === 'deleting') return underWay
   return begin(driver, context, {
     kind: 'snapshot.delete',
     caller,
