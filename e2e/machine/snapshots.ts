@@ -98,7 +98,8 @@ async function volumeIds(world: World): Promise<ReadonlyMap<string, string>> {
   return new Map(rows.map((row) => [String(row['name']), String(row['id'])]))
 }
 
-async function openFiles(world: World, pid: number): Promise<Set<string>> {
+/** The files of volumes that a process has open. */
+export async function openFiles(world: World, pid: number): Promise<Set<string>> {
   const folder = join(world.place.stateDir, 'volumes')
   const links = (await readdir(`/proc/${pid}/fd`)).map((fd) =>
     readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''),

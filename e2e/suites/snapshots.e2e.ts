@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { create, diskless } from '../machine/crash-steps.ts'
-import { chainDifferences, fileOf, fill, isFull, snapshotsOf } from '../machine/snapshots.ts'
+import { eventually } from '../machine/eventually.ts'
+import { chainDifferences, fileOf, fill, isFull, openFiles, snapshotsOf } from '../machine/snapshots.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld } from '../machine/world.ts'
 
@@ -151,7 +152,9 @@ test('a layer that a clone is based on stays when its snapshot is deleted', { sk
   assert.equal(await read(copy), 'two')
 })
 
-test('a guest whose file systems are frozen for a snapshot writes again afterwards', { skip }, async (t) => {
+test('a guest that was frozen for a snapshot writes again, and its disk can be unplugged with its snapshots', {
+  skip,
+}, async (t) => {
   await using world = await openWorld(t)
   const vm = await world.bootTiny('web1', { disks: [disks[0]], nics: [] })
   const snapshots = snapshotsOf(world, vm)
@@ -161,4 +164,11 @@ test('a guest whose file systems are frozen for a snapshot writes again afterwar
   assert.equal(made.quiesced, true)
   await write(vm, 'after')
   assert.equal(await read(vm), 'after')
+
+  await snapshots.create('before-unplug')
+  const { spec } = await vm.show()
+  await vm.apply({ ...spec, disks: [] })
+  const pid = await vm.pid()
+  const isGone = async () => (await openFiles(world, pid)).size === 0 || undefined
+  await eventually(isGone, { withinMs: 20_000, what: 'the emulator has no file of the disk any more' })
 })
