@@ -16,7 +16,7 @@ export interface CostTerm {
 const weights = {
   extraL3: 100,
   outlook: 100,
-  sharedCore: 3,
+  sharedCore: 10,
   sharedCoresMost: 20,
   houseCore: 3,
   mixedKinds: 150,

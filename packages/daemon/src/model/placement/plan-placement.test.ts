@@ -83,10 +83,10 @@ test('the domain without the core for the host is left whole, for a VM that need
   const held = [
     holder('a', [0, 4, 8].flatMap(coresFrom)),
     holder('b', [24, 28].flatMap(coresFrom)),
-    holder('c', [20, 52, 21]),
+    holder('c', [20, 52]),
   ]
 
-  const plan = place({ vcpus: 5 }, { holdings: held })
+  const plan = place({ vcpus: 6 }, { holdings: held })
 
   assert.deepEqual([...new Set(cpusOf(plan).flat().map(l3Of))], [5])
   assert.match(plan.summary, /L3 5/)
@@ -105,6 +105,17 @@ test('a VM that needs two L3 domains takes two and not three', () => {
   const plan = place({ vcpus: 16 })
 
   assert.equal(new Set(cpusOf(plan).flat().map(l3Of)).size, 2)
+})
+
+test('why a VM is on two L3 domains is told by what an L3 has, or by what is free of it, in the order of their numbers', () => {
+  const large = place({ vcpus: 16 })
+  assert.match(large.steps.join(' '), /An L3 of node \d has 8 threads at most, too few for 16 vCPUs/)
+  const [, first, second] = /L3 (\d) and (\d)/.exec(large.summary) ?? []
+  assert.ok(Number(first) < Number(second))
+
+  const halves = [0, 4, 8, 12, 16, 20, 24, 28].map((cpu) => holder(`vm${cpu}`, [cpu, cpu + 32]))
+  const small = place({ vcpus: 8 }, { holdings: halves })
+  assert.match(small.steps.join(' '), /No L3 of node \d has 8 threads free/)
 })
 
 test('a VM larger than a node spans both, and its guest sees two nodes with their memory and distances', () => {

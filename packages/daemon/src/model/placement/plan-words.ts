@@ -21,11 +21,11 @@ export interface Told {
 /** The place in one line. */
 export function planSummary({ best, request, vcpus }: Told): string {
   const nodes = best.set.map(({ node }) => node)
-  const l3 = [...new Set(best.places.flatMap(({ choice }) => choice.l3))].filter(isNumbered)
+  const l3 = inOrder([...new Set(best.places.flatMap(({ choice }) => choice.l3))].filter(isNumbered))
   const cpus = [...new Set(vcpus.flatMap((place) => place.cpus))]
   const where = `node${nodes.length > 1 ? 's' : ''} ${formatCpuList(nodes)}`
   const cache = l3.length === 0 ? '' : `, L3 ${l3.join(' and ')}`
-  return `${request.placement}: ${count(request.vcpus, 'vCPU')} on ${where}${cache}, CPUs ${formatCpuList(cpus)}`
+  return `${request.placement}: ${count(request.vcpus, 'vCPU')} on ${where}${cache}, ${cpuWords(cpus)}`
 }
 
 /** What was decided and why, in the order in which it was. */
@@ -36,7 +36,7 @@ export function planSteps(told: Told): readonly string[] {
     ...l3Steps(told),
     ...coreSteps(told),
     ...deviceSteps(told),
-    `Emulator and I/O threads go to CPUs ${formatCpuList(helpers.cpus)}: ${helpers.why}.`,
+    `Emulator and I/O threads go to ${cpuWords(helpers.cpus)}: ${helpers.why}.`,
     memoryStep(told),
     guestStep(told),
   ]
@@ -58,22 +58,30 @@ function nodeStep({ best, request, room }: Told): string {
 }
 
 function l3Steps({ best }: Told): readonly string[] {
-  return best.places.map(({ node, vcpus, choice }) => {
-    const named = choice.l3.filter(isNumbered)
+  return best.places.map(({ node, vcpus, choice }, index) => {
+    const named = inOrder(choice.l3.filter(isNumbered))
     if (named.length === 0) return `Node ${node.node} shows no L3, so only cores and threads were minded.`
     if (named.length === 1)
       return `L3 ${named[0]} holds the ${count(vcpus, 'vCPU')} of node ${node.node} together.`
-    return `No L3 of node ${node.node} has ${vcpus} threads free, so the fewest that do together are taken: ${named.join(', ')}.`
+    const largest = Math.max(0, ...(best.free[index] ?? []).map(({ total }) => total))
+    const lack =
+      largest < vcpus
+        ? `An L3 of node ${node.node} has ${count(largest, 'thread')} at most, too few for ${count(vcpus, 'vCPU')}`
+        : `No L3 of node ${node.node} has ${vcpus} threads free`
+    return `${lack}, so the fewest that do together are taken: ${named.join(', ')}.`
   })
 }
 
 function coreSteps({ best, room }: Told): readonly string[] {
   return best.places.map(({ node, choice }) => {
-    const cores = choice.cores.map(
-      ({ cpus, whole, core }) => `${core.core} (${cpus.join('+')}${whole ? '' : ', partly another VM’s'})`,
-    )
+    const cores = choice.cores
+      .toSorted((a, b) => (a.cpus[0] ?? 0) - (b.cpus[0] ?? 0))
+      .map(
+        ({ cpus, whole, core }) => `${core.core} (${cpus.join('+')}${whole ? '' : ', partly another VM’s'})`,
+      )
+    const hasSiblings = choice.cores.some(({ cpus }) => cpus.length > 1)
     const way = {
-      dedicated: 'one hardware thread for each vCPU, siblings of a core in turn',
+      dedicated: `one hardware thread for each vCPU${hasSiblings ? ', siblings of a core in turn' : ''}`,
       pack: 'the vCPUs float over them',
       spread: 'each vCPU floats over the threads of its core',
     }[room.mode]
@@ -155,6 +163,14 @@ function selfCrowding({ places }: Judged): readonly string[] {
 function isOddOnSiblings(guest: GuestShape, best: Judged, { mode }: Room): boolean {
   const hasSmt = best.places.some(({ choice }) => choice.cores.some(({ cpus }) => cpus.length > 1))
   return mode === 'dedicated' && hasSmt && guest.threads === 1
+}
+
+function inOrder(l3: readonly string[]): readonly string[] {
+  return l3.toSorted((a, b) => Number(a) - Number(b))
+}
+
+function cpuWords(cpus: readonly number[]): string {
+  return `CPU${cpus.length === 1 ? '' : 's'} ${formatCpuList(cpus)}`
 }
 
 function isNumbered(l3: string): boolean {
