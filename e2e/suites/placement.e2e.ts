@@ -22,7 +22,7 @@ test('a packed VM runs where its plan says, and show and place tell it', { skip 
   const cpus = plan?.threads.vcpus[0]?.cpus ?? []
   assert.equal(cpus.length, 1)
   assert.deepEqual(await cpusOfVcpus(vm), [cpus.join()])
-  assert.match((await vm.show()).status.placement ?? '', /^pack: 1 vCPU on node 0, L3 \d+, CPUs \d$/)
+  assert.match((await vm.show()).status.placement ?? '', /^pack: 1 vCPU on node 0, L3 \d+, CPUs? \d$/)
   const told = await world.cli('vm', 'place', 'web1', '--explain')
   assert.match(told.stdout, /^VM web1, pack: 1 vCPU on node 0/)
   assert.match(told.stdout, /In force: the VM runs so\./)

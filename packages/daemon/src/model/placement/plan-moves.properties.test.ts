@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { fuzzRuns } from '../../../../../tools/fuzz-runs.ts'
 import { holdingOf } from './holding-of.ts'
 import { type Mover, planWithMoves } from './plan-moves.ts'
 import type { PlacementHost } from './request.ts'
 import { anyHost, anyRequest } from './testing/any-host.ts'
-
-/** More with `KVASIR_FUZZ_RUNS`. */
-const runs = Number(process.env['KVASIR_FUZZ_RUNS'] ?? 40)
 
 const anyCrowd = fc.record({
   topology: anyHost(),
@@ -52,6 +50,6 @@ test('after moves no dedicated vCPU shares a thread, and who was moved has lost 
         )
       }
     }),
-    { numRuns: runs },
+    { numRuns: fuzzRuns(20) },
   )
 })

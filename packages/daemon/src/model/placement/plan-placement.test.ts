@@ -110,8 +110,7 @@ test('a VM that needs two L3 domains takes two and not three', () => {
 test('why a VM is on two L3 domains is told by what an L3 has, or by what is free of it, in the order of their numbers', () => {
   const large = place({ vcpus: 16 })
   assert.match(large.steps.join(' '), /An L3 of node \d has 8 threads at most, too few for 16 vCPUs/)
-  const [, first, second] = /L3 (\d) and (\d)/.exec(large.summary) ?? []
-  assert.ok(Number(first) < Number(second))
+  assert.match(large.summary, /L3 (0 and [123]|1 and [23]|4 and [567]|5 and [67])/)
 
   const halves = [0, 4, 8, 12, 16, 20, 24, 28].map((cpu) => holder(`vm${cpu}`, [cpu, cpu + 32]))
   const small = place({ vcpus: 8 }, { holdings: halves })
