@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -73,14 +72,14 @@ test('a start whose end cannot be written leaves no VM that runs', async () => {
 
 function openJobs(t: TestContext) {
   const clock = new SimulatedClock()
-  const path = join(tmpdir(), `kvasir-${randomUUID()}.db`)
-  const store = openStore({ path, now: () => clock.now(), roomBytes: 1024 * 1024 })
+  const folder = mkdtempSync(join(tmpdir(), 'kvasir-jobs-'))
+  const store = openStore({ path: join(folder, 'store.db'), now: () => clock.now(), roomBytes: 1024 * 1024 })
   const feed = createEventFeed(store, clock)
   const { emit } = feed
   t.after(() => {
     feed.close()
     store.close()
-    rmSync(path, { force: true })
+    rmSync(folder, { recursive: true })
   })
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   const begin = Object.assign(
