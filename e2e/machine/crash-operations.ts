@@ -10,7 +10,9 @@ import {
   bring,
   bringAnew,
   bringDisks,
+  capacityOf,
   clone,
+  cloneVolume,
   create,
   createPool,
   createVolume,
@@ -27,10 +29,12 @@ import {
   removePool,
   removeVolume,
   rename,
+  resizeVolume,
   setDisks,
   setVcpus,
 } from './crash-steps.ts'
 
+const mib = 2 ** 20
 const disks = [
   { name: 'root', size: '64MiB' },
   { name: 'data', size: '64MiB' },
@@ -207,6 +211,27 @@ export const operations: readonly Operation[] = [
     },
     run: (world) => removeVolume(world, 'unmade'),
     isDone: async (world) => !(await hasVolume(world, 'unmade')),
+  },
+  {
+    name: 'resize a volume',
+    about: [],
+    prepare: async (world) => {
+      await removeVolume(world, 'sized')
+      await createVolume(world, 'sized')
+    },
+    run: (world) => resizeVolume(world, 'sized', 128 * mib),
+    isDone: async (world) => (await capacityOf(world, 'sized')) === 128 * mib,
+  },
+  {
+    name: 'clone a volume',
+    isKeyed: true,
+    about: [],
+    prepare: async (world) => {
+      await removeVolume(world, 'cloned')
+      if (!(await hasVolume(world, 'origin'))) await createVolume(world, 'origin')
+    },
+    run: (world, key) => cloneVolume(world, { from: 'origin', name: 'cloned' }, key),
+    isDone: (world) => hasVolume(world, 'cloned'),
   },
   {
     name: 'create a pool',

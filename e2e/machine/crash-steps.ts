@@ -140,6 +140,28 @@ export async function removeVolume(world: World, name: string): Promise<void> {
     .catch(unless('volume-not-found'))
 }
 
+/** The capacity that the store has for a volume. */
+export async function capacityOf(world: World, volume: string): Promise<number> {
+  const params = { pool: 'default', volume }
+  return (await world.client.call(endpoints.getVolume, { params })).capacityBytes
+}
+
+/** Gives a volume another size. */
+export async function resizeVolume(world: World, volume: string, size: number): Promise<void> {
+  await world.client.call(endpoints.resizeVolume, { params: { pool: 'default', volume }, body: { size } })
+}
+
+/** Makes a linked clone of a volume, and waits for it. */
+export async function cloneVolume(
+  world: World,
+  { from, name }: { readonly from: string; readonly name: string },
+  key: string,
+): Promise<void> {
+  const params = { pool: 'default', volume: from }
+  const job = await world.client.call(endpoints.cloneVolume, { params, body: { name }, idempotencyKey: key })
+  await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
+}
+
 /** Whether there is a pool of a name. */
 export async function hasPool(world: World, name: string): Promise<boolean> {
   return (await world.client.call(endpoints.listPools)).some((pool) => pool.name === name)

@@ -19,6 +19,7 @@ export const eventKinds = [
   'pool.findings',
   'pool.deleted',
   'volume.created',
+  'volume.changed',
   'volume.deleted',
   'snapshot.created',
   'snapshot.deleted',

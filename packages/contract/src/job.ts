@@ -16,6 +16,8 @@ export const jobKinds = [
   'snapshot.delete',
   'snapshot.revert',
   'vm.set-disks',
+  'volume.clone',
+  'volume.convert',
   'image.build',
   'image.import',
   'image.pull',
@@ -27,7 +29,11 @@ export const job = z
   .strictObject({
     id: uuid,
     kind: z.enum(jobKinds),
-    subject: z.strictObject({ kind: z.enum(['vm', 'image']), name: resourceName, id: z.string().optional() }),
+    subject: z.strictObject({
+      kind: z.enum(['vm', 'image', 'volume']),
+      name: resourceName,
+      id: z.string().optional(),
+    }),
     state: z.enum(jobStates),
     owner: z.string().meta({ description: 'Who asked for it.' }),
     step: z.string().meta({ description: 'What it is doing, in words.' }),

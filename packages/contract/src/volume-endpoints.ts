@@ -1,7 +1,9 @@
 /** The endpoints of volumes. */
 import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
+import { job } from './job.ts'
 import { resourceName } from './names.ts'
+import { wait } from './parameters.ts'
 import { byteSize } from './units.ts'
 import { volume, volumeFormats } from './volume.ts'
 
@@ -61,6 +63,50 @@ export const volumeEndpoints = {
     body: newVolume,
     response: volume,
     status: 201,
+    idempotent: true,
+  }),
+  resizeVolume: endpoint({
+    id: 'resizeVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/resize',
+    summary: 'Give a volume another size; a running guest sees it grow at once',
+    params: byVolume,
+    body: z.strictObject({
+      size: byteSize,
+      shrink: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'Let it become smaller, which loses what lies beyond; of a stopped VM only.' }),
+    }),
+    response: volume,
+  }),
+  cloneVolume: endpoint({
+    id: 'cloneVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/clone',
+    summary: 'Clone a volume that no running VM uses',
+    params: byVolume,
+    query: wait,
+    body: z.strictObject({
+      name: resourceName,
+      mode: z.enum(['linked', 'full']).default('linked'),
+      pool: resourceName.optional().meta({ description: 'Of a full clone; that of the volume unless said.' }),
+      format: z.enum(volumeFormats).optional().meta({ description: 'Of a full clone.' }),
+    }),
+    response: job,
+    status: 202,
+    idempotent: true,
+  }),
+  convertVolume: endpoint({
+    id: 'convertVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/convert',
+    summary: 'Give a volume another format or pool; it becomes independent of what it is based on',
+    params: byVolume,
+    query: wait,
+    body: z.strictObject({ pool: resourceName.optional(), format: z.enum(volumeFormats).optional() }),
+    response: job,
+    status: 202,
     idempotent: true,
   }),
   deleteVolume: endpoint({

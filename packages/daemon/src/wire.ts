@@ -17,6 +17,7 @@ import { startInOrder } from './services/vms/autostart.ts'
 import { resumeGuestWork } from './services/vms/resume-guest-work.ts'
 import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
+import { settleWork, unsettledWork } from './services/volumes/settle-work.ts'
 import { Collector } from './supervisor/collector.ts'
 import { createEventFeed, type StoredFeed } from './supervisor/event-feed.ts'
 import { Supervisor } from './supervisor/supervisor.ts'
@@ -50,11 +51,7 @@ export async function wireDaemon(
     isAwaited: (id) => jobs.isUnderWay(['vm.shutdown', 'vm.reboot'], id),
   })
   const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
-  const pools = new PoolDesk({
-    ports,
-    emit: feed.emit,
-    onAnswer: (pool) => finishVolumesOf(pool, context),
-  })
+  const pools = poolDesk(ports, feed, () => context)
   const context: Context = {
     ports,
     pools,
@@ -101,6 +98,19 @@ export async function wireDaemon(
       store.close()
     },
   }
+}
+
+/** The pools, of which one that answers is brought in order with what the store says. */
+function poolDesk(ports: Ports, { emit }: StoredFeed, context: () => Context): PoolDesk {
+  const unsettled = unsettledWork({ ports })
+  return new PoolDesk({
+    ports,
+    emit,
+    onAnswer: async (pool) => {
+      await settleWork(pool, unsettled, context())
+      await finishVolumesOf(pool, context())
+    },
+  })
 }
 
 /** What a former daemon left to do, and does not hold up this one. */

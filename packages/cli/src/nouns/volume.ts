@@ -1,5 +1,6 @@
 /** The table of `kvasir volume`. */
 import type { Verbs } from '../command.ts'
+import { detachFlag } from '../follow-job.ts'
 
 const volume = { name: 'VOLUME', completes: 'volume' } as const
 const poolFlag = {
@@ -7,6 +8,7 @@ const poolFlag = {
   value: 'POOL',
   completes: 'pool',
 } as const
+const work = () => import('../volume/work.ts')
 const actions = () => import('../volume/volumes.ts')
 
 export const volumeVerbs: Verbs = {
@@ -38,6 +40,41 @@ export const volumeVerbs: Verbs = {
       'lazy-refcounts': { summary: 'Of qcow2: faster, and repaired after a crash.' },
     },
     load: async () => (await actions()).createVolume,
+  },
+  resize: {
+    summary: 'Give a volume another size; a running guest sees it grow.',
+    examples: ['volume resize data1 40GiB', 'volume resize fast/data2 +10GiB'],
+    arguments: [volume, { name: 'SIZE' }],
+    flags: {
+      pool: poolFlag,
+      shrink: { summary: 'Let it become smaller: what lies beyond is lost.' },
+      yes: { summary: 'Do not ask.', short: 'y' },
+    },
+    load: async () => (await work()).resizeVolume,
+  },
+  clone: {
+    summary: 'Clone a volume: linked to a common base, or in full.',
+    examples: ['volume clone data1 data2', 'volume clone data1 fast/data2 --full --format raw'],
+    arguments: [volume, { name: 'NEW' }],
+    flags: {
+      pool: poolFlag,
+      full: { summary: 'Copy it, so that nothing is shared.' },
+      format: { summary: 'The format of a full clone.', value: 'FORMAT', completes: ['qcow2', 'raw'] },
+      ...detachFlag,
+    },
+    load: async () => (await work()).cloneVolume,
+  },
+  convert: {
+    summary: 'Give a volume another format or pool; it no longer depends on others then.',
+    examples: ['volume convert data1 --format raw', 'volume convert data1 --to fast'],
+    arguments: [volume],
+    flags: {
+      pool: poolFlag,
+      format: { summary: 'The format.', value: 'FORMAT', completes: ['qcow2', 'raw'] },
+      to: { summary: 'The pool to move it to.', value: 'POOL', completes: 'pool' },
+      ...detachFlag,
+    },
+    load: async () => (await work()).convertVolume,
   },
   delete: {
     summary: 'Delete a volume that nobody uses.',

@@ -11,7 +11,7 @@ interface VolumeAddress {
 }
 
 /** Reads `NAME` or `POOL/NAME`. */
-function parseVolume(text: string): VolumeAddress {
+export function parseVolume(text: string): VolumeAddress {
   const parts = text.split('/')
   const [first = '', second] = parts
   if (parts.length > 2 || first === '' || second === '')

@@ -68,6 +68,8 @@ export interface EmulatorBlocks {
   layOver(overlays: readonly NewOverlay[]): Promise<{ readonly waitedMs: number }>
   /** Merges layers while the guest runs, or follows such a merge that a former daemon began. */
   absorb(absorption: Absorption, options: AbsorbOptions): Promise<void>
+  /** Tells a disk's file and its device of another capacity, which the guest sees. */
+  resize(disk: string, capacityBytes: number): Promise<void>
   /** Closes those of these files that are open and in no disk's chain. */
   close(files: readonly string[]): Promise<void>
 }

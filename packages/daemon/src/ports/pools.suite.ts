@@ -127,6 +127,26 @@ const promises: readonly [sentence: string, check: (given: PoolsUnderTest) => Pr
   ],
 
   [
+    'a volume of each format grows and shrinks, an overlay too, and knows its capacity by itself',
+    async ({ pool }) => {
+      await pool.claim({ force: false })
+      for (const [index, format] of pool.capabilities.formats.entries()) {
+        const made = volume(index + 1, format)
+        await pool.createEmpty(made, { capacityBytes: 8 * mib })
+        await pool.resize(made, 32 * mib)
+        assert.equal(await pool.capacityBytes(made), 32 * mib)
+        if (!pool.capabilities.shrink) continue
+        await pool.resize(made, 4 * mib)
+        assert.equal(await pool.capacityBytes(made), 4 * mib)
+      }
+      await pool.createOverlay(volume(9), pool.source(volume(1)), 8 * mib)
+      await pool.resize(volume(9), 16 * mib)
+      assert.equal(await pool.capacityBytes(volume(9)), 16 * mib)
+      await assert.rejects(pool.capacityBytes(volume(8)))
+    },
+  ],
+
+  [
     'a copy that is cancelled leaves nothing',
     async ({ pool }) => {
       await pool.claim({ force: false })

@@ -83,6 +83,13 @@ export interface PoolBackend {
    * have the volume open. Repeated after a death at any moment, it comes to the same.
    */
   absorb(volume: VolumeKey, chain: AbsorbedSources, work: CopyWork): Promise<void>
+  /**
+   * Gives a volume that nobody has open another capacity; one that becomes smaller loses what lies beyond. Growing an overlay shows
+   * zeroes beyond its base.
+   */
+  resize(volume: VolumeKey, capacityBytes: number): Promise<void>
+  /** The capacity that a volume has by itself, whatever the store says. `file-not-found`, `image-refused`. */
+  capacityBytes(volume: VolumeKey): Promise<number>
   /** Removes a volume; no error when there is none. */
   remove(volume: VolumeKey): Promise<void>
   /** The bytes that a volume occupies; undefined when it is missing. */

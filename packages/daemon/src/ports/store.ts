@@ -113,6 +113,9 @@ export interface PoolRecord {
   readonly createdAt: string
 }
 
+/** Something that is done to a volume, under way for as long as its row says so. */
+export type VolumeWork = 'resized' | 'cloned' | 'converted'
+
 export interface VolumeRecord {
   readonly id: string
   /** Unique in its pool. */
@@ -127,6 +130,8 @@ export interface VolumeRecord {
   readonly imageId: string | undefined
   /** The volume it is an overlay of. */
   readonly baseId: string | undefined
+  /** What is being done to it, so that nothing else is begun; and what recovery has to look at. */
+  readonly work?: VolumeWork | undefined
   readonly phase: 'creating' | 'ready' | 'deleting'
   /** Nobody writes to it any more: it is the common base of linked clones, and goes when the last of them goes. */
   readonly frozen: boolean

@@ -56,6 +56,13 @@ export class SimulatedBlocks implements EmulatorBlocks {
     this.#process.chains.set(absorption.disk, [...chain.slice(0, at + 1), ...chain.slice(base)])
   }
 
+  async resize(disk: string, capacityBytes: number): Promise<void> {
+    await this.#process.answer()
+    const [top = ''] = this.#chainOf(disk)
+    for (const [id, volume] of this.#machine.volumes)
+      if (top.includes(id)) this.#machine.volumes.set(id, { ...volume, capacityBytes })
+  }
+
   async close(): Promise<void> {
     await this.#process.answer()
   }

@@ -129,6 +129,18 @@ class SimulatedPool implements PoolBackend {
       })
   }
 
+  async resize({ id }: VolumeKey, capacityBytes: number) {
+    this.#reach()
+    const volume = this.#machine.volumes.get(id)
+    if (!volume) throw new KvasirError('file-not-found', `There is no file of volume ${id}.`)
+    this.#machine.volumes.set(id, { ...volume, capacityBytes })
+  }
+
+  async capacityBytes(volume: VolumeKey) {
+    this.#reach()
+    return this.#capacityOf(this.source(volume))
+  }
+
   async remove({ id }: VolumeKey) {
     this.#reach()
     this.#machine.volumes.delete(id)

@@ -13,6 +13,7 @@ const volumeContent = z.object({
   name: z.string().min(1),
   pool: z.string(),
   file: z.string().optional(),
+  work: z.enum(['resized', 'cloned', 'converted']).optional(),
   format: z.enum(['qcow2', 'raw']),
   capacityBytes: z.int().nonnegative(),
   imageId: z.string().optional(),
@@ -99,6 +100,13 @@ function parseVolume(content: string): VolumeRecord | undefined {
   }
   const parsed = volumeContent.safeParse(value)
   if (!parsed.success) return undefined
-  const { imageId, baseId, madeForVm, file, ...rest } = parsed.data
-  return { ...rest, ...(file === undefined ? {} : { file }), imageId, baseId, madeForVm }
+  const { imageId, baseId, madeForVm, file, work, ...rest } = parsed.data
+  return {
+    ...rest,
+    ...(file === undefined ? {} : { file }),
+    ...(work === undefined ? {} : { work }),
+    imageId,
+    baseId,
+    madeForVm,
+  }
 }

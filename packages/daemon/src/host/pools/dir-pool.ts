@@ -15,32 +15,15 @@ import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
 import { absorbLayers, nameBase } from './absorb-layers.ts'
 import { checkedChain, inspectLink } from './chain-check.ts'
-import { refusalOf, spaceError, troubleOf } from './hands-errors.ts'
-import { HandsError, type Order, PoolHands } from './pool-hands.ts'
-import { copyChain, makeQcow2 } from './qemu-img.ts'
+import { refusalOf, spaceError } from './hands-errors.ts'
+import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
+import { HandsError } from './pool-hands.ts'
+import { copyChain, makeQcow2, resizeQcow2 } from './qemu-img.ts'
 
-export interface DirPoolOptions {
-  readonly path: string
-  /** What the folder must say that it is; empty for the daemon's own, which lies beside the store and needs no mark. */
-  readonly mark: string
-  /** Space that no volume may take. */
-  readonly reservedBytes: number
+export interface DirPoolOptions extends PoolFolderOptions {
   /** For what reads a volume: an emulator that was taken over may have written anything into it. */
   readonly jailed: JailedTools
-  readonly onUnreachable: (reason: string) => void
-  readonly deadlines?: Partial<Deadlines>
 }
-
-interface Deadlines {
-  /** What any file system that is well does at once. */
-  readonly quickMs: number
-  /** What may have to wait for a disk that is busy. */
-  readonly syncMs: number
-  /** Taking all the space of a volume. */
-  readonly allocateMs: number
-}
-
-const defaultDeadlines: Deadlines = { quickMs: 5_000, syncMs: 60_000, allocateMs: 3_600_000 }
 
 /** The largest qcow2 file with clusters of 64 KiB: a first-level table of 32 MiB. */
 const maxCapacityBytes = 2 ** 51
@@ -66,16 +49,13 @@ class DirPool implements PoolBackend {
     importInPlace: true,
   }
   readonly #options: DirPoolOptions
-  readonly #deadlines: Deadlines
-  readonly #hands: PoolHands
+  readonly #folder: PoolFolder
   #directIo: boolean | undefined
-  #trouble: string | undefined
 
   constructor(options: DirPoolOptions) {
     this.#options = options
     this.path = options.path
-    this.#deadlines = { ...defaultDeadlines, ...options.deadlines }
-    this.#hands = new PoolHands({ path: options.path, mark: options.mark })
+    this.#folder = new PoolFolder(options)
   }
 
   get directIo(): boolean {
@@ -84,7 +64,7 @@ class DirPool implements PoolBackend {
 
   async claim({ force }: { readonly force: boolean }): Promise<void> {
     try {
-      await this.#quick(['claim', force ? 1 : ''])
+      await this.#folder.quick(['claim', force ? 1 : ''])
     } catch (error) {
       throw refusalOf(this.path, error)
     }
@@ -92,15 +72,15 @@ class DirPool implements PoolBackend {
 
   async release(): Promise<void> {
     if (this.#options.mark === '') return
-    await this.#reach(() => this.#quick(['release', 1]))
+    await this.#folder.reach(() => this.#folder.quick(['release', 1]))
     this.close()
   }
 
   async inspect(): Promise<PoolSpace> {
-    this.#trouble = undefined
-    const [capacityBytes, free, availableBytes] = await this.#reach(async () => {
-      this.#directIo ??= (await this.#quick(['direct']))[0] === '1'
-      return (await this.#quick(['space'])).map(Number)
+    this.#folder.tryAgain()
+    const [capacityBytes, free, availableBytes] = await this.#folder.reach(async () => {
+      this.#directIo ??= (await this.#folder.quick(['direct']))[0] === '1'
+      return (await this.#folder.quick(['space'])).map(Number)
     })
     return {
       capacityBytes: capacityBytes ?? 0,
@@ -110,7 +90,7 @@ class DirPool implements PoolBackend {
   }
 
   async list(): Promise<readonly PoolEntry[]> {
-    const words = await this.#reach(() => this.#quick(['list']))
+    const words = await this.#folder.reach(() => this.#folder.quick(['list']))
     return Array.from({ length: words.length / 4 }, (_, index) => {
       const [file = '', kind, size] = words.slice(index * 4)
       return { file, volumeId: ours.exec(file)?.[1], isVolume: kind === 'file', sizeBytes: Number(size) }
@@ -124,26 +104,26 @@ class DirPool implements PoolBackend {
 
   async createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void> {
     this.#refuseHuge(volume, plan.capacityBytes)
-    await this.#requireRoom(plan.preallocation === 'full' ? plan.capacityBytes : 0)
+    await this.#folder.requireRoom(plan.preallocation === 'full' ? plan.capacityBytes : 0)
     await this.#make(volume, async (file, path) => {
       if (volume.format === 'qcow2') {
         await makeQcow2(path, { ...plan, base: undefined })
         return
       }
       if (plan.preallocation === 'full')
-        await this.#words({
+        await this.#folder.words({
           words: ['allocate', file, plan.capacityBytes],
-          timeoutMs: this.#deadlines.allocateMs,
+          timeoutMs: this.#folder.deadlines.allocateMs,
         })
-      else await this.#quick(['truncate', file, plan.capacityBytes])
+      else await this.#folder.quick(['truncate', file, plan.capacityBytes])
     })
   }
 
   async createOverlay(volume: VolumeKey, base: VolumeSource, capacityBytes: number): Promise<void> {
     const file = pathSource(base)
-    const { capacityBytes: least } = await this.#reach(() => inspectLink(file))
+    const { capacityBytes: least } = await this.#folder.reach(() => inspectLink(file))
     this.#refuseHuge(volume, capacityBytes)
-    await this.#requireRoom(0)
+    await this.#folder.requireRoom(0)
     await this.#make(volume, (_, path) =>
       makeQcow2(path, { capacityBytes: Math.max(least, capacityBytes), base: file }),
     )
@@ -157,13 +137,13 @@ class DirPool implements PoolBackend {
     signal.throwIfAborted()
     const [top, ...backing] = chain.map(pathSource)
     if (top === undefined) throw new TypeError('An empty chain has nothing to copy.')
-    const checked = await this.#reach(() => checkedChain(top, { backing, roots: [] }))
-    const spareBytes = await this.#requireRoom(checked.allocatedBytes)
+    const checked = await this.#folder.reach(() => checkedChain(top, { backing, roots: [] }))
+    const spareBytes = await this.#folder.requireRoom(checked.allocatedBytes)
     const { jailed } = this.#options
     const fileSizeBytes =
       volume.format === 'raw' ? checked.capacityBytes : Math.min(flatBytes(checked.capacityBytes), spareBytes)
     const work = { jailed, onProgress, signal, fileSizeBytes, format: volume.format }
-    await this.#make(volume, (_, path) => this.#reach(() => copyChain(path, checked.chain, work)))
+    await this.#make(volume, (_, path) => this.#folder.reach(() => copyChain(path, checked.chain, work)))
   }
 
   async absorb(
@@ -173,24 +153,44 @@ class DirPool implements PoolBackend {
   ): Promise<void> {
     const top = this.source(volume)
     const below = backing.map(pathSource)
-    const work = { jailed: this.#options.jailed, signal, fileSizeBytes: await this.#requireRoom(0) }
+    const work = { jailed: this.#options.jailed, signal, fileSizeBytes: await this.#folder.requireRoom(0) }
     await nameBase(top.path, below[0], work) // A merge that was broken off may have named another.
-    const { chain, capacityBytes } = await this.#reach(() => checkedChain(top, { backing: below, roots: [] }))
+    const { chain, capacityBytes } = await this.#folder.reach(() =>
+      checkedChain(top, { backing: below, roots: [] }),
+    )
     const fileSizeBytes = Math.min(flatBytes(capacityBytes), work.fileSizeBytes)
     await absorbLayers(chain, absorbed, { ...work, onProgress, fileSizeBytes })
     await nameBase(top.path, below[absorbed], work)
-    await this.#sync(fileOf(volume))
+    await this.#folder.sync(fileOf(volume))
+  }
+
+  async resize(volume: VolumeKey, capacityBytes: number): Promise<void> {
+    this.#refuseHuge(volume, capacityBytes)
+    const file = fileOf(volume)
+    const path = join(this.path, file)
+    const { jailed } = this.#options
+    if (volume.format === 'raw')
+      await this.#folder.reach(() => this.#folder.quick(['truncate', file, capacityBytes]))
+    else
+      await this.#folder.reach(() =>
+        resizeQcow2(path, capacityBytes, { jailed, fileSizeBytes: flatBytes(maxCapacityBytes) }),
+      )
+    await this.#folder.sync(file)
+  }
+
+  async capacityBytes(volume: VolumeKey): Promise<number> {
+    return (await this.#folder.reach(() => inspectLink(this.source(volume)))).capacityBytes
   }
 
   async remove(volume: VolumeKey): Promise<void> {
-    await this.#reach(() =>
-      this.#words({ words: ['remove', fileOf(volume)], timeoutMs: this.#deadlines.syncMs }),
+    await this.#folder.reach(() =>
+      this.#folder.words({ words: ['remove', fileOf(volume)], timeoutMs: this.#folder.deadlines.syncMs }),
     )
   }
 
   async allocatedBytes(volume: VolumeKey): Promise<number | undefined> {
     try {
-      const [, , blocks] = await this.#reach(() => this.#quick(['stat', fileOf(volume)]))
+      const [, , blocks] = await this.#folder.reach(() => this.#folder.quick(['stat', fileOf(volume)]))
       return Number(blocks) * 512
     } catch (error) {
       if (error instanceof HandsError && error.errno === noSuchFile) return undefined
@@ -199,7 +199,7 @@ class DirPool implements PoolBackend {
   }
 
   close(): void {
-    this.#hands.close()
+    this.#folder.close()
   }
 
   /** Makes a file by `fill`; when that does not succeed there is no file. */
@@ -207,67 +207,17 @@ class DirPool implements PoolBackend {
     const file = fileOf(volume)
     const path = join(this.path, file)
     try {
-      await this.#reach(() => this.#quick(['create', file]))
+      await this.#folder.reach(() => this.#folder.quick(['create', file]))
     } catch (error) {
       throw spaceError(path, error)
     }
     try {
       await fill(file, path)
-      await this.#sync(file)
+      await this.#folder.sync(file)
     } catch (error) {
       await this.remove(volume).catch(() => {}) // What made it fail says more; recovery removes it by its row.
       throw spaceError(path, error)
     }
-  }
-
-  async #sync(file: string): Promise<void> {
-    await this.#reach(() => this.#words({ words: ['sync', file], timeoutMs: this.#deadlines.syncMs }))
-  }
-
-  #quick(words: Order['words']): Promise<readonly string[]> {
-    return this.#words({ words, timeoutMs: this.#deadlines.quickMs })
-  }
-
-  #words(order: Order): Promise<readonly string[]> {
-    return this.#hands.words(order)
-  }
-
-  /** Does what needs the folder. What says that the folder is gone makes the pool unreachable, and later calls fail at once. */
-  async #reach<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#trouble !== undefined) throw this.#unreachable(this.#trouble)
-    try {
-      return await work()
-    } catch (error) {
-      const reason = troubleOf(error)
-      if (reason === undefined) throw error
-      if (this.#trouble === undefined) {
-        this.#trouble = reason
-        this.#hands.close()
-        this.#options.onUnreachable(reason)
-      }
-      throw this.#unreachable(reason, error)
-    }
-  }
-
-  #unreachable(reason: string, cause?: unknown): KvasirError {
-    return new KvasirError('pool-unreachable', `The pool at ${this.path} cannot be used: ${reason}.`, {
-      details: { path: this.path, reason },
-      cause,
-    })
-  }
-
-  /** Refuses what does not fit beside the reserve; answers what may be taken. */
-  async #requireRoom(bytes: number): Promise<number> {
-    const [, , available] = await this.#reach(() => this.#quick(['space']))
-    const availableBytes = Number(available)
-    const { reservedBytes } = this.#options
-    if (availableBytes >= bytes + reservedBytes) return availableBytes - reservedBytes
-    throw new KvasirError(
-      'not-enough-space',
-      `The disk of ${this.path} has ${formatBytes(availableBytes)} free, of which ${formatBytes(reservedBytes)} are kept back, so ` +
-        `there is no room for ${formatBytes(bytes)} more.`,
-      { details: { freeBytes: availableBytes, neededBytes: bytes, reservedBytes } },
-    )
   }
 
   #refuseHuge(volume: VolumeKey, capacityBytes: number): void {

@@ -15,6 +15,8 @@ import type { ChainLink } from '../../ports/files.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 
 const CREATE_TIMEOUT_MS = 30_000
+/** Shrinking gives clusters back one by one. */
+const RESIZE_TIMEOUT_MS = 600_000
 const COPY_TIMEOUT_MS = 24 * 3600 * 1000
 
 /** qemu-img maps about 300 MiB to start. */
@@ -93,6 +95,28 @@ export async function copyChain(
       },
     },
     options.signal,
+  )
+  if (result.exitCode !== 0) throw copyError(path, result)
+}
+
+/** Gives the qcow2 file `path` another capacity, in the jail. What it is based on is not opened. */
+export async function resizeQcow2(
+  path: string,
+  capacityBytes: number,
+  { jailed, fileSizeBytes }: { readonly jailed: JailedTools; readonly fileSizeBytes: number },
+): Promise<void> {
+  const node = { driver: 'qcow2', file: { driver: 'file', filename: '/out/0' }, backing: null }
+  const result = await jailed.run(
+    {
+      tool: 'qemu-img',
+      // Without `backing` the header would say what to open, and the jail has nothing there.
+      args: ['resize', '-q', '--shrink', '--', `json:${JSON.stringify(node)}`, String(capacityBytes)],
+      outputs: [path],
+      inputs: [],
+      timeoutMs: RESIZE_TIMEOUT_MS,
+      fileSizeBytes,
+    },
+    AbortSignal.timeout(RESIZE_TIMEOUT_MS),
   )
   if (result.exitCode !== 0) throw copyError(path, result)
 }

@@ -28,6 +28,8 @@ import { passFile, takeFileBack } from './pass-file.ts'
 
 /** A disk under load takes its time. */
 const flushTimeoutMs = 60_000
+/** A file whose space is taken beforehand may take a while to grow. */
+const resizeTimeoutMs = 60_000
 
 export interface QemuBlocksParts {
   /** Works with the monitor of now, with the errors of the port. */
@@ -47,6 +49,18 @@ export class QemuBlocks implements EmulatorBlocks {
       disk,
       layers: layers.map(({ node, path }) => ({ node, path })),
     }))
+  }
+
+  async resize(disk: string, capacityBytes: number): Promise<void> {
+    const { chains } = await this.#graph({ disks: [disk], files: [] })
+    const { node } = requireTop(chains, disk)
+    await this.#parts.ask((monitor) =>
+      monitor.execute(
+        'block_resize',
+        { 'node-name': node, size: capacityBytes },
+        { timeoutMs: resizeTimeoutMs },
+      ),
+    )
   }
 
   async layOver(overlays: readonly NewOverlay[]): Promise<{ readonly waitedMs: number }> {
@@ -163,7 +177,7 @@ function requireTop(
   if (top) return top
   throw new KvasirError(
     'emulator-failed',
-    `The emulator has no disk ${disk}, so no overlay was laid over any disk.`,
+    `The emulator has no disk ${disk}, so nothing was done to its disks.`,
   )
 }
 

@@ -6,6 +6,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { PoolRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { requireNoWork } from '../volumes/hold-volume.ts'
 import { vmsUsing } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { defaultPool } from './create-pool.ts'
@@ -22,6 +23,11 @@ export async function deletePool(
       'in-use',
       'The pool default is where the daemon keeps its own, so it is not deleted.',
     )
+  if (pool.phase === 'deleting') {
+    // Who gives up a place that is gone for good asks to keep what may lie there.
+    await finishPoolDeletion({ ...pool, removesData: pool.removesData && options.removesData }, context)
+    return
+  }
   requireUnused(pool, context)
   if (options.removesData) await ports.pools.of(pool).inspect() // Refused now rather than stuck half way.
   await ports.failpoint('pool.delete.before-phase')
@@ -62,6 +68,7 @@ export async function finishPoolDeletion(pool: PoolRecord, context: Context): Pr
 function requireUnused(pool: PoolRecord, context: Context): void {
   const { store } = context.ports
   for (const volume of volumesOf(pool, context)) {
+    requireNoWork(volume)
     const [vm] = vmsUsing(volume, store)
     if (vm)
       throw new KvasirError(

@@ -163,6 +163,27 @@ test('a deleted pool leaves its volumes or takes them along, and is never taken 
   assert.equal(world.machine.marks.has(path), false)
 })
 
+test('a deletion that was broken off is gone on with, also when the pool is gone by then', async () => {
+  let isBroken = true
+  await using world = await openSimulatedDaemon({
+    async failpoint(name) {
+      if (name === 'pool.delete.after-phase' && isBroken) throw new Error('broken off')
+    },
+  })
+  await create(world, 'fast', path)
+  await createVolume(world, 'fast', 'data')
+  const remove = (data: 'keep' | 'remove') => world.call('deletePool', { ...fast, query: { data } })
+  await assert.rejects(remove('remove'), /broken off/)
+  world.machine.hungFolders.add(path)
+  isBroken = false
+
+  await assert.rejects(remove('remove'), { code: 'pool-unreachable' })
+  await assert.rejects(createVolume(world, 'fast', 'more'), { code: 'pool-inactive' })
+  await remove('keep')
+
+  assert.equal((await world.call('listPools', {})).length, 1)
+})
+
 test('what could not be removed from a pool that hangs is removed when it answers', async () => {
   const first = await openWithPool()
   await createVolume(first, 'fast', 'data')

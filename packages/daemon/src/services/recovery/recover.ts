@@ -19,6 +19,7 @@ import { settleImageNames } from '../images/image-names.ts'
 import { defaultPool } from '../pools/create-pool.ts'
 import { finishDeletion, removeVolume } from '../vms/delete-vm.ts'
 import { undoCreation } from '../vms/undo-creation.ts'
+import { settleWork, unsettledWork } from '../volumes/settle-work.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { placeholderFor } from './placeholder.ts'
 import { recoverVm } from './recover-vm.ts'
@@ -59,6 +60,8 @@ export async function recover(context: Context): Promise<Recovered> {
     }
   })
   await ports.failpoint('recover.after-vms')
+  const home = ports.store.pools.findByName(defaultPool)
+  if (home) await settleWork(home, unsettledWork(context), context)
   await finishVolumes(context)
   count.removed = await removeStrays(keep, context)
   await ports.failpoint('recover.after-strays')

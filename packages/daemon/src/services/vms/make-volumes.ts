@@ -9,6 +9,7 @@ import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { findImage, requireNotGone } from '../images/find-image.ts'
 import { requirePool, usablePool } from '../pools/usable-pool.ts'
+import { requireNoWork } from '../volumes/hold-volume.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 
@@ -58,6 +59,7 @@ function requireFreeVolume(
   const name = volumeWords({ pool, name: volume })
   const row = ports.store.volumes.find(pool, volume)
   if (row?.phase !== 'ready') throw new KvasirError('volume-not-found', `There is no volume ${name}.`)
+  requireNoWork(row)
   const holder = row.frozen ? 'linked clones' : holderOf(row, ports.store, vm.id)
   if (holder)
     throw new KvasirError('in-use', `Volume ${name} is in use by ${holder}, so VM ${vm.name} cannot have it.`)

@@ -6,12 +6,23 @@ import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
 import { requirePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { beginCloneVolume, beginConvertVolume } from './copy-volume.ts'
 import { createVolume } from './create-volume.ts'
+import { requireNoWork } from './hold-volume.ts'
+import { resizeVolume } from './resize-volume.ts'
 import { showVolume } from './show-volume.ts'
 import { holderOf } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
 
-type VolumeHandlerIds = 'listVolumes' | 'listPoolVolumes' | 'getVolume' | 'createVolume' | 'deleteVolume'
+type VolumeHandlerIds =
+  | 'listVolumes'
+  | 'listPoolVolumes'
+  | 'getVolume'
+  | 'createVolume'
+  | 'resizeVolume'
+  | 'cloneVolume'
+  | 'convertVolume'
+  | 'deleteVolume'
 
 /** The handlers of everything that is about volumes. */
 export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHandlerIds> {
@@ -28,8 +39,20 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
     },
     getVolume: async ({ params }) => await showVolume(requireVolume(params, context), context),
     createVolume: ({ params, body, keep }) => createVolume(params.pool, body, { context, keep }),
+    async resizeVolume({ params, body }) {
+      return await resizeVolume(requireVolume(params, context), body, context)
+    },
+    async cloneVolume({ params, query, body, caller, keep, signal }) {
+      const job = beginCloneVolume(requireVolume(params, context), body, { context, caller, keep })
+      return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
+    async convertVolume({ params, query, body, caller, keep, signal }) {
+      const job = beginConvertVolume(requireVolume(params, context), body, { context, caller, keep })
+      return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
     async deleteVolume({ params }) {
       const volume = requireVolume(params, context)
+      requireNoWork(volume)
       const holder = holderOf(volume, store)
       if (holder)
         throw new KvasirError(

@@ -1,0 +1,229 @@
+/**
+ * Clones and converts volumes. Both make another volume of the same content: a clone stays beside the first, a converted one takes its
+ * place, in the transaction in which it is whole.
+ *
+ * The row of what is made says `creating` until then, and recovery undoes it; the row of the first says what is done to it.
+ */
+import type { Job, VolumeFormat } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import type { Seat } from '../../ports/drivers.ts'
+import type { VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import type { Caller } from '../handlers.ts'
+import type { JobHandle } from '../jobs/live-job.ts'
+import { usablePool } from '../pools/usable-pool.ts'
+import { exchangeNames } from '../snapshots/switch-layers.ts'
+import { removeVolume } from '../vms/delete-vm.ts'
+import { freeVolumeName } from '../vms/make-volumes.ts'
+import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
+import { volumeChain } from './volume-chain.ts'
+import { discardVolume, makeVolumeFile } from './volume-files.ts'
+import { volumeWords } from './volume-words.ts'
+
+const copyDeadlineMs = 24 * 3_600_000
+
+export interface CloneVolumeRequest {
+  readonly name: string
+  readonly mode: 'linked' | 'full'
+  readonly pool?: string | undefined
+  readonly format?: VolumeFormat | undefined
+}
+
+/** Who asks for a job, and what is written with it. */
+export interface Asked {
+  readonly context: Context
+  readonly caller: Caller
+  readonly keep: (job: Job) => void
+}
+
+/** Begins to clone a volume. A linked clone makes the volume a base that nobody writes to any more, under a successor of its name. */
+export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeRequest, asked: Asked): Job {
+  const { context } = asked
+  const linked = request.mode === 'linked'
+  const place = { pool: request.pool ?? volume.pool, name: request.name }
+  requireFree(place, context)
+  requireWhole(volume)
+  if (linked && (place.pool !== volume.pool || (request.format ?? 'qcow2') !== 'qcow2'))
+    throw new KvasirError(
+      'bad-request',
+      'A linked clone is a qcow2 volume beside the one that it is linked to; another pool or format takes a full clone.',
+    )
+  if (linked && !usablePool(volume.pool, context.ports).capabilities.linkedClones)
+    throw new KvasirError('unsupported', `Pool ${volume.pool} has no linked clones.`)
+  return begin('volume.clone', volume, asked, async (job, seats) => {
+    requireOff(volume, seats, 'is not cloned')
+    const format = linked ? 'qcow2' : (request.format ?? volume.format)
+    const copy = newRow(volume, { ...place, format, baseId: linked ? volume.id : undefined }, context)
+    const successor = linked ? successorOf(volume, context) : undefined
+    const rows = successor ? [copy, successor] : [copy]
+    await make(volume, { rows, work: 'cloned', job }, context, (held) => {
+      job.conclude(copy.name, () => {
+        finish(copy, context)
+        const { work: _, ...base } = held
+        if (successor) exchangeNames(context.ports.store, base, successor)
+      })
+    })
+    return copy.name
+  })
+}
+
+/** Begins to convert a volume to another format or pool; the VM that has it goes on with what it becomes. */
+export function beginConvertVolume(
+  volume: VolumeRecord,
+  request: { readonly pool?: string | undefined; readonly format?: VolumeFormat | undefined },
+  asked: Asked,
+): Job {
+  const { context } = asked
+  const { store } = context.ports
+  const pool = request.pool ?? volume.pool
+  requireWhole(volume)
+  if (pool !== volume.pool) requireFree({ pool, name: volume.name }, context)
+  const child = store.volumes.list().find((other) => other.baseId === volume.id)
+  if (child)
+    throw new KvasirError(
+      'in-use',
+      `Volume ${volumeWords(child)} is based on ${volumeWords(volume)}, so it is not converted.`,
+    )
+  return begin('volume.convert', volume, asked, async (job, seats) => {
+    requireOff(volume, seats, 'is not converted')
+    const name =
+      pool === volume.pool
+        ? freeVolumeName({ pool, name: `${volume.name}.new` }, context.ports, new Set())
+        : volume.name
+    const row = newRow(
+      volume,
+      { pool, name, format: request.format ?? volume.format, baseId: undefined },
+      context,
+    )
+    await make(volume, { rows: [row], work: 'converted', job }, context, (held) => {
+      job.conclude(volume.name, () => takePlace(held, { row, seats }, context))
+    })
+    const old = store.volumes.get(volume.id)
+    if (old) await removeVolume(old, context)
+    return volume.name
+  })
+}
+
+/** Frozen bases keep what a format allows: only qcow2 can be laid over something. */
+function successorOf(volume: VolumeRecord, context: Context): VolumeRecord {
+  const name = freeVolumeName({ pool: volume.pool, name: `${volume.name}.base` }, context.ports, new Set())
+  return newRow(volume, { pool: volume.pool, name, format: 'qcow2', baseId: volume.id }, context)
+}
+
+function newRow(
+  source: VolumeRecord,
+  made: Pick<VolumeRecord, 'pool' | 'name' | 'format' | 'baseId'>,
+  { ports }: Context,
+): VolumeRecord {
+  return {
+    ...made,
+    id: ports.clock.uuid(),
+    capacityBytes: source.capacityBytes,
+    imageId: undefined,
+    phase: 'creating',
+    frozen: false,
+    madeForVm: undefined,
+    createdAt: ports.clock.now(),
+  }
+}
+
+interface Made {
+  readonly rows: readonly VolumeRecord[]
+  readonly work: 'cloned' | 'converted'
+  readonly job: JobHandle
+}
+
+/** Rows first, then what they stand for; `conclude` makes it whole in one transaction. */
+async function make(
+  volume: VolumeRecord,
+  { rows, work, job }: Made,
+  context: Context,
+  conclude: (held: VolumeRecord) => void,
+): Promise<void> {
+  const { ports } = context
+  const { failpoint, store } = ports
+  await failpoint('volume.copy.before-row')
+  const held = store.transaction(() => {
+    for (const row of rows) {
+      usablePool(row.pool, ports)
+      store.volumes.insert(row)
+    }
+    return beginWork(volume, work, context)
+  })
+  await using undo = new AsyncDisposableStack()
+  undo.defer(async () => endWork(volume.id, context))
+  for (const row of rows) undo.defer(() => discardVolume(row, ports))
+  await failpoint('volume.copy.after-row')
+  for (const row of rows) {
+    job.signal.throwIfAborted()
+    if (row.baseId !== undefined) await makeVolumeFile(row, ports)
+    else
+      await usablePool(row.pool, ports).createCopy(row, volumeChain(volume, ports), {
+        signal: job.signal,
+        onProgress: (fraction) => job.progress(`copying ${volumeWords(volume)}`, fraction),
+      })
+  }
+  await failpoint('volume.copy.after-file')
+  conclude(held)
+  undo.move()
+  endWork(volume.id, context)
+  await failpoint('volume.copy.after-ready')
+}
+
+/** In a transaction: the copy is the volume, and the VM's spec says where it lies. */
+function takePlace(
+  held: VolumeRecord,
+  { row, seats }: { readonly row: VolumeRecord; readonly seats: readonly Seat[] },
+  context: Context,
+): void {
+  const { store } = context.ports
+  const { work: _, ...old } = held
+  const isHere = row.pool === held.pool
+  store.volumes.update({
+    ...old,
+    phase: 'deleting',
+    name: isHere ? `${row.name}.${row.id.slice(0, 8)}`.slice(-63) : old.name,
+  })
+  store.volumes.update({ ...row, name: held.name, phase: 'ready', madeForVm: held.madeForVm })
+  for (const seat of seats) {
+    const { spec, revision } = seat.record
+    const disks = spec.disks.map((disk) =>
+      disk.volume === held.name && disk.pool === held.pool ? { ...disk, pool: row.pool } : disk,
+    )
+    if (!isHere) seat.update({ spec: { ...spec, disks }, revision: revision + 1 })
+  }
+  context.emit('volume.changed', volumeWords({ pool: row.pool, name: held.name }), {
+    id: row.id,
+    format: row.format,
+    pool: row.pool,
+  })
+}
+
+function finish(row: VolumeRecord, context: Context): void {
+  context.ports.store.volumes.update({ ...row, phase: 'ready' })
+  context.emit('volume.created', volumeWords(row), { id: row.id })
+}
+
+function requireFree(place: { readonly pool: string; readonly name: string }, { ports }: Context): void {
+  usablePool(place.pool, ports)
+  if (ports.store.volumes.find(place.pool, place.name))
+    throw new KvasirError('name-taken', `There is a volume ${volumeWords(place)} already.`)
+}
+
+function begin(
+  kind: 'volume.clone' | 'volume.convert',
+  volume: VolumeRecord,
+  { context, caller, keep }: Asked,
+  work: (job: JobHandle, seats: readonly Seat[]) => Promise<string>,
+): Job {
+  return context.jobs.run(
+    {
+      kind,
+      subject: { kind: 'volume', name: volume.name, id: volume.id },
+      owner: caller.name,
+      deadlineMs: copyDeadlineMs,
+      alongside: keep,
+    },
+    (job) => withSeats(volume, context, (seats) => work(job, seats)),
+  )
+}

@@ -1,0 +1,94 @@
+/**
+ * Gives a volume another capacity: its row says `resized`, the file or the running emulator is told, the row has the capacity. What
+ * is interrupted is settled by what the file says (settle-work.ts).
+ */
+import type { Volume } from '@kvasir/contract'
+import { formatBytes, KvasirError } from '@kvasir/contract'
+import type { Seat } from '../../ports/drivers.ts'
+import type { VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { usablePool } from '../pools/usable-pool.ts'
+import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
+import { showVolume } from './show-volume.ts'
+import { holderOf } from './volume-use.ts'
+import { volumeWords } from './volume-words.ts'
+
+const sectorBytes = 512
+
+export interface ResizeRequest {
+  readonly size: number
+  readonly shrink: boolean
+}
+
+/** Resizes a volume. Growing goes while the guest runs; shrinking is refused unless it was asked for and nobody has the volume open. */
+export async function resizeVolume(
+  volume: VolumeRecord,
+  request: ResizeRequest,
+  context: Context,
+): Promise<Volume> {
+  requireSound(volume, request)
+  usablePool(volume.pool, context.ports)
+  await withSeats(volume, context, (seats) => resizeHeld(volume, request, { context, seats }))
+  return await showVolume(context.ports.store.volumes.get(volume.id) ?? volume, context)
+}
+
+function requireSound(volume: VolumeRecord, { size, shrink }: ResizeRequest): void {
+  const words = volumeWords(volume)
+  requireWhole(volume)
+  const refuse = (why: string) =>
+    new KvasirError(
+      'bad-request',
+      `Volume ${words} ${why}, so it keeps its ${formatBytes(volume.capacityBytes)}.`,
+    )
+  if (size === 0 || size % sectorBytes !== 0)
+    throw refuse(`would have ${size} bytes, which is no whole number of sectors of ${sectorBytes} bytes`)
+  if (size >= volume.capacityBytes) return
+  if (!shrink) throw refuse(`would lose what lies beyond ${formatBytes(size)}; ask for that with shrink`)
+  if (volume.baseId !== undefined || volume.imageId !== undefined)
+    throw refuse('is an overlay, which is not made smaller than what it is based on; convert it first')
+}
+
+async function resizeHeld(
+  volume: VolumeRecord,
+  { size }: ResizeRequest,
+  { context, seats }: { readonly context: Context; readonly seats: readonly Seat[] },
+): Promise<void> {
+  const { ports } = context
+  const { failpoint, store } = ports
+  const running = seats.find(({ emulator }) => emulator !== undefined)
+  if (size < volume.capacityBytes) requireOff(volume, seats, 'is not made smaller')
+  else if (running === undefined) requireOff(volume, seats, 'is not resized')
+  const child = holderOf(volume, store, seats[0]?.record.id)
+  if (child !== undefined)
+    throw new KvasirError(
+      'in-use',
+      `Volume ${volumeWords(volume)} is in use by ${child}, so it is not resized.`,
+    )
+  if (size === volume.capacityBytes) return
+  await failpoint('volume.resize.before-row')
+  const held = beginWork(volume, 'resized', context)
+  await using undo = new AsyncDisposableStack()
+  undo.defer(async () => endWork(volume.id, context))
+  await failpoint('volume.resize.after-row')
+  if (running) await tellEmulator(running, held, size)
+  else await usablePool(volume.pool, ports).resize(held, size)
+  await failpoint('volume.resize.after-file')
+  const { work: _, ...rest } = held
+  store.transaction(() => {
+    store.volumes.update({ ...rest, capacityBytes: size })
+    context.emit('volume.changed', volumeWords(volume), { id: volume.id, capacityBytes: size })
+  })
+  undo.move()
+  await failpoint('volume.resize.after-ready')
+}
+
+async function tellEmulator({ record, emulator }: Seat, volume: VolumeRecord, size: number): Promise<void> {
+  const { disks } = record.run?.bootedSpec ?? record.spec
+  const disk = disks.find((one) => one.volume === volume.name && one.pool === volume.pool)
+  if (!disk || !emulator)
+    throw new KvasirError(
+      'wrong-state',
+      `VM ${record.name} was given volume ${volumeWords(volume)} since it was started, so it is not resized now.`,
+    )
+  await emulator.blocks.resize(disk.name, size)
+}

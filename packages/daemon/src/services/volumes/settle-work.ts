@@ -1,0 +1,29 @@
+/** What a former daemon had begun with volumes and not finished: their rows are made to say what is. */
+import type { PoolRecord, VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { backendOf } from '../pools/usable-pool.ts'
+
+/** The volumes that something was being done to when the last daemon ended. */
+export function unsettledWork({ ports }: Pick<Context, 'ports'>): Set<string> {
+  return new Set(ports.store.volumes.list().flatMap(({ id, work }) => (work === undefined ? [] : [id])))
+}
+
+/** Settles those of a pool that answers. Copies are undone by their own rows; a capacity is what the file says. */
+export async function settleWork(pool: PoolRecord, unsettled: Set<string>, context: Context): Promise<void> {
+  const { store, log } = context.ports
+  for (const volume of store.volumes.list()) {
+    if (volume.pool !== pool.name || !unsettled.has(volume.id)) continue
+    try {
+      const { work, ...rest } = volume
+      const capacityBytes = work === 'resized' ? await capacityOf(volume, context) : rest.capacityBytes
+      store.volumes.update({ ...rest, capacityBytes })
+      unsettled.delete(volume.id)
+    } catch (error) {
+      log.error({ volume: volume.name, err: error }, 'what was begun with a volume could not be settled')
+    }
+  }
+}
+
+async function capacityOf(volume: VolumeRecord, { ports }: Context): Promise<number> {
+  return await backendOf(volume, ports).capacityBytes(volume)
+}
