@@ -39,6 +39,11 @@ const disks = [
   { name: 'root', size: '64MiB' },
   { name: 'data', size: '64MiB' },
 ]
+/** Disks that a guest may let go of while it runs. */
+const movable = [
+  { name: 'data', size: '64MiB' },
+  { name: 'log', size: '64MiB' },
+]
 const whole: VmSpecInput = {
   ...diskless,
   disks,
@@ -175,13 +180,13 @@ export const operations: readonly Operation[] = [
     name: 'plug a disk',
     about: ['grows'],
     prepare: (world) => bringDisks(world, 'grows', []),
-    run: (world) => setDisks(world, 'grows', disks),
+    run: (world) => setDisks(world, 'grows', movable),
     isDone: (world) => hasDisks(world, 'grows', 2),
   },
   {
     name: 'unplug a disk',
     about: ['shrinks'],
-    prepare: (world) => bringDisks(world, 'shrinks', disks),
+    prepare: (world) => bringDisks(world, 'shrinks', movable),
     run: (world) => setDisks(world, 'shrinks', []),
     isDone: (world) => hasDisks(world, 'shrinks', 0),
   },

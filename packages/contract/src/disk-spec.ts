@@ -7,6 +7,7 @@
  * Not here: volumes and pools themselves (volume.ts, pool.ts), what a change of a field does to a running VM (the daemon's model/vm).
  */
 import { z } from 'zod'
+import { diskThrottle } from './disk-throttle.ts'
 import { resourceName } from './names.ts'
 import { byteSize } from './units.ts'
 
@@ -28,6 +29,7 @@ export const diskSpec = z
       .regex(/^[A-Za-z0-9_-]{1,20}$/, 'is not a serial of 1 to 20 letters, digits, dashes and underscores')
       .optional(),
     bootOrder: z.int().min(1).max(255).optional(),
+    throttle: diskThrottle.optional().meta({ description: 'Limits, which change while the guest runs.' }),
   })
   .meta({ id: 'DiskSpec' })
 

@@ -1,6 +1,7 @@
 /** The API of Kvasir as a value. */
 export * from './cpu-list.ts'
 export * from './disk-spec.ts'
+export { type DiskThrottle, throttleRates } from './disk-throttle.ts'
 export * from './endpoint.ts'
 export * from './endpoints.ts'
 export * from './errors.ts'

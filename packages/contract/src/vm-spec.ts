@@ -8,6 +8,7 @@
 import { z } from 'zod'
 import { cpuSpec, vcpuLimit } from './cpu-spec.ts'
 import { diskSpec } from './disk-spec.ts'
+import { sharesLimits } from './disk-throttle.ts'
 import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
 
@@ -190,7 +191,12 @@ export const vmSpec = z
     cpu: cpuSpec,
     memory: memorySpec,
     boot,
-    disks: z.array(diskSpec).max(limits.disks).refine(uniqueNames, 'has two disks of one name').default([]),
+    disks: z
+      .array(diskSpec)
+      .max(limits.disks)
+      .refine(uniqueNames, 'has two disks of one name')
+      .refine(sharesLimits, 'has two disks of one throttle group with different limits')
+      .default([]),
     nics: z.array(nicSpec).max(limits.nics).refine(uniqueNames, 'has two NICs of one name').default([]),
     cloudInit: cloudInitSpec.optional(),
     devices,

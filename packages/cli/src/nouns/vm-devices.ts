@@ -15,6 +15,16 @@ export const deviceVerbs: Verbs = {
     arguments: [name, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).addDisk,
   },
+  'disk throttle': {
+    summary: 'Limit a disk, at once: iops=100,bytes=20MiB, or none.',
+    examples: [
+      'vm disk throttle web1 data iops=500,bytesWrite=20MiB',
+      'vm disk throttle web1 data iops=100,burst.iops=1000,burstSeconds=10',
+      'vm disk throttle web1 data none',
+    ],
+    arguments: [name, { name: 'DISK' }, { name: 'KEY=VALUE,...' }],
+    load: async () => (await import('../vm/devices.ts')).throttleDisk,
+  },
   'disk remove': {
     summary: 'Remove a disk from a VM; its volume stays.',
     examples: ['vm disk remove web1 data'],

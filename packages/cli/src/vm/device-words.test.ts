@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { diskSpec, nicSpec } from '@kvasir/contract'
 import fc from 'fast-check'
 import { UsageError } from '../usage-error.ts'
-import { parseDisk, parseForward, parseNic } from './device-words.ts'
+import { parseDisk, parseForward, parseNic, parseThrottle } from './device-words.ts'
 import { parseValue, setField } from './set.ts'
 import { disksFromFlags, nicsFromFlags } from './spec-from-flags.ts'
 
@@ -130,4 +130,17 @@ test('paths that lead nowhere, or to every object, are refused', () => {
     assert.throws(() => setField(spec, field, 'true'), UsageError, field)
   }
   assert.equal(Reflect.get({}, 'polluted'), undefined)
+})
+
+test('limits of a disk are written in one word, with bursts, and taken away by another', () => {
+  assert.deepEqual(parseThrottle('iops=100,bytesWrite=20MiB,burst.iops=1000,burstSeconds=10,group=slow'), {
+    iops: 100,
+    bytesWrite: '20MiB',
+    burst: { iops: 1000 },
+    burstSeconds: 10,
+    group: 'slow',
+  })
+  assert.equal(parseThrottle('none'), undefined)
+  assert.throws(() => parseThrottle('iop=100'), UsageError)
+  assert.throws(() => parseThrottle('iops=many'), UsageError)
 })

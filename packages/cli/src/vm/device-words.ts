@@ -40,6 +40,25 @@ export function parseDisk(text: string, fallbackName: string): DiskInput {
   return disk as DiskInput // The daemon's schema judges the values; the keys are those of the spec.
 }
 
+const rates = ['iops', 'iopsRead', 'iopsWrite', 'bytes', 'bytesRead', 'bytesWrite']
+const throttleKeys = [...rates, ...rates.map((rate) => `burst.${rate}`), 'burstSeconds', 'group']
+
+/** Parses the limits of a disk; `none` takes them away. */
+export function parseThrottle(text: string): DiskInput['throttle'] {
+  if (text === 'none') return undefined
+  const limits: Record<string, unknown> = {}
+  const burst: Record<string, unknown> = {}
+  for (const [key, value] of parsePairs(text, throttleKeys, 'throttle')) {
+    const isBurst = key.startsWith('burst.')
+    const name = isBurst ? key.slice('burst.'.length) : key
+    const set = isBurst ? burst : limits
+    const isText = name.startsWith('bytes') || name === 'group'
+    set[name] = isText ? requireValue(key, value) : toInteger(key, value)
+  }
+  if (Object.keys(burst).length > 0) limits['burst'] = burst
+  return limits as DiskInput['throttle'] // As for disks.
+}
+
 /** Parses a NIC; `forward` may be given several times. */
 export function parseNic(text: string, fallbackName: string): NicInput {
   const nic: Record<string, unknown> = { name: fallbackName }

@@ -1,12 +1,12 @@
 /** `kvasir vm disk` and `kvasir vm nic`. */
-import type { DiskSpec, NicSpec } from '@kvasir/contract'
+import type { DiskSpec, DiskThrottle, NicSpec } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 import { changeSpec } from './change-spec.ts'
-import { parseDisk, parseNic } from './device-words.ts'
+import { type DiskInput, parseDisk, parseNic, parseThrottle } from './device-words.ts'
 
 export const listDisks: Action = async (context) => {
   const { client, output, signal } = context
@@ -23,6 +23,7 @@ export const listDisks: Action = async (context) => {
       { title: 'BUS', show: (disk) => disk.bus },
       { title: 'SIZE', show: sizeOf, right: true },
       { title: 'CACHE', show: (disk) => disk.cache },
+      { title: 'LIMITS', show: (disk) => disk.throttle && describeThrottle(disk.throttle) },
       { title: 'POOL', show: (disk) => disk.pool },
       { title: 'VOLUME', show: (disk) => disk.volume },
     ],
@@ -68,6 +69,19 @@ export const addNic: Action = async (context) => {
   return undefined
 }
 
+export const throttleDisk: Action = async (context) => {
+  const name = context.argument('DISK')
+  const throttle = parseThrottle(context.argument('KEY=VALUE,...'))
+  await changeSpec(context, (spec) => {
+    without(spec.disks, name, 'disk') // It is there.
+    return {
+      ...spec,
+      disks: spec.disks.map((disk): DiskInput => (disk.name === name ? { ...disk, throttle } : disk)),
+    }
+  })
+  return undefined
+}
+
 export const removeDisk: Action = async (context) => {
   await changeSpec(context, (spec) => ({
     ...spec,
@@ -79,6 +93,20 @@ export const removeDisk: Action = async (context) => {
 export const removeNic: Action = async (context) => {
   await changeSpec(context, (spec) => ({ ...spec, nics: without(spec.nics, context.argument('NIC'), 'NIC') }))
   return undefined
+}
+
+/** Limits in the words in which they are given. */
+function describeThrottle({ burst = {}, group, burstSeconds, ...limits }: DiskThrottle): string {
+  const words = (set: Readonly<Record<string, number | undefined>>, prefix: string) =>
+    Object.entries(set).flatMap(([name, value]) => {
+      if (value === undefined) return []
+      return `${prefix}${name}=${name.startsWith('bytes') ? formatBytes(value) : value}`
+    })
+  const more = [
+    ...(burstSeconds === undefined ? [] : [`burstSeconds=${burstSeconds}`]),
+    ...(group === undefined ? [] : [`group=${group}`]),
+  ]
+  return [...words(limits, ''), ...words(burst, 'burst.'), ...more].join(',')
 }
 
 function readVm(context: Context) {

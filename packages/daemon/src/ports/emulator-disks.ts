@@ -4,6 +4,7 @@
  * Plugging is QEMU's own doing; whether the guest lets go of a disk is the guest's. Both can be done again after they were interrupted
  * anywhere: what is there already is left as it is.
  */
+import type { DiskThrottle } from '@kvasir/contract'
 import type { DiskPlan } from '../model/qemu/disk-plan.ts'
 
 /** What happened to a disk's device. */
@@ -21,6 +22,8 @@ export interface EmulatorDisks {
   present(disks: readonly string[]): Promise<readonly string[]>
   /** Asks the guest to let go of a disk, and returns at once; safe to repeat. */
   askFor(disk: string): Promise<void>
+  /** Gives disks their limits, and takes the limits of others away. Costs one question where nothing is to be changed. */
+  throttle(limits: ReadonlyMap<string, DiskThrottle | undefined>): Promise<void>
   /** Removes what is left of a disk that the guest has let go of; safe to repeat. */
   remove(disk: string): Promise<void>
 }

@@ -1,4 +1,5 @@
 /** The disks of a simulated QEMU process, and a guest that lets go of them or does not, as a test wants. */
+import type { DiskThrottle } from '@kvasir/contract'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { EmulatorEvent } from '../ports/emulators.ts'
 
@@ -11,6 +12,7 @@ export class GuestDisks {
   /** By name. */
   readonly plugged: Map<string, EmulatorPlan['ids']['disks'][string]>
   readonly ioThreads: Set<string>
+  readonly limits = new Map<string, DiskThrottle>()
   readonly #guest: Guest
 
   /** Whether the guest lets go: at once when asked, never, or with a refusal. */

@@ -1,5 +1,5 @@
 /** The disks of a simulated emulator: plugged at once, let go of by a guest that a test may make stubborn. */
-import { KvasirError } from '@kvasir/contract'
+import { type DiskThrottle, KvasirError } from '@kvasir/contract'
 import type { DiskPlan } from '../model/qemu/disk-plan.ts'
 import { deviceId } from '../model/qemu/ids.ts'
 import type { EmulatorDisks } from '../ports/emulator-disks.ts'
@@ -28,6 +28,14 @@ export class SimulatedDisks implements EmulatorDisks {
   async askFor(disk: string): Promise<void> {
     await this.#process.answer()
     this.#process.disks.askFor(disk)
+  }
+
+  async throttle(limits: ReadonlyMap<string, DiskThrottle | undefined>): Promise<void> {
+    await this.#process.answer()
+    for (const [disk, throttle] of limits) {
+      if (throttle === undefined) this.#process.disks.limits.delete(disk)
+      else if (this.#process.disks.plugged.has(disk)) this.#process.disks.limits.set(disk, throttle)
+    }
   }
 
   async remove(disk: string): Promise<void> {

@@ -6,7 +6,7 @@
  * until it has given them back, since its cage is judged by that.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { KvasirError } from '@kvasir/contract'
+import { type DiskThrottle, KvasirError } from '@kvasir/contract'
 import { type QmpClient, QmpError } from '@kvasir/qmp'
 import type { BlockNode, DiskPlan, QemuOptions } from '../../model/qemu/disk-plan.ts'
 import { deviceId, isOfDisk } from '../../model/qemu/ids.ts'
@@ -15,6 +15,7 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
 import { passFile, takeFileBack, takeFilesBack } from './pass-file.ts'
 import type { StoredEmulator } from './runtime-directory.ts'
+import { throttleDisks } from './throttle-disks.ts'
 
 /** How long the controller of a disk that could not be plugged may take to go. */
 const controllerTimeoutMs = 3_000
@@ -60,6 +61,10 @@ export class QemuDisks implements EmulatorDisks {
 
   async askFor(disk: string): Promise<void> {
     await this.#parts.ask((monitor) => askFor(monitor, disk))
+  }
+
+  async throttle(limits: ReadonlyMap<string, DiskThrottle | undefined>): Promise<void> {
+    await this.#parts.ask((monitor) => throttleDisks(monitor, limits))
   }
 
   async remove(disk: string): Promise<void> {

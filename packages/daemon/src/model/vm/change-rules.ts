@@ -115,6 +115,10 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
     effect: 'pinned',
     reason: 'the volume has its size, and attaching it does not resize it',
   },
+  'disks.*.throttle': {
+    effect: 'live',
+    reason: 'requests are held back by the emulator, whose limits can change',
+  },
   'disks.*.pool': { effect: 'pinned', reason: 'the volume lies in its pool' },
   'nics.*': { effect: 'boot', reason: 'NICs are attached when the emulator starts' },
   'nics.*.forwards': {

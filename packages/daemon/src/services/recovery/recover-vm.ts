@@ -23,7 +23,7 @@ import { decodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { forgetPlacement, readBackPlacement } from '../placement/read-back.ts'
 import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
-import { bringMemoryInLine } from '../vms/bring-in-line.ts'
+import { bringMemoryInLine, throttleInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
 import { noteLimits, tellOutsideLimits } from '../vms/outside-limits.ts'
 import { noteVcpus } from '../vms/set-vcpus.ts'
@@ -214,6 +214,7 @@ async function tellSpec({ record, emulator }: Seat, ports: Ports): Promise<boole
   if (!emulator) return false
   try {
     await bringMemoryInLine(record, emulator)
+    await throttleInLine(record, emulator)
     return true
   } catch (cause) {
     ports.log.warn({ vm: record.name, err: cause }, 'an adopted emulator was not told what its spec says')

@@ -38,8 +38,20 @@ export async function askAgain(record: VmRecord, { memory }: Emulator): Promise<
   await memory.request(plugged)
 }
 
+/** Gives the disks of an emulator the limits that its spec says, and takes away those that it does not say. */
+export async function throttleInLine({ spec }: Pick<VmRecord, 'spec'>, emulator: Emulator): Promise<void> {
+  await emulator.disks.throttle(new Map(spec.disks.map(({ name, throttle }) => [name, throttle])))
+}
+
+/** Gives a new emulator, whose guest goes on from saved memory, what its argv could not say. */
+export async function bringRestoredInLine(record: VmRecord, emulator: Emulator): Promise<void> {
+  await bringMemoryInLine(record, emulator)
+  if (record.spec.disks.some(({ throttle }) => throttle)) await throttleInLine(record, emulator)
+}
+
 /** Gives a new emulator, whose guest has not begun, what its argv could not say. Costs nothing where that is nothing. */
 export async function bringNewInLine(record: VmRecord, emulator: Emulator): Promise<void> {
+  if (record.spec.disks.some(({ throttle }) => throttle)) await throttleInLine(record, emulator)
   if (record.spec.memory.target === undefined) return
   await emulator.memory.setBalloon(ordersOf(record).balloon)
 }

@@ -9,7 +9,7 @@ import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
-import { bringMemoryInLine } from './bring-in-line.ts'
+import { bringMemoryInLine, throttleInLine } from './bring-in-line.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
 import { ensureSetDisks } from './disk-job.ts'
@@ -224,9 +224,11 @@ async function tellEmulator(
   { record, emulator }: Seat,
   { changes, leave }: { readonly changes: readonly PlanChange[]; readonly leave: readonly string[] },
 ): Promise<void> {
-  const isLive = (change: PlanChange) => change.effect === 'live' && change.field.startsWith('memory.')
-  if (!emulator || !changes.some(isLive)) return
-  await bringMemoryInLine(record, emulator, leave)
+  if (!emulator) return
+  const isLive = (fields: RegExp) =>
+    changes.some(({ effect, field }) => effect === 'live' && fields.test(field))
+  if (isLive(/^memory\./)) await bringMemoryInLine(record, emulator, leave)
+  if (isLive(/^disks\..*\.throttle$/)) await throttleInLine(record, emulator)
 }
 
 function requireNoneRefused(record: VmRecord, changes: readonly PlanChange[]): void {

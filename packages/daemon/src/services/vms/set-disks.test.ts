@@ -162,3 +162,29 @@ test('a guest that lets go of a disk by itself has it again at its next boot', a
   await world.start('web1')
   assert.deepEqual(disksOf(world), ['data'])
 })
+
+test('limits change at once, come with a disk that is plugged, and hold for the next boot', async () => {
+  await using world = await openRunning([data])
+  const limited = { ...data, throttle: { iops: 100 } }
+  const limits = () => Object.fromEntries(world.process('web1').disks.limits)
+
+  const plan = await planned(world, [limited])
+  const changed = await setDisks(world, [limited])
+
+  assert.deepEqual(
+    plan.map(({ field, effect }) => [field, effect]),
+    [['disks.data.throttle', 'live']],
+  )
+  assert.deepEqual(changed.status.restartNeeded, [])
+  assert.deepEqual(limits(), { data: { iops: 100 } })
+  await ended(
+    world,
+    await setDisks(world, [limited, { name: 'log', size: '1GiB', throttle: { bytes: '1MiB' } }]),
+  )
+  assert.deepEqual(limits(), { data: { iops: 100 }, log: { bytes: 2 ** 20 } })
+  await world.call('powerOffVm', { params })
+  await world.start('web1')
+  assert.deepEqual(Object.keys(limits()).sort(), ['data', 'log'])
+  await setDisks(world, [data, { name: 'log' }])
+  assert.deepEqual(limits(), {})
+})

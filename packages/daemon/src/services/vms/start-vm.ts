@@ -19,7 +19,7 @@ import type { Context } from '../context.ts'
 import { makeRoom } from '../placement/make-room.ts'
 import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-vm.ts'
 import { yieldAtStart, yieldCpus, yieldSinceStart } from '../placement/yield-cpus.ts'
-import { bringMemoryInLine, bringNewInLine, limitsOf } from './bring-in-line.ts'
+import { bringNewInLine, bringRestoredInLine, limitsOf } from './bring-in-line.ts'
 import { seedOf } from './cloud-init-seed.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
 import { threadPlan } from './tune-threads.ts'
@@ -109,7 +109,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     if (restoring) await forgetSaved(seat, ports)
     signal.throwIfAborted()
     const run = { ...runOf(prepared, emulator), limits: limitFiles(seat.record.spec) }
-    if (restoring) await bringMemoryInLine({ ...seat.record, run }, emulator)
+    if (restoring) await bringRestoredInLine({ ...seat.record, run }, emulator)
     else await bringNewInLine(seat.record, emulator)
     const taken = await yieldAtStart(seat, emulator, work)
     if (placement?.plan.placement === 'dedicated') await yieldCpus(work)
