@@ -74,6 +74,35 @@ test('a guest’s disk lies in another pool, grows under it, and moves to anothe
   )
 })
 
+test('a disk in another pool comes and goes under a running guest, and snapshots of it are taken there', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  await createPool(world, 'fast')
+  await createVolume(world, 'fast', 'data')
+  const vm = await world.bootTiny('web1')
+  const { spec } = await vm.show()
+  await vm.apply({ ...spec, disks: [{ name: 'data', pool: 'fast', volume: 'data' }] })
+  await eventually(async () => (await vm.shell('ls /sys/block')).includes('vda'), {
+    withinMs: 20_000,
+    what: 'the guest sees the disk',
+  })
+  await vm.shell('echo before >/dev/vda; sync')
+
+  const params = { name: 'web1' }
+  const job = await world.client.call(endpoints.createSnapshot, { params, body: { name: 'one' } })
+  await waitForJob(world.client, job, { signal })
+  await vm.shell('echo after! >/dev/vda; sync')
+
+  assert.equal(readdirSync(join(world.place.base, 'fast')).length, 3, 'The mark and two layers.')
+  const dropped = await world.client.call(endpoints.deleteSnapshot, {
+    params: { ...params, snapshot: 'one' },
+  })
+  await waitForJob(world.client, dropped, { signal })
+  assert.equal(readdirSync(join(world.place.base, 'fast')).length, 2)
+  assert.equal(await vm.shell('head -c 6 /dev/vda'), 'after!')
+})
+
 test('clones of a volume hold what it held, and each its own from then on', { skip }, async (t) => {
   await using world = await openWorld(t)
   await createVolume(world, 'default', 'origin')

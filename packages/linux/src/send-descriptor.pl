@@ -1,17 +1,27 @@
-# Sends what it reads from stdin over the UNIX socket on descriptor 3, and the file on descriptor 4 beside its first byte (SCM_RIGHTS,
-# unix(7)): Node has no call for it. Run by send-descriptor.ts.
+# Sends what it reads from stdin over the UNIX socket on descriptor 3, and beside its first byte (SCM_RIGHTS, unix(7)) the file on
+# descriptor 4, or the one that another process has open (pidfd_getfd(2)): Node has no call for it. Run by send-descriptor.ts.
 use strict;
 
 # asm/unistd_64.h, asm-generic/unistd.h
-my $sendmsg = { x64 => 46, arm64 => 211 }->{ shift @ARGV } or die "this processor is not known here\n";
+my ($arch, $owner, $theirs) = @ARGV;
+my $sendmsg = { x64 => 46, arm64 => 211 }->{$arch} or die "this processor is not known here\n";
+my ($pidfd_open, $pidfd_getfd) = (434, 438);    # The same on both.
 # sys/socket.h, errno.h
 my ($SOL_SOCKET, $SCM_RIGHTS, $NOSIGNAL, $EAGAIN) = (1, 1, 0x4000, 11);
 my $patience = 3;    # seconds
 
+my $file = 4;
+if (defined $owner) {
+    my $process = syscall($pidfd_open, $owner + 0, 0);
+    $process != -1 or die "pidfd_open: $!\n";
+    $file = syscall($pidfd_getfd, $process, $theirs + 0, 0);
+    $file != -1 or die "pidfd_getfd: $!\n";
+}
+
 local $/;
 my $text = <STDIN>;
 # struct cmsghdr with one descriptor, padded to whole words; struct msghdr (LP64).
-my $control = pack('Q i i i x4', 20, $SOL_SOCKET, $SCM_RIGHTS, 4);
+my $control = pack('Q i i i x4', 20, $SOL_SOCKET, $SCM_RIGHTS, $file);
 my $given_up = time + $patience;
 while (length $text) {
     my $vector = pack('P Q', $text, length $text);

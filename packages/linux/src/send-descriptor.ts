@@ -12,8 +12,8 @@ const timeoutMs = 5_000
 /** What is sent: the text, whole, and the file beside its first byte. */
 export interface SentDescriptor {
   readonly text: string
-  /** The number of the file's descriptor in this process. */
-  readonly descriptor: number
+  /** The file's descriptor: its number in this process, or in one that has opened it for us. */
+  readonly descriptor: number | { readonly pid: number; readonly fd: number }
 }
 
 /**
@@ -21,9 +21,11 @@ export interface SentDescriptor {
  * `CommandError`; part of the text may have been sent then.
  */
 export async function sendDescriptor(socket: number, { text, descriptor }: SentDescriptor): Promise<void> {
-  await runCommand(['perl', program, process.arch], {
+  const isOurs = typeof descriptor === 'number'
+  const owner = isOurs ? [] : [String(descriptor.pid), String(descriptor.fd)]
+  await runCommand(['perl', program, process.arch, ...owner], {
     timeoutMs,
     input: text,
-    descriptors: [socket, descriptor],
+    descriptors: isOurs ? [socket, descriptor] : [socket],
   })
 }

@@ -10,6 +10,8 @@ export interface LayerOptions {
   readonly direct: boolean
   readonly noFlush: boolean
   readonly discard: 'unmap' | 'ignore'
+  /** It lies on what may hang. */
+  readonly guarded: boolean
 }
 
 /** One file of a chain that is open. */

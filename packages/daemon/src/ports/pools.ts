@@ -60,6 +60,8 @@ export interface PoolBackend {
   readonly capabilities: PoolCapabilities
   /** Whether nodes on it can be opened past the page cache; true until the first `inspect` knows better. */
   readonly directIo: boolean
+  /** What lies in it may hang, so a program gets it from a process that opened it and can be killed. */
+  readonly isGuarded: boolean
   /**
    * Makes what the pool is made of where it is missing, and marks it as this pool. `pool-refused` for what cannot be a pool or is
    * another one, unless forced.

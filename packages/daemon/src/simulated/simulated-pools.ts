@@ -41,6 +41,7 @@ class SimulatedPool implements PoolBackend {
     importInPlace: true,
   }
   readonly directIo = true
+  readonly isGuarded = false
   readonly #pool: Pick<PoolRecord, 'id' | 'source'>
   readonly #machine: SimulatedMachine
   readonly #onUnreachable: (reason: string) => void

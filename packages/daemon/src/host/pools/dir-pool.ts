@@ -62,6 +62,10 @@ class DirPool implements PoolBackend {
     return this.#directIo ?? true
   }
 
+  get isGuarded(): boolean {
+    return this.#options.mark !== ''
+  }
+
   async claim({ force }: { readonly force: boolean }): Promise<void> {
     try {
       await this.#folder.quick(['claim', force ? 1 : ''])
@@ -99,7 +103,7 @@ class DirPool implements PoolBackend {
 
   source(volume: VolumeKey): PathSource {
     const source = { path: join(this.path, fileOf(volume)), format: volume.format }
-    return this.#options.mark === '' ? source : { ...source, guarded: true }
+    return this.isGuarded ? { ...source, guarded: true } : source
   }
 
   async createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void> {

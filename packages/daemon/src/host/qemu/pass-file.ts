@@ -7,6 +7,7 @@
 import { sendDescriptor } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
 import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
+import { openGuarded } from '../pools/open-guarded.ts'
 import { openForGuest } from './open-descriptors.ts'
 
 /** Passes a file, and answers the name by which QEMU opens it. `host-failed` for a file that cannot be opened. */
@@ -14,12 +15,25 @@ export async function passFile(
   monitor: QmpClient,
   { file, label }: { readonly file: Extract<Descriptor, { kind: 'file' }>; readonly label: string },
 ): Promise<string> {
-  await using handle = await openForGuest(file)
+  await using undo = new AsyncDisposableStack()
+  const descriptor = await openFor(file, undo)
   const answer = await monitor.executeBeside('add-fd', {
     args: { opaque: label },
-    send: (socket, text) => sendDescriptor(socket, { text, descriptor: handle.fd }),
+    send: (socket, text) => sendDescriptor(socket, { text, descriptor }),
   })
   return `/dev/fdset/${answer['fdset-id']}`
+}
+
+/** Opens a file for as long as it takes to hand it over; what may hang is opened by a process that can be killed. */
+async function openFor(file: Extract<Descriptor, { kind: 'file' }>, undo: AsyncDisposableStack) {
+  if (file.guarded) {
+    const opened = await openGuarded(file.path, file)
+    undo.defer(() => opened.release())
+    return { pid: opened.pid, fd: opened.fd }
+  }
+  const handle = await openForGuest(file)
+  undo.defer(() => handle.close())
+  return handle.fd
 }
 
 /** Takes back what was passed under labels, at the start or since; what is still in use goes when it no longer is. */

@@ -196,7 +196,8 @@ async function openLayer(
     readonly options: LayerOptions
   },
 ): Promise<void> {
-  const file = { kind: 'file' as const, path, access, direct: options.direct }
+  const guarded = options.guarded ? { guarded: true as const } : {}
+  const file = { kind: 'file' as const, path, access, direct: options.direct, ...guarded }
   const fileName = await passFile(monitor, { file, label: names.file })
   await monitor.execute(
     'blockdev-add',

@@ -6,8 +6,10 @@ import { usablePool } from '../pools/usable-pool.ts'
 
 /** The options of a disk's layers. */
 export function layerOptions(disk: VmSpec['disks'][number], ports: Ports): LayerOptions {
+  const { directIo, isGuarded } = usablePool(disk.pool, ports)
   return {
-    direct: disk.cache === 'none' && ports.files.directIo && usablePool(disk.pool, ports).directIo,
+    direct: disk.cache === 'none' && ports.files.directIo && directIo,
+    guarded: isGuarded,
     noFlush: disk.cache === 'unsafe',
     discard: disk.discard,
   }
