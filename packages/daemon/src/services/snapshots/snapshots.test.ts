@@ -173,3 +173,23 @@ for (const point of points)
       assert.equal((await world.call('listVolumes', {})).length, world.machine.volumes.size)
       assert.equal((await create(world, taken === 0 ? 'one' : 'two')).state, 'succeeded')
     })
+
+test('an emulator that dies while it goes over to overlays leaves a VM that starts with them', async () => {
+  const hooks = { onSwitch: () => {} }
+  const failpoint = async (name: FailpointName) => {
+    if (name === 'snapshot.create.before-switch') hooks.onSwitch()
+  }
+  await using world = await openWorld(true, { failpoint })
+  hooks.onSwitch = () => world.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
+
+  const job = await create(world, 'one')
+  hooks.onSwitch = () => {}
+  while ((await world.vm('web1')).status.state !== 'crashed')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+
+  assert.equal(job.error?.code, 'emulator-unresponsive')
+  assert.deepEqual(await snapshotsOf(world), [['one', undefined, true, 'ready']])
+  assert.equal((await chain(world)).length, 2)
+  await world.start('web1')
+  assert.equal(openLayers(world), 2)
+})

@@ -10,6 +10,7 @@ import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
 
 /** How long QEMU may take to quit by itself before it is killed. Its disks are write-through or flushed by the guest. */
 const quitGraceMs = 2_000
@@ -44,6 +45,7 @@ export async function endEmulator(seat: Seat, ports: Ports, ending: Ending): Pro
     throw error
   }
   conclude(seat, ending)
+  await settleSnapshots(seat, ports) // Before the next start: which files the guest wrote to is decided by then.
   await ports.failpoint('vm.stop.after-state')
 }
 
@@ -101,5 +103,6 @@ async function lookAgain(
     return
   }
   conclude(seat, ending)
+  await settleSnapshots(seat, ports)
   await ports.emulators.clean(before.id)
 }
