@@ -106,6 +106,24 @@ async function deleteOrFollow(world: World, vm: string, name: string): Promise<v
 
 /** All operations on snapshots. */
 export const snapshotOperations: readonly Operation[] = [
+  {
+    name: 'take a snapshot with memory',
+    about: ['snapped'],
+    async prepare(world) {
+      await bring(world, 'snapped', 'running', spec)
+      await bringSnapshot(world, 'snapped', { name: 'whole', is: false })
+    },
+    run: async (world) =>
+      void (await snapshotsOf(world, world.vm('snapped')).create('whole', { memory: true })),
+    async isDone(world) {
+      const isOver = async () =>
+        (await snapshotsOf(world, world.vm('snapped')).list()).every(({ state }) => state === 'ready') ||
+        undefined
+      await eventually(isOver, { withinMs: stillMs, what: 'a snapshot without its memory is deleted' })
+      await agrees(world, 'snapped')
+      return await has(world, 'snapped', 'whole')
+    },
+  },
   ...operationsOf('snapped', 'running'),
   ...operationsOf('snapped-off', 'shutoff'),
 ]

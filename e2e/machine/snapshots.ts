@@ -16,7 +16,7 @@ const run = promisify(execFile)
 /** The snapshots of one VM. */
 export interface Snapshots {
   list(): Promise<readonly Snapshot[]>
-  create(name: string, options?: { readonly quiesce?: boolean }): Promise<Snapshot>
+  create(name: string, options?: { readonly quiesce?: boolean; readonly memory?: boolean }): Promise<Snapshot>
   delete(name: string): Promise<Job>
   revert(name: string, options?: { readonly keep?: boolean }): Promise<Job>
 }

@@ -172,3 +172,35 @@ test('a guest that was frozen for a snapshot writes again, and its disk can be u
   const isGone = async () => (await openFiles(world, pid)).size === 0 || undefined
   await eventually(isGone, { withinMs: 20_000, what: 'the emulator has no file of the disk any more' })
 })
+
+test('a snapshot with memory brings back the guest as it was, beside its disks', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1', { disks: [disks[0]], nics: [] })
+  const snapshots = snapshotsOf(world, vm)
+  await write(vm, 'before')
+  await vm.shell('echo remembered >/tmp/note')
+  const pid = await vm.pid()
+
+  const made = await snapshots.create('whole', { memory: true })
+
+  t.diagnostic(`The guest stood for ${made.pauseMs} ms, for ${made.memoryBytes} bytes of memory.`)
+  assert.equal(await vm.pid(), pid)
+  assert.ok((made.memoryBytes ?? 0) > 0)
+  await vm.isCounting()
+  await write(vm, 'after')
+  await vm.shell('echo changed >/tmp/note')
+  const counted = await vm.counter()
+
+  for (const from of ['running', 'shutoff']) {
+    if (from === 'shutoff') await vm.powerOff()
+    await snapshots.revert('whole')
+    if (from === 'shutoff') await vm.start()
+    assert.equal(await vm.shell('cat /tmp/note'), 'remembered')
+    assert.equal(await read(vm), 'before')
+    assert.equal(await vm.boots(), 1)
+    assert.deepEqual(await chainDifferences(world, vm), [])
+  }
+  assert.ok((await vm.isCounting()) > 0 && counted > 0)
+  await snapshots.delete('whole')
+  assert.equal(await read(vm), 'before')
+})

@@ -46,6 +46,10 @@ export const createSnapshotBody = z
   .strictObject({
     name: resourceName,
     description: z.string().max(4096).default(''),
+    memory: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'The memory of the running guest too, which stands until it is written.' }),
     quiesce: z
       .boolean()
       .default(false)

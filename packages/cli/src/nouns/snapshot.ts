@@ -32,6 +32,7 @@ export const snapshotVerbs: Verbs = {
     arguments: [vm, snapshot],
     flags: {
       description: { summary: 'What it is for.', value: 'TEXT' },
+      memory: { summary: 'The memory of the running guest too, which stands until it is written.' },
       quiesce: { summary: 'Let the guest agent freeze the file systems of a running guest meanwhile.' },
       ...detachFlag,
     },

@@ -39,6 +39,7 @@ export const showSnapshot: Action = async (context) => {
     Created: localTime(snapshot.createdAt),
     Quiesced: snapshot.quiesced ? 'yes' : 'no',
     Pause: snapshot.pauseMs === undefined ? undefined : `${snapshot.pauseMs.toFixed(1)} ms`,
+    Memory: snapshot.memoryBytes === undefined ? undefined : formatBytes(snapshot.memoryBytes),
     Size: formatBytes(snapshot.sizeBytes),
     Disks: snapshot.disks.map(
       ({ disk, volume, allocatedBytes }) => `${disk} on ${volume}, ${formatBytes(allocatedBytes ?? 0)}`,
@@ -52,6 +53,7 @@ export const createSnapshot: Action = async (context) => {
   const body = {
     name: params.snapshot,
     description: context.value('description') ?? '',
+    memory: context.has('memory'),
     quiesce: context.has('quiesce'),
   }
   const job = await context.client.call(routes.createSnapshot, {

@@ -96,6 +96,8 @@ export const failpointNames = [
   'snapshot.create.before-switch',
   'snapshot.create.after-switch',
   'snapshot.create.after-ready',
+  'snapshot.memory.before-save',
+  'snapshot.memory.after-file',
   'snapshot.delete.before-phase',
   'snapshot.delete.after-phase',
   'snapshot.delete.after-merge',

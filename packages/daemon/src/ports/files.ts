@@ -56,6 +56,14 @@ export interface PoolFiles {
   /** Removes saved memory, whole or partial. */
   removeSave(vmId: string): Promise<void>
   listSaves(): Promise<readonly { readonly vmId: string; readonly partial: boolean }[]>
+  /** Makes the partial save file of a VM the memory of a snapshot: fsync, then rename. */
+  keepMemory(vmId: string, snapshotId: string): Promise<{ readonly sizeBytes: number }>
+  /** Makes the memory of a snapshot the saved memory of a VM; the snapshot keeps it. */
+  lendMemory(snapshotId: string, vmId: string): Promise<void>
+  /** Removes the memory of a snapshot; no error when it has none. */
+  removeMemory(snapshotId: string): Promise<void>
+  /** Ids of snapshots that have memory, those of no row too. */
+  listMemories(): Promise<readonly string[]>
   listSeeds(): Promise<readonly string[]>
   freeBytes(): Promise<number>
   /** Whether the file systems under volumes and their bases take O_DIRECT; tmpfs before Linux 6.6 does not. */

@@ -6,6 +6,8 @@
  */
 import { vmSpec } from '@kvasir/contract'
 import { z } from 'zod'
+import type { SavedMemory } from './store.ts'
+import { readSavedMemory, savedMemory } from './vm-record.ts'
 
 const layer = z.object({
   disk: z.string().min(1),
@@ -27,14 +29,20 @@ const record = z.object({
   isCurrent: z.boolean(),
   quiesced: z.boolean(),
   pauseMs: z.number().optional(),
+  /** It is to have the memory; without `memory` it does not have it yet. */
+  wantsMemory: z.boolean().default(false),
+  memory: savedMemory.optional(),
   spec: vmSpec,
   layers: z.array(layer),
 })
 
 /** A snapshot of a VM. */
-export type SnapshotRecord = Readonly<Omit<z.output<typeof record>, 'layers' | 'parentId' | 'pauseMs'>> & {
+export type SnapshotRecord = Readonly<
+  Omit<z.output<typeof record>, 'layers' | 'parentId' | 'pauseMs' | 'memory'>
+> & {
   readonly parentId: string | undefined
   readonly pauseMs: number | undefined
+  readonly memory: SavedMemory | undefined
   readonly layers: readonly SnapshotLayer[]
 }
 
@@ -48,8 +56,8 @@ export interface SnapshotLayer {
 /** Reads a snapshot from JSON text; undefined when it does not fit. */
 export function decodeSnapshot(text: string): SnapshotRecord | undefined {
   try {
-    const { parentId, pauseMs, ...rest } = record.parse(JSON.parse(text))
-    return { ...rest, parentId, pauseMs }
+    const { parentId, pauseMs, memory, ...rest } = record.parse(JSON.parse(text))
+    return { ...rest, parentId, pauseMs, memory: memory && readSavedMemory(memory) }
   } catch {
     return undefined
   }

@@ -59,6 +59,13 @@ const run = z.object({
 
 const storedPlan = z.object({ plan: placementPlan, basis: z.string() })
 
+/** Saved memory as it is written down. */
+export const savedMemory = z.object({
+  sizeBytes: z.int().nonnegative(),
+  at: z.string(),
+  booted: z.object({ spec: vmSpec, hardware }).optional(),
+})
+
 const record = z.object({
   id: z.string().min(1),
   name: z.string().min(1),
@@ -75,13 +82,7 @@ const record = z.object({
   life,
   lifeBeforeStart: life.optional(),
   run: run.optional(),
-  saved: z
-    .object({
-      sizeBytes: z.int().nonnegative(),
-      at: z.string(),
-      booted: z.object({ spec: vmSpec, hardware }).optional(),
-    })
-    .optional(),
+  saved: savedMemory.optional(),
 })
 
 /** A record that could be read, or why it could not. */
@@ -119,7 +120,7 @@ function asRecord({ placement, ...value }: z.output<typeof record>): VmRecord {
     life: asLife(value.life),
     lifeBeforeStart: value.lifeBeforeStart && asLife(value.lifeBeforeStart),
     run: value.run && asRun(value.run),
-    saved: value.saved && asSaved(value.saved),
+    saved: value.saved && readSavedMemory(value.saved),
   }
 }
 
@@ -150,7 +151,8 @@ function asLife(value: z.output<typeof life>): VmLife {
   }
 }
 
-function asSaved(value: NonNullable<z.output<typeof record>['saved']>): SavedMemory {
+/** Saved memory as it was written down. */
+export function readSavedMemory(value: z.output<typeof savedMemory>): SavedMemory {
   const { booted, ...rest } = value
   return { ...rest, ...(booted && { booted: { ...booted, hardware: asHardware(booted.hardware) } }) }
 }

@@ -42,6 +42,8 @@ export class SimulatedMachine {
   readonly hungFolders = new Set<string>()
   readonly seeds = new Map<string, Uint8Array>()
   readonly saves = new Map<string, SimulatedSave>()
+  /** The memory of snapshots, by their ids. */
+  readonly memories = new Map<string, Uint8Array>()
   readonly images = new Map<string, Image>()
   /** What the cgroups of VMs allow. */
   readonly memoryLimits = new Map<string, MemoryLimits>()

@@ -76,6 +76,20 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
 
 function layerFiles(machine: SimulatedMachine) {
   return {
+    async keepMemory(vmId, snapshotId) {
+      const whole = machine.saves.get(vmId)?.partial
+      if (!whole) throw new KvasirError('host-failed', `VM ${vmId} has no partial save.`)
+      machine.saves.delete(vmId)
+      machine.memories.set(snapshotId, whole)
+      return { sizeBytes: whole.length }
+    },
+    async lendMemory(snapshotId, vmId) {
+      machine.saves.set(vmId, { partial: undefined, whole: machine.memories.get(snapshotId) })
+    },
+    async removeMemory(snapshotId) {
+      machine.memories.delete(snapshotId)
+    },
+    listMemories: async () => [...machine.memories.keys()],
     async absorb(id, { backing, absorbed }, { onProgress, signal }) {
       const volume = machine.volumes.get(id)
       if (!volume) throw new KvasirError('file-not-found', `Volume ${id} has no file.`)

@@ -16,6 +16,7 @@ import type { PoolFiles } from '../../ports/files.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import { absorbLayers, nameBase } from './absorb-layers.ts'
 import { checkedChain, inspectLink } from './chain-check.ts'
+import { memoryFiles } from './memory-files.ts'
 import { copyChain, makeQcow2 } from './qemu-img.ts'
 import { createExclusively, publish, removeFiles, replaceFile, syncPath } from './synced-files.ts'
 
@@ -40,6 +41,7 @@ export async function openDirectoryFiles(options: DirectoryFilesOptions): Promis
     volumes: join(options.stateDir, 'volumes'),
     saves: join(options.stateDir, 'saves'),
     seeds: join(options.stateDir, 'seeds'),
+    snapshots: join(options.stateDir, 'snapshots'),
   }
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 })
   await syncPath(options.stateDir)
@@ -53,6 +55,7 @@ export async function openDirectoryFiles(options: DirectoryFilesOptions): Promis
       roots: [folders.volumes, join(options.stateDir, 'images')],
     }),
     ...saveFiles(folders.saves),
+    ...memoryFiles(folders),
     ...seedFiles(folders.seeds, space),
     freeBytes: () => space.freeBytes(),
     directIo: (await Promise.all([options.stateDir, folders.volumes].map(takesDirectIo))).every(Boolean),

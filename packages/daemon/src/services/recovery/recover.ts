@@ -159,6 +159,8 @@ async function removeStrays(keep: ReadonlySet<string>, context: Context): Promis
     if (row?.kind === 'vm' && mayHaveSave(row.record, save.partial)) continue
     if (row?.kind !== 'damaged') await remove(() => files.removeSave(save.vmId))
   }
+  for (const id of await files.listMemories())
+    if (!store.snapshots.get(id)) await remove(() => files.removeMemory(id))
   for (const vmId of await files.listSeeds()) if (!keep.has(vmId)) await remove(() => files.removeSeed(vmId))
   await tolerate(context, () => images.sweep())
   await tolerate(context, () => settleImageNames(context))

@@ -19,12 +19,15 @@ import { volumeWords } from '../volumes/volume-words.ts'
 import { requireSettled } from './find-snapshot.ts'
 import { layerOptions } from './layer-options.ts'
 import { settleSnapshots, thaw } from './settle-snapshots.ts'
+import { requireMemory, withMemory } from './snapshot-memory.ts'
 import { undoSnapshot, writeSwitched } from './switch-layers.ts'
 
 export interface SnapshotRequest {
   readonly name: string
   readonly description: string
   readonly quiesce: boolean
+  /** The guest's memory too. */
+  readonly memory: boolean
   readonly job: JobHandle
 }
 
@@ -49,6 +52,7 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
   const { job } = request
   await settleSnapshots(seat, ports)
   requireSettled(seat.record, ports)
+  if (request.memory) requireMemory(seat)
   const disks = planSwitch(seat, request.name, context)
   await ports.failpoint('snapshot.create.before-row')
   const snapshot = insertRows(seat, disks, { context, request })
@@ -63,13 +67,16 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
     const switching: SnapshotRecord = { ...snapshot, phase: 'switching' }
     ports.store.snapshots.update(switching)
     await ports.failpoint('snapshot.create.before-switch')
-    const pauseMs = seat.emulator
-      ? await switchLive(seat, seat.emulator, { disks, request, context })
-      : undefined
+    const goOver = async () =>
+      seat.emulator ? await switchLive(seat, seat.emulator, { disks, request, context }) : undefined
+    const { pauseMs, memory } = request.memory
+      ? await withMemory(seat, snapshot.id, { ports, job, goOver })
+      : { pauseMs: await goOver(), memory: undefined }
     await ports.failpoint('snapshot.create.after-switch')
-    if (pauseMs !== undefined) job.outcome(`The disks waited for ${pauseMs.toFixed(1)} ms.`)
+    const who = memory ? 'guest stood' : 'disks waited'
+    if (pauseMs !== undefined) job.outcome(`The ${who} for ${pauseMs.toFixed(1)} ms.`)
     job.conclude(request.name, () => {
-      writeSwitched(switching, ports, pauseMs)
+      writeSwitched({ ...switching, memory }, ports, pauseMs)
       context.emit('snapshot.created', request.name, { vm: seat.record.name, id: snapshot.id })
     })
   } catch (error) {
@@ -142,6 +149,8 @@ function insertRows(
     isCurrent: false,
     quiesced: request.quiesce && record.life.state === 'running',
     pauseMs: undefined,
+    wantsMemory: request.memory,
+    memory: undefined,
     spec: record.spec,
     layers: disks.map(({ disk, volume, successor }) => ({
       disk,

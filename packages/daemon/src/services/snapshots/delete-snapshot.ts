@@ -63,13 +63,18 @@ export async function deleteSnapshot(
     ...job,
     jobId: job.id,
   })
-  await ports.failpoint('snapshot.delete.after-row')
+  try {
+    await ports.failpoint('snapshot.delete.after-row')
+  } finally {
+    await ports.files.removeMemory(snapshot.id)
+  }
 }
 
 /** One that has lost no layer yet is as good as before. */
 function returnToReady(snapshot: SnapshotRecord, store: Store): void {
   const now = store.snapshots.get(snapshot.id)
-  if (now?.layers.length === snapshot.layers.length) store.snapshots.update({ ...now, phase: 'ready' })
+  if (snapshot.phase === 'ready' && now?.layers.length === snapshot.layers.length)
+    store.snapshots.update({ ...now, phase: 'ready' })
 }
 
 interface Drop {

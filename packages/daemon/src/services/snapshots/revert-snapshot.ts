@@ -85,12 +85,13 @@ async function revert(seat: Seat, context: Context, request: RevertRequest): Pro
     await endEmulator(seat, ports, { state: 'shutoff', reason, restarts: true })
   }
   await ports.failpoint('snapshot.revert.before-switch')
+  if (snapshot.memory) await ports.files.lendMemory(snapshot.id, seat.record.id)
   writeReverted(seat, { snapshot, disks, reason, keep: request.keep }, context)
   undo.move()
   try {
     await ports.failpoint('snapshot.revert.after-switch')
   } finally {
-    await ports.files.removeSave(seat.record.id)
+    if (!snapshot.memory) await ports.files.removeSave(seat.record.id)
     if (!request.keep)
       for (const { former } of disks) {
         const going = store.volumes.get(former.id)
@@ -151,8 +152,9 @@ function writeReverted(
   const { store } = context.ports
   const { snapshot, disks, reason, keep } = done
   const { life } = seat.record
-  const state = life.state === 'saved' ? 'shutoff' : life.state
-  seat.update({ saved: undefined, life: seat.life(state, reason) }, () => {
+  const without = life.state === 'saved' ? 'shutoff' : life.state
+  const state = snapshot.memory ? 'saved' : without
+  seat.update({ saved: snapshot.memory, life: seat.life(state, reason) }, () => {
     for (const { former, fresh } of disks) {
       const holding = `${fresh.name}.${fresh.id.slice(0, 8)}`.slice(-63)
       store.volumes.update({ ...fresh, name: holding })

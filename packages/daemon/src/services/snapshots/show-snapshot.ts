@@ -34,7 +34,11 @@ export async function showSnapshot(
     createdAt: record.createdAt,
     quiesced: record.quiesced,
     ...(record.pauseMs === undefined ? {} : { pauseMs: record.pauseMs }),
-    sizeBytes: disks.reduce((sum, { allocatedBytes }) => sum + (allocatedBytes ?? 0), 0),
+    ...(record.memory ? { memoryBytes: record.memory.sizeBytes } : {}),
+    sizeBytes: disks.reduce(
+      (sum, { allocatedBytes }) => sum + (allocatedBytes ?? 0),
+      record.memory?.sizeBytes ?? 0,
+    ),
     disks,
   }
 }

@@ -41,7 +41,13 @@ export function createSnapshotHandlers(context: Context): Pick<Handlers, Snapsho
       const driver = drivers.find(params.name)
       driver.requireAllowed('snapshot')
       requireFreeSnapshotName(driver, body.name, context)
-      const work = (job: JobHandle) => createSnapshot(driver, context, { ...body, job })
+      const work = async (job: JobHandle) => {
+        try {
+          await createSnapshot(driver, context, { ...body, job })
+        } finally {
+          resumeDeletions(context, driver.id) // Of one that was to have memory and has not.
+        }
+      }
       const job = begin(driver, context, {
         kind: 'snapshot.create',
         caller,
@@ -74,10 +80,10 @@ export function createSnapshotHandlers(context: Context): Pick<Handlers, Snapsho
   }
 }
 
-/** Goes on with the deletions that a former daemon began. */
-export function resumeDeletions(context: Context): void {
+/** Goes on with the deletions that a former daemon began, or that a snapshot's making came to. */
+export function resumeDeletions(context: Context, vmId?: string): void {
   const { store, log } = context.ports
-  for (const snapshot of store.snapshots.list()) {
+  for (const snapshot of vmId === undefined ? store.snapshots.list() : store.snapshots.ofVm(vmId)) {
     const driver = context.drivers.get(snapshot.vmId)
     if (snapshot.phase !== 'deleting' || !driver) continue
     log.info({ vm: driver.view().record.name, snapshot: snapshot.name }, 'a snapshot is deleted on')

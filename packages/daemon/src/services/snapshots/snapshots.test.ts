@@ -15,11 +15,11 @@ async function snapshotsOf(world: SimulatedDaemon, name = 'web1') {
   return list.map((one) => [one.name, one.parent, one.current, one.state])
 }
 
-function create(world: SimulatedDaemon, snapshot: string, quiesce = false): Promise<Job> {
+function create(world: SimulatedDaemon, snapshot: string, quiesce = false, memory = false): Promise<Job> {
   return world.call('createSnapshot', {
     ...waiting,
     params: { name: 'web1' },
-    body: { name: snapshot, description: '', quiesce },
+    body: { name: snapshot, description: '', quiesce, memory },
   })
 }
 
@@ -192,4 +192,48 @@ test('an emulator that dies while it goes over to overlays leaves a VM that star
   assert.equal((await chain(world)).length, 2)
   await world.start('web1')
   assert.equal(openLayers(world), 2)
+})
+
+test('a snapshot with memory is gone back to as a guest that goes on', async () => {
+  await using world = await openWorld(true)
+
+  const made = await create(world, 'one', false, true)
+  assert.equal(made.state, 'succeeded', String(made.error?.detail))
+  assert.equal((await world.vm('web1')).status.state, 'running')
+  const [snapshot] = await world.call('listSnapshots', { params: { name: 'web1' } })
+  assert.ok((snapshot?.memoryBytes ?? 0) > 0)
+  assert.equal((await revert(world, 'one')).state, 'succeeded')
+
+  assert.match(String((await world.vm('web1')).status.reason), /saved memory was loaded/)
+  assert.equal(world.machine.memories.size, 1)
+  assert.equal(world.machine.saves.size, 0)
+  await remove(world, 'one')
+  assert.equal(world.machine.memories.size, 0)
+})
+
+test('a snapshot whose memory finds no room is deleted again, and the guest goes on', async () => {
+  await using world = await openWorld(true)
+  world.machine.freeBytes = 300 * 2 ** 20
+
+  const made = await create(world, 'one', false, true)
+
+  assert.equal(made.error?.code, 'not-enough-space')
+  while ((await snapshotsOf(world)).length > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  assert.equal((await world.vm('web1')).status.state, 'running')
+  assert.equal((await chain(world)).length, 1)
+  assert.equal(openLayers(world), 1)
+})
+
+test('a VM that is off has no memory to take a snapshot of, and can go back to a snapshot that has', async () => {
+  await using world = await openWorld(true)
+  await create(world, 'one', false, true)
+  await world.call('powerOffVm', { params: { name: 'web1' } })
+
+  const refused = await create(world, 'two', false, true)
+  assert.equal(refused.error?.code, 'wrong-state')
+  await revert(world, 'one')
+
+  assert.equal((await world.vm('web1')).status.state, 'saved')
+  await world.start('web1')
+  assert.match((await world.vm('web1')).status.reason, /saved memory was loaded/)
 })

@@ -17,7 +17,7 @@ export function exchangeNames(store: Store, volume: VolumeRecord, successor: Vol
   store.volumes.update({ ...successor, name: volume.name, phase: 'ready', madeForVm: volume.madeForVm })
 }
 
-/** Writes, in one transaction, that a snapshot is ready and the place that its VM is at. */
+/** Writes, in one transaction, that a snapshot is ready and the place that its VM is at. One whose memory was not saved is to go again. */
 export function writeSwitched(snapshot: SnapshotRecord, ports: Ports, pauseMs: number | undefined): void {
   const { store } = ports
   store.transaction(() => {
@@ -27,7 +27,8 @@ export function writeSwitched(snapshot: SnapshotRecord, ports: Ports, pauseMs: n
       if (volume && successor) exchangeNames(store, volume, successor)
     }
     const layers = snapshot.layers.map(({ disk, volumeId }) => ({ disk, volumeId }))
-    makeCurrent({ ...snapshot, layers, pauseMs, phase: 'ready' }, store)
+    const phase = snapshot.wantsMemory && !snapshot.memory ? 'deleting' : 'ready'
+    makeCurrent({ ...snapshot, layers, pauseMs, phase }, store)
   })
 }
 

@@ -62,7 +62,7 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
   await ports.files.removeSeed(record.id)
   await ports.files.removeSave(record.id)
   await ports.failpoint('vm.delete.after-clean')
-  const layers = dropSnapshots(record, ports)
+  const layers = await dropSnapshots(record, ports)
 
   const names = new Set(
     record.spec.disks.map(({ pool, volume }) => volumeWords({ pool, name: volume ?? '' })),
@@ -87,11 +87,12 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
 }
 
 /** Forgets the snapshots of a VM; answers the ids of their layers, of which those stay that others lie on. */
-function dropSnapshots(record: VmRecord, { store }: Ports): readonly string[] {
+async function dropSnapshots(record: VmRecord, { store, files }: Ports): Promise<readonly string[]> {
   const snapshots = store.snapshots.ofVm(record.id)
   store.transaction(() => {
     for (const { id } of snapshots) store.snapshots.remove(id)
   })
+  for (const { id } of snapshots) await files.removeMemory(id)
   return snapshots.flatMap(({ layers }) => layers.map(({ volumeId }) => volumeId))
 }
 
