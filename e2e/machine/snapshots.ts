@@ -95,7 +95,8 @@ async function volumeIds(world: World): Promise<ReadonlyMap<string, string>> {
   const { DatabaseSync } = await import('node:sqlite')
   using store = new DatabaseSync(join(world.place.stateDir, 'kvasir.db'), { readOnly: true })
   const rows = store.prepare('SELECT id, name FROM volumes').all()
-  return new Map(rows.map((row) => [String(row['name']), String(row['id'])]))
+  // By its name in the default pool, whatever the store writes before it.
+  return new Map(rows.map((row) => [String(row['name']).split('/').at(-1) ?? '', String(row['id'])]))
 }
 
 /** The files of volumes that a process has open. */
