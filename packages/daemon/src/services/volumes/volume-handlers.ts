@@ -8,6 +8,7 @@ import { requirePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { beginCloneVolume, beginConvertVolume } from './copy-volume.ts'
 import { createVolume } from './create-volume.ts'
+import { askFewAtOnce } from './few-at-once.ts'
 import { requireNoWork } from './hold-volume.ts'
 import { resizeVolume } from './resize-volume.ts'
 import { showVolume } from './show-volume.ts'
@@ -29,7 +30,7 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
   const { store } = context.ports
   const showAll = async (wanted: (volume: VolumeRecord) => boolean): Promise<Volume[]> => {
     const made = store.volumes.list().filter((volume) => volume.phase !== 'creating' && wanted(volume))
-    return await Promise.all(made.map((volume) => showVolume(volume, context)))
+    return await askFewAtOnce(made, (volume) => showVolume(volume, context))
   }
   return {
     listVolumes: () => showAll(() => true),
