@@ -1,5 +1,5 @@
 /**
- * Puts the command line into one file, which loads in half of the time: packages/cli/.cache/, used by ./kvasir where it is.
+ * Puts the command line into one file, which loads sooner than many: packages/cli/.cache/, used by ./kvasir where it is.
  *
  * It is CommonJS: to start with, Node then needs no loader of ES modules, nor reads every export of its own modules for one.
  *
