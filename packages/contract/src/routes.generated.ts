@@ -53,6 +53,7 @@ export const routes = {
   listPoolVolumes: {"id":"listPoolVolumes","method":"GET","path":"/v1/pools/{pool}/volumes","answer":"json","idempotent":false,"ifMatch":false},
   getVolume: {"id":"getVolume","method":"GET","path":"/v1/pools/{pool}/volumes/{volume}","answer":"json","idempotent":false,"ifMatch":false},
   createVolume: {"id":"createVolume","method":"POST","path":"/v1/pools/{pool}/volumes","answer":"json","idempotent":true,"ifMatch":false},
+  importVolume: {"id":"importVolume","method":"POST","path":"/v1/pools/{pool}/volumes/import","answer":"json","idempotent":true,"ifMatch":false},
   resizeVolume: {"id":"resizeVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/resize","answer":"json","idempotent":false,"ifMatch":false},
   cloneVolume: {"id":"cloneVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/clone","answer":"json","idempotent":true,"ifMatch":false},
   convertVolume: {"id":"convertVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/convert","answer":"json","idempotent":true,"ifMatch":false},

@@ -65,6 +65,25 @@ export const volumeEndpoints = {
     status: 201,
     idempotent: true,
   }),
+  importVolume: endpoint({
+    id: 'importVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/import',
+    summary: 'Make a volume of a file that lies in the pool, in its place',
+    params: byPool,
+    body: z.strictObject({
+      name: resourceName,
+      file: z
+        .string()
+        .min(1)
+        .max(255)
+        .regex(/^[^/\0]+$/, 'is not the name of a file in the pool'),
+      format: z.enum(volumeFormats),
+    }),
+    response: volume,
+    status: 201,
+    idempotent: true,
+  }),
   resizeVolume: endpoint({
     id: 'resizeVolume',
     method: 'POST',

@@ -41,6 +41,20 @@ export const volumeVerbs: Verbs = {
     },
     load: async () => (await actions()).createVolume,
   },
+  import: {
+    summary: 'Make a volume of a file that lies in a pool, in its place.',
+    examples: ['volume import fast/old1 old.img --format raw'],
+    arguments: [{ name: 'VOLUME' }, { name: 'FILE' }],
+    flags: {
+      pool: poolFlag,
+      format: {
+        summary: 'What the file is; it is never guessed.',
+        value: 'FORMAT',
+        completes: ['qcow2', 'raw'],
+      },
+    },
+    load: async () => (await work()).importVolume,
+  },
   resize: {
     summary: 'Give a volume another size; a running guest sees it grow.',
     examples: ['volume resize data1 40GiB', 'volume resize fast/data2 +10GiB'],

@@ -5,6 +5,7 @@ import type { Action } from '../command.ts'
 import { confirm } from '../confirm.ts'
 import type { Context } from '../context.ts'
 import { followJob, startQuery } from '../follow-job.ts'
+import { volumeName } from '../volume/volume-address.ts'
 
 export const startVm: Action = async (context) => {
   const { params, query, signal } = request(context)
@@ -94,7 +95,9 @@ export const deleteVm: Action = async (context) => {
   const disks = context.has('disks')
   const what = disks ? `VM ${params.name} and its disks` : `VM ${params.name}`
   const { spec } = await context.client.call(routes.getVm, { params, signal })
-  const volumes = spec.disks.flatMap((disk) => disk.volume ?? [])
+  const volumes = spec.disks.flatMap(({ pool, volume }) =>
+    volume === undefined ? [] : volumeName({ pool, name: volume }),
+  )
   if (!(await confirm(context, `Delete ${what}?`))) return 1
   await context.client.call(routes.deleteVm, { params, query: disks ? { disks: 'true' } : {}, signal })
   const left = disks ? [] : volumes

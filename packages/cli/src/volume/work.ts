@@ -23,6 +23,24 @@ export const resizeVolume: Action = async (context) => {
   return undefined
 }
 
+export const importVolume: Action = async (context) => {
+  const { pool, volume: name } = volumeArgument(context)
+  const format = context.choice('format', ['qcow2', 'raw'])
+  if (format === undefined)
+    throw new UsageError('--format is missing.', 'Write --format qcow2 or --format raw.')
+  const volume = await context.client.call(routes.importVolume, {
+    params: { pool },
+    body: { name, file: context.argument('FILE'), format },
+    idempotencyKey: crypto.randomUUID(),
+    signal: context.signal,
+  })
+  const size = formatBytes(volume.capacityBytes)
+  if (context.output.format === 'table')
+    context.output.message(`Volume ${volumeName(volume)} of ${size} is imported.`)
+  else await context.output.result(volume, () => '')
+  return undefined
+}
+
 export const cloneVolume: Action = async (context) => {
   const params = volumeArgument(context)
   const text = context.argument('NEW')

@@ -92,6 +92,11 @@ export interface PoolBackend {
   resize(volume: VolumeKey, capacityBytes: number): Promise<void>
   /** The capacity that a volume has by itself, whatever the store says. `file-not-found`, `image-refused`. */
   capacityBytes(volume: VolumeKey): Promise<number>
+  /**
+   * Takes what lies in the pool and is no volume yet for one, in its place; answers its capacity. `image-refused` for what is not of
+   * the format, or names another file.
+   */
+  adopt(volume: VolumeKey & { readonly file: string }): Promise<number>
   /** Removes a volume; no error when there is none. */
   remove(volume: VolumeKey): Promise<void>
   /** The bytes that a volume occupies; undefined when it is missing. */

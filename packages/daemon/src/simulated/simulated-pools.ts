@@ -142,6 +142,16 @@ class SimulatedPool implements PoolBackend {
     return this.#capacityOf(this.source(volume))
   }
 
+  async adopt({ id, file }: VolumeKey & { readonly file: string }) {
+    this.#reach()
+    const { volumes } = this.#machine
+    const [key, volume] = [...volumes].find(([, found]) => found.file === file) ?? []
+    if (key === undefined || !volume) throw new KvasirError('file-not-found', `There is no file ${file}.`)
+    volumes.delete(key)
+    volumes.set(id, volume)
+    return volume.capacityBytes
+  }
+
   async remove({ id }: VolumeKey) {
     this.#reach()
     this.#machine.volumes.delete(id)

@@ -109,6 +109,28 @@ test('a folder that others may write, or that is reached through a link, is not 
   assert.equal(existsSync(join(folder, 'real', '.kvasir-pool')), false)
 })
 
+test('a file is imported as what it is said to be, and what lies on another is not', { skip }, async (t) => {
+  const path = await newFolder(t)
+  const { pool } = openPool(t, { path })
+  await pool.claim({ force: false })
+  const make = (file: string, ...args: readonly string[]) =>
+    execFileSync('qemu-img', ['create', '-q', ...args, join(path, file), '8M'])
+  make('good.qcow2', '-f', 'qcow2')
+  make('evil.qcow2', '-f', 'qcow2', '-u', '-F', 'raw', '-b', '/etc/shadow')
+  make('good.img', '-f', 'raw')
+  writeFileSync(join(path, 'odd.img'), 'x'.repeat(700))
+  const adopt = (file: string, format: 'raw' | 'qcow2') => pool.adopt({ ...one, file, format })
+
+  assert.equal(await adopt('good.qcow2', 'qcow2'), 8 * mib)
+  assert.equal(await adopt('good.img', 'raw'), 8 * mib)
+  assert.equal(statSync(join(path, 'good.img')).mode & 0o777, 0o600)
+  await assert.rejects(adopt('evil.qcow2', 'qcow2'), refusedWith('image-refused', /etc.shadow/))
+  await assert.rejects(adopt('good.qcow2', 'raw'), refusedWith('image-refused', /qcow2 image, not raw/))
+  await assert.rejects(adopt('good.img', 'qcow2'), refusedWith('image-refused'))
+  await assert.rejects(adopt('odd.img', 'raw'), refusedWith('image-refused', /sectors/))
+  await assert.rejects(adopt('none.img', 'raw'), refusedWith('file-not-found'))
+})
+
 test('a link in the place of a volume is neither followed nor filled', { skip }, async (t) => {
   const path = await newFolder(t)
   const { pool } = openPool(t, { path })

@@ -186,6 +186,28 @@ class DirPool implements PoolBackend {
     return (await this.#folder.reach(() => inspectLink(this.source(volume)))).capacityBytes
   }
 
+  async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
+    const source = this.source(volume)
+    const { capacityBytes, backingFile } = await this.#folder.reach(() => inspectLink(source))
+    const refuse = (why: string) =>
+      new KvasirError('image-refused', `The file ${source.path} ${why}, so it is not imported.`)
+    if (backingFile !== undefined) throw refuse(`lies on another file (${backingFile})`)
+    if (volume.format === 'raw' && (await this.#isQcow2(source))) throw refuse('is a qcow2 image, not raw')
+    if (capacityBytes === 0 || capacityBytes % 512 !== 0) throw refuse('is no whole number of sectors')
+    await this.#folder.reach(() => this.#folder.quick(['permit', volume.file, 0, 0o600, 0]))
+    return capacityBytes
+  }
+
+  async #isQcow2(source: PathSource): Promise<boolean> {
+    return await this.#folder
+      .reach(() => inspectLink({ ...source, format: 'qcow2' }))
+      .then(() => true)
+      .catch((error: unknown) => {
+        if (error instanceof KvasirError && error.code === 'image-refused') return false
+        throw error
+      })
+  }
+
   async remove(volume: VolumeKey): Promise<void> {
     await this.#folder.reach(() =>
       this.#folder.words({ words: ['remove', fileOf(volume)], timeoutMs: this.#folder.deadlines.syncMs }),

@@ -144,6 +144,20 @@ test('a refresh tells what is missing and what is foreign, and adopts nothing', 
   assert.equal((await world.call('listPoolVolumes', fast)).length, 1)
 })
 
+test('a file that lies in a pool becomes a volume when somebody asks for it, once', async () => {
+  await using world = await openWithPool()
+  const there = { capacityBytes: gib, allocatedBytes: 1, basePath: undefined, folder: path }
+  world.machine.volumes.set('other', { ...there, file: 'other.img' })
+  const take = (name: string, file = 'other.img') =>
+    world.call('importVolume', { params: { pool: 'fast' }, body: { name, file, format: 'raw' } })
+
+  await assert.rejects(take('old', 'none.img'), { code: 'file-not-found' })
+  assert.equal((await take('old')).path, `${path}/other.img`)
+  await assert.rejects(take('again'), { code: 'in-use' })
+
+  assert.deepEqual((await world.call('refreshPool', fast)).findings, [])
+})
+
 test('a deleted pool leaves its volumes or takes them along, and is never taken from under a VM', async () => {
   await using world = await openWithPool()
   await createVolume(world, 'fast', 'data')

@@ -10,6 +10,7 @@ import { beginCloneVolume, beginConvertVolume } from './copy-volume.ts'
 import { createVolume } from './create-volume.ts'
 import { askFewAtOnce } from './few-at-once.ts'
 import { requireNoWork } from './hold-volume.ts'
+import { importVolume } from './import-volume.ts'
 import { resizeVolume } from './resize-volume.ts'
 import { showVolume } from './show-volume.ts'
 import { holderOf } from './volume-use.ts'
@@ -20,6 +21,7 @@ type VolumeHandlerIds =
   | 'listPoolVolumes'
   | 'getVolume'
   | 'createVolume'
+  | 'importVolume'
   | 'resizeVolume'
   | 'cloneVolume'
   | 'convertVolume'
@@ -40,6 +42,7 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
     },
     getVolume: async ({ params }) => await showVolume(requireVolume(params, context), context),
     createVolume: ({ params, body, keep }) => createVolume(params.pool, body, { context, keep }),
+    importVolume: ({ params, body, keep }) => importVolume(params.pool, body, { context, keep }),
     async resizeVolume({ params, body }) {
       return await resizeVolume(requireVolume(params, context), body, context)
     },

@@ -1,0 +1,75 @@
+/**
+ * Makes a volume of a file that lies in a pool already, in its place. Only on request, and only of what is what it is said to be: nothing
+ * is adopted because it is there.
+ */
+import type { Volume, VolumeFormat } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import type { VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { usablePool } from '../pools/usable-pool.ts'
+import { showVolume } from './show-volume.ts'
+import { volumeWords } from './volume-words.ts'
+
+export interface ImportVolumeRequest {
+  readonly name: string
+  readonly file: string
+  readonly format: VolumeFormat
+}
+
+/** Imports a file in place. `file-not-found`, `image-refused` for one that is not what it is said to be, `in-use`. */
+export async function importVolume(
+  pool: string,
+  wanted: ImportVolumeRequest,
+  { context, keep }: { readonly context: Context; readonly keep: (answer: Volume) => void },
+): Promise<Volume> {
+  const { ports } = context
+  const { store, clock } = ports
+  const words = volumeWords({ pool, name: wanted.name })
+  const backend = usablePool(pool, ports)
+  if (!backend.capabilities.importInPlace)
+    throw new KvasirError('unsupported', `Pool ${pool} takes nothing in place, so ${words} was not imported.`)
+  const entry = (await backend.list()).find(({ file }) => file === wanted.file)
+  if (!entry?.isVolume)
+    throw new KvasirError(
+      'file-not-found',
+      `Pool ${pool} has no regular file ${wanted.file}, so it was not imported.`,
+    )
+  requireForeign(pool, wanted.file, context)
+  const id = clock.uuid()
+  const capacityBytes = await backend.adopt({ id, file: wanted.file, format: wanted.format })
+  const row: VolumeRecord = {
+    id,
+    name: wanted.name,
+    pool,
+    file: wanted.file,
+    format: wanted.format,
+    capacityBytes,
+    imageId: undefined,
+    baseId: undefined,
+    phase: 'ready',
+    frozen: false,
+    madeForVm: undefined,
+    createdAt: clock.now(),
+  }
+  const answer = await showVolume(row, context)
+  store.transaction(() => {
+    usablePool(pool, ports)
+    requireForeign(pool, wanted.file, context)
+    store.volumes.insert(row)
+    context.emit('volume.created', words, { id, file: wanted.file })
+    keep(answer)
+  })
+  return answer
+}
+
+/** A file is one volume, never two. */
+function requireForeign(pool: string, file: string, { ports }: Context): void {
+  const holder = ports.store.volumes
+    .list()
+    .find((volume) => volume.pool === pool && (volume.file ?? `${volume.id}.${volume.format}`) === file)
+  if (holder)
+    throw new KvasirError(
+      'in-use',
+      `The file ${file} is volume ${volumeWords(holder)} already, so it is not imported.`,
+    )
+}
