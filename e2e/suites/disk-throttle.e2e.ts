@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { DiskThrottle, VmSpecInput } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld } from '../machine/world.ts'
 
@@ -53,10 +54,14 @@ test('a limit is kept at once, over a restart of the daemon and of the VM, until
     `8 MiB: free ${free} s, at 2 MiB/s ${held} s, at 4 MiB/s ${faster}, ${adopted}, ${again} s, freed ${freed} s`,
   )
   assert.deepEqual(status.restartNeeded, [])
-  assert.ok(held >= 3.4 && held < 8 + free, `at 2 MiB/s ${held} s`)
-  for (const seconds of [faster, adopted, again])
-    assert.ok(seconds >= 1.6 && seconds < 5 + free, `at 4 MiB/s ${seconds} s`)
-  assert.ok(freed < 1.6, `without a limit ${freed} s`)
+  assert.ok(held >= 3.4, `at 2 MiB/s ${held} s`)
+  for (const seconds of [faster, adopted, again]) assert.ok(seconds >= 1.6, `at 4 MiB/s ${seconds} s`)
+  assert.ok(Math.min(free, freed) < held / 2 && freed < held, `without a limit ${freed} s`)
+  const written = async () => (await vm.show()).status.disks?.[0]?.writtenBytes ?? 0
+  await eventually(async () => ((await written()) >= 16 * mib ? true : undefined), {
+    withinMs: 10_000,
+    what: 'the status says what was written since the start',
+  })
 })
 
 test('two disks of one group share its limit, and a burst passes', { skip }, async (t) => {
@@ -77,7 +82,7 @@ test('two disks of one group share its limit, and a burst passes', { skip }, asy
   const quick = await secondsFor(vm, 'vda', 8)
 
   t.diagnostic(`8 MiB on two disks at 2 MiB/s: ${shared} s; with a burst ${quick} s`)
-  assert.ok(shared >= 3.4 && shared < 10, `both together ${shared} s`)
-  assert.ok(quick < 2, `a burst ${quick} s`)
+  assert.ok(shared >= 3.4, `both together ${shared} s`)
+  assert.ok(quick < shared / 2, `a burst ${quick} s`)
   await assert.rejects(limit(vm, { one: burst, two: throttle }), { code: 'bad-request' })
 })

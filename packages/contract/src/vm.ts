@@ -23,6 +23,17 @@ const vcpuStatus = z.strictObject({ index: z.int(), ...threadFields }).meta({ id
 const threadStatus = z.strictObject(threadFields).meta({ id: 'ThreadStatus' })
 const ioThreadStatus = z.strictObject({ disk: z.string(), ...threadFields }).meta({ id: 'IoThreadStatus' })
 
+const diskStatus = z
+  .strictObject({
+    disk: z.string(),
+    readBytes: bytes,
+    writtenBytes: bytes,
+    readRequests: z.int(),
+    writeRequests: z.int(),
+    flushRequests: z.int(),
+  })
+  .meta({ id: 'DiskStatus', description: 'What the guest asked of a disk since it has it.' })
+
 const interfaceStatus = z
   .strictObject({
     name: z.string(),
@@ -68,6 +79,7 @@ export const vmStatus = z
     vcpus: z.array(vcpuStatus).optional(),
     emulatorThread: threadStatus.optional(),
     ioThreads: z.array(ioThreadStatus).optional(),
+    disks: z.array(diskStatus).optional(),
     guest: guestStatus.optional(),
     placement: z
       .string()

@@ -54,6 +54,13 @@ function page(vm: Vm): string {
   return formatProperties(describeVm(vm, { shelf, nowMs }), (name) => name)
 }
 
+test('what the guest asked of a disk is shown with it', () => {
+  const counts = { readRequests: 9, writeRequests: 4, flushRequests: 1 }
+  const disks = [{ disk: 'root', readBytes: 3 * 2 ** 20, writtenBytes: 8192, ...counts }]
+
+  assert.match(page(web1({ disks })), /image debian-13; read 3 MiB, wrote 8 KiB$/m)
+})
+
 test('a disk is shown with its chain down to the image, by name', () => {
   const text = page(web1({}))
 

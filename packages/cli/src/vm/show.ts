@@ -103,7 +103,7 @@ function boots({ spec }: Vm, { images }: Shelf): string {
   return spec.disks.length > 0 ? 'its disks' : 'nothing: it has no image, no kernel and no disk'
 }
 
-function disks({ spec }: Vm, shelf: Shelf): string[] {
+function disks({ spec, status }: Vm, shelf: Shelf): string[] {
   return spec.disks.map((disk) => {
     const volume = shelf.volumes.find(
       (candidate) => candidate.name === disk.volume && candidate.pool === disk.pool,
@@ -113,7 +113,9 @@ function disks({ spec }: Vm, shelf: Shelf): string[] {
     const words = [disk.bus, ...size, ...(disk.readOnly ? ['read-only'] : [])].join(', ')
     const name = disk.volume === undefined ? '-' : volumeName({ pool: disk.pool, name: disk.volume })
     const chain = volume === undefined ? [] : chainUnder(volume, shelf)
-    return `${disk.name}  ${words}: ${[name, ...chain].join(' > ')}`
+    const use = status.disks?.find((candidate) => candidate.disk === disk.name)
+    const done = use && `; read ${formatBytes(use.readBytes)}, wrote ${formatBytes(use.writtenBytes)}`
+    return `${disk.name}  ${words}: ${[name, ...chain].join(' > ')}${done ?? ''}`
   })
 }
 

@@ -83,6 +83,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
           residentBytes: statistics.residentBytes,
           vcpus: statistics.vcpus.map((vcpu) => ({ ...vcpu })),
           ioThreads: statistics.ioThreads.map((thread) => ({ ...thread })),
+          disks: statistics.disks.map((disk) => ({ ...disk })),
           ...(statistics.emulatorThread ? { emulatorThread: { ...statistics.emulatorThread } } : {}),
           ...(statistics.balloonBytes === undefined
             ? {}
