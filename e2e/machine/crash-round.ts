@@ -48,7 +48,8 @@ export async function pointsOf(operation: Operation, scene: CrashScene): Promise
   await operation.prepare(world)
   const before = failpoints.reached().length
   await operation.run(world, randomUUID())
-  return [...new Set(failpoints.reached().slice(before))]
+  const points = [...new Set(failpoints.reached().slice(before))]
+  return points.filter((point) => operation.points?.test(point) ?? true)
 }
 
 /**

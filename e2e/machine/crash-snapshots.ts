@@ -48,6 +48,7 @@ function operationsOf(vm: string, state: 'running' | 'shutoff'): readonly Operat
     {
       name: `take a snapshot ${what}`,
       about: [vm],
+      points: /^snapshot\./,
       async prepare(world) {
         await bring(world, vm, state, spec)
         await bringSnapshot(world, vm, { name: 'older', is: true })
@@ -62,6 +63,7 @@ function operationsOf(vm: string, state: 'running' | 'shutoff'): readonly Operat
     {
       name: `delete a snapshot ${what}`,
       about: [vm],
+      points: /^snapshot\./,
       async prepare(world) {
         await bring(world, vm, state, spec)
         await bringSnapshot(world, vm, { name: 'middle', is: true })
@@ -78,6 +80,7 @@ function operationsOf(vm: string, state: 'running' | 'shutoff'): readonly Operat
     {
       name: `go back to a snapshot ${what}`,
       about: [vm],
+      points: /^snapshot\./,
       onlyDies: state === 'running',
       async prepare(world) {
         await bring(world, vm, state, spec)
@@ -109,6 +112,7 @@ export const snapshotOperations: readonly Operation[] = [
   {
     name: 'take a snapshot with memory',
     about: ['snapped'],
+    points: /^snapshot\.memory\./,
     async prepare(world) {
       await bring(world, 'snapped', 'running', spec)
       await bringSnapshot(world, 'snapped', { name: 'whole', is: false })
