@@ -141,7 +141,8 @@ async function change(
   requireRevision(seat.record, wanted.ifMatch)
   const { spec, changes } = await decide(seat, wanted.spec, context)
   const setsVcpus = changesVcpus({ ...seat.record, spec }, changes, context)
-  const moving = disksToMove(seat.record, { spec, changes })
+  const isUnderWay = context.jobs.isUnderWay(['vm.set-disks'], seat.record.id)
+  const moving = disksToMove(seat.record, { spec, changes, isUnderWay })
   if (changes.length === 0 && !setsVcpus && moving.length === 0) return
   requireNoneRefused(seat.record, changes)
 

@@ -16,7 +16,12 @@ import { situationOf } from './situation.ts'
  */
 export function disksToMove(
   record: VmRecord,
-  wanted: { readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
+  wanted: {
+    readonly spec: VmSpec
+    readonly changes: readonly PlanChange[]
+    /** Whether a job works on the disks that come or go. */
+    readonly isUnderWay: boolean
+  },
 ): readonly string[] {
   const { run, spec } = record
   if (!run) return []
@@ -26,7 +31,7 @@ export function disksToMove(
   const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
   const situation = { ...situationOf(record), freePorts: ports }
   const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
-  return missing.filter((name) => run.movingDisks?.includes(name) !== true)
+  return missing.filter((name) => !wanted.isUnderWay || run.movingDisks?.includes(name) !== true)
 }
 
 function isLiveMove({ effect, field }: PlanChange, disk: string): boolean {

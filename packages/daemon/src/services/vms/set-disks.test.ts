@@ -188,3 +188,21 @@ test('limits change at once, come with a disk that is plugged, and hold for the 
   await setDisks(world, [data, { name: 'log' }])
   assert.deepEqual(limits(), {})
 })
+
+test('disks that were to come or go, and that nobody works on, are taken up by the same words', async () => {
+  let isFailing = false
+  await using world = await openSimulatedDaemon({
+    failpoint: async (name) => {
+      if (isFailing && name === 'vm.change.after-row') throw new Error('A step fails.')
+    },
+  })
+  await world.createVm('web1', { disks: [data] })
+  await world.start('web1')
+  isFailing = true
+  await assert.rejects(setDisks(world, []))
+  isFailing = false
+
+  const job = await ended(world, await setDisks(world, []))
+
+  assert.equal(job.outcome, 'Disk data is gone.')
+})
