@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import type { NewPool, Pool } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
+import { isOfTheSystem } from '../../model/storage/pool-place.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
@@ -92,6 +93,11 @@ function requireOwnPlace(name: string, path: string, ports: Ports): void {
     throw new KvasirError(
       'name-taken',
       `There is a pool ${name} already, so no other one can have that name.`,
+    )
+  if (isOfTheSystem(path))
+    throw new KvasirError(
+      'pool-refused',
+      `The folder ${path} is the operating system's own, so no pool is made of it; take one for data, such as /srv/${name}.`,
     )
   for (const other of store.pools.list()) {
     const taken = ports.pools.of(other).path

@@ -73,6 +73,7 @@ test('two pools are not made in one folder, nor one in the other', async () => {
   await assert.rejects(create(world, 'other', path), { code: 'pool-refused' })
   await assert.rejects(create(world, 'other', `${path}/below`), { code: 'pool-refused' })
   await assert.rejects(create(world, 'other', '/srv'), { code: 'pool-refused' })
+  await assert.rejects(create(world, 'other', '/etc/disks'), { code: 'pool-refused' })
   await assert.rejects(create(world, 'fast', '/srv/other'), { code: 'name-taken' })
   await create(world, 'other', '/srv/fast2')
 })
