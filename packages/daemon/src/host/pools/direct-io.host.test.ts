@@ -21,6 +21,6 @@ test('a file system that refuses O_DIRECT is known, and nothing of the trial sta
   const files = await openDirectoryFiles({ stateDir, jailed: noJail })
 
   assert.equal(files.directIo, false)
-  assert.deepEqual((await readdir(stateDir)).toSorted(), ['saves', 'seeds', 'volumes'])
+  assert.deepEqual((await readdir(stateDir)).toSorted(), ['saves', 'seeds', 'snapshots', 'volumes'])
   assert.deepEqual(await readdir(join(stateDir, 'volumes')), [])
 })
