@@ -17,6 +17,7 @@ import type { World } from './world.ts'
 
 const deathMs = 20_000
 const countMs = 5_000
+const jobsMs = 30_000
 /** How long recovery may take. */
 export const recoveryLimitMs = 2_000
 
@@ -166,6 +167,7 @@ async function differences(
 ): Promise<readonly string[]> {
   const { world, bystander } = scene
   const problems: string[] = []
+  await untilNothingIsUnderWay(world)
   const audit = await world.audit()
   problems.push(...audit.entries.map((entry) => `Audit: ${entry.kind} ${entry.thing}: ${entry.detail}`))
   problems.push(...(await straysOf(world)).map((stray) => `Left on the host: ${stray}`))
@@ -177,6 +179,15 @@ async function differences(
   if (!(await countsOn(bystander, before.counter)))
     problems.push(`The guest of ${bystander.name} counts no further than ${before.counter}.`)
   return problems
+}
+
+/** What a daemon took up again goes on beside its work, and what it works with is nothing left behind. */
+async function untilNothingIsUnderWay({ client }: World): Promise<void> {
+  const isQuiet = async () => {
+    const jobs = await client.call(endpoints.listJobs, {})
+    return jobs.every(({ state }) => state !== 'running') || undefined
+  }
+  await eventually(isQuiet, { withinMs: jobsMs, what: 'no job runs' })
 }
 
 /** Whether a guest has counted on from a number, or does soon: it counts tenths of seconds. */
