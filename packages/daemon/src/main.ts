@@ -17,6 +17,7 @@ import { openCages } from './host/cage/cage.ts'
 import { createClock } from './host/clock.ts'
 import { createHostFacts } from './host/facts/host-facts.ts'
 import { createFailpoints } from './host/failpoints.ts'
+import { openStateFiles } from './host/files/state-files.ts'
 import { openImageShelf } from './host/images/image-files.ts'
 import { createImageMakers } from './host/images/image-makers.ts'
 import { divideUids } from './host/jail/jail-users.ts'
@@ -24,7 +25,6 @@ import { openJailedTools } from './host/jail/jailed-tools.ts'
 import { listenUnix } from './host/listen-unix.ts'
 import { createLog, logFormFor } from './host/log.ts'
 import { HugepageDesk } from './host/memory/hugepage-desk.ts'
-import { openDirectoryFiles } from './host/pools/directory-files.ts'
 import { createPools } from './host/pools/open-pools.ts'
 import { emulatorTrees } from './host/qemu/emulator-trees.ts'
 import { createQemuEmulators } from './host/qemu/emulators.ts'
@@ -158,7 +158,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     host,
     images,
     makers: await createImageMakers({ stateDir: config.stateDir, shelf: images, jailed, clock }),
-    files: await openDirectoryFiles({ stateDir: config.stateDir, jailed }),
+    files: await openStateFiles({ stateDir: config.stateDir }),
     pools: createPools({ stateDir: config.stateDir, jailed }),
     emulators: createQemuEmulators({
       runtimeDir: config.runtimeDir,

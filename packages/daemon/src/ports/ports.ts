@@ -2,7 +2,7 @@
 import type { Clock } from './clock.ts'
 import type { Emulators } from './emulators.ts'
 import type { Failpoints } from './failpoints.ts'
-import type { PoolFiles } from './files.ts'
+import type { StateFiles } from './files.ts'
 import type { HostFacts } from './host-facts.ts'
 import type { ImageFiles, ImageMakers } from './images.ts'
 import type { Log } from './log.ts'
@@ -12,7 +12,7 @@ import type { Store } from './store.ts'
 export interface Ports {
   readonly store: Store
   readonly emulators: Emulators
-  readonly files: PoolFiles
+  readonly files: StateFiles
   readonly pools: Pools
   readonly images: ImageFiles
   readonly makers: ImageMakers

@@ -1,59 +1,17 @@
-/** The default pool of a simulated machine: paths are real-looking names of nothing. */
+/** The state directory of a simulated machine: paths are real-looking names of nothing. */
 import { KvasirError } from '@kvasir/contract'
-import type { ChainLink, CopyOptions, PoolFiles } from '../ports/files.ts'
+import type { StateFiles } from '../ports/files.ts'
 import type { SimulatedMachine } from './machine.ts'
 
 const root = '/simulated'
-const copySteps = 4
-const newVolumeBytes = 200 * 1024
 
-/** The pool's files. */
-export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
-  const volumePath = (id: string) => `${root}/volumes/${requireId(id)}.qcow2`
-
-  function add(id: string, capacityBytes: number, base: ChainLink | undefined): void {
-    if (machine.volumes.has(id))
-      throw new KvasirError('host-failed', `The file of volume ${id} exists, so it was not made.`)
-    if (machine.freeBytes < newVolumeBytes)
-      throw new KvasirError('not-enough-space', 'The pool is full, so the volume was not made.')
-    machine.volumes.set(id, { capacityBytes, allocatedBytes: newVolumeBytes, basePath: base?.path })
-  }
-
-  function capacityOf({ path }: ChainLink): number {
-    const volume = [...machine.volumes].find(([id]) => volumePath(id) === path)?.[1]
-    const image = [...machine.images.values()].find(({ id }) => path.includes(id))
-    const capacity = volume?.capacityBytes ?? image?.disk?.virtualSizeBytes
-    if (capacity !== undefined) return capacity
-    throw new KvasirError('file-not-found', `There is no file ${path}, so nothing can be based on it.`)
-  }
-
+/** Its files. */
+export function createSimulatedFiles(machine: SimulatedMachine): StateFiles {
   return {
-    volumePath,
     savePath: (vmId) => `${root}/saves/${requireId(vmId)}.memory`,
     partialSavePath: (vmId) => `${root}/saves/${requireId(vmId)}.memory.partial`,
-    async createEmpty(id, capacityBytes) {
-      add(id, capacityBytes, undefined)
-    },
-    async createOverlay(id, base, capacityBytes) {
-      add(id, Math.max(capacityOf(base), capacityBytes ?? 0), base)
-    },
-    async createCopy(id, source, { onProgress, signal }: CopyOptions) {
-      const capacity = capacityOf(source)
-      for (let step = 1; step <= copySteps; step++) {
-        await machine.clock.sleep(machine.stepMs, signal)
-        signal.throwIfAborted()
-        onProgress(step / copySteps)
-        signal.throwIfAborted()
-      }
-      add(id, capacity, undefined)
-    },
-    async removeVolume(id) {
-      machine.volumes.delete(id)
-    },
-    allocatedBytes: async (id) => machine.volumes.get(id)?.allocatedBytes,
-    listVolumes: async () => [...machine.volumes.keys()],
     ...seedFiles(machine),
-    ...layerFiles(machine),
+    ...memoryFiles(machine),
     async commitSave(vmId) {
       const whole = machine.saves.get(vmId)?.partial
       if (!whole)
@@ -74,7 +32,7 @@ export function createSimulatedFiles(machine: SimulatedMachine): PoolFiles {
   }
 }
 
-function layerFiles(machine: SimulatedMachine) {
+function memoryFiles(machine: SimulatedMachine) {
   return {
     async keepMemory(vmId, snapshotId) {
       const whole = machine.saves.get(vmId)?.partial
@@ -90,15 +48,7 @@ function layerFiles(machine: SimulatedMachine) {
       machine.memories.delete(snapshotId)
     },
     listMemories: async () => [...machine.memories.keys()],
-    async absorb(id, { backing, absorbed }, { onProgress, signal }) {
-      const volume = machine.volumes.get(id)
-      if (!volume) throw new KvasirError('file-not-found', `Volume ${id} has no file.`)
-      await machine.clock.sleep(machine.stepMs, signal)
-      signal.throwIfAborted()
-      onProgress(1)
-      machine.volumes.set(id, { ...volume, basePath: backing[absorbed]?.path })
-    },
-  } satisfies Partial<PoolFiles>
+  } satisfies Partial<StateFiles>
 }
 
 function seedFiles(machine: SimulatedMachine) {
@@ -111,7 +61,7 @@ function seedFiles(machine: SimulatedMachine) {
       machine.seeds.delete(vmId)
     },
     listSeeds: async () => [...machine.seeds.keys()],
-  } satisfies Partial<PoolFiles>
+  } satisfies Partial<StateFiles>
 }
 
 /** The VM whose memory a path is for. */

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
 import { testEmulators } from '../ports/emulators.suite.ts'
 import type { EmulatorEvent, LaunchRequest } from '../ports/emulators.ts'
-import { testPoolFiles } from '../ports/files.suite.ts'
+import { testStateFiles } from '../ports/files.suite.ts'
 import { testPools } from '../ports/pools.suite.ts'
 import { SimulatedMachine } from './machine.ts'
 import { SimulatedClock } from './simulated-clock.ts'
@@ -77,7 +77,7 @@ testPools({
   },
 })
 
-testPoolFiles({
+testStateFiles({
   name: 'simulated files',
   async open() {
     const machine = new SimulatedMachine(new SimulatedClock())

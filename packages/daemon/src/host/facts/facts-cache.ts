@@ -5,7 +5,7 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { z } from 'zod'
-import { replaceFile } from '../pools/synced-files.ts'
+import { replaceFile } from '../files/synced-files.ts'
 
 /** One remembered answer under the identity of what gave it. */
 export class CachedAnswer<T> {

@@ -6,7 +6,7 @@
  * be done again.
  */
 import { KvasirError } from '@kvasir/contract'
-import type { ChainLink } from '../../ports/files.ts'
+import type { PathSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import { blockNode, parseProgress } from './qemu-img.ts'
 
@@ -21,7 +21,7 @@ interface Work {
 }
 
 /** Writes the base into the header of a volume; nothing else of it is read. */
-export async function nameBase(path: string, base: ChainLink | undefined, work: Work): Promise<void> {
+export async function nameBase(path: string, base: PathSource | undefined, work: Work): Promise<void> {
   const named = base === undefined ? ['-b', ''] : ['-b', base.path, '-F', base.format]
   const result = await work.jailed.run(
     {
@@ -39,7 +39,7 @@ export async function nameBase(path: string, base: ChainLink | undefined, work: 
 
 /** Copies into the first of a chain what the next ones hold. */
 export async function absorbLayers(
-  chain: readonly ChainLink[],
+  chain: readonly PathSource[],
   absorbed: number,
   work: Work & { readonly onProgress: (fraction: number) => void },
 ): Promise<void> {
@@ -75,7 +75,7 @@ function isCopied({ stderr }: JailedToolResult): boolean {
   return /Could not change the backing file to/.test(stderr)
 }
 
-function formatOf(link: ChainLink | undefined): string {
+function formatOf(link: PathSource | undefined): string {
   return link?.format ?? 'qcow2'
 }
 

@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { basename, dirname, resolve, sep } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { maxChainLength } from '../../model/storage/chain.ts'
 import { parseQcow2Header, qcow2HeaderBytes } from '../../model/storage/qcow2-header.ts'
@@ -69,13 +69,10 @@ async function inspectGuarded({ path, format }: PathSource): Promise<InspectedLi
 }
 
 /**
- * The whole chain of a volume, top first, its capacity, and the bytes that it occupies. `backing` is the chain below the top as the store has it;
- * without it, bases are accepted only from inside `roots`, where nothing but our own qcow2 files lies.
+ * The whole chain of a volume, top first, its capacity, and the bytes that it occupies. `backing` is the chain below the top as the
+ * store has it.
  */
-export async function checkedChain(
-  top: PathSource,
-  expected: { readonly backing: readonly PathSource[] | undefined; readonly roots: readonly string[] },
-): Promise<CheckedChain> {
+export async function checkedChain(top: PathSource, backing: readonly PathSource[]): Promise<CheckedChain> {
   const chain: PathSource[] = []
   let allocatedBytes = 0
   let capacityBytes: number | undefined
@@ -86,29 +83,12 @@ export async function checkedChain(
     chain.push(link)
     allocatedBytes += inspected.allocatedBytes
     capacityBytes ??= inspected.capacityBytes
-    link = nextLink(link, inspected.backingFile, { ...expected, place: chain.length - 1 })
+    const next = backing[chain.length - 1]
+    if (inspected.backingFile !== next?.path)
+      throw refuse(link.path, 'names another base than the store has for it')
+    link = next
   }
   return { chain, allocatedBytes, capacityBytes: capacityBytes ?? 0 }
-}
-
-function nextLink(
-  link: PathSource,
-  named: string | undefined,
-  expected: {
-    readonly backing: readonly PathSource[] | undefined
-    readonly roots: readonly string[]
-    readonly place: number
-  },
-): PathSource | undefined {
-  if (expected.backing !== undefined) {
-    const next = expected.backing[expected.place]
-    if (named !== next?.path) throw refuse(link.path, 'names another base than the store has for it')
-    return next
-  }
-  if (named === undefined) return undefined
-  const isOurs = resolve(named) === named && expected.roots.some((root) => named.startsWith(root + sep))
-  if (!isOurs) throw refuse(link.path, 'names a base outside of the pool')
-  return { path: named, format: 'qcow2' }
 }
 
 async function openRegular(path: string) {

@@ -18,8 +18,8 @@ import { type ErrorCode, KvasirError } from '@kvasir/contract'
 import { needs } from '../../../../../tools/require.ts'
 import { maxChainLength } from '../../model/storage/chain.ts'
 import { openTestJail, TEST_USERS, type TestJail } from '../jail/testing/test-jail.ts'
-import { openDirectoryFiles } from './directory-files.ts'
 import { copyChain } from './qemu-img.ts'
+import { openTestPool } from './testing/test-pool.ts'
 
 const MIB = 2 ** 20
 
@@ -70,30 +70,29 @@ describe('copies of volumes', { skip: needs('root', 'qemu') }, () => {
   after(() => jail[Symbol.asyncDispose]())
 
   async function newPool(t: TestContext) {
-    const stateDir = await mkdtemp(join(tmpdir(), 'kvasir-pool-'))
-    t.after(() => rm(stateDir, { recursive: true, force: true }))
-    return { stateDir, files: await openDirectoryFiles({ stateDir, jailed: jail.jailed, reservedBytes: 0 }) }
+    const folder = await mkdtemp(join(tmpdir(), 'kvasir-pool-'))
+    t.after(() => rm(folder, { recursive: true, force: true }))
+    return openTestPool(t, folder, jail.jailed)
   }
 
   test('a copy is flat, whole, and tells its progress', async (t) => {
-    const { files } = await newPool(t)
-    await files.createEmpty('base', 64 * MIB)
-    qemuIo(files.volumePath('base'), 'write -P 0x11 0 8M')
-    await files.createOverlay('top', qcow2(files.volumePath('base')), undefined)
-    qemuIo(files.volumePath('top'), 'write -P 0x22 4M 1M')
+    const { pool, key, at } = await newPool(t)
+    await pool.createEmpty(key('base'), { capacityBytes: 64 * MIB })
+    qemuIo(at('base'), 'write -P 0x11 0 8M')
+    await pool.createOverlay(key('top'), qcow2(at('base')), 0)
+    qemuIo(at('top'), 'write -P 0x22 4M 1M')
     const told: number[] = []
 
-    await files.createCopy('copy', qcow2(files.volumePath('top')), {
+    await pool.createCopy(key('copy'), [qcow2(at('top')), qcow2(at('base'))], {
+      ...noProgress(),
       onProgress: (fraction) => told.push(fraction),
-      signal: new AbortController().signal,
-      backing: [qcow2(files.volumePath('base'))],
     })
 
-    const path = files.volumePath('copy')
+    const path = at('copy')
     assert.equal(statSync(path).mode & 0o777, 0o600)
     assert.equal(statSync(path).uid + statSync(path).gid, 0)
-    await rm(files.volumePath('top')) // The copy does not need what it was made from.
-    await rm(files.volumePath('base'))
+    await rm(at('top')) // The copy does not need what it was made from.
+    await rm(at('base'))
     const reads = qemuIo(
       path,
       'read -P 0x11 0 4M',
@@ -107,68 +106,54 @@ describe('copies of volumes', { skip: needs('root', 'qemu') }, () => {
   })
 
   test('a cancelled copy leaves no file and no process', async (t) => {
-    const { files } = await newPool(t)
-    await files.createEmpty('v1', 256 * MIB)
-    qemuIo(files.volumePath('v1'), 'write -P 0x11 0 200M')
+    const { pool, key, at, ids } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 256 * MIB })
+    qemuIo(at('v1'), 'write -P 0x11 0 200M')
     const abort = new AbortController()
     const why = new KvasirError('cancelled', 'The job was cancelled.')
 
-    const copy = files.createCopy('copy', qcow2(files.volumePath('v1')), {
+    const copy = pool.createCopy(key('copy'), [qcow2(at('v1'))], {
       onProgress: () => abort.abort(why),
       signal: abort.signal,
     })
 
     await assert.rejects(copy, why)
-    assert.deepEqual(await files.listVolumes(), ['v1'])
+    assert.deepEqual(ids(), ['v1'])
     assert.deepEqual(jailedProcesses(), [])
     assert.deepEqual(await jail.cages.cages.groups.list(), [])
   })
 
   test('a volume whose header names a file of the host is neither copied nor opened', async (t) => {
-    const { files } = await newPool(t)
-    await files.createEmpty('own', 8 * MIB)
-    await files.createEmpty('other', 8 * MIB)
-    const hostile = (id: string, base: string, format: string) =>
-      writeHostile(files.volumePath(id), base, format)
+    const { pool, key, at } = await newPool(t)
+    await pool.createEmpty(key('own'), { capacityBytes: 8 * MIB })
+    await pool.createEmpty(key('other'), { capacityBytes: 8 * MIB })
+    const hostile = (id: string, base: string, format: string) => writeHostile(at(id), base, format)
     const shadow = hostile('a', '/etc/shadow', 'raw')
-    const sideways = hostile('b', files.volumePath('other'), 'qcow2')
-    const upwards = hostile('c', `${files.volumePath('own')}/../../../etc/shadow`, 'raw')
+    const sideways = hostile('b', at('other'), 'qcow2')
+    const upwards = hostile('c', `${at('own')}/../../../etc/shadow`, 'raw')
     const url = hostile('d', 'json:{"driver":"raw","file":{"driver":"file","filename":"/etc/shadow"}}', 'raw')
 
-    for (const source of [shadow, upwards, url])
+    for (const source of [shadow, upwards, url, sideways])
       await assert.rejects(
-        files.createCopy('copy', source, noProgress()),
-        refusedWith('image-refused', /outside/),
+        pool.createCopy(key('copy'), [source], noProgress()),
+        refusedWith('image-refused', /another base/),
       )
-    await assert.rejects(
-      files.createCopy('copy', sideways, { ...noProgress(), backing: [] }),
-      refusedWith('image-refused', /another base/),
-    )
 
-    assert.equal(existsSync(files.volumePath('copy')), false)
+    assert.equal(existsSync(at('copy')), false)
   })
 
   test('a volume that keeps its data in another file, or is none, is refused', async (t) => {
-    const { files, stateDir } = await newPool(t)
-    const data = join(stateDir, 'data')
-    execFileSync('qemu-img', [
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '-o',
-      `data_file=${data}`,
-      files.volumePath('a'),
-      '8M',
-    ])
-    writeFileSync(files.volumePath('b'), 'no image at all')
-    symlinkSync('/etc/shadow', files.volumePath('c'))
-    execFileSync('mkfifo', [files.volumePath('d')])
+    const { pool, key, at, folder } = await newPool(t)
+    const data = join(folder, 'data')
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', `data_file=${data}`, at('a'), '8M'])
+    writeFileSync(at('b'), 'no image at all')
+    symlinkSync('/etc/shadow', at('c'))
+    execFileSync('mkfifo', [at('d')])
 
     const codes: unknown[] = []
     for (const id of ['a', 'b', 'c', 'd', 'e'])
-      await files
-        .createCopy('copy', { path: files.volumePath(id), format: 'qcow2' }, noProgress())
+      await pool
+        .createCopy(key('copy'), [qcow2(at(id))], noProgress())
         .catch((error: unknown) => codes.push(error instanceof KvasirError && error.code))
 
     assert.deepEqual(codes, [
@@ -181,12 +166,12 @@ describe('copies of volumes', { skip: needs('root', 'qemu') }, () => {
   })
 
   test('a copy runs as nobody: no capabilities, no way to gain any, no network, no file of the host', async (t) => {
-    const { files } = await newPool(t)
-    await files.createEmpty('v1', 128 * MIB)
-    qemuIo(files.volumePath('v1'), 'write -P 0x11 0 100M')
+    const { pool, key, at } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 128 * MIB })
+    qemuIo(at('v1'), 'write -P 0x11 0 100M')
     const seen: ReturnType<typeof jailedProcesses> = []
 
-    await files.createCopy('copy', qcow2(files.volumePath('v1')), {
+    await pool.createCopy(key('copy'), [qcow2(at('v1'))], {
       ...noProgress(),
       onProgress: () => seen.push(...jailedProcesses()),
     })
@@ -202,30 +187,29 @@ describe('copies of volumes', { skip: needs('root', 'qemu') }, () => {
   })
 
   test('the longest chain is copied, each of its files given by name', async (t) => {
-    const { files } = await newPool(t)
-    await files.createEmpty('v0', 8 * MIB)
-    const chain = [qcow2(files.volumePath('v0'))]
+    const { pool, key, at } = await newPool(t)
+    await pool.createEmpty(key('v0'), { capacityBytes: 8 * MIB })
+    const chain = [qcow2(at('v0'))]
     for (let index = 1; index < maxChainLength; index++) {
-      await files.createOverlay(`v${index}`, chain[0] ?? assert.fail(), undefined)
-      chain.unshift(qcow2(files.volumePath(`v${index}`)))
+      await pool.createOverlay(key(`v${index}`), chain[0] ?? assert.fail(), 0)
+      chain.unshift(qcow2(at(`v${index}`)))
     }
-    qemuIo(files.volumePath('v0'), 'write -P 0x11 0 1M')
-    const [top, ...backing] = chain
+    qemuIo(at('v0'), 'write -P 0x11 0 1M')
 
-    await files.createCopy('copy', top ?? assert.fail(), { ...noProgress(), backing })
+    await pool.createCopy(key('copy'), chain, noProgress())
 
-    assert.doesNotMatch(qemuIo(files.volumePath('copy'), 'read -P 0x11 0 1M'), /verification failed/)
+    assert.doesNotMatch(qemuIo(at('copy'), 'read -P 0x11 0 1M'), /verification failed/)
   })
 
   test('a header that names a file of the host after it was checked makes a copy open nothing more', async (t) => {
-    const { files, stateDir } = await newPool(t)
-    const secret = join(stateDir, 'secret')
+    const { pool, key, at, folder } = await newPool(t)
+    const secret = join(folder, 'secret')
     writeFileSync(secret, Buffer.alloc(MIB, 'secret '), { mode: 0o644 })
-    await files.createEmpty('copy', 8 * MIB)
-    const path = files.volumePath('copy')
+    await pool.createEmpty(key('copy'), { capacityBytes: 8 * MIB })
+    const path = at('copy')
 
     for (const [index, base] of [secret, '/etc/shadow', '/in/1', '/usr/bin/env'].entries()) {
-      const evil = writeHostile(files.volumePath(`evil${index}`), base, 'raw')
+      const evil = writeHostile(at(`evil${index}`), base, 'raw')
       await copyChain(path, [evil], { ...noProgress(), jailed: jail.jailed, fileSizeBytes: 16 * MIB })
 
       assert.doesNotMatch(qemuIo(path, 'read -P 0 0 8M'), /verification failed/)
@@ -233,44 +217,40 @@ describe('copies of volumes', { skip: needs('root', 'qemu') }, () => {
   })
 
   test('a header that was changed to name another file is a refused copy', async (t) => {
-    const { files } = await newPool(t)
-    await files.createEmpty('base', 8 * MIB)
-    const base = qcow2(files.volumePath('base'))
-    await files.createOverlay('v1', base, undefined)
-    execFileSync('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', '/etc/shadow', files.volumePath('v1')])
+    const { pool, key, at, ids } = await newPool(t)
+    await pool.createEmpty(key('base'), { capacityBytes: 8 * MIB })
+    const base = qcow2(at('base'))
+    await pool.createOverlay(key('v1'), base, 0)
+    execFileSync('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', '/etc/shadow', at('v1')])
 
-    const copy = files.createCopy('copy', qcow2(files.volumePath('v1')), { ...noProgress(), backing: [base] })
+    const copy = pool.createCopy(key('copy'), [qcow2(at('v1')), base], noProgress())
 
     await assert.rejects(copy, refusedWith('image-refused', /another base/))
-    assert.deepEqual(
-      [...(await files.listVolumes())].toSorted((a, b) => a.localeCompare(b)),
-      ['base', 'v1'],
-    )
+    assert.deepEqual(ids(), ['base', 'v1'])
   })
 
   test('tables that are damaged fail the copy and nothing else', async (t) => {
-    const { files } = await newPool(t)
-    await files.createEmpty('v1', 64 * MIB)
-    qemuIo(files.volumePath('v1'), 'write -P 0x11 0 8M')
-    const image = readFileSync(files.volumePath('v1'))
+    const { pool, key, at, ids } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 64 * MIB })
+    qemuIo(at('v1'), 'write -P 0x11 0 8M')
+    const image = readFileSync(at('v1'))
     image.fill(0xa5, 3 * 65_536, 5 * 65_536) // The first-level table, and what follows it.
-    writeFileSync(files.volumePath('v1'), image)
+    writeFileSync(at('v1'), image)
 
-    const copy = files.createCopy('copy', qcow2(files.volumePath('v1')), noProgress())
+    const copy = pool.createCopy(key('copy'), [qcow2(at('v1'))], noProgress())
 
     await assert.rejects(copy, refusedWith('host-failed'))
-    assert.deepEqual(await files.listVolumes(), ['v1'])
+    assert.deepEqual(ids(), ['v1'])
   })
 
   test('copies run at the same time, more than there are users for them', async (t) => {
-    const { files } = await newPool(t)
-    await files.createEmpty('v1', 8 * MIB)
-    qemuIo(files.volumePath('v1'), 'write -P 0x11 0 4M')
+    const { pool, key, at } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB })
+    qemuIo(at('v1'), 'write -P 0x11 0 4M')
     const names = ['a', 'b', 'c', 'd', 'e']
 
-    await Promise.all(names.map((id) => files.createCopy(id, qcow2(files.volumePath('v1')), noProgress())))
+    await Promise.all(names.map((id) => pool.createCopy(key(id), [qcow2(at('v1'))], noProgress())))
 
-    for (const id of names)
-      assert.doesNotMatch(qemuIo(files.volumePath(id), 'read -P 0x11 0 4M'), /verification failed/)
+    for (const id of names) assert.doesNotMatch(qemuIo(at(id), 'read -P 0x11 0 4M'), /verification failed/)
   })
 })

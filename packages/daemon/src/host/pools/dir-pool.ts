@@ -141,7 +141,7 @@ class DirPool implements PoolBackend {
     signal.throwIfAborted()
     const [top, ...backing] = chain.map(pathSource)
     if (top === undefined) throw new TypeError('An empty chain has nothing to copy.')
-    const checked = await this.#folder.reach(() => checkedChain(top, { backing, roots: [] }))
+    const checked = await this.#folder.reach(() => checkedChain(top, backing))
     const spareBytes = await this.#folder.requireRoom(checked.allocatedBytes)
     const { jailed } = this.#options
     const fileSizeBytes =
@@ -159,9 +159,7 @@ class DirPool implements PoolBackend {
     const below = backing.map(pathSource)
     const work = { jailed: this.#options.jailed, signal, fileSizeBytes: await this.#folder.requireRoom(0) }
     await nameBase(top.path, below[0], work) // A merge that was broken off may have named another.
-    const { chain, capacityBytes } = await this.#folder.reach(() =>
-      checkedChain(top, { backing: below, roots: [] }),
-    )
+    const { chain, capacityBytes } = await this.#folder.reach(() => checkedChain(top, below))
     const fileSizeBytes = Math.min(flatBytes(capacityBytes), work.fileSizeBytes)
     await absorbLayers(chain, absorbed, { ...work, onProgress, fileSizeBytes })
     await nameBase(top.path, below[absorbed], work)

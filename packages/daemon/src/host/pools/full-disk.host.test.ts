@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type ErrorCode, KvasirError } from '@kvasir/contract'
 import { needs } from '../../../../../tools/require.ts'
+import { openStateFiles } from '../files/state-files.ts'
 import { openTestJail } from '../jail/testing/test-jail.ts'
-import { openDirectoryFiles } from './directory-files.ts'
+import { openTestPool } from './testing/test-pool.ts'
 
 const skip = needs('root', 'qemu')
 const MIB = 2 ** 20
@@ -21,7 +22,8 @@ async function smallPool(t: TestContext) {
   })
   const jail = await openTestJail()
   t.after(() => jail[Symbol.asyncDispose]())
-  return { stateDir, files: await openDirectoryFiles({ stateDir, jailed: jail.jailed, reservedBytes: 0 }) }
+  const files = await openStateFiles({ stateDir, reservedBytes: 0 })
+  return { stateDir, files, ...openTestPool(t, join(stateDir, 'volumes'), jail.jailed) }
 }
 
 function hasCode(code: ErrorCode) {
@@ -29,49 +31,52 @@ function hasCode(code: ErrorCode) {
 }
 
 test('a full disk refuses a volume and a seed, and leaves no part of them', { skip }, async (t) => {
-  const { stateDir, files } = await smallPool(t)
+  const { stateDir, files, pool, key, ids } = await smallPool(t)
   const free = await files.freeBytes()
   await writeFile(join(stateDir, 'filler'), Buffer.alloc(free - 20_000))
 
-  await assert.rejects(files.createEmpty('v1', 8 * MIB), hasCode('not-enough-space'))
+  await assert.rejects(pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB }), hasCode('not-enough-space'))
   await assert.rejects(files.writeSeed('vm1', Buffer.alloc(MIB)), hasCode('not-enough-space'))
 
-  assert.deepEqual(await files.listVolumes(), [])
+  assert.deepEqual(ids(), [])
   assert.deepEqual(await files.listSeeds(), [])
   await rm(join(stateDir, 'filler'))
-  await files.createEmpty('v1', 8 * MIB)
+  await pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB })
 })
 
 test('a copy that does not fit is refused before it begins', { skip }, async (t) => {
-  const { files } = await smallPool(t)
-  await files.createEmpty('v1', 64 * MIB)
-  execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 20M', files.volumePath('v1')])
-  const source = { path: files.volumePath('v1'), format: 'qcow2' } as const
+  const { pool, key, at, ids } = await smallPool(t)
+  await pool.createEmpty(key('v1'), { capacityBytes: 64 * MIB })
+  execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 20M', at('v1')])
+  const source = { path: at('v1'), format: 'qcow2' } as const
   let told = 0
 
-  const copy = files.createCopy('v2', source, {
+  const copy = pool.createCopy(key('v2'), [source], {
     onProgress: () => told++,
     signal: new AbortController().signal,
   })
 
   await assert.rejects(copy, hasCode('not-enough-space'))
   assert.equal(told, 0)
-  assert.deepEqual(await files.listVolumes(), ['v1'])
+  assert.deepEqual(ids(), ['v1'])
 })
 
 test('a disk that fills during a copy fails the copy and gets its space back', { skip }, async (t) => {
-  const { stateDir, files } = await smallPool(t)
+  const { stateDir, files, pool, key, at } = await smallPool(t)
   const plain = await mkdtemp(join(tmpdir(), 'kvasir-plain-'))
   t.after(() => rm(plain, { recursive: true, force: true }))
   const wide = join(plain, 'wide.qcow2')
   execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', wide, '64M'])
   execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 48M', wide])
   // Compressed, it occupies a fraction of what its copy needs.
-  execFileSync('qemu-img', ['convert', '-c', '-O', 'qcow2', wide, files.volumePath('v1')])
-  const source = { path: files.volumePath('v1'), format: 'qcow2' } as const
+  execFileSync('qemu-img', ['convert', '-c', '-O', 'qcow2', wide, at('v1')])
+  const source = { path: at('v1'), format: 'qcow2' } as const
   const before = await files.freeBytes()
 
-  const copy = files.createCopy('v2', source, { onProgress: () => {}, signal: new AbortController().signal })
+  const copy = pool.createCopy(key('v2'), [source], {
+    onProgress: () => {},
+    signal: new AbortController().signal,
+  })
 
   await assert.rejects(copy, hasCode('not-enough-space'))
   assert.equal(await files.freeBytes(), before)

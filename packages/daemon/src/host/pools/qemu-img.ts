@@ -11,7 +11,7 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, runCommand } from '@kvasir/linux'
-import type { ChainLink } from '../../ports/files.ts'
+import type { PathSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 
 const CREATE_TIMEOUT_MS = 30_000
@@ -43,7 +43,7 @@ function qcow2Options({ preallocation, clusterBytes, lazyRefcounts }: Qcow2Optio
 /** Makes `path`, which exists and is empty, a qcow2 file. */
 export async function makeQcow2(
   path: string,
-  options: Qcow2Options & { readonly capacityBytes: number; readonly base: ChainLink | undefined },
+  options: Qcow2Options & { readonly capacityBytes: number; readonly base: PathSource | undefined },
 ): Promise<void> {
   const { base } = options
   const backing = base === undefined ? [] : ['-u', '-F', base.format, '-b', base.path]
@@ -67,7 +67,7 @@ export async function makeQcow2(
 /** Copies the contents of a chain, top first, into the file `path`, in the jail. */
 export async function copyChain(
   path: string,
-  chain: readonly ChainLink[],
+  chain: readonly PathSource[],
   options: {
     readonly jailed: JailedTools
     readonly onProgress: (fraction: number) => void
@@ -128,7 +128,7 @@ export function parseProgress(text: string): number | undefined {
 }
 
 /** As QEMU is to open a chain whose n-th file is `/in/n`: with it, no header has a say in what is opened. */
-export function blockNode(chain: readonly ChainLink[], place: number): unknown {
+export function blockNode(chain: readonly PathSource[], place: number): unknown {
   const link = chain[place]
   if (link === undefined) return null
   return {

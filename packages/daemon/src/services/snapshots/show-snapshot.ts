@@ -3,17 +3,19 @@ import type { Snapshot } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { allocatedBytesOf } from '../volumes/show-volume.ts'
 
 /** The API's view of a snapshot, with what its layers occupy. */
 export async function showSnapshot(
   record: SnapshotRecord,
   vm: Pick<VmRecord, 'name'>,
-  { store, files }: Ports,
+  ports: Ports,
 ): Promise<Snapshot> {
+  const { store } = ports
   const disks = await Promise.all(
     record.layers.map(async ({ disk, volumeId }) => {
       const volume = store.volumes.get(volumeId)
-      const allocatedBytes = await files.allocatedBytes(volumeId)
+      const allocatedBytes = volume && (await allocatedBytesOf(volume, ports))
       return {
         disk,
         volume: volume?.name ?? volumeId,

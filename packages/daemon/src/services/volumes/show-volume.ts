@@ -12,7 +12,7 @@ import { volumeWords } from './volume-words.ts'
 export async function showVolume(volume: VolumeRecord, context: Context): Promise<Volume> {
   const { ports } = context
   const { store } = ports
-  const allocatedBytes = await allocated(volume, ports)
+  const allocatedBytes = await allocatedBytesOf(volume, ports)
   const base = volume.baseId === undefined ? undefined : store.volumes.get(volume.baseId)
   const source = store.pools.findByName(volume.pool) && sourceOf(volume, ports)
   const overlays = store.volumes.list().filter((other) => other.baseId === volume.id)
@@ -34,7 +34,8 @@ export async function showVolume(volume: VolumeRecord, context: Context): Promis
   }
 }
 
-async function allocated(volume: VolumeRecord, ports: Ports): Promise<number | undefined> {
+/** What a volume occupies; undefined where its pool does not say. */
+export async function allocatedBytesOf(volume: VolumeRecord, ports: Ports): Promise<number | undefined> {
   const pool = ports.store.pools.findByName(volume.pool)
   if (!pool?.started) return undefined
   try {

@@ -1,12 +1,12 @@
 /** The memory of snapshots: files beside those of saved memory, which they come from and are lent to. */
 import { link, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { PoolFiles } from '../../ports/files.ts'
+import type { StateFiles } from '../../ports/files.ts'
 import { publish, removeFiles, syncPath } from './synced-files.ts'
 
 const ending = '.memory'
 
-/** The calls for a pool with these folders. A file that is lent has two names; loading it only reads. */
+/** The calls for these folders. A file that is lent has two names; loading it only reads. */
 export function memoryFiles(folders: { readonly saves: string; readonly snapshots: string }) {
   const memoryPath = (id: string) => join(folders.snapshots, checkedId(id) + ending)
   const savePath = (id: string) => join(folders.saves, checkedId(id) + ending)
@@ -26,7 +26,7 @@ export function memoryFiles(folders: { readonly saves: string; readonly snapshot
       const names = await readdir(folders.snapshots)
       return names.filter((name) => name.endsWith(ending)).map((name) => name.slice(0, -ending.length))
     },
-  } satisfies Partial<PoolFiles>
+  } satisfies Partial<StateFiles>
 }
 
 /** Ids become file names, so they are what the daemon makes and nothing else. */

@@ -12,12 +12,6 @@ export async function syncPath(path: string): Promise<void> {
   }
 }
 
-/** Makes an empty file with mode 0600; fails when there is one. */
-export async function createExclusively(path: string): Promise<void> {
-  const handle = await open(path, 'wx', 0o600)
-  await handle.close()
-}
-
 /** Renames a file that is whole into its place, over an older one. */
 export async function publish(passing: string, path: string): Promise<void> {
   await syncPath(passing)

@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { needs } from '../../../../../tools/require.ts'
-import { noJail } from '../jail/testing/test-jail.ts'
-import { openDirectoryFiles } from './directory-files.ts'
+import { openStateFiles } from './state-files.ts'
 
 test('a file system that refuses O_DIRECT is known, and nothing of the trial stays', {
   skip: needs('root'),
@@ -18,7 +17,7 @@ test('a file system that refuses O_DIRECT is known, and nothing of the trial sta
     await rm(stateDir, { recursive: true, force: true })
   })
 
-  const files = await openDirectoryFiles({ stateDir, jailed: noJail })
+  const files = await openStateFiles({ stateDir })
 
   assert.equal(files.directIo, false)
   assert.deepEqual((await readdir(stateDir)).toSorted(), ['saves', 'seeds', 'snapshots', 'volumes'])
