@@ -92,6 +92,8 @@ test('a disk in another pool comes and goes under a running guest, and snapshots
   const params = { name: 'web1' }
   const job = await world.client.call(endpoints.createSnapshot, { params, body: { name: 'one' } })
   await waitForJob(world.client, job, { signal })
+  const taken = await world.client.call(endpoints.getSnapshot, { params: { ...params, snapshot: 'one' } })
+  assert.ok(Number(taken.disks[0]?.allocatedBytes) > 0, 'What it holds is asked of the pool that it lies in.')
   await vm.shell('echo after! >/dev/vda; sync')
 
   assert.equal(readdirSync(join(world.place.base, 'fast')).length, 3, 'The mark and two layers.')
