@@ -75,9 +75,9 @@ async function openOn(
   const ports = createSimulatedPorts(machine, { store, ...failing })
   const daemon = await wireDaemon(ports, { runtimeDir: '/run/simulated', ...settings })
   let isKilled = false
+  const connection = new AbortController() // Of whoever calls: it breaks when the daemon is killed.
   const call: SimulatedDaemon['call'] = (id, request) => {
     const handler = daemon.handlers[id] as (given: unknown) => ReturnType<Handlers[typeof id]> // One id, one handler.
-    const signal = new AbortController().signal
     return handler({
       params: {},
       query: {},
@@ -85,7 +85,7 @@ async function openOn(
       ifMatch: undefined,
       ...request,
       caller: { name: 'test' },
-      signal,
+      signal: connection.signal,
       keep: () => undefined,
     })
   }
@@ -106,6 +106,7 @@ async function openOn(
       isKilled = true
       daemon.feed.close()
       store.close()
+      connection.abort(new Error('The daemon was killed.'))
       return await openOn(world, next)
     },
     async [Symbol.asyncDispose]() {
