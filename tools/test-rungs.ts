@@ -23,6 +23,8 @@ export interface Rung {
   readonly processes?: number
   /** What the whole rung should take at most; more is reported, not refused. */
   readonly budgetSeconds?: number
+  /** Whether a file that failed runs once more (run-files.ts). */
+  readonly repeats?: boolean
 }
 
 const cores = availableParallelism()
@@ -46,9 +48,10 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
     testSeconds: 600,
     fileSeconds: 1800,
     concurrency: Math.max(1, Math.floor(cores / 2)),
+    repeats: true,
   },
   // Everything is emulated there, which takes some twenty times as long.
-  lab: { needs: ['run', 'images'], testSeconds: 1500, fileSeconds: 1500, concurrency: 1 },
+  lab: { needs: ['run', 'images'], testSeconds: 1500, fileSeconds: 1500, concurrency: 1, repeats: true },
 }
 
 /** The rung that a file belongs to, or nothing when it is not a test. */

@@ -6,43 +6,25 @@
  *     npm run test:unit -- -t bounded only tests whose names match
  *     npm run test:lab                the rung that `npm test` leaves out: inside a virtual KVM host
  *
- * A run without a single test has not passed. Not here: which rungs there are (test-rungs.ts).
+ * A run without a single test has not passed. Not here: which rungs there are (test-rungs.ts), how files run (run-files.ts).
  */
 import { join, relative } from 'node:path'
-import { run } from 'node:test'
-import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
 import { LabRefusal } from '../lab/machine/lab.ts'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { provideGuestAgent } from './guest-agent.ts'
-import { openLabRoom } from './lab-room.ts'
-import { openTestRoom } from './test-room.ts'
+import { filesToRepeat, noTotals, runFiles, type Totals, withRepeated } from './run-files.ts'
 import { findTestFiles, type RungName, rungNames, rungs, usualRungs } from './test-rungs.ts'
-import { tellWholeError } from './whole-error.ts'
 
 const root = join(import.meta.dirname, '..')
 const shownSlowFiles = 8
-
-interface Counts {
-  readonly tests: number
-  readonly passed: number
-  readonly failed: number
-  readonly cancelled: number
-  readonly skipped: number
-  readonly todo: number
-}
-
-/** What running files came to. */
-interface Totals extends Counts {
-  readonly success: boolean
-  /** Each file with the time of its tests. */
-  readonly times: readonly (readonly [file: string, seconds: number])[]
-}
 
 interface RungResult extends Totals {
   readonly rung: RungName
   readonly files: number
   readonly seconds: number
+  /** The files of which a test failed and passed when they ran once more. */
+  readonly unstable: readonly string[]
 }
 
 interface Selection {
@@ -74,70 +56,26 @@ async function runRung(name: RungName, selection: Selection): Promise<RungResult
   console.log(`\n== ${name}: ${files.length} files ==`)
   process.env['KVASIR_TEST_FILE_SECONDS'] = String(rung.fileSeconds) // The test processes inherit it.
   const startedAt = performance.now()
-  const none: Counts = { tests: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 }
-  const totals =
-    files.length === 0 ? { ...none, success: true, times: [] } : await runFiles(files, { name, selection })
+  const totals = await runTwice(files, name, selection)
   const seconds = (performance.now() - startedAt) / 1000
   if (totals.tests === 0) console.log(`The rung ${name} ran no test, so it has not passed.`)
   return { ...totals, rung: name, files: files.length, seconds, success: totals.success && totals.tests > 0 }
 }
 
-async function runFiles(
+/** Runs files, and those that failed once more where the rung allows it. */
+async function runTwice(
   files: readonly string[],
-  { name, selection }: { name: RungName; selection: Selection },
-): Promise<Totals> {
-  const rung = rungs[name]
-  const { promise, resolve } = Promise.withResolvers<Totals>()
-  const times = new Map<string, number>()
-  await using room =
-    name === 'lab' ? await openLabRoom((line) => console.log(line)) : openTestRoom(rung.processes)
-  const programs = room.programsOf(files.map((file) => join(root, file)))
-  const stream = run({
-    files: programs,
-    concurrency: rung.concurrency,
-    timeout: rung.testSeconds * 1000,
-    execArgv: [
-      '--disable-warning=ExperimentalWarning',
-      '--max-semi-space-size=32', // In MiB: tests make much that lives briefly, so this is a tenth of their time.
-      '--import',
-      join(import.meta.dirname, 'test-watchdog.ts'),
-      '--import',
-      join(import.meta.dirname, 'test-errors.ts'),
-    ],
-    ...(selection.namePatterns.length > 0 ? { testNamePatterns: [...selection.namePatterns] } : {}),
-  })
-  const note = ({
-    file,
-    nesting,
-    details,
-  }: {
-    file?: string
-    nesting: number
-    details: { duration_ms: number }
-  }) => {
-    if (file === undefined || nesting > 0) return
-    times.set(file, (times.get(file) ?? 0) + details.duration_ms / 1000)
-  }
-  stream.on('test:pass', note)
-  let empty = 0 // A program without a test is told as a test that passed.
-  stream.on('test:pass', ({ name: told, nesting }) => {
-    if (nesting === 0 && programs.includes(told)) empty++
-  })
-  stream.on('test:fail', note)
-  stream.on('test:fail', ({ details }) => tellWholeError(details.error)) // Those of hooks and of what is outside tests.
-  stream.on('test:summary', (summary) => {
-    if (summary.file !== undefined) return
-    const { cancelled, skipped, todo } = summary.counts
-    const [tests, passed] = [summary.counts.tests - empty, summary.counts.passed - empty]
-    const failed = tests - passed - cancelled - skipped - todo
-    resolve({ tests, passed, failed, cancelled, skipped, todo, success: summary.success, times: [...times] })
-  })
-  const printed = stream.compose(spec)
-  printed.pipe(process.stdout, { end: false })
-  const ended = Promise.withResolvers<void>()
-  printed.on('end', ended.resolve)
-  const [totals] = await Promise.all([promise, ended.promise])
-  return totals
+  name: RungName,
+  selection: Selection,
+): Promise<Totals & Pick<RungResult, 'unstable'>> {
+  const options = { rung: name, namePatterns: selection.namePatterns }
+  const first = files.length === 0 ? noTotals : await runFiles(files, options)
+  const again = filesToRepeat(first.failedFiles, rungs[name])
+  if (again.length === 0) return { ...first, unstable: [] }
+  console.log(`\nThese failed, and run once more, alone: ${again.join(', ')}`)
+  const second = await runFiles(again, options)
+  const unstable = again.filter((file) => !second.failedFiles.has(file))
+  return { ...withRepeated(first, second), unstable }
 }
 
 /** Prints a line per rung and then the sums, in the form of node's own summary. */
@@ -155,6 +93,8 @@ function report(results: readonly RungResult[]): void {
     const slowest = result.times.toSorted(([, a], [, b]) => b - a).slice(0, shownSlowFiles)
     for (const [file, each] of isOver ? slowest : [])
       console.log(`      ${each.toFixed(1)} s  ${relative(root, file)}`)
+    for (const file of result.unstable)
+      console.log(`      UNSTABLE: ${file} failed and then passed; what it said the first time stands above`)
   }
   const sum = (pick: (result: RungResult) => number) =>
     results.reduce((total, result) => total + pick(result), 0)
