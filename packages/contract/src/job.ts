@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { problem } from './errors.ts'
 import { resourceName, uuid } from './names.ts'
 import { timestamp } from './units.ts'
+import { volumeCheck } from './volume-check.ts'
 
 export const jobKinds = [
   'vm.start',
@@ -18,6 +19,8 @@ export const jobKinds = [
   'vm.set-disks',
   'volume.clone',
   'volume.convert',
+  'volume.check',
+  'volume.repair',
   'image.build',
   'image.import',
   'image.pull',
@@ -43,6 +46,7 @@ export const job = z
     endedAt: timestamp.optional(),
     error: problem.optional(),
     outcome: z.string().optional().meta({ description: 'What came of it, in words.' }),
+    check: volumeCheck.optional().meta({ description: 'What a check or a repair of a volume found.' }),
     result: z.string().optional().meta({ description: 'The name or id of what it made.' }),
   })
   .meta({ id: 'Job' })

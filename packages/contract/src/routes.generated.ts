@@ -57,6 +57,8 @@ export const routes = {
   resizeVolume: {"id":"resizeVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/resize","answer":"json","idempotent":false,"ifMatch":false},
   cloneVolume: {"id":"cloneVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/clone","answer":"json","idempotent":true,"ifMatch":false},
   convertVolume: {"id":"convertVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/convert","answer":"json","idempotent":true,"ifMatch":false},
+  checkVolume: {"id":"checkVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/check","answer":"json","idempotent":false,"ifMatch":false},
+  repairVolume: {"id":"repairVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/repair","answer":"json","idempotent":false,"ifMatch":false},
   deleteVolume: {"id":"deleteVolume","method":"DELETE","path":"/v1/pools/{pool}/volumes/{volume}","answer":"none","idempotent":false,"ifMatch":false},
   listJobs: {"id":"listJobs","method":"GET","path":"/v1/jobs","answer":"json","idempotent":false,"ifMatch":false},
   getJob: {"id":"getJob","method":"GET","path":"/v1/jobs/{id}","answer":"json","idempotent":false,"ifMatch":false},

@@ -10,6 +10,12 @@ import { volume, volumeFormats } from './volume.ts'
 const byPool = z.strictObject({ pool: resourceName })
 const byVolume = z.strictObject({ pool: resourceName, volume: resourceName })
 
+/** Of a copy: what it holds is compressed once; what a guest writes later is not. */
+const compress = z
+  .boolean()
+  .optional()
+  .meta({ description: 'Of a full copy that is qcow2: compressed with zstd; what is written later is not.' })
+
 /** A volume as it is asked for. */
 export const newVolume = z.strictObject({
   name: resourceName,
@@ -111,6 +117,7 @@ export const volumeEndpoints = {
       mode: z.enum(['linked', 'full']).default('linked'),
       pool: resourceName.optional().meta({ description: 'Of a full clone; that of the volume unless said.' }),
       format: z.enum(volumeFormats).optional().meta({ description: 'Of a full clone.' }),
+      compress,
     }),
     response: job,
     status: 202,
@@ -123,10 +130,34 @@ export const volumeEndpoints = {
     summary: 'Give a volume another format or pool; it becomes independent of what it is based on',
     params: byVolume,
     query: wait,
-    body: z.strictObject({ pool: resourceName.optional(), format: z.enum(volumeFormats).optional() }),
+    body: z.strictObject({
+      pool: resourceName.optional(),
+      format: z.enum(volumeFormats).optional(),
+      compress,
+    }),
     response: job,
     status: 202,
     idempotent: true,
+  }),
+  checkVolume: endpoint({
+    id: 'checkVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/check',
+    summary: 'Look through a volume that no running VM uses for damage, and change nothing',
+    params: byVolume,
+    query: wait,
+    response: job,
+    status: 202,
+  }),
+  repairVolume: endpoint({
+    id: 'repairVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/repair',
+    summary: 'Repair what a check of a volume finds; no running VM may use it',
+    params: byVolume,
+    query: wait,
+    response: job,
+    status: 202,
   }),
   deleteVolume: endpoint({
     id: 'deleteVolume',

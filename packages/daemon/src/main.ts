@@ -26,6 +26,7 @@ import { listenUnix } from './host/listen-unix.ts'
 import { createLog, logFormFor } from './host/log.ts'
 import { HugepageDesk } from './host/memory/hugepage-desk.ts'
 import { createPools } from './host/pools/open-pools.ts'
+import { createVolumeAccess } from './host/pools/volume-access.ts'
 import { emulatorTrees } from './host/qemu/emulator-trees.ts'
 import { createQemuEmulators } from './host/qemu/emulators.ts'
 import { lockStateDirectory } from './host/state-lock.ts'
@@ -160,6 +161,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     makers: await createImageMakers({ stateDir: config.stateDir, shelf: images, jailed, clock }),
     files: await openStateFiles({ stateDir: config.stateDir }),
     pools: createPools({ stateDir: config.stateDir, jailed }),
+    access: createVolumeAccess({ jailed }),
     emulators: createQemuEmulators({
       runtimeDir: config.runtimeDir,
       logDir: config.logDir,

@@ -8,6 +8,8 @@ const poolFlag = {
   value: 'POOL',
   completes: 'pool',
 } as const
+const compressFlag = { compress: { summary: 'Compress what is copied (qcow2, zstd).' } } as const
+const upkeep = () => import('../volume/upkeep.ts')
 const work = () => import('../volume/work.ts')
 const actions = () => import('../volume/volumes.ts')
 
@@ -74,6 +76,7 @@ export const volumeVerbs: Verbs = {
       pool: poolFlag,
       full: { summary: 'Copy it, so that nothing is shared.' },
       format: { summary: 'The format of a full clone.', value: 'FORMAT', completes: ['qcow2', 'raw'] },
+      ...compressFlag,
       ...detachFlag,
     },
     load: async () => (await work()).cloneVolume,
@@ -85,10 +88,23 @@ export const volumeVerbs: Verbs = {
     flags: {
       pool: poolFlag,
       format: { summary: 'The format.', value: 'FORMAT', completes: ['qcow2', 'raw'] },
+      ...compressFlag,
       to: { summary: 'The pool to move it to.', value: 'POOL', completes: 'pool' },
       ...detachFlag,
     },
     load: async () => (await work()).convertVolume,
+  },
+  check: {
+    summary: 'Look a volume through for damage; nothing is changed.',
+    arguments: [volume],
+    flags: { pool: poolFlag, ...detachFlag },
+    load: async () => (await upkeep()).checkVolume,
+  },
+  repair: {
+    summary: 'Repair what a check finds.',
+    arguments: [volume],
+    flags: { pool: poolFlag, yes: { summary: 'Do not ask.', short: 'y' }, ...detachFlag },
+    load: async () => (await upkeep()).repairVolume,
   },
   delete: {
     summary: 'Delete a volume that nobody uses.',

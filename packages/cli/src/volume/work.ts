@@ -55,6 +55,7 @@ export const cloneVolume: Action = async (context) => {
       mode: context.has('full') ? 'full' : 'linked',
       ...(pool === params.pool ? {} : { pool }),
       ...(format === undefined ? {} : { format }),
+      ...(context.has('compress') ? { compress: true } : {}),
     },
     idempotencyKey: crypto.randomUUID(),
     signal: context.signal,
@@ -67,12 +68,17 @@ export const convertVolume: Action = async (context) => {
   const params = volumeArgument(context)
   const format = context.choice('format', ['qcow2', 'raw'])
   const pool = context.value('to')
-  if (format === undefined && pool === undefined)
+  const compress = context.has('compress')
+  if (format === undefined && pool === undefined && !compress)
     throw new UsageError('There is nothing to convert to.', 'Write --format raw or --to POOL, for example.')
   const job = await context.client.call(routes.convertVolume, {
     params,
     query: startQuery(context),
-    body: { ...(pool === undefined ? {} : { pool }), ...(format === undefined ? {} : { format }) },
+    body: {
+      ...(pool === undefined ? {} : { pool }),
+      ...(format === undefined ? {} : { format }),
+      ...(compress ? { compress } : {}),
+    },
     idempotencyKey: crypto.randomUUID(),
     signal: context.signal,
   })

@@ -41,6 +41,8 @@ export interface VolumePlan {
 }
 
 export interface CopyWork {
+  /** The copy is compressed, which only a qcow2 one can be. */
+  readonly compress?: boolean
   readonly onProgress: (fraction: number) => void
   readonly signal: AbortSignal
 }

@@ -8,12 +8,14 @@ import type { ImageFiles, ImageMakers } from './images.ts'
 import type { Log } from './log.ts'
 import type { Pools } from './pools.ts'
 import type { Store } from './store.ts'
+import type { VolumeAccess } from './volume-access.ts'
 
 export interface Ports {
   readonly store: Store
   readonly emulators: Emulators
   readonly files: StateFiles
   readonly pools: Pools
+  readonly access: VolumeAccess
   readonly images: ImageFiles
   readonly makers: ImageMakers
   readonly host: HostFacts

@@ -114,7 +114,7 @@ export interface PoolRecord {
 }
 
 /** Something that is done to a volume, under way for as long as its row says so. */
-export type VolumeWork = 'resized' | 'cloned' | 'converted'
+export type VolumeWork = 'resized' | 'cloned' | 'converted' | 'checked' | 'repaired'
 
 export interface VolumeRecord {
   readonly id: string

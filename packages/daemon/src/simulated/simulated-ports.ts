@@ -4,6 +4,7 @@ import type { Log } from '../ports/log.ts'
 import type { Ports } from '../ports/ports.ts'
 import type { Store } from '../ports/store.ts'
 import type { SimulatedMachine } from './machine.ts'
+import { createSimulatedAccess } from './simulated-access.ts'
 import { simulatedBootId } from './simulated-emulator.ts'
 import { createSimulatedEmulators } from './simulated-emulators.ts'
 import { createSimulatedFiles } from './simulated-files.ts'
@@ -26,6 +27,7 @@ export function createSimulatedPorts(machine: SimulatedMachine, options: Simulat
     emulators: createSimulatedEmulators(machine, failpoint),
     files: createSimulatedFiles(machine),
     pools: createSimulatedPools(machine),
+    access: createSimulatedAccess(machine),
     images: createSimulatedImageFiles(machine),
     makers: createSimulatedImageMakers(machine),
     host: createSimulatedHostFacts(machine),

@@ -136,7 +136,7 @@ class DirPool implements PoolBackend {
   async createCopy(
     volume: VolumeKey,
     chain: readonly VolumeSource[],
-    { onProgress, signal }: CopyWork,
+    { compress = false, onProgress, signal }: CopyWork,
   ): Promise<void> {
     signal.throwIfAborted()
     const [top, ...backing] = chain.map(pathSource)
@@ -146,7 +146,7 @@ class DirPool implements PoolBackend {
     const { jailed } = this.#options
     const fileSizeBytes =
       volume.format === 'raw' ? checked.capacityBytes : Math.min(flatBytes(checked.capacityBytes), spareBytes)
-    const work = { jailed, onProgress, signal, fileSizeBytes, format: volume.format }
+    const work = { jailed, onProgress, signal, fileSizeBytes, format: volume.format, compress }
     await this.#make(volume, (_, path) => this.#folder.reach(() => copyChain(path, checked.chain, work)))
   }
 

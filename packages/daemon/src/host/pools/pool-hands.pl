@@ -134,7 +134,7 @@ my %orders = (
     stat => sub {
         my ($name) = @_;
         my @stat = stat must($name, $PATH);
-        return kind_of($stat[2]), $stat[7], $stat[12];
+        return kind_of($stat[2]), $stat[7], $stat[12], ($stat[0] >> 8) & 0xfff, $stat[0] & 0xff | ($stat[0] >> 12) & 0xfff00, $stat[1];
     },
     create => sub { must($_[0], $WRONLY | $CREAT | $EXCL); return },
     sync => sub { sync_handle(must($_[0], $RDONLY)); sync_handle($folder); return },

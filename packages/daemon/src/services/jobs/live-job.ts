@@ -2,7 +2,7 @@
  * One job that runs: its row, its progress, its deadline, and how it ends. Whatever its work throws becomes a refusal with a code; what
  * cannot be stored of it is logged and does not stop the work.
  */
-import type { Job, JobKind } from '@kvasir/contract'
+import type { Job, JobKind, VolumeCheck } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import type { Clock } from '../../ports/clock.ts'
 import type { Emit } from '../../ports/events.ts'
@@ -30,6 +30,8 @@ export interface JobHandle {
   progress(step: string, fraction?: number): void
   /** Says what came of it, in words; the last word counts. */
   outcome(words: string): void
+  /** Says what was found in a volume; the job's row has it when it ends, however it ends. */
+  found(check: VolumeCheck): void
   /** Writes what the work came to, and that the job has succeeded with a result, in one transaction. The last thing but for tidying. */
   conclude(result: string, write: () => void): void
   /** As `conclude`, for what has a transaction of its own: there it writes what it is given. */
@@ -91,7 +93,10 @@ export class LiveJob {
       const outcome: JobHandle['outcome'] = (words) => {
         this.#job = { ...this.#job, outcome: words }
       }
-      const result = await work({ id: this.id, signal, progress, outcome, conclude, concludeIn })
+      const found: JobHandle['found'] = (check) => {
+        this.#job = { ...this.#job, check }
+      }
+      const result = await work({ id: this.id, signal, progress, outcome, found, conclude, concludeIn })
       if (this.#job.state === 'running')
         this.#finish({ state: 'succeeded', progress: 1, ...(result === undefined ? {} : { result }) })
     } catch (thrown) {

@@ -27,6 +27,7 @@ export interface CloneVolumeRequest {
   readonly mode: 'linked' | 'full'
   readonly pool?: string | undefined
   readonly format?: VolumeFormat | undefined
+  readonly compress?: boolean | undefined
 }
 
 /** Who asks for a job, and what is written with it. */
@@ -48,6 +49,7 @@ export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeReque
       'bad-request',
       'A linked clone is a qcow2 volume beside the one that it is linked to; another pool or format takes a full clone.',
     )
+  refuseCompressed(request.compress, linked ? 'none' : (request.format ?? volume.format))
   if (linked && !usablePool(volume.pool, context.ports).capabilities.linkedClones)
     throw new KvasirError('unsupported', `Pool ${volume.pool} has no linked clones.`)
   return begin('volume.clone', volume, asked, async (job, seats) => {
@@ -56,7 +58,7 @@ export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeReque
     const copy = newRow(volume, { ...place, format, baseId: linked ? volume.id : undefined }, context)
     const successor = linked ? successorOf(volume, context) : undefined
     const rows = successor ? [copy, successor] : [copy]
-    await make(volume, { rows, work: 'cloned', job }, context, (held) => {
+    await make(volume, { rows, work: 'cloned', job, compress: request.compress }, context, (held) => {
       job.conclude(copy.name, () => {
         finish(copy, context)
         const { work: _, ...base } = held
@@ -70,13 +72,14 @@ export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeReque
 /** Begins to convert a volume to another format or pool; the VM that has it goes on with what it becomes. */
 export function beginConvertVolume(
   volume: VolumeRecord,
-  request: { readonly pool?: string | undefined; readonly format?: VolumeFormat | undefined },
+  request: Pick<CloneVolumeRequest, 'pool' | 'format' | 'compress'>,
   asked: Asked,
 ): Job {
   const { context } = asked
   const { store } = context.ports
   const pool = request.pool ?? volume.pool
   requireWhole(volume)
+  refuseCompressed(request.compress, request.format ?? volume.format)
   if (pool !== volume.pool) requireFree({ pool, name: volume.name }, context)
   const child = store.volumes.list().find((other) => other.baseId === volume.id)
   if (child)
@@ -95,13 +98,29 @@ export function beginConvertVolume(
       { pool, name, format: request.format ?? volume.format, baseId: undefined },
       context,
     )
-    await make(volume, { rows: [row], work: 'converted', job }, context, (held) => {
-      job.conclude(volume.name, () => takePlace(held, { row, seats }, context))
-    })
+    await make(
+      volume,
+      { rows: [row], work: 'converted', job, compress: request.compress },
+      context,
+      (held) => {
+        job.conclude(volume.name, () => takePlace(held, { row, seats }, context))
+      },
+    )
     const old = store.volumes.get(volume.id)
     if (old) await removeVolume(old, context)
     return volume.name
   })
+}
+
+/** Only qcow2 has compressed clusters, and only what is copied is compressed. */
+function refuseCompressed(compress: boolean | undefined, format: VolumeFormat | 'none'): void {
+  if (!compress || format === 'qcow2') return
+  throw new KvasirError(
+    'bad-request',
+    format === 'raw'
+      ? 'A raw volume is not compressed; that takes qcow2.'
+      : 'A linked clone copies nothing that could be compressed; that takes a full one.',
+  )
 }
 
 /** Frozen bases keep what a format allows: only qcow2 can be laid over something. */
@@ -131,12 +150,13 @@ interface Made {
   readonly rows: readonly VolumeRecord[]
   readonly work: 'cloned' | 'converted'
   readonly job: JobHandle
+  readonly compress: boolean | undefined
 }
 
 /** Rows first, then what they stand for; `conclude` makes it whole in one transaction. */
 async function make(
   volume: VolumeRecord,
-  { rows, work, job }: Made,
+  { rows, work, job, compress = false }: Made,
   context: Context,
   conclude: (held: VolumeRecord) => void,
 ): Promise<void> {
@@ -159,6 +179,7 @@ async function make(
     if (row.baseId !== undefined) await makeVolumeFile(row, ports)
     else
       await usablePool(row.pool, ports).createCopy(row, volumeChain(volume, ports), {
+        ...(compress ? { compress } : {}),
         signal: job.signal,
         onProgress: (fraction) => job.progress(`copying ${volumeWords(volume)}`, fraction),
       })

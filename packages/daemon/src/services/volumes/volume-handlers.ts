@@ -6,6 +6,7 @@ import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
 import { requirePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { beginCheckVolume } from './check-volume.ts'
 import { beginCloneVolume, beginConvertVolume } from './copy-volume.ts'
 import { createVolume } from './create-volume.ts'
 import { askFewAtOnce } from './few-at-once.ts'
@@ -25,6 +26,8 @@ type VolumeHandlerIds =
   | 'resizeVolume'
   | 'cloneVolume'
   | 'convertVolume'
+  | 'checkVolume'
+  | 'repairVolume'
   | 'deleteVolume'
 
 /** The handlers of everything that is about volumes. */
@@ -52,6 +55,14 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
     },
     async convertVolume({ params, query, body, caller, keep, signal }) {
       const job = beginConvertVolume(requireVolume(params, context), body, { context, caller, keep })
+      return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
+    async checkVolume({ params, query, caller, signal }) {
+      const job = beginCheckVolume(requireVolume(params, context), { repair: false }, { context, caller })
+      return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
+    async repairVolume({ params, query, caller, signal }) {
+      const job = beginCheckVolume(requireVolume(params, context), { repair: true }, { context, caller })
       return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
     },
     async deleteVolume({ params }) {

@@ -199,3 +199,17 @@ for (const point of [
     )
     assert.equal(world.machine.volumes.size, 1)
   })
+
+test('only a full copy that is qcow2 is compressed', async () => {
+  await using world = await openWithVolume()
+  const copy = (body: { mode: 'linked' | 'full'; format?: 'raw' }) =>
+    world.call('cloneVolume', {
+      params: data,
+      query: { wait: 10 },
+      body: { name: 'copy', compress: true, ...body },
+    })
+
+  await assert.rejects(copy({ mode: 'linked' }), { code: 'bad-request' })
+  await assert.rejects(copy({ mode: 'full', format: 'raw' }), { code: 'bad-request' })
+  assert.equal((await copy({ mode: 'full' })).state, 'succeeded')
+})

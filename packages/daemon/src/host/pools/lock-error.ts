@@ -1,0 +1,50 @@
+/** QEMU's refusal of a file that another program has locked, as one of ours that names the program. */
+import { stat } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
+import type { PathSource } from '../../model/storage/volume-source.ts'
+import { findLockHolders, holderWords, type LockedFile, lockDevice } from './lock-holders.ts'
+import { Hands } from './pool-hands.ts'
+
+const handsTimeoutMs = 5_000
+
+/** Whether QEMU or one of its tools says that a file is locked (block/file-posix.c). */
+export function isLockRefusal(text: string): boolean {
+  return /Failed to (?:get|lock|acquire) (?:shared )?(?:"[a-z-]+" lock|byte)/.test(text)
+}
+
+/** The refusal for the one of these files that is locked. Never throws: who holds it may be gone again. */
+export async function lockError(files: readonly PathSource[], consequence: string): Promise<KvasirError> {
+  for (const file of files) {
+    const locked = await identityOf(file).catch(() => undefined)
+    const holders = locked === undefined ? [] : await findLockHolders(locked)
+    if (holders.length === 0) continue
+    return new KvasirError(
+      'in-use',
+      `The file ${file.path} is locked by ${holderWords(holders)}, so ${consequence}.`,
+      { details: { path: file.path, holders } },
+    )
+  }
+  const path = files[0]?.path ?? ''
+  return new KvasirError('in-use', `The file ${path} is locked by another program, so ${consequence}.`, {
+    details: { path },
+  })
+}
+
+async function identityOf(file: PathSource): Promise<LockedFile> {
+  const { path } = file
+  if (file.kind === 'device' || file.guarded !== true) {
+    const { dev, ino } = await stat(path)
+    // linux/kdev_t.h, as the C library takes a number of a device apart (sysmacros.h).
+    const [major, minor] = [Math.floor(dev / 256) & 0xfff, (dev & 0xff) | (Math.floor(dev / 4096) & 0xfff00)]
+    return { path, device: lockDevice(major, minor), inode: ino }
+  }
+  const hands = new Hands({ path: dirname(path), mark: '' })
+  try {
+    const answer = await hands.order({ words: ['stat', basename(path)], timeoutMs: handsTimeoutMs })
+    const [, , , major, minor, inode] = answer.toString().split('\0')
+    return { path, device: lockDevice(Number(major), Number(minor)), inode: Number(inode) }
+  } finally {
+    hands.kill()
+  }
+}

@@ -1,0 +1,139 @@
+/** The bytes of volumes by QEMU's real tools: damage found and repaired, locks named. */
+import assert from 'node:assert/strict'
+import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { KvasirError } from '@kvasir/contract'
+import { needs } from '../../../../../tools/require.ts'
+import { openTestJail, type TestJail } from '../jail/testing/test-jail.ts'
+import { openTestPool } from './testing/test-pool.ts'
+import { createVolumeAccess } from './volume-access.ts'
+
+const MIB = 2 ** 20
+const cluster = 65536
+
+/** Says that a cluster is used so often, whatever it is. */
+function setRefcount(path: string, index: number, count: number): void {
+  const file = openSync(path, 'r+')
+  const word = Buffer.alloc(8)
+  readSync(file, word, 0, 8, 48) // The table of the blocks of counts, then the first block (docs/interop/qcow2.txt).
+  readSync(file, word, 0, 8, Number(word.readBigUInt64BE()))
+  writeSync(file, Buffer.from([count >> 8, count & 0xff]), 0, 2, Number(word.readBigUInt64BE()) + 2 * index)
+  closeSync(file)
+}
+
+/** A program that has a volume open to write, and its number. */
+async function holdOpen(
+  t: TestContext,
+  path: string,
+): Promise<ChildProcessByStdio<Writable, Readable, null>> {
+  const holder = spawn('qemu-io', ['-f', 'qcow2', path], { stdio: ['pipe', 'pipe', 'ignore'] })
+  t.after(async () => {
+    if (holder.exitCode === null && holder.kill('SIGKILL')) await once(holder, 'exit')
+  })
+  await once(holder.stdout, 'data') // Its prompt: it is open.
+  return holder
+}
+
+describe('the bytes of volumes', { skip: needs('root', 'qemu') }, () => {
+  let jail: TestJail
+
+  before(async () => {
+    jail = await openTestJail()
+  })
+
+  after(() => jail[Symbol.asyncDispose]())
+
+  async function newPool(t: TestContext) {
+    const folder = await mkdtemp(join(tmpdir(), 'kvasir-access-'))
+    t.after(() => rm(folder, { recursive: true, force: true }))
+    const access = createVolumeAccess({ jailed: jail.jailed })
+    const check = (path: string, repair = false) =>
+      access.check(
+        { path, format: 'qcow2' },
+        { repair, fileSizeBytes: 256 * MIB, signal: new AbortController().signal },
+      )
+    return { ...openTestPool(t, folder, jail.jailed), check }
+  }
+
+  test('a whole volume is whole, and so is an overlay, whose base is not opened', async (t) => {
+    const { pool, key, at, check } = await newPool(t)
+    await pool.createEmpty(key('base'), { capacityBytes: 8 * MIB })
+    await pool.createOverlay(key('top'), pool.source(key('base')), 8 * MIB)
+    await rm(at('base'))
+
+    const found = await check(at('top'))
+
+    assert.deepEqual([found.corruptions, found.leaks, found.errors], [0, 0, 0])
+    assert.equal(found.clusters, (8 * MIB) / cluster)
+  })
+
+  test('damage is counted, then repaired, and then there is none', async (t) => {
+    const { pool, key, at, check } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB })
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 0 1M', at('v1')])
+    setRefcount(at('v1'), 8, 0)
+    setRefcount(at('v1'), 9, 2)
+
+    const before = await check(at('v1'))
+    const repaired = await check(at('v1'), true)
+    const after = await check(at('v1'))
+
+    assert.ok(before.corruptions > 0 && before.leaks > 0, JSON.stringify(before))
+    assert.equal(before.corruptionsFixed + before.leaksFixed, 0)
+    assert.ok(repaired.corruptionsFixed > 0, JSON.stringify(repaired))
+    assert.deepEqual([after.corruptions, after.leaks], [0, 0])
+    const read = execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'read -P 7 0 1M', at('v1')], {
+      encoding: 'utf8',
+    })
+    assert.doesNotMatch(read, /verification failed/)
+  })
+
+  test('who has the volume open is named, with its number', async (t) => {
+    const { pool, key, at, check } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB })
+    const holder = await holdOpen(t, at('v1'))
+
+    for (const repair of [false, true])
+      await assert.rejects(check(at('v1'), repair), (error) => {
+        assert.ok(error instanceof KvasirError && error.code === 'in-use', String(error))
+        assert.match(error.message, new RegExp(`locked by qemu-io \\(PID ${holder.pid}\\), so it is not`))
+        return true
+      })
+  })
+
+  test('what has no tables to look through is damaged, and no file that a header names is opened', async (t) => {
+    const { at, check } = await newPool(t)
+    execFileSync('dd', ['if=/dev/urandom', `of=${at('noise')}`, 'bs=64k', 'count=4', 'status=none'])
+    const shadow = ['create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', '/etc/shadow', at('evil'), '8M']
+    execFileSync('qemu-img', shadow)
+
+    await assert.rejects(
+      check(at('noise')),
+      (error) => error instanceof KvasirError && error.code === 'volume-damaged',
+    )
+    assert.equal((await check(at('evil'))).corruptions, 0)
+  })
+
+  test('a compressed copy holds the same in less', async (t) => {
+    const { pool, key, at, check } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB })
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 0 4M', at('v1')])
+
+    await pool.createCopy(key('v2'), [pool.source(key('v1'))], {
+      compress: true,
+      onProgress: () => {},
+      signal: new AbortController().signal,
+    })
+
+    assert.equal((await check(at('v2'))).compressedClusters, (4 * MIB) / cluster)
+    const info = execFileSync('qemu-img', ['info', '--output=json', at('v2')], { encoding: 'utf8' })
+    assert.equal(JSON.parse(info)['format-specific'].data['compression-type'], 'zstd')
+    execFileSync('qemu-img', ['compare', at('v1'), at('v2')])
+  })
+})

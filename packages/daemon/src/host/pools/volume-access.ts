@@ -1,0 +1,112 @@
+/** The bytes of volumes, by QEMU's tools in the jail. */
+import { KvasirError, type VolumeCheck } from '@kvasir/contract'
+import { z } from 'zod'
+import { pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
+import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
+import type { CheckWork, VolumeAccess } from '../../ports/volume-access.ts'
+import { jailedChain } from './jailed-chain.ts'
+import { isLockRefusal, lockError } from './lock-error.ts'
+import { PoolHung } from './pool-hands.ts'
+
+/** The clusters of a large volume are looked through one by one. */
+const CHECK_TIMEOUT_MS = 24 * 3600 * 1000
+
+/** Opens the tools; nothing is run yet. */
+export function createVolumeAccess({ jailed }: { readonly jailed: JailedTools }): VolumeAccess {
+  return { check: (source, work) => checkVolume(source, { ...work, jailed }) }
+}
+
+async function checkVolume(
+  source: VolumeSource,
+  { repair, fileSizeBytes, signal, jailed }: CheckWork & { readonly jailed: JailedTools },
+): Promise<VolumeCheck> {
+  const { inputs, outputs, file } = jailedChain([source], repair ? 'write' : 'read')
+  const result = await hungIsUnreachable(source, () =>
+    jailed.run(
+      {
+        tool: 'qemu-img',
+        args: ['check', '--output=json', ...(repair ? ['-r', 'all'] : []), '--', file],
+        inputs,
+        outputs,
+        timeoutMs: CHECK_TIMEOUT_MS,
+        fileSizeBytes,
+      },
+      signal,
+    ),
+  )
+  const what = repair ? 'repaired' : 'checked'
+  if (isLockRefusal(result.stderr)) throw await lockError([pathSource(source)], `it is not ${what}`)
+  const found = result.limit === undefined ? parseCheck(result.stdout) : undefined
+  if (found) return found
+  throw checkError(pathSource(source).path, what, result)
+}
+
+/** As `qemu-img check` writes it (qapi/block-core.json: ImageCheck); what it does not say is none. */
+const imageCheck = z.object({
+  'check-errors': z.int().nonnegative(),
+  corruptions: z.int().nonnegative().default(0),
+  leaks: z.int().nonnegative().default(0),
+  'corruptions-fixed': z.int().nonnegative().default(0),
+  'leaks-fixed': z.int().nonnegative().default(0),
+  'total-clusters': z.int().nonnegative().optional(),
+  'allocated-clusters': z.int().nonnegative().optional(),
+  'compressed-clusters': z.int().nonnegative().optional(),
+})
+
+/** What `qemu-img check --output=json` found; undefined for a text that does not say. */
+function parseCheck(text: string): VolumeCheck | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  const { data } = imageCheck.safeParse(value)
+  if (!data) return undefined
+  const counts = {
+    clusters: data['total-clusters'],
+    allocatedClusters: data['allocated-clusters'],
+    compressedClusters: data['compressed-clusters'],
+  }
+  return {
+    corruptions: data.corruptions,
+    leaks: data.leaks,
+    errors: data['check-errors'],
+    corruptionsFixed: data['corruptions-fixed'],
+    leaksFixed: data['leaks-fixed'],
+    ...Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== undefined)),
+  }
+}
+
+function checkError(path: string, what: string, { exitCode, limit, stderr }: JailedToolResult): KvasirError {
+  const cause = new Error(`qemu-img ended with exit code ${exitCode} and the limit ${limit}: ${stderr}`)
+  const details = { path, stderr: stderr.slice(-500) }
+  if (limit === 'file-size' || /No space left on device|Disk quota exceeded/.test(stderr))
+    return new KvasirError('not-enough-space', `The disk of ${path} is full, so it was not ${what}.`, {
+      details,
+      cause,
+    })
+  if (/Could not open/.test(stderr))
+    return new KvasirError(
+      'volume-damaged',
+      `The header or the first tables of ${path} are damaged, so it cannot be ${what}.`,
+      { details, cause },
+    )
+  return new KvasirError('host-failed', `qemu-img could not look through ${path}, so it was not ${what}.`, {
+    details,
+    cause,
+  })
+}
+
+/** What hangs is a pool that does not answer. */
+async function hungIsUnreachable<T>(source: VolumeSource, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    if (!(cause instanceof PoolHung)) throw cause
+    const where = source.kind === 'protocol' ? source.driver : source.path
+    throw new KvasirError('pool-unreachable', `What ${where} lies on does not answer: ${cause.message}.`, {
+      cause,
+    })
+  }
+}
