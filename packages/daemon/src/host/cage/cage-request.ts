@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { CageError } from './cage-error.ts'
-import { type CageLimits, type LauncherBind, mountFlags } from './launcher-script.ts'
+import { type CageLimits, type CageReach, type LauncherBind, mountFlags } from './launcher-script.ts'
 import { type CagePlace, cageDirectories, cageFiles, maxInputs, maxOutputs } from './root-template.ts'
 
 /** A file or directory of the host laid over a place in the cage's root; read-only unless said otherwise. */
@@ -37,6 +37,8 @@ export interface CagedProgram {
   readonly withoutThp?: boolean
   /** It is killed when the daemon ends, however that ends. */
   readonly endsWithDaemon?: boolean
+  /** Servers that it may connect to; without it, it has no network. */
+  readonly reach?: CageReach | undefined
   readonly limits: CageLimits
 }
 
@@ -62,6 +64,8 @@ export function checkProgram(program: CagedProgram): void {
     check(isPath(source), `the source "${source}" of a bind is not an absolute path`)
     check(places.has(place), `there is no place ${place} in the cage`)
   }
+  const reachFile = program.reach?.file
+  check(reachFile === undefined || isPath(reachFile), `its file of servers "${reachFile}" is not an absolute path`)
   const memoryBytes = program.memory?.sizeBytes ?? 0
   check(Number.isSafeInteger(memoryBytes) && memoryBytes >= 0, 'the size of its memory is not a number')
   for (const [name, value] of Object.entries(program.limits)) {

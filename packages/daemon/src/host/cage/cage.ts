@@ -156,6 +156,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
         gid: request.gid,
         withoutThp: request.withoutThp ?? false,
         endsWithDaemon: request.endsWithDaemon ?? false,
+        reach: request.reach,
         binds: launcherBinds(tools.template, request),
         limits: request.limits,
         argv: [request.binary, ...request.args],

@@ -80,6 +80,7 @@ export async function runJailed(
       gid: program.gid,
       withoutThp: false,
       endsWithDaemon: true,
+      reach: program.reach,
       binds: launcherBinds(template.path, program),
       limits: program.limits,
       argv: [program.binary, ...program.args],

@@ -16,9 +16,10 @@
  *   admission   waits for the daemon's word: it has moved this process into the VM's cgroup and opened the pipes of the logs. The
  *               kernel takes 3 to 8 ms to move a process (a grace period of RCU), which pass while the steps above run. Nothing of
  *               the VM's has been loaded yet, so all of its memory is charged to its cgroup. If the daemon dies first, this ends.
+ *   (connector) for a program that may reach a server, starts who connects for it (connector.pl): in its cgroup by then
  *   log         opens the pipes, of which the daemon holds the other end until the keepers of the logs do
  *   root        pivot_root and unmounting of the old root: nothing of the host is left to name
- *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, empty environment, then the program. That it ends
+ *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, the filter that hands connects over, empty environment, then the program. That it ends
  *               with the daemon can be said only then: the kernel forgets it when a process changes its uid
  *
  * The empty directory on top of the root looks idle and is not: because the process's root is then not the topmost mount at the
@@ -29,6 +30,7 @@
  * has it; 6 the admission; 10 and up what the caller passes.
  */
 import { join } from 'node:path'
+import { type Reach, reachLines } from '../../model/storage/reach.ts'
 
 /** The first descriptor number that a caller's descriptors get inside the cage. */
 export const FIRST_DESCRIPTOR = 10
@@ -50,6 +52,7 @@ export const KEEPER_DESCRIPTOR = 5
 
 const perl = '/usr/bin/perl'
 const program = join(import.meta.dirname, 'launcher.pl')
+const connector = join(import.meta.dirname, 'connector.pl')
 
 /** Flags of a mount (sys/mount.h). */
 export const mountFlags = { readOnly: 1, noSetUid: 2, noDevices: 4, noExec: 8 } as const
@@ -86,6 +89,13 @@ export interface LauncherBind {
   readonly tmpfs?: string | undefined
 }
 
+/** What of the host's network a program may connect to. */
+export interface CageReach {
+  readonly allowed: readonly Reach[]
+  /** Where it is written instead, as lines, and read for each connection: what may change while the program runs. */
+  readonly file?: string
+}
+
 /** What the launcher needs to know; every value has been checked. */
 export interface LauncherParameters {
   readonly template: string
@@ -97,6 +107,8 @@ export interface LauncherParameters {
   readonly withoutThp: boolean
   /** The program is killed when the daemon ends (prctl(2): PR_SET_PDEATHSIG). */
   readonly endsWithDaemon: boolean
+  /** What it may connect to; nothing when undefined. */
+  readonly reach?: CageReach | undefined
   readonly binds: readonly LauncherBind[]
   readonly limits: CageLimits
   readonly argv: readonly string[]
@@ -134,6 +146,7 @@ function launcherWords(
     String(parameters.gid),
     parameters.withoutThp ? '1' : '0',
     parameters.endsWithDaemon ? '1' : '0',
+    ...reachWords(parameters.reach),
     String(limits.length / 2),
     ...limits,
     String(parameters.binds.length),
@@ -145,6 +158,12 @@ function launcherWords(
     ]),
     ...parameters.argv,
   ]
+}
+
+function reachWords(reach: CageReach | undefined): readonly string[] {
+  if (reach === undefined) return ['', '', '0']
+  const lines = reachLines(reach.allowed)
+  return [connector, reach.file ?? '', String(lines.length), ...lines]
 }
 
 function limitWords(limits: CageLimits & { readonly coreBytes: number }): readonly string[] {

@@ -10,12 +10,12 @@ my %numbers = (
     x64 => {
         mount => 165, umount2 => 166, pivot_root => 155, unshare => 272, sethostname => 170, prlimit64 => 302,
         mknodat => 259, close => 3, close_range => 436, dup3 => 292, pidfd_open => 434, pidfd_getfd => 438, prctl => 157,
-        capset => 126, setgroups => 116, setresgid => 119, setresuid => 117,
+        capset => 126, setgroups => 116, setresgid => 119, setresuid => 117, setns => 308, seccomp => 317,
     },
     arm64 => {
         mount => 40, umount2 => 39, pivot_root => 41, unshare => 97, sethostname => 161, prlimit64 => 261,
         mknodat => 33, close => 57, close_range => 436, dup3 => 24, pidfd_open => 434, pidfd_getfd => 438, prctl => 167,
-        capset => 91, setgroups => 159, setresgid => 149, setresuid => 147,
+        capset => 91, setgroups => 159, setresgid => 149, setresuid => 147, setns => 268, seccomp => 277,
     },
 );
 
@@ -87,9 +87,63 @@ my @words = split /\0/, receive(unpack 'N', receive(4)), -1;
 my $daemon = shift @words;
 my @descriptors = splice @words, 0, shift @words;
 my ($template, $log, $serial, $uid, $gid, $without_thp, $ends_with_daemon) = splice @words, 0, 7;
+my ($connector, $reach_file) = splice @words, 0, 2;
+my @reach = splice @words, 0, shift @words;
 %limits = splice @words, 0, 2 * shift @words;
 my @binds = splice @words, 0, 4 * shift @words;    # source, target, flags, options of a tmpfs or nothing for a bind
 my @program = @words;
+
+my ($to_connector, $from_connector);
+
+# Who connects for the program (connector.pl): nobody's child either, in the daemon's network and among its mounts.
+sub start_connector {
+    my ($NET, $MOUNTS) = (0x40000000, 0x20000);
+    pipe my $orders, my $to or fail("pipe: $!");
+    pipe my $from, my $answers or fail("pipe: $!");
+    my $program = $$;
+    my $child = fork // fail("fork: $!");
+    if ($child) {
+        close $_ for $orders, $answers;
+        waitpid $child, 0;
+        ($to_connector, $from_connector) = ($to, $from);
+        hear_connector();    # It has left these mounts before pivot_root takes every process among them along.
+        return;
+    }
+    exit 0 if fork // exit 71;
+    for (['net', $NET], ['mnt', $MOUNTS]) {
+        my ($name, $type) = @$_;
+        open my $namespace, '<', "/proc/$daemon/ns/$name" or exit 72;
+        syscall($number->{setns}, fileno $namespace, $type) == 0 or exit 73;
+    }
+    syswrite $answers, 'k';
+    call('dup3', 'orders', fileno $orders, 20, 0);
+    call('dup3', 'answers', fileno $answers, 21, 0);
+    call('dup3', 'connector', $_ + 17, $_, 0) for 3, 4;
+    call('close_range', '', 5, 0xffffffff, 0);
+    %ENV = ();
+    exec '/usr/bin/perl', $connector, $arch, $program, $reach_file, @reach;
+    exit 74;
+}
+
+sub hear_connector {
+    sysread($from_connector, my $word, 200) or fail('who connects to servers for it has ended');
+    $word eq 'k' or fail("who connects to servers for it ended: $word");
+}
+
+# From here on each connect(2) of this process and of what comes of it waits for the connector.
+sub hand_connects_over {
+    # linux/filter.h, linux/seccomp.h, linux/audit.h: load the architecture; another than ours is let go; load the number; is it connect?
+    my ($audit, $connect) = $arch eq 'x64' ? (0xC000003E, 42) : (0xC00000B7, 203);
+    my ($SET_FILTER, $NEW_LISTENER, $NOTIFY, $ALLOW) = (1, 8, 0x7fc00000, 0x7fff0000);
+    my $filter = pack '(SCCL)*', 0x20, 0, 0, 4, 0x15, 0, 3, $audit, 0x20, 0, 0, 0, 0x15, 0, 1, $connect,
+        0x06, 0, 0, $NOTIFY, 0x06, 0, 0, $ALLOW;
+    my $listener = call('seccomp', 'listener', $SET_FILTER, $NEW_LISTENER, pack 'Sx6P', length($filter) / 8, $filter);
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $to_connector, "$listener\n";
+    hear_connector();
+    close $_ for $to_connector, $from_connector;
+    call('close', 'listener', $listener);
+}
 
 step('descriptors');
 if (@descriptors) {
@@ -129,6 +183,8 @@ while (my ($source, $target, $flags, $tmpfs) = splice @binds, 0, 4) {
 step('admission');
 receive(1);
 
+start_connector() if $connector ne '';
+
 step('log');
 my ($outputs, $serials);
 $log eq '' or sysopen $outputs, $log, 1 or fail("$log: $!");
@@ -152,6 +208,7 @@ call('setresgid', $gid, $gid + 0, $gid + 0, $gid + 0);
 call('setresuid', $uid, $uid + 0, $uid + 0, $uid + 0);
 call('capset', '', pack('LL', 0x20080522, 0), "\0" x 24);
 call('prctl', 'no-new-privs', $NO_NEW_PRIVS, 1, 0, 0, 0);
+hand_connects_over() if $to_connector;
 if ($ends_with_daemon) {
     call('prctl', 'end with the daemon', $PDEATHSIG, $KILL, 0, 0, 0);
     getppid == $daemon or exit 0;    # It has ended before that.
