@@ -1,9 +1,10 @@
 /**
- * Tools that touch what a stranger made, or could have changed, in a jail: no network, nothing of the host to name but the files given,
+ * Tools that touch what a stranger made, or could have changed, in a jail: no network but the servers given, nothing of the host to name but the files given,
  * limits on everything. Which files a tool opens is said here, file by file, and never found out from what one of them holds.
  *
  * Not here: what is done with the result, which is a stranger's too until it was looked at.
  */
+import type { Reach } from '../model/storage/reach.ts'
 
 /** One run of qemu-img. */
 export interface JailedToolRequest {
@@ -15,6 +16,8 @@ export interface JailedToolRequest {
   readonly outputs?: readonly string[]
   /** Instead of them: a directory for what the tool makes, seen as /out. It is the jail's until the run ends, then root's. */
   readonly outputDirectory?: string
+  /** Servers that it may connect to. */
+  readonly reach?: readonly Reach[]
   readonly timeoutMs: number
   /** Most bytes of one file that it may write. */
   readonly fileSizeBytes: number

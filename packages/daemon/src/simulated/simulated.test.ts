@@ -34,6 +34,7 @@ function request(id: string): LaunchRequest {
         touchedBytes: 0,
         loadedBytes: 0,
       },
+      reach: [],
       mostIoThreads: 0,
       ids: { ioThreads: [], disks: {}, nics: {}, balloon: 'balloon', vncSocketName: 'vnc' },
     },

@@ -24,6 +24,7 @@ const plan = {
     touchedBytes: 0,
     loadedBytes: 0,
   },
+  reach: [],
   mostIoThreads: 0,
   ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: 'vnc' },
 }

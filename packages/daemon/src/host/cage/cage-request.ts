@@ -65,7 +65,10 @@ export function checkProgram(program: CagedProgram): void {
     check(places.has(place), `there is no place ${place} in the cage`)
   }
   const reachFile = program.reach?.file
-  check(reachFile === undefined || isPath(reachFile), `its file of servers "${reachFile}" is not an absolute path`)
+  check(
+    reachFile === undefined || isPath(reachFile),
+    `its file of servers "${reachFile}" is not an absolute path`,
+  )
   const memoryBytes = program.memory?.sizeBytes ?? 0
   check(Number.isSafeInteger(memoryBytes) && memoryBytes >= 0, 'the size of its memory is not a number')
   for (const [name, value] of Object.entries(program.limits)) {

@@ -7,8 +7,8 @@ import { describe, test } from 'node:test'
 import { identifyProcess, readNamespaces } from '@kvasir/linux'
 import { needs } from '../../../../../tools/require.ts'
 import type { Reach } from '../../model/storage/reach.ts'
-import type { CageReach } from './launcher-script.ts'
 import { cageBreaches, inspectCage } from './inspect-cage.ts'
+import type { CageReach } from './launcher-script.ts'
 import { eventually, openTestCages, TEST_UID, type TestCages, type TestVm } from './testing/test-cages.ts'
 
 const skip = needs('root')

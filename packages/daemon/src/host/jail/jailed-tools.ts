@@ -86,6 +86,9 @@ async function runAs(
       inputs,
       outputs,
       ...(outputDirectory === undefined ? {} : { outputDirectory }),
+      ...(request.reach === undefined || request.reach.length === 0
+        ? {}
+        : { reach: { allowed: request.reach } }),
       timeoutMs,
       cpuSeconds: Math.ceil((timeoutMs / 1000) * cpuPerWallTime),
       addressSpaceBytes: addressSpaceBytes + (inputs.length + outputs.length) * addressSpacePerFile,

@@ -15,6 +15,7 @@ import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { applyThreads } from '../threads/apply-threads.ts'
 import { askThreadNames } from '../threads/emulator-threads.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
+import { writeReach } from './emulator-reach.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
 import type { PageWalks } from './page-walks.ts'
@@ -157,6 +158,7 @@ async function makeReady(
       makeShare(paths.share, { uid, gid: uid }),
       writeWhole(paths.memo, request.memo),
       writeLaunch(paths, launch),
+      writeReach(paths, request.plan.reach),
     ])
     return { opened, cgroup }
   } catch (error) {

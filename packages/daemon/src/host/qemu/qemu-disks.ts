@@ -12,9 +12,10 @@ import type { BlockNode, DiskPlan, QemuOptions } from '../../model/qemu/disk-pla
 import { deviceId, isOfDisk } from '../../model/qemu/ids.ts'
 import type { EmulatorDisks } from '../../ports/emulator-disks.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
+import { giveReach, takeReachBack } from './emulator-reach.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
 import { passFile, takeFileBack, takeFilesBack } from './pass-file.ts'
-import type { StoredEmulator } from './runtime-directory.ts'
+import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
 import { throttleDisks } from './throttle-disks.ts'
 
 /** How long the controller of a disk that could not be plugged may take to go. */
@@ -27,6 +28,7 @@ export interface QemuDisksParts {
   /** Changes what is written down about the emulator. */
   readonly keep: (change: (record: StoredEmulator) => StoredEmulator) => Promise<void>
   readonly failpoint: Failpoints
+  readonly paths: EmulatorPaths
 }
 
 export class QemuDisks implements EmulatorDisks {
@@ -37,6 +39,7 @@ export class QemuDisks implements EmulatorDisks {
   }
 
   async plug(plan: DiskPlan): Promise<void> {
+    await giveReach(this.#parts.paths, { disk: plan.disk, servers: plan.reach })
     await this.#parts.keep((record) => withDisk(record, plan))
     try {
       await this.#parts.ask((monitor) => this.#makeMissing(monitor, plan))
@@ -68,7 +71,7 @@ export class QemuDisks implements EmulatorDisks {
   }
 
   async remove(disk: string): Promise<void> {
-    const { ask, keep, failpoint } = this.#parts
+    const { ask, keep, failpoint, paths } = this.#parts
     await ask(async (monitor) => {
       await removeLooseNodes(monitor, disk)
       await failpoint('emulator.unplug.after-nodes')
@@ -76,6 +79,7 @@ export class QemuDisks implements EmulatorDisks {
       await takeFilesBack(monitor, (label) => isOfDisk(label, disk))
     })
     await failpoint('emulator.unplug.after-files')
+    await takeReachBack(paths, disk)
     await keep((record) => withoutDisk(record, disk))
   }
 

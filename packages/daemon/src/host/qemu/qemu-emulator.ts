@@ -106,6 +106,7 @@ export class QemuEmulator implements Emulator {
     this.blocks = new QemuBlocks({ ask, pid: parts.record.pid })
     this.disks = new QemuDisks({
       ask,
+      paths: parts.paths,
       keep: async (change) => {
         this.#record = change(this.#record)
         await Promise.all([writeRecord(parts.paths, this.#record), writeLaunch(parts.paths, this.#record)])

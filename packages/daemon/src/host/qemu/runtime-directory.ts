@@ -21,6 +21,8 @@ export interface EmulatorPaths {
   readonly memo: string
   /** What was reserved for it of huge pages. */
   readonly pages: string
+  /** The servers that it may connect to. */
+  readonly reach: string
   readonly emulatorLog: string
   readonly serialLog: string
   readonly logDirectory: string
@@ -53,6 +55,7 @@ export function emulatorPaths(
     launch: join(directory, 'launch.json'),
     memo: join(directory, 'memo.json'),
     pages: join(directory, 'huge-pages.json'),
+    reach: join(directory, 'reach'),
     logDirectory,
     emulatorLog: join(logDirectory, 'emulator.log'),
     serialLog: join(logDirectory, 'serial.log'),

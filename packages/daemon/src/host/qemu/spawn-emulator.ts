@@ -38,6 +38,7 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         binds: bindsOf(request, paths),
         memory: plan.memory.fileSystem,
         withoutThp: plan.memory.withoutThp,
+        reach: plan.reach.length === 0 ? undefined : { allowed: [], file: paths.reach },
         limits: {
           openFiles: 8192,
           memlockBytes: plan.memory.lockableBytes,

@@ -85,6 +85,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     binds: bootBinds(input),
     userNics: nics.userNics,
     memory: memoryPlan(input),
+    reach: disks.reach,
     mostIoThreads: Math.max(disks.ioThreads.length, bus.ports),
     ids: {
       ioThreads: disks.ioThreads,

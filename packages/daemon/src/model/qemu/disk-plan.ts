@@ -1,6 +1,8 @@
 /**
  * One disk as QEMU is told of it, as plain data: in its arguments when it starts, over its monitor while it runs.
  */
+
+import type { Reach } from '../storage/reach.ts'
 import type { Descriptor, EmulatorPlan } from './emulator-plan.ts'
 import type { OptionValue } from './options.ts'
 
@@ -23,6 +25,8 @@ export interface DiskPlan {
   readonly nodes: readonly BlockNode[]
   readonly objects: readonly (QemuOptions & { readonly 'qom-type': string; readonly id: string })[]
   readonly devices: readonly (QemuOptions & { readonly driver: string; readonly id: string })[]
+  /** The servers that QEMU speaks to for it. */
+  readonly reach: readonly Reach[]
   /** The id of its own I/O thread. */
   readonly ioThread: string | undefined
   readonly ids: EmulatorPlan['ids']['disks'][string]

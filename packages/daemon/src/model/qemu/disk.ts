@@ -8,6 +8,7 @@
  * A disk is planned as data first, so that a disk that is plugged while the guest runs is the very one that the next start makes.
  */
 import { type DiskSpec, KvasirError } from '@kvasir/contract'
+import type { Reach } from '../storage/reach.ts'
 import { bootIndexes } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
 import type { DescriptorList } from './descriptor-list.ts'
@@ -29,6 +30,7 @@ export interface DisksPlan {
   readonly args: readonly string[]
   readonly ids: EmulatorPlan['ids']['disks']
   readonly ioThreads: readonly string[]
+  readonly reach: EmulatorPlan['reach']
 }
 
 /** What a disk is planned from. */
@@ -53,6 +55,7 @@ export function diskArgs({ input, bus, descriptors }: BuildContext): DisksPlan {
     args: plans.flatMap((plan) => argsOf(plan, descriptors)),
     ids: Object.fromEntries(plans.map((plan) => [plan.disk, plan.ids])),
     ioThreads: plans.flatMap((plan) => plan.ioThread ?? []),
+    reach: plans.flatMap(({ disk, reach }) => (reach.length === 0 ? [] : { disk, servers: reach })),
   }
 }
 
@@ -82,6 +85,7 @@ function planOf(
   return {
     disk: disk.name,
     nodes,
+    reach: reachOf(requireBacking(input.disks, disk)),
     ioThread,
     objects: ioThread === undefined ? [] : [{ 'qom-type': 'iothread', id: ioThread }],
     devices: make(device, { input, bus }),
@@ -132,6 +136,10 @@ function chainOf(
     names.unshift(node.format)
   }
   return { nodes, chain: names }
+}
+
+function reachOf({ chain }: DiskBacking): readonly Reach[] {
+  return chain.flatMap((member) => (member.kind === 'protocol' ? member.reach : []))
 }
 
 function cacheOptions(

@@ -5,6 +5,8 @@
  * and executes QEMU inside its cage. It decides nothing.
  */
 
+import type { Reach } from '../storage/reach.ts'
+
 /** The number of the first descriptor in a plan's list; those below 10 belong to the launcher (host/cage/launcher-script.ts). */
 export const firstDescriptor = 10
 
@@ -77,6 +79,12 @@ export interface MemoryPlan {
   readonly loadedBytes: number
 }
 
+/** What a disk lies on that QEMU speaks to itself. */
+export interface DiskReach {
+  readonly disk: string
+  readonly servers: readonly Reach[]
+}
+
 export interface EmulatorPlan {
   /** QEMU's arguments, without the binary. */
   readonly argv: readonly string[]
@@ -84,6 +92,8 @@ export interface EmulatorPlan {
   readonly binds: readonly Bind[]
   readonly userNics: readonly UserNicPlan[]
   readonly memory: MemoryPlan
+  /** The servers that QEMU speaks to itself, by the disk that lies on them. */
+  readonly reach: readonly DiskReach[]
   /** The I/O threads that there can be with all disks that may be plugged while it runs. */
   readonly mostIoThreads: number
   /** What a caller may want to talk to later: QOM ids by our names. */

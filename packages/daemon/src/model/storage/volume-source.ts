@@ -1,5 +1,6 @@
 /** Where QEMU finds what one member of a chain holds. Made by the backend of its pool, turned into a block node by model/qemu. */
 import { KvasirError } from '@kvasir/contract'
+import type { Reach } from './reach.ts'
 
 /** A regular file of the host. */
 export interface FileSource {
@@ -23,6 +24,8 @@ export interface ProtocolSource {
   readonly driver: 'rbd' | 'nfs' | 'iscsi'
   readonly options: { readonly [name: string]: string | number | boolean | undefined }
   readonly format: 'qcow2' | 'raw'
+  /** The servers that it lies on: who opens it may connect to these, and to nothing else. */
+  readonly reach: readonly Reach[]
 }
 
 export type VolumeSource = FileSource | DeviceSource | ProtocolSource

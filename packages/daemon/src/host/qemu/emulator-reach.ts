@@ -1,0 +1,41 @@
+/**
+ * The servers that an emulator may connect to, disk by disk: a file in its runtime directory that its connector reads for each connection
+ * (host/cage/connector.pl). An emulator that was started without the file has no connector, and can be given none.
+ */
+import { KvasirError } from '@kvasir/contract'
+import type { DiskReach } from '../../model/qemu/emulator-plan.ts'
+import { reachLines } from '../../model/storage/reach.ts'
+import { type EmulatorPaths, readWhole, writeWhole } from './runtime-directory.ts'
+
+/** Writes down, before the start, what an emulator may reach. */
+export async function writeReach(paths: EmulatorPaths, reach: readonly DiskReach[]): Promise<void> {
+  if (reach.length > 0) await writeWhole(paths.reach, reach.flatMap(linesOf).join(''))
+}
+
+/** Lets a running emulator reach what a disk lies on. `unsupported` for one that was started without a connector. */
+export async function giveReach(paths: EmulatorPaths, reach: DiskReach): Promise<void> {
+  if (reach.servers.length === 0) return
+  const others = await linesBut(paths, reach.disk)
+  if (others === undefined)
+    throw new KvasirError(
+      'unsupported',
+      `The VM was started without a disk on a storage server, so its cage has no way to one; disk ${reach.disk} is there from its next start on.`,
+    )
+  await writeWhole(paths.reach, [...others, ...linesOf(reach)].join(''))
+}
+
+/** Takes back what a disk lay on. No error when there was nothing. */
+export async function takeReachBack(paths: EmulatorPaths, disk: string): Promise<void> {
+  const others = await linesBut(paths, disk)
+  if (others !== undefined) await writeWhole(paths.reach, others.join(''))
+}
+
+/** A line of a disk ends with its name, which the connector does not read. */
+function linesOf({ disk, servers }: DiskReach): readonly string[] {
+  return reachLines(servers).map((line) => `${line} ${disk}\n`)
+}
+
+async function linesBut(paths: EmulatorPaths, disk: string): Promise<readonly string[] | undefined> {
+  const text = await readWhole(paths.reach)
+  return text?.split(/(?<=\n)/).filter((line) => line !== '' && !line.endsWith(` ${disk}\n`))
+}
