@@ -5,6 +5,7 @@
  */
 import type { VmSpecInput } from '@kvasir/contract'
 import type { Operation } from './crash-operation.ts'
+import { secretOperations } from './crash-secrets.ts'
 import { snapshotOperations } from './crash-snapshots.ts'
 import {
   bring,
@@ -176,6 +177,7 @@ export const operations: readonly Operation[] = [
     isDone: async (world) => (await world.vm('plugged').show()).status.cpu?.count === 3,
   },
   ...snapshotOperations,
+  ...secretOperations,
   {
     name: 'plug a disk',
     about: ['grows'],

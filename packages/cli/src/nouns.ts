@@ -37,6 +37,11 @@ export const nouns: Readonly<Record<string, Noun>> = {
     summary: 'Disks in pools.',
     load: async () => (await import('./nouns/volume.ts')).volumeVerbs,
   },
+  secret: {
+    kind: 'noun',
+    summary: 'Keys and passphrases that storage asks for.',
+    load: async () => (await import('./nouns/secret.ts')).secretVerbs,
+  },
   job: {
     kind: 'noun',
     summary: 'Long actions: watch, wait for, cancel.',

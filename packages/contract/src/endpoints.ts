@@ -11,6 +11,7 @@ import { uuid } from './names.ts'
 import { queryInt, wait } from './parameters.ts'
 import { placementEndpoints } from './placement-endpoints.ts'
 import { poolEndpoints } from './pool-endpoints.ts'
+import { secretEndpoints } from './secret-endpoints.ts'
 import { snapshotEndpoints } from './snapshot-endpoints.ts'
 import { vmEndpoints } from './vm-endpoints.ts'
 import { volumeEndpoints } from './volume-endpoints.ts'
@@ -56,6 +57,7 @@ export const endpoints = {
   ...snapshotEndpoints,
   ...poolEndpoints,
   ...volumeEndpoints,
+  ...secretEndpoints,
   listJobs: endpoint({
     id: 'listJobs',
     method: 'GET',

@@ -27,6 +27,7 @@ export const errorTable = {
   'snapshot-not-found': { status: 404, exit: notFound, title: 'There is no such snapshot' },
   'volume-not-found': { status: 404, exit: notFound, title: 'There is no such volume' },
   'pool-not-found': { status: 404, exit: notFound, title: 'There is no such pool' },
+  'secret-not-found': { status: 404, exit: notFound, title: 'There is no such secret' },
   'job-not-found': { status: 404, exit: notFound, title: 'There is no such job' },
   'file-not-found': { status: 404, exit: notFound, title: 'There is no such file' },
   'name-taken': { status: 409, exit: refused, title: 'The name is taken' },

@@ -21,6 +21,8 @@ export const eventKinds = [
   'volume.created',
   'volume.changed',
   'volume.deleted',
+  'secret.created',
+  'secret.deleted',
   'snapshot.created',
   'snapshot.deleted',
   'snapshot.reverted',
@@ -37,7 +39,7 @@ export const event = z
     kind: z.enum(eventKinds),
     subject: z.string().meta({
       description:
-        'The name of the VM, image, pool or volume (`POOL/NAME` outside of the default pool), or the id of the job.',
+        'The name of the VM, image, pool, secret or volume (`POOL/NAME` outside of the default pool), or the id of the job.',
     }),
     data: z.record(z.string(), z.unknown()),
   })

@@ -17,9 +17,11 @@ import { openCages } from './host/cage/cage.ts'
 import { createClock } from './host/clock.ts'
 import { createHostFacts } from './host/facts/host-facts.ts'
 import { createFailpoints } from './host/failpoints.ts'
+import { openSecretFiles } from './host/files/secret-files.ts'
 import { openStateFiles } from './host/files/state-files.ts'
 import { openImageShelf } from './host/images/image-files.ts'
 import { createImageMakers } from './host/images/image-makers.ts'
+import { JailSecrets } from './host/jail/jail-secrets.ts'
 import { divideUids } from './host/jail/jail-users.ts'
 import { openJailedTools } from './host/jail/jailed-tools.ts'
 import { listenUnix } from './host/listen-unix.ts'
@@ -122,14 +124,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   })
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
-  const tuning = await applyHostTuning({
-    wanted: { ksm: config.ksm, zswap: config.zswap },
-    statePath: join(config.stateDir, 'host-tuning.json'),
-    bootId,
-  })
-  for (const { state, ...told } of tuning.outcomes)
-    if (state !== 'applied')
-      log.warn({ ...told, state }, 'a setting for the kernel of the host does not hold')
+  const tuning = await tuneHost(config, bootId, log)
   const hugepages = new HugepageDesk({ bootId, mayReserve: config.hugepages === 'reserve' })
   const host = createHostFacts({
     hugepages,
@@ -148,7 +143,14 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     trees: await emulatorTrees(config.qemu),
   })
   for (const sentence of cages.shortcomings) log.info({}, sentence)
-  const jailed = await openJailedTools({ cages, users: uids.jails, localRoot: config.stateDir })
+  const secrets = await openSecretFiles(config.stateDir)
+  const laid = await JailSecrets.open(config.runtimeDir, secrets)
+  const jailed = await openJailedTools({
+    cages,
+    users: uids.jails,
+    localRoot: config.stateDir,
+    secrets: laid,
+  })
   const images = await openImageShelf(join(config.stateDir, 'images'))
   const ports: Ports = {
     store,
@@ -162,11 +164,13 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     files: await openStateFiles({ stateDir: config.stateDir }),
     pools: createPools({ stateDir: config.stateDir, jailed }),
     access: createVolumeAccess({ jailed }),
+    secrets,
     emulators: createQemuEmulators({
       runtimeDir: config.runtimeDir,
       logDir: config.logDir,
       cages,
       hugepages,
+      secrets,
       binary: async () => (await host.qemu()).binary,
       failpoint,
       now: () => clock.now(),
@@ -177,6 +181,18 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     await cages.remove()
   }
   return { ports, leave }
+}
+
+async function tuneHost(config: Config, bootId: string, log: Log) {
+  const tuning = await applyHostTuning({
+    wanted: { ksm: config.ksm, zswap: config.zswap },
+    statePath: join(config.stateDir, 'host-tuning.json'),
+    bootId,
+  })
+  for (const { state, ...told } of tuning.outcomes)
+    if (state !== 'applied')
+      log.warn({ ...told, state }, 'a setting for the kernel of the host does not hold')
+  return tuning
 }
 
 /** A machine in memory, for development without QEMU: `--simulated`. */

@@ -12,6 +12,7 @@ import { yieldCpus } from './services/placement/yield-cpus.ts'
 import { PoolDesk } from './services/pools/pool-desk.ts'
 import { finishVolumesOf, preparePools, settlePools } from './services/pools/settle-pools.ts'
 import { recover } from './services/recovery/recover.ts'
+import { settleSecrets } from './services/secrets/settle-secrets.ts'
 import { resumeDeletions } from './services/snapshots/snapshot-handlers.ts'
 import { startInOrder } from './services/vms/autostart.ts'
 import { resumeGuestWork } from './services/vms/resume-guest-work.ts'
@@ -63,6 +64,7 @@ export async function wireDaemon(
     placementMoves: options.placementMoves ?? 'none',
   }
   preparePools(context)
+  await settleSecrets(context)
   const { restarts, ...recovered } = await recover(context)
   log.info(
     { ...recovered, tookMs: Math.round(clock.monotonicMs() - startedMs) },

@@ -5,6 +5,7 @@
  * Not here: what is done with the result, which is a stranger's too until it was looked at.
  */
 import type { Reach } from '../model/storage/reach.ts'
+import type { SecretObject } from '../model/storage/secret-use.ts'
 
 /** One run of qemu-img. */
 export interface JailedToolRequest {
@@ -18,6 +19,8 @@ export interface JailedToolRequest {
   readonly outputDirectory?: string
   /** Servers that it may connect to. */
   readonly reach?: readonly Reach[]
+  /** Secrets that `args` name as objects of QEMU; how the tool gets them is not the caller's affair. */
+  readonly secrets?: readonly SecretObject[]
   readonly timeoutMs: number
   /** Most bytes of one file that it may write. */
   readonly fileSizeBytes: number

@@ -7,6 +7,7 @@ import type { HostFacts } from './host-facts.ts'
 import type { ImageFiles, ImageMakers } from './images.ts'
 import type { Log } from './log.ts'
 import type { Pools } from './pools.ts'
+import type { SecretFiles } from './secrets.ts'
 import type { Store } from './store.ts'
 import type { VolumeAccess } from './volume-access.ts'
 
@@ -16,6 +17,7 @@ export interface Ports {
   readonly files: StateFiles
   readonly pools: Pools
   readonly access: VolumeAccess
+  readonly secrets: SecretFiles
   readonly images: ImageFiles
   readonly makers: ImageMakers
   readonly host: HostFacts

@@ -113,6 +113,14 @@ export interface PoolRecord {
   readonly createdAt: string
 }
 
+/** A secret's row; what it is lies in a file (ports/secrets.ts). `phase` is the journal: `creating` and `deleting` ones are removed by recovery. */
+export interface SecretRecord {
+  readonly id: string
+  readonly name: string
+  readonly phase: 'creating' | 'ready' | 'deleting'
+  readonly createdAt: string
+}
+
 /** Something that is done to a volume, under way for as long as its row says so. */
 export type VolumeWork = 'resized' | 'cloned' | 'converted' | 'checked' | 'repaired'
 
@@ -192,6 +200,15 @@ export interface Store {
     /** `name-taken` when the name is in use. */
     insert(record: PoolRecord): void
     update(record: PoolRecord): void
+    remove(id: string): void
+  }
+  readonly secrets: {
+    list(): readonly SecretRecord[]
+    get(id: string): SecretRecord | undefined
+    findByName(name: string): SecretRecord | undefined
+    /** `name-taken` when the name is in use. */
+    insert(record: SecretRecord): void
+    update(record: SecretRecord): void
     remove(id: string): void
   }
   /** Names of images; their files describe themselves. */

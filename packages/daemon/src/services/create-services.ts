@@ -8,6 +8,7 @@ import { createImageHandlers } from './images/image-handlers.ts'
 import { createPlacementHandlers } from './placement/placement-handlers.ts'
 import { yieldCpus } from './placement/yield-cpus.ts'
 import { createPoolHandlers } from './pools/pool-handlers.ts'
+import { createSecretHandlers } from './secrets/secret-handlers.ts'
 import { createSnapshotHandlers } from './snapshots/snapshot-handlers.ts'
 import { createVmHandlers } from './vms/vm-handlers.ts'
 import { createVmJobHandlers, createVmPowerHandlers } from './vms/vm-life-handlers.ts'
@@ -46,6 +47,7 @@ export function createServices(
       ...createImageHandlers(context),
       ...createPoolHandlers(context),
       ...createVolumeHandlers(context),
+      ...createSecretHandlers(context),
       ...createSnapshotHandlers(context),
     },
   }

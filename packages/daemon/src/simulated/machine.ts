@@ -42,6 +42,8 @@ export class SimulatedMachine {
   readonly marks = new Map<string, string>()
   /** Folders whose file systems do not answer. */
   readonly hungFolders = new Set<string>()
+  /** What secrets are, by their ids. */
+  readonly secrets = new Map<string, string>()
   readonly seeds = new Map<string, Uint8Array>()
   readonly saves = new Map<string, SimulatedSave>()
   /** The memory of snapshots, by their ids. */

@@ -11,6 +11,7 @@ import { createSimulatedFiles } from './simulated-files.ts'
 import { createSimulatedHostFacts } from './simulated-host-facts.ts'
 import { createSimulatedImageFiles, createSimulatedImageMakers } from './simulated-images.ts'
 import { createSimulatedPools } from './simulated-pools.ts'
+import { createSimulatedSecrets } from './simulated-secrets.ts'
 
 /** What the simulation does not stand in for. */
 export interface SimulatedPortsOptions {
@@ -28,6 +29,7 @@ export function createSimulatedPorts(machine: SimulatedMachine, options: Simulat
     files: createSimulatedFiles(machine),
     pools: createSimulatedPools(machine),
     access: createSimulatedAccess(machine),
+    secrets: createSimulatedSecrets(machine),
     images: createSimulatedImageFiles(machine),
     makers: createSimulatedImageMakers(machine),
     host: createSimulatedHostFacts(machine),

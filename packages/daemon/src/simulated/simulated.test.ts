@@ -36,6 +36,7 @@ function request(id: string): LaunchRequest {
       },
       reach: [],
       mostIoThreads: 0,
+      secrets: [],
       ids: { ioThreads: [], disks: {}, nics: {}, balloon: 'balloon', vncSocketName: 'vnc' },
     },
   }

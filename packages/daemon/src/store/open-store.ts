@@ -14,6 +14,7 @@ import { copyStore, createStore, migrate } from './migrate.ts'
 import { type Migration, migrations as ourMigrations } from './migrations/migrations.ts'
 import { poolRows } from './pools.ts'
 import { keepRoom, openWithReserve } from './room.ts'
+import { secretRows } from './secrets.ts'
 import { snapshotRows } from './snapshots.ts'
 import { defaultUidRange, type UidRange, uidRows } from './uids.ts'
 import { vmRows } from './vms.ts'
@@ -86,6 +87,7 @@ function repositories(database: Database, options: StoreOptions): Store {
     volumes: volumeRows(database),
     snapshots: snapshotRows(database),
     pools: poolRows(database),
+    secrets: secretRows(database),
     imageNames: imageNameRows(database),
     jobs: jobRows(database, options.endedJobs ?? defaults.endedJobs),
     events: eventRows(database, options.events ?? defaults.events),

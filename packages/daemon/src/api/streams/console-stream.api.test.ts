@@ -26,6 +26,7 @@ const plan = {
   },
   reach: [],
   mostIoThreads: 0,
+  secrets: [],
   ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: 'vnc' },
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
@@ -10,6 +10,9 @@ import { needs } from '../../../../../tools/require.ts'
 import type { JailedToolRequest } from '../../ports/jailed-tools.ts'
 import { CageError } from '../cage/cage-error.ts'
 import { eventually } from '../cage/testing/test-cages.ts'
+import { openSecretFiles } from '../files/secret-files.ts'
+import { lockedWords, rightKey, wrongKey } from '../files/testing/locked-words.ts'
+import { JailSecrets } from './jail-secrets.ts'
 import { openJailedTools } from './jailed-tools.ts'
 import { openTestJail, TEST_USERS, type TestJail } from './testing/test-jail.ts'
 
@@ -62,6 +65,27 @@ describe('jailed tools', { skip: needs('root', 'qemu') }, () => {
     assert.equal(JSON.parse(info)['virtual-size'], 16 * MIB)
     const { mode, uid, gid } = statSync(volume)
     assert.deepEqual([mode & 0o777, uid, gid], [0o600, 0, 0])
+  })
+
+  test('a tool gets a secret without its being an argument, and nothing of it is left', async () => {
+    await jail.secrets.write('right', rightKey)
+    await jail.secrets.write('wrong', wrongKey)
+    const volume = makeVolume('locked.qcow2')
+    const { keyid, iv, format, data } = lockedWords('sec.key')
+    const words = `secret,id=words,keyid=${keyid},iv=${iv},format=${format},data=${data}`
+    const open = (secretId: string) =>
+      run({
+        args: ['info', '--object', words, '-f', 'qcow2', '/in/0'],
+        inputs: [volume],
+        secrets: [{ object: 'sec.key', secretId, format: 'raw' }],
+      })
+
+    const [opened, refused] = [await open('right'), await open('wrong')]
+
+    assert.deepEqual([opened.exitCode, refused.exitCode], [0, 1], opened.stderr)
+    assert.deepEqual(readdirSync(join(jail.cages.directory, 'jail-secrets')), [])
+    await assert.rejects(open('gone'), { code: 'secret-not-found' })
+    assert.deepEqual(readdirSync(join(jail.cages.directory, 'jail-secrets')), [])
   })
 
   test('a whole chain is spelled out, and its top is committed into its base', async () => {
@@ -167,7 +191,9 @@ describe('jailed tools', { skip: needs('root', 'qemu') }, () => {
       timeoutMs: 2_000,
       otherwise: 'The command lives on.',
     })
-    await openJailedTools({ cages, users: TEST_USERS })
+    const { directory } = jail.cages
+    const values = await openSecretFiles(directory)
+    await openJailedTools({ cages, users: TEST_USERS, secrets: await JailSecrets.open(directory, values) })
     assert.deepEqual(await cages.groups.list(), [])
   })
 })

@@ -8,6 +8,7 @@ import { chmod, chown } from 'node:fs/promises'
 import type { JailedToolRequest, JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import type { Cages } from '../cage/cage.ts'
 import { letRead, letWrite, takeBack } from './file-access.ts'
+import type { JailSecrets } from './jail-secrets.ts'
 import { type JailUser, JailUsers, type UidRange } from './jail-users.ts'
 
 const groupPrefix = 'jail-'
@@ -27,6 +28,7 @@ export interface JailedToolsOptions {
   readonly users: UidRange
   /** Where the daemon's own files lie; it touches none beside them itself. Without it, it touches all. */
   readonly localRoot?: string
+  readonly secrets: JailSecrets
 }
 
 /** Ends what a daemon that died has left running, and gives the tools. */
@@ -34,6 +36,7 @@ export async function openJailedTools({
   cages,
   users: range,
   localRoot,
+  secrets,
 }: JailedToolsOptions): Promise<JailedTools> {
   for (const group of await cages.groups.list())
     if (group.startsWith(groupPrefix)) await cages.groups.remove(group, { timeoutMs: endTimeoutMs })
@@ -44,7 +47,7 @@ export async function openJailedTools({
       const group = `${groupPrefix}${randomUUID()}`
       let isEnded = false
       try {
-        const result = await runAs(user, request, { cages, group, signal, localRoot })
+        const result = await runAs(user, request, { cages, group, signal, localRoot, secrets })
         isEnded = true
         return result
       } finally {
@@ -63,6 +66,7 @@ async function runAs(
     readonly group: string
     readonly signal: AbortSignal
     readonly localRoot: string | undefined
+    readonly secrets: JailSecrets
   },
 ): Promise<JailedToolResult> {
   const { inputs, outputs = [], outputDirectory, timeoutMs } = request
@@ -77,13 +81,15 @@ async function runAs(
     await chown(outputDirectory, user.uid, user.gid)
     undo.defer(() => takeBackDirectory(outputDirectory))
   }
+  const secrets = await where.secrets.lay(request, user)
+  undo.defer(() => secrets.remove())
   const result = await where.cages.runJailed(
     {
       group: where.group,
       ...user,
       binary,
-      args: request.args,
-      inputs,
+      args: secrets.args,
+      inputs: [...inputs, ...secrets.files],
       outputs,
       ...(outputDirectory === undefined ? {} : { outputDirectory }),
       ...(request.reach === undefined || request.reach.length === 0

@@ -12,6 +12,8 @@ import type { Adoption } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
+import type { SecretValues } from '../files/secret-files.ts'
+import { removeSecrets } from './hand-secrets.ts'
 import type { PageWalks } from './page-walks.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
 import { readThreads } from './qemu-vcpus.ts'
@@ -29,6 +31,7 @@ const logTailBytes = 4096
 
 export interface AdoptTools {
   readonly walks: PageWalks
+  readonly secrets: SecretValues
   readonly groups: CageGroups
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
@@ -70,12 +73,14 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
       monitor.execute('query-chardev', undefined, limits),
     ])
     if (identity.UUID !== id) throw new Error(`its monitor says that it is ${identity.UUID}`)
+    await removeSecrets(tools.paths.share)
     const { major, minor, micro } = monitor.version
     return new QemuEmulator({
       id,
       paths: tools.paths,
       groups: tools.groups,
       walks: tools.walks,
+      secrets: tools.secrets,
       failpoint: tools.failpoint,
       record: { ...stored, qemuVersion: `${major}.${minor}.${micro}` },
       monitor,

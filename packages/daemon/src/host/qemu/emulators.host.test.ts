@@ -1,9 +1,12 @@
 /** The port of emulators on real QEMU: its suite, and what only the real thing can meet. */
 import assert from 'node:assert/strict'
-import { readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { needs } from '../../../../../tools/require.ts'
+import { secretPath } from '../../model/qemu/emulator-plan.ts'
 import { testEmulators } from '../../ports/emulators.suite.ts'
 import { openRealEmulators, type RealEmulators } from './testing/real-emulators.ts'
 
@@ -58,6 +61,46 @@ for (const [how, damage] of Object.entries(damages))
     assert.ok(Math.abs(apartMs) < 5_000, `${apartMs} ms apart`)
     await emulator.release()
   })
+
+test('an emulator starts with a secret that is nowhere to be found afterwards', { skip }, async () => {
+  await using real = await openRealEmulators()
+  await real.secrets.write('s1', 'hunter2 hunter2')
+  const object = { object: 'sec.file-root', secretId: 's1', format: 'raw' } as const
+  const asked = real.request(id)
+  const json = { 'qom-type': 'secret', id: object.object, file: secretPath(object) }
+  const plan = {
+    ...asked.plan,
+    argv: [...asked.plan.argv, '-object', JSON.stringify(json)],
+    secrets: [object],
+  }
+
+  const emulator = await real.emulators.launch({ ...asked, plan }, never)
+
+  await emulator.resume()
+  assert.equal(await emulator.runState(), 'running')
+  const found = spawnSync('grep', ['-rlIs', '--devices=skip', 'hunter2', join(real.runtimeDir, 'vms')])
+  assert.equal(found.stdout.toString(), '')
+  assert.deepEqual(await readdir(join(real.runtimeDir, 'vms', id, 'share')), ['vnc.sock'])
+  assert.deepEqual(await real.emulators.inspectCage(id), [])
+  await emulator.release()
+})
+
+test('a secret that a dead daemon has laid out is removed when its emulator is taken over', {
+  skip,
+}, async () => {
+  await using real = await openRealEmulators()
+  const first = await real.emulators.launch(real.request(id), never)
+  await first.resume()
+  await first.release()
+  const left = join(real.runtimeDir, 'vms', id, 'share', 'sec.file-root')
+  await writeFile(left, 'hunter2')
+
+  const found = await (await real.follow()).adopt(id, { timeoutMs: 2_000 })
+
+  assert.equal(found.kind, 'alive')
+  assert.equal(existsSync(left), false)
+  if (found.kind === 'alive') await found.emulator.release()
+})
 
 test('an emulator that is stopped is unresponsive, and runs on', { skip }, async () => {
   await using real = await openRealEmulators()

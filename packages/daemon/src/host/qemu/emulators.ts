@@ -6,6 +6,7 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import type { Cages } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
+import type { SecretValues } from '../files/secret-files.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { adoptEmulator } from './adopt-emulator.ts'
 import { launchEmulator } from './launch-emulator.ts'
@@ -27,6 +28,7 @@ export interface QemuOptions {
   readonly logDir: string
   readonly cages: Cages
   readonly hugepages: HugepageDesk
+  readonly secrets: SecretValues
   /** The path of QEMU, asked for at each launch: an upgrade may have changed it. */
   readonly binary: () => Promise<string>
   readonly failpoint: Failpoints
@@ -35,7 +37,7 @@ export interface QemuOptions {
 
 /** The emulators below a runtime directory. */
 export function createQemuEmulators(options: QemuOptions): Emulators {
-  const { cages, hugepages, failpoint } = options
+  const { cages, hugepages, secrets, failpoint } = options
   const walks = new PageWalks()
   const pathsOf = (id: string) => emulatorPaths(options, id)
   return {
@@ -43,13 +45,14 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
     async launch(request, signal) {
       const [binary] = await Promise.all([options.binary(), requireNone(request, cages)])
       const { now } = options
-      const tools = { cages, hugepages, walks, binary, failpoint, paths: pathsOf(request.id), now }
+      const tools = { cages, hugepages, secrets, walks, binary, failpoint, paths: pathsOf(request.id), now }
       return await launchEmulator(request, tools, signal)
     },
     async adopt(id, { timeoutMs }) {
       const binary = await options.binary().catch(() => '')
       const { groups } = cages
-      return await adoptEmulator(id, { groups, walks, failpoint, paths: pathsOf(id), binary, timeoutMs })
+      const paths = pathsOf(id)
+      return await adoptEmulator(id, { groups, walks, secrets, failpoint, paths, binary, timeoutMs })
     },
     async present() {
       const groups = (await cages.groups.list()).map(idOfGroup).filter((id) => id !== undefined)

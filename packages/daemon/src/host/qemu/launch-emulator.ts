@@ -11,11 +11,13 @@ import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { makeShare, sealShare } from '../cage/share.ts'
+import type { SecretValues } from '../files/secret-files.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { applyThreads } from '../threads/apply-threads.ts'
 import { askThreadNames } from '../threads/emulator-threads.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { writeReach } from './emulator-reach.ts'
+import { laySecrets, removeSecrets } from './hand-secrets.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
 import type { PageWalks } from './page-walks.ts'
@@ -38,6 +40,7 @@ const removeTimeoutMs = 10_000
 export interface LaunchTools {
   readonly cages: Cages
   readonly hugepages: HugepageDesk
+  readonly secrets: SecretValues
   readonly walks: PageWalks
   readonly binary: string
   readonly failpoint: Failpoints
@@ -82,6 +85,7 @@ export async function launchEmulator(
     paths,
     groups: cages.groups,
     walks: tools.walks,
+    secrets: tools.secrets,
     failpoint,
     record,
     monitor,
@@ -149,13 +153,12 @@ async function makeReady(
   tools: LaunchTools,
 ): Promise<{ readonly opened: OpenDescriptors; readonly cgroup: string }> {
   const { paths } = tools
-  const { uid } = request
   const opening = openDescriptors(request.plan.descriptors, paths)
   try {
     const [opened, cgroup] = await allDone([
       opening,
       makeGroup(request, tools),
-      makeShare(paths.share, { uid, gid: uid }),
+      makeShareWithSecrets(request, tools),
       writeWhole(paths.memo, request.memo),
       writeLaunch(paths, launch),
       writeReach(paths, request.plan.reach),
@@ -165,6 +168,12 @@ async function makeReady(
     await opening.then(releaseAll, () => {}) // One that could not be opened is what is told.
     throw error
   }
+}
+
+async function makeShareWithSecrets({ uid, plan }: LaunchRequest, tools: LaunchTools): Promise<void> {
+  const { share } = tools.paths
+  await makeShare(share, { uid, gid: uid })
+  await laySecrets(share, plan.secrets, { values: tools.secrets, uid })
 }
 
 /** As Promise.all, but when it rejects nothing is under way any more: what is undone then is not made once more. */
@@ -228,6 +237,7 @@ function releaseEnds({ helperEnds }: OpenDescriptors): void {
 
 async function seal(request: LaunchRequest, paths: EmulatorPaths): Promise<void> {
   const { vncSocketName } = request.plan.ids
+  if (request.plan.secrets.length > 0) await removeSecrets(paths.share)
   const sockets = vncSocketName === undefined ? [] : [vncSocketName]
   const strangers = await sealShare(paths.share, { uid: request.uid, sockets })
   if (strangers.length > 0)

@@ -9,10 +9,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type DiskThrottle, KvasirError } from '@kvasir/contract'
 import { type QmpClient, QmpError } from '@kvasir/qmp'
 import type { BlockNode, DiskPlan, QemuOptions } from '../../model/qemu/disk-plan.ts'
-import { deviceId, isOfDisk } from '../../model/qemu/ids.ts'
+import { deviceId, isOfDisk, isSecretObject } from '../../model/qemu/ids.ts'
 import type { EmulatorDisks } from '../../ports/emulator-disks.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
+import type { SecretValues } from '../files/secret-files.ts'
 import { giveReach, takeReachBack } from './emulator-reach.ts'
+import { addSecret } from './hand-secrets.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
 import { passFile, takeFileBack, takeFilesBack } from './pass-file.ts'
 import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
@@ -29,6 +31,7 @@ export interface QemuDisksParts {
   readonly keep: (change: (record: StoredEmulator) => StoredEmulator) => Promise<void>
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
+  readonly secrets: SecretValues
 }
 
 export class QemuDisks implements EmulatorDisks {
@@ -96,8 +99,9 @@ export class QemuDisks implements EmulatorDisks {
     await failpoint('emulator.plug.after-device')
   }
 
-  async #addNode(monitor: QmpClient, { file, options }: BlockNode): Promise<void> {
+  async #addNode(monitor: QmpClient, { file, secret, options }: BlockNode): Promise<void> {
     if (file === undefined) {
+      if (secret) await addSecret(monitor, secret, this.#parts.secrets)
       await addBlock(monitor, options)
       return
     }
@@ -192,8 +196,9 @@ async function askFor(monitor: QmpClient, disk: string): Promise<void> {
 }
 
 async function removeObjects(monitor: QmpClient, disk: string): Promise<void> {
-  const id = deviceId('io', disk)
-  if ((await childrenOf(monitor, '/objects')).includes(id)) await monitor.execute('object-del', { id })
+  const all = await childrenOf(monitor, '/objects')
+  const gone = all.filter((id) => id === deviceId('io', disk) || (isSecretObject(id) && isOfDisk(id, disk)))
+  for (const id of gone) await monitor.execute('object-del', { id })
 }
 
 /** What the model planned is what QEMU's introspection names; its types are those of one version of it. */

@@ -21,6 +21,7 @@ import type {
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
+import type { SecretValues } from '../files/secret-files.ts'
 import { QemuThreads } from '../threads/qemu-threads.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
 import { asPortError } from './as-port-error.ts'
@@ -43,11 +44,11 @@ import {
 import { abandonSave, saveMemory } from './save-memory.ts'
 import { takeScreenshot } from './screenshot.ts'
 import { readStatistics } from './statistics.ts'
+import { waitForExit } from './wait-for-exit.ts'
 
 const killTimeoutMs = 10_000
 const reconnectMs = 500
 const deathWaitMs = 3_000
-const exitPollMs = 20
 const logTailBytes = 4096
 
 export interface EmulatorParts {
@@ -55,6 +56,7 @@ export interface EmulatorParts {
   readonly paths: EmulatorPaths
   readonly groups: CageGroups
   readonly walks: PageWalks
+  readonly secrets: SecretValues
   readonly failpoint: Failpoints
   readonly record: StoredEmulator
   readonly monitor: QmpClient
@@ -112,6 +114,7 @@ export class QemuEmulator implements Emulator {
         await Promise.all([writeRecord(parts.paths, this.#record), writeLaunch(parts.paths, this.#record)])
       },
       failpoint: parts.failpoint,
+      secrets: parts.secrets,
     })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
@@ -161,7 +164,7 @@ export class QemuEmulator implements Emulator {
     await failpoint('emulator.end.before-kill')
     if (options.graceMs > 0) {
       await this.#monitor.execute('quit', undefined, { timeoutMs: options.graceMs }).catch(() => undefined)
-      await this.#waitForExit(options.graceMs)
+      await waitForExit(this.record, options.graceMs)
     }
     await groups.kill(groupOf(id), { timeoutMs: killTimeoutMs }).catch((cause: unknown) => {
       const { pid } = this.record
@@ -256,7 +259,7 @@ export class QemuEmulator implements Emulator {
 
   /** The monitor is gone: most likely the process too. While it lives, the monitor is opened again. */
   async #afterMonitor(): Promise<void> {
-    await this.#waitForExit(deathWaitMs)
+    await waitForExit(this.record, deathWaitMs)
     while (await isAlive(this.record)) {
       if (this.#released) return
       try {
@@ -274,12 +277,6 @@ export class QemuEmulator implements Emulator {
     ])
     const log = Buffer.from(await readCappedLog(this.#parts.paths.emulatorLog, logTailBytes)).toString('utf8')
     this.#settleClosed({ code: exit?.code, signal: exit?.signal, log })
-  }
-
-  async #waitForExit(timeoutMs: number): Promise<void> {
-    const deadline = performance.now() + timeoutMs
-    while (performance.now() < deadline && (await isAlive(this.record)))
-      await new Promise((resolve) => setTimeout(resolve, exitPollMs))
   }
 
   #openStatisticsMonitor(): Promise<QmpClient> {

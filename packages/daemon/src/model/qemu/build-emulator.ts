@@ -84,6 +84,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     descriptors: descriptors.all,
     binds: bootBinds(input),
     userNics: nics.userNics,
+    secrets: disks.secrets,
     memory: memoryPlan(input),
     reach: disks.reach,
     mostIoThreads: Math.max(disks.ioThreads.length, bus.ports),

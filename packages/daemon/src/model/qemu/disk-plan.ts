@@ -3,8 +3,9 @@
  */
 
 import type { Reach } from '../storage/reach.ts'
+import type { SecretObject } from '../storage/secret-use.ts'
+import type { OptionValue } from '../storage/volume-source.ts'
 import type { Descriptor, EmulatorPlan } from './emulator-plan.ts'
-import type { OptionValue } from './options.ts'
 
 /** Options of QEMU by name; what is undefined is not said. */
 export interface QemuOptions {
@@ -15,6 +16,8 @@ export interface QemuOptions {
 export interface BlockNode {
   /** What `filename` stands for, where the node is on a file of the host. */
   readonly file: Extract<Descriptor, { kind: 'file' }> | undefined
+  /** The object that has to be there before the node is made. */
+  readonly secret?: SecretObject | undefined
   readonly options: QemuOptions & { readonly driver: string; readonly 'node-name': string }
 }
 

@@ -13,7 +13,7 @@ import { bootIndexes } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
 import type { DescriptorList } from './descriptor-list.ts'
 import type { BlockNode, DiskPlan } from './disk-plan.ts'
-import type { EmulatorPlan } from './emulator-plan.ts'
+import { type EmulatorPlan, secretPath } from './emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from './hardware.ts'
 import { chainNodes, deviceId, nameToken } from './ids.ts'
 import { jsonOption } from './options.ts'
@@ -31,6 +31,7 @@ export interface DisksPlan {
   readonly ids: EmulatorPlan['ids']['disks']
   readonly ioThreads: readonly string[]
   readonly reach: EmulatorPlan['reach']
+  readonly secrets: EmulatorPlan['secrets']
 }
 
 /** What a disk is planned from. */
@@ -56,6 +57,7 @@ export function diskArgs({ input, bus, descriptors }: BuildContext): DisksPlan {
     ids: Object.fromEntries(plans.map((plan) => [plan.disk, plan.ids])),
     ioThreads: plans.flatMap((plan) => plan.ioThread ?? []),
     reach: plans.flatMap(({ disk, reach }) => (reach.length === 0 ? [] : { disk, servers: reach })),
+    secrets: plans.flatMap(({ nodes }) => nodes.flatMap(({ secret }) => secret ?? [])),
   }
 }
 
@@ -101,10 +103,17 @@ function argsOf(plan: DiskPlan, descriptors: DescriptorList): readonly string[] 
   ]
 }
 
-function nodeArgs({ file, options }: BlockNode, descriptors: DescriptorList): readonly string[] {
-  if (file === undefined) return jsonOption('-blockdev', options)
+function nodeArgs({ file, secret, options }: BlockNode, descriptors: DescriptorList): readonly string[] {
+  if (file === undefined) return [...secretArgs(secret), ...jsonOption('-blockdev', options)]
   const set = descriptors.addSet(file, options['node-name'])
   return [...set.args, ...jsonOption('-blockdev', { ...options, filename: set.path })]
+}
+
+/** QEMU reads the file when it makes the object (docs of qemu-system: `-object secret`). */
+function secretArgs(secret: BlockNode['secret']): readonly string[] {
+  if (secret === undefined) return []
+  const { object, format } = secret
+  return jsonOption('-object', { 'qom-type': 'secret', id: object, format, file: secretPath(secret) })
 }
 
 /** The nodes of a disk's chain, from the bottom up as QEMU needs them; `chain` lists those with a format, top first. */

@@ -6,6 +6,7 @@
  */
 
 import type { Reach } from '../storage/reach.ts'
+import type { SecretObject } from '../storage/secret-use.ts'
 
 /** The number of the first descriptor in a plan's list; those below 10 belong to the launcher (host/cage/launcher-script.ts). */
 export const firstDescriptor = 10
@@ -47,6 +48,11 @@ export interface Bind {
 
 /** The directory inside the cage in which QEMU makes its sockets. */
 export const shareDirectory = '/run/vm'
+
+/** Where QEMU finds a secret when it starts; the file is gone when the guest begins. */
+export function secretPath({ object }: Pick<SecretObject, 'object'>): string {
+  return `${shareDirectory}/${object}`
+}
 
 /** One user-mode NIC: served by a passt process, which has the other end of the NIC's descriptor. */
 export interface UserNicPlan {
@@ -91,6 +97,8 @@ export interface EmulatorPlan {
   readonly descriptors: readonly Descriptor[]
   readonly binds: readonly Bind[]
   readonly userNics: readonly UserNicPlan[]
+  /** What must lie at `secretPath` when it is executed. */
+  readonly secrets: readonly SecretObject[]
   readonly memory: MemoryPlan
   /** The servers that QEMU speaks to itself, by the disk that lies on them. */
   readonly reach: readonly DiskReach[]

@@ -53,6 +53,16 @@ export function chainNodes(disk: string, depth: number): { readonly format: stri
   return { format: `base${depth}-${token}`, file: `base${depth}file-${token}` }
 }
 
+/** The object with the secret of a block node: `sec.file-root` of the node `file-root`, so that it is the same disk's. */
+export function secretObjectId(node: string): string {
+  return `sec.${node}`
+}
+
+/** Whether an id is one of a secret's object. */
+export function isSecretObject(id: string): boolean {
+  return id.startsWith('sec.')
+}
+
 /** Whether an id is one of a disk's: every kind of it ends with the dash and the disk's name, and no kind has a dash. */
 export function isOfDisk(id: string, disk: string): boolean {
   const dash = id.indexOf('-')

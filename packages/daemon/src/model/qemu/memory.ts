@@ -10,10 +10,11 @@
 import { hugePageBytes, type VmSpec } from '@kvasir/contract'
 import { canMerge, isHeld } from '../memory/backing.ts'
 import { bootMemoryBytes } from '../memory/plug-memory.ts'
+import type { OptionValue } from '../storage/volume-source.ts'
 import { type MemoryPlan, memoryDirectory } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { bootBackendIds, memoryBackendId, plugBackendId } from './ids.ts'
-import { jsonOption, keyValues, type OptionValue } from './options.ts'
+import { jsonOption, keyValues } from './options.ts'
 
 type Memory = VmSpec['memory']
 

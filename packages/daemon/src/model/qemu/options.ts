@@ -2,16 +2,7 @@
  * How arguments of QEMU are written. JSON where QEMU takes it (-device, -object, -blockdev, -netdev): there a value can never
  * become an option. Elsewhere `key=value` lists, in which a comma of a value is doubled (QEMU: util/keyval.c).
  */
-
-/** A value of a JSON option; undefined is left out. */
-export type OptionValue =
-  | string
-  | number
-  | boolean
-  | null
-  | undefined
-  | readonly OptionValue[]
-  | { readonly [key: string]: OptionValue }
+import type { OptionValue } from '../storage/volume-source.ts'
 
 /** One option with a JSON object as its value. */
 export function jsonOption(

@@ -2,8 +2,9 @@
  * The lowest node of a member of a chain: what holds its bytes. A file and a block device come as open descriptors, so that QEMU names
  * nothing of the host; storage on a network is spoken to by QEMU itself (docs of qemu-system: `-blockdev`).
  */
-import type { VolumeSource } from '../storage/volume-source.ts'
+import type { ProtocolSource, VolumeSource } from '../storage/volume-source.ts'
 import type { BlockNode, QemuOptions } from './disk-plan.ts'
+import { secretObjectId } from './ids.ts'
 
 interface NodeAsked {
   readonly name: string
@@ -16,11 +17,7 @@ interface NodeAsked {
 
 /** The node of a source. */
 export function volumeNode(source: VolumeSource, { name, readOnly, direct, shared }: NodeAsked): BlockNode {
-  if (source.kind === 'protocol')
-    return {
-      file: undefined,
-      options: { driver: source.driver, 'node-name': name, ...source.options, ...shared },
-    }
+  if (source.kind === 'protocol') return protocolNode(source, { name, shared })
   const access = readOnly ? 'read' : 'read-write'
   const isGuarded = source.kind !== 'device' && source.guarded === true
   return {
@@ -37,5 +34,20 @@ export function volumeNode(source: VolumeSource, { name, readOnly, direct, share
       filename: '',
       ...shared,
     },
+  }
+}
+
+function protocolNode(
+  source: ProtocolSource,
+  { name, shared }: Pick<NodeAsked, 'name' | 'shared'>,
+): BlockNode {
+  const options = { driver: source.driver, 'node-name': name, ...source.options }
+  if (source.secret === undefined) return { file: undefined, options: { ...options, ...shared } }
+  const { option, ...use } = source.secret
+  const object = secretObjectId(name)
+  return {
+    file: undefined,
+    secret: { ...use, object },
+    options: { ...options, [option]: object, ...shared },
   }
 }

@@ -1,6 +1,7 @@
 /** Where QEMU finds what one member of a chain holds. Made by the backend of its pool, turned into a block node by model/qemu. */
 import { KvasirError } from '@kvasir/contract'
 import type { Reach } from './reach.ts'
+import type { SecretUse } from './secret-use.ts'
 
 /** A regular file of the host. */
 export interface FileSource {
@@ -18,11 +19,23 @@ export interface DeviceSource {
   readonly format: 'qcow2' | 'raw'
 }
 
+/** A value of an option of a block driver. */
+export type OptionValue =
+  | string
+  | number
+  | boolean
+  | null
+  | undefined
+  | readonly OptionValue[]
+  | { readonly [key: string]: OptionValue }
+
 /** Storage that QEMU itself speaks to; `options` are those of its block driver, but for `driver` and `node-name`. */
 export interface ProtocolSource {
   readonly kind: 'protocol'
   readonly driver: 'rbd' | 'nfs' | 'iscsi'
-  readonly options: { readonly [name: string]: string | number | boolean | undefined }
+  readonly options: { readonly [name: string]: OptionValue }
+  /** What proves who asks; `option` is the option of the driver that names its object, such as `key-secret`. */
+  readonly secret?: SecretUse & { readonly option: string }
   readonly format: 'qcow2' | 'raw'
   /** The servers that it lies on: who opens it may connect to these, and to nothing else. */
   readonly reach: readonly Reach[]

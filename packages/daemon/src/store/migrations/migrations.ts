@@ -3,6 +3,7 @@ import { hash } from 'node:crypto'
 import { first } from './0001-first.ts'
 import { snapshots } from './0002-snapshots.ts'
 import { pools } from './0003-pools.ts'
+import { secrets } from './0004-secrets.ts'
 
 /** One step from a form of the store to the next; `number` is the `user_version` that it leads to. */
 export interface Migration {
@@ -11,7 +12,7 @@ export interface Migration {
   readonly sql: string
 }
 
-export const migrations: readonly Migration[] = [first, snapshots, pools]
+export const migrations: readonly Migration[] = [first, snapshots, pools, secrets]
 
 /** Marks a SQLite file as a store of Kvasir: `KVAS`. */
 export const APPLICATION_ID = 0x4b564153

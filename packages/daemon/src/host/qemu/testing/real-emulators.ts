@@ -10,8 +10,10 @@ import { pluggableAddress } from '../../../model/pci/layout.ts'
 import { buildEmulator } from '../../../model/qemu/build-emulator.ts'
 import { plugMemoryId } from '../../../model/qemu/ids.ts'
 import type { Emulators, LaunchRequest } from '../../../ports/emulators.ts'
+import type { SecretFiles } from '../../../ports/secrets.ts'
 import { openCages } from '../../cage/cage.ts'
 import type { CageGroups } from '../../cage/cage-groups.ts'
+import { openSecretFiles } from '../../files/secret-files.ts'
 import { HugepageDesk } from '../../memory/hugepage-desk.ts'
 import { createQemuEmulators } from '../emulators.ts'
 
@@ -23,6 +25,7 @@ const binary = '/usr/bin/qemu-system-x86_64'
 export interface RealEmulators extends AsyncDisposable {
   readonly runtimeDir: string
   readonly groups: CageGroups
+  readonly secrets: SecretFiles
   readonly emulators: Emulators
   /** The same host as the next daemon sees it. */
   follow(): Promise<Emulators>
@@ -39,11 +42,13 @@ export async function openRealEmulators(): Promise<RealEmulators> {
     cgroupName: `kvasir-test-${process.pid}-${randomBytes(3).toString('hex')}`,
     kvm: false,
   })
+  const secrets = await openSecretFiles(folder)
   const follow = () =>
     createQemuEmulators({
       runtimeDir,
       logDir: join(folder, 'log'),
       cages,
+      secrets,
       hugepages: new HugepageDesk({ bootId: 'test', mayReserve: true }),
       binary: async () => binary,
       failpoint: async () => {},
@@ -52,6 +57,7 @@ export async function openRealEmulators(): Promise<RealEmulators> {
   return {
     runtimeDir,
     groups: cages.groups,
+    secrets,
     emulators: follow(),
     follow: async () => follow(),
     request: requestFor,

@@ -1,0 +1,47 @@
+/**
+ * How QEMU gets a secret, never as an argument.
+ *
+ * When it starts: as a file in the directory that it shares with the daemon, of its own uid with mode 0400, which it reads when it makes
+ * the object. It is removed before the guest begins; where a daemon dies before that, with the next look at the emulator, and with its
+ * runtime directory, which is no disk. While it runs: over its monitor, whose lines are written down nowhere.
+ */
+import { chown, readdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type QmpClient, QmpError } from '@kvasir/qmp'
+import { isSecretObject } from '../../model/qemu/ids.ts'
+import type { SecretObject } from '../../model/storage/secret-use.ts'
+import type { SecretValues } from '../files/secret-files.ts'
+
+/** Puts the secrets of a start where its arguments say. The directory must be closed to everyone else. */
+export async function laySecrets(
+  share: string,
+  secrets: readonly SecretObject[],
+  { values, uid }: { readonly values: SecretValues; readonly uid: number },
+): Promise<void> {
+  for (const { object, secretId } of secrets) {
+    const path = join(share, object)
+    await writeFile(path, await values.read(secretId), { mode: 0o400, flag: 'wx' })
+    await chown(path, uid, uid)
+  }
+}
+
+/** Takes away what `laySecrets` put there. */
+export async function removeSecrets(share: string): Promise<void> {
+  const names = await readdir(share).catch(() => [])
+  for (const name of names.filter(isSecretObject)) await rm(join(share, name), { force: true })
+}
+
+/** Gives a running QEMU a secret, in place of what an attempt before has left. No node may use it yet. */
+export async function addSecret(
+  monitor: QmpClient,
+  { object, secretId, format }: SecretObject,
+  values: SecretValues,
+): Promise<void> {
+  await monitor.execute('object-del', { id: object }).catch((error: unknown) => {
+    if (!(error instanceof QmpError)) throw error // It has none.
+  })
+  const value = await values.read(secretId)
+  // The value travels as base64 in any case; QEMU would take a second layer of it for the secret itself.
+  const data = format === 'base64' ? value.toString('latin1').trim() : value.toString('base64')
+  await monitor.execute('object-add', { 'qom-type': 'secret', id: object, data, format: 'base64' })
+}

@@ -1,0 +1,26 @@
+/** Everything under `/v1/secrets`. */
+import type { Context } from '../context.ts'
+import type { Handlers } from '../handlers.ts'
+import { createSecret } from './create-secret.ts'
+import { deleteSecret } from './delete-secret.ts'
+import { requireSecret } from './secret-use.ts'
+import { showSecret } from './show-secret.ts'
+
+type SecretHandlerIds = 'listSecrets' | 'getSecret' | 'createSecret' | 'deleteSecret'
+
+/** The handlers of secrets. */
+export function createSecretHandlers(context: Context): Pick<Handlers, SecretHandlerIds> {
+  const { store } = context.ports
+  return {
+    async listSecrets() {
+      const made = store.secrets.list().filter(({ phase }) => phase !== 'creating')
+      return made.map((secret) => showSecret(secret, store))
+    },
+    getSecret: async ({ params }) => showSecret(requireSecret(params.secret, store), store),
+    createSecret: ({ body }) => createSecret(body, context),
+    async deleteSecret({ params }) {
+      await deleteSecret(requireSecret(params.secret, store), context)
+      return undefined
+    },
+  }
+}
