@@ -21,6 +21,7 @@ export const jobKinds = [
   'volume.convert',
   'volume.check',
   'volume.repair',
+  'volume.wipe',
   'image.build',
   'image.import',
   'image.pull',

@@ -159,6 +159,22 @@ export const volumeEndpoints = {
     response: job,
     status: 202,
   }),
+  wipeVolume: endpoint({
+    id: 'wipeVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/wipe',
+    summary: 'Make an unused volume empty, so that nothing of what was on it can be read any more',
+    params: byVolume,
+    query: wait,
+    body: z.strictObject({
+      method: z.enum(['zero', 'discard']).default('zero').meta({
+        description:
+          'zero: what was written is overwritten, then its space given back. discard: only given back.',
+      }),
+    }),
+    response: job,
+    status: 202,
+  }),
   deleteVolume: endpoint({
     id: 'deleteVolume',
     method: 'DELETE',

@@ -148,7 +148,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   const jailed = await openJailedTools({
     cages,
     users: uids.jails,
-    localRoot: config.stateDir,
+    ...toolPlaces(config),
     secrets: laid,
   })
   const images = await openImageShelf(join(config.stateDir, 'images'))
@@ -193,6 +193,11 @@ async function tuneHost(config: Config, bootId: string, log: Log) {
     if (state !== 'applied')
       log.warn({ ...told, state }, 'a setting for the kernel of the host does not hold')
   return tuning
+}
+
+/** Where tools find the daemon's own files, and have their sockets. */
+function toolPlaces({ stateDir, runtimeDir }: Config) {
+  return { localRoot: stateDir, socketsRoot: join(runtimeDir, 'tools') }
 }
 
 /** A machine in memory, for development without QEMU: `--simulated`. */

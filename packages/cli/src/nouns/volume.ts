@@ -106,6 +106,21 @@ export const volumeVerbs: Verbs = {
     flags: { pool: poolFlag, yes: { summary: 'Do not ask.', short: 'y' }, ...detachFlag },
     load: async () => (await upkeep()).repairVolume,
   },
+  wipe: {
+    summary: 'Make an unused volume empty: nothing of what was on it can be read any more.',
+    arguments: [volume],
+    flags: {
+      pool: poolFlag,
+      method: {
+        summary: 'zero (overwrites what was written), or discard.',
+        value: 'METHOD',
+        completes: ['zero', 'discard'],
+      },
+      yes: { summary: 'Do not ask.', short: 'y' },
+      ...detachFlag,
+    },
+    load: async () => (await upkeep()).wipeVolume,
+  },
   delete: {
     summary: 'Delete a volume that nobody uses.',
     arguments: [volume],

@@ -22,3 +22,18 @@ export const repairVolume: Action = async (context) => {
   await followJob(context, job, ({ outcome }) => outcome ?? '')
   return undefined
 }
+
+export const wipeVolume: Action = async (context) => {
+  const params = volumeArgument(context)
+  const method = context.choice('method', ['zero', 'discard'])
+  const name = volumeName({ pool: params.pool, name: params.volume })
+  if (!(await confirm(context, `Wipe volume ${name}, so that all that is on it is lost?`))) return 1
+  const job = await context.client.call(routes.wipeVolume, {
+    params,
+    query: startQuery(context),
+    body: method === undefined ? {} : { method },
+    signal: context.signal,
+  })
+  await followJob(context, job, ({ outcome }) => `Volume ${name} is wiped. ${outcome ?? ''}`.trim())
+  return undefined
+}

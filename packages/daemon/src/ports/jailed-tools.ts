@@ -7,9 +7,9 @@
 import type { Reach } from '../model/storage/reach.ts'
 import type { SecretObject } from '../model/storage/secret-use.ts'
 
-/** One run of qemu-img. */
+/** One run of a tool. */
 export interface JailedToolRequest {
-  readonly tool: 'qemu-img'
+  readonly tool: 'qemu-img' | 'qemu-nbd'
   readonly args: readonly string[]
   /** Absolute paths of files in directories that only root may enter; seen read-only as /in/0, /in/1 ... */
   readonly inputs: readonly string[]
@@ -38,10 +38,27 @@ export interface JailedToolResult {
   readonly limit: 'time' | 'output' | 'file-size' | 'cpu' | undefined
 }
 
+/** Where a tool that serves something finds a directory for its sockets. */
+export const jailedSockets = '/run/vm'
+
+/** A tool that serves on a socket. */
+export interface JailedServer {
+  /** Where its directory of sockets is to us. What lies in it is a stranger's. */
+  readonly directory: string
+  /** Resolves when its turn has come, or it has ended without one. Never rejects. */
+  readonly begun: Promise<void>
+  /** How it ended. Never rejects. */
+  readonly ended: Promise<JailedToolResult | Error>
+  /** Ends it, and waits until no process of it lives and its files are root's again. */
+  end(): Promise<void>
+}
+
 export interface JailedTools {
   /**
    * Runs a tool to its end; it is killed when the signal aborts, and with the daemon. Rejects when the jail cannot be closed, a file
    * is not there, too many tools wait (`busy`), and with what the signal says.
    */
   run(request: JailedToolRequest, signal: AbortSignal): Promise<JailedToolResult>
+  /** Begins a tool that serves on a socket until it is ended, by itself or by us, and with the daemon. It may not listen yet. */
+  serve(request: JailedToolRequest): Promise<JailedServer>
 }

@@ -122,7 +122,7 @@ export interface SecretRecord {
 }
 
 /** Something that is done to a volume, under way for as long as its row says so. */
-export type VolumeWork = 'resized' | 'cloned' | 'converted' | 'checked' | 'repaired'
+export type VolumeWork = 'resized' | 'cloned' | 'converted' | 'checked' | 'repaired' | 'wiped'
 
 export interface VolumeRecord {
   readonly id: string

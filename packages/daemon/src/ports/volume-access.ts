@@ -16,10 +16,44 @@ export interface CheckWork {
   readonly signal: AbortSignal
 }
 
+/** A part of a volume, from where the last one ended. */
+export interface Extent {
+  readonly lengthBytes: number
+  /** It reads as zeros. */
+  readonly isZero: boolean
+}
+
+/** A volume that is open: what a guest would read and write, at any place. Positions and lengths are in bytes. */
+export interface OpenVolume {
+  readonly sizeBytes: number
+  /** What there is from a place on: at least one part, none beyond the length. */
+  extents(offset: number, lengthBytes: number): Promise<readonly Extent[]>
+  read(offset: number, lengthBytes: number): Promise<Uint8Array>
+  write(offset: number, bytes: Uint8Array): Promise<void>
+  /** Makes a part read as zeros, and gives its space back where that goes. */
+  zero(offset: number, lengthBytes: number): Promise<void>
+  /** What was written is on the disk. */
+  flush(): Promise<void>
+  /** Lets go of it; what was not flushed may be lost. Returns when no process has it open. */
+  close(): Promise<void>
+}
+
+export interface OpenWork {
+  readonly access: 'read' | 'write'
+  /** Most bytes that its file may have while it is open to be written. */
+  readonly fileSizeBytes: number
+  readonly signal: AbortSignal
+}
+
 export interface VolumeAccess {
   /**
    * Looks through a volume of a format with tables of its own, or repairs it; what it lies on is not opened. `file-not-found`,
    * `image-refused` for what cannot be looked through at all, `in-use` for one that another program has open.
    */
   check(source: VolumeSource, work: CheckWork): Promise<VolumeCheck>
+  /**
+   * Opens a chain, top first; only the top can be written. Its headers are not asked what it lies on. `in-use` for one that another
+   * program has open, named; `too-many-requests` when many are open already.
+   */
+  open(chain: readonly VolumeSource[], work: OpenWork): Promise<OpenVolume>
 }

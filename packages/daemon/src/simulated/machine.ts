@@ -38,6 +38,8 @@ export class SimulatedMachine {
   readonly processes = new Map<string, EmulatorProcess>()
   readonly logs = new Map<string, { emulator: Uint8Array; serial: Uint8Array }>()
   readonly volumes = new Map<string, SimulatedVolume>()
+  /** What is written on volumes, in blocks, by their ids. */
+  readonly contents = new Map<string, Map<number, Uint8Array>>()
   /** Pools by the folders that they have marked. */
   readonly marks = new Map<string, string>()
   /** Folders whose file systems do not answer. */

@@ -1,8 +1,10 @@
-/** The bytes of the volumes of a simulated machine. */
+/** The bytes of the volumes of a simulated machine: blocks by their number, zeros where there is none. */
 import { KvasirError } from '@kvasir/contract'
 import { pathSource, type VolumeSource } from '../model/storage/volume-source.ts'
-import type { VolumeAccess } from '../ports/volume-access.ts'
+import type { OpenVolume, VolumeAccess } from '../ports/volume-access.ts'
 import type { SimulatedMachine } from './machine.ts'
+
+const blockBytes = 4096
 
 /** What the real tools do, to volumes in memory. */
 export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
@@ -22,5 +24,63 @@ export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
       if (volume) machine.volumes.set(id, { ...volume, damage: undefined })
       return { leaks: 0, corruptions: 0, errors: 0, leaksFixed: leaks, corruptionsFixed: corruptions }
     },
+    async open([top], { signal }) {
+      if (!top) throw new TypeError('An empty chain has nothing to open.')
+      await machine.clock.sleep(machine.stepMs, signal)
+      const id = idOf(top)
+      const blocks = machine.contents.get(id) ?? new Map<number, Uint8Array>()
+      machine.contents.set(id, blocks)
+      return openBlocks(machine.volumes.get(id)?.capacityBytes ?? 0, blocks)
+    },
+  }
+}
+
+function openBlocks(sizeBytes: number, blocks: Map<number, Uint8Array>): OpenVolume {
+  const write = (offset: number, bytes: Uint8Array) => {
+    for (let done = 0; done < bytes.length; ) {
+      const [index, within] = [Math.floor((offset + done) / blockBytes), (offset + done) % blockBytes]
+      const block = blocks.get(index) ?? new Uint8Array(blockBytes)
+      const part = bytes.subarray(done, done + blockBytes - within)
+      block.set(part, within)
+      blocks.set(index, block)
+      done += part.length
+    }
+  }
+  return {
+    sizeBytes,
+    async extents(offset, lengthBytes) {
+      const end = Math.min(sizeBytes, offset + lengthBytes)
+      const isZeroAt = (at: number) => !blocks.has(Math.floor(at / blockBytes))
+      let at = offset
+      const isZero = isZeroAt(offset)
+      // The first stored block says where zeros end; stored ones are looked at one by one.
+      const stops = [...blocks.keys()].map((index) => index * blockBytes).filter((start) => start > offset)
+      if (isZero) at = stops.reduce((least, start) => Math.min(least, start), end)
+      else while (at < end && !isZeroAt(at)) at = (Math.floor(at / blockBytes) + 1) * blockBytes
+      return [{ lengthBytes: Math.min(at, end) - offset, isZero }]
+    },
+    async read(offset, lengthBytes) {
+      const into = new Uint8Array(lengthBytes)
+      for (let done = 0; done < lengthBytes; ) {
+        const [index, within] = [Math.floor((offset + done) / blockBytes), (offset + done) % blockBytes]
+        const part = blocks.get(index)?.subarray(within, within + lengthBytes - done)
+        if (part) into.set(part, done)
+        done += blockBytes - within
+      }
+      return into
+    },
+    write: async (offset, bytes) => write(offset, bytes),
+    async zero(offset, lengthBytes) {
+      for (const index of blocks.keys()) {
+        const start = index * blockBytes
+        if (start >= offset && start + blockBytes <= offset + lengthBytes) blocks.delete(index)
+        else if (start < offset + lengthBytes && start + blockBytes > offset) {
+          const [from, to] = [Math.max(start, offset), Math.min(start + blockBytes, offset + lengthBytes)]
+          write(from, new Uint8Array(to - from))
+        }
+      }
+    },
+    async flush() {},
+    async close() {},
   }
 }

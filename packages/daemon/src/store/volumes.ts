@@ -13,7 +13,7 @@ const volumeContent = z.object({
   name: z.string().min(1),
   pool: z.string(),
   file: z.string().optional(),
-  work: z.enum(['resized', 'cloned', 'converted', 'checked', 'repaired']).optional(),
+  work: z.enum(['resized', 'cloned', 'converted', 'checked', 'repaired', 'wiped']).optional(),
   format: z.enum(['qcow2', 'raw']),
   capacityBytes: z.int().nonnegative(),
   imageId: z.string().optional(),

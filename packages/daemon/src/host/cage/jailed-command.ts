@@ -22,6 +22,8 @@ export interface JailedCommand extends Omit<CagedProgram, 'limits' | 'binds' | '
   readonly outputs?: readonly string[]
   /** A directory bound writable at /out; not together with `outputs`. */
   readonly outputDirectory?: string
+  /** A directory bound writable at /run/vm, for sockets. */
+  readonly socketDirectory?: string
   readonly timeoutMs: number
   readonly addressSpaceBytes: number
   readonly cpuSeconds: number
@@ -113,7 +115,7 @@ export async function runJailed(
 }
 
 function bindsOf(command: JailedCommand, template: RootTemplate): readonly CageBind[] {
-  const { inputs, outputs = [], outputDirectory } = command
+  const { inputs, outputs = [], outputDirectory, socketDirectory } = command
   if (inputs.length > maxInputs || outputs.length > maxOutputs)
     throw new CageError(
       'request',
@@ -130,6 +132,9 @@ function bindsOf(command: JailedCommand, template: RootTemplate): readonly CageB
     ...(outputDirectory === undefined
       ? []
       : [{ source: outputDirectory, place: '/out' as const, writable: true }]),
+    ...(socketDirectory === undefined
+      ? []
+      : [{ source: socketDirectory, place: '/run/vm' as const, writable: true }]),
     ...(template.hasKvm ? [{ source: '/dev/null', place: '/dev/kvm' as const }] : []),
   ]
 }

@@ -193,7 +193,12 @@ describe('jailed tools', { skip: needs('root', 'qemu') }, () => {
     })
     const { directory } = jail.cages
     const values = await openSecretFiles(directory)
-    await openJailedTools({ cages, users: TEST_USERS, secrets: await JailSecrets.open(directory, values) })
+    await openJailedTools({
+      cages,
+      users: TEST_USERS,
+      secrets: await JailSecrets.open(directory, values),
+      socketsRoot: join(folder, 'tools'),
+    })
     assert.deepEqual(await cages.groups.list(), [])
   })
 })

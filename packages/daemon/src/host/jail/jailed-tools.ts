@@ -1,10 +1,11 @@
 /**
- * Runs qemu-img in the cage. Each run has a user of its own for as long as one of its processes may live (jail-users.ts).
+ * Runs QEMU's tools in the cage. Each run has a user of its own for as long as one of its processes may live (jail-users.ts).
  *
  * Not here: the cage (host/cage), what the runs are for (images/import-disk.ts, pools/qemu-img.ts).
  */
 import { randomUUID } from 'node:crypto'
-import { chmod, chown } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { JailedToolRequest, JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import type { Cages } from '../cage/cage.ts'
 import { letRead, letWrite, takeBack } from './file-access.ts'
@@ -13,7 +14,7 @@ import { type JailUser, JailUsers, type UidRange } from './jail-users.ts'
 
 const groupPrefix = 'jail-'
 const endTimeoutMs = 5_000
-const binary = '/usr/bin/qemu-img'
+const binaries = '/usr/bin'
 /** What qemu-img maps for a disk of 16 TiB, threads and libraries included, fits in half of this. */
 const addressSpaceBytes = 2 * 2 ** 30
 /** What QEMU keeps of the tables of each link of a chain (qcow2-cache.txt: 32 MiB at most), and some more. */
@@ -29,6 +30,8 @@ export interface JailedToolsOptions {
   /** Where the daemon's own files lie; it touches none beside them itself. Without it, it touches all. */
   readonly localRoot?: string
   readonly secrets: JailSecrets
+  /** For sockets of tools that serve; emptied when the tools are opened. Short: a socket's path has 107 bytes. */
+  readonly socketsRoot: string
 }
 
 /** Ends what a daemon that died has left running, and gives the tools. */
@@ -37,22 +40,65 @@ export async function openJailedTools({
   users: range,
   localRoot,
   secrets,
+  socketsRoot,
 }: JailedToolsOptions): Promise<JailedTools> {
   for (const group of await cages.groups.list())
     if (group.startsWith(groupPrefix)) await cages.groups.remove(group, { timeoutMs: endTimeoutMs })
+  await rm(socketsRoot, { recursive: true, force: true })
+  await mkdir(socketsRoot, { recursive: true, mode: 0o711 })
   const users = new JailUsers(range)
+  const run = async (
+    request: JailedToolRequest,
+    signal: AbortSignal,
+    server?: { readonly directory: string; readonly onBegin: () => void },
+  ): Promise<JailedToolResult> => {
+    const user = await users.take(signal)
+    server?.onBegin()
+    const socketDirectory = server?.directory
+    const group = `${groupPrefix}${randomUUID()}`
+    let isEnded = false
+    try {
+      if (socketDirectory !== undefined) await chown(socketDirectory, user.uid, user.gid)
+      const result = await runAs(user, request, {
+        cages,
+        group,
+        signal,
+        localRoot,
+        secrets,
+        socketDirectory,
+      })
+      isEnded = true
+      return result
+    } finally {
+      // Its group could not be removed where the kernel waits for storage.
+      if (isEnded || !(await cages.groups.isPopulated(group).catch(() => true))) users.giveBack(user)
+    }
+  }
   return {
-    async run(request, signal) {
-      const user = await users.take(signal)
-      const group = `${groupPrefix}${randomUUID()}`
-      let isEnded = false
-      try {
-        const result = await runAs(user, request, { cages, group, signal, localRoot, secrets })
-        isEnded = true
-        return result
-      } finally {
-        // Its group could not be removed where the kernel waits for storage.
-        if (isEnded || !(await cages.groups.isPopulated(group).catch(() => true))) users.giveBack(user)
+    run: (request, signal) => run(request, signal),
+    async serve(request) {
+      const directory = await mkdtemp(join(socketsRoot, 's'))
+      const ending = new AbortController()
+      const { promise: begun, resolve: onBegin } = Promise.withResolvers<void>()
+      const serve = async (): Promise<JailedToolResult | Error> => {
+        try {
+          return await run(request, ending.signal, { directory, onBegin })
+        } catch (error) {
+          return error instanceof Error ? error : new Error(String(error))
+        } finally {
+          onBegin()
+          await rm(directory, { recursive: true, force: true })
+        }
+      }
+      const ended = serve()
+      return {
+        directory,
+        begun,
+        ended,
+        async end() {
+          ending.abort(new Error('The tool is no longer needed.'))
+          await ended
+        },
       }
     },
   }
@@ -67,6 +113,7 @@ async function runAs(
     readonly signal: AbortSignal
     readonly localRoot: string | undefined
     readonly secrets: JailSecrets
+    readonly socketDirectory: string | undefined
   },
 ): Promise<JailedToolResult> {
   const { inputs, outputs = [], outputDirectory, timeoutMs } = request
@@ -87,11 +134,12 @@ async function runAs(
     {
       group: where.group,
       ...user,
-      binary,
+      binary: join(binaries, request.tool),
       args: secrets.args,
       inputs: [...inputs, ...secrets.files],
       outputs,
       ...(outputDirectory === undefined ? {} : { outputDirectory }),
+      ...(where.socketDirectory === undefined ? {} : { socketDirectory: where.socketDirectory }),
       ...(request.reach === undefined || request.reach.length === 0
         ? {}
         : { reach: { allowed: request.reach } }),

@@ -1,29 +1,54 @@
-/** A chain as a tool in the jail is to open it: which files it gets, and a block node that spells out all of them. */
-import { pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
+/** A chain as a tool in the jail is to open it: which files, servers and secrets it gets, and a block node that spells out all of them. */
+import type { Reach } from '../../model/storage/reach.ts'
+import type { SecretObject } from '../../model/storage/secret-use.ts'
+import type { OptionValue, VolumeSource } from '../../model/storage/volume-source.ts'
 
+/** What a request to the jail says of a chain. */
 export interface JailedChain {
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
-  /** The top, as `qemu-img` takes it for a file name. */
-  readonly file: string
+  readonly reach: readonly Reach[]
+  readonly secrets: readonly SecretObject[]
 }
 
-/** The chain, top first. With `write` the top can be written; with it no header has a say in what is opened. */
-export function jailedChain(chain: readonly VolumeSource[], access: 'read' | 'write'): JailedChain {
-  const paths = chain.map((link) => pathSource(link).path)
-  const isWritten = (place: number) => access === 'write' && place === 0
-  const places = paths.map((_, place) =>
-    isWritten(place) ? '/out/0' : `/in/${access === 'write' ? place - 1 : place}`,
-  )
-  const node = (place: number): unknown => {
-    const link = chain[place]
-    if (link === undefined) return null
-    const file = { driver: link.kind === 'device' ? 'host_device' : 'file', filename: places[place] }
-    return { driver: link.format, file, ...(link.format === 'qcow2' ? { backing: node(place + 1) } : {}) }
+/** The chain, top first, and its top as `qemu-img` takes it for a file name. With `write` the top can be written. */
+export function jailedChain(
+  chain: readonly VolumeSource[],
+  access: 'read' | 'write',
+): { readonly request: JailedChain; readonly file: string } {
+  const inputs: string[] = []
+  const outputs: string[] = []
+  const secrets: SecretObject[] = []
+  const reach: Reach[] = []
+
+  const storage = (source: VolumeSource, place: number): Record<string, OptionValue> => {
+    if (source.kind === 'protocol') {
+      const { driver, options, secret } = source
+      reach.push(...source.reach)
+      if (secret === undefined) return { driver, ...options }
+      const object = `secret${place}`
+      secrets.push({ object, secretId: secret.secretId, format: secret.format })
+      return { driver, ...options, [secret.option]: object }
+    }
+    const isWritten = access === 'write' && place === 0
+    const list = isWritten ? outputs : inputs
+    list.push(source.path)
+    const filename = `/${isWritten ? 'out' : 'in'}/${list.length - 1}`
+    return { driver: source.kind === 'device' ? 'host_device' : 'file', filename }
   }
-  return {
-    inputs: paths.filter((_, place) => !isWritten(place)),
-    outputs: paths.filter((_, place) => isWritten(place)),
-    file: `json:${JSON.stringify(node(0))}`,
+  // With `backing` said, no header has a say in what is opened.
+  const node = (place: number): OptionValue => {
+    const source = chain[place]
+    if (source === undefined) return null
+    const file = storage(source, place)
+    return { driver: source.format, file, ...(source.format === 'qcow2' ? { backing: node(place + 1) } : {}) }
   }
+  const file = `json:${JSON.stringify(node(0))}`
+  return { request: { inputs, outputs, reach, secrets }, file }
+}
+
+/** What a chain lies on, in words for errors. */
+export function placeOf([top]: readonly VolumeSource[]): string {
+  if (top === undefined) return 'nothing'
+  return top.kind === 'protocol' ? top.driver : top.path
 }

@@ -2,7 +2,8 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
-import type { PathSource } from '../../model/storage/volume-source.ts'
+import type { PathSource, VolumeSource } from '../../model/storage/volume-source.ts'
+import { placeOf } from './jailed-chain.ts'
 import { findLockHolders, holderWords, type LockedFile, lockDevice } from './lock-holders.ts'
 import { Hands } from './pool-hands.ts'
 
@@ -14,7 +15,8 @@ export function isLockRefusal(text: string): boolean {
 }
 
 /** The refusal for the one of these files that is locked. Never throws: who holds it may be gone again. */
-export async function lockError(files: readonly PathSource[], consequence: string): Promise<KvasirError> {
+export async function lockError(chain: readonly VolumeSource[], consequence: string): Promise<KvasirError> {
+  const files = chain.filter((source) => source.kind !== 'protocol')
   for (const file of files) {
     const locked = await identityOf(file).catch(() => undefined)
     const holders = locked === undefined ? [] : await findLockHolders(locked)
@@ -25,7 +27,7 @@ export async function lockError(files: readonly PathSource[], consequence: strin
       { details: { path: file.path, holders } },
     )
   }
-  const path = files[0]?.path ?? ''
+  const path = files[0]?.path ?? placeOf(chain)
   return new KvasirError('in-use', `The file ${path} is locked by another program, so ${consequence}.`, {
     details: { path },
   })

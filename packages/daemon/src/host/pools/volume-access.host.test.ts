@@ -58,7 +58,7 @@ describe('the bytes of volumes', { skip: needs('root', 'qemu') }, () => {
         { path, format: 'qcow2' },
         { repair, fileSizeBytes: 256 * MIB, signal: new AbortController().signal },
       )
-    return { ...openTestPool(t, folder, jail.jailed), check }
+    return { ...openTestPool(t, folder, jail.jailed), access, check }
   }
 
   test('a whole volume is whole, and so is an overlay, whose base is not opened', async (t) => {
@@ -135,5 +135,112 @@ describe('the bytes of volumes', { skip: needs('root', 'qemu') }, () => {
     const info = execFileSync('qemu-img', ['info', '--output=json', at('v2')], { encoding: 'utf8' })
     assert.equal(JSON.parse(info)['format-specific'].data['compression-type'], 'zstd')
     execFileSync('qemu-img', ['compare', at('v1'), at('v2')])
+  })
+
+  const readWrite = (access: 'read' | 'write') => ({
+    access,
+    fileSizeBytes: 256 * MIB,
+    signal: new AbortController().signal,
+  })
+
+  test('a chain is read as a guest would read it, and its holes are known without reading them', async (t) => {
+    const { pool, key, at, access } = await newPool(t)
+    await pool.createEmpty(key('base'), { capacityBytes: 16 * MIB })
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 1M 1M', at('base')])
+    await pool.createOverlay(key('top'), pool.source(key('base')), 16 * MIB)
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 2 3M 1M', at('top')])
+
+    const open = await access.open([pool.source(key('top')), pool.source(key('base'))], readWrite('read'))
+    t.after(() => open.close())
+
+    assert.equal(open.sizeBytes, 16 * MIB)
+    const parts: [number, boolean][] = []
+    for (let offset = 0; offset < open.sizeBytes; ) {
+      for (const { lengthBytes, isZero } of await open.extents(offset, open.sizeBytes - offset)) {
+        parts.push([lengthBytes / MIB, isZero])
+        offset += lengthBytes
+      }
+    }
+    assert.deepEqual(parts, [
+      [1, true],
+      [1, false],
+      [1, true],
+      [1, false],
+      [12, true],
+    ])
+    const contents = await Promise.all([1, 2, 3, 15].map((place) => open.read(place * MIB, MIB)))
+    assert.deepEqual(
+      contents.map((bytes) => [bytes[0], bytes[MIB - 1]]),
+      [
+        [1, 1],
+        [0, 0],
+        [2, 2],
+        [0, 0],
+      ],
+    )
+    await assert.rejects(open.write(0, new Uint8Array(512)), KvasirError)
+    await open.close()
+    assert.deepEqual(await jail.cages.cages.groups.list(), [], 'No process has it open any more.')
+  })
+
+  test('what is written is there, and zeros hide a base and give space back', async (t) => {
+    const { pool, key, at, access } = await newPool(t)
+    await pool.createEmpty(key('base'), { capacityBytes: 16 * MIB })
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 16M', at('base')])
+    await pool.createOverlay(key('top'), pool.source(key('base')), 16 * MIB)
+    const open = await access.open([pool.source(key('top'))], readWrite('write'))
+    t.after(() => open.close())
+
+    await Promise.all(
+      [0, 1, 2, 3].map((place) => open.write(place * MIB, new Uint8Array(MIB).fill(place + 5))),
+    )
+    await open.flush()
+    const takenBytes = await pool.allocatedBytes(key('top'))
+    await open.zero(MIB, 15 * MIB)
+    await open.close()
+
+    const io = ['-f', 'qcow2', '-c', 'read -P 5 0 1M', '-c', 'read -P 0 1M 15M', at('top')]
+    assert.doesNotMatch(execFileSync('qemu-io', io, { encoding: 'utf8' }), /verification failed/)
+    assert.ok(Number(takenBytes) - Number(await pool.allocatedBytes(key('top'))) >= 3 * MIB)
+  })
+
+  test('a volume that another program has open is not opened, and the program is named', async (t) => {
+    const { pool, key, at, access } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB })
+    const holder = await holdOpen(t, at('v1'))
+
+    for (const how of ['read', 'write'] as const)
+      await assert.rejects(access.open([pool.source(key('v1'))], readWrite(how)), (error) => {
+        assert.ok(error instanceof KvasirError && error.code === 'in-use', String(error))
+        assert.match(error.message, new RegExp(`qemu-io \\(PID ${holder.pid}\\)`))
+        return true
+      })
+    assert.deepEqual(await jail.cages.cages.groups.list(), [])
+  })
+
+  test('a header that names a file of the host has no say in what is opened', async (t) => {
+    const { pool, key, at, access } = await newPool(t)
+    const evil = ['create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', '/etc/shadow', at('evil'), '8M']
+    execFileSync('qemu-img', evil)
+
+    const open = await access.open([pool.source(key('evil'))], readWrite('read'))
+    t.after(() => open.close())
+
+    assert.ok((await open.read(0, 4096)).every((byte) => byte === 0))
+  })
+
+  test('no more than a few volumes are open at one time', async (t) => {
+    const { pool, key, access } = await newPool(t)
+    for (const id of ['v1', 'v2', 'v3', 'v4', 'v5']) await pool.createEmpty(key(id), { capacityBytes: MIB })
+    const begin = (id: string) => access.open([pool.source(key(id))], readWrite('read'))
+    const underWay = ['v1', 'v2', 'v3', 'v4'].map(begin) // The last waits for a user of the jail.
+
+    await assert.rejects(
+      begin('v5'),
+      (error) => error instanceof KvasirError && error.code === 'too-many-requests',
+    )
+
+    await Promise.all(underWay.map(async (open) => (await open).close()))
+    await (await begin('v5')).close()
   })
 })

@@ -1,33 +1,62 @@
 /** The bytes of volumes, by QEMU's tools in the jail. */
 import { KvasirError, type VolumeCheck } from '@kvasir/contract'
 import { z } from 'zod'
-import { pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
+import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import type { CheckWork, VolumeAccess } from '../../ports/volume-access.ts'
-import { jailedChain } from './jailed-chain.ts'
+import { jailedChain, placeOf } from './jailed-chain.ts'
 import { isLockRefusal, lockError } from './lock-error.ts'
+import { openVolume } from './open-volume.ts'
 import { PoolHung } from './pool-hands.ts'
 
 /** The clusters of a large volume are looked through one by one. */
 const CHECK_TIMEOUT_MS = 24 * 3600 * 1000
 
+/** Volumes that are open at one time: each takes one of the few users that jailed tools have. */
+const mostOpen = 4
+
 /** Opens the tools; nothing is run yet. */
 export function createVolumeAccess({ jailed }: { readonly jailed: JailedTools }): VolumeAccess {
-  return { check: (source, work) => checkVolume(source, { ...work, jailed }) }
+  let open = 0
+  return {
+    check: (source, work) => checkVolume(source, { ...work, jailed }),
+    async open(chain, work) {
+      if (open >= mostOpen)
+        throw new KvasirError(
+          'too-many-requests',
+          `${mostOpen} volumes are being read or written from outside already, so this one waits.`,
+        )
+      open++
+      try {
+        const [top] = chain
+        if (top === undefined) throw new TypeError('An empty chain has nothing to open.')
+        const volume = await hungIsUnreachable(top, () => openVolume(chain, { ...work, jailed }))
+        let isOpen = true
+        const close = async () => {
+          if (!isOpen) return
+          isOpen = false
+          await volume.close().finally(() => open--)
+        }
+        return { ...volume, close }
+      } catch (error) {
+        open--
+        throw error
+      }
+    },
+  }
 }
 
 async function checkVolume(
   source: VolumeSource,
   { repair, fileSizeBytes, signal, jailed }: CheckWork & { readonly jailed: JailedTools },
 ): Promise<VolumeCheck> {
-  const { inputs, outputs, file } = jailedChain([source], repair ? 'write' : 'read')
+  const { request, file } = jailedChain([source], repair ? 'write' : 'read')
   const result = await hungIsUnreachable(source, () =>
     jailed.run(
       {
         tool: 'qemu-img',
         args: ['check', '--output=json', ...(repair ? ['-r', 'all'] : []), '--', file],
-        inputs,
-        outputs,
+        ...request,
         timeoutMs: CHECK_TIMEOUT_MS,
         fileSizeBytes,
       },
@@ -35,10 +64,10 @@ async function checkVolume(
     ),
   )
   const what = repair ? 'repaired' : 'checked'
-  if (isLockRefusal(result.stderr)) throw await lockError([pathSource(source)], `it is not ${what}`)
+  if (isLockRefusal(result.stderr)) throw await lockError([source], `it is not ${what}`)
   const found = result.limit === undefined ? parseCheck(result.stdout) : undefined
   if (found) return found
-  throw checkError(pathSource(source).path, what, result)
+  throw checkError(placeOf([source]), what, result)
 }
 
 /** As `qemu-img check` writes it (qapi/block-core.json: ImageCheck); what it does not say is none. */
@@ -104,9 +133,12 @@ async function hungIsUnreachable<T>(source: VolumeSource, work: () => Promise<T>
     return await work()
   } catch (cause) {
     if (!(cause instanceof PoolHung)) throw cause
-    const where = source.kind === 'protocol' ? source.driver : source.path
-    throw new KvasirError('pool-unreachable', `What ${where} lies on does not answer: ${cause.message}.`, {
-      cause,
-    })
+    throw new KvasirError(
+      'pool-unreachable',
+      `What ${placeOf([source])} lies on does not answer: ${cause.message}.`,
+      {
+        cause,
+      },
+    )
   }
 }

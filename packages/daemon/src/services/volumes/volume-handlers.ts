@@ -16,6 +16,7 @@ import { resizeVolume } from './resize-volume.ts'
 import { showVolume } from './show-volume.ts'
 import { holderOf } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
+import { beginWipeVolume } from './wipe-volume.ts'
 
 type VolumeHandlerIds =
   | 'listVolumes'
@@ -28,6 +29,7 @@ type VolumeHandlerIds =
   | 'convertVolume'
   | 'checkVolume'
   | 'repairVolume'
+  | 'wipeVolume'
   | 'deleteVolume'
 
 /** The handlers of everything that is about volumes. */
@@ -63,6 +65,10 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
     },
     async repairVolume({ params, query, caller, signal }) {
       const job = beginCheckVolume(requireVolume(params, context), { repair: true }, { context, caller })
+      return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
+    async wipeVolume({ params, query, body, caller, signal }) {
+      const job = beginWipeVolume(requireVolume(params, context), body, { context, caller })
       return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
     },
     async deleteVolume({ params }) {

@@ -1,5 +1,5 @@
 /** Jailed tools for tests: on cages of their own, everything gone afterwards. */
-
+import { join } from 'node:path'
 import type { JailedTools } from '../../../ports/jailed-tools.ts'
 import type { SecretFiles } from '../../../ports/secrets.ts'
 import { openTestCages, type TestCages } from '../../cage/testing/test-cages.ts'
@@ -23,6 +23,7 @@ export async function openTestJail(): Promise<TestJail> {
   const jailed = await openJailedTools({
     cages: cages.cages,
     users: TEST_USERS,
+    socketsRoot: join(cages.directory, 'tools'),
     secrets: await JailSecrets.open(cages.directory, secrets),
   })
   return { jailed, cages, secrets, [Symbol.asyncDispose]: () => cages[Symbol.asyncDispose]() }
@@ -31,4 +32,5 @@ export async function openTestJail(): Promise<TestJail> {
 /** For tests in which no tool is run. */
 export const noJail: JailedTools = {
   run: () => Promise.reject(new Error('A tool was run where none was expected.')),
+  serve: () => Promise.reject(new Error('A tool was run where none was expected.')),
 }

@@ -1,0 +1,154 @@
+/**
+ * A volume opened by `qemu-nbd` in the jail and spoken to over its socket. Whatever the volume lies on, and whatever its header says,
+ * is that process's to meet: the daemon sees bytes on a socket, with a time-out on each answer.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KvasirError } from '@kvasir/contract'
+import type { VolumeSource } from '../../model/storage/volume-source.ts'
+import { type JailedServer, type JailedTools, jailedSockets } from '../../ports/jailed-tools.ts'
+import type { OpenVolume, OpenWork } from '../../ports/volume-access.ts'
+import { NbdClient, NbdError, NbdTimeout } from '../nbd/nbd-client.ts'
+import { jailedChain, placeOf } from './jailed-chain.ts'
+import { isLockRefusal, lockError } from './lock-error.ts'
+
+const openTimeoutMs = 30_000
+/** A disk that is busy with others may take long; one that hangs takes for ever. */
+const answerTimeoutMs = 60_000
+/** A volume of many TB on a slow line. */
+const serveTimeoutMs = 7 * 24 * 3600 * 1000
+const closeTimeoutMs = 30_000
+const lookAgainMs = 5
+/** Most that one request asks about or zeroes, so that each is answered in time. */
+const mostAtOnceBytes = 2 ** 30
+const socketName = 'nbd'
+/** errno(3). */
+const noSpace: ReadonlySet<number> = new Set([28, 122])
+
+/** Opens a chain, top first. */
+export async function openVolume(
+  chain: readonly VolumeSource[],
+  { access, fileSizeBytes, signal, jailed }: OpenWork & { readonly jailed: JailedTools },
+): Promise<OpenVolume> {
+  signal.throwIfAborted()
+  const { request, file } = jailedChain(chain, access)
+  const server = await jailed.serve({
+    tool: 'qemu-nbd',
+    args: [
+      `--socket=${jailedSockets}/${socketName}`,
+      '--shared=1',
+      '--discard=unmap',
+      ...(access === 'read' ? ['--read-only'] : []),
+      '--',
+      file,
+    ],
+    ...request,
+    timeoutMs: serveTimeoutMs,
+    fileSizeBytes: access === 'read' ? 0 : fileSizeBytes,
+  })
+  try {
+    return opened(await connect(server, chain, signal), { server, chain })
+  } catch (error) {
+    await server.end()
+    throw error
+  }
+}
+
+async function connect(
+  server: JailedServer,
+  chain: readonly VolumeSource[],
+  signal: AbortSignal,
+): Promise<NbdClient> {
+  let ended: Awaited<JailedServer['ended']> | undefined
+  void server.ended.then((how) => {
+    ended = how
+  })
+  const cancelled = new Promise<void>((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  await Promise.race([server.begun, cancelled])
+  const deadline = AbortSignal.timeout(openTimeoutMs)
+  while (ended === undefined) {
+    signal.throwIfAborted()
+    if (deadline.aborted) throw unreachable(chain, `it was not opened within ${openTimeoutMs / 1000} s`)
+    try {
+      return await NbdClient.connect(`${server.directory}/${socketName}`, {
+        greetMs: openTimeoutMs,
+        timeoutMs: answerTimeoutMs,
+      })
+    } catch (error) {
+      if (error instanceof NbdTimeout) throw unreachable(chain, error.message)
+      await sleep(lookAgainMs) // It does not listen yet, or has ended.
+    }
+  }
+  throw await refusalOf(ended, chain)
+}
+
+/** Why the tool ended without having served. */
+async function refusalOf(
+  ended: Awaited<JailedServer['ended']>,
+  chain: readonly VolumeSource[],
+): Promise<Error> {
+  if (ended instanceof Error) return ended
+  const { stderr, exitCode } = ended
+  if (isLockRefusal(stderr)) return await lockError(chain, 'it is not opened')
+  const path = placeOf(chain)
+  return new KvasirError('host-failed', `qemu-nbd could not open ${path}, so nothing was done with it.`, {
+    details: { path, stderr: stderr.slice(-500) },
+    cause: new Error(`qemu-nbd ended with exit code ${exitCode}: ${stderr}`),
+  })
+}
+
+function opened(
+  nbd: NbdClient,
+  { server, chain }: { readonly server: JailedServer; readonly chain: readonly VolumeSource[] },
+): OpenVolume {
+  const told = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work
+    } catch (error) {
+      throw failureOf(error, chain)
+    }
+  }
+  return {
+    sizeBytes: nbd.sizeBytes,
+    extents: (offset, lengthBytes) => told(nbd.extents(offset, Math.min(lengthBytes, mostAtOnceBytes))),
+    read: (offset, lengthBytes) => told(nbd.read(offset, lengthBytes)),
+    write: (offset, bytes) => told(nbd.write(offset, bytes)),
+    async zero(offset, lengthBytes) {
+      for (let at = offset; at < offset + lengthBytes; at += mostAtOnceBytes)
+        await told(nbd.zero(at, Math.min(mostAtOnceBytes, offset + lengthBytes - at)))
+    },
+    flush: () => told(nbd.flush()),
+    async close() {
+      nbd.close()
+      // It ends by itself when its only client has gone, and leaves a volume that was closed as it should be.
+      const patience = new AbortController()
+      await Promise.race([
+        server.ended,
+        sleep(closeTimeoutMs, undefined, { signal: patience.signal }).catch(() => {}),
+      ])
+      patience.abort()
+      await server.end()
+    },
+  }
+}
+
+function failureOf(error: unknown, chain: readonly VolumeSource[]): unknown {
+  if (error instanceof NbdTimeout) return unreachable(chain, error.message)
+  if (error instanceof NbdError && noSpace.has(error.errno))
+    return new KvasirError(
+      'not-enough-space',
+      `The disk of ${placeOf(chain)} is full, so it was not written on.`,
+      {
+        cause: error,
+      },
+    )
+  const why = error instanceof NbdError ? error.message : 'the connection to it ended'
+  return new KvasirError('host-failed', `${placeOf(chain)} cannot be read or written on: ${why}.`, {
+    cause: error,
+  })
+}
+
+function unreachable(chain: readonly VolumeSource[], why: string): KvasirError {
+  return new KvasirError('pool-unreachable', `What ${placeOf(chain)} lies on does not answer: ${why}.`)
+}
