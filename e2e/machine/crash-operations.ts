@@ -4,6 +4,7 @@
  * The VMs need not boot: they have no image, so that their firmware finds nothing and idles. Each operation has VMs of its own.
  */
 import type { VmSpecInput } from '@kvasir/contract'
+import { moveOperations } from './crash-moves.ts'
 import type { Operation } from './crash-operation.ts'
 import { secretOperations } from './crash-secrets.ts'
 import { snapshotOperations } from './crash-snapshots.ts'
@@ -178,6 +179,7 @@ export const operations: readonly Operation[] = [
   },
   ...snapshotOperations,
   ...secretOperations,
+  ...moveOperations,
   {
     name: 'plug a disk',
     about: ['grows'],

@@ -7,6 +7,7 @@ import { hostMemory } from './host-memory.ts'
 import { hostTopology } from './host-topology.ts'
 import { imageEndpoints } from './image-endpoints.ts'
 import { job } from './job.ts'
+import { moveEndpoints } from './move-endpoints.ts'
 import { uuid } from './names.ts'
 import { queryInt, wait } from './parameters.ts'
 import { placementEndpoints } from './placement-endpoints.ts'
@@ -55,6 +56,7 @@ export const endpoints = {
   ...placementEndpoints,
   ...imageEndpoints,
   ...snapshotEndpoints,
+  ...moveEndpoints,
   ...poolEndpoints,
   ...volumeEndpoints,
   ...secretEndpoints,

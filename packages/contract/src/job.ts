@@ -17,6 +17,7 @@ export const jobKinds = [
   'snapshot.delete',
   'snapshot.revert',
   'vm.set-disks',
+  'vm.move-disk',
   'volume.clone',
   'volume.convert',
   'volume.check',

@@ -41,6 +41,8 @@ export const routes = {
   createSnapshot: {"id":"createSnapshot","method":"POST","path":"/v1/vms/{name}/snapshots","answer":"json","idempotent":true,"ifMatch":false},
   deleteSnapshot: {"id":"deleteSnapshot","method":"DELETE","path":"/v1/vms/{name}/snapshots/{snapshot}","answer":"json","idempotent":false,"ifMatch":false},
   revertSnapshot: {"id":"revertSnapshot","method":"POST","path":"/v1/vms/{name}/snapshots/{snapshot}/revert","answer":"json","idempotent":false,"ifMatch":false},
+  moveDisk: {"id":"moveDisk","method":"POST","path":"/v1/vms/{name}/disks/{disk}/move","answer":"json","idempotent":true,"ifMatch":false},
+  setMoveSpeed: {"id":"setMoveSpeed","method":"PUT","path":"/v1/vms/{name}/disks/{disk}/move/speed","answer":"none","idempotent":false,"ifMatch":false},
   listPools: {"id":"listPools","method":"GET","path":"/v1/pools","answer":"json","idempotent":false,"ifMatch":false},
   getPool: {"id":"getPool","method":"GET","path":"/v1/pools/{pool}","answer":"json","idempotent":false,"ifMatch":false},
   createPool: {"id":"createPool","method":"POST","path":"/v1/pools","answer":"json","idempotent":true,"ifMatch":false},

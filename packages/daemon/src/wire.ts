@@ -8,6 +8,7 @@ import type { Context, PlacementMoves } from './services/context.ts'
 import { createServices, type Services } from './services/create-services.ts'
 import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
+import { settleMovesTo } from './services/moves/move-handlers.ts'
 import { yieldCpus } from './services/placement/yield-cpus.ts'
 import { PoolDesk } from './services/pools/pool-desk.ts'
 import { finishVolumesOf, preparePools, settlePools } from './services/pools/settle-pools.ts'
@@ -109,6 +110,7 @@ function poolDesk(ports: Ports, { emit }: StoredFeed, context: () => Context): P
     ports,
     emit,
     onAnswer: async (pool) => {
+      await settleMovesTo(pool, context())
       await settleWork(pool, unsettled, context())
       await finishVolumesOf(pool, context())
     },

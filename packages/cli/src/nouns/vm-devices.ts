@@ -1,5 +1,6 @@
 /** The rows of `kvasir vm disk` and `kvasir vm nic`. */
 import type { Verbs } from '../command.ts'
+import { detachFlag } from '../follow-job.ts'
 
 const name = { name: 'NAME', completes: 'vm' } as const
 
@@ -24,6 +25,32 @@ export const deviceVerbs: Verbs = {
     ],
     arguments: [name, { name: 'DISK' }, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).throttleDisk,
+  },
+  'disk move': {
+    summary: 'Move a disk to another pool or format, while the guest runs too.',
+    examples: [
+      'vm disk move web1 root --pool fast',
+      'vm disk move web1 data --format raw --speed 50MiB --keep',
+    ],
+    arguments: [name, { name: 'DISK' }],
+    flags: {
+      pool: { summary: 'The pool; its own unless said.', value: 'POOL', completes: 'pool' },
+      format: {
+        summary: 'The format; its own where the pool has it.',
+        value: 'FORMAT',
+        completes: ['qcow2', 'raw'],
+      },
+      speed: { summary: 'What is copied in a second at most, such as 50MiB.', value: 'SIZE' },
+      keep: { summary: 'Keep the former volume.' },
+      ...detachFlag,
+    },
+    load: async () => (await import('../vm/move-disk.ts')).moveDisk,
+  },
+  'disk speed': {
+    summary: 'Change what is copied in a second of a disk that moves; 0 for no limit.',
+    examples: ['vm disk speed web1 root 200MiB'],
+    arguments: [name, { name: 'DISK' }, { name: 'SIZE' }],
+    load: async () => (await import('../vm/move-disk.ts')).setSpeed,
   },
   'disk remove': {
     summary: 'Remove a disk from a VM; its volume stays.',

@@ -3,6 +3,7 @@
  *
  * Its answer outranks the store: after a daemon died, or a job ended, the chain is what the emulator says that it is.
  */
+import type { EmulatorMirrors } from './emulator-mirrors.ts'
 
 /** How the emulator is to open a layer; as the disk's other layers are. */
 export interface LayerOptions {
@@ -64,6 +65,8 @@ export interface AskedChains {
 }
 
 export interface EmulatorBlocks {
+  /** Copies that follow disks. */
+  readonly mirrors: EmulatorMirrors
   /** The chains of disks; one that the emulator does not have is left out. */
   chains(asked: AskedChains): Promise<readonly OpenChain[]>
   /** Puts an overlay on each disk at one instant, or on none. Answers how long the disks waited at most. */

@@ -122,7 +122,21 @@ export interface SecretRecord {
 }
 
 /** Something that is done to a volume, under way for as long as its row says so. */
-export type VolumeWork = 'resized' | 'cloned' | 'converted' | 'checked' | 'repaired' | 'wiped'
+export type VolumeWork = 'resized' | 'cloned' | 'converted' | 'checked' | 'repaired' | 'wiped' | 'moved' | 'flattened'
+
+/**
+ * What a volume is to become that a disk moves to while its VM runs. The volume is `creating` while it is filled, and `ready` from the
+ * moment in which the disk is on it; from then on until this is gone, only the emulator can say that the disk did not go over.
+ */
+export interface VolumeMove {
+  readonly vmId: string
+  /** The name of the disk. */
+  readonly disk: string
+  /** The id of the volume that the disk leaves. */
+  readonly fromId: string
+  /** The former volume stays. */
+  readonly keep: boolean
+}
 
 export interface VolumeRecord {
   readonly id: string
@@ -140,6 +154,8 @@ export interface VolumeRecord {
   readonly baseId: string | undefined
   /** What is being done to it, so that nothing else is begun; and what recovery has to look at. */
   readonly work?: VolumeWork | undefined
+  /** A disk that runs is on its way to it. */
+  readonly move?: VolumeMove | undefined
   readonly phase: 'creating' | 'ready' | 'deleting'
   /** Nobody writes to it any more: it is the common base of linked clones, and goes when the last of them goes. */
   readonly frozen: boolean

@@ -5,6 +5,7 @@ import type { Context } from './context.ts'
 import type { EventFeed, Handlers } from './handlers.ts'
 import { createHostHandlers, type DaemonIdentity } from './host/host-handlers.ts'
 import { createImageHandlers } from './images/image-handlers.ts'
+import { createMoveHandlers } from './moves/move-handlers.ts'
 import { createPlacementHandlers } from './placement/placement-handlers.ts'
 import { yieldCpus } from './placement/yield-cpus.ts'
 import { createPoolHandlers } from './pools/pool-handlers.ts'
@@ -49,6 +50,7 @@ export function createServices(
       ...createVolumeHandlers(context),
       ...createSecretHandlers(context),
       ...createSnapshotHandlers(context),
+      ...createMoveHandlers(context),
     },
   }
 }

@@ -8,17 +8,27 @@ interface Guest {
   readonly tell: (event: EmulatorEvent) => void
 }
 
+export interface GuestMirror {
+  readonly disk: string
+  readonly path: string
+  state: 'copying' | 'held'
+}
+
 export class GuestDisks {
   /** By name. */
   readonly plugged: Map<string, EmulatorPlan['ids']['disks'][string]>
   readonly ioThreads: Set<string>
   readonly limits = new Map<string, DiskThrottle>()
+  /** Copies that follow a disk, by the id of their volume. */
+  readonly mirrors = new Map<string, GuestMirror>()
   readonly #guest: Guest
 
   /** Whether the guest lets go: at once when asked, never, or with a refusal. */
   release: 'willing' | 'silent' | 'refusing' = 'willing'
   /** Nothing can be plugged. */
   refusesAll = false
+  /** What is copied to has no room, or the guest writes as fast as it is copied, or its pool hangs. */
+  copies: 'well' | 'to a full disk' | 'never to the end' | 'stands still' = 'well'
 
   constructor(ids: EmulatorPlan['ids'], guest: Guest) {
     this.plugged = new Map(Object.entries(ids.disks))

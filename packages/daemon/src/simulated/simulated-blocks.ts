@@ -13,16 +13,19 @@ import type {
 import type { LaunchRequest } from '../ports/emulators.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
+import { SimulatedMirrors } from './simulated-mirrors.ts'
 
 const copySteps = 4
 
 export class SimulatedBlocks implements EmulatorBlocks {
+  readonly mirrors: SimulatedMirrors
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
 
   constructor(process: EmulatorProcess, machine: SimulatedMachine) {
     this.#process = process
     this.#machine = machine
+    this.mirrors = new SimulatedMirrors(process, machine)
   }
 
   async chains({ disks }: AskedChains): Promise<readonly OpenChain[]> {

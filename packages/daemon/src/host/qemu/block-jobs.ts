@@ -54,7 +54,16 @@ async function cancel(monitor: QmpClient, id: string): Promise<void> {
 }
 
 function failed(id: string, why: string): KvasirError {
-  if (/No space left/.test(why))
-    return new KvasirError('not-enough-space', 'The disk is full, so the layers were not merged.')
-  return new KvasirError('emulator-failed', `The emulator ended job ${id}: ${why}.`)
+  return noSpaceOr(
+    'The disk is full, so the layers were not merged.',
+    `The emulator ended job ${id}: ${why}.`,
+    why,
+  )
+}
+
+/** What a job's error is: `not-enough-space` in the first words, else `emulator-failed` in the others. */
+export function noSpaceOr(full: string, other: string, error: string | undefined): KvasirError {
+  return /No space left|Disk quota exceeded/.test(error ?? '')
+    ? new KvasirError('not-enough-space', full)
+    : new KvasirError('emulator-failed', other)
 }

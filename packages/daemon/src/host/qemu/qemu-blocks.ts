@@ -25,6 +25,7 @@ import { type LayerNodes, readBlockGraph } from './block-graph.ts'
 import { followJob, jobStatus } from './block-jobs.ts'
 import { fileNode, formatNode, layerNames } from './layer-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
+import { QemuMirrors } from './qemu-mirrors.ts'
 
 /** A disk under load takes its time. */
 const flushTimeoutMs = 60_000
@@ -38,10 +39,12 @@ export interface QemuBlocksParts {
 }
 
 export class QemuBlocks implements EmulatorBlocks {
+  readonly mirrors: QemuMirrors
   readonly #parts: QemuBlocksParts
 
   constructor(parts: QemuBlocksParts) {
     this.#parts = parts
+    this.mirrors = new QemuMirrors(parts)
   }
 
   async chains(asked: AskedChains): Promise<readonly OpenChain[]> {

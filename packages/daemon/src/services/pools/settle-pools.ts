@@ -37,7 +37,7 @@ export async function finishVolumesOf(pool: PoolRecord, context: Context): Promi
   const { store, log } = context.ports
   for (const volume of store.volumes.list()) {
     const isOver = volume.phase === 'deleting' || (volume.frozen && !holderOf(volume, store))
-    if (volume.pool !== pool.name || !isOver || !store.volumes.get(volume.id)) continue
+    if (volume.pool !== pool.name || volume.move || !isOver || !store.volumes.get(volume.id)) continue
     await removeVolume(volume, context).catch((error: unknown) =>
       log.error({ volume: volume.name, err: error }, 'a volume that is left could not be removed'),
     )

@@ -21,6 +21,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmLife, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
+import { settleMoves } from '../moves/settle-moves.ts'
 import { forgetPlacement, readBackPlacement } from '../placement/read-back.ts'
 import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
 import { bringMemoryInLine, throttleInLine } from '../vms/bring-in-line.ts'
@@ -41,6 +42,7 @@ export async function recoverVm(
   if (isEnding(record)) {
     await finishEnding(seat, ports)
     await settleSnapshots(seat, ports)
+    await settleMoves(seat, ports)
     return
   }
   const found = await ports.emulators.adopt(record.id, options)
@@ -55,12 +57,14 @@ export async function recoverVm(
     if (!seat.record.saved) await ports.files.removeSave(record.id)
     forgetPlacement(seat, { ports, emit })
     await settleSnapshots(seat, ports)
+    await settleMoves(seat, ports)
     return
   }
   seat.attach(found.emulator)
   await readBackPlacement(seat, { ports, emit })
   await recoverAlive(seat, found.emulator, ports)
   await settleSnapshots(seat, ports)
+  await settleMoves(seat, ports)
   if (!seat.emulator) return
   noteVcpus(seat, (await found.emulator.vcpuThreads()).length)
   await tellOutsideLimits(seat, { ports, emit })

@@ -134,6 +134,7 @@ async function finishVolumes(context: Context): Promise<void> {
     store.snapshots.list().flatMap(({ layers }) => layers.map((layer) => layer.successorId)),
   )
   for (const volume of store.volumes.list()) {
+    if (volume.move) continue // Settled with its VM.
     if (pending.has(volume.id)) continue // Its emulator did not answer; it knows whether it writes to it.
     if (volume.pool !== defaultPool) {
       // Its pool may hang, so that waits until it answers.

@@ -7,6 +7,7 @@ import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { requireNoneWorkedOn } from '../volumes/hold-volume.ts'
 import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { bringMemoryInLine, throttleInLine } from './bring-in-line.ts'
@@ -145,6 +146,7 @@ async function change(
   const moving = disksToMove(seat.record, { spec, changes, isUnderWay })
   if (changes.length === 0 && !setsVcpus && moving.length === 0) return
   requireNoneRefused(seat.record, changes)
+  requireNoneWorkedOn(seat.record, spec, ports)
 
   const vm = { id: seat.record.id, name: seat.record.name }
   const planned = await planVolumes(spec, vm, ports)

@@ -10,6 +10,7 @@ import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { settleMoves } from '../moves/settle-moves.ts'
 import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
 
 /** How long QEMU may take to quit by itself before it is killed. Its disks are write-through or flushed by the guest. */
@@ -46,6 +47,7 @@ export async function endEmulator(seat: Seat, ports: Ports, ending: Ending): Pro
   }
   conclude(seat, ending)
   await settleSnapshots(seat, ports) // Before the next start: which files the guest wrote to is decided by then.
+  await settleMoves(seat, ports)
   await ports.failpoint('vm.stop.after-state')
 }
 
@@ -104,5 +106,6 @@ async function lookAgain(
   }
   conclude(seat, ending)
   await settleSnapshots(seat, ports)
+  await settleMoves(seat, ports)
   await ports.emulators.clean(before.id)
 }

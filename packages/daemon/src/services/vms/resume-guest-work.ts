@@ -1,5 +1,6 @@
 /** Goes on with what a former daemon had begun with the guest of a VM, if it had. */
 import type { Context } from '../context.ts'
+import { resumeMoves } from '../moves/move-handlers.ts'
 import { resumeSetDisks } from './disk-job.ts'
 import { resumeSetVcpus } from './vcpu-job.ts'
 
@@ -8,5 +9,8 @@ export function resumeGuestWork(id: string, context: Context): void {
   resumeSetVcpus(id, context)
   resumeSetDisks(id, context).catch((error: unknown) =>
     context.ports.log.warn({ vm: id, err: error }, 'the disks of a VM were not brought in line'),
+  )
+  resumeMoves(id, context).catch((error: unknown) =>
+    context.ports.log.warn({ vm: id, err: error }, "the moves of a VM's disks were not gone on with"),
   )
 }

@@ -72,7 +72,10 @@ export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeReque
 /** Begins to convert a volume to another format or pool; the VM that has it goes on with what it becomes. */
 export function beginConvertVolume(
   volume: VolumeRecord,
-  request: Pick<CloneVolumeRequest, 'pool' | 'format' | 'compress'>,
+  request: Pick<CloneVolumeRequest, 'pool' | 'format' | 'compress'> & {
+    /** The former volume stays. */
+    readonly keep?: boolean
+  },
   asked: Asked,
 ): Job {
   const { context } = asked
@@ -103,11 +106,11 @@ export function beginConvertVolume(
       { rows: [row], work: 'converted', job, compress: request.compress },
       context,
       (held) => {
-        job.conclude(volume.name, () => takePlace(held, { row, seats }, context))
+        job.conclude(volume.name, () => takePlace(held, { row, seats, keep: request.keep ?? false }, context))
       },
     )
     const old = store.volumes.get(volume.id)
-    if (old) await removeVolume(old, context)
+    if (old?.phase === 'deleting') await removeVolume(old, context)
     return volume.name
   })
 }
@@ -194,16 +197,22 @@ async function make(
 /** In a transaction: the copy is the volume, and the VM's spec says where it lies. */
 function takePlace(
   held: VolumeRecord,
-  { row, seats }: { readonly row: VolumeRecord; readonly seats: readonly Seat[] },
+  {
+    row,
+    seats,
+    keep,
+  }: { readonly row: VolumeRecord; readonly seats: readonly Seat[]; readonly keep: boolean },
   context: Context,
 ): void {
   const { store } = context.ports
   const { work: _, ...old } = held
   const isHere = row.pool === held.pool
+  const left = { pool: old.pool, name: `${old.name}.old` }
   store.volumes.update({
     ...old,
-    phase: 'deleting',
-    name: isHere ? `${row.name}.${row.id.slice(0, 8)}`.slice(-63) : old.name,
+    phase: keep ? 'ready' : 'deleting',
+    madeForVm: undefined,
+    name: isHere ? freeVolumeName(left, context.ports, new Set()) : old.name,
   })
   store.volumes.update({ ...row, name: held.name, phase: 'ready', madeForVm: held.madeForVm })
   for (const seat of seats) {

@@ -2,10 +2,11 @@
  * The right to do something to a volume: its row says what is done, so that nothing else is begun and nobody takes or deletes it; and
  * the VMs that have it do nothing meanwhile.
  */
-import { KvasirError } from '@kvasir/contract'
+import { KvasirError, type VmSpec } from '@kvasir/contract'
 import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
-import type { VolumeRecord, VolumeWork } from '../../ports/store.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord, VolumeRecord, VolumeWork } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { vmsUsing } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
@@ -15,6 +16,15 @@ export function requireNoWork(volume: VolumeRecord): void {
   if (volume.work === undefined) return
   const words = volumeWords(volume)
   throw new KvasirError('busy', `Volume ${words} is being ${volume.work}, so nothing else is done to it.`)
+}
+
+/** Refuses a spec in which a disk would be on another volume, or gone, while something is done to the one that it is on. */
+export function requireNoneWorkedOn(before: Pick<VmRecord, 'spec'>, spec: VmSpec, { store }: Ports): void {
+  for (const { name, pool, volume } of before.spec.disks) {
+    const now = spec.disks.find((disk) => disk.name === name)
+    const found = volume === undefined ? undefined : store.volumes.find(pool, volume)
+    if (found && (now?.volume !== volume || now?.pool !== pool)) requireNoWork(found)
+  }
 }
 
 /** Refuses what nobody may write to, or what is not whole. */

@@ -1,0 +1,98 @@
+/** Moves of a VM's disks in the words of tests, and whether store, folders and emulator agree on where a disk is. */
+import { mkdir, readdir, readlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { endpoints, type Job, type Volume } from '@kvasir/contract'
+import { waitForJob } from '@kvasir/sdk'
+import { patient } from './patience.ts'
+import type { VmHandle } from './vm-handle.ts'
+import type { World } from './world.ts'
+
+const jobMs = 120_000
+
+/** How a disk is to move. */
+export interface MoveOptions {
+  readonly pool?: string
+  readonly format?: 'qcow2' | 'raw'
+  readonly speed?: number
+  readonly keep?: boolean
+}
+
+/** The moves of one VM's disks. */
+export interface Moves {
+  /** Begins to move a disk. */
+  begin(disk: string, options: MoveOptions): Promise<Job>
+  /** Moves a disk, and waits until it has. */
+  move(disk: string, options: MoveOptions): Promise<Job>
+  /** The volume that a disk is on by the store. */
+  volume(disk: string): Promise<Volume>
+  /** How store, folders and emulator differ about the VM's disks, in sentences; `alone` where there are no others. */
+  differences(options?: { readonly alone: boolean }): Promise<readonly string[]>
+}
+
+/** The moves of a VM. */
+export function movesOf(world: World, vm: VmHandle): Moves {
+  const { client } = world
+  const begin: Moves['begin'] = (disk, body) =>
+    world.client.call(endpoints.moveDisk, { params: { name: vm.name, disk }, body })
+  const volume: Moves['volume'] = async (name) => {
+    const disk = (await vm.show()).spec.disks.find((one) => one.name === name)
+    const params = { pool: disk?.pool ?? '', volume: disk?.volume ?? '' }
+    return await world.client.call(endpoints.getVolume, { params })
+  }
+  return {
+    begin,
+    move: async (disk, options) =>
+      waitForJob(client, await begin(disk, options), { signal: AbortSignal.timeout(patient(jobMs)) }),
+    volume,
+    async differences({ alone } = { alone: true }) {
+      const { spec, status } = await vm.show()
+      const volumes = await Promise.all(spec.disks.map(({ name }) => volume(name)))
+      const recorded = new Set(volumes.flatMap(({ path }) => path ?? []))
+      const there = await volumeFiles(world)
+      const problems = [
+        ...[...recorded.difference(there)].map((path) => `${path} is recorded and not there.`),
+        ...[...(alone ? there.difference(recorded) : [])].map(
+          (path) => `${path} is there and no disk of the VM.`,
+        ),
+      ]
+      if (status.pid === undefined) return problems
+      const open = new Set(
+        [...(await openFiles(status.pid))].filter((path) => path.startsWith(world.place.base)),
+      )
+      return [
+        ...problems,
+        ...[...recorded.difference(open)].map((path) => `The emulator does not have ${path}.`),
+        ...[...open.difference(recorded)].map((path) => `The emulator has ${path} besides.`),
+      ]
+    },
+  }
+}
+
+/** Makes a pool that is a folder of the place. */
+export async function addPool(
+  world: World,
+  name: string,
+  path = join(world.place.base, 'pools', name),
+): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  await world.client.call(endpoints.createPool, { body: { type: 'dir', name, path } })
+}
+
+/** The files of volumes in the default pool and in those of `addPool`. */
+export async function volumeFiles(world: World): Promise<Set<string>> {
+  const { base, stateDir } = world.place
+  const pools = await readdir(join(base, 'pools')).catch(() => [])
+  const folders = [join(stateDir, 'volumes'), ...pools.map((pool) => join(base, 'pools', pool))]
+  const files = await Promise.all(
+    folders.map(async (folder) => (await readdir(folder)).map((name) => join(folder, name))),
+  )
+  return new Set(files.flat().filter((path) => /\.(qcow2|raw)$/.test(path)))
+}
+
+/** The files of volumes that a process has open, each once. */
+async function openFiles(pid: number): Promise<Set<string>> {
+  const links = (await readdir(`/proc/${pid}/fd`)).map((fd) =>
+    readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''),
+  )
+  return new Set((await Promise.all(links)).filter((path) => /\.(qcow2|raw)/.test(path)))
+}

@@ -1,0 +1,52 @@
+/** Disks that move to another pool or format under a guest that writes numbered, checksummed blocks. */
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { needs } from '../../tools/require.ts'
+import { addPool, movesOf } from '../machine/moves.ts'
+import { openWorld } from '../machine/world.ts'
+import { beginWriting, flushedBlocks, untilItWritesOn, wrongBlocks } from '../machine/writing-guest.ts'
+
+const skip = needs('root', 'qemu')
+
+test('disks move to another pool and format and back while the guest writes to them', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  await addPool(world, 'fast')
+  const vm = await world.bootTiny('web1', {
+    disks: [
+      { name: 'a', size: '16MiB' },
+      { name: 'b', size: '16MiB', bus: 'virtio-scsi', ioThread: false, discard: 'ignore' },
+    ],
+    nics: [],
+  })
+  const moves = movesOf(world, vm)
+  const pid = await vm.pid()
+  await vm.shell('echo kept >/dev/sda; sync')
+  await beginWriting(vm, 'vda', 0)
+  await untilItWritesOn(vm)
+
+  for (const [pool, format] of [
+    ['fast', 'raw'],
+    ['default', 'raw'],
+    ['fast', 'qcow2'],
+  ] as const) {
+    for (const disk of ['a', 'b']) t.diagnostic(`${(await moves.move(disk, { pool, format })).outcome}`)
+    assert.deepEqual(await moves.differences(), [])
+    await untilItWritesOn(vm)
+  }
+
+  assert.equal(await vm.pid(), pid)
+  assert.equal((await vm.show()).status.restartNeeded?.length ?? 0, 0)
+  await vm.assertCaged()
+  await world.assertCleanAudit()
+  assert.equal(await vm.shell('head -c 4 /dev/sda'), 'kept')
+  const flushed = await flushedBlocks(vm)
+  await vm.powerOff()
+  const { path = '' } = await moves.volume('a')
+  assert.deepEqual(await wrongBlocks({ top: path, scratch: world.place.base }, flushed), [])
+  await vm.start()
+  await vm.waitForLogin(2)
+  assert.equal(await vm.shell('head -c 4 /dev/sda'), 'kept')
+  assert.deepEqual(readdirSync(join(world.place.stateDir, 'volumes')), [])
+})

@@ -1,0 +1,45 @@
+/** The verbs of disks that move. */
+import { routes } from '@kvasir/contract/routes'
+import { formatBytes, parseBytes } from '@kvasir/contract/size'
+import type { Action } from '../command.ts'
+import { followJob, startQuery } from '../follow-job.ts'
+import { UsageError } from '../usage-error.ts'
+
+export const moveDisk: Action = async (context) => {
+  const params = { name: context.argument('NAME'), disk: context.argument('DISK') }
+  const [pool, speed] = [context.value('pool'), context.value('speed')]
+  const format = context.choice('format', ['qcow2', 'raw'])
+  if (pool === undefined && format === undefined)
+    throw new UsageError('There is nowhere to move it to.', 'Write --pool POOL or --format raw, for example.')
+  const job = await context.client.call(routes.moveDisk, {
+    params,
+    query: startQuery(context),
+    body: {
+      ...(pool === undefined ? {} : { pool }),
+      ...(format === undefined ? {} : { format }),
+      ...(speed === undefined ? {} : { speed: sizeOf(speed) }),
+      ...(context.has('keep') ? { keep: true } : {}),
+    },
+    idempotencyKey: crypto.randomUUID(),
+    signal: context.signal,
+  })
+  await followJob(context, job, ({ outcome }) =>
+    [`Disk ${params.disk} of VM ${params.name} is moved.`, outcome].filter(Boolean).join(' '),
+  )
+  return undefined
+}
+
+export const setSpeed: Action = async (context) => {
+  const params = { name: context.argument('NAME'), disk: context.argument('DISK') }
+  const speed = sizeOf(context.argument('SIZE'))
+  await context.client.call(routes.setMoveSpeed, { params, body: { speed }, signal: context.signal })
+  const most = speed === 0 ? 'without a limit' : `with ${formatBytes(speed)}/s at most`
+  context.output.message(`Disk ${params.disk} of VM ${params.name} is copied ${most}.`)
+  return undefined
+}
+
+function sizeOf(text: string): number {
+  const bytes = parseBytes(text)
+  if (bytes !== undefined) return bytes
+  throw new UsageError(`${JSON.stringify(text)} is not a size.`, 'Write 50MiB, for example.')
+}

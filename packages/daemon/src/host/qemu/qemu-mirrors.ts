@@ -1,0 +1,233 @@
+/**
+ * Copies of the disks of one running QEMU that follow what the guest writes: blockdev-mirror.
+ *
+ * The job is not let finalize by itself. Asked to complete, it ends its copying with the disk drained and the copy flushed, and stays
+ * `pending` so: requests of the guest wait, and either side may be chosen (QEMU 7.2, block/mirror.c: mirror_run leaves with the drain
+ * held, mirror_exit_common ends it). The copy is found by names that follow from its volume's id.
+ *
+ * It is copied in the background: a target that hangs holds up no request of the guest.
+ */
+import { KvasirError } from '@kvasir/contract'
+import type { QmpClient } from '@kvasir/qmp'
+import { deviceId } from '../../model/qemu/ids.ts'
+import { volumeNode } from '../../model/qemu/volume-node.ts'
+import type { LayerOptions } from '../../ports/emulator-blocks.ts'
+import type {
+  EmulatorMirrors,
+  FollowOptions,
+  Mirror,
+  MirrorName,
+  MirrorState,
+} from '../../ports/emulator-mirrors.ts'
+import { jobStatus, noSpaceOr } from './block-jobs.ts'
+import { formatNode, layerNames } from './layer-nodes.ts'
+import { removeLooseNodes } from './loose-nodes.ts'
+import { passFile, takeFileBack } from './pass-file.ts'
+
+const pollMs = 100
+/** How often a job is looked at that holds the guest's requests, or is about to. */
+const closePollMs = 3
+/** What was copied is flushed under a disk that waits. */
+const finishTimeoutMs = 60_000
+/** A target that hangs has requests that cannot be taken back. */
+const abandonTimeoutMs = 30_000
+
+export interface QemuMirrorsParts {
+  /** Works with the monitor of now, with the errors of the port. */
+  readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
+}
+
+export class QemuMirrors implements EmulatorMirrors {
+  readonly #parts: QemuMirrorsParts
+
+  constructor(parts: QemuMirrorsParts) {
+    this.#parts = parts
+  }
+
+  async state(mirror: MirrorName): Promise<MirrorState> {
+    return await this.#parts.ask(async (monitor) => {
+      const job = await jobStatus(monitor, jobId(mirror))
+      if (job?.status === 'pending') return 'held'
+      if (job !== undefined && !isEnded(job.status)) return 'copying'
+      return (await topNode(monitor, mirror.disk)) === layerNames(mirror.id).format ? 'over' : 'absent'
+    })
+  }
+
+  async begin({ disk, id, source, options, bytesPerSecond }: Mirror): Promise<void> {
+    await this.#parts.ask(async (monitor) => {
+      const top = await topNode(monitor, disk)
+      if (top === undefined)
+        throw new KvasirError('emulator-failed', `The emulator has no disk ${disk}, so it is not copied.`)
+      await using undo = new AsyncDisposableStack()
+      undo.defer(() => forgetCopy(monitor, id))
+      await openCopy(monitor, { id, source, options })
+      await monitor.execute('blockdev-mirror', {
+        'job-id': jobId({ id }),
+        device: top,
+        target: layerNames(id).format,
+        sync: 'full',
+        speed: bytesPerSecond,
+        'on-source-error': 'report',
+        'on-target-error': 'report',
+        'auto-finalize': false,
+        'auto-dismiss': false,
+      })
+      undo.move()
+    })
+  }
+
+  async setSpeed(mirror: MirrorName, bytesPerSecond: number): Promise<void> {
+    await this.#parts.ask((monitor) =>
+      monitor.execute('block-job-set-speed', { device: jobId(mirror), speed: bytesPerSecond }),
+    )
+  }
+
+  async follow(mirror: MirrorName, options: FollowOptions): Promise<void> {
+    await this.#parts.ask((monitor) =>
+      followUntil(monitor, mirror, { ...options, until: 'ready', everyMs: pollMs }),
+    )
+  }
+
+  async hold(mirror: MirrorName, options: FollowOptions): Promise<void> {
+    await this.#parts.ask(async (monitor) => {
+      await monitor.execute('job-complete', { id: jobId(mirror) })
+      await followUntil(monitor, mirror, { ...options, until: 'pending', everyMs: closePollMs })
+    })
+  }
+
+  async finish(mirror: MirrorName, options: LayerOptions): Promise<void> {
+    const id = jobId(mirror)
+    const names = layerNames(mirror.id)
+    await this.#parts.ask(async (monitor) => {
+      const job = await jobStatus(monitor, id)
+      if (job?.status === 'pending')
+        await monitor.execute('job-finalize', { id }, { timeoutMs: finishTimeoutMs })
+      if (job !== undefined) await dismiss(monitor, id, finishTimeoutMs)
+      if ((await topNode(monitor, mirror.disk)) !== names.format)
+        throw new KvasirError(
+          'emulator-failed',
+          `The emulator did not go over to the copy of disk ${mirror.disk}, so the disk is where it was.`,
+        )
+      if (options.discard === 'ignore') await ignoreDiscards(monitor, { names, options })
+      await removeLooseNodes(monitor, mirror.disk)
+    })
+  }
+
+  async abandon(mirror: MirrorName): Promise<void> {
+    const id = jobId(mirror)
+    await this.#parts.ask(async (monitor) => {
+      const job = await jobStatus(monitor, id)
+      if (job !== undefined && !isEnded(job.status))
+        await monitor.execute('job-cancel', { id }).catch(() => undefined) // It has ended meanwhile.
+      if (job !== undefined) await dismiss(monitor, id, abandonTimeoutMs)
+      await forgetCopy(monitor, mirror.id)
+    })
+  }
+}
+
+function jobId({ id }: Pick<MirrorName, 'id'>): string {
+  return `mirror-${id.slice(0, 24)}`
+}
+
+function isEnded(status: string): boolean {
+  return status === 'concluded' || status === 'null'
+}
+
+/** The node that a disk's device is on. */
+async function topNode(monitor: QmpClient, disk: string): Promise<string | undefined> {
+  const device = deviceId('disk', disk)
+  const blocks = await monitor.execute('query-block')
+  return blocks.find((block) => block.qdev?.split('/').includes(device))?.inserted?.['node-name']
+}
+
+/** Zeroes are given back to the target while it is filled, whatever becomes of the guest's own discards. */
+async function openCopy(
+  monitor: QmpClient,
+  { id, source, options }: Pick<Mirror, 'id' | 'source' | 'options'>,
+): Promise<void> {
+  const names = layerNames(id)
+  const cache = { direct: options.direct, 'no-flush': options.noFlush }
+  const { file, options: fileOptions } = volumeNode(source, {
+    name: names.file,
+    readOnly: false,
+    direct: options.direct,
+    shared: { 'read-only': false, discard: 'unmap', cache },
+  })
+  const filename =
+    file === undefined ? {} : { filename: await passFile(monitor, { file, label: names.file }) }
+  // What the model planned is what QEMU's introspection names; its types are those of one version of it.
+  await monitor.executeUntyped('blockdev-add', { ...fileOptions, ...filename })
+  const filled: LayerOptions = { ...options, discard: 'unmap' }
+  await monitor.execute(
+    'blockdev-add',
+    formatNode(names.format, {
+      driver: source.format,
+      file: names.file,
+      backing: null,
+      readOnly: false,
+      options: filled,
+    }),
+  )
+}
+
+async function ignoreDiscards(
+  monitor: QmpClient,
+  { names, options }: { readonly names: ReturnType<typeof layerNames>; readonly options: LayerOptions },
+): Promise<void> {
+  const nodes = await monitor.execute('query-named-block-nodes', { flat: true })
+  const driver = nodes.find((node) => node['node-name'] === names.format)?.drv === 'raw' ? 'raw' : 'qcow2'
+  const node = formatNode(names.format, { driver, file: names.file, backing: null, readOnly: false, options })
+  await monitor.execute('blockdev-reopen', { options: [node] })
+}
+
+async function forgetCopy(monitor: QmpClient, id: string): Promise<void> {
+  const names = layerNames(id)
+  // None of them may have been made.
+  await monitor.execute('blockdev-del', { 'node-name': names.format }).catch(() => undefined)
+  await monitor.execute('blockdev-del', { 'node-name': names.file }).catch(() => undefined)
+  await takeFileBack(monitor, names.file)
+}
+
+async function followUntil(
+  monitor: QmpClient,
+  mirror: MirrorName,
+  { until, everyMs, onProgress, signal }: FollowOptions & { until: 'ready' | 'pending'; everyMs: number },
+): Promise<void> {
+  const id = jobId(mirror)
+  for (;;) {
+    signal.throwIfAborted()
+    const job = await jobStatus(monitor, id)
+    if (job === undefined || isEnded(job.status) || job.status === 'aborting')
+      throw noSpaceOr(
+        `The disk that ${mirror.disk} is copied to is full, so it stays where it is.`,
+        `The emulator ended the copying of disk ${mirror.disk}: ${job?.error ?? 'the job is gone'}.`,
+        job?.error,
+      )
+    if (job.status === until || job.status === 'pending') return
+    await onProgress({
+      copiedBytes: job['current-progress'],
+      totalBytes: job['total-progress'],
+      isSame: job.status === 'ready',
+    })
+    await new Promise((resolve) => setTimeout(resolve, everyMs))
+  }
+}
+
+/** Waits until a job has concluded, and dismisses it. */
+async function dismiss(monitor: QmpClient, id: string, timeoutMs: number): Promise<void> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const job = await jobStatus(monitor, id)
+    if (job === undefined) return
+    if (job.status === 'concluded') {
+      await monitor.execute('job-dismiss', { id })
+      return
+    }
+    if (performance.now() > deadline)
+      throw new KvasirError(
+        'emulator-failed',
+        `The emulator has not ended job ${id} in ${timeoutMs / 1000} s: what it writes to does not answer.`,
+      )
+    await new Promise((resolve) => setTimeout(resolve, closePollMs))
+  }
+}

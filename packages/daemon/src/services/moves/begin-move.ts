@@ -1,0 +1,173 @@
+/** What has to be so for a disk to be moved while its VM runs, and the beginning: rows, the copy's file, the emulator copies. */
+import { type DiskSpec, KvasirError, type VolumeFormat } from '@kvasir/contract'
+import type { Seat } from '../../ports/drivers.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { usablePool } from '../pools/usable-pool.ts'
+import { requireSettled } from '../snapshots/find-snapshot.ts'
+import { layerOptions } from '../snapshots/layer-options.ts'
+import { freeVolumeName } from '../vms/make-volumes.ts'
+import { beginWork, requireWhole } from '../volumes/hold-volume.ts'
+import { makeVolumeFile, sourceOf } from '../volumes/volume-files.ts'
+import { holderOf } from '../volumes/volume-use.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
+import type { CopyRecord } from './move-rows.ts'
+import { settleMoves, writeGivenUp } from './settle-moves.ts'
+
+export interface MoveRequest {
+  readonly disk: string
+  readonly pool?: string | undefined
+  readonly format?: VolumeFormat | undefined
+  /** In bytes a second; 0 for as fast as it goes. */
+  readonly speed: number
+  /** The former volume stays. */
+  readonly keep: boolean
+}
+
+/** A disk with its volume and what it is to become. */
+export interface PlannedMove {
+  readonly disk: DiskSpec
+  readonly volume: VolumeRecord
+  readonly pool: string
+  readonly format: VolumeFormat
+}
+
+/** What a move would be of what; refuses what cannot be moved, whether the VM runs or not. */
+export function planMove(
+  record: VmRecord,
+  request: MoveRequest,
+  { ports }: Pick<Context, 'ports'>,
+): PlannedMove {
+  const { store } = ports
+  const words = `Disk ${request.disk} of VM ${record.name}`
+  const disk = record.spec.disks.find(({ name }) => name === request.disk)
+  const volume = disk?.volume === undefined ? undefined : store.volumes.find(disk.pool, disk.volume)
+  if (!disk || !volume)
+    throw new KvasirError('volume-not-found', `${words} is not there, so it is not moved.`)
+  requireWhole(volume)
+  const pool = request.pool ?? volume.pool
+  const backend = usablePool(pool, ports)
+  const formats: readonly VolumeFormat[] = backend.capabilities.formats
+  const format = request.format ?? (formats.includes(volume.format) ? volume.format : (formats[0] ?? 'raw'))
+  if (pool === volume.pool && format === volume.format)
+    throw new KvasirError(
+      'bad-request',
+      `${words} is in pool ${pool} as ${format} already, so it is not moved.`,
+    )
+  if (!formats.includes(format))
+    throw new KvasirError(
+      'unsupported',
+      `Pool ${pool} has no volumes of format ${format}, so ${words} is not moved.`,
+    )
+  if (pool !== volume.pool && store.volumes.find(pool, volume.name))
+    throw new KvasirError(
+      'name-taken',
+      `There is a volume ${volumeWords({ pool, name: volume.name })} already.`,
+    )
+  requireAlone(record, { disk, volume }, ports)
+  return { disk, volume, pool, format }
+}
+
+function requireAlone(
+  record: VmRecord,
+  { disk, volume }: Pick<PlannedMove, 'disk' | 'volume'>,
+  { store }: Ports,
+): void {
+  const [snapshot] = store.snapshots
+    .ofVm(record.id)
+    .filter(({ layers }) => layers.some((layer) => layer.disk === disk.name))
+  if (snapshot)
+    throw new KvasirError(
+      'in-use',
+      `Disk ${disk.name} of VM ${record.name} has snapshot ${snapshot.name}, whose layer would stay behind, so it is not moved; delete its snapshots first.`,
+    )
+  const holder = holderOf(volume, store, record.id)
+  if (holder)
+    throw new KvasirError(
+      'in-use',
+      `Volume ${volumeWords(volume)} is in use by ${holder}, so it is not moved.`,
+    )
+}
+
+/** Begins a move. On failure the VM is as before. */
+export async function beginMove(seat: Seat, context: Context, request: MoveRequest): Promise<CopyRecord> {
+  const { ports } = context
+  const { failpoint } = ports
+  const { record, emulator } = seat
+  requireSettled(record, ports)
+  const planned = planMove(record, request, context)
+  if (!emulator) throw notOn(record, planned.disk.name)
+  requireBooted(record, planned)
+  await failpoint('vm.move.before-row')
+  const copy = insertRows(record, planned, { context, keep: request.keep })
+  try {
+    await failpoint('vm.move.after-row')
+    await makeVolumeFile(copy, ports)
+    await failpoint('vm.move.after-file')
+    await emulator.blocks.mirrors.begin({
+      disk: planned.disk.name,
+      id: copy.id,
+      source: sourceOf(copy, ports),
+      options: layerOptions({ ...planned.disk, pool: planned.pool }, ports),
+      bytesPerSecond: request.speed,
+    })
+    await failpoint('vm.move.after-begin')
+    return copy
+  } catch (error) {
+    writeGivenUp(copy.id, ports)
+    await settleMoves(seat, ports).catch((cause: unknown) =>
+      ports.log.warn({ vm: record.name, err: cause }, 'a copy of a disk is still to be removed'),
+    )
+    throw error
+  }
+}
+
+function insertRows(
+  record: VmRecord,
+  { disk, volume, pool, format }: PlannedMove,
+  { context, keep }: { readonly context: Context; readonly keep: boolean },
+): CopyRecord {
+  const { ports } = context
+  const { store, clock } = ports
+  const name =
+    pool === volume.pool
+      ? freeVolumeName({ pool, name: `${volume.name}.new` }, ports, new Set())
+      : volume.name
+  const copy: CopyRecord = {
+    id: clock.uuid(),
+    name,
+    pool,
+    format,
+    capacityBytes: volume.capacityBytes,
+    imageId: undefined,
+    baseId: undefined,
+    phase: 'creating',
+    frozen: false,
+    madeForVm: undefined,
+    createdAt: clock.now(),
+    move: { vmId: record.id, disk: disk.name, fromId: volume.id, keep },
+  }
+  store.transaction(() => {
+    usablePool(pool, ports)
+    store.volumes.insert(copy)
+    beginWork(volume, 'moved', context)
+  })
+  return copy
+}
+
+/** A disk that was changed since the boot, or waits for the next one, is none of the emulator's. */
+function requireBooted({ name, run }: VmRecord, { disk }: PlannedMove): void {
+  const booted = run?.bootedSpec.disks.find((one) => one.name === disk.name)
+  if (booted?.volume === disk.volume && booted?.pool === disk.pool && !disk.readOnly) return
+  throw new KvasirError(
+    'wrong-state',
+    disk.readOnly
+      ? `Disk ${disk.name} of VM ${name} is read-only, so it is not moved while the VM runs.`
+      : `Disk ${disk.name} of VM ${name} waits for its next boot, so it is not moved now.`,
+  )
+}
+
+function notOn({ name, life }: VmRecord, disk: string): KvasirError {
+  return new KvasirError('wrong-state', `VM ${name} is ${life.state}, so disk ${disk} is not moved now.`)
+}

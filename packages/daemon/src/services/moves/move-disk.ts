@@ -1,0 +1,167 @@
+/**
+ * Moves a disk of a VM that runs to another pool or format.
+ *
+ *     rows: copy `creating`, volume `moved` ─▶ the copy's file ─▶ the emulator copies, and follows the guest ─▶ it holds the disk
+ *       ─▶ row: the disk is on the copy ─▶ the emulator goes over ─▶ row: done ─▶ the former volume goes
+ *
+ * While the emulator holds the disk, copy and volume are the same; the row written then decides which of them it is (settle-moves.ts).
+ * The VM's seat is free while it is copied. A daemon that dies in between leaves an emulator that copies on, and the next one follows it.
+ */
+import { KvasirError } from '@kvasir/contract'
+import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { MirrorProgress } from '../../ports/emulator-mirrors.ts'
+import type { Context } from '../context.ts'
+import type { JobHandle } from '../jobs/live-job.ts'
+import { takePatiently } from '../snapshots/take-patiently.ts'
+import { removeVolume } from '../vms/delete-vm.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
+import { beginMove, type MoveRequest } from './begin-move.ts'
+import { type CopyRecord, copyNow, writeDone, writeSwitched } from './move-rows.ts'
+import { finishGoingOver, settleMoves, writeGivenUp } from './settle-moves.ts'
+import { WritesOfGuest } from './writes-of-guest.ts'
+
+const againMs = 100
+/** How long an emulator that does not answer is asked to let go of a copy; after that, whoever finds it answering does. */
+const giveUpMs = 60_000
+
+interface Moving {
+  readonly driver: Driver
+  readonly context: Context
+  readonly job: JobHandle
+  readonly copyId: string
+}
+
+/** Moves a disk. On failure the VM is as before. Answers the name of the volume. */
+export async function moveDisk(
+  driver: Driver,
+  context: Context,
+  request: MoveRequest & { readonly job: JobHandle },
+): Promise<string> {
+  const { job } = request
+  const copy = await driver.take('merge', (seat) => beginMove(seat, context, request), { jobId: job.id })
+  return await followMove({ driver, context, job, copyId: copy.id })
+}
+
+/** Follows a move that was begun to its end. */
+export async function followMove(moving: Moving): Promise<string> {
+  const { driver, context, job, copyId } = moving
+  const { store } = context.ports
+  const first = copyNow(copyId, store)
+  if (!first) return ''
+  try {
+    await copyAndGoOver(moving)
+  } catch (error) {
+    if (isLeaving(job.signal)) throw error
+    await giveUp(moving)
+    if (!isDone(copyId, context)) throw error
+  }
+  const former = store.volumes.get(first.move.fromId)
+  if (former?.phase === 'deleting') await removeVolume(former, context)
+  await context.ports.failpoint('vm.move.after-done')
+  const name = store.volumes.get(copyId)?.name
+  if (name !== undefined) return name
+  throw new KvasirError(
+    'wrong-state',
+    `VM ${driver.view().record.name} ended before disk ${first.move.disk} was copied, so the disk stays where it was.`,
+  )
+}
+
+function isDone(copyId: string, { ports }: Context): boolean {
+  const volume = ports.store.volumes.get(copyId)
+  return volume?.phase === 'ready' && volume.move === undefined
+}
+
+/** Until the row says that the move is over, one way or the other: who ends an emulator settles its moves. */
+async function copyAndGoOver(moving: Moving): Promise<void> {
+  const { driver, context, job, copyId } = moving
+  const { ports } = context
+  await using guest = new WritesOfGuest(moving)
+  for (let copy = copyNow(copyId, ports.store); copy; copy = copyNow(copyId, ports.store)) {
+    job.signal.throwIfAborted()
+    try {
+      await copyAll(copy, guest, moving)
+      await takePatiently(driver, 'merge', (seat) => goOver(seat, guest, moving), patienceOf(moving))
+    } catch (error) {
+      // The emulator has ended, which its driver notices soon, or stands still.
+      const isLost = error instanceof KvasirError && error.code === 'emulator-unresponsive'
+      if (!isLost) throw error
+    }
+    await ports.clock.sleep(againMs, job.signal)
+  }
+}
+
+async function copyAll(copy: CopyRecord, guest: WritesOfGuest, { driver, job }: Moving): Promise<void> {
+  const { emulator } = driver.view()
+  if (!emulator || copy.phase !== 'creating') return
+  const { disk } = copy.move
+  const onProgress = (progress: MirrorProgress) => guest.note(copy, progress)
+  await emulator.blocks.mirrors.follow({ disk, id: copy.id }, { onProgress, signal: job.signal })
+}
+
+/** Holds the disk, writes that it is on the copy, and has the emulator go over. */
+async function goOver(seat: Seat, guest: WritesOfGuest, { context, job, copyId }: Moving): Promise<void> {
+  const { ports } = context
+  const copy = copyNow(copyId, ports.store)
+  const { emulator } = seat
+  if (!copy || !emulator) return
+  if (copy.phase !== 'creating') {
+    await settleMoves(seat, ports)
+    return
+  }
+  await ports.failpoint('vm.move.before-hold')
+  const signal = AbortSignal.any([seat.signal, job.signal])
+  const onProgress = (progress: MirrorProgress) => guest.note(copy, progress)
+  await emulator.blocks.mirrors.hold({ disk: copy.move.disk, id: copyId }, { onProgress, signal })
+  const heldAt = ports.clock.monotonicMs()
+  await ports.failpoint('vm.move.after-hold')
+  writeSwitched(seat, copy, ports)
+  await ports.failpoint('vm.move.after-row-switch')
+  await finishGoingOver(seat, copyId, ports)
+  job.outcome(`The disk waited for ${(ports.clock.monotonicMs() - heldAt).toFixed(1)} ms.`)
+  await ports.failpoint('vm.move.after-finish')
+  writeMoved(copyId, { context, job })
+}
+
+function writeMoved(copyId: string, { context, job }: Pick<Moving, 'context' | 'job'>): void {
+  const copy = copyNow(copyId, context.ports.store)
+  if (!copy) return
+  const { id, name, pool, format } = copy
+  job.conclude(name, () => {
+    writeDone(copy, context.ports)
+    context.emit('volume.changed', volumeWords(copy), { id, pool, format })
+  })
+}
+
+/** Whatever it takes: the emulator lets go of the copy, or went over to it already. */
+async function giveUp({ driver, context, job, copyId }: Moving): Promise<void> {
+  const { ports } = context
+  writeGivenUp(copyId, ports)
+  const signal = AbortSignal.timeout(giveUpMs)
+  while (copyNow(copyId, ports.store)) {
+    try {
+      await takePatiently(driver, 'edit', (seat) => settleMoves(seat, ports), {
+        ...ports,
+        signal,
+        jobId: job.id,
+      })
+      if (copyNow(copyId, ports.store)) await ports.clock.sleep(againMs, signal)
+    } catch (cause) {
+      if (signal.aborted || !(cause instanceof KvasirError && cause.code === 'emulator-unresponsive')) {
+        ports.log.warn(
+          { vm: driver.view().record.name, err: cause },
+          'a copy of a disk is still to be removed',
+        )
+        return
+      }
+      await ports.clock.sleep(againMs, signal).catch(() => undefined)
+    }
+  }
+}
+
+function patienceOf({ context, job }: Moving) {
+  return { clock: context.ports.clock, signal: job.signal, jobId: job.id }
+}
+
+function isLeaving(signal: AbortSignal): boolean {
+  return signal.reason instanceof KvasirError && signal.reason.code === 'shutting-down'
+}

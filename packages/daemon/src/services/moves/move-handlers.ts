@@ -1,0 +1,103 @@
+/** The handlers of disks that move to another pool or format: while the VM runs by its emulator, else as volumes are converted. */
+import type { Job } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
+import { isOff } from '../../model/vm/is-off.ts'
+import type { Driver } from '../../ports/drivers.ts'
+import type { PoolRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import type { Caller, Handlers } from '../handlers.ts'
+import type { JobHandle } from '../jobs/live-job.ts'
+import { removeVolume } from '../vms/delete-vm.ts'
+import { beginConvertVolume } from '../volumes/copy-volume.ts'
+import { type MoveRequest, planMove } from './begin-move.ts'
+import { followMove, moveDisk } from './move-disk.ts'
+import { movesOf } from './move-rows.ts'
+import { settleMoves } from './settle-moves.ts'
+
+/** A large disk at a low speed. */
+const moveDeadlineMs = 7 * 24 * 3_600_000
+
+/** The handlers of moves. */
+export function createMoveHandlers(context: Context): Pick<Handlers, 'moveDisk' | 'setMoveSpeed'> {
+  const { drivers, jobs, ports } = context
+  return {
+    async moveDisk({ params, query, body, caller, keep, signal }) {
+      const driver = drivers.find(params.name)
+      const { record } = driver.view()
+      const request = { ...body, disk: params.disk }
+      const { volume, pool, format } = planMove(record, request, context)
+      const asked = { context, caller, keep }
+      const job = isOff(record)
+        ? beginConvertVolume(volume, { pool, format, keep: body.keep }, asked)
+        : beginLive(driver, request, asked)
+      return await jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
+    async setMoveSpeed({ params, body }) {
+      const { record, emulator } = drivers.find(params.name).view()
+      const copy = movesOf(record.id, ports.store).find(({ move }) => move.disk === params.disk)
+      if (!copy || !emulator)
+        throw new KvasirError('wrong-state', `Disk ${params.disk} of VM ${record.name} is not being moved.`)
+      await emulator.blocks.mirrors.setSpeed({ disk: params.disk, id: copy.id }, body.speed)
+      return undefined
+    },
+  }
+}
+
+interface Asked {
+  readonly context: Context
+  readonly caller: Caller
+  readonly keep: (job: Job) => void
+}
+
+function beginLive(driver: Driver, request: MoveRequest, asked: Asked): Job {
+  driver.requireAllowed('merge')
+  return begin(driver, asked, (job) => moveDisk(driver, asked.context, { ...request, job }))
+}
+
+/** Goes on with moves of a VM's disks that nobody follows: a former daemon began them, or the emulator did not answer. */
+export async function resumeMoves(id: string, context: Context): Promise<void> {
+  const { store } = context.ports
+  const driver = context.drivers.get(id)
+  if (!driver || movesOf(id, store).length === 0 || context.jobs.isUnderWay(['vm.move-disk'], id)) return
+  const formers = movesOf(id, store).map(({ move }) => move.fromId)
+  await driver.take('edit', (seat) => settleMoves(seat, context.ports))
+  for (const former of formers.flatMap((fromId) => store.volumes.get(fromId) ?? []))
+    if (former.phase === 'deleting') await removeVolume(former, context)
+  for (const copy of movesOf(id, store))
+    if (copy.phase === 'creating')
+      begin(driver, { context, caller: { name: 'recovery' }, keep: () => {} }, (job) =>
+        followMove({ driver, context, job, copyId: copy.id }),
+      )
+}
+
+/** Has emulators let go of copies in a pool that answers again, which were given up while it did not. */
+export async function settleMovesTo(pool: Pick<PoolRecord, 'name'>, context: Context): Promise<void> {
+  const { store, log } = context.ports
+  for (const { pool: place, phase, move } of store.volumes.list()) {
+    const driver = move && context.drivers.get(move.vmId)
+    if (!driver || place !== pool.name || phase !== 'deleting') continue
+    await driver
+      .take('edit', (seat) => settleMoves(seat, context.ports))
+      .catch((error: unknown) =>
+        log.warn({ vm: driver.view().record.name, err: error }, 'a copy of a disk is still to be removed'),
+      )
+  }
+}
+
+function begin(
+  driver: Driver,
+  { context, caller, keep }: Asked,
+  work: (job: JobHandle) => Promise<string>,
+): Job {
+  const { record } = driver.view()
+  return context.jobs.run(
+    {
+      kind: 'vm.move-disk',
+      subject: { kind: 'vm', name: record.name, id: record.id },
+      owner: caller.name,
+      deadlineMs: moveDeadlineMs,
+      alongside: keep,
+    },
+    work,
+  )
+}

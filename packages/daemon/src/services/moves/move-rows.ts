@@ -1,0 +1,85 @@
+/**
+ * What the store says of a disk that moves while its VM runs. Each step is one transaction:
+ *
+ *     copy `creating`, disk on the former volume ─▶ copy `ready`, disk on it ─▶ the former volume goes, or is free
+ *                        ▲                                  │
+ *                        └─────── (it did not go over) ─────┘
+ */
+import type { VmSpec } from '@kvasir/contract'
+import type { Seat } from '../../ports/drivers.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { Store, VmRecord, VolumeMove, VolumeRecord } from '../../ports/store.ts'
+import { freeVolumeName } from '../vms/make-volumes.ts'
+
+/** A volume that a disk is on its way to. */
+export type CopyRecord = VolumeRecord & { readonly move: VolumeMove }
+
+/** The volumes that disks of a VM are on their way to. */
+export function movesOf(vmId: string, store: Store): readonly CopyRecord[] {
+  return store.volumes.list().filter((volume): volume is CopyRecord => volume.move?.vmId === vmId)
+}
+
+/** The copy as its row is now; undefined when it is no copy any more. */
+export function copyNow(id: string, store: Store): CopyRecord | undefined {
+  const volume = store.volumes.get(id)
+  return volume?.move === undefined ? undefined : { ...volume, move: volume.move }
+}
+
+/** The disk is on the copy, which has the name; the former volume is not gone yet. */
+export function writeSwitched(seat: Seat, copy: CopyRecord, ports: Ports): void {
+  const { store } = ports
+  const former = store.volumes.get(copy.move.fromId)
+  if (!former) return
+  const { name } = former
+  const isHere = former.pool === copy.pool
+  const left = isHere ? freeVolumeName({ pool: former.pool, name: `${name}.old` }, ports, new Set()) : name
+  seat.update(onPool(seat.record, { name, from: former.pool, to: copy.pool }), () => {
+    store.volumes.update({ ...former, name: left, madeForVm: undefined })
+    store.volumes.update({ ...copy, name, phase: 'ready', madeForVm: former.madeForVm })
+  })
+}
+
+/** The disk did not go over: it is on the former volume, as before, and the copy is to go. */
+export function writeBack(seat: Seat, copy: CopyRecord, { store }: Ports): void {
+  const former = store.volumes.get(copy.move.fromId)
+  if (!former) return
+  const { name } = copy
+  const isHere = former.pool === copy.pool
+  const left = isHere ? `${name}.${copy.id.slice(0, 8)}`.slice(-63) : name
+  seat.update(onPool(seat.record, { name, from: copy.pool, to: former.pool }), () => {
+    store.volumes.update({ ...copy, name: left, phase: 'deleting', madeForVm: undefined })
+    store.volumes.update({ ...former, name, madeForVm: copy.madeForVm })
+  })
+}
+
+/** The move is over: the former volume is to be removed, or is nobody's. Part of a transaction, or one. */
+export function writeDone(copy: CopyRecord, { store }: Ports): void {
+  store.transaction(() => {
+    const { move, ...rest } = copy
+    store.volumes.update(rest)
+    const former = store.volumes.get(move.fromId)
+    if (!former) return
+    const { work: _, ...free } = former
+    store.volumes.update({ ...free, phase: move.keep ? 'ready' : 'deleting' })
+  })
+}
+
+/** What of a VM's row names the pool of a volume. */
+function onPool(
+  { spec, run, revision }: VmRecord,
+  place: { readonly name: string; readonly from: string; readonly to: string },
+): Partial<VmRecord> {
+  const { name, from, to } = place
+  if (from === to) return {}
+  const moved = (one: VmSpec): VmSpec => ({
+    ...one,
+    disks: one.disks.map((disk) =>
+      disk.volume === name && disk.pool === from ? { ...disk, pool: to } : disk,
+    ),
+  })
+  return {
+    spec: moved(spec),
+    revision: revision + 1,
+    ...(run ? { run: { ...run, bootedSpec: moved(run.bootedSpec) } } : {}),
+  }
+}
