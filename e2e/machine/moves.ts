@@ -79,7 +79,7 @@ export async function addPool(
 }
 
 /** The files of volumes in the default pool and in those of `addPool`. */
-export async function volumeFiles(world: World): Promise<Set<string>> {
+async function volumeFiles(world: World): Promise<Set<string>> {
   const { base, stateDir } = world.place
   const pools = await readdir(join(base, 'pools')).catch(() => [])
   const folders = [join(stateDir, 'volumes'), ...pools.map((pool) => join(base, 'pools', pool))]

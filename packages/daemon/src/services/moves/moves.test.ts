@@ -78,10 +78,13 @@ for (const runs of [true, false])
     await move(world, { ...plain, keep: true })
 
     const volumes = await world.call('listVolumes', {})
-    assert.deepEqual(volumes.map(({ name, pool, usedBy }) => [name, pool, usedBy]).sort(), [
-      ['web1-data', 'default', []],
-      ['web1-data', 'fast', ['web1']],
-    ])
+    assert.deepEqual(
+      volumes.map(({ name, pool, usedBy }) => [name, pool, usedBy]),
+      [
+        ['web1-data', 'default', []],
+        ['web1-data', 'fast', ['web1']],
+      ],
+    )
   })
 
 test('a disk that changes its format stays in its pool, and what it left has another name', async () => {
@@ -90,10 +93,13 @@ test('a disk that changes its format stays in its pool, and what it left has ano
   await move(world, { format: 'raw', keep: true })
 
   const volumes = await world.call('listVolumes', {})
-  assert.deepEqual(volumes.map(({ name, format }) => [name, format]).sort(), [
-    ['web1-data', 'raw'],
-    ['web1-data.old', 'qcow2'],
-  ])
+  assert.deepEqual(
+    volumes.map(({ name, format }) => [name, format]),
+    [
+      ['web1-data', 'raw'],
+      ['web1-data.old', 'qcow2'],
+    ],
+  )
 })
 
 test('a disk that moves is not snapshotted, saved, moved again or taken away, and its volume is not worked on', async () => {
