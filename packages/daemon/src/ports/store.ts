@@ -122,7 +122,15 @@ export interface SecretRecord {
 }
 
 /** Something that is done to a volume, under way for as long as its row says so. */
-export type VolumeWork = 'resized' | 'cloned' | 'converted' | 'checked' | 'repaired' | 'wiped' | 'moved' | 'flattened'
+export type VolumeWork =
+  | 'resized'
+  | 'cloned'
+  | 'converted'
+  | 'checked'
+  | 'repaired'
+  | 'wiped'
+  | 'moved'
+  | 'flattened'
 
 /**
  * What a volume is to become that a disk moves to while its VM runs. The volume is `creating` while it is filled, and `ready` from the

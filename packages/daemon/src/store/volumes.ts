@@ -13,7 +13,9 @@ const volumeContent = z.object({
   name: z.string().min(1),
   pool: z.string(),
   file: z.string().optional(),
-  work: z.enum(['resized', 'cloned', 'converted', 'checked', 'repaired', 'moved', 'flattened', 'wiped']).optional(),
+  work: z
+    .enum(['resized', 'cloned', 'converted', 'checked', 'repaired', 'moved', 'flattened', 'wiped'])
+    .optional(),
   move: z.object({ vmId: z.string(), disk: z.string(), fromId: z.string(), keep: z.boolean() }).optional(),
   format: z.enum(['qcow2', 'raw']),
   capacityBytes: z.int().nonnegative(),
