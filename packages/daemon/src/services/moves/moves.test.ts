@@ -2,8 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Job, newPool } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
-import { eventually, openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
+import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
+/** What sleeps sleeps so many times shorter, and who waits for a job is as many times more patient. */
+const hurry = 50
+const patience = 60 * hurry
 const disks = [{ name: 'data', size: '1GiB' }] as const
 const params = { name: 'web1', disk: 'data' }
 const plain = { pool: 'fast' } as const
@@ -11,19 +14,32 @@ const plain = { pool: 'fast' } as const
 function move(
   world: SimulatedDaemon,
   body: { pool?: string; format?: 'raw'; keep?: boolean } = plain,
-  wait = 10,
+  wait = patience,
 ): Promise<Job> {
   return world.call('moveDisk', { params, query: { wait }, body: { speed: 0, keep: false, ...body } })
 }
 
+/** Waits until something is so, however slow the machine is. */
+async function eventually(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
+  const deadline = performance.now() + 60_000
+  while (!(await condition())) {
+    assert.ok(performance.now() < deadline, `Waited in vain: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+function start(world: SimulatedDaemon): Promise<Job> {
+  return world.call('startVm', { params: { name: 'web1' }, query: { wait: patience } })
+}
+
 /** A VM with a disk, and a second pool. */
 async function openWorld(runs: boolean, options = {}): Promise<SimulatedDaemon> {
-  const world = await openSimulatedDaemon(options)
+  const world = await openSimulatedDaemon({ hurry, ...options })
   await world.call('createPool', {
     body: newPool.parse({ type: 'dir', name: 'fast', path: '/mnt/fast' }),
   })
   await world.createVm('web1', { disks: [...disks] })
-  if (runs) await world.start('web1')
+  if (runs) await start(world)
   return world
 }
 
@@ -110,12 +126,12 @@ test('a disk that moves is not snapshotted, saved, moved again or taken away, an
 
   const snapshot = await world.call('createSnapshot', {
     params: { name: 'web1' },
-    query: { wait: 10 },
+    query: { wait: patience },
     body: { name: 'one', description: '', quiesce: false, memory: false },
   })
   assert.equal(snapshot.error?.code, 'busy')
   assert.equal(
-    (await world.call('saveVm', { params: { name: 'web1' }, query: { wait: 10 } })).error?.code,
+    (await world.call('saveVm', { params: { name: 'web1' }, query: { wait: patience } })).error?.code,
     'busy',
   )
   await assert.rejects(move(world), { code: 'busy' })
@@ -143,7 +159,7 @@ test('a disk that moves is not snapshotted, saved, moved again or taken away, an
 })
 
 test('a guest that writes too fast is held back until its disk has moved, and no longer', async () => {
-  await using world = await openWorld(true, { hurry: 20 })
+  await using world = await openWorld(true)
   const { disks: guest } = world.process('web1')
   guest.copies = 'never to the end'
   const job = await move(world, plain, 0)
@@ -155,7 +171,7 @@ test('a guest that writes too fast is held back until its disk has moved, and no
   }, 'the guest is held back')
   guest.copies = 'well'
 
-  const ended = await world.call('getJob', { params: { id: job.id }, query: { wait: 10 } })
+  const ended = await world.call('getJob', { params: { id: job.id }, query: { wait: patience } })
   assert.equal(ended.state, 'succeeded', String(ended.error?.detail))
   assert.equal(guest.limits.has('data'), false)
 })
@@ -171,7 +187,7 @@ test('a pool that fills up leaves the disk where it is', async () => {
 })
 
 test('a pool that hangs leaves the disk where it is, and what was copied goes when the pool answers', async () => {
-  await using world = await openWorld(true, { hurry: 20 })
+  await using world = await openWorld(true)
   const { disks: guest } = world.process('web1')
   guest.copies = 'stands still'
   const moving = move(world)
@@ -206,7 +222,7 @@ test('what cannot be moved is refused, with a reason', async () => {
   await assert.rejects(world.call('setMoveSpeed', { params, body: { speed: 1 } }), { code: 'wrong-state' })
   await world.call('createSnapshot', {
     params: { name: 'web1' },
-    query: { wait: 10 },
+    query: { wait: patience },
     body: { name: 'one', description: '', quiesce: false, memory: false },
   })
   await assert.rejects(move(world), /snapshot one/)
@@ -222,50 +238,63 @@ test('a VM that is powered off while its disk moves keeps the disk where it was'
 
   assert.equal((await moving).error?.code, 'wrong-state')
   await assertOneVolume(world)
-  assert.equal((await world.start('web1')).state, 'succeeded')
+  assert.equal((await start(world)).state, 'succeeded')
 })
 
-for (const point of failpointNames.filter((name) => name.startsWith('vm.move.')))
-  for (const end of [
-    'the daemon dies',
-    'the daemon and the emulator die',
-    'the emulator dies',
-    'the step fails',
-  ] as const)
-    test(`when ${end} at ${point}, the disk is one volume, which store and emulator agree on`, async () => {
-      const reached = Promise.withResolvers<void>()
-      let isArmed = false
-      let kill = () => {}
-      const failpoint = async (name: FailpointName) => {
-        if (!isArmed || name !== point) return
-        isArmed = false
-        reached.resolve()
-        if (end === 'the step fails') throw new Error('a step failed')
-        if (end === 'the emulator dies') kill()
-        else await new Promise(() => {}) // The daemon does no more.
-      }
-      const first = await openWorld(true, { failpoint })
-      kill = () => first.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
-      isArmed = true
+const points = failpointNames.filter((name) => name.startsWith('vm.move.'))
+const ends = [
+  'the daemon dies',
+  'the daemon and the emulator die',
+  'the emulator dies',
+  'the step fails',
+] as const
 
-      const moving = move(first, plain, end.startsWith('the daemon') ? 0 : 10)
-      await reached.promise
-      if (end === 'the daemon and the emulator die') kill()
-      if (!end.startsWith('the daemon')) await moving
-      await using world = end.startsWith('the daemon') ? await first.killAndFollow() : first
+for (const end of ends)
+  test(`at whichever step ${end}, the disk is one volume, which store and emulator agree on`, async () => {
+    const all = await Promise.allSettled(points.map((point) => breakOff(point, end)))
 
-      await eventually(() => {
-        const { store } = world.daemon.context.ports
-        return world.daemon.context.jobs.running() === 0 && store.volumes.list().length === 1
-      }, 'nothing is under way')
-      const { pool } = await whereIs(world)
-      assert.ok(pool === 'fast' || pool === 'default')
-      if (end.includes('emulator')) {
-        await eventually(async () => (await world.vm('web1')).status.state === 'crashed', 'it has crashed')
-        await assertOneVolume(world)
-        assert.equal((await world.start('web1')).state, 'succeeded')
-        await assertOneVolume(world)
-      }
-      if (pool === 'default') assert.equal((await move(world)).state, 'succeeded')
-      await assertOneVolume(world)
-    })
+    const failed = all.flatMap((one, index) =>
+      one.status === 'rejected' ? [`${points[index]}: ${String(one.reason)}`] : [],
+    )
+    assert.deepEqual(failed, [])
+  })
+
+/** Moves a disk, breaks that off at a point, and looks at what has become of it. */
+async function breakOff(point: FailpointName, end: (typeof ends)[number]): Promise<void> {
+  const reached = Promise.withResolvers<void>()
+  let isArmed = false
+  let kill = () => {}
+  const failpoint = async (name: FailpointName) => {
+    if (!isArmed || name !== point) return
+    isArmed = false
+    reached.resolve()
+    if (end === 'the step fails') throw new Error('a step failed')
+    if (end === 'the emulator dies') kill()
+    else await new Promise(() => {}) // The daemon does no more.
+  }
+  const first = await openWorld(true, { failpoint })
+  kill = () => first.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
+  isArmed = true
+
+  const isDeath = end.startsWith('the daemon')
+  const moving = move(first, plain, isDeath ? 0 : patience)
+  await reached.promise
+  if (end === 'the daemon and the emulator die') kill()
+  if (!isDeath) await moving
+  await using world = isDeath ? await first.killAndFollow() : first
+
+  await eventually(() => {
+    const { store } = world.daemon.context.ports
+    return world.daemon.context.jobs.running() === 0 && store.volumes.list().length === 1
+  }, 'nothing is under way')
+  const { pool } = await whereIs(world)
+  assert.ok(pool === 'fast' || pool === 'default')
+  if (end.includes('emulator')) {
+    await eventually(async () => (await world.vm('web1')).status.state === 'crashed', 'it has crashed')
+    await assertOneVolume(world)
+    assert.equal((await start(world)).state, 'succeeded')
+  }
+  await assertOneVolume(world)
+  if (pool === 'default') assert.equal((await move(world)).state, 'succeeded')
+  await assertOneVolume(world)
+}
