@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { hostPath, resourceName } from './names.ts'
 import { pool } from './pool.ts'
+import { newLvmPool, newLvmThinPool } from './pool-lvm.ts'
 
 const byPool = z.strictObject({ pool: resourceName })
 
@@ -20,9 +21,13 @@ export const newPool = z.discriminatedUnion('type', [
       .default(false)
       .meta({ description: 'Take the folder although it is marked as the pool of another daemon.' }),
   }),
+  newLvmPool,
+  newLvmThinPool,
 ])
 
 export type NewPool = z.output<typeof newPool>
+/** As it may be written: what has a default may be left out. */
+export type NewPoolInput = z.input<typeof newPool>
 
 /** What can be asked of pools. */
 export const poolEndpoints = {

@@ -4,7 +4,7 @@ import { hostPath, resourceName } from './names.ts'
 import { bytes, timestamp } from './units.ts'
 
 /** What pools are made of. */
-export const poolTypes = ['dir'] as const
+export const poolTypes = ['dir', 'lvm', 'lvm-thin'] as const
 export type PoolType = (typeof poolTypes)[number]
 
 /** `unreachable`: it was started, and what it is made of did not answer in time or is not what it was. */
@@ -15,7 +15,10 @@ export type PoolState = (typeof poolStates)[number]
 export const poolCapabilities = z
   .strictObject({
     formats: z.array(z.enum(['qcow2', 'raw'])),
-    linkedClones: z.boolean().meta({ description: 'A volume can be an overlay of another or of an image.' }),
+    linkedClones: z.boolean().meta({ description: 'A volume can be made of another without copying it.' }),
+    independentClones: z.boolean().meta({
+      description: 'What is made of another so does not need it any more; else it is an overlay of it.',
+    }),
     nativeSnapshots: z.boolean(),
     shrink: z.boolean(),
     importInPlace: z.boolean(),
@@ -45,6 +48,7 @@ export const pool = z
     name: resourceName,
     type: z.enum(poolTypes),
     path: hostPath.optional(),
+    place: z.string().meta({ description: 'What it is made of: a folder, a volume group, a thin pool.' }),
     state: z.enum(poolStates),
     reason: z.string().meta({ description: 'Why it is in this state.' }),
     since: timestamp,

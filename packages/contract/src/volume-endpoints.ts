@@ -21,7 +21,7 @@ export const newVolume = z.strictObject({
   name: resourceName,
   size: byteSize.optional(),
   image: z.string().max(128).optional().meta({ description: 'The image that it begins as.' }),
-  format: z.enum(volumeFormats).default('qcow2'),
+  format: z.enum(volumeFormats).optional().meta({ description: 'The first that the pool has, unless told.' }),
   preallocation: z
     .enum(['none', 'metadata', 'full'])
     .default('none')

@@ -197,7 +197,8 @@ async function tuneHost(config: Config, bootId: string, log: Log) {
 
 /** Where tools find the daemon's own files, and have their sockets. */
 function toolPlaces({ stateDir, runtimeDir }: Config) {
-  return { localRoot: stateDir, socketsRoot: join(runtimeDir, 'tools') }
+  const nodesDirectory = join(runtimeDir, 'jail-nodes')
+  return { localRoot: stateDir, socketsRoot: join(runtimeDir, 'tools'), nodesDirectory }
 }
 
 /** A machine in memory, for development without QEMU: `--simulated`. */

@@ -1,5 +1,4 @@
 /** The verbs of pools. */
-import { resolve } from 'node:path'
 import type { Pool } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
@@ -8,6 +7,7 @@ import { confirm } from '../confirm.ts'
 import type { Context } from '../context.ts'
 import { localTime } from '../output/time.ts'
 import { UsageError } from '../usage-error.ts'
+import { newPoolOf } from './new-pool.ts'
 
 /** Findings that are shown one by one. */
 const shownFindings = 20
@@ -26,7 +26,7 @@ export const listPools: Action = async ({ client, output, signal }) => {
       { title: 'PROVISIONED', show: (pool) => size(pool.provisionedBytes), right: true },
       { title: 'VOLUMES', show: (pool) => String(pool.volumes), right: true },
       { title: 'AUTOSTART', show: (pool) => (pool.autostart ? 'on' : 'off') },
-      { title: 'PATH', show: (pool) => pool.path },
+      { title: 'PLACE', show: (pool) => pool.place },
     ],
     'There are no pools.',
   )
@@ -42,17 +42,8 @@ export const showPool: Action = async (context) => {
 
 export const createPool: Action = async (context) => {
   const name = context.argument('POOL')
-  context.choice('type', ['dir'])
-  const path = context.value('path')
-  if (path === undefined) throw new UsageError('--path is missing.', 'Write --path /srv/pool, for example.')
   const pool = await context.client.call(routes.createPool, {
-    body: {
-      type: 'dir',
-      name,
-      path: resolve(path),
-      ...(context.has('no-autostart') ? { autostart: false } : {}),
-      ...(context.has('force') ? { force: true } : {}),
-    },
+    body: newPoolOf(context),
     idempotencyKey: crypto.randomUUID(),
     signal: context.signal,
   })
@@ -149,7 +140,7 @@ async function print({ output }: Context, pool: Pool): Promise<void> {
   await output.properties(pool, () => ({
     Name: pool.name,
     Type: pool.type,
-    Path: pool.path,
+    Place: pool.place,
     State: `${pool.state}: ${pool.reason}`,
     Since: localTime(pool.since),
     Health: [pool.health, ...pool.remarks],
@@ -168,7 +159,7 @@ async function print({ output }: Context, pool: Pool): Promise<void> {
 function canDo({ capabilities: it }: Pool): string {
   return [
     it.formats.join(' and '),
-    ...(it.linkedClones ? ['linked clones'] : []),
+    ...(it.linkedClones ? [it.independentClones ? 'clones of its own' : 'linked clones'] : []),
     ...(it.nativeSnapshots ? ['snapshots of its own'] : []),
     ...(it.importInPlace ? ['import in place'] : []),
   ].join(', ')

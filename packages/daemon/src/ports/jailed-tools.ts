@@ -15,6 +15,8 @@ export interface JailedToolRequest {
   readonly inputs: readonly string[]
   /** The same, of files that exist; seen writable as /out/0, /out/1 ... and afterwards root's alone. */
   readonly outputs?: readonly string[]
+  /** Those of these paths that are block devices; the tool gets a node of its own for each. */
+  readonly devices?: readonly string[]
   /** Instead of them: a directory for what the tool makes, seen as /out. It is the jail's until the run ends, then root's. */
   readonly outputDirectory?: string
   /** Servers that it may connect to. */

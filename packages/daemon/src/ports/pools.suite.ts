@@ -28,7 +28,17 @@ export function testPools({ name, skip = false, open }: PoolsSuiteOptions): void
     void test(`${name}: ${sentence}`, { skip }, async (t) => check(await open(t)))
 }
 
-function volume(number: number, format: VolumeKey['format'] = 'qcow2'): VolumeKey {
+/** A volume of the first format that the pool has. */
+function volumeOf({ capabilities }: PoolBackend): (number: number) => VolumeKey {
+  return (number) => volume(number, capabilities.formats[0] ?? 'raw')
+}
+
+/** Whether a volume can be laid over another. */
+function hasOverlays({ capabilities }: PoolBackend): boolean {
+  return capabilities.formats.includes('qcow2')
+}
+
+function volume(number: number, format: VolumeKey['format']): VolumeKey {
   return { id: `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`, format }
 }
 
@@ -87,22 +97,24 @@ const promises: readonly [sentence: string, check: (given: PoolsUnderTest) => Pr
   [
     'a volume that is there is never made again',
     async ({ pool }) => {
+      const numbered = volumeOf(pool)
       await pool.claim({ force: false })
-      await pool.createEmpty(volume(1), { capacityBytes: 8 * mib })
-      await pool.createEmpty(volume(2), { capacityBytes: 8 * mib })
+      await pool.createEmpty(numbered(1), { capacityBytes: 8 * mib })
+      await pool.createEmpty(numbered(2), { capacityBytes: 8 * mib })
 
-      await assert.rejects(pool.createEmpty(volume(1), { capacityBytes: 16 * mib }))
-      await assert.rejects(pool.createOverlay(volume(1), pool.source(volume(2)), 8 * mib))
-      assert.deepEqual(await ids(pool), [volume(1).id, volume(2).id])
+      await assert.rejects(pool.createEmpty(numbered(1), { capacityBytes: 16 * mib }))
+      await assert.rejects(pool.createOverlay(numbered(1), pool.source(numbered(2)), 8 * mib))
+      assert.deepEqual(await ids(pool), [numbered(1).id, numbered(2).id])
     },
   ],
 
   [
     'an overlay needs its base',
     async ({ pool }) => {
+      const numbered = volumeOf(pool)
       await pool.claim({ force: false })
 
-      await assert.rejects(pool.createOverlay(volume(1), pool.source(volume(9)), 8 * mib))
+      await assert.rejects(pool.createOverlay(numbered(1), pool.source(numbered(9)), 8 * mib))
 
       assert.deepEqual(await pool.list(), [])
     },
@@ -111,24 +123,28 @@ const promises: readonly [sentence: string, check: (given: PoolsUnderTest) => Pr
   [
     'a copy of a chain tells its progress up to the end',
     async ({ pool }) => {
+      const numbered = volumeOf(pool)
       await pool.claim({ force: false })
-      await pool.createEmpty(volume(1), { capacityBytes: 8 * mib })
-      await pool.createOverlay(volume(2), pool.source(volume(1)), 16 * mib)
+      await pool.createEmpty(numbered(1), { capacityBytes: 8 * mib })
+      if (hasOverlays(pool)) await pool.createOverlay(numbered(2), pool.source(numbered(1)), 16 * mib)
+      else await pool.createEmpty(numbered(2), { capacityBytes: 16 * mib })
       const told: number[] = []
+      const below = hasOverlays(pool) ? [pool.source(numbered(1))] : []
 
-      await pool.createCopy(volume(3), [pool.source(volume(2)), pool.source(volume(1))], {
+      await pool.createCopy(numbered(3), [pool.source(numbered(2)), ...below], {
         onProgress: (fraction) => told.push(fraction),
         signal: never,
       })
 
       assert.equal(told.at(-1), 1)
-      assert.deepEqual(await ids(pool), [volume(1).id, volume(2).id, volume(3).id])
+      assert.deepEqual(await ids(pool), [numbered(1).id, numbered(2).id, numbered(3).id])
     },
   ],
 
   [
     'a volume of each format grows and shrinks, an overlay too, and knows its capacity by itself',
     async ({ pool }) => {
+      const numbered = volumeOf(pool)
       await pool.claim({ force: false })
       for (const [index, format] of pool.capabilities.formats.entries()) {
         const made = volume(index + 1, format)
@@ -139,25 +155,45 @@ const promises: readonly [sentence: string, check: (given: PoolsUnderTest) => Pr
         await pool.resize(made, 4 * mib)
         assert.equal(await pool.capacityBytes(made), 4 * mib)
       }
-      await pool.createOverlay(volume(9), pool.source(volume(1)), 8 * mib)
-      await pool.resize(volume(9), 16 * mib)
-      assert.equal(await pool.capacityBytes(volume(9)), 16 * mib)
-      await assert.rejects(pool.capacityBytes(volume(8)))
+      await assert.rejects(pool.capacityBytes(numbered(8)))
+      if (!hasOverlays(pool)) return
+      await pool.createOverlay(numbered(9), pool.source(numbered(1)), 8 * mib)
+      await pool.resize(numbered(9), 16 * mib)
+      assert.equal(await pool.capacityBytes(numbered(9)), 16 * mib)
+    },
+  ],
+
+  [
+    'a clone needs its origin to begin with and not afterwards, where a pool has such',
+    async ({ pool }) => {
+      const numbered = volumeOf(pool)
+      await pool.claim({ force: false })
+      await assert.rejects(pool.createClone(numbered(2), numbered(1)))
+      if (!pool.capabilities.independentClones) return
+      await pool.createEmpty(numbered(1), { capacityBytes: 8 * mib })
+
+      await pool.createClone(numbered(2), numbered(1))
+      await assert.rejects(pool.createClone(numbered(2), numbered(1)))
+      await pool.remove(numbered(1))
+
+      assert.deepEqual(await ids(pool), [numbered(2).id])
+      assert.equal(await pool.capacityBytes(numbered(2)), 8 * mib)
     },
   ],
 
   [
     'a copy that is cancelled leaves nothing',
     async ({ pool }) => {
+      const numbered = volumeOf(pool)
       await pool.claim({ force: false })
-      await pool.createEmpty(volume(1), { capacityBytes: 8 * mib })
+      await pool.createEmpty(numbered(1), { capacityBytes: 8 * mib })
       const signal = AbortSignal.abort(new KvasirError('cancelled', 'The job was cancelled.'))
 
       await assert.rejects(
-        pool.createCopy(volume(2), [pool.source(volume(1))], { onProgress: () => {}, signal }),
+        pool.createCopy(numbered(2), [pool.source(numbered(1))], { onProgress: () => {}, signal }),
       )
 
-      assert.deepEqual(await ids(pool), [volume(1).id])
+      assert.deepEqual(await ids(pool), [numbered(1).id])
     },
   ],
 

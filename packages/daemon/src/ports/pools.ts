@@ -19,6 +19,15 @@ export interface PoolSpace {
   readonly capacityBytes: number
   readonly allocatedBytes: number
   readonly availableBytes: number
+  /** What else its health is judged by. */
+  readonly concerns?: readonly PoolConcern[]
+}
+
+/** Something about a pool that its owner should know. */
+export interface PoolConcern {
+  readonly health: 'warning' | 'bad'
+  /** A sentence. */
+  readonly remark: string
 }
 
 /** Something that lies in a pool. */
@@ -59,6 +68,8 @@ export interface PoolBackend {
   readonly type: PoolType
   /** The folder, where it is one. */
   readonly path: string | undefined
+  /** What it is made of, in the words of its type: no two pools may have the same. */
+  readonly place: string
   readonly capabilities: PoolCapabilities
   /** Whether nodes on it can be opened past the page cache; true until the first `inspect` knows better. */
   readonly directIo: boolean
@@ -78,8 +89,13 @@ export interface PoolBackend {
   source(volume: VolumeKey): VolumeSource
   /** Makes an empty volume; fails when there is one. Whole on the disk when it returns, and absent when it throws. */
   createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void>
-  /** Makes an overlay with a capacity, which is at least its base's. */
+  /** Makes an overlay with a capacity, which is at least its base's. `unsupported` where there is no qcow2. */
   createOverlay(volume: VolumeKey, base: VolumeSource, capacityBytes: number): Promise<void>
+  /**
+   * Makes a volume of what another one of this pool holds now, which may be open; neither needs the other afterwards. Only with
+   * `independentClones`.
+   */
+  createClone(volume: VolumeKey, origin: VolumeKey): Promise<void>
   /** Makes a full and flat copy of a chain, top first, in the volume's format. Progress runs from 0 to 1. */
   createCopy(volume: VolumeKey, chain: readonly VolumeSource[], work: CopyWork): Promise<void>
   /**
@@ -103,6 +119,8 @@ export interface PoolBackend {
   remove(volume: VolumeKey): Promise<void>
   /** The bytes that a volume occupies; undefined when it is missing. */
   allocatedBytes(volume: VolumeKey): Promise<number | undefined>
+  /** The pool was stopped, and nobody uses its volumes: gives back what the host holds for them. */
+  rest?(): Promise<void>
   /** Ends what it holds on the host for its convenience. */
   close(): void
 }

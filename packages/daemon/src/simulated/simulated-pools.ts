@@ -9,6 +9,8 @@ const copySteps = 4
 const newVolumeBytes = 200 * 1024
 const defaultFolder = '/simulated/volumes'
 const gib = 2 ** 30
+/** Logical volumes come in these. */
+const extentBytes = 4 * 2 ** 20
 
 /** The pools of the machine. */
 export function createSimulatedPools(machine: SimulatedMachine): Pools {
@@ -31,15 +33,10 @@ export function createSimulatedPools(machine: SimulatedMachine): Pools {
 }
 
 class SimulatedPool implements PoolBackend {
-  readonly type = 'dir'
+  readonly type: PoolBackend['type']
   readonly path: string
-  readonly capabilities: PoolBackend['capabilities'] = {
-    formats: ['qcow2', 'raw'],
-    linkedClones: true,
-    nativeSnapshots: false,
-    shrink: true,
-    importInPlace: true,
-  }
+  readonly place: string
+  readonly capabilities: PoolBackend['capabilities']
   readonly directIo = true
   readonly isGuarded = false
   readonly #pool: Pick<PoolRecord, 'id' | 'source'>
@@ -55,7 +52,19 @@ class SimulatedPool implements PoolBackend {
     this.#pool = pool
     this.#machine = machine
     this.#onUnreachable = onUnreachable
-    this.path = pool.source.path ?? defaultFolder
+    const { source } = pool
+    const isFolder = source.type === 'dir'
+    this.type = source.type
+    this.path = isFolder ? (source.path ?? defaultFolder) : `/dev/${source.vg}`
+    this.place = source.type === 'lvm-thin' ? `${source.vg}/${source.thinPool}` : this.path
+    this.capabilities = {
+      formats: isFolder ? ['qcow2', 'raw'] : ['raw'],
+      linkedClones: source.type !== 'lvm',
+      independentClones: source.type === 'lvm-thin',
+      nativeSnapshots: false,
+      shrink: true,
+      importInPlace: true,
+    }
   }
 
   async claim({ force }: { readonly force: boolean }): Promise<void> {
@@ -89,10 +98,11 @@ class SimulatedPool implements PoolBackend {
       }))
   }
 
-  source({ id, format, file }: VolumeKey) {
+  source({ id, format, file }: VolumeKey): VolumeSource {
     if (!/^[A-Za-z0-9][A-Za-z0-9-]{0,127}$/.test(id))
       throw new TypeError(`${JSON.stringify(id)} is not an id.`)
-    return { path: `${this.path}/${file ?? `${id}.${format}`}`, format }
+    const path = `${this.path}/${file ?? `${id}.${format}`}`
+    return this.type === 'dir' ? { path, format } : { kind: 'device', path, format }
   }
 
   async createEmpty(volume: VolumeKey, { capacityBytes }: { readonly capacityBytes: number }) {
@@ -101,6 +111,12 @@ class SimulatedPool implements PoolBackend {
 
   async createOverlay(volume: VolumeKey, base: VolumeSource, capacityBytes: number) {
     this.#add(volume, Math.max(this.#capacityOf(base), capacityBytes), base)
+  }
+
+  async createClone(volume: VolumeKey, origin: VolumeKey) {
+    if (!this.capabilities.independentClones)
+      throw new KvasirError('unsupported', `The pool at ${this.path} has overlays and no other clones.`)
+    this.#add(volume, this.#capacityOf(this.source(origin)), undefined)
   }
 
   async createCopy(volume: VolumeKey, [top]: readonly VolumeSource[], { onProgress, signal }: CopyWork) {
@@ -134,7 +150,7 @@ class SimulatedPool implements PoolBackend {
     this.#reach()
     const volume = this.#machine.volumes.get(id)
     if (!volume) throw new KvasirError('file-not-found', `There is no file of volume ${id}.`)
-    this.#machine.volumes.set(id, { ...volume, capacityBytes })
+    this.#machine.volumes.set(id, { ...volume, capacityBytes: this.#inExtents(capacityBytes) })
   }
 
   async capacityBytes(volume: VolumeKey) {
@@ -185,7 +201,13 @@ class SimulatedPool implements PoolBackend {
       throw new KvasirError('not-enough-space', 'The pool is full, so the volume was not made.')
     const basePath = base && base.kind !== 'protocol' ? base.path : undefined
     const folder = this.path === defaultFolder ? undefined : this.path
-    volumes.set(id, { capacityBytes, allocatedBytes: newVolumeBytes, basePath, folder })
+    const rounded = this.#inExtents(capacityBytes)
+    volumes.set(id, { capacityBytes: rounded, allocatedBytes: newVolumeBytes, basePath, folder })
+  }
+
+  #inExtents(bytes: number): number {
+    const extent = this.type === 'dir' ? 1 : extentBytes
+    return Math.ceil(bytes / extent) * extent
   }
 
   #capacityOf(source: VolumeSource): number {

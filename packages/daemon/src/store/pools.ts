@@ -6,12 +6,16 @@ import { KvasirError } from '@kvasir/contract'
 import { z } from 'zod'
 import type { PoolRecord, Store } from '../ports/store.ts'
 import type { Database } from './database.ts'
+import { lvmSources } from './lvm-sources.ts'
 import { SealedRows } from './sealed-rows.ts'
 
 const poolContent = z.object({
   id: z.string().min(1),
   name: z.string().min(1),
-  source: z.object({ type: z.literal('dir'), path: z.string().optional() }),
+  source: z.discriminatedUnion('type', [
+    z.object({ type: z.literal('dir'), path: z.string().optional() }),
+    ...lvmSources,
+  ]),
   autostart: z.boolean(),
   started: z.boolean(),
   bootId: z.string(),
@@ -77,5 +81,7 @@ function parsePool(content: string): PoolRecord | undefined {
   const parsed = poolContent.safeParse(value)
   if (!parsed.success) return undefined
   const { source, ...rest } = parsed.data
-  return { ...rest, source: { type: source.type, path: source.path } }
+  if (source.type === 'dir') return { ...rest, source: { type: source.type, path: source.path } }
+  if (source.type === 'lvm') return { ...rest, source }
+  return { ...rest, source: { ...source, sizeBytes: source.sizeBytes } }
 }

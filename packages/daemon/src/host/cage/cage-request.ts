@@ -12,6 +12,8 @@ export interface CageBind {
   readonly source: string
   readonly place: CagePlace
   readonly writable?: boolean
+  /** It is a device node, to be used as one. */
+  readonly device?: boolean
 }
 
 /** Memory of a program as files: a tmpfs at /memory of its own, which goes when the program does. */
@@ -96,10 +98,11 @@ export function launcherBinds(
 ): readonly LauncherBind[] {
   const { readOnly, noSetUid, noDevices, noExec } = mountFlags
   return [
-    ...binds.map(({ source, place, writable }) => ({
+    ...binds.map(({ source, place, writable, device }) => ({
       source,
       target: join(template, place),
-      flags: (writable ? 0 : readOnly) | noSetUid | noExec | (place.startsWith('/dev/') ? 0 : noDevices),
+      flags:
+        (writable ? 0 : readOnly) | noSetUid | noExec | (device || place.startsWith('/dev/') ? 0 : noDevices),
     })),
     ...(memory === undefined
       ? []

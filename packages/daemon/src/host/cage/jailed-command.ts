@@ -20,6 +20,8 @@ export interface JailedCommand extends Omit<CagedProgram, 'limits' | 'binds' | '
   readonly inputs: readonly string[]
   /** Paths of files that exist, bound writable at /out/0, /out/1 ...; at most `maxOutputs`. */
   readonly outputs?: readonly string[]
+  /** Those of these paths that are device nodes, which are to work as such. */
+  readonly devices?: ReadonlySet<string>
   /** A directory bound writable at /out; not together with `outputs`. */
   readonly outputDirectory?: string
   /** A directory bound writable at /run/vm, for sockets. */
@@ -115,7 +117,8 @@ export async function runJailed(
 }
 
 function bindsOf(command: JailedCommand, template: RootTemplate): readonly CageBind[] {
-  const { inputs, outputs = [], outputDirectory, socketDirectory } = command
+  const { inputs, outputs = [], outputDirectory, socketDirectory, devices } = command
+  const isDevice = (source: string) => (devices?.has(source) ? { device: true } : {})
   if (inputs.length > maxInputs || outputs.length > maxOutputs)
     throw new CageError(
       'request',
@@ -127,8 +130,13 @@ function bindsOf(command: JailedCommand, template: RootTemplate): readonly CageB
       'A jailed command has a directory to write or files, not both, so it was not run.',
     )
   return [
-    ...inputs.map((source, index) => ({ source, place: inputPlace(index) })),
-    ...outputs.map((source, index) => ({ source, place: outputPlace(index), writable: true })),
+    ...inputs.map((source, index) => ({ source, place: inputPlace(index), ...isDevice(source) })),
+    ...outputs.map((source, index) => ({
+      source,
+      place: outputPlace(index),
+      writable: true,
+      ...isDevice(source),
+    })),
     ...(outputDirectory === undefined
       ? []
       : [{ source: outputDirectory, place: '/out' as const, writable: true }]),

@@ -198,6 +198,7 @@ describe('jailed tools', { skip: needs('root', 'qemu') }, () => {
       users: TEST_USERS,
       secrets: await JailSecrets.open(directory, values),
       socketsRoot: join(folder, 'tools'),
+      nodesDirectory: join(folder, 'nodes'),
     })
     assert.deepEqual(await cages.groups.list(), [])
   })

@@ -8,6 +8,7 @@ import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { JailedToolRequest, JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import type { Cages } from '../cage/cage.ts'
+import { makeDeviceNode, removeDeviceNodes } from './device-nodes.ts'
 import { letRead, letWrite, takeBack } from './file-access.ts'
 import type { JailSecrets } from './jail-secrets.ts'
 import { type JailUser, JailUsers, type UidRange } from './jail-users.ts'
@@ -32,6 +33,8 @@ export interface JailedToolsOptions {
   readonly secrets: JailSecrets
   /** For sockets of tools that serve; emptied when the tools are opened. Short: a socket's path has 107 bytes. */
   readonly socketsRoot: string
+  /** Where nodes of block devices are made, in a directory for each run; emptied when the tools are opened. */
+  readonly nodesDirectory: string
 }
 
 /** Ends what a daemon that died has left running, and gives the tools. */
@@ -41,11 +44,11 @@ export async function openJailedTools({
   localRoot,
   secrets,
   socketsRoot,
+  nodesDirectory,
 }: JailedToolsOptions): Promise<JailedTools> {
   for (const group of await cages.groups.list())
     if (group.startsWith(groupPrefix)) await cages.groups.remove(group, { timeoutMs: endTimeoutMs })
-  await rm(socketsRoot, { recursive: true, force: true })
-  await mkdir(socketsRoot, { recursive: true, mode: 0o711 })
+  await clearPlaces({ socketsRoot, nodesDirectory })
   const users = new JailUsers(range)
   const run = async (
     request: JailedToolRequest,
@@ -66,6 +69,7 @@ export async function openJailedTools({
         localRoot,
         secrets,
         socketDirectory,
+        nodesDirectory,
       })
       isEnded = true
       return result
@@ -104,6 +108,14 @@ export async function openJailedTools({
   }
 }
 
+async function clearPlaces(
+  places: Pick<JailedToolsOptions, 'socketsRoot' | 'nodesDirectory'>,
+): Promise<void> {
+  await rm(places.socketsRoot, { recursive: true, force: true })
+  await mkdir(places.socketsRoot, { recursive: true, mode: 0o711 })
+  await removeDeviceNodes(places.nodesDirectory)
+}
+
 async function runAs(
   user: JailUser,
   request: JailedToolRequest,
@@ -114,15 +126,27 @@ async function runAs(
     readonly localRoot: string | undefined
     readonly secrets: JailSecrets
     readonly socketDirectory: string | undefined
+    readonly nodesDirectory: string
   },
 ): Promise<JailedToolResult> {
-  const { inputs, outputs = [], outputDirectory, timeoutMs } = request
+  const { outputDirectory, timeoutMs } = request
   const { localRoot } = where
   await using undo = new AsyncDisposableStack()
-  for (const path of inputs) await letRead({ path, localRoot }, user.gid)
-  for (const path of outputs) {
-    await letWrite({ path, localRoot }, user.gid)
-    undo.defer(() => takeBack({ path, localRoot }))
+  const nodes = deviceNodes(user, request, { ...where, undo })
+  const inputs: string[] = []
+  for (const path of request.inputs) {
+    const node = await nodes.of(path, { isWritable: false })
+    if (node === undefined) await letRead({ path, localRoot }, user.gid)
+    inputs.push(node ?? path)
+  }
+  const outputs: string[] = []
+  for (const path of request.outputs ?? []) {
+    const node = await nodes.of(path, { isWritable: true })
+    if (node === undefined) {
+      await letWrite({ path, localRoot }, user.gid)
+      undo.defer(() => takeBack({ path, localRoot }))
+    }
+    outputs.push(node ?? path)
   }
   if (outputDirectory !== undefined) {
     await chown(outputDirectory, user.uid, user.gid)
@@ -138,6 +162,7 @@ async function runAs(
       args: secrets.args,
       inputs: [...inputs, ...secrets.files],
       outputs,
+      devices: nodes.made,
       ...(outputDirectory === undefined ? {} : { outputDirectory }),
       ...(where.socketDirectory === undefined ? {} : { socketDirectory: where.socketDirectory }),
       ...(request.reach === undefined || request.reach.length === 0
@@ -155,6 +180,32 @@ async function runAs(
   where.signal.throwIfAborted()
   const { exit, stdout, stderr } = result
   return { exitCode: exit.code, stdout, stderr, limit: limitOf(result) }
+}
+
+/** The nodes of a run, made as they are asked for. */
+function deviceNodes(
+  user: JailUser,
+  { devices = [] }: JailedToolRequest,
+  where: {
+    readonly group: string
+    readonly nodesDirectory: string
+    readonly undo: AsyncDisposableStack
+  },
+) {
+  const made = new Set<string>()
+  return {
+    made,
+    /** The node of a device; undefined for a path that is none. */
+    async of(path: string, { isWritable }: { readonly isWritable: boolean }): Promise<string | undefined> {
+      if (!devices.includes(path)) return undefined
+      const directory = join(where.nodesDirectory, where.group)
+      if (made.size === 0) where.undo.defer(() => removeDeviceNodes(directory))
+      const name = String(made.size)
+      const node = await makeDeviceNode(path, { directory, name, gid: user.gid, isWritable })
+      made.add(node)
+      return node
+    },
+  }
 }
 
 async function takeBackDirectory(path: string): Promise<void> {

@@ -3,8 +3,8 @@
  * compared with the record: the base that each names, and no data kept elsewhere.
  */
 import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
+import { open, readFile, realpath } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { maxChainLength } from '../../model/storage/chain.ts'
 import { parseQcow2Header, qcow2HeaderBytes } from '../../model/storage/qcow2-header.ts'
@@ -30,6 +30,7 @@ const handsTimeoutMs = 5_000
  * lies on what hangs.
  */
 export async function inspectLink(link: PathSource): Promise<InspectedLink> {
+  if (link.kind === 'device') return await inspectDevice(link)
   if (isGuarded(link)) return await inspectGuarded(link)
   const file = await openRegular(link.path)
   try {
@@ -42,6 +43,19 @@ export async function inspectLink(link: PathSource): Promise<InspectedLink> {
     return { ...parseQcow2Header(link.path, buffer.subarray(0, bytesRead)), allocatedBytes }
   } finally {
     await file.close()
+  }
+}
+
+/** What the kernel says of a block device, which is not opened for that (Documentation/ABI/stable/sysfs-block: in sectors of 512 bytes). */
+async function inspectDevice({ path, format }: PathSource): Promise<InspectedLink> {
+  if (format !== 'raw') throw refuse(path, 'is a device, which holds raw volumes only')
+  try {
+    const name = basename(await realpath(path))
+    const sectors = Number((await readFile(join('/sys/class/block', name, 'size'), 'utf8')).trim())
+    const capacityBytes = sectors * 512
+    return { capacityBytes, allocatedBytes: capacityBytes, backingFile: undefined }
+  } catch (cause) {
+    throw notThere(path, cause)
   }
 }
 

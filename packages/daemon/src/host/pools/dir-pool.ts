@@ -44,6 +44,7 @@ class DirPool implements PoolBackend {
   readonly capabilities: PoolBackend['capabilities'] = {
     formats: ['qcow2', 'raw'],
     linkedClones: true,
+    independentClones: false,
     nativeSnapshots: false,
     shrink: true,
     importInPlace: true,
@@ -60,6 +61,10 @@ class DirPool implements PoolBackend {
 
   get directIo(): boolean {
     return this.#directIo ?? true
+  }
+
+  get place(): string {
+    return this.path
   }
 
   get isGuarded(): boolean {
@@ -131,6 +136,10 @@ class DirPool implements PoolBackend {
     await this.#make(volume, (_, path) =>
       makeQcow2(path, { capacityBytes: Math.max(least, capacityBytes), base: file }),
     )
+  }
+
+  async createClone(): Promise<void> {
+    throw new KvasirError('unsupported', `The pool at ${this.path} has overlays and no other clones.`)
   }
 
   async createCopy(

@@ -7,6 +7,8 @@ import type { OptionValue, VolumeSource } from '../../model/storage/volume-sourc
 export interface JailedChain {
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
+  /** Those of both that are block devices. */
+  readonly devices: readonly string[]
   readonly reach: readonly Reach[]
   readonly secrets: readonly SecretObject[]
 }
@@ -18,6 +20,7 @@ export function jailedChain(
 ): { readonly request: JailedChain; readonly file: string } {
   const inputs: string[] = []
   const outputs: string[] = []
+  const devices: string[] = []
   const secrets: SecretObject[] = []
   const reach: Reach[] = []
 
@@ -33,6 +36,7 @@ export function jailedChain(
     const isWritten = access === 'write' && place === 0
     const list = isWritten ? outputs : inputs
     list.push(source.path)
+    if (source.kind === 'device') devices.push(source.path)
     const filename = `/${isWritten ? 'out' : 'in'}/${list.length - 1}`
     return { driver: source.kind === 'device' ? 'host_device' : 'file', filename }
   }
@@ -44,7 +48,7 @@ export function jailedChain(
     return { driver: source.format, file, ...(source.format === 'qcow2' ? { backing: node(place + 1) } : {}) }
   }
   const file = `json:${JSON.stringify(node(0))}`
-  return { request: { inputs, outputs, reach, secrets }, file }
+  return { request: { inputs, outputs, devices, reach, secrets }, file }
 }
 
 /** What a chain lies on, in words for errors. */

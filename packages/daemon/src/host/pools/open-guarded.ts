@@ -2,6 +2,7 @@
  * Opens a file that lies on what may hang, for a program that gets it: a process that can be killed opens it, and whoever starts the
  * program takes it from there (pidfd_getfd(2)). The daemon itself never has it.
  */
+import { realpath } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { Hands, PoolHung } from './pool-hands.ts'
@@ -15,14 +16,21 @@ export interface GuardedFile {
   release(): void
 }
 
-/** Opens a regular file through no link. `pool-unreachable` when that takes too long, `host-failed` when it does not go. */
-export async function openGuarded(
-  path: string,
-  how: { readonly access: 'read' | 'read-write'; readonly direct: boolean },
-): Promise<GuardedFile> {
-  const hands = new Hands({ path: dirname(path), mark: '' })
+/** How a file is opened. */
+export interface GuardedOpening {
+  readonly access: 'read' | 'read-write'
+  readonly direct: boolean
+  /** It is a block device, which udev's links lead to; otherwise no link is followed. */
+  readonly device?: true
+}
+
+/** Opens a regular file, or a block device where one is asked for. `pool-unreachable` when that takes too long, `host-failed` when it does not go. */
+export async function openGuarded(path: string, how: GuardedOpening): Promise<GuardedFile> {
+  const place = how.device ? await nodeOf(path) : path
+  const hands = new Hands({ path: dirname(place), mark: '' })
   try {
-    const words = ['open', basename(path), how.access, how.direct ? 1 : ''] as const
+    const kind = how.device ? 'device' : 'file'
+    const words = ['open', basename(place), how.access, how.direct ? 1 : '', kind] as const
     const fd = Number((await hands.order({ words: [...words], timeoutMs: openTimeoutMs })).toString())
     return { pid: hands.pid, fd, release: () => hands.kill() }
   } catch (cause) {
@@ -35,4 +43,11 @@ export async function openGuarded(
       )
     throw new KvasirError('host-failed', `${path} cannot be opened, so the VM does not get it.`, { cause })
   }
+}
+
+/** Where the links of a device lead. They lie in the kernel's own /dev, which does not hang. */
+async function nodeOf(path: string): Promise<string> {
+  return await realpath(path).catch((cause: unknown) => {
+    throw new KvasirError('host-failed', `There is no device ${path}, so the VM does not get it.`, { cause })
+  })
 }

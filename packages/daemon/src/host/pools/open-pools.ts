@@ -4,6 +4,7 @@ import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { PoolBackend, Pools } from '../../ports/pools.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import { createDirPool } from './dir-pool.ts'
+import { createLvmPool } from './lvm-pool.ts'
 
 export interface PoolsOptions {
   /** Below it lies the folder of the default pool. */
@@ -27,6 +28,9 @@ export function createPools({ stateDir, jailed }: PoolsOptions): Pools {
         return source.path === undefined
           ? createDirPool({ path: join(stateDir, 'volumes'), mark: '', reservedBytes, jailed, onUnreachable })
           : createDirPool({ path: source.path, mark: id, reservedBytes: 0, jailed, onUnreachable })
+      case 'lvm':
+      case 'lvm-thin':
+        return createLvmPool({ id, source, jailed, onUnreachable })
     }
   }
   return {

@@ -106,6 +106,7 @@ sub remove_name {
 sub kind_of {
     my ($mode) = @_;
     my $type = $mode & 0170000;
+    return 'device' if $type == 0060000;
     return $type == 0100000 ? 'file' : $type == 0040000 ? 'directory' : $type == 0120000 ? 'link' : 'other';
 }
 
@@ -181,9 +182,9 @@ my %orders = (
         return $refused ? 0 : 1;
     },
     open => sub {
-        my ($name, $access, $direct) = @_;
+        my ($name, $access, $direct, $kind) = @_;
         my $handle = must($name, ($access eq 'read' ? $RDONLY : $RDWR) | ($direct ? $known->{DIRECT} : 0));
-        kind_of((stat $handle)[2]) eq 'file' or refuse('errno', $EINVAL, "$name is not a regular file");
+        kind_of((stat $handle)[2]) eq $kind or refuse('errno', $EINVAL, "$name is not a $kind");
         $kept{fileno $handle} = $handle;
         return fileno $handle;
     },

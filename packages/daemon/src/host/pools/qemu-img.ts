@@ -78,19 +78,37 @@ export async function copyChain(
     readonly format?: 'qcow2' | 'raw'
     /** With zstd, which QEMU 5.1 and later read. */
     readonly compress?: boolean
+    /** `path` is a block device, of at least the size of what is copied; with what it reads as now. */
+    readonly device?: { readonly isZero: boolean }
   },
 ): Promise<void> {
-  const { format = 'qcow2', compress = false } = options
+  const { format = 'qcow2', compress = false, device } = options
   const compression = compress ? ',compression_type=zstd' : ''
   const formatOptions = format === 'qcow2' ? ['-o', qcow2Options({}) + compression] : []
   const howToWrite = compress ? ['-c'] : ['-W'] // What is compressed is written in order in any case.
+  const target = device ? deviceTarget(device) : []
   const source = `json:${JSON.stringify(blockNode(chain, 0))}`
   const result = await options.jailed.run(
     {
       tool: 'qemu-img',
-      args: ['convert', '-p', ...howToWrite, '-O', format, ...formatOptions, '--', source, '/out/0'],
+      args: [
+        'convert',
+        '-p',
+        ...howToWrite,
+        '-O',
+        format,
+        ...formatOptions,
+        ...target,
+        '--',
+        source,
+        '/out/0',
+      ],
       inputs: chain.map((link) => link.path),
       outputs: [path],
+      devices: [
+        ...chain.filter(({ kind }) => kind === 'device').map((link) => link.path),
+        ...(device ? [path] : []),
+      ],
       timeoutMs: COPY_TIMEOUT_MS,
       fileSizeBytes: options.fileSizeBytes,
       onStdout: (text) => {
@@ -101,6 +119,14 @@ export async function copyChain(
     options.signal,
   )
   if (result.exitCode !== 0) throw copyError(path, result)
+}
+
+/**
+ * A device is there already and takes its data past the page cache, so that it is on the disk when qemu-img ends. What it holds counts
+ * unless it reads as zeroes (docs of qemu-img: `--target-is-zero`).
+ */
+function deviceTarget({ isZero }: { readonly isZero: boolean }): readonly string[] {
+  return ['-n', '-t', 'none', ...(isZero ? ['--target-is-zero'] : [])]
 }
 
 /** Gives the qcow2 file `path` another capacity, in the jail. What it is based on is not opened. */
@@ -137,7 +163,7 @@ export function blockNode(chain: readonly PathSource[], place: number): unknown 
   if (link === undefined) return null
   return {
     driver: link.format,
-    file: { driver: 'file', filename: `/in/${place}` },
+    file: { driver: link.kind === 'device' ? 'host_device' : 'file', filename: `/in/${place}` },
     ...(link.format === 'qcow2' ? { backing: blockNode(chain, place + 1) } : {}),
   }
 }

@@ -57,7 +57,11 @@ function layersBySet(
   const files = new Map<number, string>()
   for (const node of nodes) {
     const set = setOf(node.image.filename)
-    if (node.drv === 'file' && set !== undefined && node['node-name'] !== undefined)
+    if (
+      (node.drv === 'file' || node.drv === 'host_device') &&
+      set !== undefined &&
+      node['node-name'] !== undefined
+    )
       files.set(set, node['node-name'])
   }
   const layers = new Map<number, LayerNodes>()

@@ -1,5 +1,5 @@
 /** The port of emulators on real QEMU processes in cages. */
-import { rm } from 'node:fs/promises'
+import { realpath, rm } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
 import type { Emulators, LaunchRequest, PageReservation } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
@@ -91,12 +91,19 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
         gid: stored.uid,
         cgroup: stored.cgroup,
         binds: stored.cage.places,
-        files: [...stored.cage.files, ...files],
+        files: await withNodes([...stored.cage.files, ...files]),
         trees: stored.cage.trees,
         seccompFilters: 1,
       })
     },
   }
+}
+
+/** A device is open by the name of its node, and written down by the links that lead there. */
+async function withNodes(files: readonly string[]): Promise<readonly string[]> {
+  const links = files.filter((path) => path.startsWith('/dev/'))
+  const nodes = await Promise.all(links.map((path) => realpath(path).catch(() => path)))
+  return [...files, ...nodes]
 }
 
 async function requireNone({ id, name }: LaunchRequest, { groups }: Cages): Promise<void> {

@@ -30,6 +30,8 @@ export type Descriptor =
       readonly direct: boolean
       /** It lies on what may hang, so it is opened by a process that can be killed, and through no link. */
       readonly guarded?: true
+      /** It is a block device, found through links that udev made. */
+      readonly device?: true
     }
   /** A device node, opened for reading and writing. */
   | { readonly kind: 'device'; readonly path: string }

@@ -19,7 +19,8 @@ interface NodeAsked {
 export function volumeNode(source: VolumeSource, { name, readOnly, direct, shared }: NodeAsked): BlockNode {
   if (source.kind === 'protocol') return protocolNode(source, { name, shared })
   const access = readOnly ? 'read' : 'read-write'
-  const isGuarded = source.kind !== 'device' && source.guarded === true
+  const isDevice = source.kind === 'device'
+  const isGuarded = isDevice || source.guarded === true
   return {
     file: {
       kind: 'file',
@@ -27,9 +28,10 @@ export function volumeNode(source: VolumeSource, { name, readOnly, direct, share
       access,
       direct,
       ...(isGuarded ? { guarded: true as const } : {}),
+      ...(isDevice ? { device: true as const } : {}),
     },
     options: {
-      driver: source.kind === 'device' ? 'host_device' : 'file',
+      driver: isDevice ? 'host_device' : 'file',
       'node-name': name,
       filename: '',
       ...shared,

@@ -1,9 +1,21 @@
 /** How well a pool is, and by what that is judged. */
 import { formatBytes } from '@kvasir/contract'
 
+interface Concern {
+  readonly health: 'warning' | 'bad'
+  readonly remark: string
+}
+
 /** What is known of a pool. */
 export interface PoolFacts {
-  readonly space: { readonly capacityBytes: number; readonly availableBytes: number } | undefined
+  readonly space:
+    | {
+        readonly capacityBytes: number
+        readonly availableBytes: number
+        /** What its backend has to say besides. */
+        readonly concerns?: readonly Concern[]
+      }
+    | undefined
   readonly provisionedBytes: number
   /** Volumes whose files were missing at the last refresh. */
   readonly missing: readonly string[]
@@ -26,7 +38,9 @@ export function judgePool({ space, provisionedBytes, missing }: PoolFacts): Pool
   const isFull = share < fullShare
   const isLow = !isFull && share < lowShare
   const times = space.capacityBytes === 0 ? 0 : provisionedBytes / space.capacityBytes
+  const { concerns = [] } = space
   const remarks = [
+    ...concerns.map(({ remark }) => remark),
     isFull || isLow ? `${free}.` : undefined,
     times > 1
       ? `Its volumes are provisioned with ${formatBytes(provisionedBytes)}, ${times.toFixed(1)} times what it holds.`
@@ -35,6 +49,7 @@ export function judgePool({ space, provisionedBytes, missing }: PoolFacts): Pool
       ? `Missing: ${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', ...' : ''}.`
       : undefined,
   ].filter((remark) => remark !== undefined)
-  const health = isFull || missing.length > 0 ? 'bad' : remarks.length > 0 ? 'warning' : 'good'
+  const isBad = isFull || missing.length > 0 || concerns.some((concern) => concern.health === 'bad')
+  const health = isBad ? 'bad' : remarks.length > 0 ? 'warning' : 'good'
   return { health, remarks }
 }

@@ -1,11 +1,11 @@
 /** Creates a pool: a row that says `creating`, the mark on what it is made of, then `ready`. Recovery undoes what was interrupted. */
-import { resolve } from 'node:path'
 import type { NewPool, Pool } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { isOfTheSystem } from '../../model/storage/pool-place.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { poolSource } from './pool-source.ts'
 import { showPool } from './show-pool.ts'
 
 /** The pool that is always there. */
@@ -19,9 +19,8 @@ export async function createPool(
 ): Promise<Pool> {
   const { ports, pools } = context
   const { store, failpoint } = ports
-  const path = resolve(wanted.path)
-  requireOwnPlace(wanted.name, path, ports)
-  const record = newRecord(wanted.name, { type: 'dir', path }, ports, wanted.autostart)
+  const record = newRecord(wanted.name, poolSource(wanted), ports, wanted.autostart)
+  requireOwnPlace(record, ports)
   await failpoint('pool.create.before-row')
   store.pools.insert(record)
   await using undo = new AsyncDisposableStack()
@@ -34,7 +33,8 @@ export async function createPool(
   const answer = store.transaction(() => {
     store.pools.update(ready)
     context.emit('pool.created', record.name, { id: record.id, type: record.source.type })
-    const shown = { ...showPool(ready, context), ...space, state: 'active' as const, reason: 'it answers' }
+    const { concerns: _, ...room } = space
+    const shown = { ...showPool(ready, context), ...room, state: 'active' as const, reason: 'it answers' }
     keep(shown)
     return shown
   })
@@ -87,19 +87,23 @@ function newRecord(
 }
 
 /** Two pools in one folder, or one in the other, would take each other's files for foreign. */
-function requireOwnPlace(name: string, path: string, ports: Ports): void {
+function requireOwnPlace({ name, source }: PoolRecord, ports: Ports): void {
   const { store } = ports
   if (store.pools.findByName(name))
     throw new KvasirError(
       'name-taken',
       `There is a pool ${name} already, so no other one can have that name.`,
     )
+  if (source.type === 'dir' && source.path !== undefined) requireOwnFolder(name, source.path, ports)
+}
+
+function requireOwnFolder(name: string, path: string, ports: Ports): void {
   if (isOfTheSystem(path))
     throw new KvasirError(
       'pool-refused',
       `The folder ${path} is the operating system's own, so no pool is made of it; take one for data, such as /srv/${name}.`,
     )
-  for (const other of store.pools.list()) {
+  for (const other of ports.store.pools.list()) {
     const taken = ports.pools.of(other).path
     if (taken === undefined) continue
     if (isInside(path, taken) || isInside(taken, path))

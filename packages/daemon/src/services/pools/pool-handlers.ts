@@ -47,7 +47,14 @@ export function createPoolHandlers(context: Context): Pick<Handlers, PoolHandler
       requireStoppable(pool, context)
       if (!pool.started) return showPool(pool, context)
       change(pool, { started: false }, context)
-      ports.pools.of(pool).close()
+      const backend = ports.pools.of(pool)
+      // What it holds on the host may stay; what the pool is stopped for may be that it does not answer.
+      await backend
+        .rest?.()
+        .catch((error: unknown) =>
+          ports.log.warn({ pool: pool.name, err: error }, 'a stopped pool stays as it is on the host'),
+        )
+      backend.close()
       const stopped = requirePool(params.pool, ports)
       pools.noteStopped(stopped)
       return showPool(stopped, context)

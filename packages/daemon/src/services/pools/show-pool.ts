@@ -18,16 +18,18 @@ export function showPool(pool: PoolRecord, { ports, pools }: Pick<Context, 'port
     provisionedBytes,
     missing,
   })
-  const { path, capabilities } = ports.pools.of(pool)
+  const { path, place, capabilities } = ports.pools.of(pool)
+  const { concerns: _, ...room } = seen.space ?? {}
   return {
     name: pool.name,
     type: pool.source.type,
     ...(path === undefined ? {} : { path }),
+    place,
     state: seen.state,
     reason: pool.phase === 'deleting' ? 'it is being deleted; delete it again to go on' : seen.reason,
     since: seen.since,
     autostart: pool.autostart,
-    ...seen.space,
+    ...room,
     provisionedBytes,
     volumes: made.length,
     health,

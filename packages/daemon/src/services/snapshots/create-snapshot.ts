@@ -9,10 +9,12 @@ import { KvasirError } from '@kvasir/contract'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { NewOverlay } from '../../ports/emulator-blocks.ts'
 import type { Emulator } from '../../ports/emulators.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
+import { backendOf } from '../pools/usable-pool.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
@@ -108,6 +110,7 @@ function planSwitch(seat: Seat, name: string, context: Context): readonly DiskSw
         'volume-not-found',
         `Disk ${disk.name} of VM ${record.name} has no volume, so no snapshot is taken.`,
       )
+    requireOverlays(disk.name, volume, seat, ports)
     const wish = freeVolumeName({ pool: volume.pool, name: `${volume.name}.${name}` }, ports, planned)
     planned.add(volumeWords({ pool: volume.pool, name: wish }))
     const { file: _, ...plain } = volume
@@ -129,6 +132,17 @@ function planSwitch(seat: Seat, name: string, context: Context): readonly DiskSw
   throw new KvasirError(
     'unsupported',
     `VM ${record.name} has no disk that it may write to, so there is nothing to take a snapshot of.`,
+  )
+}
+
+/** Snapshots are overlays: a pool that has none has no snapshots either. */
+function requireOverlays(disk: string, volume: VolumeRecord, { record }: Seat, ports: Ports): void {
+  const { formats } = backendOf(volume, ports).capabilities
+  if (formats.includes('qcow2')) return
+  throw new KvasirError(
+    'unsupported',
+    `Disk ${disk} of VM ${record.name} lies in pool ${volume.pool}, which has no snapshots, so none is taken of the VM.`,
+    { details: { disk, pool: volume.pool } },
   )
 }
 

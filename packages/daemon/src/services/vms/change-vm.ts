@@ -5,7 +5,7 @@ import { planHardware } from '../../model/pci/allocate.ts'
 import { mergeKept } from '../../model/vm/merge-kept.ts'
 import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
-import type { VmRecord } from '../../ports/store.ts'
+import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { requireNoneWorkedOn } from '../volumes/hold-volume.ts'
 import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
@@ -161,11 +161,12 @@ async function change(
   const limits = await beginLimits(seat, { spec, changes }, undo)
   await retune(seat, { spec, changes }, { ports, driver, undo, leave: limits.leave })
   await ports.failpoint('vm.change.before-row')
+  const made: VolumeRecord[] = []
   for (const row of planned.rows) {
     ports.store.volumes.insert(row)
     undo.defer(() => discardVolume(row, ports))
     await ports.failpoint('vm.change.after-volume-row')
-    await makeVolumeFile(row, ports)
+    made.push(await makeVolumeFile(row, ports))
     await ports.failpoint('vm.change.after-volume-file')
   }
   const { run } = seat.record
@@ -184,7 +185,7 @@ async function change(
   }
   seat.update(after, () => {
     requireStillFree(planned, vm, context)
-    for (const row of planned.rows) {
+    for (const row of made) {
       ports.store.volumes.update({ ...row, phase: 'ready' })
       context.emit('volume.created', volumeWords(row), { id: row.id, vm: vm.name })
     }

@@ -15,7 +15,8 @@ import { usablePool } from '../pools/usable-pool.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { exchangeNames } from '../snapshots/switch-layers.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
-import { makeVolumeFile } from '../volumes/volume-files.ts'
+import { asMade, makeVolumeFile } from '../volumes/volume-files.ts'
+import { formatIn } from '../volumes/volume-format.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { hardwareHost, requireFreeName } from './create-vm.ts'
 import { freeVolumeName } from './make-volumes.ts'
@@ -56,20 +57,22 @@ async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): P
   undo.defer(() => undoCreation(id, ports))
   await ports.failpoint('vm.clone.after-row')
 
+  const made: DiskClone[] = []
   for (const [index, disk] of disks.entries()) {
     const signal = AbortSignal.any([seat.signal, request.job.signal])
     signal.throwIfAborted()
-    await makeFiles(disk, context, {
+    const copy = await makeFiles(disk, context, {
       signal,
       onProgress: (fraction) =>
         request.job.progress(`copying ${disk.source.name}`, (index + fraction) / disks.length),
     })
+    made.push({ ...disk, copy })
     await ports.failpoint('vm.clone.after-volume-file')
   }
 
   await ports.failpoint('vm.clone.before-ready')
   const ready: VmRecord = { ...record, phase: 'ready' }
-  request.job.conclude(record.name, () => writeReady(ready, disks, context))
+  request.job.conclude(record.name, () => writeReady(ready, made, context))
   undo.move()
   const driver = context.drivers.add(ready)
   await ports.failpoint('vm.clone.after-ready')
@@ -95,17 +98,22 @@ function planDisks(
         'volume-not-found',
         `Disk ${disk.name} of VM ${source.name} has no volume, so it cannot be cloned.`,
       )
-    usablePool(volume.pool, context.ports)
+    const linked = clone.mode === 'linked'
+    const { linkedClones, independentClones } = usablePool(volume.pool, context.ports).capabilities
+    if (linked && !linkedClones)
+      throw new KvasirError(
+        'unsupported',
+        `Disk ${disk.name} of VM ${source.name} lies in pool ${volume.pool}, which has no linked clones; take a full one.`,
+      )
     const { file: _, ...plain } = volume
     const fresh = {
       ...plain,
-      format: 'qcow2' as const,
+      format: formatIn(volume.pool, {}, context.ports),
       phase: 'creating' as const,
       frozen: false,
       createdAt: clock.now(),
       madeForVm: clone.id,
     }
-    const linked = clone.mode === 'linked'
     const lineage = { baseId: linked ? volume.id : undefined, imageId: undefined }
     const copy = {
       ...fresh,
@@ -113,7 +121,7 @@ function planDisks(
       id: clock.uuid(),
       name: nameFor(volume.pool, `${clone.name}-${disk.name}`),
     }
-    if (!linked) return { source: volume, copy, successor: undefined }
+    if (!linked || independentClones) return { source: volume, copy, successor: undefined }
     // Both names are provisional: they are exchanged in the transaction that makes the clone ready.
     const successor = {
       ...fresh,
@@ -175,14 +183,16 @@ async function makeFiles(
   disk: DiskClone,
   context: Context,
   work: { readonly signal: AbortSignal; readonly onProgress: (fraction: number) => void },
-): Promise<void> {
+): Promise<VolumeRecord> {
   const { ports } = context
-  if (!disk.successor) {
-    await usablePool(disk.copy.pool, ports).createCopy(disk.copy, volumeChain(disk.source, ports), work)
-    return
+  const { copy, successor, source } = disk
+  if (copy.baseId === undefined) {
+    await usablePool(copy.pool, ports).createCopy(copy, volumeChain(source, ports), work)
+    return await asMade(copy, ports)
   }
-  await makeVolumeFile(disk.copy, ports)
-  await makeVolumeFile(disk.successor, ports)
+  const made = await makeVolumeFile(copy, ports)
+  if (successor) await makeVolumeFile(successor, ports)
+  return made
 }
 
 /** In one transaction: the clone exists, and the source's volumes are frozen bases under the successors that took their names. */

@@ -8,7 +8,7 @@ import { KvasirError } from '@kvasir/contract'
 import { planHardware } from '../../model/pci/allocate.ts'
 import { neverStarted } from '../../model/vm/failed-start.ts'
 import type { Driver } from '../../ports/drivers.ts'
-import type { VmRecord } from '../../ports/store.ts'
+import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
@@ -47,13 +47,14 @@ export async function createVm(request: CreateRequest, context: Context): Promis
   undo.defer(() => undoCreation(id, ports))
   await ports.failpoint('vm.create.after-row')
 
+  const rows: VolumeRecord[] = []
   for (const row of planned.rows) {
-    await makeVolumeFile(row, ports)
+    rows.push(await makeVolumeFile(row, ports))
     await ports.failpoint('vm.create.after-volume-file')
   }
 
   await ports.failpoint('vm.create.before-ready')
-  const ready = markReady(record, { planned, request }, context)
+  const ready = markReady(record, { planned: { ...planned, rows }, request }, context)
   undo.move()
   const driver = context.drivers.add(ready)
   await ports.failpoint('vm.create.after-ready')

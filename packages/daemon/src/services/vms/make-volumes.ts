@@ -10,6 +10,7 @@ import type { Context } from '../context.ts'
 import { findImage, requireNotGone } from '../images/find-image.ts'
 import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { requireNoWork } from '../volumes/hold-volume.ts'
+import { formatIn } from '../volumes/volume-format.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 
@@ -102,7 +103,7 @@ async function planVolume(
     id: ports.clock.uuid(),
     name: freeVolumeName({ pool: disk.pool, name: `${vm.name}-${disk.name}` }, ports, planned),
     pool: disk.pool,
-    format: 'qcow2',
+    format: formatIn(disk.pool, {}, ports),
     capacityBytes,
     imageId: image?.id,
     baseId: undefined,

@@ -17,7 +17,8 @@ import { removeVolume } from '../vms/delete-vm.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { volumeChain } from './volume-chain.ts'
-import { discardVolume, makeVolumeFile } from './volume-files.ts'
+import { asMade, discardVolume, makeVolumeFile } from './volume-files.ts'
+import { formatIn } from './volume-format.ts'
 import { volumeWords } from './volume-words.ts'
 
 const copyDeadlineMs = 24 * 3_600_000
@@ -44,23 +45,19 @@ export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeReque
   const place = { pool: request.pool ?? volume.pool, name: request.name }
   requireFree(place, context)
   requireWhole(volume)
-  if (linked && (place.pool !== volume.pool || (request.format ?? 'qcow2') !== 'qcow2'))
-    throw new KvasirError(
-      'bad-request',
-      'A linked clone is a qcow2 volume beside the one that it is linked to; another pool or format takes a full clone.',
-    )
-  refuseCompressed(request.compress, linked ? 'none' : (request.format ?? volume.format))
-  if (linked && !usablePool(volume.pool, context.ports).capabilities.linkedClones)
-    throw new KvasirError('unsupported', `Pool ${volume.pool} has no linked clones.`)
+  const liked = linked ? requireLinkable(volume, { ...request, pool: place.pool }, context) : volume.format
+  const format = formatIn(place.pool, { asked: request.format, liked }, context.ports)
+  refuseCompressed(request.compress, linked ? 'none' : format)
   return begin('volume.clone', volume, asked, async (job, seats) => {
     requireOff(volume, seats, 'is not cloned')
-    const format = linked ? 'qcow2' : (request.format ?? volume.format)
     const copy = newRow(volume, { ...place, format, baseId: linked ? volume.id : undefined }, context)
-    const successor = linked ? successorOf(volume, context) : undefined
+    const { independentClones } = usablePool(volume.pool, context.ports).capabilities
+    const successor = linked && !independentClones ? successorOf(volume, context) : undefined
     const rows = successor ? [copy, successor] : [copy]
-    await make(volume, { rows, work: 'cloned', job, compress: request.compress }, context, (held) => {
+    const making = { rows, work: 'cloned' as const, job, compress: request.compress }
+    await make(volume, making, context, (held, [made = copy]) => {
       job.conclude(copy.name, () => {
-        finish(copy, context)
+        finish(made, context)
         const { work: _, ...base } = held
         if (successor) exchangeNames(context.ports.store, base, successor)
       })
@@ -82,8 +79,9 @@ export function beginConvertVolume(
   const { store } = context.ports
   const pool = request.pool ?? volume.pool
   requireWhole(volume)
-  refuseCompressed(request.compress, request.format ?? volume.format)
   if (pool !== volume.pool) requireFree({ pool, name: volume.name }, context)
+  const format = formatIn(pool, { asked: request.format, liked: volume.format }, context.ports)
+  refuseCompressed(request.compress, format)
   const child = store.volumes.list().find((other) => other.baseId === volume.id)
   if (child)
     throw new KvasirError(
@@ -96,19 +94,12 @@ export function beginConvertVolume(
       pool === volume.pool
         ? freeVolumeName({ pool, name: `${volume.name}.new` }, context.ports, new Set())
         : volume.name
-    const row = newRow(
-      volume,
-      { pool, name, format: request.format ?? volume.format, baseId: undefined },
-      context,
-    )
-    await make(
-      volume,
-      { rows: [row], work: 'converted', job, compress: request.compress },
-      context,
-      (held) => {
-        job.conclude(volume.name, () => takePlace(held, { row, seats, keep: request.keep ?? false }, context))
-      },
-    )
+    const row = newRow(volume, { pool, name, format, baseId: undefined }, context)
+    const making = { rows: [row], work: 'converted' as const, job, compress: request.compress }
+    await make(volume, making, context, (held, [made = row]) => {
+      const done = { row: made, seats, keep: request.keep ?? false }
+      job.conclude(volume.name, () => takePlace(held, done, context))
+    })
     const old = store.volumes.get(volume.id)
     if (old?.phase === 'deleting') await removeVolume(old, context)
     return volume.name
@@ -123,6 +114,22 @@ function refuseCompressed(compress: boolean | undefined, format: VolumeFormat | 
     format === 'raw'
       ? 'A raw volume is not compressed; that takes qcow2.'
       : 'A linked clone copies nothing that could be compressed; that takes a full one.',
+  )
+}
+
+/** What a linked clone is made as. Refuses one that cannot be. */
+function requireLinkable(
+  volume: VolumeRecord,
+  request: { readonly pool: string; readonly format?: VolumeFormat | undefined },
+  { ports }: Context,
+): VolumeFormat {
+  const { linkedClones, independentClones } = usablePool(volume.pool, ports).capabilities
+  if (!linkedClones) throw new KvasirError('unsupported', `Pool ${volume.pool} has no linked clones.`)
+  const format = independentClones ? volume.format : 'qcow2'
+  if (request.pool === volume.pool && (request.format ?? format) === format) return format
+  throw new KvasirError(
+    'bad-request',
+    `A linked clone is a ${format} volume beside the one that it is linked to; another pool or format takes a full clone.`,
   )
 }
 
@@ -161,7 +168,7 @@ async function make(
   volume: VolumeRecord,
   { rows, work, job, compress = false }: Made,
   context: Context,
-  conclude: (held: VolumeRecord) => void,
+  conclude: (held: VolumeRecord, made: readonly VolumeRecord[]) => void,
 ): Promise<void> {
   const { ports } = context
   const { failpoint, store } = ports
@@ -177,18 +184,22 @@ async function make(
   undo.defer(async () => endWork(volume.id, context))
   for (const row of rows) undo.defer(() => discardVolume(row, ports))
   await failpoint('volume.copy.after-row')
+  const made: VolumeRecord[] = []
   for (const row of rows) {
     job.signal.throwIfAborted()
-    if (row.baseId !== undefined) await makeVolumeFile(row, ports)
-    else
-      await usablePool(row.pool, ports).createCopy(row, volumeChain(volume, ports), {
-        ...(compress ? { compress } : {}),
-        signal: job.signal,
-        onProgress: (fraction) => job.progress(`copying ${volumeWords(volume)}`, fraction),
-      })
+    if (row.baseId !== undefined) {
+      made.push(await makeVolumeFile(row, ports))
+      continue
+    }
+    await usablePool(row.pool, ports).createCopy(row, volumeChain(volume, ports), {
+      ...(compress ? { compress } : {}),
+      signal: job.signal,
+      onProgress: (fraction) => job.progress(`copying ${volumeWords(volume)}`, fraction),
+    })
+    made.push(await asMade(row, ports))
   }
   await failpoint('volume.copy.after-file')
-  conclude(held)
+  conclude(held, made)
   undo.move()
   endWork(volume.id, context)
   await failpoint('volume.copy.after-ready')

@@ -7,6 +7,7 @@ import { findImage, requireNotGone } from '../images/find-image.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 import { showVolume } from './show-volume.ts'
 import { discardVolume, makeVolumeFile } from './volume-files.ts'
+import { formatIn } from './volume-format.ts'
 import { volumeWords } from './volume-words.ts'
 
 const sectorBytes = 512
@@ -31,13 +32,13 @@ export async function createVolume(
   await using undo = new AsyncDisposableStack()
   undo.defer(() => discardVolume(row, ports))
   await failpoint('volume.create.after-row')
-  await makeVolumeFile(row, ports, {
+  const made = await makeVolumeFile(row, ports, {
     preallocation: wanted.preallocation,
     clusterBytes: wanted.clusterSize,
     lazyRefcounts: wanted.lazyRefcounts,
   })
   await failpoint('volume.create.after-file')
-  const ready = { ...row, phase: 'ready' as const }
+  const ready = { ...made, phase: 'ready' as const }
   const answer = await showVolume(ready, context)
   store.transaction(() => {
     store.volumes.update(ready)
@@ -52,15 +53,10 @@ export async function createVolume(
 async function planVolume(pool: string, wanted: NewVolume, context: Context): Promise<VolumeRecord> {
   const { ports } = context
   const words = volumeWords({ pool, name: wanted.name })
-  const backend = usablePool(pool, ports)
   if (ports.store.volumes.find(pool, wanted.name))
     throw new KvasirError('name-taken', `There is a volume ${words} already.`)
-  if (!backend.capabilities.formats.includes(wanted.format))
-    throw new KvasirError(
-      'unsupported',
-      `Pool ${pool} has no volumes of format ${wanted.format}, so ${words} was not made.`,
-    )
-  requireSoundOptions(words, wanted)
+  const format = formatIn(pool, { asked: wanted.format }, ports)
+  requireSoundOptions(words, { ...wanted, format })
   const image = wanted.image === undefined ? undefined : await findImage(wanted.image, ports)
   const imageBytes = image?.disk?.virtualSizeBytes ?? 0
   const capacityBytes = wanted.size ?? imageBytes
@@ -80,7 +76,7 @@ async function planVolume(pool: string, wanted: NewVolume, context: Context): Pr
     id: ports.clock.uuid(),
     name: wanted.name,
     pool,
-    format: wanted.format,
+    format,
     capacityBytes,
     imageId: image?.id,
     baseId: undefined,
@@ -96,14 +92,12 @@ function requireSoundOptions(words: string, wanted: NewVolume): void {
   const refuse = (why: string) =>
     new KvasirError('bad-request', `Volume ${words} ${why}, so it was not made.`)
   const { clusterSize, format, image, lazyRefcounts, preallocation } = wanted
-  if (format === 'raw' && image !== undefined)
-    throw refuse('is to begin as an image, which only a qcow2 volume can be an overlay of')
   if (format === 'raw' && (clusterSize !== undefined || lazyRefcounts))
     throw refuse('is raw, which has neither clusters nor reference counts')
   if (format === 'raw' && preallocation === 'metadata')
     throw refuse('is raw, which has no metadata to make beforehand')
   if (image !== undefined && preallocation !== 'none')
-    throw refuse('is an overlay, whose space is taken as it differs from its image')
+    throw refuse('begins as an image, so its space is taken as it differs from it or is that of a copy')
   if (clusterSize === undefined) return
   const isPower = Number.isInteger(Math.log2(clusterSize))
   if (!isPower || clusterSize < clusters.least || clusterSize > clusters.most)

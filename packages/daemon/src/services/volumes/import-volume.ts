@@ -4,6 +4,7 @@
  */
 import type { Volume, VolumeFormat } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
+import type { PoolEntry } from '../../ports/pools.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { usablePool } from '../pools/usable-pool.ts'
@@ -34,7 +35,7 @@ export async function importVolume(
       'file-not-found',
       `Pool ${pool} has no regular file ${wanted.file}, so it was not imported.`,
     )
-  requireForeign(pool, wanted.file, context)
+  requireForeign(pool, entry, context)
   const id = clock.uuid()
   const capacityBytes = await backend.adopt({ id, file: wanted.file, format: wanted.format })
   const row: VolumeRecord = {
@@ -54,7 +55,7 @@ export async function importVolume(
   const answer = await showVolume(row, context)
   store.transaction(() => {
     usablePool(pool, ports)
-    requireForeign(pool, wanted.file, context)
+    requireForeign(pool, entry, context)
     store.volumes.insert(row)
     context.emit('volume.created', words, { id, file: wanted.file })
     keep(answer)
@@ -63,10 +64,13 @@ export async function importVolume(
 }
 
 /** A file is one volume, never two. */
-function requireForeign(pool: string, file: string, { ports }: Context): void {
+function requireForeign(pool: string, { file, volumeId }: PoolEntry, { ports }: Context): void {
   const holder = ports.store.volumes
     .list()
-    .find((volume) => volume.pool === pool && (volume.file ?? `${volume.id}.${volume.format}`) === file)
+    .find(
+      (volume) =>
+        volume.pool === pool && (volume.file === undefined ? volume.id === volumeId : volume.file === file),
+    )
   if (holder)
     throw new KvasirError(
       'in-use',

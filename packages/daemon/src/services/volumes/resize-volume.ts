@@ -5,11 +5,13 @@
 import type { Volume } from '@kvasir/contract'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { Seat } from '../../ports/drivers.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { showVolume } from './show-volume.ts'
+import { asMade } from './volume-files.ts'
 import { holderOf } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
 
@@ -64,22 +66,41 @@ async function resizeHeld(
       'in-use',
       `Volume ${volumeWords(volume)} is in use by ${child}, so it is not resized.`,
     )
-  if (size === volume.capacityBytes) return
+  const isDevice = usablePool(volume.pool, ports).source(volume).kind === 'device'
+  // A daemon that died between a device and its emulator has left an emulator that does not know.
+  if (size === volume.capacityBytes && !(running && isDevice)) return
   await failpoint('volume.resize.before-row')
   const held = beginWork(volume, 'resized', context)
   await using undo = new AsyncDisposableStack()
   undo.defer(async () => endWork(volume.id, context))
   await failpoint('volume.resize.after-row')
-  if (running) await tellEmulator(running, held, size)
-  else await usablePool(volume.pool, ports).resize(held, size)
+  const capacityBytes = await resizeFile(held, { size, running, ports })
   await failpoint('volume.resize.after-file')
   const { work: _, ...rest } = held
   store.transaction(() => {
-    store.volumes.update({ ...rest, capacityBytes: size })
-    context.emit('volume.changed', volumeWords(volume), { id: volume.id, capacityBytes: size })
+    store.volumes.update({ ...rest, capacityBytes })
+    context.emit('volume.changed', volumeWords(volume), { id: volume.id, capacityBytes })
   })
   undo.move()
   await failpoint('volume.resize.after-ready')
+}
+
+/** Makes what lies in the pool larger or smaller; answers what it has then. A running emulator does that itself, but for devices. */
+async function resizeFile(
+  held: VolumeRecord,
+  work: { readonly size: number; readonly running: Seat | undefined; readonly ports: Ports },
+): Promise<number> {
+  const { size, running, ports } = work
+  const pool = usablePool(held.pool, ports)
+  const isDevice = pool.source(held).kind === 'device'
+  if (running && !isDevice) {
+    await tellEmulator(running, held, size)
+    return size
+  }
+  if (size !== held.capacityBytes) await pool.resize(held, size)
+  const { capacityBytes } = await asMade({ ...held, capacityBytes: size }, ports)
+  if (running) await tellEmulator(running, held, capacityBytes)
+  return capacityBytes
 }
 
 async function tellEmulator({ record, emulator }: Seat, volume: VolumeRecord, size: number): Promise<void> {

@@ -1,21 +1,62 @@
 /** What a volume's row stands for in its pool: made and removed as the row says. */
 import { KvasirError } from '@kvasir/contract'
 import { pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
-import type { VolumePlan } from '../../ports/pools.ts'
+import type { CopyWork, PoolBackend, VolumePlan } from '../../ports/pools.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import { backendOf, usablePool } from '../pools/usable-pool.ts'
 
-/** Makes what a row of phase `creating` plans: an overlay on its image or base, or an empty volume. */
+/** How a volume is made: the options of an empty one, and who is told of a copy. */
+export type Making = Omit<VolumePlan, 'capacityBytes'> & Partial<CopyWork>
+
+/** An image is copied where a pool has no overlays. */
+const copyDeadlineMs = 24 * 3_600_000
+
+/**
+ * Makes what a row of phase `creating` plans: an overlay on its image or base, a clone of its base or a copy of its image where there are
+ * no overlays, or an empty volume. Answers the row as it is then: with the capacity that it has, and without what it does not need any more.
+ */
 export async function makeVolumeFile(
   row: VolumeRecord,
   ports: Ports,
-  plan: Omit<VolumePlan, 'capacityBytes'> = {},
-): Promise<void> {
+  making: Making = {},
+): Promise<VolumeRecord> {
   const pool = usablePool(row.pool, ports)
+  if (row.imageId !== undefined && row.format === 'raw') {
+    await copyImage({ ...row, imageId: row.imageId }, { pool, ports, making })
+    return await asMade({ ...row, imageId: undefined }, ports)
+  }
+  const origin = row.baseId === undefined ? undefined : ports.store.volumes.get(row.baseId)
+  if (origin && pool.capabilities.independentClones) {
+    await pool.createClone(row, origin)
+    return await asMade({ ...row, baseId: undefined }, ports)
+  }
   const base = baseOf(row, ports)
-  if (base === undefined) await pool.createEmpty(row, { ...plan, capacityBytes: row.capacityBytes })
+  if (base === undefined) await pool.createEmpty(row, { ...making, capacityBytes: row.capacityBytes })
   else await pool.createOverlay(row, base, row.capacityBytes)
+  return await asMade(row, ports)
+}
+
+async function copyImage(
+  row: VolumeRecord & { readonly imageId: string },
+  { pool, ports, making }: { readonly pool: PoolBackend; readonly ports: Ports; readonly making: Making },
+): Promise<void> {
+  const { onProgress = () => {}, signal = AbortSignal.timeout(copyDeadlineMs) } = making
+  const image: VolumeSource = { path: ports.images.paths(row.imageId).disk, format: 'qcow2' }
+  await pool.createCopy(row, [image], { onProgress, signal })
+  try {
+    if ((await pool.capacityBytes(row)) < row.capacityBytes) await pool.resize(row, row.capacityBytes)
+  } catch (error) {
+    await pool.remove(row).catch(() => {}) // What made it fail says more; recovery removes it by its row.
+    throw error
+  }
+}
+
+/** A row with the capacity that its volume has: logical volumes come in whole extents. */
+export async function asMade(row: VolumeRecord, ports: Ports): Promise<VolumeRecord> {
+  const pool = usablePool(row.pool, ports)
+  if (pool.source(row).kind !== 'device') return row
+  return { ...row, capacityBytes: await pool.capacityBytes(row) }
 }
 
 /** Removes what a row stands for; no error when there is nothing, nor when its pool has no row any more. */

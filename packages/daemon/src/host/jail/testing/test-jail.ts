@@ -24,6 +24,7 @@ export async function openTestJail(): Promise<TestJail> {
     cages: cages.cages,
     users: TEST_USERS,
     socketsRoot: join(cages.directory, 'tools'),
+    nodesDirectory: join(cages.directory, 'nodes'),
     secrets: await JailSecrets.open(cages.directory, secrets),
   })
   return { jailed, cages, secrets, [Symbol.asyncDispose]: () => cages[Symbol.asyncDispose]() }

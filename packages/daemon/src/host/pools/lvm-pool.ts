@@ -1,0 +1,299 @@
+/**
+ * A pool of LVM: a volume group whose logical volumes are volumes, or a thin pool in one. Both are raw; thin ones take space as they are
+ * written, and have clones of their own.
+ *
+ * What is ours bears a tag with the pool's id; nothing else is changed or removed. The host opens volumes up by inspecting the pool,
+ * and closes them when it is stopped.
+ *
+ * Not here: how LVM is called (lvm-tools.ts), how it becomes a pool (lvm-claim.ts), what is judged (model/storage).
+ */
+import { KvasirError } from '@kvasir/contract'
+import { CommandError } from '@kvasir/linux'
+import {
+  contentsOf,
+  inactiveOf,
+  type LvmPlace,
+  lvName,
+  markOf,
+  poolsMarked,
+  poolTag,
+  type SeenLvm,
+  spaceOf,
+  thinPoolOf,
+  thinShortage,
+  volumeIdOf,
+} from '../../model/storage/lvm-place.ts'
+import type { LogicalVolume } from '../../model/storage/lvm-report.ts'
+import { type DeviceSource, pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
+import type { JailedTools } from '../../ports/jailed-tools.ts'
+import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
+import type { LvmSource, LvmThinSource } from '../../ports/store.ts'
+import { checkedChain } from './chain-check.ts'
+import { claimLvm, releaseLvm } from './lvm-claim.ts'
+import { spending } from './lvm-errors.ts'
+import { type LvmDeadlines, LvmTools, VgGone } from './lvm-tools.ts'
+import { copyChain } from './qemu-img.ts'
+
+export interface LvmPoolOptions {
+  /** The pool's id, by which what is its own is told. */
+  readonly id: string
+  readonly source: LvmSource | LvmThinSource
+  readonly jailed: JailedTools
+  readonly onUnreachable: (reason: string) => void
+  readonly deadlines?: Partial<LvmDeadlines>
+  /** A folder with the commands of LVM, for tests. */
+  readonly programs?: string
+}
+
+/** Opens the backend; nothing is asked of LVM yet. */
+export const createLvmPool = (options: LvmPoolOptions): PoolBackend => new LvmPool(options)
+
+class LvmPool implements PoolBackend {
+  readonly type: PoolBackend['type']
+  readonly path = undefined
+  readonly place: string
+  readonly capabilities: PoolBackend['capabilities']
+  readonly directIo = true
+  readonly isGuarded = true
+  readonly #options: LvmPoolOptions
+  readonly #where: LvmPlace
+  readonly #tag: string
+  readonly #tools: LvmTools
+
+  constructor(options: LvmPoolOptions) {
+    const { id, source, onUnreachable, deadlines, programs } = options
+    const isThin = source.type === 'lvm-thin'
+    this.#options = options
+    this.#where = { vg: source.vg, thinPool: isThin ? source.thinPool : undefined }
+    this.#tag = poolTag(id)
+    this.#tools = new LvmTools({ vg: source.vg, onUnreachable, deadlines, programs })
+    this.type = source.type
+    this.place = isThin ? `${source.vg}/${source.thinPool}` : source.vg
+    this.capabilities = {
+      formats: ['raw'],
+      linkedClones: isThin,
+      independentClones: isThin,
+      nativeSnapshots: false,
+      shrink: true,
+      importInPlace: true,
+    }
+  }
+
+  async claim(options: { readonly force: boolean }): Promise<void> {
+    await claimLvm(this.#claim, options)
+  }
+
+  async release(): Promise<void> {
+    await this.#tools.reach(() => releaseLvm(this.#claim))
+  }
+
+  async inspect(): Promise<PoolSpace> {
+    this.#tools.tryAgain()
+    return await this.#tools.reach(async () => {
+      const seen = await this.#see()
+      const inactive = inactiveOf(this.#where, seen, this.#options.id)
+      if (inactive.length > 0) await this.#tools.change('lvchange', '-ay', '-K', ...this.#named(inactive))
+      return spaceOf(this.#where, seen)
+    })
+  }
+
+  async list(): Promise<readonly PoolEntry[]> {
+    const seen = await this.#tools.reach(() => this.#see())
+    return contentsOf(this.#where, seen).map((one) => ({
+      file: one.name,
+      volumeId: volumeIdOf(one, this.#options.id),
+      isVolume: true,
+      sizeBytes: one.sizeBytes,
+    }))
+  }
+
+  source(volume: VolumeKey): DeviceSource {
+    return { kind: 'device', path: `/dev/${this.#where.vg}/${nameOf(volume)}`, format: volume.format }
+  }
+
+  async createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void> {
+    const { vg, thinPool } = this.#where
+    const size = `${plan.capacityBytes}b`
+    if (thinPool === undefined) {
+      // A signature that is left would make the host's tools take the volume for something that it was.
+      await this.#create(volume, ['-Wy', '-Zy', '--size', size, vg])
+      return
+    }
+    if (plan.preallocation === 'full')
+      throw new KvasirError(
+        'unsupported',
+        `Thin pool ${this.place} gives its volumes space as they are written, and none beforehand.`,
+      )
+    await this.#requireRoom(0)
+    await this.#create(volume, ['--type', 'thin', '--virtualsize', size, '--thinpool', thinPool, vg])
+  }
+
+  async createOverlay(): Promise<void> {
+    throw new KvasirError('unsupported', `Logical volumes are raw, so none is an overlay in ${this.place}.`)
+  }
+
+  async createClone(volume: VolumeKey, origin: VolumeKey): Promise<void> {
+    const { vg, thinPool } = this.#where
+    if (thinPool === undefined)
+      throw new KvasirError('unsupported', `Volume group ${vg} has no clones but full ones.`)
+    await this.#requireRoom(0)
+    // Without `-kn` a snapshot stays closed until it is asked for with `-K` (lvmthin(7)).
+    await this.#create(volume, ['--snapshot', '-kn', '-ay', `${vg}/${nameOf(origin)}`])
+  }
+
+  async createCopy(volume: VolumeKey, chain: readonly VolumeSource[], work: CopyWork): Promise<void> {
+    work.signal.throwIfAborted()
+    const [top, ...backing] = chain.map(pathSource)
+    if (top === undefined) throw new TypeError('An empty chain has nothing to copy.')
+    const checked = await checkedChain(top, backing)
+    if (this.#where.thinPool !== undefined) await this.#requireRoom(checked.allocatedBytes)
+    await this.createEmpty(volume, checked)
+    try {
+      const device = { isZero: await this.#readsZero() }
+      const { path } = this.source(volume)
+      const { jailed } = this.#options
+      await copyChain(path, checked.chain, {
+        ...work,
+        jailed,
+        fileSizeBytes: checked.capacityBytes,
+        format: 'raw',
+        device,
+      })
+    } catch (error) {
+      await this.remove(volume).catch(() => {}) // What made it fail says more; recovery removes it by its row.
+      throw error
+    }
+  }
+
+  async absorb(): Promise<void> {
+    throw new KvasirError('unsupported', `Logical volumes are raw, so none lies on another in ${this.place}.`)
+  }
+
+  async resize(volume: VolumeKey, capacityBytes: number): Promise<void> {
+    await this.#tools.reach(async () => {
+      const { sizeBytes } = await this.#require(volume)
+      const extent = (await this.#see()).group.extentBytes
+      const wanted = Math.ceil(capacityBytes / extent) * extent
+      if (wanted === sizeBytes) return
+      const [name] = this.#named([nameOf(volume)])
+      const size = ['--size', `${wanted}b`, name ?? '']
+      if (wanted > sizeBytes) await spending(this.place, () => this.#tools.change('lvextend', ...size))
+      else await this.#shrink(size)
+    })
+  }
+
+  async capacityBytes(volume: VolumeKey): Promise<number> {
+    return (await this.#tools.reach(() => this.#require(volume))).sizeBytes
+  }
+
+  async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
+    if (volume.format !== 'raw')
+      throw new KvasirError(
+        'image-refused',
+        `Logical volume ${volume.file} is raw, so it is imported as raw or not at all.`,
+      )
+    return await this.#tools.reach(async () => {
+      const { sizeBytes, tags, isActive } = await this.#require(volume)
+      const other = poolsMarked(tags).find((id) => id !== this.#options.id)
+      if (other !== undefined)
+        throw new KvasirError(
+          'image-refused',
+          `Logical volume ${volume.file} is a volume of pool ${other}, so it is not imported.`,
+        )
+      const named = this.#named([volume.file])
+      await this.#tools.change('lvchange', '--addtag', this.#tag, ...named)
+      if (!isActive) await this.#tools.change('lvchange', '-ay', '-K', ...named)
+      return sizeBytes
+    })
+  }
+
+  async remove(volume: VolumeKey): Promise<void> {
+    await this.#tools.reach(async () => {
+      const found = await this.#find(volume)
+      if (!found?.tags.includes(this.#tag)) return
+      await this.#tools.change('lvremove', ...this.#named([found.name]))
+    })
+  }
+
+  async allocatedBytes(volume: VolumeKey): Promise<number | undefined> {
+    const found = await this.#tools.reach(() => this.#find(volume))
+    if (found === undefined || this.#where.thinPool === undefined) return found?.sizeBytes
+    return Math.ceil(found.sizeBytes * (found.dataShare ?? 0))
+  }
+
+  async rest(): Promise<void> {
+    await this.#tools.reach(async () => {
+      const seen = await this.#see()
+      const ours = contentsOf(this.#where, seen).filter((one) => one.isActive && one.tags.includes(this.#tag))
+      if (ours.length > 0)
+        await this.#tools.change('lvchange', '-an', ...this.#named(ours.map(({ name }) => name)))
+    })
+  }
+
+  close(): void {}
+
+  async #create(volume: VolumeKey, args: readonly string[]): Promise<void> {
+    const tags = ['--addtag', this.#tag]
+    await this.#tools.reach(() =>
+      spending(this.place, () => this.#tools.change('lvcreate', '--name', nameOf(volume), ...tags, ...args)),
+    )
+  }
+
+  /** From 2.03.17 on, LVM looks for a file system that it could shrink, and needs to be told not to. */
+  async #shrink(size: readonly string[]): Promise<void> {
+    try {
+      await this.#tools.change('lvreduce', '--force', '--fs', 'ignore', ...size)
+    } catch (error) {
+      if (!(error instanceof CommandError) || !/unrecognized option/.test(error.stderr)) throw error
+      await this.#tools.change('lvreduce', '--force', ...size)
+    }
+  }
+
+  get #claim() {
+    const { id, source } = this.#options
+    return { id, source, where: this.#where, place: this.place, tools: this.#tools }
+  }
+
+  /** What there is, of what bears our mark. */
+  async #see(): Promise<SeenLvm> {
+    const seen = await this.#tools.see()
+    const mark = markOf(this.#where, seen)
+    if (mark === undefined) throw new VgGone(`there is no thin pool ${this.place}`)
+    if (!mark.includes(this.#tag)) throw new VgGone('it does not bear the mark of this pool')
+    return seen
+  }
+
+  async #find(volume: VolumeKey): Promise<LogicalVolume | undefined> {
+    const name = nameOf(volume)
+    return contentsOf(this.#where, await this.#see()).find((one) => one.name === name)
+  }
+
+  async #require(volume: VolumeKey): Promise<LogicalVolume> {
+    const found = await this.#find(volume)
+    if (found) return found
+    throw new KvasirError('file-not-found', `There is no logical volume ${nameOf(volume)} in ${this.place}.`)
+  }
+
+  async #requireRoom(bytes: number): Promise<void> {
+    const seen = await this.#tools.reach(() => this.#see())
+    const short = thinShortage(this.#where, seen, bytes)
+    if (short === undefined) return
+    throw new KvasirError('not-enough-space', short.sentence, {
+      details: { freeBytes: short.freeBytes, neededBytes: bytes },
+    })
+  }
+
+  /** Whether a fresh volume reads as zeroes, however little of it was written. */
+  async #readsZero(): Promise<boolean> {
+    const seen = await this.#tools.reach(() => this.#see())
+    return thinPoolOf(this.#where, seen)?.zeroes === true
+  }
+
+  #named(names: readonly string[]): readonly string[] {
+    return names.map((name) => `${this.#where.vg}/${name}`)
+  }
+}
+
+function nameOf({ id, file }: VolumeKey): string {
+  return file ?? lvName(id)
+}

@@ -1,0 +1,129 @@
+/**
+ * A pool of LVM as it is judged: what of a volume group is the pool's, how much room it has, what its owner should know. Pure.
+ *
+ * A volume is ours by a tag with the pool's id, whatever it is called; the volume group, or the thin pool in it, bears the same tag.
+ */
+import { formatBytes } from '@kvasir/contract'
+import type { LogicalVolume, VolumeGroup } from './lvm-report.ts'
+
+/** The names of a pool of LVM. */
+export interface LvmPlace {
+  readonly vg: string
+  /** The thin pool; undefined for the volume group itself. */
+  readonly thinPool: string | undefined
+}
+
+/** What was seen of it. */
+export interface SeenLvm {
+  readonly group: VolumeGroup
+  readonly volumes: readonly LogicalVolume[]
+}
+
+/** The tag of a pool, on what it is made of and on its volumes. */
+export const poolTag = (id: string) => `kvasir.pool=${id}`
+/** The tag of what was made for a pool, so that it goes with it. */
+export const madeTag = 'kvasir.made'
+const anyPoolTag = /^kvasir\.pool=(.+)$/
+const volumeName = /^kvasir-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
+
+/** The logical volume of a volume's id. */
+export function lvName(id: string): string {
+  if (!/^[0-9A-Za-z][0-9A-Za-z-]{0,63}$/.test(id)) throw new TypeError(`${JSON.stringify(id)} is not an id.`)
+  return `kvasir-${id}`
+}
+
+/** The tags of what the pool is made of; undefined when that is not there. */
+export function markOf(place: LvmPlace, seen: SeenLvm): readonly string[] | undefined {
+  if (place.thinPool === undefined) return seen.group.tags
+  return thinPoolOf(place, seen)?.tags
+}
+
+/** The ids of the pools that tags are about. */
+export function poolsMarked(tags: readonly string[]): readonly string[] {
+  return tags.flatMap((tag) => anyPoolTag.exec(tag)?.[1] ?? [])
+}
+
+/** The thin pool of a place. */
+export function thinPoolOf({ thinPool }: LvmPlace, { volumes }: SeenLvm): LogicalVolume | undefined {
+  return volumes.find(({ name, isThinPool }) => name === thinPool && isThinPool)
+}
+
+/** What lies in the pool. The thin pools of a volume group, and what lies in them, are not its own. */
+export function contentsOf(place: LvmPlace, seen: SeenLvm): readonly LogicalVolume[] {
+  return seen.volumes.filter((one) => !one.isThinPool && !one.isOtherPool && one.pool === place.thinPool)
+}
+
+/** The id of the volume that a logical one is. */
+export function volumeIdOf({ name, tags }: LogicalVolume, poolId: string): string | undefined {
+  return tags.includes(poolTag(poolId)) ? volumeName.exec(name)?.[1] : undefined
+}
+
+/** Volumes of the pool that the host has not opened up. */
+export function inactiveOf(place: LvmPlace, seen: SeenLvm, poolId: string): readonly string[] {
+  return contentsOf(place, seen)
+    .filter((one) => !one.isActive && one.tags.includes(poolTag(poolId)))
+    .map(({ name }) => name)
+}
+
+/** Shares of a thin pool's metadata from which it is to be looked at, and in danger: without any, every volume in it stops. */
+const lowMetadata = 0.8
+const fullMetadata = 0.95
+
+/** The room in a pool, and what its owner should know. */
+export function spaceOf(place: LvmPlace, seen: SeenLvm) {
+  const { group } = seen
+  const pool = thinPoolOf(place, seen)
+  const missing =
+    group.missingDevices === 0
+      ? []
+      : [bad(`${group.missingDevices} devices of volume group ${group.name} are missing.`)]
+  if (place.thinPool === undefined || pool === undefined)
+    return {
+      capacityBytes: group.sizeBytes,
+      allocatedBytes: group.sizeBytes - group.freeBytes,
+      availableBytes: group.freeBytes,
+      concerns: missing,
+    }
+  const taken = Math.min(pool.sizeBytes, Math.ceil(pool.sizeBytes * (pool.dataShare ?? 0)))
+  return {
+    capacityBytes: pool.sizeBytes,
+    allocatedBytes: taken,
+    availableBytes: pool.sizeBytes - taken,
+    concerns: [...missing, ...thinConcerns(pool)],
+  }
+}
+
+function thinConcerns(pool: LogicalVolume): readonly Concern[] {
+  const { metadataShare = 0, trouble } = pool
+  const percent = `${(metadataShare * 100).toFixed(0)} % of the metadata of thin pool ${pool.name} are taken`
+  return [
+    ...(trouble === '' ? [] : [bad(`Thin pool ${pool.name} is in trouble: ${trouble}.`)]),
+    ...(metadataShare >= fullMetadata
+      ? [bad(`${percent}; lvextend --poolmetadatasize gives it more.`)]
+      : metadataShare >= lowMetadata
+        ? [{ health: 'warning' as const, remark: `${percent}.` }]
+        : []),
+    ...(pool.isActive ? [] : [bad(`Thin pool ${pool.name} is not active.`)]),
+  ]
+}
+
+interface Concern {
+  readonly health: 'warning' | 'bad'
+  readonly remark: string
+}
+
+function bad(remark: string): Concern {
+  return { health: 'bad', remark }
+}
+
+/** Why a volume cannot have so many bytes more in a thin pool; undefined when it can. */
+export function thinShortage(
+  place: LvmPlace,
+  seen: SeenLvm,
+  neededBytes: number,
+): { readonly freeBytes: number; readonly sentence: string } | undefined {
+  const { availableBytes: freeBytes } = spaceOf(place, seen)
+  if (neededBytes < freeBytes) return undefined
+  const sentence = `Thin pool ${place.vg}/${place.thinPool} has ${formatBytes(freeBytes)} free, so there is no room for ${formatBytes(neededBytes)} more.`
+  return { freeBytes, sentence }
+}

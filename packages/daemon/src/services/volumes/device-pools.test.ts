@@ -1,0 +1,135 @@
+/** Volumes of pools whose volumes are devices: raw, in whole extents, copied from images, with clones that need no base. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { newPool, newVolume, type VmSpecInput } from '@kvasir/contract'
+import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
+
+const mib = 2 ** 20
+
+async function openWithPools(): Promise<SimulatedDaemon> {
+  const world = await openSimulatedDaemon()
+  const thin = { type: 'lvm-thin', name: 'thin', vg: 'vg0', thinPool: 'pool0' } as const
+  await world.call('createPool', { body: newPool.parse({ type: 'lvm', name: 'fast', vg: 'vg1' }) })
+  await world.call('createPool', { body: newPool.parse(thin) })
+  return world
+}
+
+function create(world: SimulatedDaemon, pool: string, name: string, format?: 'raw' | 'qcow2') {
+  const body = newVolume.parse({ name, size: 10 * mib, ...(format ? { format } : {}) })
+  return world.call('createVolume', { params: { pool }, body })
+}
+
+const onThin: VmSpecInput = { disks: [{ name: 'data', pool: 'thin', size: 64 * mib }] }
+
+test('a volume group is told by its name, and no two pools are made of one', async () => {
+  await using world = await openWithPools()
+  const pools = await world.call('listPools', {})
+  assert.deepEqual(pools.map(({ name, type, place }) => [name, type, place]).slice(1), [
+    ['fast', 'lvm', '/dev/vg1'],
+    ['thin', 'lvm-thin', 'vg0/pool0'],
+  ])
+  const again = newPool.parse({ type: 'lvm', name: 'again', vg: 'vg1' })
+  await assert.rejects(world.call('createPool', { body: again }), { code: 'pool-refused' })
+})
+
+test('a volume is raw unless told, has whole extents, and grows to whole ones', async () => {
+  await using world = await openWithPools()
+
+  const made = await create(world, 'fast', 'data')
+
+  assert.deepEqual([made.format, made.capacityBytes], ['raw', 12 * mib])
+  await assert.rejects(create(world, 'fast', 'other', 'qcow2'), { code: 'unsupported' })
+  const params = { pool: 'fast', volume: 'data' }
+  const grown = await world.call('resizeVolume', { params, body: { size: 21 * mib, shrink: false } })
+  assert.equal(grown.capacityBytes, 24 * mib)
+})
+
+test('a running guest is told what its device became', async () => {
+  await using world = await openWithPools()
+  await world.createVm('web1', onThin)
+  await world.start('web1')
+  const [{ name: volume } = { name: '' }] = await world.call('listPoolVolumes', { params: { pool: 'thin' } })
+
+  const params = { pool: 'thin', volume }
+  const grown = await world.call('resizeVolume', { params, body: { size: 65 * mib, shrink: false } })
+
+  assert.equal(grown.capacityBytes, 68 * mib)
+})
+
+test('a clone of a thin volume needs it no more, and a volume group has full ones alone', async () => {
+  await using world = await openWithPools()
+  await create(world, 'thin', 'data')
+  await create(world, 'fast', 'data')
+  const clone = (pool: string, mode: 'linked' | 'full') =>
+    world.call('cloneVolume', {
+      params: { pool, volume: 'data' },
+      query: { wait: 10 },
+      body: { name: 'copy', mode },
+    })
+
+  assert.equal((await clone('thin', 'linked')).state, 'succeeded')
+
+  await world.call('deleteVolume', { params: { pool: 'thin', volume: 'data' } })
+  const [copy, ...others] = await world.call('listPoolVolumes', { params: { pool: 'thin' } })
+  assert.deepEqual([copy?.name, copy?.base, copy?.format, others.length], ['copy', undefined, 'raw', 0])
+  await assert.rejects(clone('fast', 'linked'), { code: 'unsupported' })
+  assert.equal((await clone('fast', 'full')).state, 'succeeded')
+})
+
+test('a linked clone of a VM has thin clones of its disks', async () => {
+  await using world = await openWithPools()
+  await world.createVm('web1', onThin)
+
+  const job = await world.call('cloneVm', {
+    params: { name: 'web1' },
+    query: { wait: 10 },
+    body: { name: 'web2', mode: 'linked' },
+  })
+
+  assert.equal(job.state, 'succeeded')
+  await world.call('deleteVm', { params: { name: 'web1' }, query: { disks: true } })
+  const left = await world.call('listPoolVolumes', { params: { pool: 'thin' } })
+  assert.deepEqual(
+    left.map(({ name, usedBy, base }) => [name, usedBy, base]),
+    [['web2-data', ['web2'], undefined]],
+  )
+  assert.equal((await world.start('web2')).state, 'succeeded')
+})
+
+test('a volume moves between a folder and a volume group, in the format that each has', async () => {
+  await using world = await openWithPools()
+  await create(world, 'default', 'data')
+  const convert = async (from: string, pool: string) => {
+    const job = await world.call('convertVolume', {
+      params: { pool: from, volume: 'data' },
+      query: { wait: 10 },
+      body: { pool },
+    })
+    assert.equal(job.state, 'succeeded')
+    const { format, capacityBytes } = await world.call('getVolume', { params: { pool, volume: 'data' } })
+    return [format, capacityBytes]
+  }
+
+  assert.deepEqual(await convert('default', 'fast'), ['raw', 12 * mib])
+  assert.deepEqual(await convert('fast', 'default'), ['raw', 12 * mib])
+})
+
+test('a VM with a disk that has no snapshots is refused one, by the names of disk and pool', async () => {
+  await using world = await openWithPools()
+  await world.createVm('web1', { disks: [{ name: 'data', pool: 'fast', size: 64 * mib }] })
+
+  const params = { name: 'web1' }
+  const job = await world.call('createSnapshot', {
+    params,
+    query: { wait: 10 },
+    body: { name: 'one', description: '', quiesce: false, memory: false },
+  })
+
+  assert.match(job.error?.detail ?? '', /Disk data of VM web1 lies in pool fast, which has no snapshots/)
+})
+
+test('a stopped pool is given back to the host', async () => {
+  await using world = await openWithPools()
+  const stopped = await world.call('stopPool', { params: { pool: 'fast' } })
+  assert.equal(stopped.state, 'inactive')
+})
