@@ -37,8 +37,15 @@ export interface BareEmulator {
   readonly hasNic: boolean
 }
 
-/** Learns from a running VM of the place how its QEMU is started. The VM must be off when the bare one is started. */
-export function likeRunning(pid: number, place: Place): BareEmulator {
+/**
+ * Learns from a running VM of the place how its QEMU is started. The VM must be off when the bare one is started, whose disks are the
+ * files that `fileOf` names by the labels of the argv, or the only volume that the place has.
+ */
+export function likeRunning(
+  pid: number,
+  place: Place,
+  fileOf: (label: string) => string = (label) => onlyVolumeOf(label, place),
+): BareEmulator {
   const directory = join(place.base, `bare-${pid}`)
   mkdirSync(directory, { recursive: true })
   const places: Record<string, string> = { '/run/vm/': `${directory}/` }
@@ -55,11 +62,11 @@ export function likeRunning(pid: number, place: Place): BareEmulator {
   return {
     hasNic,
     async measure() {
-      if (!hasNic) return await startAndQuit(bare, { directory, place })
+      if (!hasNic) return await startAndQuit(bare, { directory, fileOf })
       const [end, helperEnd] = await connectPair(directory)
       try {
         await startHelper(helperEnd)
-        return await startAndQuit(bare, { directory, place, nicFd: end.fd })
+        return await startAndQuit(bare, { directory, fileOf, nicFd: end.fd })
       } finally {
         helperEnd.release()
         end.release() // passt ends with its only connection.
@@ -78,7 +85,7 @@ export function likeRunning(pid: number, place: Place): BareEmulator {
 
 interface Where {
   readonly directory: string
-  readonly place: Place
+  readonly fileOf: (label: string) => string
   /** QEMU's end of the NIC's socket. */
   readonly nicFd?: number
 }
@@ -122,14 +129,18 @@ function stdioOf(
   return stdio
 }
 
-/** The serial log, or the only volume that the place has: benchmarks compare VMs of one disk. */
 function openDescriptor({ label }: NamedDescriptor, where: Where): number {
   if (label === 'serial-log') return openSync(join(where.directory, 'serial.log'), 'w')
-  const volumes = join(where.place.stateDir, 'volumes')
+  return openSync(where.fileOf(label), label.startsWith('base') ? 'r' : 'r+') // A base is only read.
+}
+
+/** Most benchmarks compare VMs of one disk. */
+function onlyVolumeOf(label: string, place: Place): string {
+  const volumes = join(place.stateDir, 'volumes')
   const [volume, another] = readdirSync(volumes)
   if (volume === undefined || another !== undefined)
     throw new Error(`${label} of the VM is one of several volumes, so its file is not known.`)
-  return openSync(join(volumes, volume), 'r+')
+  return join(volumes, volume)
 }
 
 /** The monitor's handshake, and `cont`. */

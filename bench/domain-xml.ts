@@ -6,9 +6,11 @@ export interface DomainParts {
   readonly initrd: string
   readonly cmdline?: string
   readonly memoryMib: number
+  /** A qcow2 file, as virt-install gives it to a guest. */
+  readonly disk?: string
 }
 
-/** The domain of a tiny guest: TCG, q35, serial, agent channel, entropy, balloon, VGA with VNC on a UNIX socket; no NIC, no disk. */
+/** The domain of a tiny guest: TCG, q35, serial, agent channel, entropy, balloon, VGA with VNC on a UNIX socket; no NIC. */
 export function domainXml(name: string, parts: DomainParts): string {
   return `<domain type='qemu'>
   <name>${name}</name>
@@ -34,9 +36,19 @@ export function domainXml(name: string, parts: DomainParts): string {
     <rng model='virtio'><backend model='builtin'/></rng>
     <memballoon model='virtio' freePageReporting='on'/>
     <panic model='isa'/>
-    <graphics type='vnc' socket='/var/lib/libvirt/qemu/${name}.vnc'/>
+${diskOf(parts)}    <graphics type='vnc' socket='/var/lib/libvirt/qemu/${name}.vnc'/>
     <video><model type='vga'/></video>
   </devices>
 </domain>
+`
+}
+
+function diskOf({ disk }: DomainParts): string {
+  if (disk === undefined) return ''
+  return `    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' discard='unmap'/>
+      <source file='${disk}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
 `
 }

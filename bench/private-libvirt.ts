@@ -28,6 +28,8 @@ export interface Libvirt extends AsyncDisposable {
   define(xml: string): Promise<void>
   /** Puts a copy of a file where its QEMUs can read it; gives the path as libvirtd sees it. */
   lend(file: string): Promise<string>
+  /** A path as libvirtd sees it, as this process sees it. */
+  onHost(path: string): string
 }
 
 /** Parameter 1: a new folder. Its place on /dev is taken by one without kvm. */
@@ -101,6 +103,7 @@ export async function openLibvirt(place: Place): Promise<Libvirt | undefined> {
       await copyFile(file, `/proc/${child.pid}/root${path}`)
       return path
     },
+    onHost: (path) => `/proc/${child.pid}/root${path}`,
     async [Symbol.asyncDispose]() {
       for (const name of (await virsh('list', '--name')).split('\n').filter(Boolean))
         await virsh('destroy', name)

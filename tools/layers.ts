@@ -36,7 +36,7 @@ const table = {
   wire: ['contract', 'model', 'ports', 'services', 'supervisor', 'config'],
   main: 'everything',
   e2e: ['sdk', 'contract'],
-  bench: ['sdk', 'contract', 'linux', 'e2e', 'model'], // The last for the planner, which is simulated: decision 11.
+  bench: ['sdk', 'contract', 'linux', 'qmp', 'e2e', 'model'], // The last for the planner, which is simulated: decision 11.
   lab: ['sdk', 'contract', 'linux', 'qmp', 'e2e'], // Its own emulator, and the words of tests: decision 10.
   tools: ['sdk', 'contract', 'linux', 'lab', 'e2e'],
 } as const satisfies Record<string, readonly string[] | 'everything'>

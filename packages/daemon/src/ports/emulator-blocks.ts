@@ -32,6 +32,8 @@ export interface OpenChain {
 /** An overlay of what a disk has on top, made and not open yet. */
 export interface NewOverlay {
   readonly disk: string
+  /** What is on top of the disk's chain. */
+  readonly over: OpenLayer
   readonly path: string
   /** The id of its volume, after which it is named. */
   readonly id: string

@@ -10,6 +10,7 @@
  */
 import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
+import { emptyQcow2, usualClusterBytes } from '../../model/storage/empty-qcow2.ts'
 import { type PathSource, pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
@@ -116,7 +117,7 @@ class DirPool implements PoolBackend {
     await this.#folder.requireRoom(plan.preallocation === 'full' ? plan.capacityBytes : 0)
     await this.#make(volume, async (file, path) => {
       if (volume.format === 'qcow2') {
-        await makeQcow2(path, { ...plan, base: undefined })
+        await this.#fillQcow2({ file, path }, { ...plan, base: undefined })
         return
       }
       if (plan.preallocation === 'full')
@@ -133,9 +134,11 @@ class DirPool implements PoolBackend {
     const { capacityBytes: least } = await this.#folder.reach(() => inspectLink(file))
     this.#refuseHuge(volume, capacityBytes)
     await this.#folder.requireRoom(0)
-    await this.#make(volume, (_, path) =>
-      makeQcow2(path, { capacityBytes: Math.max(least, capacityBytes), base: file }),
-    )
+    const plan = {
+      capacityBytes: Math.max(least, capacityBytes),
+      base: { path: file.path, format: file.format },
+    }
+    await this.#make(volume, (name, path) => this.#fillQcow2({ file: name, path }, plan))
   }
 
   async createClone(): Promise<void> {
@@ -251,6 +254,20 @@ class DirPool implements PoolBackend {
       await this.remove(volume).catch(() => {}) // What made it fail says more; recovery removes it by its row.
       throw spaceError(path, error)
     }
+  }
+
+  async #fillQcow2(
+    { file, path }: { readonly file: string; readonly path: string },
+    plan: VolumePlan & { readonly base: PathSource | undefined },
+  ): Promise<void> {
+    const { preallocation = 'none', clusterBytes = usualClusterBytes } = plan
+    if (preallocation !== 'none' || clusterBytes !== usualClusterBytes) {
+      await makeQcow2(path, plan)
+      return
+    }
+    const { fileBytes, parts } = emptyQcow2(plan)
+    const words = parts.flatMap(({ offset, bytes }) => [offset, Buffer.from(bytes).toString('hex')])
+    await this.#folder.quick(['lay', file, fileBytes, ...words])
   }
 
   #refuseHuge(volume: VolumeKey, capacityBytes: number): void {

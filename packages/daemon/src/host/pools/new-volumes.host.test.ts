@@ -52,6 +52,26 @@ test('an empty volume is a thin qcow2 file that only root may read', { skip }, a
   assert.deepEqual(ids(), ['v1'])
 })
 
+test('an empty volume of any size is what qemu-img would make, and has no fault', { skip }, async (t) => {
+  const { pool, key, at } = await newPool(t)
+  for (const [index, capacityBytes] of [512, 512 * MIB, 512 * MIB + 512, 2 ** 51].entries()) {
+    const [ours, base] = [key(`a${index}`), key(`b${index}`)]
+    await pool.createEmpty(base, { capacityBytes })
+    await pool.createOverlay(ours, pool.source(base), capacityBytes)
+
+    execFileSync('qemu-img', ['check', '-q', at(`a${index}`)])
+    assert.deepEqual(info(at(`a${index}`)), {
+      format: 'qcow2',
+      'virtual-size': capacityBytes,
+      'backing-filename': at(`b${index}`),
+      'backing-filename-format': 'qcow2',
+    })
+    execFileSync('qemu-io', ['-c', `write -P 7 ${capacityBytes - 512} 512`, at(`a${index}`)])
+    execFileSync('qemu-io', ['-r', '-c', `read -P 7 ${capacityBytes - 512} 512`, at(`a${index}`)])
+    execFileSync('qemu-img', ['check', '-q', at(`a${index}`)])
+  }
+})
+
 test('a volume that is there is not overwritten', { skip }, async (t) => {
   const { pool, key, at } = await newPool(t)
   await pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB })

@@ -24,7 +24,7 @@ my $known = {
 my ($RDONLY, $WRONLY, $RDWR, $CREAT, $EXCL, $TRUNC) = (0, 1, 2, 0100, 0200, 01000);
 my ($NONBLOCK, $CLOEXEC, $PATH, $AT_FDCWD) = (04000, 02000000, 010000000, -100);
 my ($NO_MAGICLINKS, $NO_SYMLINKS, $BENEATH) = (2, 4, 8);
-my ($ENOENT, $EEXIST, $EINVAL) = (2, 17, 22);
+my ($ENOENT, $EEXIST, $EINVAL, $ENOSPC) = (2, 17, 22, 28);
 my $MARK = '.kvasir-pool';
 my $TRIAL = '.kvasir-direct-io';
 
@@ -153,6 +153,17 @@ my %orders = (
         sysseek $handle, $offset, 0;
         defined sysread $handle, my $text, $length or failed($name);
         return $text;
+    },
+    lay => sub {
+        my ($name, $size, %parts) = @_;    # hexadecimal bytes by their offset
+        my $handle = must($name, $WRONLY);
+        truncate $handle, $size or failed($name);
+        for my $offset (sort { $a <=> $b } keys %parts) {
+            my $bytes = pack 'H*', $parts{$offset};
+            sysseek $handle, $offset, 0 or failed($name);
+            (syswrite($handle, $bytes) // failed($name)) == length $bytes or refuse('errno', $ENOSPC, "$name: only a part was written");
+        }
+        return;
     },
     truncate => sub {
         my ($name, $size) = @_;

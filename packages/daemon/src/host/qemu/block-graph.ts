@@ -33,7 +33,7 @@ export async function readBlockGraph(
   asked: AskedChains,
 ): Promise<BlockGraph> {
   const [nodes, blocks, sets] = await Promise.all([
-    monitor.execute('query-named-block-nodes'),
+    monitor.execute('query-named-block-nodes', { flat: true }), // Without it each node tells of all that it lies on.
     monitor.execute('query-block'),
     monitor.execute('query-fdsets'),
   ])

@@ -67,9 +67,6 @@ export class QemuBlocks implements EmulatorBlocks {
   }
 
   async layOver(overlays: readonly NewOverlay[]): Promise<{ readonly waitedMs: number }> {
-    const disks = overlays.map(({ disk }) => disk)
-    const { chains } = await this.#graph({ disks, files: [] })
-    const tops = overlays.map(({ disk }) => requireTop(chains, disk))
     return await this.#parts.ask(async (monitor) => {
       await using undo = new AsyncDisposableStack()
       for (const overlay of overlays) {
@@ -89,9 +86,9 @@ export class QemuBlocks implements EmulatorBlocks {
       }
       const startedAt = performance.now()
       await monitor.execute('transaction', {
-        actions: overlays.map(({ id }, index) => ({
+        actions: overlays.map(({ id, over }) => ({
           type: 'blockdev-snapshot' as const,
-          data: { node: tops[index]?.node ?? '', overlay: layerNames(id).format },
+          data: { node: over.node, overlay: layerNames(id).format },
         })),
       })
       undo.move()

@@ -217,8 +217,8 @@ async function openOverlays(
   return disks.flatMap(({ disk, successor }) => {
     const spec = seat.record.spec.disks.find(({ name }) => name === disk)
     const top = chains.find((chain) => chain.disk === disk)?.layers[0]
-    if (!spec || top?.path !== paths.get(disk)) return []
+    if (!spec || top === undefined || top.path !== paths.get(disk)) return []
     const path = pathOf(successor, ports)
-    return [{ disk, path, id: successor.id, options: layerOptions(spec, ports) }]
+    return [{ disk, over: top, path, id: successor.id, options: layerOptions(spec, ports) }]
   })
 }
