@@ -66,14 +66,27 @@ function argvOf(
   { kernel, initrd, memoryMib, drive }: BareGuestOptions,
   { agent, monitor }: { readonly agent: string; readonly monitor: string },
 ): readonly string[] {
-  return [
-    ...['-machine', 'q35', '-cpu', 'max', '-m', String(memoryMib), '-display', 'none', '-nodefaults'],
-    ...['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet reboot=t'],
-    ...['-drive', drive],
-    ...['-device', 'virtio-serial', '-chardev', `socket,id=agent,path=${agent},server=on,wait=off`],
-    ...['-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0'],
-    ...['-qmp', `unix:${monitor},server=on,wait=off`],
+  const boot = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet reboot=t']
+  const channel = [
+    '-device',
+    'virtio-serial',
+    '-chardev',
+    `socket,id=agent,path=${agent},server=on,wait=off`,
+    '-device',
+    'virtserialport,chardev=agent,name=org.qemu.guest_agent.0',
   ]
+  const machine = [
+    '-machine',
+    'q35',
+    '-cpu',
+    'max',
+    '-m',
+    String(memoryMib),
+    '-display',
+    'none',
+    '-nodefaults',
+  ]
+  return [...machine, ...boot, '-drive', drive, ...channel, '-qmp', `unix:${monitor},server=on,wait=off`]
 }
 
 function ask(channel: GuestAgentClient, command: string, args: object): Promise<unknown> {
