@@ -4,6 +4,7 @@
  * The VMs need not boot: they have no image, so that their firmware finds nothing and idles. Each operation has VMs of its own.
  */
 import type { VmSpecInput } from '@kvasir/contract'
+import { flattenOperations } from './crash-flatten.ts'
 import { moveOperations } from './crash-moves.ts'
 import type { Operation } from './crash-operation.ts'
 import { secretOperations } from './crash-secrets.ts'
@@ -180,6 +181,7 @@ export const operations: readonly Operation[] = [
   ...snapshotOperations,
   ...secretOperations,
   ...moveOperations,
+  ...flattenOperations,
   {
     name: 'plug a disk',
     about: ['grows'],

@@ -1,10 +1,13 @@
 /** Disks that move to another pool or format under a guest that writes numbered, checksummed blocks. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { addPool, movesOf } from '../machine/moves.ts'
+import { chainDifferences } from '../machine/snapshots.ts'
 import { openWorld } from '../machine/world.ts'
 import { beginWriting, flushedBlocks, untilItWritesOn, wrongBlocks } from '../machine/writing-guest.ts'
 
@@ -49,4 +52,43 @@ test('disks move to another pool and format and back while the guest writes to t
   await vm.waitForLogin(2)
   assert.equal(await vm.shell('head -c 4 /dev/sda'), 'kept')
   assert.deepEqual(readdirSync(join(world.place.stateDir, 'volumes')), [])
+})
+
+test('a clone becomes independent of its base while its guest writes, and its base goes', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const source = await world.bootTiny('source', { disks: [{ name: 'a', size: '16MiB' }], nics: [] })
+  await source.shell('echo of the source >/dev/vda; sync')
+  await source.powerOff()
+  const vm = await source.clone('copy', 'linked')
+  await source.delete()
+  await vm.start()
+  await vm.waitForLogin()
+  await vm.shell('echo of the clone | dd of=/dev/vda bs=1M seek=8 conv=notrunc; sync')
+  const { path = '', name: volume, pool } = await movesOf(world, vm).volume('a')
+  const before = await vm.pid()
+
+  const run = await world.cli('vm', 'disk', 'flatten', 'copy', 'a')
+
+  assert.equal(run.code, 0, run.stderr)
+  assert.equal(await vm.pid(), before)
+  assert.deepEqual(await chainDifferences(world, vm), [])
+  const volumes = await world.client.call(endpoints.listVolumes)
+  assert.deepEqual(
+    volumes.map(({ name, base }) => [name, base]),
+    [[volume, undefined]],
+  )
+  await vm.powerOff()
+  assert.equal(
+    execFileSync('qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -v 0 13', path]).includes('of the source'),
+    true,
+  )
+  const again = await world.client
+    .call(endpoints.flattenVolume, { params: { pool, volume } })
+    .catch((error: unknown) => error)
+  assert.match(String(again), /nothing to flatten/)
+  await vm.start()
+  await vm.waitForLogin(2)
+  assert.equal(await vm.shell('dd if=/dev/vda bs=1M skip=8 count=1 2>/dev/null | head -c 12'), 'of the clone')
 })

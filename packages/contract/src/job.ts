@@ -20,6 +20,7 @@ export const jobKinds = [
   'vm.move-disk',
   'volume.clone',
   'volume.convert',
+  'volume.flatten',
   'volume.check',
   'volume.repair',
   'volume.wipe',

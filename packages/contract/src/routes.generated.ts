@@ -62,6 +62,7 @@ export const routes = {
   checkVolume: {"id":"checkVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/check","answer":"json","idempotent":false,"ifMatch":false},
   repairVolume: {"id":"repairVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/repair","answer":"json","idempotent":false,"ifMatch":false},
   wipeVolume: {"id":"wipeVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/wipe","answer":"json","idempotent":false,"ifMatch":false},
+  flattenVolume: {"id":"flattenVolume","method":"POST","path":"/v1/pools/{pool}/volumes/{volume}/flatten","answer":"json","idempotent":true,"ifMatch":false},
   deleteVolume: {"id":"deleteVolume","method":"DELETE","path":"/v1/pools/{pool}/volumes/{volume}","answer":"none","idempotent":false,"ifMatch":false},
   listSecrets: {"id":"listSecrets","method":"GET","path":"/v1/secrets","answer":"json","idempotent":false,"ifMatch":false},
   getSecret: {"id":"getSecret","method":"GET","path":"/v1/secrets/{secret}","answer":"json","idempotent":false,"ifMatch":false},

@@ -175,6 +175,17 @@ export const volumeEndpoints = {
     response: job,
     status: 202,
   }),
+  flattenVolume: endpoint({
+    id: 'flattenVolume',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/flatten',
+    summary: 'Make a volume independent of what it is based on, while a guest runs on it too',
+    params: byVolume,
+    query: wait,
+    response: job,
+    status: 202,
+    idempotent: true,
+  }),
   deleteVolume: endpoint({
     id: 'deleteVolume',
     method: 'DELETE',

@@ -19,6 +19,7 @@ import { startInOrder } from './services/vms/autostart.ts'
 import { resumeGuestWork } from './services/vms/resume-guest-work.ts'
 import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
+import { resumeFlattening } from './services/volumes/flatten-volume.ts'
 import { settleWork, unsettledWork } from './services/volumes/settle-work.ts'
 import { Collector } from './supervisor/collector.ts'
 import { createEventFeed, type StoredFeed } from './supervisor/event-feed.ts'
@@ -129,6 +130,8 @@ function goOn(context: Context, restarts: readonly string[]): void {
   setImmediate(() => {
     for (const { id } of drivers.list()) resumeGuestWork(id, context)
   })
+  if (context.ports.store.volumes.list().some(({ work }) => work === 'flattened'))
+    setImmediate(() => resumeFlattening(context))
   if (context.ports.store.snapshots.list().some(({ phase }) => phase === 'deleting'))
     setImmediate(() => resumeDeletions(context))
 }

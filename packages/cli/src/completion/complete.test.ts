@@ -13,7 +13,15 @@ test('nouns, verbs and verbs of two words are completed step by step', async () 
   assert.deepEqual(await words('v'), ['vm', 'volume'])
   assert.deepEqual(await words('vm', 'pa'), ['pause'])
   assert.deepEqual(await words('vm', 'di'), ['discard-saved', 'disk'])
-  assert.deepEqual(await words('vm', 'disk', ''), ['list', 'add', 'throttle', 'move', 'speed', 'remove'])
+  assert.deepEqual(await words('vm', 'disk', ''), [
+    'list',
+    'add',
+    'throttle',
+    'move',
+    'flatten',
+    'speed',
+    'remove',
+  ])
   assert.equal((await words('')).includes('complete'), false)
 })
 

@@ -46,6 +46,13 @@ export const deviceVerbs: Verbs = {
     },
     load: async () => (await import('../vm/move-disk.ts')).moveDisk,
   },
+  'disk flatten': {
+    summary: 'Make the disk of a clone independent of its base, while the guest runs too.',
+    examples: ['vm disk flatten web2 root'],
+    arguments: [name, { name: 'DISK' }],
+    flags: detachFlag,
+    load: async () => (await import('../volume/flatten.ts')).flattenDisk,
+  },
   'disk speed': {
     summary: 'Change what is copied in a second of a disk that moves; 0 for no limit.',
     examples: ['vm disk speed web1 root 200MiB'],

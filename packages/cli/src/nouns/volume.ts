@@ -121,6 +121,13 @@ export const volumeVerbs: Verbs = {
     },
     load: async () => (await upkeep()).wipeVolume,
   },
+  flatten: {
+    summary: 'Make a volume independent of what it is based on; its VM may run.',
+    examples: ['volume flatten data2'],
+    arguments: [volume],
+    flags: { pool: poolFlag, ...detachFlag },
+    load: async () => (await import('../volume/flatten.ts')).flattenVolume,
+  },
   delete: {
     summary: 'Delete a volume that nobody uses.',
     arguments: [volume],

@@ -26,7 +26,7 @@ export interface MergeWork {
 /** Whether the emulator has the volume that takes the layer in open. */
 export async function hasOpen(
   emulator: Emulator,
-  { disk, into }: LayerMerge,
+  { disk, into }: Pick<LayerMerge, 'disk' | 'into'>,
   ports: Ports,
 ): Promise<boolean> {
   const path = pathOf(into, ports)
@@ -34,23 +34,36 @@ export async function hasOpen(
   return chains.some(({ layers }) => layers.some((layer) => layer.path === path))
 }
 
+/** A volume of a disk, and how many of those that it lies on it takes in, the nearest first. */
+export interface Intake {
+  readonly disk: string
+  readonly into: VolumeRecord
+  readonly absorbed: number
+}
+
 /** Merges in the emulator, where it has both open. `emulator-unresponsive` when it ends meanwhile. */
-export async function mergeLive(
+export async function mergeLive(driver: Driver, { disk, into }: LayerMerge, work: MergeWork): Promise<void> {
+  await takeInLive(driver, { disk, into, absorbed: 1 }, work)
+}
+
+/** Lets the emulator copy, where it has the volume open. `emulator-unresponsive` when it ends meanwhile. */
+export async function takeInLive(
   driver: Driver,
-  merge: LayerMerge,
+  intake: Intake,
   { ports, signal, onProgress }: MergeWork,
 ): Promise<void> {
   const { emulator, record } = driver.view()
-  if (!emulator || !(await hasOpen(emulator, merge, ports))) return
-  const disk = (record.run?.bootedSpec ?? record.spec).disks.find(({ name }) => name === merge.disk)
-  if (!disk) throw new KvasirError('internal', `Disk ${merge.disk} is open and in no spec.`)
-  const chain = volumeChain(merge.into, ports).map(pathSource)
+  const { into, absorbed } = intake
+  if (!emulator || !(await hasOpen(emulator, intake, ports))) return
+  const disk = (record.run?.bootedSpec ?? record.spec).disks.find(({ name }) => name === intake.disk)
+  if (!disk) throw new KvasirError('internal', `Disk ${intake.disk} is open and in no spec.`)
+  const chain = volumeChain(into, ports).map(pathSource)
   await emulator.blocks.absorb(
     {
-      disk: merge.disk,
-      id: merge.into.id,
-      path: pathOf(merge.into, ports),
-      base: chain[2],
+      disk: disk.name,
+      id: into.id,
+      path: pathOf(into, ports),
+      base: chain[1 + absorbed],
       files: chain.map(({ path }) => path),
       options: layerOptions(disk, ports),
     },
@@ -59,10 +72,15 @@ export async function mergeLive(
 }
 
 /** Merges while nobody has the volume open. */
-export async function mergeOffline(
-  { into }: LayerMerge,
+export async function mergeOffline({ into }: Pick<LayerMerge, 'into'>, work: MergeWork): Promise<void> {
+  await takeInOffline({ into, absorbed: 1 }, work)
+}
+
+/** Copies while nobody has the volume open. */
+export async function takeInOffline(
+  { into, absorbed }: Pick<Intake, 'into' | 'absorbed'>,
   { ports, signal, onProgress }: MergeWork,
 ): Promise<void> {
   const [, ...backing] = volumeChain(into, ports)
-  await usablePool(into.pool, ports).absorb(into, { backing, absorbed: 1 }, { onProgress, signal })
+  await usablePool(into.pool, ports).absorb(into, { backing, absorbed }, { onProgress, signal })
 }

@@ -13,6 +13,7 @@ export async function settleWork(pool: PoolRecord, unsettled: Set<string>, conte
   const { store, log } = context.ports
   for (const volume of store.volumes.list()) {
     if (volume.pool !== pool.name || !unsettled.has(volume.id)) continue
+    if (volume.work === 'flattened') continue // Gone on with.
     if (store.volumes.list().some(({ move }) => move?.fromId === volume.id)) continue // Settled with its VM.
     try {
       const { work, ...rest } = volume

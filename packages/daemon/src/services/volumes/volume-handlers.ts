@@ -10,6 +10,7 @@ import { beginCheckVolume } from './check-volume.ts'
 import { beginCloneVolume, beginConvertVolume } from './copy-volume.ts'
 import { createVolume } from './create-volume.ts'
 import { askFewAtOnce } from './few-at-once.ts'
+import { beginFlattenVolume } from './flatten-volume.ts'
 import { requireNoWork } from './hold-volume.ts'
 import { importVolume } from './import-volume.ts'
 import { resizeVolume } from './resize-volume.ts'
@@ -27,6 +28,7 @@ type VolumeHandlerIds =
   | 'resizeVolume'
   | 'cloneVolume'
   | 'convertVolume'
+  | 'flattenVolume'
   | 'checkVolume'
   | 'repairVolume'
   | 'wipeVolume'
@@ -69,6 +71,10 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
     },
     async wipeVolume({ params, query, body, caller, signal }) {
       const job = beginWipeVolume(requireVolume(params, context), body, { context, caller })
+      return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
+    async flattenVolume({ params, query, caller, keep, signal }) {
+      const job = beginFlattenVolume(requireVolume(params, context), { context, caller, keep })
       return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
     },
     async deleteVolume({ params }) {
