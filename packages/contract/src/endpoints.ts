@@ -1,5 +1,6 @@
 /** Every endpoint of the REST API, under `/v1`. Long actions answer 202 with a job; `wait` holds the answer until the job has ended. */
 import { z } from 'zod'
+import { driveEndpoints } from './drive-endpoints.ts'
 import { endpoint } from './endpoint.ts'
 import { event } from './event.ts'
 import { audit, daemonStatus, host } from './host.ts'
@@ -53,6 +54,7 @@ export const endpoints = {
     response: audit,
   }),
   ...vmEndpoints,
+  ...driveEndpoints,
   ...placementEndpoints,
   ...imageEndpoints,
   ...snapshotEndpoints,

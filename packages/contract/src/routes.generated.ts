@@ -28,6 +28,7 @@ export const routes = {
   logVm: {"id":"logVm","method":"GET","path":"/v1/vms/{name}/log","answer":"text","idempotent":false,"ifMatch":false},
   consoleTicket: {"id":"consoleTicket","method":"POST","path":"/v1/vms/{name}/console","answer":"json","idempotent":false,"ifMatch":false},
   vncTicket: {"id":"vncTicket","method":"POST","path":"/v1/vms/{name}/vnc","answer":"json","idempotent":false,"ifMatch":false},
+  setMedium: {"id":"setMedium","method":"POST","path":"/v1/vms/{name}/drives/{drive}/medium","answer":"json","idempotent":false,"ifMatch":false},
   placeVm: {"id":"placeVm","method":"GET","path":"/v1/vms/{name}/placement","answer":"json","idempotent":false,"ifMatch":false},
   placeSpec: {"id":"placeSpec","method":"POST","path":"/v1/vms/{name}/placement","answer":"json","idempotent":false,"ifMatch":false},
   listImages: {"id":"listImages","method":"GET","path":"/v1/images","answer":"json","idempotent":false,"ifMatch":false},

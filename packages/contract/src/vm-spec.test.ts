@@ -65,7 +65,7 @@ test('memory is a whole number of MiB between 16 MiB and 16 TiB', () => {
 
 test('numbers have bounds: vCPUs, disks, NICs, ports', () => {
   for (const count of [0, -1, 256, 1.5, '2', Number.NaN]) issues({ cpu: { count } })
-  issues({ disks: Array.from({ length: 65 }, (_, i) => ({ name: `d${i}` })) })
+  issues({ disks: Array.from({ length: 257 }, (_, i) => ({ name: `d${i}` })) })
   issues({ nics: Array.from({ length: 17 }, (_, i) => ({ name: `n${i}` })) })
   for (const hostPort of [0, 65_536, -1, 22.5])
     issues({ nics: [{ name: 'a', forwards: [{ hostPort, guestPort: 22 }] }] })

@@ -7,7 +7,7 @@
  */
 import { z } from 'zod'
 import { cpuSpec, vcpuLimit } from './cpu-spec.ts'
-import { diskSpec } from './disk-spec.ts'
+import { diskSpec, sharesControllers } from './disk-spec.ts'
 import { sharesLimits } from './disk-throttle.ts'
 import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
@@ -15,10 +15,11 @@ import { hostPath, macAddress, resourceName } from './names.ts'
 /** The largest numbers a spec may name. */
 export const limits = {
   vcpus: vcpuLimit,
-  disks: 64,
+  disks: 256,
   nics: 16,
   forwards: 64,
   labels: 64,
+  spareSlots: 32,
 } as const
 
 export const accelerators = ['auto', 'kvm', 'tcg'] as const
@@ -32,6 +33,12 @@ const machine = z
       .optional()
       .meta({ description: 'Pinned at creation to the newest that the QEMU at hand offers.' }),
     firmware: z.enum(['bios', 'uefi']).default('bios'),
+    spareSlots: z
+      .int()
+      .min(0)
+      .max(limits.spareSlots)
+      .optional()
+      .meta({ description: 'Slots that are empty after a boot, to plug disks into; 2 unless said.' }),
   })
   .prefault({})
 
@@ -196,6 +203,7 @@ export const vmSpec = z
       .max(limits.disks)
       .refine(uniqueNames, 'has two disks of one name')
       .refine(sharesLimits, 'has two disks of one throttle group with different limits')
+      .refine(sharesControllers, 'has two disks of one controller with different I/O threads or queues')
       .default([]),
     nics: z.array(nicSpec).max(limits.nics).refine(uniqueNames, 'has two NICs of one name').default([]),
     cloudInit: cloudInitSpec.optional(),

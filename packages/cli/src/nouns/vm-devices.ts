@@ -12,7 +12,13 @@ export const deviceVerbs: Verbs = {
   },
   'disk add': {
     summary: 'Add a disk, such as size=20GiB,bus=virtio-scsi.',
-    examples: ['vm disk add web1 size=20GiB', 'vm disk add web1 name=data,volume=old-data,bus=virtio-scsi'],
+    examples: [
+      'vm disk add web1 size=20GiB',
+      'vm disk add web1 name=data,volume=old-data,bus=virtio-scsi',
+      'vm disk add web1 size=20GiB,bus=virtio-scsi,controller=shelf,onError=report',
+      'vm disk add web1 volume=cluster,shareable',
+      'vm disk add web1 device=cdrom,file=/srv/debian.iso,bootOrder=1',
+    ],
     arguments: [name, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).addDisk,
   },
@@ -64,6 +70,20 @@ export const deviceVerbs: Verbs = {
     examples: ['vm disk remove web1 data'],
     arguments: [name, { name: 'DISK' }],
     load: async () => (await import('../vm/devices.ts')).removeDisk,
+  },
+  'cdrom insert': {
+    summary: 'Put a file of the host or a volume into a CD-ROM drive, at once.',
+    examples: ['vm cdrom insert web1 cd /srv/debian.iso', 'vm cdrom insert web1 cd isos/debian'],
+    arguments: [name, { name: 'DRIVE' }, { name: 'PATH|VOLUME' }],
+    flags: { force: { summary: 'Also if the guest has locked the tray.' } },
+    load: async () => (await import('../vm/cdrom.ts')).insertMedium,
+  },
+  'cdrom eject': {
+    summary: 'Take out what is in a CD-ROM drive, at once.',
+    examples: ['vm cdrom eject web1 cd', 'vm cdrom eject web1 cd --force'],
+    arguments: [name, { name: 'DRIVE' }],
+    flags: { force: { summary: 'Also if the guest has locked the tray.' } },
+    load: async () => (await import('../vm/cdrom.ts')).ejectMedium,
   },
   'nic list': {
     summary: 'The NICs of a VM.',

@@ -24,7 +24,8 @@ export const createFlags = {
   preallocate: { summary: 'Take its memory from the host at the start.' },
   'lock-memory': { summary: 'Never swap it out.' },
   disk: {
-    summary: 'A disk: size=20GiB,image=,volume=,name=,bus=,cache=,discard=,pool=,serial=,readOnly,...',
+    summary:
+      'A disk: size=20GiB,image=,volume=,name=,bus=,cache=,pool=,readOnly,...; device=cdrom,file=/srv/a.iso,bootOrder=1',
     value: 'KEY=VALUE,...',
     multiple: true,
   },

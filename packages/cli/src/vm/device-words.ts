@@ -16,16 +16,24 @@ export type ForwardInput = NonNullable<NicInput['forwards']>[number]
 
 const diskKeys = [
   'name',
+  'device',
   'size',
   'image',
   'volume',
+  'file',
   'pool',
   'bus',
+  'controller',
   'cache',
+  'aio',
   'discard',
+  'detectZeroes',
+  'onError',
   'serial',
   'readOnly',
+  'shareable',
   'ioThread',
+  'queues',
   'bootOrder',
 ] as const
 
@@ -33,10 +41,13 @@ const diskKeys = [
 export function parseDisk(text: string, fallbackName: string): DiskInput {
   const disk: Record<string, unknown> = { name: fallbackName }
   for (const [key, value] of parsePairs(text, diskKeys, 'disk')) {
-    if (key === 'readOnly' || key === 'ioThread') disk[key] = toBoolean(key, value)
-    else if (key === 'bootOrder') disk[key] = toInteger(key, value)
+    if (key === 'readOnly' || key === 'shareable') disk[key] = toBoolean(key, value)
+    else if (key === 'ioThread') disk[key] = toThread(value)
+    else if (key === 'bootOrder' || key === 'queues') disk[key] = toInteger(key, value)
     else disk[key] = requireValue(key, value)
   }
+  // virtio-blk, which a disk has unless told otherwise, has no drives.
+  if (disk['device'] === 'cdrom') disk['bus'] ??= 'sata'
   return disk as DiskInput // The daemon's schema judges the values; the keys are those of the spec.
 }
 
@@ -123,6 +134,12 @@ function parsePairs(
 function requireValue(key: string, value: string | undefined): string {
   if (!value) throw new UsageError(`${key} needs a value.`, `Write ${key}=...`)
   return value
+}
+
+/** An I/O thread of its own, none, or the name of one that it shares. */
+function toThread(value: string | undefined): boolean | string {
+  if (value === undefined || value === 'true') return true
+  return value === 'false' ? false : value
 }
 
 function toBoolean(key: string, value: string | undefined): boolean {

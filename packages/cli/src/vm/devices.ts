@@ -8,6 +8,9 @@ import { UsageError } from '../usage-error.ts'
 import { changeSpec } from './change-spec.ts'
 import { type DiskInput, parseDisk, parseNic, parseThrottle } from './device-words.ts'
 
+const sharedWarning =
+  'Guests that share a disk must know of each other: a cluster file system, or one that writes. Any other file system is damaged.'
+
 export const listDisks: Action = async (context) => {
   const { client, output, signal } = context
   const vm = await readVm(context)
@@ -20,12 +23,15 @@ export const listDisks: Action = async (context) => {
     vm.spec.disks,
     [
       { title: 'DISK', show: (disk) => disk.name },
-      { title: 'BUS', show: (disk) => disk.bus },
+      { title: 'BUS', show: (disk) => (disk.device === 'cdrom' ? `${disk.bus} CD-ROM` : disk.bus) },
       { title: 'SIZE', show: sizeOf, right: true },
       { title: 'CACHE', show: (disk) => disk.cache },
       { title: 'LIMITS', show: (disk) => disk.throttle && describeThrottle(disk.throttle) },
       { title: 'POOL', show: (disk) => disk.pool },
-      { title: 'VOLUME', show: (disk) => disk.volume },
+      {
+        title: 'VOLUME',
+        show: (disk) => disk.volume ?? disk.file ?? (disk.device === 'cdrom' ? 'empty' : undefined),
+      },
     ],
     `VM ${vm.name} has no disks.`,
   )
@@ -56,6 +62,7 @@ export const listNics: Action = async (context) => {
 export const addDisk: Action = async (context) => {
   await changeSpec(context, (spec) => {
     const disk = parseDisk(context.argument('KEY=VALUE,...'), freeName('disk', spec.disks))
+    if (disk.shareable) context.output.message(sharedWarning)
     return { ...spec, disks: [...spec.disks, disk] }
   })
   return undefined

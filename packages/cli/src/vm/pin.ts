@@ -1,5 +1,5 @@
 /** `kvasir vm pin NAME THREAD CPUS`, and `kvasir vm pin NAME`: the threads as they are. */
-import type { VmSpec, VmSpecInput } from '@kvasir/contract'
+import { ioThreadsOf, type VmSpec, type VmSpecInput } from '@kvasir/contract'
 import { parseCpuList } from '@kvasir/contract/cpu-list'
 import { routes } from '@kvasir/contract/routes'
 import type { Action } from '../command.ts'
@@ -68,12 +68,12 @@ export function withPin(spec: VmSpec, thread: string, cpus: string | undefined):
   function changed(): Partial<typeof before> {
     if (/^\d+$/.test(thread)) return { vcpus: withEntry(before.vcpus, String(Number(thread)), cpus) }
     if (thread === 'emulator') return { emulator: cpus }
-    if (spec.disks.some((disk) => disk.name === thread))
+    const threads = ioThreadsOf(spec.disks)
+    if (threads.includes(thread) || spec.disks.some((disk) => disk.name === thread))
       return { ioThreads: withEntry(before.ioThreads, thread, cpus) }
-    const disks = spec.disks.filter((disk) => disk.ioThread).map((disk) => disk.name)
     throw new UsageError(
       `${thread} is no thread of this VM.`,
-      `Threads: ${['the number of a vCPU', 'emulator', ...disks].join(', ')}.`,
+      `Threads: ${['the number of a vCPU', 'emulator', ...threads].join(', ')}.`,
     )
   }
 }

@@ -43,14 +43,14 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
 }
 
 /**
- * The disks. On an image that boots from its disk, the first one that names no other source is the root disk: the daemon makes `root`
- * from the image, and makes one where there is none.
+ * The disks. On an image that boots from its disk, the first one that is a disk and names no other source is the root disk: the daemon
+ * makes `root` from the image, and makes one where there is none.
  */
 export function disksFromFlags(words: readonly string[], imageBoot: ImageBoot): DiskInput[] {
-  const [first, ...others] = words.map((text, index) => parseDisk(text, `disk${index}`))
-  if (first === undefined) return []
-  const isRoot = imageBoot === 'disk' && first.image === undefined && first.volume === undefined
-  return [isRoot ? { bootOrder: 1, ...first, name: 'root' } : first, ...others]
+  const disks = words.map((text, index) => parseDisk(text, `disk${index}`))
+  const first = disks.find((disk) => disk.device !== 'cdrom')
+  const isRoot = imageBoot === 'disk' && first?.image === undefined && first?.volume === undefined
+  return disks.map((disk) => (isRoot && disk === first ? { bootOrder: 1, ...disk, name: 'root' } : disk))
 }
 
 /** The NICs: one of user mode unless said otherwise; `--forward` leads into the first. */

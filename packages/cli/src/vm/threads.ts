@@ -1,5 +1,5 @@
 /** The threads of a VM as rows: vCPUs, the emulator thread, I/O threads; with their pins, and what is known while it runs. */
-import type { Vm, VmStatus } from '@kvasir/contract'
+import { ioThreadsOf, type Vm, type VmStatus } from '@kvasir/contract'
 
 type Use = NonNullable<VmStatus['emulatorThread']>
 
@@ -32,16 +32,14 @@ export function threadRows({ spec, status }: Vm): readonly ThreadRow[] {
         }),
       ),
     { thread: 'emulator', kind: 'emulator', pin: cpu.pin?.emulator, use: status.emulatorThread },
-    ...disks
-      .filter((disk) => disk.ioThread)
-      .map(
-        ({ name }): ThreadRow => ({
-          thread: name,
-          kind: 'I/O',
-          pin: cpu.pin?.ioThreads[name],
-          use: status.ioThreads?.find((one) => one.disk === name),
-        }),
-      ),
+    ...ioThreadsOf(disks).map(
+      (name): ThreadRow => ({
+        thread: name,
+        kind: 'I/O',
+        pin: cpu.pin?.ioThreads[name],
+        use: status.ioThreads?.find((one) => one.disk === name),
+      }),
+    ),
   ]
 }
 

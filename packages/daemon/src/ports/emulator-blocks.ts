@@ -11,6 +11,9 @@ export interface LayerOptions {
   readonly direct: boolean
   readonly noFlush: boolean
   readonly discard: 'unmap' | 'ignore'
+  readonly detectZeroes?: 'off' | 'on' | 'unmap' | undefined
+  /** What carries requests to the host, where that is not QEMU's own choice. */
+  readonly aio?: 'native' | 'io_uring' | undefined
   /** It lies on what may hang. */
   readonly guarded: boolean
 }

@@ -45,6 +45,10 @@ export interface HostFacts {
   hasVsock(): boolean
   /** The frequency of the CPU's time stamp counter in kHz; undefined where the kernel does not say it for certain. */
   tscKhz(): Promise<number | undefined>
+  /** Why emulators have no io_uring here, as a clause; undefined where they have it. */
+  noIoUring(): Promise<string | undefined>
   /** Checks a kernel or initrd that a spec names: a readable regular file, else `file-not-found`. */
   checkBootFile(path: string): Promise<void>
+  /** Checks what a CD-ROM drive is to hold: a regular file under its own name, else `file-not-found`. */
+  checkMedium(path: string): Promise<void>
 }

@@ -3,7 +3,7 @@
  *
  * What was written is read through a schema; text that does not fit is told apart from a record, never guessed at.
  */
-import { placementPlan, vmSpec, vmState } from '@kvasir/contract'
+import { aioModes, placementPlan, vmSpec, vmState } from '@kvasir/contract'
 import { z } from 'zod'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { EmulatorRecord } from './emulators.ts'
@@ -14,7 +14,20 @@ const hardware = z.object({
   pci: z.record(z.string(), z.object({ slot: z.int().nonnegative(), function: z.int().nonnegative() })),
   vsockCid: z.int().optional(),
   ports: z.int().positive().optional(),
+  spareSlots: z.int().nonnegative().optional(),
+  sata: z.record(z.string(), z.int().nonnegative()).optional(),
+  luns: z.record(z.string(), z.int().nonnegative()).optional(),
   plugMemory: z.object({ bootBytes: z.int().positive(), regionBytes: z.int().positive() }).optional(),
+})
+
+/** What a disk has inside QEMU, as it is written down. */
+export const diskIds = z.object({
+  device: z.string(),
+  node: z.string(),
+  chain: z.array(z.string()),
+  ioThread: z.string().optional(),
+  controller: z.string().optional(),
+  aio: z.object({ mode: z.enum([...aioModes, 'driver']), reason: z.string() }).optional(),
 })
 
 const life = z.object({
@@ -34,10 +47,7 @@ const emulator = z.object({
   plan: z.object({
     ids: z.object({
       ioThreads: z.array(z.string()),
-      disks: z.record(
-        z.string(),
-        z.object({ device: z.string(), node: z.string(), chain: z.array(z.string()) }),
-      ),
+      disks: z.record(z.string(), diskIds),
       nics: z.record(z.string(), z.object({ device: z.string(), netdev: z.string() })),
       balloon: z.string().optional(),
       vncSocketName: z.string().optional(),

@@ -1,5 +1,5 @@
 /** The disks of a simulated QEMU process, and a guest that lets go of them or does not, as a test wants. */
-import type { DiskThrottle } from '@kvasir/contract'
+import { type DiskThrottle, KvasirError } from '@kvasir/contract'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { EmulatorEvent } from '../ports/emulators.ts'
 
@@ -25,6 +25,11 @@ export class GuestDisks {
 
   /** Whether the guest lets go: at once when asked, never, or with a refusal. */
   release: 'willing' | 'silent' | 'refusing' = 'willing'
+  /** What drives hold that were given another medium since the start, by their paths. */
+  readonly media = new Map<string, readonly string[]>()
+  readonly openTrays = new Set<string>()
+  /** Drives whose tray the guest has locked. */
+  readonly locked = new Set<string>()
   /** Nothing can be plugged. */
   refusesAll = false
   /** What is copied to has no room, or the guest writes as fast as it is copied, or its pool hangs. */
@@ -34,6 +39,13 @@ export class GuestDisks {
     this.plugged = new Map(Object.entries(ids.disks))
     this.ioThreads = new Set(ids.ioThreads)
     this.#guest = guest
+  }
+
+  /** A tray opens, unless the guest has locked it. */
+  openTray(disk: string, force: boolean): void {
+    if (this.locked.has(disk) && !this.openTrays.has(disk) && !force)
+      throw new KvasirError('guest-refused', `The guest has locked the tray of drive ${disk}.`)
+    this.openTrays.add(disk)
   }
 
   /** The guest is asked to let go of a disk. */

@@ -68,6 +68,8 @@ export class SimulatedMachine {
   /** CPU flags that the host has no longer, and that all models of QEMU but its own have. */
   lostCpuFlags: readonly string[] = []
   hasVsock = true
+  /** Why it has no io_uring. */
+  noIoUring: string | undefined = undefined
   /** The controllers of cgroup v2. */
   controllers: readonly string[] = ['cpu', 'cpuset', 'io', 'memory', 'pids']
   /** CPUs that an operator has taken offline, of eight. */

@@ -2,7 +2,7 @@
 import { type DiskThrottle, KvasirError } from '@kvasir/contract'
 import type { DiskPlan } from '../model/qemu/disk-plan.ts'
 import { deviceId } from '../model/qemu/ids.ts'
-import type { EmulatorDisks } from '../ports/emulator-disks.ts'
+import type { EmulatorDisks, MediumChange } from '../ports/emulator-disks.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
 
 export class SimulatedDisks implements EmulatorDisks {
@@ -36,6 +36,23 @@ export class SimulatedDisks implements EmulatorDisks {
       if (throttle === undefined) this.#process.disks.limits.delete(disk)
       else if (this.#process.disks.plugged.has(disk)) this.#process.disks.limits.set(disk, throttle)
     }
+  }
+
+  async openTray(disk: string, { force }: { readonly force: boolean }): Promise<void> {
+    await this.#process.answer()
+    this.#process.disks.openTray(disk, force)
+  }
+
+  async changeMedium(plan: DiskPlan, { onEmpty }: MediumChange): Promise<void> {
+    await this.#process.answer()
+    const { disks } = this.#process
+    const paths = plan.nodes.flatMap(({ file }) => file?.path ?? [])
+    if (paths.length > 0 && disks.media.get(plan.disk)?.join() === paths.join()) return
+    disks.openTray(plan.disk, false)
+    disks.media.delete(plan.disk)
+    await onEmpty()
+    if (paths.length > 0) disks.media.set(plan.disk, paths)
+    disks.openTrays.delete(plan.disk)
   }
 
   async remove(disk: string): Promise<void> {

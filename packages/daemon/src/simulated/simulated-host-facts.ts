@@ -28,6 +28,11 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     return { kind: 'tcg', reason: 'the simulated machine has no /dev/kvm' }
   }
 
+  async function checkFile(path: string): Promise<void> {
+    if (machine.bootFiles.has(path) || path.startsWith('/simulated/')) return
+    throw new KvasirError('file-not-found', `There is no file ${path}, so no VM gets it.`)
+  }
+
   return {
     qemu,
     chooseAccelerator,
@@ -68,9 +73,8 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     thpMode: async () => 'madvise',
     hasVsock: () => machine.hasVsock,
     tscKhz: async () => undefined,
-    async checkBootFile(path) {
-      if (machine.bootFiles.has(path) || path.startsWith('/simulated/')) return
-      throw new KvasirError('file-not-found', `There is no file ${path}, so nothing can boot from it.`)
-    },
+    noIoUring: async () => machine.noIoUring,
+    checkBootFile: checkFile,
+    checkMedium: checkFile,
   }
 }

@@ -68,7 +68,9 @@ export function createHostFacts(
       existsSync('/sys/devices/system/cpu/cpu0/cpufreq')
         ? undefined
         : parseTscKhz(await readFile('/proc/cpuinfo', 'utf8')),
-    checkBootFile,
+    noIoUring,
+    checkBootFile: (path) => checkFile(path, { throughLinks: true }),
+    checkMedium: (path) => checkFile(path, { throughLinks: false }),
 
     topology: () => machine.topology(),
     cpuSets: () => cpuSets(options.cgroupName),
@@ -116,15 +118,18 @@ async function cpuSets(cgroupName: string): Promise<HostCpuSets> {
 }
 
 /** The path is a user's and may lie on a file system that hangs, so a child looks at it. */
-async function checkBootFile(path: string): Promise<void> {
+async function checkFile(path: string, { throughLinks }: { readonly throughLinks: boolean }): Promise<void> {
   const refuse = (what: string, cause?: unknown) =>
-    new KvasirError('file-not-found', `The file ${path} ${what}, so no VM can boot it.`, {
+    new KvasirError('file-not-found', `The file ${path} ${what}, so no VM gets it.`, {
       details: { path },
       cause,
     })
-  const kind = await runCommand(['stat', '--dereference', '--format=%F', '--', path], {
-    timeoutMs: LOOK_TIMEOUT_MS,
-  }).then(
+  const kind = await runCommand(
+    ['stat', ...(throughLinks ? ['--dereference'] : []), '--format=%F', '--', path],
+    {
+      timeoutMs: LOOK_TIMEOUT_MS,
+    },
+  ).then(
     ({ stdout }) => stdout.trim(),
     (error: unknown) => {
       if (error instanceof CommandError && error.failure === 'timeout')
@@ -134,6 +139,12 @@ async function checkBootFile(path: string): Promise<void> {
   )
   if (kind === 'regular empty file') throw refuse('is empty')
   if (kind !== 'regular file') throw refuse(`is a ${kind} and not a regular file`)
+}
+
+/** What the kernel says of io_uring (Documentation/admin-guide/sysctl/kernel.rst); one without the file (before 6.6) has it. */
+async function noIoUring(): Promise<string | undefined> {
+  const text = await readFile('/proc/sys/kernel/io_uring_disabled', 'utf8').catch(() => '0')
+  return text.trim() === '0' ? undefined : 'this host forbids it (kernel.io_uring_disabled)'
 }
 
 function opens(device: string): boolean {

@@ -39,6 +39,8 @@ const offeredModules = [
   'virtio_pmem',
   'virtiofs',
   'isofs',
+  'ahci',
+  'sr_mod',
   'i6300esb',
   'virtio_input',
   'dm_mod',

@@ -16,7 +16,8 @@ export function fileNode(
   name: string,
   { fileName, readOnly, options }: NodeOptions & { readonly fileName: string },
 ): BlockdevAddArguments {
-  return { driver: 'file', 'node-name': name, filename: fileName, ...shared({ readOnly, options }) }
+  const aio = options.aio === undefined ? {} : { aio: options.aio }
+  return { driver: 'file', 'node-name': name, filename: fileName, ...aio, ...shared({ readOnly, options }) }
 }
 
 /** The node of a format on top of its file's node. */
@@ -33,7 +34,10 @@ export function formatNode(
     readonly backing: string | null
   },
 ): BlockdevAddArguments {
-  const common = { 'node-name': name, file, ...shared(rest) }
+  const { readOnly, options } = rest
+  const zeroes =
+    readOnly || options.detectZeroes === undefined ? {} : { 'detect-zeroes': options.detectZeroes }
+  const common = { 'node-name': name, file, ...zeroes, ...shared(rest) }
   return driver === 'raw' ? { driver, ...common } : { driver, backing, ...common }
 }
 

@@ -24,6 +24,12 @@ export async function passFile(
   return `/dev/fdset/${answer['fdset-id']}`
 }
 
+/** Opens a file and closes it again. `host-failed` or `pool-unreachable` for one that could not be passed. */
+export async function requireOpenable(file: Extract<Descriptor, { kind: 'file' }>): Promise<void> {
+  await using undo = new AsyncDisposableStack()
+  await openFor(file, undo)
+}
+
 /** Opens a file for as long as it takes to hand it over; what may hang is opened by a process that can be killed. */
 async function openFor(file: Extract<Descriptor, { kind: 'file' }>, undo: AsyncDisposableStack) {
   if (file.guarded) {

@@ -10,13 +10,15 @@ import { type DiskThrottle, KvasirError } from '@kvasir/contract'
 import { type QmpClient, QmpError } from '@kvasir/qmp'
 import type { BlockNode, DiskPlan, QemuOptions } from '../../model/qemu/disk-plan.ts'
 import { deviceId, isOfDisk, isSecretObject } from '../../model/qemu/ids.ts'
-import type { EmulatorDisks } from '../../ports/emulator-disks.ts'
+import type { EmulatorDisks, MediumChange } from '../../ports/emulator-disks.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { SecretValues } from '../files/secret-files.ts'
+import { isLoaded, openTray, putMediumIn, takeMediumOut } from './drive-tray.ts'
 import { giveReach, takeReachBack } from './emulator-reach.ts'
 import { addSecret } from './hand-secrets.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
-import { passFile, takeFileBack, takeFilesBack } from './pass-file.ts'
+import { passFile, requireOpenable, takeFileBack, takeFilesBack } from './pass-file.ts'
+import { ioThreadOf, isSharedThread, withDisk, withoutDisk, withoutFiles } from './record-of-disks.ts'
 import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
 import { throttleDisks } from './throttle-disks.ts'
 
@@ -27,7 +29,9 @@ const lookMs = 50
 export interface QemuDisksParts {
   /** Works with the monitor of now, with the errors of the port. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
-  /** Changes what is written down about the emulator. */
+  /** What is written down about the emulator. */
+  readonly record: () => StoredEmulator
+  /** Changes that. */
   readonly keep: (change: (record: StoredEmulator) => StoredEmulator) => Promise<void>
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
@@ -73,17 +77,62 @@ export class QemuDisks implements EmulatorDisks {
     await this.#parts.ask((monitor) => throttleDisks(monitor, limits))
   }
 
+  async openTray(disk: string, options: { readonly force: boolean }): Promise<void> {
+    await this.#parts.ask((monitor) => openTray(monitor, disk, options))
+  }
+
+  async changeMedium(plan: DiskPlan, { gone, onEmpty }: MediumChange): Promise<void> {
+    const { ask, keep, paths } = this.#parts
+    const { disk, nodes } = plan
+    const files = nodes.flatMap(({ file }) => file ?? [])
+    const isThere = this.#isKnown(plan) && (await ask((monitor) => isLoaded(monitor, disk)))
+    if (isThere) return
+    for (const file of files) await requireOpenable(file)
+    await ask(async (monitor) => {
+      await openTray(monitor, disk, { force: false })
+      await takeMediumOut(monitor, disk)
+      await removeLooseNodes(monitor, disk)
+      await removeObjects(monitor, (id) => isSecretObject(id) && isOfDisk(id, disk))
+    })
+    await takeReachBack(paths, disk)
+    await keep((record) => withoutFiles(record, { disk, gone }))
+    await onEmpty()
+    if (nodes.length === 0) return
+    await giveReach(paths, { disk, servers: plan.reach })
+    await keep((record) => withDisk(record, plan))
+    await ask(async (monitor) => {
+      for (const node of nodes) await this.#addNode(monitor, node)
+      await putMediumIn(monitor, { disk, node: plan.ids.node })
+    })
+  }
+
   async remove(disk: string): Promise<void> {
     const { ask, keep, failpoint, paths } = this.#parts
     await ask(async (monitor) => {
       await removeLooseNodes(monitor, disk)
       await failpoint('emulator.unplug.after-nodes')
-      await removeObjects(monitor, disk)
+      await this.#removeIoThread(monitor, disk)
+      await removeObjects(monitor, (id) => isSecretObject(id) && isOfDisk(id, disk))
       await takeFilesBack(monitor, (label) => isOfDisk(label, disk))
     })
     await failpoint('emulator.unplug.after-files')
     await takeReachBack(paths, disk)
     await keep((record) => withoutDisk(record, disk))
+  }
+
+  /** Whether the files of a plan are those that were last given to the emulator for this disk. */
+  #isKnown({ disk, nodes }: DiskPlan): boolean {
+    const known = this.#parts.record().cage.filesOf[disk] ?? []
+    const wanted = nodes.flatMap(({ file }) => file?.path ?? [])
+    return wanted.length > 0 && wanted.join('\0') === known.join('\0')
+  }
+
+  /** A thread that other disks have too stays, and so does the controller that disks share, until the next boot. */
+  async #removeIoThread(monitor: QmpClient, disk: string): Promise<void> {
+    const { disks } = this.#parts.record().plan.ids
+    if (isSharedThread(disks, disk)) return
+    const thread = ioThreadOf(disks, disk)
+    await removeObjects(monitor, (id) => id === thread)
   }
 
   async #makeMissing(monitor: QmpClient, plan: DiskPlan): Promise<void> {
@@ -94,7 +143,7 @@ export class QemuDisks implements EmulatorDisks {
     await failpoint('emulator.plug.after-nodes')
     const objects = await childrenOf(monitor, '/objects')
     for (const object of plan.objects) if (!objects.includes(object.id)) await addObject(monitor, object)
-    const devices = await devicesOf(monitor, plan.disk)
+    const devices = await childrenOf(monitor, '/machine/peripheral')
     for (const device of plan.devices) if (!devices.includes(device.id)) await addDevice(monitor, device)
     await failpoint('emulator.plug.after-device')
   }
@@ -130,39 +179,6 @@ export class QemuDisks implements EmulatorDisks {
   }
 }
 
-function withDisk(record: StoredEmulator, { disk, ids, ioThread, nodes }: DiskPlan): StoredEmulator {
-  const known = record.plan.ids
-  const ioThreads = [
-    ...known.ioThreads.filter((id) => id !== ioThread),
-    ...(ioThread === undefined ? [] : [ioThread]),
-  ]
-  const opened = nodes.flatMap(({ file }) => file?.path ?? [])
-  return {
-    ...record,
-    plan: { ids: { ...known, ioThreads, disks: { ...known.disks, [disk]: ids } } },
-    cage: {
-      ...record.cage,
-      files: [...record.cage.files, ...opened],
-      filesOf: { ...record.cage.filesOf, [disk]: opened },
-    },
-  }
-}
-
-/** Its files are told apart from those of others by what was written down when it was plugged; those of the start stay listed. */
-function withoutDisk(record: StoredEmulator, disk: string): StoredEmulator {
-  const known = record.plan.ids
-  const { [disk]: _gone, ...disks } = known.disks
-  const { [disk]: closed = [], ...filesOf } = record.cage.filesOf
-  const files = [...record.cage.files]
-  for (const path of closed) files.splice(files.lastIndexOf(path), 1)
-  const ioThreads = known.ioThreads.filter((id) => id !== deviceId('io', disk))
-  return {
-    ...record,
-    plan: { ids: { ...known, ioThreads, disks } },
-    cage: { ...record.cage, files, filesOf },
-  }
-}
-
 /** The names of what is below a path of QEMU's object tree. */
 async function childrenOf(monitor: QmpClient, path: string): Promise<readonly string[]> {
   const all = await monitor.execute('qom-list', { path })
@@ -195,10 +211,9 @@ async function askFor(monitor: QmpClient, disk: string): Promise<void> {
   })
 }
 
-async function removeObjects(monitor: QmpClient, disk: string): Promise<void> {
-  const all = await childrenOf(monitor, '/objects')
-  const gone = all.filter((id) => id === deviceId('io', disk) || (isSecretObject(id) && isOfDisk(id, disk)))
-  for (const id of gone) await monitor.execute('object-del', { id })
+async function removeObjects(monitor: QmpClient, isMeant: (id: string) => boolean): Promise<void> {
+  for (const id of await childrenOf(monitor, '/objects'))
+    if (isMeant(id)) await monitor.execute('object-del', { id })
 }
 
 /** What the model planned is what QEMU's introspection names; its types are those of one version of it. */

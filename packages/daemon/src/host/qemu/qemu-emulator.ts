@@ -109,6 +109,7 @@ export class QemuEmulator implements Emulator {
     this.disks = new QemuDisks({
       ask,
       paths: parts.paths,
+      record: () => this.#record,
       keep: async (change) => {
         this.#record = change(this.#record)
         await Promise.all([writeRecord(parts.paths, this.#record), writeLaunch(parts.paths, this.#record)])

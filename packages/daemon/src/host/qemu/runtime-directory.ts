@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import type { ListenerName } from '../../model/qemu/emulator-plan.ts'
 import type { EmulatorRecord } from '../../ports/emulators.ts'
+import { diskIds } from '../../ports/vm-record.ts'
 
 const uuidName = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -95,7 +96,7 @@ export async function readWhole(path: string): Promise<string | undefined> {
 
 const ids = z.object({
   ioThreads: z.array(z.string()),
-  disks: z.record(z.string(), z.object({ device: z.string(), node: z.string(), chain: z.array(z.string()) })),
+  disks: z.record(z.string(), diskIds),
   nics: z.record(z.string(), z.object({ device: z.string(), netdev: z.string() })),
   balloon: z.string().optional(),
   vncSocketName: z.string().optional(),

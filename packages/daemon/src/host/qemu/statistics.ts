@@ -7,7 +7,7 @@ import type { PluggedMemory } from '../../ports/emulator-memory.ts'
 import type { ThreadUse } from '../../ports/emulator-threads.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { BlockCounters, EmulatorRecord, EmulatorStatistics } from '../../ports/emulators.ts'
-import { diskOfIoThread } from '../threads/emulator-threads.ts'
+import { ioThreadName } from '../threads/emulator-threads.ts'
 import type { BalloonReports } from './guest-memory.ts'
 
 const queryTimeoutMs = 1_000
@@ -127,7 +127,7 @@ async function queryQemu(record: EmulatorRecord, monitor: () => Promise<QmpClien
     disks,
     balloonBytes: balloon?.actual,
     ioThreads: ioThreads.flatMap((thread) => {
-      const disk = diskOfIoThread(Object.keys(ids.disks), thread.id)
+      const disk = ioThreadName(Object.keys(ids.disks), thread.id)
       return disk === undefined ? [] : [{ disk, threadId: thread['thread-id'] }]
     }),
   }

@@ -31,6 +31,8 @@ export interface ThreadSource {
   readonly helpers: readonly number[]
 }
 
+const ioPrefix = deviceId('io', '')
+
 /** The worker that KVM makes in the first vCPU's place (Linux 6.12, kvm_mmu_start_lpage_recovery); the kernel's to schedule. */
 const kvmWorker = 'kvm-nx-lpage-re'
 
@@ -75,15 +77,16 @@ export async function askThreadNames(
   const named = new Map<number, ThreadRole>()
   for (const cpu of cpus) named.set(cpu['thread-id'], { kind: 'vcpu', index: cpu['cpu-index'] })
   for (const thread of ioThreads) {
-    const disk = diskOfIoThread(Object.keys(ids.disks), thread.id)
+    const disk = ioThreadName(Object.keys(ids.disks), thread.id)
     if (disk !== undefined) named.set(thread['thread-id'], { kind: 'io', disk })
   }
   return named
 }
 
-/** The disk whose I/O thread has this id. */
-export function diskOfIoThread(disks: readonly string[], id: string): string | undefined {
-  return disks.find((disk) => deviceId('io', disk) === id)
+/** The name of the I/O thread with this id: of the disk that it belongs to, or that which disks share it by. */
+export function ioThreadName(disks: readonly string[], id: string): string | undefined {
+  const own = disks.find((disk) => deviceId('io', disk) === id)
+  return own ?? (id.startsWith(ioPrefix) ? id.slice(ioPrefix.length) : undefined)
 }
 
 async function threadIds(pid: number): Promise<readonly number[]> {

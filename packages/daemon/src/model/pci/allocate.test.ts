@@ -20,7 +20,9 @@ function places(hardware: Hardware): readonly string[] {
 }
 
 function onMachineOf(first: VmSpec, next: VmSpec): VmSpec {
-  return { ...next, machine: first.machine }
+  const isMicrovm = first.machine.type === 'microvm' // It has no SATA.
+  const disks = next.disks.filter(({ bus }) => !isMicrovm || bus !== 'sata')
+  return { ...next, disks, machine: first.machine }
 }
 
 test('through any history of edits addresses are unique and a device that stays keeps its own', () => {

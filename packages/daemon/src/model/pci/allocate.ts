@@ -8,6 +8,7 @@ import { KvasirError, type VmSpec } from '@kvasir/contract'
 import { planPlugMemory } from '../memory/plug-memory.ts'
 import type { Hardware, QemuCapabilities } from '../qemu/hardware.ts'
 import { requireMachine } from '../qemu/machine.ts'
+import { allocateLuns, allocateSata } from './allocate-numbers.ts'
 import {
   fixedDevices,
   fixedSlots,
@@ -38,19 +39,29 @@ export function planHardware(spec: VmSpec, previous: Hardware | undefined, host:
   Object.assign(pci, allocatePluggable(spec, { kept: previous?.pci, booted: host.booted?.pci }))
   const vsockCid = spec.devices.vsock ? (previous?.vsockCid ?? host.vsockCid) : undefined
   const plugMemory = previous ? previous.plugMemory : planPlugMemory(spec)
+  const spareSlots = previous ? previous.spareSlots : spec.machine.spareSlots
   return {
     machine,
     pci,
     vsockCid,
+    ...(spareSlots === undefined ? {} : { spareSlots }),
+    ...allocateSata(spec, previous),
+    ...allocateLuns(spec, previous, host.booted),
     ...(plugMemory === undefined ? {} : { plugMemory }),
     ...(previous?.ports === undefined ? {} : { ports: previous.ports }),
   }
 }
 
 /** The hardware of a start without saved memory: its memory is planned anew. */
-export function coldHardware(spec: VmSpec, { machine, pci, vsockCid }: Hardware): Hardware {
+export function coldHardware(spec: VmSpec, hardware: Hardware): Hardware {
+  const { ports: _ports, plugMemory: _memory, spareSlots: _spare, ...kept } = hardware
   const plugMemory = planPlugMemory(spec)
-  return { machine, pci, vsockCid, ...(plugMemory === undefined ? {} : { plugMemory }) }
+  const { spareSlots } = spec.machine
+  return {
+    ...kept,
+    ...(plugMemory === undefined ? {} : { plugMemory }),
+    ...(spareSlots === undefined ? {} : { spareSlots }),
+  }
 }
 
 /** Free is what neither a device has that stays nor one that is still there until the guest lets go of it. */

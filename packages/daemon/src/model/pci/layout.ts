@@ -10,7 +10,7 @@
  *
  * microvm: everything sits on `pcie.0` itself; there is no plugging.
  */
-import type { VmSpec } from '@kvasir/contract'
+import type { DiskSpec, VmSpec } from '@kvasir/contract'
 import { deviceId, plugMemoryId } from '../qemu/ids.ts'
 
 /** A place on `pcie.0`. */
@@ -42,7 +42,7 @@ export const pluggableRoom = {
   microvm: 32 - firstPluggableSlot,
 } as const satisfies Record<VmSpec['machine']['type'], number>
 
-/** Empty root ports beyond the last in use, for plugging while the guest runs. */
+/** Empty root ports beyond the last in use, for plugging while the guest runs, where the spec does not say how many. */
 const sparePorts = 2
 
 /** The place of the pluggable device number `index`, counted from 0. */
@@ -63,12 +63,13 @@ export function portNumber(address: PciAddress): number {
 interface KeptPorts {
   readonly pci: Readonly<Record<string, PciAddress>>
   readonly ports?: number | undefined
+  readonly spareSlots?: number | undefined
 }
 
 /** How many root ports a q35 has: those up to the last in use and spare ones, or as many as it was booted with. */
-export function portCount({ pci, ports }: KeptPorts): number {
+export function portCount({ pci, ports, spareSlots = sparePorts }: KeptPorts): number {
   const used = pluggablePlaces(pci).map((address) => portNumber(address) + 1)
-  return ports ?? Math.min(Math.max(0, ...used) + sparePorts, pluggableRoom.q35)
+  return ports ?? Math.min(Math.max(0, ...used) + spareSlots, pluggableRoom.q35)
 }
 
 /** How many root ports of a q35 have nothing behind them, and will not by what its next start brings. */
@@ -103,7 +104,7 @@ export function fixedDevices(spec: VmSpec): readonly FixedDevice[] {
 
 /** The ids of the pluggable devices of a spec, in an order that does not depend on the order of its lists. */
 export function pluggableDevices(spec: VmSpec): readonly string[] {
-  const disks = spec.disks.map((disk) => deviceId('disk', disk.name))
+  const disks = [...new Set(spec.disks.flatMap((disk) => slotOf(disk) ?? []))]
   const nics = spec.nics.map((nic) => deviceId('nic', nic.name))
   return [
     ...disks.sort(rootFirst),
@@ -111,6 +112,12 @@ export function pluggableDevices(spec: VmSpec): readonly string[] {
     ...(spec.cloudInit === undefined ? [] : ['seed']),
     ...(spec.memory.max === undefined ? [] : [plugMemoryId]),
   ]
+}
+
+/** The id of what takes a slot for a disk: itself, or the controller that it shares. One on SATA takes none. */
+export function slotOf(disk: Pick<DiskSpec, 'name' | 'bus' | 'controller'>): string | undefined {
+  if (disk.bus === 'sata') return undefined
+  return disk.controller === undefined ? deviceId('disk', disk.name) : deviceId('hba', disk.controller)
 }
 
 function rootFirst(a: string, b: string): number {

@@ -3,7 +3,7 @@
  *
  * Not here: which of them to choose (the planner of placements), what a running VM's threads get (plan-threads.ts).
  */
-import { formatCpuList, KvasirError, parseCpuList, type VmSpec } from '@kvasir/contract'
+import { formatCpuList, ioThreadsOf, KvasirError, parseCpuList, type VmSpec } from '@kvasir/contract'
 
 /** Sets of host CPUs, ascending; each lies in the one before. */
 export interface HostCpuSets {
@@ -47,7 +47,7 @@ function requireThreads(name: string, { cpu, disks }: VmSpec): void {
         { details: { vcpu: Number(index), vcpus: most } },
       )
   for (const disk of Object.keys(cpu.pin?.ioThreads ?? {}))
-    if (!disks.some((one) => one.name === disk && one.ioThread))
+    if (!ioThreadsOf(disks).includes(disk))
       throw new KvasirError(
         'plan-refused',
         `VM ${name} has no disk ${disk} with an I/O thread, so there is none to pin.`,

@@ -1,5 +1,12 @@
 /** What the planner is asked for a VM of a spec, and how its answer is told. */
-import { type GuestShape, hugePageBytes, parseCpuList, type VmPlacement, type VmSpec } from '@kvasir/contract'
+import {
+  type GuestShape,
+  hugePageBytes,
+  ioThreadsOf,
+  parseCpuList,
+  type VmPlacement,
+  type VmSpec,
+} from '@kvasir/contract'
 import type { DecisionWithMoves, Move } from './plan-moves.ts'
 import type { PlacementRequest } from './request.ts'
 
@@ -28,7 +35,7 @@ export function requestOf(
     memoryBytes: spec.memory.size,
     pageBytes: spec.memory.pageSize === 'default' ? undefined : hugePageBytes[spec.memory.pageSize],
     memoryNodes: spec.memory.nodes,
-    ioThreads: spec.disks.filter(({ ioThread }) => ioThread).map(({ name }) => name),
+    ioThreads: ioThreadsOf(spec.disks),
     devices,
     cpus: cpus === undefined ? undefined : parseCpuList(cpus),
     guest,

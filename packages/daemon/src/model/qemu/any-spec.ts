@@ -70,20 +70,40 @@ const topology = fc
     topology: value,
   }))
 
-const disk = fc.record(
+const anyDisk = fc.record(
   {
     name: anyName(),
-    bus: fc.constantFrom('virtio-blk' as const, 'virtio-scsi' as const),
+    bus: fc.constantFrom('virtio-blk' as const, 'virtio-scsi' as const, 'sata' as const),
     volume: anyName(),
     readOnly: onOff,
     cache: fc.constantFrom('none' as const, 'writeback' as const, 'unsafe' as const),
     discard: fc.constantFrom('unmap' as const, 'ignore' as const),
-    ioThread: onOff,
+    aio: fc.constantFrom('threads' as const, 'io_uring' as const),
+    detectZeroes: fc.constantFrom('off' as const, 'on' as const),
+    queues: fc.integer({ min: 1, max: 64 }),
+    ioThread: fc.oneof(onOff, fc.constantFrom('root', 'pair')),
+    controller: fc.constantFrom('root', 'shelf'),
+    device: fc.constantFrom('disk' as const, 'cdrom' as const),
+    onError: fc.constantFrom('pause' as const, 'report' as const, 'ignore' as const),
     serial: fc.stringMatching(/^[A-Za-z0-9_-]{1,20}$/),
     bootOrder: fc.integer({ min: 1, max: 255 }),
   },
   { requiredKeys: ['name'] },
 )
+
+/** Without what its bus does not have, and with what its controller's other disks say too. */
+const disk = anyDisk.map(({ bus = 'virtio-blk', controller, device, ioThread, queues, ...rest }) => {
+  const isShared = controller !== undefined && bus === 'virtio-scsi'
+  const isFree = !isShared && bus !== 'sata'
+  return {
+    ...rest,
+    bus,
+    ...(isShared ? { controller } : {}),
+    ...(device !== undefined && bus !== 'virtio-blk' ? { device } : {}),
+    ...(isFree && ioThread !== undefined ? { ioThread } : {}),
+    ...(isFree && queues !== undefined ? { queues } : {}),
+  }
+})
 
 const forward = fc.record({
   protocol: fc.constantFrom('tcp' as const, 'udp' as const),
@@ -136,7 +156,13 @@ const specInput = fc.record({
 
 /** A spec as parsing gives it. */
 export function anySpec(): fc.Arbitrary<VmSpec> {
-  return specInput.map((input) => vmSpec.parse(input))
+  return specInput.map((input) => {
+    const isMicrovm = input.machine.type === 'microvm' // It has no SATA.
+    const disks = input.disks.map((one) =>
+      isMicrovm && one.bus === 'sata' ? { ...one, bus: 'virtio-scsi' as const } : one,
+    )
+    return vmSpec.parse({ ...input, disks })
+  })
 }
 
 /** A start that is possible: the kernel is there when the machine needs it. */

@@ -3,7 +3,7 @@
  *
  * The kernel and initrd of the host are bound into the cage under fixed names, since QEMU cannot take them as descriptors.
  */
-import { type DiskSpec, KvasirError } from '@kvasir/contract'
+import { type DiskSpec, isCdrom, KvasirError } from '@kvasir/contract'
 import type { Bind } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 
@@ -57,15 +57,22 @@ export function bootBinds(input: HardwareInput): readonly Bind[] {
 
 /**
  * The boot index of each disk by name, from 1, when the firmware boots from disks: those with a `bootOrder` first, then `root`,
- * then by name. Empty with a direct kernel.
+ * then by name. A CD-ROM drive is before disks of the same order and after them without one. Empty with a direct kernel.
  */
 export function bootIndexes(input: HardwareInput): ReadonlyMap<string, number> {
   if (input.kernel !== undefined) return new Map()
   const ordered = [...input.spec.disks].sort(
     (a, b) =>
-      (a.bootOrder ?? Number.POSITIVE_INFINITY) - (b.bootOrder ?? Number.POSITIVE_INFINITY) || rank(a, b),
+      (a.bootOrder ?? Number.POSITIVE_INFINITY) - (b.bootOrder ?? Number.POSITIVE_INFINITY) ||
+      driveRank(a) - driveRank(b) ||
+      rank(a, b),
   )
   return new Map(ordered.map((disk, index) => [disk.name, index + 1]))
+}
+
+function driveRank(disk: DiskSpec): number {
+  if (!isCdrom(disk)) return 0
+  return disk.bootOrder === undefined ? 1 : -1
 }
 
 function rank(a: DiskSpec, b: DiskSpec): number {

@@ -7,8 +7,10 @@
  *
  * A disk is planned as data first, so that a disk that is plugged while the guest runs is the very one that the next start makes.
  */
-import { type DiskSpec, KvasirError } from '@kvasir/contract'
+import { type DiskSpec, ioThreadOf, isCdrom, isReadOnly, KvasirError } from '@kvasir/contract'
 import type { Reach } from '../storage/reach.ts'
+import type { VolumeSource } from '../storage/volume-source.ts'
+import { type AioChoice, aioOption, chooseAio } from './aio.ts'
 import { bootIndexes } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
 import type { DescriptorList } from './descriptor-list.ts'
@@ -18,6 +20,7 @@ import type { DiskBacking, HardwareInput } from './hardware.ts'
 import { chainNodes, deviceId, nameToken } from './ids.ts'
 import { jsonOption } from './options.ts'
 import { type PciBus, pciBus } from './pci-bus.ts'
+import { sataDevices } from './sata.ts'
 import { virtioBlkDevices } from './virtio-blk.ts'
 import { virtioScsiDevices } from './virtio-scsi.ts'
 import { volumeNode } from './volume-node.ts'
@@ -35,12 +38,13 @@ export interface DisksPlan {
 }
 
 /** What a disk is planned from. */
-export type DiskInput = Pick<HardwareInput, 'name' | 'spec' | 'hardware' | 'disks'>
+export type DiskInput = Pick<HardwareInput, 'name' | 'spec' | 'hardware' | 'disks' | 'noIoUring'>
 
 /** What a disk's device is made from, whatever its bus. */
 export interface DiskDevice {
   readonly disk: DiskSpec
-  readonly node: string
+  /** The node that it sits on; a drive without a medium has none. */
+  readonly node: string | undefined
   readonly ioThread: string | undefined
   readonly bootIndex: number | undefined
   /** Shown to the guest: `/dev/disk/by-id/virtio-SERIAL`. At most 20 characters (virtio 1.2, 5.2.6.1). */
@@ -52,13 +56,23 @@ export function diskArgs({ input, bus, descriptors }: BuildContext): DisksPlan {
   const indexes = bootIndexes(input)
   const disks = [...input.spec.disks].sort((a, b) => (a.name < b.name ? -1 : 1))
   const plans = disks.map((disk) => planOf(disk, { input, bus, bootIndex: indexes.get(disk.name) }))
+  const made = new Set<string>()
   return {
-    args: plans.flatMap((plan) => argsOf(plan, descriptors)),
+    args: plans.flatMap((plan) => argsOf(onlyNew(plan, made), descriptors)),
     ids: Object.fromEntries(plans.map((plan) => [plan.disk, plan.ids])),
-    ioThreads: plans.flatMap((plan) => plan.ioThread ?? []),
+    ioThreads: [...new Set(plans.flatMap((plan) => plan.ioThread ?? []))],
     reach: plans.flatMap(({ disk, reach }) => (reach.length === 0 ? [] : { disk, servers: reach })),
     secrets: plans.flatMap(({ nodes }) => nodes.flatMap(({ secret }) => secret ?? [])),
   }
+}
+
+/** A disk without the controller and the I/O thread that a former one has brought. */
+function onlyNew(plan: DiskPlan, made: Set<string>): DiskPlan {
+  const isNew = ({ id }: { readonly id: string }) => !made.has(id)
+  const objects = plan.objects.filter(isNew)
+  const devices = plan.devices.filter(isNew)
+  for (const { id } of [...objects, ...devices]) made.add(id)
+  return { ...plan, objects, devices }
 }
 
 /** One disk of a VM, to be plugged while its guest runs. The firmware takes it into its boot order at the next start. */
@@ -68,30 +82,44 @@ export function planDisk(input: DiskInput, name: string): DiskPlan {
   return planOf(disk, { input, bus: pciBus(input), bootIndex: undefined })
 }
 
+const makers = {
+  'virtio-blk': virtioBlkDevices,
+  'virtio-scsi': virtioScsiDevices,
+  sata: sataDevices,
+} as const
+
 function planOf(
   disk: DiskSpec,
   place: { readonly input: DiskInput; readonly bus: PciBus; readonly bootIndex: number | undefined },
 ): DiskPlan {
   const { input, bus, bootIndex } = place
-  const { nodes, chain } = chainOf(requireBacking(input.disks, disk), disk)
-  const ioThread = disk.ioThread ? deviceId('io', disk.name) : undefined
+  const backing = backingOf(input.disks, disk)
+  const { nodes, chain, aio } = backing ? chainOf(backing, disk, input) : noMedium
+  const thread = ioThreadOf(disk)
+  const ioThread = thread === undefined ? undefined : deviceId('io', thread)
   const node = chainNodes(disk.name, 0).format
   const device: DiskDevice = {
     disk,
-    node,
+    node: backing && node,
     ioThread,
     bootIndex,
     serial: disk.serial ?? nameToken(disk.name),
   }
-  const make = disk.bus === 'virtio-blk' ? virtioBlkDevices : virtioScsiDevices
   return {
     disk: disk.name,
     nodes,
-    reach: reachOf(requireBacking(input.disks, disk)),
+    reach: backing ? reachOf(backing) : [],
     ioThread,
     objects: ioThread === undefined ? [] : [{ 'qom-type': 'iothread', id: ioThread }],
-    devices: make(device, { input, bus }),
-    ids: { device: deviceId('disk', disk.name), node, chain },
+    devices: makers[disk.bus](device, { input, bus }),
+    ids: {
+      device: deviceId('disk', disk.name),
+      node,
+      chain,
+      ...(ioThread === undefined ? {} : { ioThread }),
+      ...(disk.controller === undefined ? {} : { controller: disk.controller }),
+      ...(aio === undefined ? {} : { aio }),
+    },
   }
 }
 
@@ -116,22 +144,30 @@ function secretArgs(secret: BlockNode['secret']): readonly string[] {
   return jsonOption('-object', { 'qom-type': 'secret', id: object, format, file: secretPath(secret) })
 }
 
-/** The nodes of a disk's chain, from the bottom up as QEMU needs them; `chain` lists those with a format, top first. */
-function chainOf(
-  { chain, directIo }: DiskBacking,
-  disk: DiskSpec,
-): { readonly nodes: readonly BlockNode[]; readonly chain: readonly string[] } {
+/** Block nodes from the bottom up as QEMU needs them; `chain` lists those with a format, top first. */
+interface ChainNodes {
+  readonly nodes: readonly BlockNode[]
+  readonly chain: readonly string[]
+  readonly aio: AioChoice | undefined
+}
+
+const noMedium: ChainNodes = { nodes: [], chain: [], aio: undefined }
+
+/** The nodes of a disk's chain. */
+function chainOf({ chain, directIo }: DiskBacking, disk: DiskSpec, { noIoUring }: DiskInput): ChainNodes {
   const cache = cacheOptions(disk, directIo ?? true)
+  const choose = (source: VolumeSource) => chooseAio(disk, { source, direct: cache.direct, noIoUring })
   const nodes: BlockNode[] = []
   const names: string[] = []
   for (let depth = chain.length - 1; depth >= 0; depth -= 1) {
     const member = chain[depth]
     if (member === undefined) continue
     const node = chainNodes(disk.name, depth)
-    const readOnly = depth > 0 || disk.readOnly
+    const readOnly = depth > 0 || isReadOnly(disk)
     const shared = { 'read-only': readOnly, discard: disk.discard, cache }
     const backing = depth === chain.length - 1 ? null : chainNodes(disk.name, depth + 1).format
-    nodes.push(volumeNode(member, { name: node.file, readOnly, direct: cache.direct, shared }), {
+    const aio = aioOption(choose(member))
+    nodes.push(volumeNode(member, { name: node.file, readOnly, direct: cache.direct, aio, shared }), {
       file: undefined,
       options: {
         driver: member.format,
@@ -139,12 +175,14 @@ function chainOf(
         file: node.file,
         // Said even when there is none: otherwise QEMU follows what the file itself names.
         backing: member.format === 'qcow2' ? backing : undefined,
+        'detect-zeroes': depth === 0 ? disk.detectZeroes : undefined,
         ...shared,
       },
     })
     names.unshift(node.format)
   }
-  return { nodes, chain: names }
+  const [top] = chain
+  return { nodes, chain: names, aio: top && choose(top) }
 }
 
 function reachOf({ chain }: DiskBacking): readonly Reach[] {
@@ -155,11 +193,14 @@ function cacheOptions(
   disk: DiskSpec,
   directIo: boolean,
 ): { readonly direct: boolean; readonly 'no-flush': boolean } {
-  return { direct: disk.cache === 'none' && directIo, 'no-flush': disk.cache === 'unsafe' }
+  // What is only read is best kept in memory, and may lie where there is no direct I/O.
+  return { direct: disk.cache === 'none' && directIo && !isCdrom(disk), 'no-flush': disk.cache === 'unsafe' }
 }
 
-function requireBacking(backings: readonly DiskBacking[], disk: DiskSpec): DiskBacking {
+/** What is behind a disk; undefined for a drive without a medium. */
+function backingOf(backings: readonly DiskBacking[], disk: DiskSpec): DiskBacking | undefined {
   const backing = backings.find((candidate) => candidate.disk === disk.name)
+  if (isCdrom(disk) && (backing?.chain.length ?? 0) === 0) return undefined
   if (backing === undefined || backing.chain.length === 0) {
     throw new KvasirError('internal', `Disk ${disk.name} has no file behind it, so the VM cannot start.`)
   }

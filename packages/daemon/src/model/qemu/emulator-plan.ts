@@ -4,9 +4,9 @@
  * The adapter (host/qemu) opens the descriptors in order, beginning with `firstDescriptor`, makes the binds, starts the network helpers
  * and executes QEMU inside its cage. It decides nothing.
  */
-
 import type { Reach } from '../storage/reach.ts'
 import type { SecretObject } from '../storage/secret-use.ts'
+import type { AioChoice } from './aio.ts'
 
 /** The number of the first descriptor in a plan's list; those below 10 belong to the launcher (host/cage/launcher-script.ts). */
 export const firstDescriptor = 10
@@ -93,6 +93,18 @@ export interface DiskReach {
   readonly servers: readonly Reach[]
 }
 
+/** A disk's device, the node that it sits on, and every node of its chain that has a format, top first. */
+export interface DiskIds {
+  readonly device: string
+  readonly node: string
+  readonly chain: readonly string[]
+  /** The I/O thread that serves it; absent in what an older version wrote down. */
+  readonly ioThread?: string | undefined
+  /** The controller that it shares; that and its I/O thread stay when the disk goes. */
+  readonly controller?: string | undefined
+  readonly aio?: AioChoice | undefined
+}
+
 export interface EmulatorPlan {
   /** QEMU's arguments, without the binary. */
   readonly argv: readonly string[]
@@ -109,10 +121,8 @@ export interface EmulatorPlan {
   /** What a caller may want to talk to later: QOM ids by our names. */
   readonly ids: {
     readonly ioThreads: readonly string[]
-    /** By the disk's name: its device, the node the device sits on, and every node of its chain that has a format, top first. */
-    readonly disks: Readonly<
-      Record<string, { readonly device: string; readonly node: string; readonly chain: readonly string[] }>
-    >
+    /** By the disk's name. */
+    readonly disks: Readonly<Record<string, DiskIds>>
     /** By the NIC's name. */
     readonly nics: Readonly<Record<string, { readonly device: string; readonly netdev: string }>>
     readonly balloon: string | undefined

@@ -4,23 +4,10 @@
  *
  * A changed command line can change a guest's hardware, so a change of a golden file is explained in its commit.
  */
-import { type VmSpecInput, vmSpec } from '@kvasir/contract'
-import { planHardware } from '../pci/allocate.ts'
-import type { HardwareInput, QemuCapabilities } from './hardware.ts'
-
-/** One start with the name of its golden file. */
-export interface GoldenCase {
-  readonly name: string
-  readonly input: HardwareInput
-}
-
-const qemu7: QemuCapabilities = { version: [7, 2, 22], machines: ['microvm', 'pc-q35-7.1', 'pc-q35-7.2'] }
-const qemu8: QemuCapabilities = { version: [8, 2, 2], machines: ['microvm', 'pc-q35-7.2', 'pc-q35-8.2'] }
-const qemu10: QemuCapabilities = { version: [10, 0, 2], machines: ['microvm', 'pc-q35-7.2', 'pc-q35-10.0'] }
+import { type GoldenCase, goldenCase, noDevices, qemu8, qemu10, root } from './golden-case.ts'
+import { diskCases } from './golden-disks.ts'
 
 const kernel = { path: '/srv/vmlinuz', initrd: '/srv/initrd.img', cmdline: 'console=ttyS0 quiet' }
-const noDevices = { rng: false, balloon: false, agent: false, vnc: false, vsock: false, panic: false }
-const root = { name: 'root', image: 'debian-13' }
 
 /** Both on the one node that every host has: these command lines are started. */
 const guestNodes = {
@@ -33,41 +20,6 @@ const guestNodes = {
     [21, 10],
   ],
 }
-
-interface Start extends Partial<Omit<HardwareInput, 'spec'>> {
-  /** The files of each disk's chain, top first; without an entry, one qcow2 file. */
-  readonly chains?: Readonly<Record<string, HardwareInput['disks'][number]['chain']>>
-}
-
-function goldenCase(name: string, specInput: VmSpecInput, start: Start = {}): GoldenCase {
-  const { chains, ...rest } = start
-  const spec = vmSpec.parse(specInput)
-  const qemu = rest.qemu ?? qemu7
-  const input: HardwareInput = {
-    name: 'web1',
-    uuid: '3c4f9f6a-7e43-4b0e-9d55-0c8a1f6f2b10',
-    spec,
-    hardware: planHardware(spec, undefined, { qemu, vsockCid: 4242 }),
-    accelerator: 'tcg',
-    qemu,
-    disks: spec.disks.map((disk) => ({
-      disk: disk.name,
-      chain: chains?.[disk.name] ?? [{ path: `/srv/${disk.name}.qcow2`, format: 'qcow2' }],
-    })),
-    kernel: undefined,
-    seedPath: spec.cloudInit === undefined ? undefined : '/srv/seed.iso',
-    vsock: false,
-    restorePath: undefined,
-    ...rest,
-  }
-  return { name, input }
-}
-
-const chain = [
-  { path: '/srv/top.qcow2', format: 'qcow2' },
-  { path: '/srv/middle.qcow2', format: 'qcow2' },
-  { path: '/srv/base.raw', format: 'raw' },
-] as const
 
 const machines: readonly GoldenCase[] = [
   goldenCase('q35-bare', { devices: noDevices }),
@@ -194,74 +146,6 @@ const processors: readonly GoldenCase[] = [
   goldenCase('memory-small', { memory: { size: '16MiB' }, devices: noDevices }),
 ]
 
-const disks: readonly GoldenCase[] = [
-  goldenCase('disk-chain', { disks: [root], devices: noDevices }, { chains: { root: chain } }),
-  goldenCase(
-    'disk-raw',
-    { disks: [root], devices: noDevices },
-    { chains: { root: [{ path: '/srv/root.raw', format: 'raw' }] } },
-  ),
-  goldenCase(
-    'disk-read-only',
-    { disks: [{ ...root, readOnly: true }], devices: noDevices },
-    { chains: { root: chain } },
-  ),
-  goldenCase('disk-writeback', {
-    disks: [{ ...root, cache: 'writeback', discard: 'ignore' }],
-    devices: noDevices,
-  }),
-  goldenCase('disk-unsafe', { disks: [{ ...root, cache: 'unsafe' }], devices: noDevices }),
-  goldenCase(
-    'disk-without-direct-io',
-    { disks: [root], devices: noDevices },
-    {
-      disks: [{ disk: 'root', chain: [{ path: '/srv/root.qcow2', format: 'qcow2' }], directIo: false }],
-    },
-  ),
-  goldenCase('disk-without-io-thread', {
-    cpu: { count: 4 },
-    disks: [{ ...root, ioThread: false }],
-    devices: noDevices,
-  }),
-  goldenCase('disk-virtio-scsi', {
-    cpu: { count: 2 },
-    disks: [
-      { ...root, bus: 'virtio-scsi', serial: 'S_1-a' },
-      { name: 'data', bus: 'virtio-scsi', ioThread: false },
-    ],
-    devices: noDevices,
-  }),
-  goldenCase('disk-boot-order', {
-    disks: [
-      { name: 'b' },
-      { name: 'a' },
-      root,
-      { name: 'last', bootOrder: 2 },
-      { name: 'first', bootOrder: 1 },
-    ],
-    devices: noDevices,
-  }),
-  goldenCase('disk-long-and-colliding-names', {
-    disks: [
-      { name: 'a' },
-      { name: 'a-file' },
-      { name: 'seed' },
-      { name: `x${'-long.name'.repeat(6)}` },
-      { name: `x${'-long.name'.repeat(5)}` },
-    ],
-    cloudInit: {},
-    devices: noDevices,
-  }),
-  goldenCase('disk-many', {
-    disks: Array.from({ length: 20 }, (_, index) => ({
-      name: `d${String(index).padStart(2, '0')}`,
-      ioThread: false,
-    })),
-    devices: noDevices,
-  }),
-  goldenCase('cloud-init-seed', { disks: [root], cloudInit: { user: 'admin' }, devices: noDevices }),
-]
-
 const others: readonly GoldenCase[] = [
   goldenCase('nic-forwards', {
     nics: [
@@ -289,4 +173,4 @@ const others: readonly GoldenCase[] = [
 ]
 
 /** Every golden case; names are unique. */
-export const goldenCases: readonly GoldenCase[] = [...machines, ...processors, ...disks, ...others]
+export const goldenCases: readonly GoldenCase[] = [...machines, ...processors, ...diskCases, ...others]

@@ -19,11 +19,17 @@ export interface Hardware {
   readonly vsockCid: number | undefined
   /** The root ports that there are, where disks came and went since the boot; else they follow from the addresses (`portCount`). */
   readonly ports?: number | undefined
+  /** How many root ports are empty after the boot, where its spec says so. */
+  readonly spareSlots?: number | undefined
+  /** The ports of its disks on SATA, by the disk's name. */
+  readonly sata?: Readonly<Record<string, number>> | undefined
+  /** The LUNs of disks that share a controller, by the disk's name. */
+  readonly luns?: Readonly<Record<string, number>> | undefined
   /** The memory that the emulator is started with, where more can be plugged while it runs. */
   readonly plugMemory?: PlugMemory | undefined
 }
 
-/** What one disk of a VM is backed by at this start: every file of its chain, top first. */
+/** What one disk of a VM is backed by at this start: every file of its chain, top first. A drive without a medium has none. */
 export interface DiskBacking {
   readonly disk: string
   readonly chain: readonly VolumeSource[]
@@ -65,6 +71,8 @@ export interface HardwareInput {
   readonly guestNodes?: GuestNodes | undefined
   /** Whether the host's kernel has transparent huge pages; undefined: it has. */
   readonly hasThp?: boolean | undefined
+  /** Why this host has no io_uring; undefined where it has it, or no disk asks. */
+  readonly noIoUring?: string | undefined
   /** Memory saved by `vm save`, to start from. */
   readonly restorePath: string | undefined
 }

@@ -7,7 +7,7 @@
  *
  * Not here: whether the host has the pages (model/memory), the balloon.
  */
-import { hugePageBytes, type VmSpec } from '@kvasir/contract'
+import { hugePageBytes, ioThreadsOf, type VmSpec } from '@kvasir/contract'
 import { canMerge, isHeld } from '../memory/backing.ts'
 import { bootMemoryBytes } from '../memory/plug-memory.ts'
 import type { OptionValue } from '../storage/volume-source.ts'
@@ -73,7 +73,7 @@ export function memoryBackend(
 export function memoryPlan({ spec, hardware, hasThp, guestNodes, restorePath }: HardwareInput): MemoryPlan {
   const { memory, disks, cpu } = spec
   const size = bootMemoryBytes(spec, hardware.plugMemory)
-  const loops = disks.filter((disk) => disk.ioThread).length + 1
+  const loops = ioThreadsOf(disks).length + 1
   const threads = cpu.count + workersPerLoop * loops
   return {
     fileSystem: isFile(memory)

@@ -1,11 +1,18 @@
 /** A disk as a virtio-blk device. */
+import type { DiskSpec } from '@kvasir/contract'
 import type { DiskDevice, DiskInput } from './disk.ts'
 import type { DiskPlan } from './disk-plan.ts'
+import { errorPolicy } from './error-policy.ts'
 import { deviceId } from './ids.ts'
 import type { PciBus } from './pci-bus.ts'
 
 /** More queues than this bring nothing to one disk. */
-export const mostDiskQueues = 16
+const mostDiskQueues = 16
+
+/** How many queues a disk has: as its spec says, or one for each vCPU. */
+export function queuesOf({ queues }: Pick<DiskSpec, 'queues'>, { spec }: Pick<DiskInput, 'spec'>): number {
+  return queues ?? Math.min(spec.cpu.count, mostDiskQueues)
+}
 
 /** The virtio-blk device of a disk. */
 export function virtioBlkDevices(
@@ -23,12 +30,11 @@ export function virtioBlkDevices(
       serial: device.serial,
       bootindex: device.bootIndex,
       iothread: device.ioThread,
-      'num-queues': Math.min(input.spec.cpu.count, mostDiskQueues),
+      'num-queues': queuesOf(device.disk, input),
+      'share-rw': device.disk.shareable === true ? true : undefined,
       discard: device.disk.discard === 'unmap',
       'write-cache': 'on',
-      // A guest whose storage fails is paused with its request kept, never given an I/O error.
-      werror: 'stop',
-      rerror: 'stop',
+      ...errorPolicy(device.disk),
     },
   ]
 }

@@ -11,12 +11,17 @@ interface NodeAsked {
   readonly readOnly: boolean
   /** Past the page cache. */
   readonly direct: boolean
+  /** What carries requests to the host; undefined is QEMU's own choice. */
+  readonly aio?: string | undefined
   /** What all nodes of the disk have. */
   readonly shared: QemuOptions
 }
 
 /** The node of a source. */
-export function volumeNode(source: VolumeSource, { name, readOnly, direct, shared }: NodeAsked): BlockNode {
+export function volumeNode(
+  source: VolumeSource,
+  { name, readOnly, direct, aio, shared }: NodeAsked,
+): BlockNode {
   if (source.kind === 'protocol') return protocolNode(source, { name, shared })
   const access = readOnly ? 'read' : 'read-write'
   const isDevice = source.kind === 'device'
@@ -34,6 +39,7 @@ export function volumeNode(source: VolumeSource, { name, readOnly, direct, share
       driver: isDevice ? 'host_device' : 'file',
       'node-name': name,
       filename: '',
+      aio,
       ...shared,
     },
   }

@@ -9,7 +9,7 @@
 import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
-import { wholeDiskRule } from './disk-rules.ts'
+import { mediumOr, wholeDiskRule } from './disk-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
 
 /** The effect of a change, with its reason. */
@@ -106,10 +106,12 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   cloudInit: { effect: 'boot', reason: 'the seed is written before the guest boots' },
 
   'disks.*': wholeDiskRule,
-  'disks.*.volume': {
+  'disks.*.volume': mediumOr({
     effect: 'pinned',
     reason: 'a disk keeps its volume; remove the disk and add one of another name',
-  },
+  }),
+  'disks.*.file': mediumOr(atStart),
+  'disks.*.device': { effect: 'pinned', reason: 'a disk is not made a drive; add one of another name' },
   'disks.*.image': { effect: 'pinned', reason: 'the volume was made from its image' },
   'disks.*.size': {
     effect: 'pinned',
@@ -119,7 +121,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
     effect: 'live',
     reason: 'requests are held back by the emulator, whose limits can change',
   },
-  'disks.*.pool': { effect: 'pinned', reason: 'the volume lies in its pool' },
+  'disks.*.pool': mediumOr({ effect: 'pinned', reason: 'the volume lies in its pool' }),
   'nics.*': { effect: 'boot', reason: 'NICs are attached when the emulator starts' },
   'nics.*.forwards': {
     effect: 'boot',

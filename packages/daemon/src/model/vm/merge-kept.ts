@@ -7,7 +7,7 @@
  *
  * Not here: what changes (plan-changes.ts).
  */
-import type { DiskSpec, VmSpec } from '@kvasir/contract'
+import { type DiskSpec, isCdrom, type VmSpec } from '@kvasir/contract'
 
 /** The wanted spec with everything filled in that the daemon had decided for the current one. */
 export function mergeKept(current: VmSpec, wanted: VmSpec): VmSpec {
@@ -54,7 +54,8 @@ function keptRootDisk(current: VmSpec, wanted: VmSpec): readonly DiskSpec[] {
 
 function keepDisk(current: VmSpec, disk: DiskSpec): DiskSpec {
   const before = current.disks.find((candidate) => candidate.name === disk.name)
-  if (before?.volume === undefined) return disk
+  // A drive that is said to hold nothing is to be empty.
+  if (before?.volume === undefined || isCdrom(disk)) return disk
   if (disk.volume !== undefined && disk.volume !== before.volume) return disk
   const image = disk.image ?? before.image
   const size = disk.size ?? before.size

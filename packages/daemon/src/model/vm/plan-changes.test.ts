@@ -222,7 +222,10 @@ test('every rule names a field that a spec can have', () => {
     },
     boot: { kernel: { kernel: '/k' }, cmdline: 'quiet' },
     cloudInit: {},
-    disks: [{ name: 'd', volume: 'v', image, size: 1, throttle: { iops: 1 } }],
+    disks: [
+      { name: 'd', volume: 'v', image, size: 1, throttle: { iops: 1 } },
+      { name: 'c', bus: 'sata', device: 'cdrom', file: '/iso' },
+    ],
     nics: [{ name: 'n' }],
   })
   const kinds = new Set([...specFields(full).values()].map((field) => field.kind))

@@ -5,7 +5,7 @@
  *
  * From `switching` on only the emulator knows; whatever breaks this off, settle-snapshots.ts goes by what it says.
  */
-import { KvasirError } from '@kvasir/contract'
+import { isReadOnly, KvasirError } from '@kvasir/contract'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { NewOverlay } from '../../ports/emulator-blocks.ts'
 import type { Emulator } from '../../ports/emulators.ts'
@@ -103,7 +103,13 @@ function planSwitch(seat: Seat, name: string, context: Context): readonly DiskSw
   const { record } = seat
   const planned = new Set<string>()
   const disks = record.spec.disks.flatMap((disk): readonly DiskSwitch[] => {
-    if (disk.volume === undefined || disk.readOnly) return []
+    if (disk.volume === undefined || isReadOnly(disk)) return []
+    if (disk.shareable)
+      throw new KvasirError(
+        'unsupported',
+        `Disk ${disk.name} of VM ${record.name} is shareable, and what others write to it is in no snapshot of this VM, so none is taken.`,
+        { details: { disk: disk.name } },
+      )
     const volume = ports.store.volumes.find(disk.pool, disk.volume)
     if (volume?.phase !== 'ready')
       throw new KvasirError(
@@ -219,6 +225,6 @@ async function openOverlays(
     const top = chains.find((chain) => chain.disk === disk)?.layers[0]
     if (!spec || top === undefined || top.path !== paths.get(disk)) return []
     const path = pathOf(successor, ports)
-    return [{ disk, over: top, path, id: successor.id, options: layerOptions(spec, ports) }]
+    return [{ disk, over: top, path, id: successor.id, options: layerOptions(spec, seat.record, ports) }]
   })
 }

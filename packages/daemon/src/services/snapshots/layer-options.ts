@@ -1,14 +1,26 @@
 /** How a layer that comes to a running VM is opened: as the rest of its disk was. */
 import type { VmSpec } from '@kvasir/contract'
+import { aioOption, chooseAio } from '../../model/qemu/aio.ts'
 import type { LayerOptions } from '../../ports/emulator-blocks.ts'
 import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord } from '../../ports/store.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 
 /** The options of a disk's layers. */
-export function layerOptions(disk: VmSpec['disks'][number], ports: Ports): LayerOptions {
+export function layerOptions(
+  disk: VmSpec['disks'][number],
+  { run }: Pick<VmRecord, 'run'>,
+  ports: Ports,
+): LayerOptions {
   const { directIo, isGuarded } = usablePool(disk.pool, ports)
+  const direct = disk.cache === 'none' && ports.files.directIo && directIo
+  const hasIoUring = run?.emulator.plan.ids.disks[disk.name]?.aio?.mode === 'io_uring'
+  const noIoUring = hasIoUring ? undefined : 'it was started without'
+  const layer = { source: { path: '', format: 'qcow2' as const }, direct, noIoUring }
   return {
-    direct: disk.cache === 'none' && ports.files.directIo && directIo,
+    direct,
+    detectZeroes: disk.detectZeroes,
+    aio: aioOption(chooseAio(disk, layer)),
     guarded: isGuarded,
     noFlush: disk.cache === 'unsafe',
     discard: disk.discard,

@@ -76,14 +76,25 @@ export async function applyVm(wanted: Wanted, context: Context): Promise<Driver>
   return driver
 }
 
+/** What `changeVm` may be told besides. */
+interface ChangeOptions {
+  /** Who asks, where a user does. */
+  readonly owner?: string
+  /** Done in the same turn before anything is written down. */
+  readonly before?: (seat: Seat, wanted: VmSpec) => Promise<void>
+}
+
 /** Changes the spec of a VM to what `make` makes of its record, in one turn, so that no other change comes in between. */
 export async function changeVm(
   driver: Driver,
   make: (record: VmRecord) => VmSpec,
   context: Context,
+  { owner = 'daemon', before }: ChangeOptions = {},
 ): Promise<void> {
   await driver.take('edit', async (seat) => {
-    const wanted = { name: seat.record.name, spec: make(seat.record), ifMatch: undefined, keep: () => {} }
+    const { name } = seat.record
+    const wanted = { name, spec: make(seat.record), ifMatch: undefined, owner, keep: () => {} }
+    await before?.(seat, wanted.spec)
     await change(seat, wanted, { context, driver })
   })
 }

@@ -4,7 +4,7 @@
  * A full clone copies each disk. A linked clone makes the source's volume a frozen base, which nobody writes to any more, and puts an
  * overlay on it for the clone and one for the source, which keeps the volume's name: the source's spec does not change.
  */
-import { KvasirError } from '@kvasir/contract'
+import { type DiskSpec, isCdrom, KvasirError } from '@kvasir/contract'
 import { planHardware } from '../../model/pci/allocate.ts'
 import { macFor } from '../../model/vm/mac.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
@@ -31,6 +31,8 @@ export interface CloneRequest {
 
 /** What becomes of one disk of the source. */
 interface DiskClone {
+  /** The disk's name, on the source and on the clone. */
+  readonly disk: string
   readonly source: VolumeRecord
   /** The clone's volume. */
   readonly copy: VolumeRecord
@@ -91,7 +93,13 @@ function planDisks(
     planned.add(volumeWords({ pool, name }))
     return name
   }
-  return source.spec.disks.map((disk) => {
+  return source.spec.disks.filter(isOwn).map((disk) => {
+    if (disk.shareable)
+      throw new KvasirError(
+        'unsupported',
+        `Disk ${disk.name} of VM ${source.name} is shareable, and a clone would have a disk of its own, so the VM is not cloned.`,
+        { details: { disk: disk.name } },
+      )
     const volume = disk.volume === undefined ? undefined : store.volumes.find(disk.pool, disk.volume)
     if (!volume)
       throw new KvasirError(
@@ -121,7 +129,7 @@ function planDisks(
       id: clock.uuid(),
       name: nameFor(volume.pool, `${clone.name}-${disk.name}`),
     }
-    if (!linked || independentClones) return { source: volume, copy, successor: undefined }
+    if (!linked || independentClones) return { disk: disk.name, source: volume, copy, successor: undefined }
     // Both names are provisional: they are exchanged in the transaction that makes the clone ready.
     const successor = {
       ...fresh,
@@ -129,8 +137,13 @@ function planDisks(
       id: clock.uuid(),
       name: nameFor(volume.pool, `${volume.name}.base`),
     }
-    return { source: volume, copy, successor }
+    return { disk: disk.name, source: volume, copy, successor }
   })
+}
+
+/** What a drive holds is not copied: the clone's drive holds it too. */
+function isOwn(disk: DiskSpec): boolean {
+  return !isCdrom(disk)
 }
 
 async function insertClone(
@@ -141,10 +154,10 @@ async function insertClone(
   const { store, clock, bootId } = context.ports
   const spec: VmRecord['spec'] = {
     ...source.spec,
-    disks: source.spec.disks.map((disk, index) => ({
-      ...disk,
-      volume: clone.disks[index]?.copy.name ?? disk.volume,
-    })),
+    disks: source.spec.disks.map((disk) => {
+      const copy = clone.disks.find((one) => one.disk === disk.name)?.copy
+      return copy ? { ...disk, volume: copy.name } : disk
+    }),
     nics: source.spec.nics.map((nic) => ({ ...nic, mac: macFor(clone.id, nic.name), forwards: [] })),
     ...(source.spec.cloudInit ? { cloudInit: { ...source.spec.cloudInit, hostname: clone.name } } : {}),
     autostart: { ...source.spec.autostart, enabled: false },

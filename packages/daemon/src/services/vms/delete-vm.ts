@@ -1,7 +1,7 @@
 /**
  * Deletes a VM: its row says `deleting` first, and with it the volumes that go along, so that recovery finishes what was begun.
  */
-import { KvasirError } from '@kvasir/contract'
+import { isCdrom, KvasirError } from '@kvasir/contract'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
@@ -114,7 +114,11 @@ export async function removeVolume(volume: VolumeRecord, context: Context): Prom
 function ownVolumes(record: VmRecord, ports: Ports): readonly VolumeRecord[] {
   const volumes: VolumeRecord[] = []
   for (const disk of record.spec.disks) {
-    const volume = disk.volume === undefined ? undefined : ports.store.volumes.find(disk.pool, disk.volume)
+    // What a drive holds is nobody's own.
+    const volume =
+      disk.volume === undefined || isCdrom(disk)
+        ? undefined
+        : ports.store.volumes.find(disk.pool, disk.volume)
     if (!volume || holderOf(volume, ports.store, record.id)) continue
     usablePool(volume.pool, ports)
     volumes.push(volume)

@@ -2,8 +2,7 @@
  * The volumes of a VM's disks: planned together with the VM's row, made after it, ready with it. A row always exists before its
  * file, so that what an interrupted creation left can be found.
  */
-import type { VmSpec } from '@kvasir/contract'
-import { KvasirError } from '@kvasir/contract'
+import { isCdrom, KvasirError, type VmSpec } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
@@ -11,7 +10,7 @@ import { findImage, requireNotGone } from '../images/find-image.ts'
 import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { requireNoWork } from '../volumes/hold-volume.ts'
 import { formatIn } from '../volumes/volume-format.ts'
-import { holderOf } from '../volumes/volume-use.ts'
+import { holderBeside } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 
 export interface PlannedVolumes {
@@ -32,8 +31,12 @@ export async function planVolumes(
   const disks: VmSpec['disks'] = []
   const planned = new Set<string>()
   for (const disk of spec.disks) {
+    if (isCdrom(disk) && disk.volume === undefined) {
+      disks.push(disk)
+      continue
+    }
     if (disk.volume !== undefined) {
-      const row = requireFreeVolume(disk.pool, disk.volume, { vm, ports })
+      const row = requireFreeVolume(disk, { vm, ports })
       const twin = disks.find((other) => other.pool === row.pool && other.volume === row.name)
       if (twin)
         throw new KvasirError(
@@ -53,15 +56,20 @@ export async function planVolumes(
 }
 
 function requireFreeVolume(
-  pool: string,
-  volume: string,
+  disk: VmSpec['disks'][number],
   { vm, ports }: { readonly vm: { readonly id: string; readonly name: string }; readonly ports: Ports },
 ): VolumeRecord {
+  const { pool, volume = '' } = disk
   const name = volumeWords({ pool, name: volume })
   const row = ports.store.volumes.find(pool, volume)
   if (row?.phase !== 'ready') throw new KvasirError('volume-not-found', `There is no volume ${name}.`)
   requireNoWork(row)
-  const holder = row.frozen ? 'linked clones' : holderOf(row, ports.store, vm.id)
+  if (disk.shareable && row.format !== 'raw')
+    throw new KvasirError(
+      'bad-request',
+      `Volume ${name} is ${row.format}, which has tables that only one writer may change, so disk ${disk.name} of VM ${vm.name} cannot be shareable.`,
+    )
+  const holder = row.frozen ? 'linked clones' : holderBeside(disk, row, { vm: vm.id, store: ports.store })
   if (holder)
     throw new KvasirError('in-use', `Volume ${name} is in use by ${holder}, so VM ${vm.name} cannot have it.`)
   return row
@@ -79,9 +87,11 @@ export function requireStillFree(
   const { spec, rows } = planned
   requireNotGone([spec.image, ...rows.map((row) => row.imageId)], context)
   const made = new Set(rows.map(volumeWords))
-  for (const { pool, volume } of spec.disks)
+  for (const disk of spec.disks) {
+    const { pool, volume } = disk
     if (volume !== undefined && !made.has(volumeWords({ pool, name: volume })))
-      requireFreeVolume(pool, volume, { vm, ports: context.ports })
+      requireFreeVolume(disk, { vm, ports: context.ports })
+  }
   for (const row of rows) usablePool(row.pool, context.ports)
 }
 
@@ -103,7 +113,8 @@ async function planVolume(
     id: ports.clock.uuid(),
     name: freeVolumeName({ pool: disk.pool, name: `${vm.name}-${disk.name}` }, ports, planned),
     pool: disk.pool,
-    format: formatIn(disk.pool, {}, ports),
+    // Several writers cannot share the tables of a qcow2.
+    format: formatIn(disk.pool, disk.shareable ? { format: 'raw' } : {}, ports),
     capacityBytes,
     imageId: image?.id,
     baseId: undefined,

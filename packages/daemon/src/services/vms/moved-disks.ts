@@ -2,10 +2,10 @@
  * What a run is once a disk has come or gone: the disks that there are now, their addresses, and the root ports as they were booted.
  */
 import type { DiskSpec, PlanChange, VmSpec } from '@kvasir/contract'
-import { freePorts, portCount } from '../../model/pci/layout.ts'
+import { freePorts, portCount, slotOf } from '../../model/pci/layout.ts'
 import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
-import { movedDisks } from '../../model/vm/disk-rules.ts'
+import { changedDrives, mediumPaths, movedDisks, withMedium } from '../../model/vm/disk-rules.ts'
 import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { situationOf } from './situation.ts'
@@ -26,7 +26,9 @@ export function disksToMove(
   const { run, spec } = record
   if (!run) return []
   const moved = (before: VmSpec, changes: readonly PlanChange[]) =>
-    movedDisks(before, wanted.spec).filter((name) => changes.some((change) => isLiveMove(change, name)))
+    [...movedDisks(before, wanted.spec), ...changedDrives(before, wanted.spec)].filter((name) =>
+      changes.some((change) => isLiveMove(change, name)),
+    )
   if (wanted.changes.length > 0) return moved(spec, wanted.changes)
   const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
   const situation = { ...situationOf(record), freePorts: ports }
@@ -35,7 +37,7 @@ export function disksToMove(
 }
 
 function isLiveMove({ effect, field }: PlanChange, disk: string): boolean {
-  return effect === 'live' && field === `disks.${disk}`
+  return effect === 'live' && [`disks.${disk}`, ...mediumPaths(disk)].includes(field)
 }
 
 /** All disks that come or go from now on. */
@@ -49,17 +51,40 @@ export function withPluggedDisk(
   came: { readonly disk: DiskSpec; readonly hardware: Hardware; readonly emulator: VmRun['emulator'] },
 ): VmRun {
   const { disk, hardware, emulator } = came
-  const id = deviceId('disk', disk.name)
-  const address = hardware.pci[id]
+  const slot = slotOf(disk) ?? ''
+  const address = hardware.pci[slot]
+  const lun = hardware.luns?.[disk.name]
   const { bootedSpec, bootedHardware } = run
   return {
     ...withoutMoving(run, disk.name),
     emulator,
     bootedSpec: { ...bootedSpec, disks: [...without(bootedSpec.disks, disk.name), disk] },
     ...(bootedHardware && address
-      ? { bootedHardware: { ...keptPorts(bootedHardware), pci: { ...bootedHardware.pci, [id]: address } } }
+      ? {
+          bootedHardware: {
+            ...keptPorts(bootedHardware),
+            pci: { ...bootedHardware.pci, [slot]: address },
+            ...(lun === undefined ? {} : { luns: { ...bootedHardware.luns, [disk.name]: lun } }),
+          },
+        }
       : {}),
   }
+}
+
+/** The run after a drive holds another medium; `holder` is undefined while it holds none. */
+export function withDriveHolding(
+  run: VmRun,
+  now: {
+    readonly drive: string
+    readonly holder: DiskSpec | undefined
+    readonly emulator: VmRun['emulator']
+  },
+): VmRun {
+  const { bootedSpec } = run
+  const disks = bootedSpec.disks.map((disk) =>
+    disk.name === now.drive ? withMedium(disk, now.holder) : disk,
+  )
+  return { ...run, emulator: now.emulator, bootedSpec: { ...bootedSpec, disks } }
 }
 
 /** The run after a disk has gone, whether the spec has it or not. */
@@ -69,11 +94,20 @@ export function withoutGoneDisk(
 ): VmRun {
   const { bootedSpec, bootedHardware } = run
   const { [deviceId('disk', gone.disk)]: _free, ...pci } = bootedHardware?.pci ?? {}
+  const { [gone.disk]: _lun, ...luns } = bootedHardware?.luns ?? {}
   return {
     ...withoutMoving(run, gone.disk),
     emulator: gone.emulator,
     bootedSpec: { ...bootedSpec, disks: without(bootedSpec.disks, gone.disk) },
-    ...(bootedHardware ? { bootedHardware: { ...keptPorts(bootedHardware), pci } } : {}),
+    ...(bootedHardware
+      ? {
+          bootedHardware: {
+            ...keptPorts(bootedHardware),
+            pci,
+            ...(bootedHardware.luns === undefined ? {} : { luns }),
+          },
+        }
+      : {}),
   }
 }
 

@@ -1,12 +1,12 @@
 /** Everything that is decided before a VM starts. Changes nothing. */
-import type { VmSpec } from '@kvasir/contract'
-import { KvasirError } from '@kvasir/contract'
+import { type DiskSpec, isCdrom, KvasirError, type VmSpec } from '@kvasir/contract'
 import type { PageWant } from '../../model/memory/hugepages.ts'
 import { coldHardware, planHardware } from '../../model/pci/allocate.ts'
 import type { StoredPlan } from '../../model/placement/keep-plan.ts'
 import { placedInput } from '../../model/placement/placed-input.ts'
 import type { ThreadPlan } from '../../model/placement/plan-threads.ts'
 import { buildEmulator } from '../../model/qemu/build-emulator.ts'
+import type { DiskInput } from '../../model/qemu/disk.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
 import { restoredSpec } from '../../model/vm/waiting-changes.ts'
@@ -68,6 +68,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     extension,
     tscKhz,
     hasThp: await hasThp(spec, ports),
+    noIoUring: await noIoUring(spec, ports),
     restorePath: record.saved ? ports.files.savePath(record.id) : undefined,
   }
   const plan = buildEmulator(input)
@@ -133,10 +134,26 @@ async function kernelOf(spec: VmSpec, ports: Ports): Promise<HardwareInput['kern
   return { path: paths.kernel, initrd: image.initrd ? paths.initrd : undefined, cmdline }
 }
 
+/** What one disk of a VM is plugged from. */
+export async function diskInput(
+  { name, spec, hardware }: VmRecord,
+  disk: DiskSpec,
+  ports: Ports,
+): Promise<DiskInput> {
+  const disks = diskBackings({ disks: [disk] }, ports)
+  return { name, spec, hardware, disks, noIoUring: await noIoUring({ disks: [disk] }, ports) }
+}
+
+/** Asked only where a disk wants it. */
+async function noIoUring({ disks }: Pick<VmSpec, 'disks'>, { host }: Ports): Promise<string | undefined> {
+  return disks.some(({ aio }) => aio === 'io_uring') ? await host.noIoUring() : undefined
+}
+
 /** The files behind the disks of a spec. `volume-not-found` for a disk without one. */
 export function diskBackings(spec: Pick<VmSpec, 'disks'>, ports: Ports): readonly DiskBacking[] {
   const { volumes } = ports.store
   return spec.disks.map((disk) => {
+    if (isCdrom(disk) && disk.volume === undefined) return { disk: disk.name, chain: mediumChain(disk) }
     const volume = disk.volume === undefined ? undefined : volumes.find(disk.pool, disk.volume)
     if (!volume)
       throw new KvasirError(
@@ -146,4 +163,9 @@ export function diskBackings(spec: Pick<VmSpec, 'disks'>, ports: Ports): readonl
     const { directIo } = usablePool(volume.pool, ports)
     return { disk: disk.name, chain: volumeChain(volume, ports), directIo: directIo && ports.files.directIo }
   })
+}
+
+/** A file of the host: opened as root, so through no link, and by a process that can be killed. */
+function mediumChain({ file }: DiskSpec): DiskBacking['chain'] {
+  return file === undefined ? [] : [{ path: file, format: 'raw', guarded: true }]
 }

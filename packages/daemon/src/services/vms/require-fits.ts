@@ -3,7 +3,7 @@ import type { VmSpec } from '@kvasir/contract'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
 
-/** Refuses a VM with more memory than the host has, and kernels that are not there. */
+/** Refuses a VM with more memory than the host has, and kernels and media that are not there. */
 export async function requireFits(spec: VmSpec, name: string, ports: Ports): Promise<void> {
   const total = await ports.host.totalMemoryBytes()
   if (spec.memory.size > total)
@@ -19,6 +19,7 @@ export async function requireFits(spec: VmSpec, name: string, ports: Ports): Pro
       `VM ${name} is to grow up to ${formatBytes(max)} and the host has ${formatBytes(total)}, so memory.max is refused.`,
       { details: { wantedBytes: max, totalBytes: total } },
     )
+  for (const { file } of spec.disks) if (file !== undefined) await ports.host.checkMedium(file)
   const kernel = spec.boot.kernel
   if (!kernel) return
   await ports.host.checkBootFile(kernel.kernel)

@@ -3,7 +3,7 @@
  * get MAC addresses. What an earlier revision was given is kept.
  */
 import type { Image, VmSpec } from '@kvasir/contract'
-import { KvasirError } from '@kvasir/contract'
+import { isCdrom, KvasirError } from '@kvasir/contract'
 import { macFor } from '../../model/vm/mac.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { findImage } from '../images/find-image.ts'
@@ -90,6 +90,7 @@ function requireBootable(spec: VmSpec, image: Image | undefined, name: string): 
       `VM ${name} has boot.cmdline but boots no kernel directly, so nothing would read it.`,
     )
   for (const disk of spec.disks) {
+    if (isCdrom(disk)) continue
     if (disk.volume === undefined && disk.image === undefined && disk.size === undefined)
       throw new KvasirError(
         'bad-request',

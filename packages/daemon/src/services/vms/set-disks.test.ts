@@ -66,7 +66,7 @@ test('the plan says what is done live and what waits, and why', async () => {
     {
       field: 'disks.c',
       effect: 'next-boot',
-      reason: 'it has 2 slots left to plug a disk into; the next boot makes more',
+      reason: 'it has 2 slots left to plug a disk into; the next boot makes more (machine.spareSlots)',
     },
   ])
   assert.deepEqual(await planned(world, []), [

@@ -8,18 +8,18 @@
  * is closed, so its volume is in use until then. A daemon that dies in between leaves the names, and the next one goes on. The seat is
  * given back while the guest is waited for.
  */
-import { KvasirError } from '@kvasir/contract'
-import { portCount, portNumber } from '../../model/pci/layout.ts'
+import { isCdrom, KvasirError } from '@kvasir/contract'
+import { portCount, portNumber, slotOf } from '../../model/pci/layout.ts'
 import { planDisk } from '../../model/qemu/disk.ts'
-import { deviceId } from '../../model/qemu/ids.ts'
 import { isSameValue } from '../../model/vm/spec-fields.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { changeMedium } from './change-medium.ts'
 import { DiskAnswers } from './disk-answers.ts'
 import { withoutGoneDisk, withoutMoving, withPluggedDisk } from './moved-disks.ts'
-import { diskBackings } from './prepare-start.ts'
+import { diskInput } from './prepare-start.ts'
 import { longestWaitMs, takeWhenFree } from './take-when-free.ts'
 import { tunePlugged } from './tune-threads.ts'
 
@@ -86,6 +86,7 @@ async function plug(seat: Seat, name: string, { emulator, ports, onStep }: Task)
   if (!run || !disk) return ''
   const there = run.bootedSpec.disks.find((candidate) => candidate.name === name)
   if (there && (await emulator.disks.present([name])).length > 0) {
+    if (isCdrom(there) && isCdrom(disk)) return await changeMedium(seat, { there, disk }, { emulator, ports })
     if (!isSameValue(there, disk))
       throw new KvasirError('wrong-state', `VM ${record.name} still has another disk ${name}.`)
     seat.update({ run: withoutMoving(run, name) })
@@ -94,8 +95,7 @@ async function plug(seat: Seat, name: string, { emulator, ports, onStep }: Task)
   requirePort(record, name)
   onStep(`plugging disk ${name}`)
   await ports.failpoint('vm.disks.before-plug')
-  const disks = diskBackings({ ...spec, disks: [disk] }, ports)
-  await emulator.disks.plug(planDisk({ name: record.name, spec, hardware, disks }, name))
+  await emulator.disks.plug(planDisk(await diskInput(record, disk, ports), name))
   await emulator.disks.throttle(new Map([[name, disk.throttle]]))
   await ports.failpoint('vm.disks.after-plug')
   seat.update({ run: withPluggedDisk(run, { disk, hardware, emulator: emulator.record }) })
@@ -104,8 +104,9 @@ async function plug(seat: Seat, name: string, { emulator, ports, onStep }: Task)
 }
 
 /** A disk that was given a place which the emulator was started without gets it at the next boot. */
-function requirePort({ name, hardware, run }: VmRecord, disk: string): void {
-  const address = hardware.pci[deviceId('disk', disk)]
+function requirePort({ name, spec, hardware, run }: VmRecord, disk: string): void {
+  const wanted = spec.disks.find((candidate) => candidate.name === disk)
+  const address = wanted && hardware.pci[slotOf(wanted) ?? '']
   const booted = run?.bootedHardware
   if (address && booted && portNumber(address) < portCount(booted)) return
   throw new KvasirError(

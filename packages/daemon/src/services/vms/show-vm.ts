@@ -1,6 +1,7 @@
 /** A VM as the API shows it. Everything here is known already: showing never waits for an emulator. */
 import type { Vm, VmSpec, VmStatus } from '@kvasir/contract'
 import { unenforceable } from '../../model/placement/cpu-limits.ts'
+import { mediumPaths } from '../../model/vm/disk-rules.ts'
 import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
@@ -113,7 +114,7 @@ function poolTrouble({ spec }: VmRecord, { ports, pools }: Context): Pick<VmStat
 /** What waits for the next boot. vCPUs and disks that are being plugged or asked for do not. */
 function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[] {
   const fields = waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })
-  const moving = new Set(run?.movingDisks?.map((disk) => `disks.${disk}`))
+  const moving = new Set(run?.movingDisks?.flatMap((disk) => [`disks.${disk}`, ...mediumPaths(disk)]))
   return fields.filter(
     (field) => (field !== 'cpu.count' || run?.vcpuTarget === undefined) && !moving.has(field),
   )

@@ -7,6 +7,7 @@ import { applyVm, planVm, renameVm } from './change-vm.ts'
 import { createVm } from './create-vm.ts'
 import { deleteVm } from './delete-vm.ts'
 import { execInVm } from './exec-vm.ts'
+import { setMedium } from './set-medium.ts'
 import { showVm } from './show-vm.ts'
 import { beginFirstStart } from './vm-jobs.ts'
 
@@ -21,6 +22,7 @@ type VmHandlerIds =
   | 'planVm'
   | 'deleteVm'
   | 'renameVm'
+  | 'setMedium'
   | 'execVm'
   | 'screenshotVm'
   | 'logVm'
@@ -55,6 +57,11 @@ export function createVmHandlers(context: Context): Pick<Handlers, VmHandlerIds>
     async renameVm({ params, body, ifMatch }) {
       const driver = find(params.name)
       await renameVm(driver, { name: body.name, ifMatch }, context)
+      return show(driver)
+    },
+    async setMedium({ params, body, caller }) {
+      const driver = find(params.name)
+      await setMedium(driver, { drive: params.drive, ...body, owner: caller.name }, context)
       return show(driver)
     },
     execVm: ({ params, body, signal }) => execInVm(find(params.name), body, signal),

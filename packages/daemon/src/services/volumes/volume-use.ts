@@ -1,11 +1,15 @@
 /** Who uses a volume: the VM whose spec names it or that was booted or saved with it, the volumes that are overlays of it, and the snapshot that it is a layer of. */
+import { type DiskSpec, isReadOnly } from '@kvasir/contract'
 import type { Store, VolumeRecord } from '../../ports/store.ts'
 import { volumeWords } from './volume-words.ts'
 
 /** The name of what uses a volume, in words; undefined when nobody does. `exceptVm` does not count. */
 export function holderOf(volume: VolumeRecord, store: Store, exceptVm?: string): string | undefined {
   const [vm] = vmsUsing(volume, store).filter((user) => user.id !== exceptVm)
-  if (vm) return `VM ${vm.name}`
+  return vm ? `VM ${vm.name}` : layerHolder(volume, store)
+}
+
+function layerHolder(volume: VolumeRecord, store: Store): string | undefined {
   const child = store.volumes.list().find((other) => other.baseId === volume.id)
   if (child) return `volume ${volumeWords(child)}`
   const snapshot = store.snapshots
@@ -14,18 +18,32 @@ export function holderOf(volume: VolumeRecord, store: Store, exceptVm?: string):
   return snapshot && `snapshot ${snapshot.name}`
 }
 
+/** Who else uses a volume, so that a disk cannot have it: nobody who only reads it as the disk does, or shares it as the disk does. */
+export function holderBeside(
+  disk: DiskSpec,
+  volume: VolumeRecord,
+  { vm, store }: { readonly vm: string; readonly store: Store },
+): string | undefined {
+  const others = vmsUsing(volume, store).filter(({ id }) => id !== vm)
+  const mayBeside = (other: DiskSpec) =>
+    (isReadOnly(disk) && isReadOnly(other)) || (disk.shareable === true && other.shareable === true)
+  const rival = others.find(({ disks }) => !disks.every(mayBeside))
+  return rival ? `VM ${rival.name}` : layerHolder(volume, store)
+}
+
 /** The VMs whose specs name a volume, or that still run with it, or were saved with it, after their specs were changed. */
 export function vmsUsing(
   volume: VolumeRecord,
   store: Store,
-): readonly { readonly id: string; readonly name: string }[] {
+): readonly { readonly id: string; readonly name: string; readonly disks: readonly DiskSpec[] }[] {
   return store.vms
     .list()
     .filter((row) => row.kind === 'vm')
     .map((row) => row.record)
-    .filter(({ spec, run, saved }) =>
-      [spec, run?.bootedSpec, saved?.booted?.spec].some((one) =>
-        one?.disks.some((disk) => disk.volume === volume.name && disk.pool === volume.pool),
-      ),
-    )
+    .map(({ id, name, spec, run, saved }) => {
+      const all = [spec, run?.bootedSpec, saved?.booted?.spec].flatMap((one) => one?.disks ?? [])
+      const disks = all.filter((disk) => disk.volume === volume.name && disk.pool === volume.pool)
+      return { id, name, disks }
+    })
+    .filter(({ disks }) => disks.length > 0)
 }
