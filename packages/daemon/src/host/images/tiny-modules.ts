@@ -39,7 +39,6 @@ const offeredModules = [
   'virtio_pmem',
   'virtiofs',
   'isofs',
-  'ahci',
   'sr_mod',
   'i6300esb',
   'virtio_input',
