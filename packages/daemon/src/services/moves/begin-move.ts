@@ -1,5 +1,5 @@
 /** What has to be so for a disk to be moved while its VM runs, and the beginning: rows, the copy's file, the emulator copies. */
-import { type DiskSpec, KvasirError, type VolumeFormat } from '@kvasir/contract'
+import { type DiskSpec, isReadOnly, KvasirError, type VolumeFormat } from '@kvasir/contract'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
@@ -43,6 +43,11 @@ export function planMove(
   const words = `Disk ${request.disk} of VM ${record.name}`
   const disk = record.spec.disks.find(({ name }) => name === request.disk)
   const volume = disk?.volume === undefined ? undefined : store.volumes.find(disk.pool, disk.volume)
+  if (disk?.shareable)
+    throw new KvasirError(
+      'unsupported',
+      `${words} is shareable, and others would go on writing to where it was, so it is not moved.`,
+    )
   if (!disk || !volume)
     throw new KvasirError('volume-not-found', `${words} is not there, so it is not moved.`)
   requireWhole(volume)
@@ -109,7 +114,7 @@ export async function beginMove(seat: Seat, context: Context, request: MoveReque
       disk: planned.disk.name,
       id: copy.id,
       source: sourceOf(copy, ports),
-      options: layerOptions({ ...planned.disk, pool: planned.pool }, ports),
+      options: layerOptions({ ...planned.disk, pool: planned.pool }, record, ports),
       bytesPerSecond: request.speed,
     })
     await failpoint('vm.move.after-begin')
@@ -159,10 +164,10 @@ function insertRows(
 /** A disk that was changed since the boot, or waits for the next one, is none of the emulator's. */
 function requireBooted({ name, run }: VmRecord, { disk }: PlannedMove): void {
   const booted = run?.bootedSpec.disks.find((one) => one.name === disk.name)
-  if (booted?.volume === disk.volume && booted?.pool === disk.pool && !disk.readOnly) return
+  if (booted?.volume === disk.volume && booted?.pool === disk.pool && !isReadOnly(disk)) return
   throw new KvasirError(
     'wrong-state',
-    disk.readOnly
+    isReadOnly(disk)
       ? `Disk ${disk.name} of VM ${name} is read-only, so it is not moved while the VM runs.`
       : `Disk ${disk.name} of VM ${name} waits for its next boot, so it is not moved now.`,
   )

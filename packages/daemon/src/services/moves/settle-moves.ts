@@ -68,7 +68,7 @@ export async function finishGoingOver(seat: Seat, id: string, ports: Ports): Pro
   const { emulator, record } = seat
   const disk = record.spec.disks.find((one) => one.name === copy?.move.disk)
   if (!copy || !emulator || !disk) return
-  await emulator.blocks.mirrors.finish({ disk: disk.name, id }, layerOptions(disk, ports))
+  await emulator.blocks.mirrors.finish({ disk: disk.name, id }, layerOptions(disk, record, ports))
 }
 
 async function takeBack(emulator: Emulator, copy: CopyRecord, ports: Ports): Promise<void> {

@@ -114,7 +114,7 @@ async function planVolume(
     name: freeVolumeName({ pool: disk.pool, name: `${vm.name}-${disk.name}` }, ports, planned),
     pool: disk.pool,
     // Several writers cannot share the tables of a qcow2.
-    format: formatIn(disk.pool, disk.shareable ? { format: 'raw' } : {}, ports),
+    format: formatIn(disk.pool, disk.shareable ? { asked: 'raw' } : {}, ports),
     capacityBytes,
     imageId: image?.id,
     baseId: undefined,
