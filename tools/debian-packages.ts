@@ -29,6 +29,7 @@ export const debianPackages = {
   run: [
     { name: 'qemu-system-x86', why: 'the emulator' },
     { name: 'qemu-utils', why: 'qemu-img: volumes and imported images' },
+    { name: 'qemu-block-extra', why: "QEMU's own clients of iSCSI, NFS and Ceph" },
     { name: 'passt', why: 'user-mode networking of a VM' },
     { name: 'mount', why: 'the private mounts of an emulator' },
   ],
@@ -42,6 +43,7 @@ export const debianPackages = {
   test: [
     { name: 'genisoimage', why: 'isoinfo: an oracle for the cloud-init seed' },
     { name: 'cpio', why: 'an oracle for the archives of initramfs' },
+    { name: 'tgt', why: 'tgtd: a server of iSCSI beside a test' },
     { name: 'bindfs', why: 'a file system that hangs when its server is stopped' },
   ],
 } as const satisfies Record<Purpose, readonly DebianPackage[]>

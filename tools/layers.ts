@@ -144,7 +144,7 @@ function mayImport({ path, room, specifier }: Arrow, to: Room): boolean {
   // Storage that is real in the lab alone: a backend's own suite runs there (CONTRIBUTING.md, "Add a backend of pools").
   if (room === 'lab' && path.endsWith('-pool.lab.ts') && (to === 'host' || to === 'ports')) return true
   const isDaemons = (name: Room) => daemonRooms.has(name) || ['main', 'config', 'wire'].includes(name)
-  if (to === 'tools') return /tools\/(require|fuzz-runs)\.ts$/.test(specifier)
+  if (to === 'tools') return /tools\/(require|fuzz-runs|servers\/[\w-]+)\.ts$/.test(specifier)
   return isDaemons(room) && (isDaemons(to) || ['qmp', 'linux', 'sdk'].includes(to))
 }
 

@@ -10,6 +10,10 @@ export type Requirement =
   | 'qemu'
   | 'root'
   | 'lab'
+  /** A server of iSCSI that runs beside the test. */
+  | 'tgt'
+  /** A server of NFS that does. */
+  | 'ganesha'
   | 'guest-agent'
   | 'kvm'
   | 'ksm'
@@ -43,7 +47,9 @@ export function lacking(what: Requirement, reason: string): string {
 }
 
 /** The `skip` of a test that needs these: false where the machine has them all. */
-export function needs(...requirements: readonly ('qemu' | 'root' | 'passt' | 'lab')[]): string | false {
+export function needs(
+  ...requirements: readonly ('qemu' | 'root' | 'passt' | 'lab' | 'tgt' | 'ganesha')[]
+): string | false {
   for (const requirement of requirements) {
     const reason = reasonFor[requirement]()
     if (reason !== undefined) return lacking(requirement, reason)
@@ -53,6 +59,8 @@ export function needs(...requirements: readonly ('qemu' | 'root' | 'passt' | 'la
 
 const reasonFor = {
   qemu: () => programMissing('qemu-system-x86_64'),
+  tgt: () => programMissing('tgtd'),
+  ganesha: () => programMissing('ganesha.nfsd'),
   passt: () => programMissing('passt'),
   lab: () =>
     process.env['KVASIR_LAB'] === '1'
@@ -62,7 +70,9 @@ const reasonFor = {
 } as const satisfies Record<string, () => string | undefined>
 
 function programMissing(program: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '')
+  const folders = `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin`
+    .split(delimiter)
+    .filter((folder) => folder !== '')
   return folders.some((folder) => isExecutable(join(folder, program)))
     ? undefined
     : `${program} is not on PATH`

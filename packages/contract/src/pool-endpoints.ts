@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { hostPath, resourceName } from './names.ts'
 import { pool } from './pool.ts'
+import { newIscsiPool } from './pool-iscsi.ts'
 import { newLvmPool, newLvmThinPool } from './pool-lvm.ts'
 
 const byPool = z.strictObject({ pool: resourceName })
@@ -23,6 +24,7 @@ export const newPool = z.discriminatedUnion('type', [
   }),
   newLvmPool,
   newLvmThinPool,
+  newIscsiPool,
 ])
 
 export type NewPool = z.output<typeof newPool>

@@ -4,7 +4,7 @@ import { hostPath, resourceName } from './names.ts'
 import { bytes, timestamp } from './units.ts'
 
 /** What pools are made of. */
-export const poolTypes = ['dir', 'lvm', 'lvm-thin'] as const
+export const poolTypes = ['dir', 'lvm', 'lvm-thin', 'iscsi'] as const
 export type PoolType = (typeof poolTypes)[number]
 
 /** `unreachable`: it was started, and what it is made of did not answer in time or is not what it was. */
@@ -48,7 +48,7 @@ export const pool = z
     name: resourceName,
     type: z.enum(poolTypes),
     path: hostPath.optional(),
-    place: z.string().meta({ description: 'What it is made of: a folder, a volume group, a thin pool.' }),
+    place: z.string().meta({ description: 'What it is made of: a folder, a volume group, a target.' }),
     state: z.enum(poolStates),
     reason: z.string().meta({ description: 'Why it is in this state.' }),
     since: timestamp,

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import type { NewPoolInput } from '@kvasir/contract'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
+import { iscsiPool } from './new-iscsi-pool.ts'
 import { lvmPool, lvmThinPool } from './new-lvm-pool.ts'
 
 /** The types that pools can be made of, each with how its flags are read. */
@@ -10,6 +11,7 @@ const newPools = {
   dir: dirPool,
   lvm: lvmPool,
   'lvm-thin': lvmThinPool,
+  iscsi: iscsiPool,
 } as const satisfies { readonly [Type in NewPoolInput['type']]: (context: Context) => NewPoolInput }
 
 /** The pool that the flags ask for; a folder unless they say otherwise. */

@@ -19,6 +19,8 @@ export interface PoolSpace {
   readonly capacityBytes: number
   readonly allocatedBytes: number
   readonly availableBytes: number
+  /** Its volumes are what others made of it, so that nothing is ever free. */
+  readonly isFixed?: boolean
   /** What else its health is judged by. */
   readonly concerns?: readonly PoolConcern[]
 }

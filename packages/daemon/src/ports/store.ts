@@ -9,6 +9,7 @@ import type { StoredPlan } from '../model/placement/keep-plan.ts'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorRecord } from './emulators.ts'
+import type { PoolSource } from './pool-source.ts'
 import type { SnapshotRecord } from './snapshot-record.ts'
 
 /** What was last known of a VM's life. */
@@ -90,29 +91,6 @@ export interface DamagedVm {
 }
 
 export type VmRow = { readonly kind: 'vm'; readonly record: VmRecord } | DamagedVm
-
-/** What a pool is made of. */
-export type PoolSource =
-  /** A folder of the host; without a path, the daemon's own below the state directory. */
-  { readonly type: 'dir'; readonly path: string | undefined } | LvmSource | LvmThinSource
-
-/** A volume group of LVM. */
-export interface LvmSource {
-  readonly type: 'lvm'
-  readonly vg: string
-  /** What it is made of when there is none of this name. */
-  readonly devices: readonly string[]
-}
-
-/** A thin pool of LVM. */
-export interface LvmThinSource {
-  readonly type: 'lvm-thin'
-  readonly vg: string
-  readonly devices: readonly string[]
-  readonly thinPool: string
-  /** What it is made with when there is none of this name. */
-  readonly sizeBytes: number | undefined
-}
 
 /** A pool's row. `phase` is the journal: a `creating` pool is undone by recovery, a `deleting` one is finished when it answers. */
 export interface PoolRecord {

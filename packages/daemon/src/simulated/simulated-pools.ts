@@ -55,11 +55,11 @@ class SimulatedPool implements PoolBackend {
     const { source } = pool
     const isFolder = source.type === 'dir'
     this.type = source.type
-    this.path = isFolder ? (source.path ?? defaultFolder) : `/dev/${source.vg}`
+    this.path = simulatedPath(source)
     this.place = source.type === 'lvm-thin' ? `${source.vg}/${source.thinPool}` : this.path
     this.capabilities = {
       formats: isFolder ? ['qcow2', 'raw'] : ['raw'],
-      linkedClones: source.type !== 'lvm',
+      linkedClones: isFolder || source.type === 'lvm-thin',
       independentClones: source.type === 'lvm-thin',
       nativeSnapshots: false,
       shrink: true,
@@ -218,5 +218,18 @@ class SimulatedPool implements PoolBackend {
     const capacity = volume?.capacityBytes ?? image?.disk?.virtualSizeBytes
     if (capacity !== undefined) return capacity
     throw new KvasirError('file-not-found', `There is no file ${path}, so nothing can be based on it.`)
+  }
+}
+
+/** Where a pool lies in the simulated machine, in which everything is a folder. */
+function simulatedPath(source: PoolRecord['source']): string {
+  switch (source.type) {
+    case 'dir':
+      return source.path ?? defaultFolder
+    case 'lvm':
+    case 'lvm-thin':
+      return `/dev/${source.vg}`
+    case 'iscsi':
+      return `/simulated/${source.server}/${source.target}`
   }
 }

@@ -8,6 +8,7 @@ import type { PoolRecord, Store } from '../ports/store.ts'
 import type { Database } from './database.ts'
 import { lvmSources } from './lvm-sources.ts'
 import { SealedRows } from './sealed-rows.ts'
+import { serverSources } from './server-sources.ts'
 
 const poolContent = z.object({
   id: z.string().min(1),
@@ -15,6 +16,7 @@ const poolContent = z.object({
   source: z.discriminatedUnion('type', [
     z.object({ type: z.literal('dir'), path: z.string().optional() }),
     ...lvmSources,
+    ...serverSources,
   ]),
   autostart: z.boolean(),
   started: z.boolean(),
@@ -83,5 +85,6 @@ function parsePool(content: string): PoolRecord | undefined {
   const { source, ...rest } = parsed.data
   if (source.type === 'dir') return { ...rest, source: { type: source.type, path: source.path } }
   if (source.type === 'lvm') return { ...rest, source }
-  return { ...rest, source: { ...source, sizeBytes: source.sizeBytes } }
+  if (source.type === 'lvm-thin') return { ...rest, source: { ...source, sizeBytes: source.sizeBytes } }
+  return { ...rest, source: { ...source, user: source.user, secretId: source.secretId } }
 }

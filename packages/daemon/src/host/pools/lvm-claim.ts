@@ -13,7 +13,7 @@ import {
   type SeenLvm,
   thinPoolOf,
 } from '../../model/storage/lvm-place.ts'
-import type { LvmSource, LvmThinSource } from '../../ports/store.ts'
+import type { LvmSource, LvmThinSource } from '../../ports/pool-source.ts'
 import { makeGroup } from './lvm-devices.ts'
 import { refusalIn, spending } from './lvm-errors.ts'
 import type { LvmTools } from './lvm-tools.ts'

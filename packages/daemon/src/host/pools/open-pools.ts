@@ -3,20 +3,23 @@ import { join } from 'node:path'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { PoolBackend, Pools } from '../../ports/pools.ts'
 import type { PoolRecord } from '../../ports/store.ts'
+import type { SecretValues } from '../files/secret-files.ts'
 import { createDirPool } from './dir-pool.ts'
+import { createIscsiPool } from './iscsi-pool.ts'
 import { createLvmPool } from './lvm-pool.ts'
 
 export interface PoolsOptions {
   /** Below it lies the folder of the default pool. */
   readonly stateDir: string
   readonly jailed: JailedTools
+  readonly secrets: SecretValues
 }
 
 /** Space beside the store that no volume may take, so that the store can always be written. */
 const reservedBytes = 64 * 1024 ** 2
 
 /** Opens the backends of pools, each when it is first asked for. */
-export function createPools({ stateDir, jailed }: PoolsOptions): Pools {
+export function createPools({ stateDir, jailed, secrets }: PoolsOptions): Pools {
   const backends = new Map<string, PoolBackend>()
   const listeners: ((poolId: string, reason: string) => void)[] = []
   const open = ({ id, source }: Pick<PoolRecord, 'id' | 'source'>): PoolBackend => {
@@ -31,6 +34,8 @@ export function createPools({ stateDir, jailed }: PoolsOptions): Pools {
       case 'lvm':
       case 'lvm-thin':
         return createLvmPool({ id, source, jailed, onUnreachable })
+      case 'iscsi':
+        return createIscsiPool({ source, secrets, onUnreachable })
     }
   }
   return {

@@ -12,6 +12,7 @@ export interface PoolFacts {
     | {
         readonly capacityBytes: number
         readonly availableBytes: number
+        readonly isFixed?: boolean
         /** What its backend has to say besides. */
         readonly concerns?: readonly Concern[]
       }
@@ -33,7 +34,7 @@ const fullShare = 0.02
 /** Judges a pool. */
 export function judgePool({ space, provisionedBytes, missing }: PoolFacts): PoolHealth {
   if (space === undefined) return { health: 'unknown', remarks: [] }
-  const share = space.capacityBytes === 0 ? 1 : space.availableBytes / space.capacityBytes
+  const share = space.capacityBytes === 0 || space.isFixed ? 1 : space.availableBytes / space.capacityBytes
   const free = `${formatBytes(space.availableBytes)} of ${formatBytes(space.capacityBytes)} are free`
   const isFull = share < fullShare
   const isLow = !isFull && share < lowShare

@@ -2,11 +2,12 @@
 import type { NewPool, Pool } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { isOfTheSystem } from '../../model/storage/pool-place.ts'
+import type { IscsiSource } from '../../ports/pool-source.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { poolSource } from './pool-source.ts'
-import { showPool } from './show-pool.ts'
+import { roomOf, showPool } from './show-pool.ts'
 
 /** The pool that is always there. */
 export const defaultPool = 'default'
@@ -19,7 +20,7 @@ export async function createPool(
 ): Promise<Pool> {
   const { ports, pools } = context
   const { store, failpoint } = ports
-  const record = newRecord(wanted.name, poolSource(wanted), ports, wanted.autostart)
+  const record = newRecord(wanted.name, poolSource(wanted, store), ports, wanted.autostart)
   requireOwnPlace(record, ports)
   await failpoint('pool.create.before-row')
   store.pools.insert(record)
@@ -33,8 +34,12 @@ export async function createPool(
   const answer = store.transaction(() => {
     store.pools.update(ready)
     context.emit('pool.created', record.name, { id: record.id, type: record.source.type })
-    const { concerns: _, ...room } = space
-    const shown = { ...showPool(ready, context), ...room, state: 'active' as const, reason: 'it answers' }
+    const shown = {
+      ...showPool(ready, context),
+      ...roomOf(space),
+      state: 'active' as const,
+      reason: 'it answers',
+    }
     keep(shown)
     return shown
   })
@@ -95,6 +100,16 @@ function requireOwnPlace({ name, source }: PoolRecord, ports: Ports): void {
       `There is a pool ${name} already, so no other one can have that name.`,
     )
   if (source.type === 'dir' && source.path !== undefined) requireOwnFolder(name, source.path, ports)
+  if (source.type === 'iscsi') requireOwnTarget(source, ports)
+}
+
+function requireOwnTarget({ server, port, target }: IscsiSource, { store }: Ports): void {
+  for (const { name, source } of store.pools.list())
+    if (source.type === 'iscsi' && source.target === target)
+      throw new KvasirError(
+        'pool-refused',
+        `The target ${target} is pool ${name} already, so its LUNs at ${server}:${port} are not another one's.`,
+      )
 }
 
 function requireOwnFolder(name: string, path: string, ports: Ports): void {

@@ -1,8 +1,14 @@
 /** A pool as the API shows it. Everything here is known already. */
 import type { Pool } from '@kvasir/contract'
 import { judgePool } from '../../model/storage/pool-health.ts'
+import type { PoolSpace } from '../../ports/pools.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+
+/** What the API says of the room in a pool. */
+export function roomOf({ capacityBytes, allocatedBytes, availableBytes }: PoolSpace) {
+  return { capacityBytes, allocatedBytes, availableBytes }
+}
 
 /** The API's view of a pool. */
 export function showPool(pool: PoolRecord, { ports, pools }: Pick<Context, 'ports' | 'pools'>): Pool {
@@ -19,7 +25,6 @@ export function showPool(pool: PoolRecord, { ports, pools }: Pick<Context, 'port
     missing,
   })
   const { path, place, capabilities } = ports.pools.of(pool)
-  const { concerns: _, ...room } = seen.space ?? {}
   return {
     name: pool.name,
     type: pool.source.type,
@@ -29,7 +34,7 @@ export function showPool(pool: PoolRecord, { ports, pools }: Pick<Context, 'port
     reason: pool.phase === 'deleting' ? 'it is being deleted; delete it again to go on' : seen.reason,
     since: seen.since,
     autostart: pool.autostart,
-    ...room,
+    ...(seen.space && roomOf(seen.space)),
     provisionedBytes,
     volumes: made.length,
     health,

@@ -16,6 +16,7 @@ import { findImage } from '../images/find-image.ts'
 import { type PlacementFacts, readPlacementFacts } from '../placement/place-vm.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
+import { askServers } from './ask-servers.ts'
 import { requireBacking } from './require-backing.ts'
 import { requireCpu, requireCpuHere } from './require-cpu.ts'
 import { requireFits } from './require-fits.ts'
@@ -51,6 +52,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     readPlacementFacts(spec, ports),
     requireFits(spec, record.name, ports),
   ])
+  await askServers(spec, ports)
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
   const hardware = record.saved ? kept : coldHardware(spec, kept)
   const extension = await requireCpu({ name: record.name, spec }, accelerator.kind, ports)

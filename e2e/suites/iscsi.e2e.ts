@@ -1,0 +1,131 @@
+/** Disks on an iSCSI server that QEMU speaks to itself: with CHAP, grown, gone, and with the server stopped under a running guest. */
+import assert from 'node:assert/strict'
+import { readFileSync, readlinkSync } from 'node:fs'
+import { test } from 'node:test'
+import { endpoints, KvasirError } from '@kvasir/contract'
+import { needs } from '../../tools/require.ts'
+import { openIscsiServer } from '../../tools/servers/iscsi-target.ts'
+import { eventually } from '../machine/eventually.ts'
+import { openWorld, type World } from '../machine/world.ts'
+
+const skip = needs('root', 'qemu', 'tgt')
+const mib = 2 ** 20
+const target = 'iqn.2026-11.example:disks'
+const chap = { user: 'alice', secret: 'not to be seen anywhere' }
+
+function hasCode(code: KvasirError['code']) {
+  return (error: unknown) => error instanceof KvasirError && error.code === code
+}
+
+function importLun(world: World, file: string) {
+  const body = { name: file, file, format: 'raw' as const }
+  return world.client.call(endpoints.importVolume, { params: { pool: 'san' }, body })
+}
+
+test('a guest has a disk on a target with CHAP, and its QEMU has no network', { skip }, async (t) => {
+  await using server = await openIscsiServer()
+  await server.addTarget(target, [64 * mib, 32 * mib], chap)
+  await using world = await openWorld(t)
+  await world.client.call(endpoints.createSecret, { body: { name: 'san-key', value: chap.secret } })
+  const created = ['pool', 'create', 'san', '--type', 'iscsi', '--server', '127.0.0.1', '--target', target]
+  await world.cli(...created, '--port', String(server.port), '--user', chap.user, '--secret', 'san-key')
+  await importLun(world, 'lun-1')
+  await importLun(world, 'lun-2')
+  await assert.rejects(importLun(world, 'lun-1'), hasCode('in-use'))
+  await assert.rejects(
+    world.client.call(endpoints.createVolume, {
+      params: { pool: 'san' },
+      body: { name: 'new', size: mib, format: 'raw' },
+    }),
+    hasCode('unsupported'),
+  )
+
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'data', pool: 'san', volume: 'lun-1' }] })
+  await vm.shell('echo kept on the server >/dev/vda; sync')
+  assert.match(readFileSync(server.file(target, 1)).subarray(0, 32).toString(), /^kept on the server/)
+
+  const { pid } = (await vm.show()).status
+  assert.ok(pid !== undefined)
+  assert.notEqual(readlinkSync(`/proc/${pid}/ns/net`), readlinkSync('/proc/self/ns/net'))
+  assert.equal(await vm.shell('cat /sys/block/vda/size'), String((64 * mib) / 512))
+  for (const seen of [readFileSync(`/proc/${pid}/cmdline`, 'utf8'), JSON.stringify(await vm.show())])
+    assert.ok(!seen.includes(chap.secret))
+  assert.deepEqual(
+    await world.client.call(endpoints.getPool, { params: { pool: 'san' } }).then((pool) => pool.state),
+    'active',
+  )
+
+  const { spec } = await vm.show()
+  await vm.apply({ ...spec, disks: [...spec.disks, { name: 'more', pool: 'san', volume: 'lun-2' }] })
+  await eventually(async () => (await vm.shell('ls /sys/block')).includes('vdb'), {
+    withinMs: 30_000,
+    what: 'the guest sees the disk that was plugged',
+  })
+  await vm.shell('echo plugged >/dev/vdb; sync')
+  assert.match(readFileSync(server.file(target, 2)).subarray(0, 7).toString(), /^plugged/)
+  await vm.apply(spec)
+  await eventually(async () => !(await vm.shell('ls /sys/block')).includes('vdb'), {
+    withinMs: 60_000,
+    what: 'the guest lets go of the disk',
+  })
+  await vm.powerOff()
+  await vm.delete({ disks: true })
+  assert.match(readFileSync(server.file(target, 1)).subarray(0, 32).toString(), /^kept on the server/)
+})
+
+test('a target that is stopped makes its pool unreachable, its VM says so, and all else is answered', {
+  skip,
+}, async (t) => {
+  await using server = await openIscsiServer()
+  await server.addTarget(target, [64 * mib, 32 * mib])
+  await using world = await openWorld(t)
+  const wanted = { type: 'iscsi' as const, name: 'san', server: server.address, port: server.port, target }
+  await world.client.call(endpoints.createPool, { body: wanted })
+  await assert.rejects(
+    world.client.call(endpoints.createPool, { body: { ...wanted, name: 'again' } }),
+    hasCode('pool-refused'),
+  )
+  for (const lun of ['lun-1', 'lun-2']) await importLun(world, lun)
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'data', pool: 'san', volume: 'lun-1' }] })
+  const spec = { disks: [{ name: 'data', pool: 'san', volume: 'lun-2' }] }
+  await world.client.call(endpoints.createVm, { body: { name: 'web2', spec } })
+  server.stop()
+  try {
+    const startedMs = performance.now()
+    const pool = await world.client.call(endpoints.startPool, { params: { pool: 'san' } })
+    const answeredMs = performance.now() - startedMs
+
+    assert.equal(pool.state, 'unreachable')
+    assert.ok(answeredMs < 30_000, `${answeredMs} ms`)
+    assert.match((await vm.show()).status.poolTrouble?.[0]?.reason ?? '', /does not answer/)
+    await assert.rejects(world.vm('web2').start(), hasCode('pool-unreachable'))
+    const body = { name: 'other', size: mib, format: 'raw' as const }
+    await world.client.call(endpoints.createVolume, { params: { pool: 'default' }, body })
+    assert.equal((await vm.show()).status.state, 'running')
+  } finally {
+    server.goOn()
+  }
+
+  await eventually(
+    async () =>
+      (await world.client.call(endpoints.startPool, { params: { pool: 'san' } })).state === 'active',
+    { withinMs: 60_000, what: 'the pool answers again' },
+  )
+  await vm.shell('echo after it >/dev/vda; sync')
+  assert.match(readFileSync(server.file(target, 1)).subarray(0, 8).toString(), /^after it/)
+  await world.vm('web2').start()
+  await world.vm('web2').powerOff()
+  await server.removeLun(target, 2)
+  assert.deepEqual(
+    (await refreshed(world)).map(({ kind, volume }) => [kind, volume]),
+    [['missing', 'lun-2']],
+  )
+  await assert.rejects(world.vm('web2').start(), hasCode('file-not-found'))
+  await server.addLun(target, 2, 32 * mib)
+  assert.deepEqual(await refreshed(world), [])
+})
+
+async function refreshed(world: World) {
+  const { findings = [] } = await world.client.call(endpoints.refreshPool, { params: { pool: 'san' } })
+  return findings
+}

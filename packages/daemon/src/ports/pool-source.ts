@@ -1,0 +1,37 @@
+/** What pools are made of, type by type, as their rows remember it. A secret is named by its id, in `secretId`. */
+
+/** What a pool is made of. */
+export type PoolSource =
+  /** A folder of the host; without a path, the daemon's own below the state directory. */
+  { readonly type: 'dir'; readonly path: string | undefined } | LvmSource | LvmThinSource | IscsiSource
+
+/** A volume group of LVM. */
+export interface LvmSource {
+  readonly type: 'lvm'
+  readonly vg: string
+  /** What it is made of when there is none of this name. */
+  readonly devices: readonly string[]
+}
+
+/** A thin pool of LVM. */
+export interface LvmThinSource {
+  readonly type: 'lvm-thin'
+  readonly vg: string
+  readonly devices: readonly string[]
+  readonly thinPool: string
+  /** What it is made with when there is none of this name. */
+  readonly sizeBytes: number | undefined
+}
+
+/** A target of iSCSI, whose LUNs are its volumes. */
+export interface IscsiSource {
+  readonly type: 'iscsi'
+  /** An address or a name. */
+  readonly server: string
+  readonly port: number
+  readonly target: string
+  readonly initiator: string
+  /** Who proves to the target who asks, where it wants that. */
+  readonly user: string | undefined
+  readonly secretId: string | undefined
+}

@@ -1,0 +1,14 @@
+/** What the rows of pools on storage servers say that they are made of. */
+import { z } from 'zod'
+
+export const serverSources = [
+  z.object({
+    type: z.literal('iscsi'),
+    server: z.string().min(1),
+    port: z.int(),
+    target: z.string().min(1),
+    initiator: z.string().min(1),
+    user: z.string().optional(),
+    secretId: z.string().optional(),
+  }),
+] as const

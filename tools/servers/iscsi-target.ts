@@ -1,0 +1,159 @@
+/**
+ * A server of iSCSI for tests: a tgtd of one's own on the loopback, with its own port and control socket, and files as its LUNs. The
+ * system's tgtd, if there is one, is not touched.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+/** tgtd has no way to say that it is up but to answer. */
+const upWithinMs = 60_000
+const mostStarts = 5
+/** tgtd takes no higher number for its control socket. */
+const mostControl = 32_767
+
+/** A target's CHAP. */
+export interface Chap {
+  readonly user: string
+  readonly secret: string
+}
+
+export interface IscsiServer extends AsyncDisposable {
+  readonly address: '127.0.0.1'
+  readonly port: number
+  /** The folder of the files that are its LUNs. */
+  readonly folder: string
+  /** Makes a target with LUNs 1, 2 ... of these sizes. */
+  addTarget(name: string, sizes: readonly number[], chap?: Chap): Promise<void>
+  /** The file behind a LUN of a target. */
+  file(target: string, lun: number): string
+  addLun(target: string, lun: number, size: number): Promise<void>
+  removeLun(target: string, lun: number): Promise<void>
+  /** Makes it neither answer nor end. */
+  stop(): void
+  goOn(): void
+}
+
+/** Starts a server of iSCSI, as root. */
+export async function openIscsiServer(): Promise<IscsiServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'kvasir-tgt-'))
+  for (let start = 1; ; start += 1) {
+    const port = await freePort()
+    const control = randomInt(1, mostControl)
+    const child = spawn(
+      '/usr/sbin/tgtd',
+      ['-f', '--iscsi', `portal=127.0.0.1:${port}`, '--control-port', String(control)],
+      { stdio: 'ignore' },
+    )
+    const isUp = await untilUp(child, control)
+    if (isUp) return server(child, { port, control, folder })
+    await end(child, control)
+    if (start === mostStarts) {
+      rmSync(folder, { recursive: true, force: true })
+      throw new Error('tgtd does not come up.')
+    }
+  }
+}
+
+function server(
+  child: ChildProcess,
+  { port, control, folder }: { readonly port: number; readonly control: number; readonly folder: string },
+): IscsiServer {
+  const targets: string[] = []
+  const idOf = (target: string) => {
+    if (!targets.includes(target)) throw new Error(`There is no target ${target}.`)
+    return String(targets.indexOf(target) + 1)
+  }
+  const file = (target: string, lun: number) => join(folder, `${idOf(target)}-${lun}`)
+  const addLun = async (target: string, lun: number, size: number) => {
+    writeFileSync(file(target, lun), '')
+    truncateSync(file(target, lun), size)
+    const what = ['--op', 'new', '--mode', 'logicalunit', '--tid', idOf(target), '--lun', String(lun)]
+    await tgtadm(control, ...what, '--backing-store', file(target, lun))
+  }
+  return {
+    address: '127.0.0.1',
+    port,
+    folder,
+    file,
+    addLun,
+    async addTarget(name, sizes, chap) {
+      targets.push(name)
+      const id = idOf(name)
+      await tgtadm(control, '--op', 'new', '--mode', 'target', '--tid', id, '--targetname', name)
+      for (const [index, size] of sizes.entries()) await addLun(name, index + 1, size)
+      if (chap) {
+        const account = ['--mode', 'account', '--user', chap.user]
+        await tgtadm(control, '--op', 'new', ...account, '--password', chap.secret)
+        await tgtadm(control, '--op', 'bind', ...account, '--tid', id)
+      }
+      await tgtadm(control, '--op', 'bind', '--mode', 'target', '--tid', id, '--initiator-address', 'ALL')
+    },
+    async removeLun(target, lun) {
+      await tgtadm(
+        control,
+        '--op',
+        'delete',
+        '--mode',
+        'logicalunit',
+        '--tid',
+        idOf(target),
+        '--lun',
+        String(lun),
+      )
+    },
+    stop: () => void child.kill('SIGSTOP'),
+    goOn: () => void child.kill('SIGCONT'),
+    async [Symbol.asyncDispose]() {
+      await end(child, control)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function tgtadm(control: number, ...args: readonly string[]): Promise<void> {
+  await run('/usr/sbin/tgtadm', ['--lld', 'iscsi', '--control-port', String(control), ...args], {
+    timeout: 60_000,
+  })
+}
+
+async function untilUp(child: ChildProcess, control: number): Promise<boolean> {
+  const deadline = performance.now() + upWithinMs
+  while (child.exitCode === null && child.signalCode === null && performance.now() < deadline) {
+    const isUp = await tgtadm(control, '--op', 'show', '--mode', 'target').then(
+      () => true,
+      () => false,
+    )
+    if (isUp) return true
+    await pause(100)
+  }
+  return false
+}
+
+async function end(child: ChildProcess, control: number): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+  for (const name of [`socket.${control}`, `socket.${control}.lock`])
+    rmSync(join('/var/run/tgtd', name), { force: true })
+}
+
+/** A port that nobody has at the moment. */
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  probe.listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const address = probe.address()
+  probe.close()
+  await once(probe, 'close')
+  if (typeof address !== 'object' || address === null) throw new Error('A listener has no port.')
+  return address.port
+}
