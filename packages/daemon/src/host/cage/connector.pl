@@ -1,8 +1,9 @@
 # Connects for a caged program that has no network. The program lives in an empty network namespace; the kernel hands each connect(2)
 # of it to this (seccomp_unotify(2)). Where the address is one that it may reach, this makes the connection in the host's network and
 # puts the socket in the place of the program's own (SECCOMP_IOCTL_NOTIF_ADDFD), which from then on speaks to the server without anybody
-# between. Any other connect goes on as it would, in a namespace where there is nothing to connect to: were this to judge wrongly
-# what it saw, or to die, the program would reach nothing.
+# between. Any other connect is refused, never let go on: the program could meanwhile change what was seen, and what it puts in the
+# place of its socket may be one of the host's network. A socket that was put there is connected again, as Ceph does to ask whether it is,
+# by this too.
 #
 # Run by launcher.pl as root, in the namespaces of the daemon and in the cgroup of the program, with which it ends. Arguments: the
 # processor, the pid of the program, a file of lines as model/storage/reach.ts writes them, or nothing, then such lines. The file is
@@ -20,15 +21,18 @@ my $known = {
 }->{$arch} or exit 70;
 # linux/seccomp.h
 my ($RECEIVE, $SEND, $IS_VALID, $ADD) = (0xC0502100, 0xC0182101, 0x40082102, 0x40182103);
-my ($CONTINUE, $SETFD) = (1, 1);
+my $SETFD = 1;
 # asm-generic/fcntl.h, socket.h, errno.h, poll.h, linux/tcp.h
 my ($NONBLOCK, $CLOEXEC, $GETFL, $SETFL) = (04000, 02000000, 3, 4);
-my ($INET, $INET6, $STREAM, $SOL_SOCKET, $SO_ERROR, $SO_TYPE, $TCP) = (2, 10, 1, 1, 4, 3, 6);
-my ($IN_USE, $IN_PROGRESS, $TIMED_OUT, $POLLIN, $POLLERR, $POLLHUP) = (98, 115, 110, 1, 8, 16);
+my ($INET, $INET6, $STREAM, $SOL_SOCKET, $SO_ERROR, $SO_TYPE, $SO_COOKIE, $TCP) = (2, 10, 1, 1, 4, 3, 57, 6);
+my ($IN_USE, $UNREACHABLE, $IN_PROGRESS, $TIMED_OUT, $POLLIN, $POLLERR, $POLLHUP) = (98, 101, 115, 110, 1, 8, 16);
 # What was said of the program's own socket holds for the one in its place too: keepalive; nodelay, keepalive times, tries, time-out.
 my @options = ([$SOL_SOCKET, 9], map { [$TCP, $_] } 1, 4, 5, 6, 7, 18);
 # How long a program that waits for its connection holds up its others.
 my $BLOCKING_SECONDS = 10;
+
+my $MOST_PLACED = 100_000;
+my %placed;    # cookies of the sockets that were put in the place of others
 
 $0 = 'kvasir-connector';
 my $process = syscall($known->{pidfd_open}, $program + 0, 0);
@@ -56,8 +60,7 @@ while (1) {
     defined ioctl($listener, $RECEIVE, $notice) or next;
     my ($id, $thread, undef, undef, undef, undef, $fd, $address, $length) = unpack 'QLLlLQQ3', $notice;
     my $error = eval { connected($id, $thread, $fd, seen($id, $thread, $address, $length)) };
-    my $answer = defined $error ? pack('QqlL', $id, 0, -$error, 0) : pack('QqlL', $id, 0, 0, $CONTINUE);
-    ioctl($listener, $SEND, $answer);
+    ioctl($listener, $SEND, pack 'QqlL', $id, 0, -($error // $UNREACHABLE), 0);
 }
 
 # A descriptor of the program, as a handle here.
@@ -89,6 +92,7 @@ sub connected {
     my $rule = allowed($host, $port) or die "not allowed\n";
     my $own = taken($fd) or die "no descriptor\n";
     unpack('i', getsockopt $own, $SOL_SOCKET, $SO_TYPE) == $STREAM or die "no stream\n";
+    return connect($own, $address) ? 0 : $! + 0 if $placed{ cookie($own) };
 
     socket my $made, $family, $STREAM, 0 or return $! + 0;
     for my $option (@options) {
@@ -103,8 +107,13 @@ sub connected {
     fcntl $made, $SETFL, $flags;
     $error == 0 || $error == $IN_PROGRESS or return $error;
     defined ioctl($listener, $ADD, pack 'QLLLL', $id, $SETFD, fileno $made, $fd, $CLOEXEC) or return $! + 0;
+    %placed = () if keys %placed >= $MOST_PLACED;    # Those would be replaced when they are connected again, which few programs do.
+    $placed{ cookie($made) } = 1;
     return $error;
 }
+
+# The number that no other socket has or will have (socket(7)).
+sub cookie { return unpack 'Q', getsockopt($_[0], $SOL_SOCKET, $SO_COOKIE) // die "no socket\n" }
 
 sub waited {
     my ($made) = @_;

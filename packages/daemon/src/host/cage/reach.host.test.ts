@@ -44,6 +44,40 @@ describe('the reach of a caged program', { skip }, () => {
     assert.deepEqual(said, [`storage for 127.0.0.1`, unreachable])
   })
 
+  test('a connection that is asked for again is the same one, as Ceph asks whether it stands', async () => {
+    await using test = await openTestCages()
+    await using storage = await listen('storage')
+    const again = knocker.replace(
+      'if (connect $socket, $address) {',
+      'if (connect $socket, $address) { print connect($socket, $address) || $! == 106 ? "still " : "lost ";',
+    )
+
+    const said = await knockAs(again, test, {
+      allowed: [at(storage)],
+      args: ['127.0.0.1', storage.port],
+    })
+
+    assert.deepEqual(said, ['still storage for 127.0.0.1'])
+  })
+
+  test('a connection is never taken apart to be made to somewhere else', async () => {
+    await using test = await openTestCages()
+    await using storage = await listen('storage')
+    await using other = await listen('other')
+    const elsewhere = `pack('Sna4x8', 2, ${other.port}, inet_pton(2, '127.0.0.1'))`
+    const turned = knocker.replace(
+      'if (connect $socket, $address) {',
+      `if (connect $socket, $address) { connect $socket, "\\0" x 16; connect $socket, ${elsewhere}; print $! + 0, " ";`,
+    )
+
+    const said = await knockAs(turned, test, {
+      allowed: [at(storage)],
+      args: ['127.0.0.1', storage.port],
+    })
+
+    assert.deepEqual(said, ['101 storage for 127.0.0.1'])
+  })
+
   test('is nothing for a program that was given none', async () => {
     await using test = await openTestCages()
     await using storage = await listen('storage')
@@ -157,9 +191,20 @@ async function said(vm: { log(): Promise<string> }, words: string): Promise<void
 }
 
 async function knock(
-  { cages }: TestCages,
+  test: TestCages,
   allowed: readonly Reach[] | undefined,
   args: readonly (string | number)[],
+): Promise<readonly string[]> {
+  return await knockAs(knocker, test, { allowed, args })
+}
+
+async function knockAs(
+  program: string,
+  { cages }: TestCages,
+  {
+    allowed,
+    args,
+  }: { readonly allowed: readonly Reach[] | undefined; readonly args: readonly (string | number)[] },
 ): Promise<readonly string[]> {
   const reach: CageReach | undefined = allowed && { allowed }
   const { stdout, stderr } = await cages.runJailed({
@@ -167,7 +212,7 @@ async function knock(
     uid: TEST_UID,
     gid: TEST_UID,
     binary: '/usr/bin/perl',
-    args: ['-e', knocker, ...args.map(String)],
+    args: ['-e', program, ...args.map(String)],
     inputs: [],
     reach,
     timeoutMs: 60_000,
