@@ -44,6 +44,10 @@ export const debianPackages = {
     { name: 'genisoimage', why: 'isoinfo: an oracle for the cloud-init seed' },
     { name: 'cpio', why: 'an oracle for the archives of initramfs' },
     { name: 'tgt', why: 'tgtd: a server of iSCSI beside a test' },
+    { name: 'ceph-mon', why: 'Ceph beside a test' },
+    { name: 'ceph-osd', why: 'Ceph beside a test' },
+    { name: 'ceph-mgr', why: 'Ceph beside a test: how full it is' },
+    { name: 'ceph-common', why: 'rbd and ceph: pools of RBD' },
     { name: 'bindfs', why: 'a file system that hangs when its server is stopped' },
   ],
 } as const satisfies Record<Purpose, readonly DebianPackage[]>

@@ -14,6 +14,8 @@ export type Requirement =
   | 'tgt'
   /** A server of NFS that does. */
   | 'ganesha'
+  /** A Ceph that runs beside the test. */
+  | 'ceph'
   | 'guest-agent'
   | 'kvm'
   | 'ksm'
@@ -48,7 +50,7 @@ export function lacking(what: Requirement, reason: string): string {
 
 /** The `skip` of a test that needs these: false where the machine has them all. */
 export function needs(
-  ...requirements: readonly ('qemu' | 'root' | 'passt' | 'lab' | 'tgt' | 'ganesha')[]
+  ...requirements: readonly ('qemu' | 'root' | 'passt' | 'lab' | 'tgt' | 'ganesha' | 'ceph')[]
 ): string | false {
   for (const requirement of requirements) {
     const reason = reasonFor[requirement]()
@@ -62,6 +64,7 @@ const reasonFor = {
   tgt: () => programMissing('tgtd'),
   ganesha: () => programMissing('ganesha.nfsd'),
   passt: () => programMissing('passt'),
+  ceph: () => programMissing('ceph-osd'),
   lab: () =>
     process.env['KVASIR_LAB'] === '1'
       ? undefined
