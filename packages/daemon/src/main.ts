@@ -162,7 +162,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     images,
     makers: await createImageMakers({ stateDir: config.stateDir, shelf: images, jailed, clock }),
     files: await openStateFiles({ stateDir: config.stateDir }),
-    pools: createPools({ stateDir: config.stateDir, jailed, secrets }),
+    pools: createPools({ ...config, jailed, secrets }),
     access: createVolumeAccess({ jailed }),
     secrets,
     emulators: createQemuEmulators({

@@ -1,9 +1,14 @@
 /** What pools are made of, type by type, as their rows remember it. A secret is named by its id, in `secretId`. */
+import type { CephPlace } from '../model/storage/ceph-place.ts'
 
 /** What a pool is made of. */
 export type PoolSource =
   /** A folder of the host; without a path, the daemon's own below the state directory. */
-  { readonly type: 'dir'; readonly path: string | undefined } | LvmSource | LvmThinSource | IscsiSource
+  | { readonly type: 'dir'; readonly path: string | undefined }
+  | LvmSource
+  | LvmThinSource
+  | IscsiSource
+  | RbdSource
 
 /** A volume group of LVM. */
 export interface LvmSource {
@@ -34,4 +39,9 @@ export interface IscsiSource {
   /** Who proves to the target who asks, where it wants that. */
   readonly user: string | undefined
   readonly secretId: string | undefined
+}
+
+/** The RBD images of a Ceph pool. */
+export interface RbdSource extends CephPlace {
+  readonly type: 'rbd'
 }

@@ -59,8 +59,8 @@ class SimulatedPool implements PoolBackend {
     this.place = source.type === 'lvm-thin' ? `${source.vg}/${source.thinPool}` : this.path
     this.capabilities = {
       formats: isFolder ? ['qcow2', 'raw'] : ['raw'],
-      linkedClones: isFolder || source.type === 'lvm-thin',
-      independentClones: source.type === 'lvm-thin',
+      linkedClones: isFolder || source.type === 'lvm-thin' || source.type === 'rbd',
+      independentClones: source.type === 'lvm-thin' || source.type === 'rbd',
       nativeSnapshots: false,
       shrink: true,
       importInPlace: true,
@@ -231,5 +231,7 @@ function simulatedPath(source: PoolRecord['source']): string {
       return `/dev/${source.vg}`
     case 'iscsi':
       return `/simulated/${source.server}/${source.target}`
+    case 'rbd':
+      return `/simulated/${source.cephPool}`
   }
 }

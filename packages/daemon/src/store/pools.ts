@@ -7,6 +7,7 @@ import { z } from 'zod'
 import type { PoolRecord, Store } from '../ports/store.ts'
 import type { Database } from './database.ts'
 import { lvmSources } from './lvm-sources.ts'
+import { rbdSource } from './rbd-sources.ts'
 import { SealedRows } from './sealed-rows.ts'
 import { serverSources } from './server-sources.ts'
 
@@ -17,6 +18,7 @@ const poolContent = z.object({
     z.object({ type: z.literal('dir'), path: z.string().optional() }),
     ...lvmSources,
     ...serverSources,
+    rbdSource,
   ]),
   autostart: z.boolean(),
   started: z.boolean(),
@@ -86,5 +88,8 @@ function parsePool(content: string): PoolRecord | undefined {
   if (source.type === 'dir') return { ...rest, source: { type: source.type, path: source.path } }
   if (source.type === 'lvm') return { ...rest, source }
   if (source.type === 'lvm-thin') return { ...rest, source: { ...source, sizeBytes: source.sizeBytes } }
-  return { ...rest, source: { ...source, user: source.user, secretId: source.secretId } }
+  if (source.type === 'iscsi')
+    return { ...rest, source: { ...source, user: source.user, secretId: source.secretId } }
+  const { namespace, secretId } = source
+  return { ...rest, source: { ...source, namespace, secretId } }
 }

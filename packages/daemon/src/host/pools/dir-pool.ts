@@ -16,6 +16,7 @@ import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
 import { absorbLayers, nameBase } from './absorb-layers.ts'
 import { checkedChain, inspectLink } from './chain-check.ts'
+import { inspectChain } from './copy-chain.ts'
 import { refusalOf, spaceError } from './hands-errors.ts'
 import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
 import { HandsError } from './pool-hands.ts'
@@ -151,15 +152,13 @@ class DirPool implements PoolBackend {
     { compress = false, onProgress, signal }: CopyWork,
   ): Promise<void> {
     signal.throwIfAborted()
-    const [top, ...backing] = chain.map(pathSource)
-    if (top === undefined) throw new TypeError('An empty chain has nothing to copy.')
-    const checked = await this.#folder.reach(() => checkedChain(top, backing))
-    const spareBytes = await this.#folder.requireRoom(checked.allocatedBytes)
     const { jailed } = this.#options
+    const checked = await this.#folder.reach(() => inspectChain(chain, { jailed, signal }))
+    const spareBytes = await this.#folder.requireRoom(checked.allocatedBytes)
     const fileSizeBytes =
       volume.format === 'raw' ? checked.capacityBytes : Math.min(flatBytes(checked.capacityBytes), spareBytes)
     const work = { jailed, onProgress, signal, fileSizeBytes, format: volume.format, compress }
-    await this.#make(volume, (_, path) => this.#folder.reach(() => copyChain(path, checked.chain, work)))
+    await this.#make(volume, (_, path) => this.#folder.reach(() => copyChain(path, chain, work)))
   }
 
   async absorb(

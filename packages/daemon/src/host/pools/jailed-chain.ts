@@ -13,23 +13,27 @@ export interface JailedChain {
   readonly secrets: readonly SecretObject[]
 }
 
-/** The chain, top first, and its top as `qemu-img` takes it for a file name. With `write` the top can be written. */
+/**
+ * The chain, top first, and its top as `qemu-img` takes it for a file name. With `write` the top can be written. What the tool gets for
+ * another chain too is counted from there.
+ */
 export function jailedChain(
   chain: readonly VolumeSource[],
   access: 'read' | 'write',
+  other?: JailedChain,
 ): { readonly request: JailedChain; readonly file: string } {
-  const inputs: string[] = []
-  const outputs: string[] = []
-  const devices: string[] = []
-  const secrets: SecretObject[] = []
-  const reach: Reach[] = []
+  const inputs = [...(other?.inputs ?? [])]
+  const outputs = [...(other?.outputs ?? [])]
+  const devices = [...(other?.devices ?? [])]
+  const secrets: SecretObject[] = [...(other?.secrets ?? [])]
+  const reach: Reach[] = [...(other?.reach ?? [])]
 
   const storage = (source: VolumeSource, place: number): Record<string, OptionValue> => {
     if (source.kind === 'protocol') {
       const { driver, options, secret } = source
       reach.push(...source.reach)
       if (secret === undefined) return { driver, ...options }
-      const object = `secret${place}`
+      const object = `secret${secrets.length}`
       secrets.push({ object, secretId: secret.secretId, format: secret.format })
       return { driver, ...options, [secret.option]: object }
     }

@@ -24,11 +24,11 @@ import {
   volumeIdOf,
 } from '../../model/storage/lvm-place.ts'
 import type { LogicalVolume } from '../../model/storage/lvm-report.ts'
-import { type DeviceSource, pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
+import type { DeviceSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { LvmSource, LvmThinSource } from '../../ports/pool-source.ts'
 import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
-import { checkedChain } from './chain-check.ts'
+import { inspectChain } from './copy-chain.ts'
 import { claimLvm, releaseLvm } from './lvm-claim.ts'
 import { spending } from './lvm-errors.ts'
 import { type LvmDeadlines, LvmTools, VgGone } from './lvm-tools.ts'
@@ -143,16 +143,14 @@ class LvmPool implements PoolBackend {
 
   async createCopy(volume: VolumeKey, chain: readonly VolumeSource[], work: CopyWork): Promise<void> {
     work.signal.throwIfAborted()
-    const [top, ...backing] = chain.map(pathSource)
-    if (top === undefined) throw new TypeError('An empty chain has nothing to copy.')
-    const checked = await checkedChain(top, backing)
+    const { jailed } = this.#options
+    const checked = await inspectChain(chain, { jailed, signal: work.signal })
     if (this.#where.thinPool !== undefined) await this.#requireRoom(checked.allocatedBytes)
-    await this.createEmpty(volume, checked)
+    await this.createEmpty(volume, { capacityBytes: checked.capacityBytes })
     try {
       const device = { isZero: await this.#readsZero() }
       const { path } = this.source(volume)
-      const { jailed } = this.#options
-      await copyChain(path, checked.chain, {
+      await copyChain(path, chain, {
         ...work,
         jailed,
         fileSizeBytes: checked.capacityBytes,

@@ -7,10 +7,13 @@ import type { SecretValues } from '../files/secret-files.ts'
 import { createDirPool } from './dir-pool.ts'
 import { createIscsiPool } from './iscsi-pool.ts'
 import { createLvmPool } from './lvm-pool.ts'
+import { createRbdPool } from './rbd-pool.ts'
 
 export interface PoolsOptions {
   /** Below it lies the folder of the default pool. */
   readonly stateDir: string
+  /** Below it lie the files that tools get. */
+  readonly runtimeDir: string
   readonly jailed: JailedTools
   readonly secrets: SecretValues
 }
@@ -19,7 +22,7 @@ export interface PoolsOptions {
 const reservedBytes = 64 * 1024 ** 2
 
 /** Opens the backends of pools, each when it is first asked for. */
-export function createPools({ stateDir, jailed, secrets }: PoolsOptions): Pools {
+export function createPools({ stateDir, runtimeDir, jailed, secrets }: PoolsOptions): Pools {
   const backends = new Map<string, PoolBackend>()
   const listeners: ((poolId: string, reason: string) => void)[] = []
   const open = ({ id, source }: Pick<PoolRecord, 'id' | 'source'>): PoolBackend => {
@@ -36,6 +39,10 @@ export function createPools({ stateDir, jailed, secrets }: PoolsOptions): Pools 
         return createLvmPool({ id, source, jailed, onUnreachable })
       case 'iscsi':
         return createIscsiPool({ source, secrets, onUnreachable })
+      case 'rbd': {
+        const directory = join(runtimeDir, 'ceph', id)
+        return createRbdPool({ id, place: source, directory, secrets, jailed, onUnreachable })
+      }
     }
   }
   return {

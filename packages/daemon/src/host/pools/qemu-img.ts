@@ -11,8 +11,9 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, runCommand } from '@kvasir/linux'
-import type { PathSource } from '../../model/storage/volume-source.ts'
+import type { PathSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
+import { jailedChain } from './jailed-chain.ts'
 
 const CREATE_TIMEOUT_MS = 30_000
 /** Shrinking gives clusters back one by one. */
@@ -67,7 +68,7 @@ export async function makeQcow2(
 /** Copies the contents of a chain, top first, into the file `path`, in the jail. */
 export async function copyChain(
   path: string,
-  chain: readonly PathSource[],
+  chain: readonly VolumeSource[],
   options: {
     readonly jailed: JailedTools
     readonly onProgress: (fraction: number) => void
@@ -87,28 +88,14 @@ export async function copyChain(
   const formatOptions = format === 'qcow2' ? ['-o', qcow2Options({}) + compression] : []
   const howToWrite = compress ? ['-c'] : ['-W'] // What is compressed is written in order in any case.
   const target = device ? deviceTarget(device) : []
-  const source = `json:${JSON.stringify(blockNode(chain, 0))}`
+  const { request, file } = jailedChain(chain, 'read')
   const result = await options.jailed.run(
     {
       tool: 'qemu-img',
-      args: [
-        'convert',
-        '-p',
-        ...howToWrite,
-        '-O',
-        format,
-        ...formatOptions,
-        ...target,
-        '--',
-        source,
-        '/out/0',
-      ],
-      inputs: chain.map((link) => link.path),
+      args: ['convert', '-p', ...howToWrite, '-O', format, ...formatOptions, ...target, '--', file, '/out/0'],
+      ...request,
       outputs: [path],
-      devices: [
-        ...chain.filter(({ kind }) => kind === 'device').map((link) => link.path),
-        ...(device ? [path] : []),
-      ],
+      devices: [...request.devices, ...(device ? [path] : [])],
       timeoutMs: COPY_TIMEOUT_MS,
       fileSizeBytes: options.fileSizeBytes,
       onStdout: (text) => {

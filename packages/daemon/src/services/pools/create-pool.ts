@@ -20,9 +20,9 @@ export async function createPool(
 ): Promise<Pool> {
   const { ports, pools } = context
   const { store, failpoint } = ports
+  await failpoint('pool.create.before-row')
   const record = newRecord(wanted.name, poolSource(wanted, store), ports, wanted.autostart)
   requireOwnPlace(record, ports)
-  await failpoint('pool.create.before-row')
   store.pools.insert(record)
   await using undo = new AsyncDisposableStack()
   undo.defer(() => undoPool(record, context))

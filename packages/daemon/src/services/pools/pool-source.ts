@@ -18,6 +18,11 @@ export function poolSource(wanted: NewPool, store: Store): PoolSource {
     }
     case 'iscsi':
       return iscsiSource(wanted, store)
+    case 'rbd': {
+      const { type, monitors, cephPool, namespace, user, secret, networks } = wanted
+      const secretId = secret === undefined ? undefined : requireSecret(secret, store).id
+      return { type, monitors, cephPool, namespace, user, secretId, networks }
+    }
   }
 }
 

@@ -1,0 +1,113 @@
+/**
+ * What copies of chains have in common whatever they lie on, and copies into storage that QEMU speaks to itself. Told by sources alone, so
+ * that from any pool to any other goes. In the jail, as all that reads a volume.
+ *
+ * Not here: copies into files and devices (qemu-img.ts).
+ */
+import { KvasirError } from '@kvasir/contract'
+import { z } from 'zod'
+import type { ProtocolSource, VolumeSource } from '../../model/storage/volume-source.ts'
+import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
+import { checkedChain } from './chain-check.ts'
+import { jailedChain, placeOf } from './jailed-chain.ts'
+import { parseProgress } from './qemu-img.ts'
+
+const infoTimeoutMs = 30_000
+const copyTimeoutMs = 24 * 3600 * 1000
+
+const info = z.object({ 'virtual-size': z.number(), 'actual-size': z.number().optional() })
+
+/** What is known of a chain before it is copied. */
+export interface CopiedChain {
+  readonly capacityBytes: number
+  /** What it occupies; 0 where nobody can say. */
+  readonly allocatedBytes: number
+}
+
+/**
+ * Looks at a chain, top first, before it is copied. Files are compared with the record, header by header; what QEMU speaks to itself
+ * is opened with the chain spelled out, so no header there has a say.
+ */
+export async function inspectChain(
+  chain: readonly VolumeSource[],
+  { jailed, signal }: { readonly jailed: JailedTools; readonly signal: AbortSignal },
+): Promise<CopiedChain> {
+  const [top, ...backing] = chain.filter((link) => link.kind !== 'protocol')
+  if (top !== undefined && backing.length === chain.length - 1) return await checkedChain(top, backing)
+  const { request, file } = jailedChain(chain, 'read')
+  const args = ['info', '--output=json', '-U', '--', file]
+  const limits = { timeoutMs: infoTimeoutMs, fileSizeBytes: 0 }
+  const result = await jailed.run({ tool: 'qemu-img', args, ...request, ...limits }, signal)
+  if (result.exitCode !== 0) throw copyError(chain, 'looked at', result)
+  const { 'virtual-size': capacityBytes, 'actual-size': allocatedBytes = 0 } = info.parse(
+    JSON.parse(result.stdout),
+  )
+  return { capacityBytes, allocatedBytes }
+}
+
+/** Copies what a chain shows into a source that has at least its capacity. `isZero`: the target reads as zeroes now. */
+export async function copyInto(
+  target: ProtocolSource,
+  chain: readonly VolumeSource[],
+  work: {
+    readonly jailed: JailedTools
+    readonly signal: AbortSignal
+    readonly onProgress: (fraction: number) => void
+    readonly isZero: boolean
+  },
+): Promise<void> {
+  const from = jailedChain(chain, 'read')
+  const to = jailedChain([target], 'write', from.request)
+  const zero = work.isZero ? ['--target-is-zero'] : []
+  const result = await work.jailed.run(
+    {
+      tool: 'qemu-img',
+      args: [
+        'convert',
+        '-p',
+        '-n',
+        '-W',
+        '-t',
+        'none',
+        '-O',
+        target.format,
+        ...zero,
+        '--',
+        from.file,
+        to.file,
+      ],
+      ...to.request,
+      timeoutMs: copyTimeoutMs,
+      fileSizeBytes: 0,
+      onStdout: (text) => {
+        const fraction = parseProgress(text)
+        if (fraction !== undefined) work.onProgress(fraction)
+      },
+    },
+    work.signal,
+  )
+  if (result.exitCode !== 0) throw copyError([target], 'copied into', result)
+}
+
+function copyError(
+  chain: readonly VolumeSource[],
+  what: string,
+  { limit, stderr, exitCode }: JailedToolResult,
+): KvasirError {
+  const place = placeOf(chain)
+  const cause = new Error(`qemu-img ended with exit code ${exitCode} and the limit ${limit}: ${stderr}`)
+  if (/No space left on device|Disk quota exceeded/.test(stderr))
+    return new KvasirError('not-enough-space', `What ${place} lies on is full, so it was not ${what}.`, {
+      cause,
+    })
+  if (/Connection timed out|Host is unreachable|No route to host/.test(stderr) || limit === 'time')
+    return new KvasirError(
+      'pool-unreachable',
+      `What ${place} lies on does not answer, so it was not ${what}.`,
+      { cause },
+    )
+  return new KvasirError('host-failed', `qemu-img could not read ${place}, so it was not ${what}.`, {
+    details: { place, stderr: stderr.slice(-500) },
+    cause,
+  })
+}

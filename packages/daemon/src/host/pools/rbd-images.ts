@@ -1,0 +1,176 @@
+/**
+ * The images of a Ceph pool, or of a namespace in one, by the tool `rbd`: named one by one, so that no name is taken for a path.
+ *
+ * A clone reads through a snapshot of its origin that nobody sees. An origin that is removed goes to Ceph's trash for as long as clones
+ * read through it, and leaves with the last of them.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { KvasirError } from '@kvasir/contract'
+import { type CephPlace, placeWords } from '../../model/storage/ceph-place.ts'
+import { imageSize, imagesOf, trashOf, usedBytes } from '../../model/storage/ceph-report.ts'
+import { type CephTools, cephErrorOf, cephErrors, cephWords } from './ceph-tools.ts'
+
+/** Beyond the 30 s after which Ceph forgets a client that was killed. */
+const busyTimeoutMs = 45_000
+const busyLookMs = 1_000
+
+/** A name that we give images: the id of a volume. */
+export const ourImage = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+export class RbdImages {
+  readonly #tools: CephTools
+  readonly #where: CephPlace
+
+  constructor(tools: CephTools, where: CephPlace) {
+    this.#tools = tools
+    this.#where = where
+  }
+
+  async list(): Promise<ReturnType<typeof imagesOf>> {
+    return imagesOf(await this.#tools.reach(() => this.#tools.ask('rbd', 'ls', '-l', ...this.#pool())))
+  }
+
+  /** The size of an image. `file-not-found`. */
+  async size(name: string): Promise<number> {
+    try {
+      return imageSize(await this.#tools.reach(() => this.#tools.ask('rbd', 'info', ...this.#image(name))))
+    } catch (error) {
+      if (cephErrorOf(error) !== cephErrors.missing) throw error
+      const place = placeWords(this.#where)
+      throw new KvasirError('file-not-found', `There is no RBD image ${name} in ${place}.`, { cause: error })
+    }
+  }
+
+  /** What an image occupies; undefined when there is none. */
+  async used(name: string): Promise<number | undefined> {
+    try {
+      return usedBytes(await this.#tools.reach(() => this.#tools.ask('rbd', 'du', ...this.#image(name))))
+    } catch (error) {
+      if (cephErrorOf(error) === cephErrors.missing) return undefined
+      throw error
+    }
+  }
+
+  /** Makes an empty image; fails when there is one. */
+  async create(name: string, size: { readonly bytes: number; readonly thick: boolean }): Promise<void> {
+    const thick = size.thick ? ['--thick-provision'] : []
+    try {
+      await this.#change([
+        'create',
+        ...this.#image(name),
+        '--size',
+        `${size.bytes}B`,
+        ...thick,
+        '--no-progress',
+      ])
+    } catch (error) {
+      if (cephErrorOf(error) !== cephErrors.exists) await this.remove(name).catch(() => {}) // What made it fail says more.
+      throw error
+    }
+  }
+
+  /** Makes an image of what another one holds now. */
+  async clone(name: string, origin: string): Promise<void> {
+    const snapshot = [...this.#image(origin), '--snap', `for-${name}`]
+    const { cephPool, namespace } = this.#where
+    const into = [
+      '--dest-pool',
+      cephPool,
+      ...(namespace === undefined ? [] : ['--dest-namespace', namespace]),
+    ]
+    await this.#attempt(['snap', 'rm', ...snapshot, '--no-progress']) // Of an attempt that was broken off.
+    await this.#change(['snap', 'create', ...snapshot, '--no-progress'])
+    try {
+      await this.#change(['clone', ...snapshot, ...into, '--dest', name])
+    } finally {
+      await this.#change(['snap', 'rm', ...snapshot, '--no-progress'])
+    }
+  }
+
+  /** Gives an image another size. */
+  async resize(name: string, bytes: number): Promise<void> {
+    if ((await this.size(name)) === bytes) return
+    await this.#change([
+      'resize',
+      ...this.#image(name),
+      '--size',
+      `${bytes}B`,
+      '--allow-shrink',
+      '--no-progress',
+    ])
+  }
+
+  /** Removes an image; no error when there is none. `in-use` for one that stays open. */
+  async remove(name: string): Promise<void> {
+    const deadline = performance.now() + busyTimeoutMs
+    while ((await this.#removeOnce(name)) === cephErrors.busy) {
+      if (performance.now() > deadline)
+        throw new KvasirError(
+          'in-use',
+          `The RBD image ${name} is still open somewhere, so it is not removed.`,
+        )
+      await pause(busyLookMs)
+    }
+    await this.#emptyTrash()
+  }
+
+  /** Removes an image, or lets go of it where clones read through it. Answers the number of an error that may pass. */
+  async #removeOnce(name: string): Promise<number | undefined> {
+    const image = this.#image(name)
+    if ((await this.#attempt(['snap', 'purge', ...image, '--no-progress'])) === cephErrors.missing)
+      return undefined
+    const left = await this.#attempt(['rm', ...image, '--no-progress'])
+    const last = left === cephErrors.notEmpty ? await this.#attempt(['trash', 'mv', ...image]) : left
+    if (last === undefined || last === cephErrors.missing || last === cephErrors.busy) return last
+    throw new KvasirError('host-failed', `The RBD image ${name} could not be removed (error ${last}).`)
+  }
+
+  /** Removes for good what was only kept for clones. What a clone of a clone began as goes after it. */
+  async #emptyTrash(): Promise<void> {
+    for (let removed = 1; removed > 0; ) {
+      removed = 0
+      const report = await this.#tools.reach(() => this.#tools.ask('rbd', 'trash', 'ls', ...this.#pool()))
+      for (const { id, name } of trashOf(report)) {
+        if (!ourImage.test(name)) continue
+        const left = await this.#attempt(['trash', 'rm', ...this.#pool(), '--image-id', id, '--no-progress'])
+        if (left === undefined) removed++
+      }
+    }
+  }
+
+  /** Answers the number of the error that a command ended with; undefined for none. */
+  async #attempt(args: readonly string[]): Promise<number | undefined> {
+    try {
+      await this.#tools.reach(() => this.#tools.change('rbd', args))
+      return undefined
+    } catch (error) {
+      const number = cephErrorOf(error)
+      if (number === undefined) throw error
+      return number
+    }
+  }
+
+  async #change(args: readonly string[]): Promise<void> {
+    try {
+      await this.#tools.reach(() => this.#tools.change('rbd', args))
+    } catch (error) {
+      const number = cephErrorOf(error)
+      if (number !== cephErrors.noSpace && number !== cephErrors.quota) throw error
+      const sentence = `Ceph pool ${placeWords(this.#where)} is full: ${cephWords(error)}`
+      throw new KvasirError('not-enough-space', sentence, { cause: error })
+    }
+  }
+
+  #pool(): readonly string[] {
+    return poolFlags(this.#where)
+  }
+
+  #image(name: string): readonly string[] {
+    return [...this.#pool(), '--image', name]
+  }
+}
+
+/** The flags that name a Ceph pool and a namespace in it. */
+export function poolFlags({ cephPool, namespace }: CephPlace): readonly string[] {
+  return ['--pool', cephPool, ...(namespace === undefined ? [] : ['--namespace', namespace])]
+}

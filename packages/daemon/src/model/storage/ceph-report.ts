@@ -1,0 +1,64 @@
+/** What the tools of Ceph say in JSON, read into our words. Each throws `ZodError` for what is not that. */
+import { z } from 'zod'
+import { type Monitor, monitorOf } from './ceph-place.ts'
+
+const df = z.object({
+  pools: z.array(
+    z.object({ name: z.string(), stats: z.object({ stored: z.number(), max_avail: z.number() }) }),
+  ),
+})
+
+/** What a Ceph pool holds and what more it could (`ceph df`), copies counted once; undefined when there is none of the name. */
+export function cephSpace(
+  report: unknown,
+  cephPool: string,
+): { readonly storedBytes: number; readonly availableBytes: number } | undefined {
+  const stats = df.parse(report).pools.find(({ name }) => name === cephPool)?.stats
+  return stats && { storedBytes: stats.stored, availableBytes: Math.floor(stats.max_avail) }
+}
+
+const listed = z.array(
+  z.object({ image: z.string(), size: z.number().optional(), snapshot: z.string().optional() }),
+)
+
+/** The images of a pool (`rbd ls -l`), without their snapshots. */
+export function imagesOf(report: unknown): readonly { readonly image: string; readonly sizeBytes: number }[] {
+  return listed
+    .parse(report)
+    .filter(({ snapshot }) => snapshot === undefined)
+    .map(({ image, size }) => ({ image, sizeBytes: size ?? 0 }))
+}
+
+const info = z.object({ size: z.number(), id: z.string() })
+
+/** The size of an image (`rbd info`). */
+export function imageSize(report: unknown): number {
+  return info.parse(report).size
+}
+
+const usage = z.object({
+  images: z.array(z.object({ used_size: z.number(), snapshot: z.string().optional() })),
+})
+
+/** What an image and its snapshots occupy (`rbd du`). */
+export function usedBytes(report: unknown): number {
+  return usage.parse(report).images.reduce((sum, image) => sum + image.used_size, 0)
+}
+
+const trash = z.array(z.object({ id: z.string(), name: z.string() }))
+
+/** The images in the trash (`rbd trash ls`): how they were called, and by what they are removed. */
+export function trashOf(report: unknown): readonly { readonly id: string; readonly name: string }[] {
+  return trash.parse(report).map(({ id, name }) => ({ id, name }))
+}
+
+const addresses = z.object({ addrvec: z.array(z.object({ addr: z.string() })) })
+const osdDump = z.object({ osds: z.array(z.object({ up: z.number(), public_addrs: addresses })) })
+
+/** Where the OSDs that are up listen for clients (`ceph osd dump`). */
+export function osdAddresses(report: unknown): readonly Monitor[] {
+  return osdDump
+    .parse(report)
+    .osds.filter(({ up }) => up === 1)
+    .flatMap(({ public_addrs }) => public_addrs.addrvec.map(({ addr }) => monitorOf(addr)))
+}
