@@ -19,9 +19,18 @@ export interface LayerNodes {
   readonly driver: 'qcow2' | 'raw'
 }
 
+/** What lies under a disk. */
+export interface DiskChain {
+  readonly disk: string
+  /** The node that the device sits on. */
+  readonly node: string | undefined
+  /** Its files and devices, top first; none where QEMU speaks to the storage itself. */
+  readonly layers: readonly LayerNodes[]
+}
+
 /** What QEMU has open. */
 export interface BlockGraph {
-  readonly chains: readonly { readonly disk: string; readonly layers: readonly LayerNodes[] }[]
+  readonly chains: readonly DiskChain[]
   /** Layers of no disk's chain. */
   readonly loose: readonly LayerNodes[]
 }
@@ -42,7 +51,7 @@ export async function readBlockGraph(
   const chains = asked.disks.flatMap((disk) => {
     const device = deviceId('disk', disk)
     const root = blocks.find((block) => block.qdev?.split('/').includes(device))?.inserted
-    return root === undefined ? [] : [{ disk, layers: chainUnder(root, bySet) }]
+    return root === undefined ? [] : [{ disk, node: root['node-name'], layers: chainUnder(root, bySet) }]
   })
   const used = new Set(
     blocks.flatMap(({ inserted }) => (inserted ? chainUnder(inserted, bySet) : [])).map(({ node }) => node),

@@ -21,7 +21,7 @@ import type {
   NewOverlay,
   OpenChain,
 } from '../../ports/emulator-blocks.ts'
-import { type LayerNodes, readBlockGraph } from './block-graph.ts'
+import { type DiskChain, type LayerNodes, readBlockGraph } from './block-graph.ts'
 import { followJob, jobStatus } from './block-jobs.ts'
 import { fileNode, formatNode, layerNames } from './layer-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
@@ -56,7 +56,11 @@ export class QemuBlocks implements EmulatorBlocks {
 
   async resize(disk: string, capacityBytes: number): Promise<void> {
     const { chains } = await this.#graph({ disks: [disk], files: [] })
-    const { node } = requireTop(chains, disk)
+    const { layers, node: own } = chains.find((chain) => chain.disk === disk) ?? {
+      layers: [],
+      node: undefined,
+    }
+    const node = layers[0]?.node ?? own ?? requireTop(chains, disk).node
     await this.#parts.ask((monitor) =>
       monitor.execute(
         'block_resize',
@@ -169,10 +173,7 @@ export class QemuBlocks implements EmulatorBlocks {
   }
 }
 
-function requireTop(
-  chains: readonly { readonly disk: string; readonly layers: readonly LayerNodes[] }[],
-  disk: string,
-): LayerNodes {
+function requireTop(chains: readonly DiskChain[], disk: string): LayerNodes {
   const top = chains.find((chain) => chain.disk === disk)?.layers[0]
   if (top) return top
   throw new KvasirError(
