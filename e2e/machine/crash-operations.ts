@@ -4,6 +4,7 @@
  * The VMs need not boot: they have no image, so that their firmware finds nothing and idles. Each operation has VMs of its own.
  */
 import type { VmSpecInput } from '@kvasir/contract'
+import { driveOperations } from './crash-drives.ts'
 import { flattenOperations } from './crash-flatten.ts'
 import { moveOperations } from './crash-moves.ts'
 import type { Operation } from './crash-operation.ts'
@@ -181,6 +182,7 @@ export const operations: readonly Operation[] = [
   ...snapshotOperations,
   ...secretOperations,
   ...moveOperations,
+  ...driveOperations,
   ...flattenOperations,
   {
     name: 'plug a disk',

@@ -1,7 +1,7 @@
 /** Steps of the operations that a daemon may die in: what they ask of the API, and how a VM is brought to where they begin. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { endpoints, KvasirError, type VmSpecInput, type VmState } from '@kvasir/contract'
+import { endpoints, KvasirError, type Vm, type VmSpecInput, type VmState } from '@kvasir/contract'
 import { waitForJob } from '@kvasir/sdk'
 import type { World } from './world.ts'
 
@@ -79,7 +79,11 @@ export async function setVcpus(
   name: string,
   cpu: { count: number; max: number },
 ): Promise<void> {
-  const { status } = await world.vm(name).apply({ ...diskless, cpu })
+  await waitForChange(world, await world.vm(name).apply({ ...diskless, cpu }))
+}
+
+/** Waits for the job that carries a change into the guest of a VM, if there is one. */
+export async function waitForChange(world: World, { status }: Vm): Promise<void> {
   if (status.job === undefined) return
   const job = await world.client.call(endpoints.getJob, { params: { id: status.job } })
   await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
@@ -101,10 +105,7 @@ export async function bringDisks(world: World, name: string, disks: VmSpecInput[
 export async function setDisks(world: World, name: string, disks: VmSpecInput['disks']): Promise<void> {
   const vm = world.vm(name)
   const { spec } = await vm.show()
-  const { status } = await vm.apply({ ...spec, disks: [...(disks ?? [])] })
-  if (status.job === undefined) return
-  const job = await world.client.call(endpoints.getJob, { params: { id: status.job } })
-  await waitForJob(world.client, job, { signal: AbortSignal.timeout(jobMs) })
+  await waitForChange(world, await vm.apply({ ...spec, disks: [...(disks ?? [])] }))
 }
 
 /** Whether a VM has so many disks, and its guest too. */

@@ -1,5 +1,6 @@
 /** The API of Kvasir as a value. */
 export * from './cpu-list.ts'
+export * from './disk-latency.ts'
 export * from './disk-spec.ts'
 export { type DiskThrottle, throttleRates } from './disk-throttle.ts'
 export * from './endpoint.ts'

@@ -1,5 +1,6 @@
 /** A VM as the API shows it: its spec, and its status. */
 import { z } from 'zod'
+import { diskLatency } from './disk-latency.ts'
 import { vmMemory } from './memory-status.ts'
 import { resourceName, uuid } from './names.ts'
 import { poolStates } from './pool.ts'
@@ -31,6 +32,11 @@ const diskStatus = z
     readRequests: z.int(),
     writeRequests: z.int(),
     flushRequests: z.int(),
+    latency: diskLatency.optional(),
+    aio: z
+      .strictObject({ mode: z.string(), reason: z.string() })
+      .optional()
+      .meta({ description: 'What carries its requests to the host, and why.' }),
   })
   .meta({ id: 'DiskStatus', description: 'What the guest asked of a disk since it has it.' })
 

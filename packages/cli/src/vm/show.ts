@@ -1,14 +1,13 @@
 /** `kvasir vm show`: what a VM is, how it does, how to reach it, and what waits for its next boot, on one page. */
 import type { Vm } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
-import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import type { Properties } from '../output/table.ts'
 import { timeAndAge } from '../output/time.ts'
-import { chainUnder, imageName, type Shelf } from '../volume/chain.ts'
-import { volumeName } from '../volume/volume-address.ts'
+import { imageName, type Shelf } from '../volume/chain.ts'
 import { describeCpu } from './describe-cpu.ts'
+import { describeDisks } from './describe-disks.ts'
 import { describeVmMemory } from './show-memory.ts'
 import { sharingWords, threadLines } from './threads.ts'
 
@@ -63,7 +62,7 @@ export function describeVm(
     Placement: placement(vm),
     ...describeVmMemory(vm, nowMs),
     Boots: boots(vm, shelf),
-    Disks: disks(vm, shelf),
+    Disks: describeDisks(vm, shelf),
     NICs: spec.nics.map((nic) => `${nic.name}  ${nic.mode}${nic.mac === undefined ? '' : `, ${nic.mac}`}`),
     Forwards: forwards(vm),
     'cloud-init': cloudInit(vm),
@@ -101,26 +100,6 @@ function boots({ spec }: Vm, { images }: Shelf): string {
   if (spec.boot.kernel !== undefined) return `kernel ${spec.boot.kernel.kernel}`
   if (spec.image !== undefined) return `image ${imageName(spec.image, images)}`
   return spec.disks.length > 0 ? 'its disks' : 'nothing: it has no image, no kernel and no disk'
-}
-
-function disks({ spec, status }: Vm, shelf: Shelf): string[] {
-  return spec.disks.map((disk) => {
-    const volume = shelf.volumes.find(
-      (candidate) => candidate.name === disk.volume && candidate.pool === disk.pool,
-    )
-    const size =
-      volume === undefined ? [] : [formatBytes(volume.capacityBytes), ...allocated(volume.allocatedBytes)]
-    const words = [disk.bus, ...size, ...(disk.readOnly ? ['read-only'] : [])].join(', ')
-    const name = disk.volume === undefined ? '-' : volumeName({ pool: disk.pool, name: disk.volume })
-    const chain = volume === undefined ? [] : chainUnder(volume, shelf)
-    const use = status.disks?.find((candidate) => candidate.disk === disk.name)
-    const done = use && `; read ${formatBytes(use.readBytes)}, wrote ${formatBytes(use.writtenBytes)}`
-    return `${disk.name}  ${words}: ${[name, ...chain].join(' > ')}${done ?? ''}`
-  })
-}
-
-function allocated(bytes: number | undefined): string[] {
-  return bytes === undefined ? [] : [`${formatBytes(bytes)} used`]
 }
 
 function forwards({ spec }: Vm): string[] {

@@ -77,6 +77,23 @@ export function createMetrics(options: MetricsOptions): Metrics {
   }
 }
 
+/** Requests within each bound, as Prometheus counts them: each bound has those of the smaller ones too. */
+function cumulated({
+  latency,
+}: DiskSample): Readonly<Record<string, readonly (readonly [string, number])[]>> {
+  if (latency === undefined) return {}
+  const within = (counts: readonly number[]) => {
+    let sum = 0
+    return counts.map((count, index) => {
+      sum += count
+      const bound = latency.bounds[index]
+      return [bound === undefined ? '+Inf' : String(bound / 1_000_000), sum] as const
+    })
+  }
+  const { reads, writes, flushes } = latency
+  return { read: within(reads), write: within(writes), flush: within(flushes) }
+}
+
 const late = Symbol('late')
 
 /** The value, or undefined when there will be none. */
@@ -126,6 +143,11 @@ function createFamilies(registry: Registry) {
   const writeBytes = counter(`${block}_write_bytes_total`, 'Bytes written.', diskLabels)
   const writeRequests = counter(`${block}_write_requests_total`, 'Write requests.', diskLabels)
   const flushes = counter(`${block}_flush_requests_total`, 'Flush requests.', diskLabels)
+  const latency = counter(
+    'kvasir_vm_disk_latency_seconds_bucket',
+    'Requests that took at most so long, since the disk was first looked at.',
+    [...vmLabels, 'target_device', 'operation', 'le'],
+  )
   const capacity = gauge(`${block}_capacity_bytes`, 'Size of the disk as the guest sees it.', diskLabels)
 
   function addDisk(domain: string, disk: DiskSample): void {
@@ -135,6 +157,9 @@ function createFamilies(registry: Registry) {
     writeBytes.inc(labels, disk.writtenBytes)
     writeRequests.inc(labels, disk.writeRequests)
     flushes.inc(labels, disk.flushRequests)
+    for (const [operation, within] of Object.entries(cumulated(disk)))
+      for (const [le, count] of within)
+        latency.inc({ domain, target_device: disk.disk, operation, le }, count)
     if (disk.capacityBytes !== undefined) capacity.set(labels, disk.capacityBytes)
   }
 

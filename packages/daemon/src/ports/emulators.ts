@@ -5,6 +5,7 @@
  * derived from that id, so that `clean` can remove it without having been told what was made. An emulator outlives the daemon.
  */
 import type { Duplex } from 'node:stream'
+import type { DiskLatency } from '@kvasir/contract'
 import type { PageWant } from '../model/memory/hugepages.ts'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
@@ -68,8 +69,8 @@ export interface Emulator {
   onEvent(listener: (event: EmulatorEvent) => void): () => void
   /** QEMU's own run state, e.g. `running`, `paused`, `shutdown`, `io-error`. */
   runState(): Promise<string>
-  /** Whether an io-error was for want of space. */
-  ioStatus(): Promise<'ok' | 'failed' | 'nospace'>
+  /** Which disk did not carry out a request, and whether for want of space. */
+  ioStatus(): Promise<IoStatus>
   resume(): Promise<void>
   pause(): Promise<void>
   reset(): Promise<void>
@@ -98,6 +99,13 @@ export interface Emulator {
   release(): Promise<void>
 }
 
+/** What became of the requests of an emulator's disks. */
+export interface IoStatus {
+  readonly kind: 'ok' | 'failed' | 'nospace'
+  /** The disk's name, where it is one of the spec's. */
+  readonly disk?: string | undefined
+}
+
 export interface SaveOptions {
   readonly onProgress: (progress: SaveProgress) => void
   readonly signal: AbortSignal
@@ -110,6 +118,8 @@ export interface BlockCounters {
   readonly readRequests: number
   readonly writeRequests: number
   readonly flushRequests: number
+  /** Undefined until the emulator counts them. */
+  readonly latency?: DiskLatency | undefined
 }
 
 export interface EmulatorStatistics {

@@ -41,6 +41,7 @@ export class EmulatorProcess {
   hasAgent = true
   agentConnected = false
   ioStatus: 'ok' | 'failed' | 'nospace' = 'ok'
+  failedDevice: string | undefined
   balloonBytes: number
   vcpuCount: number
   requestedBytes = 0
@@ -212,6 +213,7 @@ export class EmulatorProcess {
   /** A disk of the guest fails; `nospace` means that the pool is full. */
   diskFails(node: string, status: 'failed' | 'nospace'): void {
     this.ioStatus = status
+    this.failedDevice = node
     const noSpace = status === 'nospace'
     this.#tell({ kind: 'io-error', node, noSpace, reason: noSpace ? 'No space left on device' : 'I/O error' })
     this.#become('io-error', { kind: 'stopped' })

@@ -9,6 +9,7 @@ import type {
   EmulatorExit,
   EmulatorRecord,
   EmulatorStatistics,
+  IoStatus,
   SaveOptions,
 } from '../ports/emulators.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
@@ -81,9 +82,11 @@ export class SimulatedEmulator implements Emulator {
     return this.#process.runState
   }
 
-  async ioStatus(): Promise<'ok' | 'failed' | 'nospace'> {
+  async ioStatus(): Promise<IoStatus> {
     await this.#process.answer()
-    return this.#process.ioStatus
+    const { ioStatus: kind, failedDevice } = this.#process
+    const disks = Object.entries(this.#process.request.plan.ids.disks)
+    return { kind, disk: disks.find(([, { device }]) => device === failedDevice)?.[0] }
   }
 
   async resume(): Promise<void> {

@@ -4,6 +4,7 @@
  *
  * Not here: how it was launched (launch-emulator.ts) and found again (adopt-emulator.ts), what its states mean (model/vm).
  */
+
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
@@ -16,6 +17,7 @@ import type {
   EmulatorEvent,
   EmulatorExit,
   EmulatorStatistics,
+  IoStatus,
   SaveOptions,
 } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
@@ -26,6 +28,7 @@ import { QemuThreads } from '../threads/qemu-threads.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
 import { asPortError } from './as-port-error.ts'
 import { BalloonReports } from './guest-memory.ts'
+import { readIoStatus } from './io-status.ts'
 import { openSocket } from './open-socket.ts'
 import type { PageWalks } from './page-walks.ts'
 import { QemuBlocks } from './qemu-blocks.ts'
@@ -138,10 +141,8 @@ export class QemuEmulator implements Emulator {
     return status
   }
 
-  async ioStatus(): Promise<'ok' | 'failed' | 'nospace'> {
-    const blocks = await this.#execute('query-block')
-    const all = blocks.map((block) => block['io-status'])
-    return all.includes('nospace') ? 'nospace' : all.includes('failed') ? 'failed' : 'ok'
+  async ioStatus(): Promise<IoStatus> {
+    return await this.#ask((monitor) => readIoStatus(monitor, this.record.plan))
   }
 
   async resume(): Promise<void> {

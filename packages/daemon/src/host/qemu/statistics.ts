@@ -9,6 +9,7 @@ import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { BlockCounters, EmulatorRecord, EmulatorStatistics } from '../../ports/emulators.ts'
 import { ioThreadName } from '../threads/emulator-threads.ts'
 import type { BalloonReports } from './guest-memory.ts'
+import { countLatency, latencyOf } from './latency.ts'
 
 const queryTimeoutMs = 1_000
 /** USER_HZ of every Linux that runs KVM. */
@@ -121,7 +122,9 @@ async function queryQemu(record: EmulatorRecord, monitor: () => Promise<QmpClien
       readRequests: stats.rd_operations,
       writeRequests: stats.wr_operations,
       flushRequests: stats.flush_operations,
+      latency: latencyOf(found),
     })
+    await countLatency(client, found).catch(() => undefined) // They are counted from another time on.
   }
   return {
     disks,

@@ -29,8 +29,11 @@ export async function changeMedium(
     await emulator.disks.changeMedium(plan, {
       gone: filesOf(there, ports),
       onEmpty: async () => {
-        await ports.failpoint('vm.medium.after-eject')
-        keep(undefined)
+        try {
+          await ports.failpoint('vm.medium.after-eject')
+        } finally {
+          keep(undefined)
+        }
       },
     })
     await ports.failpoint('vm.medium.after-change')

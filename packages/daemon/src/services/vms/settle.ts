@@ -154,8 +154,8 @@ async function askRunState(seat: Seat, emulator: Emulator): Promise<Happening | 
   try {
     const runState = await emulator.runState()
     if (runState !== 'io-error') return { kind: 'run-state', runState }
-    const noSpace = (await emulator.ioStatus()) === 'nospace'
-    return { kind: 'run-state', runState, context: { ioError: { disk: undefined, noSpace } } }
+    const { kind, disk } = await emulator.ioStatus()
+    return { kind: 'run-state', runState, context: { ioError: { disk, noSpace: kind === 'nospace' } } }
   } catch (error) {
     if (!(error instanceof KvasirError)) throw error
     if (seat.record.life.state !== 'unknown')

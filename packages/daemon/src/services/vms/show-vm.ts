@@ -4,6 +4,7 @@ import { unenforceable } from '../../model/placement/cpu-limits.ts'
 import { mediumPaths } from '../../model/vm/disk-rules.ts'
 import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
+import type { EmulatorStatistics } from '../../ports/emulators.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { defaultPool } from '../pools/create-pool.ts'
@@ -84,7 +85,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
           residentBytes: statistics.residentBytes,
           vcpus: statistics.vcpus.map((vcpu) => ({ ...vcpu })),
           ioThreads: statistics.ioThreads.map((thread) => ({ ...thread })),
-          disks: statistics.disks.map((disk) => ({ ...disk })),
+          disks: diskStatus(statistics.disks, run),
           ...(statistics.emulatorThread ? { emulatorThread: { ...statistics.emulatorThread } } : {}),
           ...(statistics.balloonBytes === undefined
             ? {}
@@ -95,6 +96,13 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
       : {}),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }
+}
+
+function diskStatus(disks: EmulatorStatistics['disks'], { emulator }: VmRun): NonNullable<VmStatus['disks']> {
+  return disks.map(({ latency, ...disk }) => {
+    const aio = emulator.plan.ids.disks[disk.disk]?.aio
+    return { ...disk, ...(latency ? { latency } : {}), ...(aio ? { aio } : {}) }
+  })
 }
 
 /** The pools of a VM's disks that cannot be used, and why. */
