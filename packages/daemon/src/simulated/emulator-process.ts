@@ -40,8 +40,7 @@ export class EmulatorProcess {
   readonly disks: GuestDisks
   hasAgent = true
   agentConnected = false
-  ioStatus: 'ok' | 'failed' | 'nospace' = 'ok'
-  failedDevice: string | undefined
+  io: { kind: 'ok' | 'failed' | 'nospace'; device?: string } = { kind: 'ok' }
   balloonBytes: number
   vcpuCount: number
   requestedBytes = 0
@@ -212,8 +211,7 @@ export class EmulatorProcess {
 
   /** A disk of the guest fails; `nospace` means that the pool is full. */
   diskFails(node: string, status: 'failed' | 'nospace'): void {
-    this.ioStatus = status
-    this.failedDevice = node
+    this.io = { kind: status, device: node }
     const noSpace = status === 'nospace'
     this.#tell({ kind: 'io-error', node, noSpace, reason: noSpace ? 'No space left on device' : 'I/O error' })
     this.#become('io-error', { kind: 'stopped' })
@@ -268,7 +266,7 @@ export class EmulatorProcess {
 
   #restartGuest(event: EmulatorEvent): void {
     this.#setAgent(false)
-    this.ioStatus = 'ok'
+    this.io = { kind: 'ok' }
     this.#hasBooted = false
     this.#tell(event)
     if (this.#runState === 'running') this.#boot()

@@ -84,9 +84,9 @@ export class SimulatedEmulator implements Emulator {
 
   async ioStatus(): Promise<IoStatus> {
     await this.#process.answer()
-    const { ioStatus: kind, failedDevice } = this.#process
+    const { kind, device: failed } = this.#process.io
     const disks = Object.entries(this.#process.request.plan.ids.disks)
-    return { kind, disk: disks.find(([, { device }]) => device === failedDevice)?.[0] }
+    return { kind, disk: disks.find(([, { device }]) => device === failed)?.[0] }
   }
 
   async resume(): Promise<void> {
