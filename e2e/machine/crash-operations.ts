@@ -37,6 +37,7 @@ import {
   setDisks,
   setVcpus,
 } from './crash-steps.ts'
+import { uploadOperations } from './crash-uploads.ts'
 
 const mib = 2 ** 20
 const disks = [
@@ -184,6 +185,7 @@ export const operations: readonly Operation[] = [
   ...moveOperations,
   ...driveOperations,
   ...flattenOperations,
+  ...uploadOperations,
   {
     name: 'plug a disk',
     about: ['grows'],

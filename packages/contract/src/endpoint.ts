@@ -3,8 +3,8 @@ import { z } from 'zod'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
-/** How an answer travels: JSON, nothing, raw bytes, or a text stream. */
-export type Answer = 'json' | 'none' | 'png' | 'text' | 'bytes'
+/** How an answer travels: JSON, nothing, raw bytes, a text stream, or the contents of a volume. */
+export type Answer = 'json' | 'none' | 'png' | 'text' | 'bytes' | 'contents'
 
 export interface Endpoint<
   Params extends z.ZodType = z.ZodType,

@@ -15,6 +15,7 @@ import { placementEndpoints } from './placement-endpoints.ts'
 import { poolEndpoints } from './pool-endpoints.ts'
 import { secretEndpoints } from './secret-endpoints.ts'
 import { snapshotEndpoints } from './snapshot-endpoints.ts'
+import { transferEndpoints } from './transfer-endpoints.ts'
 import { vmEndpoints } from './vm-endpoints.ts'
 import { volumeEndpoints } from './volume-endpoints.ts'
 
@@ -61,6 +62,7 @@ export const endpoints = {
   ...moveEndpoints,
   ...poolEndpoints,
   ...volumeEndpoints,
+  ...transferEndpoints,
   ...secretEndpoints,
   listJobs: endpoint({
     id: 'listJobs',

@@ -60,6 +60,7 @@ export const errorTable = {
   'console-taken': { status: 409, exit: refused, title: 'Somebody else is writing to the console' },
   'events-gone': { status: 410, exit: refused, title: 'Events that old are no longer kept' },
   'too-many-requests': { status: 429, exit: refused, title: 'Too many requests are waiting' },
+  'range-refused': { status: 416, exit: usage, title: 'There is no such part' },
   'too-large': { status: 413, exit: usage, title: 'The request is too large' },
   cancelled: { status: 409, exit: refused, title: 'The job was cancelled' },
   'deadline-exceeded': { status: 504, exit: hostFailed, title: 'It took too long' },

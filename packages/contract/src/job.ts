@@ -24,6 +24,7 @@ export const jobKinds = [
   'volume.check',
   'volume.repair',
   'volume.wipe',
+  'volume.upload',
   'image.build',
   'image.import',
   'image.pull',

@@ -8,6 +8,8 @@
  * daemon).
  */
 import { z } from 'zod'
+import { contentsTypes } from './contents.ts'
+import { receivedContents } from './contents-schemas.ts'
 import type { Endpoint } from './endpoint.ts'
 import { endpoints, streams } from './endpoints.ts'
 import { errorTable, problem } from './errors.ts'
@@ -20,7 +22,9 @@ export function openApiDocument(version = '0.1.0'): JsonObject {
     { schema: problem, direction: 'output' },
     ...all.flatMap((endpoint) => [
       ...(endpoint.answer === 'json' ? [{ schema: endpoint.response, direction: 'output' as const }] : []),
-      ...(takesBody(endpoint) ? [{ schema: endpoint.body, direction: 'input' as const }] : []),
+      ...(takesBody(endpoint) && endpoint.body !== receivedContents
+        ? [{ schema: endpoint.body, direction: 'input' as const }]
+        : []),
     ]),
   ])
   const paths: Record<string, Record<string, JsonObject>> = {}
@@ -66,6 +70,7 @@ function operation(endpoint: Endpoint, schemas: ComponentSchemas): JsonObject {
     ...fields(endpoint.query, schemas).map((field) => ({ ...field, in: 'query' })),
     ...(endpoint.idempotent ? [idempotencyKey] : []),
     ...(endpoint.ifMatch ? [ifMatch] : []),
+    ...(endpoint.answer === 'contents' ? [range, ifRange] : []),
   ]
   return {
     operationId: endpoint.id,
@@ -79,7 +84,24 @@ function operation(endpoint: Endpoint, schemas: ComponentSchemas): JsonObject {
   }
 }
 
+const contentsBody: JsonObject = Object.fromEntries(Object.values(contentsTypes).map((type) => [type, {}]))
+
+const range: JsonObject = {
+  name: 'Range',
+  in: 'header',
+  description: 'bytes=FROM- or bytes=FROM-TO: positions in the volume, whatever form its contents travel in.',
+  schema: { type: 'string' },
+}
+
+const ifRange: JsonObject = {
+  name: 'If-Range',
+  in: 'header',
+  description: 'The ETag of a former answer: where the volume has changed since, all of it is sent.',
+  schema: { type: 'string' },
+}
+
 function requestBody(endpoint: Endpoint, schemas: ComponentSchemas): JsonObject {
+  if (endpoint.body === receivedContents) return { required: true, content: contentsBody }
   return {
     required: !endpoint.body.safeParse(undefined).success,
     content: { 'application/json': { schema: schemas.schema(endpoint.body, 'input') } },
@@ -93,6 +115,8 @@ function answer(endpoint: Endpoint, schemas: ComponentSchemas): JsonObject {
       return { description: 'Done.' }
     case 'png':
       return { description, content: { 'image/png': {} } }
+    case 'contents':
+      return { description, content: contentsBody }
     case 'bytes':
       return { description, content: { 'application/octet-stream': {} } }
     case 'text':

@@ -31,6 +31,15 @@ export const volume = z
     frozen: z.boolean().optional().meta({
       description: 'A base that nobody writes to; it goes with the last volume that is based on it.',
     }),
+    upload: z
+      .strictObject({
+        format: z.enum(volumeFormats),
+        offsetBytes: bytes.meta({ description: 'How much there is.' }),
+        sizeBytes: bytes,
+        expiresAt: timestamp.optional().meta({ description: 'When it is removed unless it goes on.' }),
+      })
+      .optional()
+      .meta({ description: 'It is being uploaded, so nothing else is done with it yet.' }),
     usedBy: z.array(resourceName),
     overlays: z.array(z.string()).optional().meta({ description: 'The volumes that are based on it.' }),
     createdAt: timestamp,

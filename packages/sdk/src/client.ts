@@ -11,9 +11,10 @@
  */
 import type { Endpoint, EndpointId, Endpoints } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract/error-table'
-import type { routes } from '@kvasir/contract/routes'
+import { routes } from '@kvasir/contract/routes'
 import type { z } from 'zod'
 import { type DaemonAddress, defaultUrl, parseDaemonUrl, unixAddress } from './address.ts'
+import type { Download, DownloadOptions, UploadPart } from './contents.ts'
 import type { EventOptions } from './events.ts'
 import { createAgent, type HttpAnswer, sendRequest } from './http-request.ts'
 import type { MessageSocket, SocketOptions } from './message-socket.ts'
@@ -69,8 +70,21 @@ export interface Client {
   events(options?: EventOptions): AsyncGenerator<import('@kvasir/contract').Event, void, void>
   /** Opens a WebSocket of the daemon, such as a console's, with a one-time ticket. */
   openStream(path: string, options?: SocketOptions & { readonly ticket?: string }): Promise<MessageSocket>
+  /** Asks for what a guest would read from a volume. */
+  openDownload(params: VolumePlace, options?: DownloadOptions): Promise<Download>
+  /** Sends a part of a volume that is being uploaded, from where there is nothing yet. */
+  sendPart(
+    params: VolumePlace,
+    options: UploadPart & { readonly offset: number },
+  ): Promise<{ readonly offsetBytes: number; readonly sizeBytes: number }>
   /** Closes the idle connections. */
   close(): void
+}
+
+/** Which volume. */
+export interface VolumePlace {
+  readonly pool: string
+  readonly volume: string
 }
 
 /** Where the daemon is and who asks; without either, the default socket. */
@@ -114,6 +128,16 @@ export function createClient(options: ClientOptions = {}): Client {
       const query =
         ticket === undefined ? '' : `${path.includes('?') ? '&' : '?'}ticket=${encodeURIComponent(ticket)}`
       return openMessageSocket(address, path + query, { ...socketOptions, headers })
+    },
+    async openDownload(params, downloadOptions = {}) {
+      const { openDownload } = await import('./contents.ts')
+      const path = pathOf(routes.downloadVolume, { params })
+      return await openDownload({ address, path, headers }, downloadOptions)
+    },
+    async sendPart(params, { offset, ...part }) {
+      const { sendPart } = await import('./contents.ts')
+      const path = pathOf(routes.sendUpload, { params, query: { offset } })
+      return await sendPart({ address, path, headers }, part)
     },
     close: () => agent.destroy(),
   }
@@ -180,6 +204,7 @@ function decode(target: Callable, answer: HttpAnswer, address: DaemonAddress): u
       return undefined
     case 'text':
       return answer.body.toString('utf8')
+    case 'contents':
     case 'png':
     case 'bytes':
       return new Uint8Array(answer.body)

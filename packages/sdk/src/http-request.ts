@@ -53,11 +53,8 @@ export async function sendRequest(address: DaemonAddress, request: HttpRequest):
 class ReusedConnectionClosed extends Error {}
 
 function attempt(address: DaemonAddress, request: HttpRequest): Promise<HttpAnswer> {
-  const secure = address.kind === 'tcp' && address.url.protocol === 'https:'
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>()
-  const outgoing = process
-    .getBuiltinModule(secure ? 'node:https' : 'node:http')
-    .request(requestOptions(address, request))
+  const outgoing = openRequest(address, request)
 
   const deadline = setTimeout(() => outgoing.destroy(noAnswer(address, request.timeoutMs)), request.timeoutMs)
   const abort = (): void => void outgoing.destroy(abortError(request.signal))
@@ -78,7 +75,21 @@ function attempt(address: DaemonAddress, request: HttpRequest): Promise<HttpAnsw
   })
 }
 
-function requestOptions(address: DaemonAddress, request: HttpRequest): RequestOptions {
+/** A request that has been opened and not ended. */
+export function openRequest(
+  address: DaemonAddress,
+  request: Pick<HttpRequest, 'method' | 'path' | 'headers' | 'body' | 'agent'>,
+): ClientRequest {
+  const secure = address.kind === 'tcp' && address.url.protocol === 'https:'
+  return process
+    .getBuiltinModule(secure ? 'node:https' : 'node:http')
+    .request(requestOptions(address, request))
+}
+
+function requestOptions(
+  address: DaemonAddress,
+  request: Pick<HttpRequest, 'method' | 'path' | 'headers' | 'body' | 'agent'>,
+): RequestOptions {
   const length =
     request.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(request.body)) }
   const options = {
@@ -99,7 +110,8 @@ function requestOptions(address: DaemonAddress, request: HttpRequest): RequestOp
   }
 }
 
-async function readAnswer(outgoing: ClientRequest, incoming: IncomingMessage): Promise<HttpAnswer> {
+/** Reads an answer to its end. `too-large` beyond the bound. */
+export async function readAnswer(outgoing: ClientRequest, incoming: IncomingMessage): Promise<HttpAnswer> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of incoming) {

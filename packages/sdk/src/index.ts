@@ -2,6 +2,7 @@
 export * from './address.ts'
 export * from './client.ts'
 export * from './console-scrollback.ts'
+export type * from './contents.ts'
 export type * from './events.ts'
 export type * from './message-socket.ts'
 export * from './wait-for-job.ts'

@@ -94,6 +94,34 @@ export const volumeVerbs: Verbs = {
     },
     load: async () => (await work()).convertVolume,
   },
+  download: {
+    summary: 'Copy what a guest would read from a volume into a file, or to stdout with -.',
+    examples: ['volume download data1 data1.img', 'volume download fast/data2 - | zstd >data2.zst'],
+    arguments: [volume, { name: 'FILE', completes: 'file' }],
+    flags: { pool: poolFlag, force: { summary: 'Put it in the place of a file that is there.' } },
+    load: async () => (await import('../volume/download.ts')).downloadVolume,
+  },
+  upload: {
+    summary: 'Make a volume of a file; the same command goes on after a break.',
+    examples: ['volume upload disk.img data1', 'volume upload disk.qcow2 fast/data2 --format qcow2'],
+    arguments: [{ name: 'FILE', completes: 'file' }, { name: 'VOLUME' }],
+    flags: {
+      pool: poolFlag,
+      format: {
+        summary: 'What the file is: raw (what a guest is to see), or qcow2.',
+        value: 'FORMAT',
+        completes: ['raw', 'qcow2'],
+      },
+      as: {
+        summary: 'The format of the volume; that of the file unless said.',
+        value: 'FORMAT',
+        completes: ['raw', 'qcow2'],
+      },
+      force: { summary: 'Fill a volume that is there and unused; what was on it is lost.' },
+      ...detachFlag,
+    },
+    load: async () => (await import('../volume/upload.ts')).uploadVolume,
+  },
   check: {
     summary: 'Look a volume through for damage; nothing is changed.',
     arguments: [volume],

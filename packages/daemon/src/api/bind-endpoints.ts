@@ -3,10 +3,20 @@
  *
  * Nothing here knows an endpoint by its name: what an answer's headers are follows from its schema.
  */
-import { type Endpoint, type EndpointId, endpoints, job, KvasirError, vm } from '@kvasir/contract'
+import {
+  type Endpoint,
+  type EndpointId,
+  endpoints,
+  job,
+  KvasirError,
+  receivedContents,
+  type SentContents,
+  vm,
+} from '@kvasir/contract'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Caller, HandlerRequest } from '../services/handlers.ts'
 import type { ApiOptions } from './api-options.ts'
+import { sendContents } from './contents.ts'
 import { IdempotentAnswers, type KeptAnswer, type KeyedRequest, parseIdempotencyKey } from './idempotency.ts'
 import { invalidRequest, issuesOf, type RequestIssue } from './issues.ts'
 import { etagOf, parseIfMatch } from './preconditions.ts'
@@ -41,6 +51,9 @@ export function bindEndpoints(
     app.route({
       method: binding.endpoint.method,
       url: routeOf(binding.endpoint.path),
+      // A HEAD that is made of a GET reads all that it would have sent.
+      exposeHeadRoute: binding.endpoint.answer !== 'contents',
+      config: { takesContents: binding.endpoint.body === receivedContents },
       handler: (request, reply) => serve(binding, request, reply),
     })
   }
@@ -55,6 +68,13 @@ async function serve(binding: Binding, request: FastifyRequest, reply: FastifyRe
   const { endpoint } = binding
   const parsed = parseRequest(binding, request, goneSignal(reply))
   const key = keyOf(endpoint, request)
+  if (endpoint.answer === 'contents')
+    // Its handler answers what the contract says; the compiler cannot follow that over all ids at once.
+    return sendContents(
+      request,
+      reply,
+      (await answer(binding, { ...parsed, keep: () => undefined })) as SentContents,
+    )
   if (key === undefined)
     return send(endpoint, reply, await answer(binding, { ...parsed, keep: () => undefined }))
 
@@ -160,6 +180,8 @@ function send(endpoint: Endpoint, reply: FastifyReply, value: unknown): FastifyR
     case 'json':
       describe(endpoint, reply, value)
       return reply.type('application/json; charset=utf-8').send(JSON.stringify(value))
+    case 'contents':
+      throw new TypeError(`The contents that ${endpoint.id} answers are a stream.`)
     case 'png':
     case 'text':
     case 'bytes':

@@ -15,6 +15,7 @@ import type { Caller } from '../services/handlers.ts'
 import { authenticate, refuseForeignOrigin, type Transport } from './access.ts'
 import type { ApiOptions } from './api-options.ts'
 import { bindEndpoints } from './bind-endpoints.ts'
+import { readContents } from './contents.ts'
 import { parseJsonBody } from './json-body.ts'
 import { apiLimits } from './limits.ts'
 import { problemType, rawProblem, refusalOf, refusalOfGarbage, writeProblem } from './problems.ts'
@@ -124,6 +125,7 @@ class ApiServer implements Api {
       async (_request: FastifyRequest, body: string | Buffer) =>
         parseJsonBody(body.toString(), apiLimits.bodyDepth),
     )
+    readContents(this.#app, ({ routeOptions }) => takesContents(routeOptions.config))
   }
 
   #guard(): void {
@@ -172,6 +174,11 @@ class ApiServer implements Api {
       return reply.type(contentType).send(body)
     })
   }
+}
+
+/** What `bindEndpoints` says of a route. */
+function takesContents(config: object): boolean {
+  return 'takesContents' in config && config.takesContents === true
 }
 
 function unknownEndpoint(method: string, url: string): KvasirError {

@@ -123,6 +123,8 @@ export interface PoolBackend {
   allocatedBytes(volume: VolumeKey): Promise<number | undefined>
   /** The pool was stopped, and nobody uses its volumes: gives back what the host holds for them. */
   rest?(): Promise<void>
+  /** Something that changes whenever a volume is written; not there where the pool cannot tell. */
+  stamp?(volume: VolumeKey): Promise<string>
   /** Ends what it holds on the host for its convenience. */
   close(): void
 }

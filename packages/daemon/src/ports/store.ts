@@ -127,6 +127,8 @@ export type VolumeWork =
   | 'wiped'
   | 'moved'
   | 'flattened'
+  | 'downloaded'
+  | 'uploaded'
 
 /**
  * What a volume is to become that a disk moves to while its VM runs. The volume is `creating` while it is filled, and `ready` from the
@@ -140,6 +142,18 @@ export interface VolumeMove {
   readonly fromId: string
   /** The former volume stays. */
   readonly keep: boolean
+}
+
+/** How far an upload is. */
+export interface VolumeUpload {
+  /** Of what is sent: the contents, or a file of a format. */
+  readonly format: 'qcow2' | 'raw'
+  readonly sizeBytes: number
+  /** So much of it is on the disk. */
+  readonly offsetBytes: number
+  readonly fingerprint?: string | undefined
+  /** When it is given up; never for a volume that was there before. */
+  readonly expiresAt?: string | undefined
 }
 
 export interface VolumeRecord {
@@ -160,7 +174,10 @@ export interface VolumeRecord {
   readonly work?: VolumeWork | undefined
   /** A disk that runs is on its way to it. */
   readonly move?: VolumeMove | undefined
-  readonly phase: 'creating' | 'ready' | 'deleting'
+  /** `uploading` ones stay after the end of a daemon, so that an upload can go on; nobody uses them before they are `ready`. */
+  readonly phase: 'creating' | 'uploading' | 'ready' | 'deleting'
+  /** Of one that is `uploading`. */
+  readonly upload?: VolumeUpload | undefined
   /** Nobody writes to it any more: it is the common base of linked clones, and goes when the last of them goes. */
   readonly frozen: boolean
   /** The VM that it was made for, which takes it along when creating it is undone. */

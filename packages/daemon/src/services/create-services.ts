@@ -13,6 +13,7 @@ import { createSecretHandlers } from './secrets/secret-handlers.ts'
 import { createSnapshotHandlers } from './snapshots/snapshot-handlers.ts'
 import { createVmHandlers } from './vms/vm-handlers.ts'
 import { createVmJobHandlers, createVmPowerHandlers } from './vms/vm-life-handlers.ts'
+import { createTransferHandlers } from './volumes/transfer-handlers.ts'
 import { createVolumeHandlers } from './volumes/volume-handlers.ts'
 
 export interface Services {
@@ -48,6 +49,7 @@ export function createServices(
       ...createImageHandlers(context),
       ...createPoolHandlers(context),
       ...createVolumeHandlers(context),
+      ...createTransferHandlers(context),
       ...createSecretHandlers(context),
       ...createSnapshotHandlers(context),
       ...createMoveHandlers(context),

@@ -18,6 +18,8 @@ export interface SimulatedVolume {
   readonly basePath: string | undefined
   /** The folder of its pool, where that is not the default one. */
   readonly folder?: string | undefined
+  /** Grows with each change of what is written on it. */
+  readonly writtenAt?: number
   /** Clusters that are leaked, and clusters that are corrupt. */
   readonly damage?: { readonly leaks: number; readonly corruptions: number } | undefined
   /** Its own name, where an operator put it there. */

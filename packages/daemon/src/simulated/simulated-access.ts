@@ -30,13 +30,21 @@ export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
       const id = idOf(top)
       const blocks = machine.contents.get(id) ?? new Map<number, Uint8Array>()
       machine.contents.set(id, blocks)
-      return openBlocks(machine.volumes.get(id)?.capacityBytes ?? 0, blocks)
+      const note = () => {
+        const volume = machine.volumes.get(id)
+        if (volume) machine.volumes.set(id, { ...volume, writtenAt: (volume.writtenAt ?? 0) + 1 })
+      }
+      return openBlocks(machine.volumes.get(id)?.capacityBytes ?? 0, { blocks, note })
     },
   }
 }
 
-function openBlocks(sizeBytes: number, blocks: Map<number, Uint8Array>): OpenVolume {
+function openBlocks(
+  sizeBytes: number,
+  { blocks, note }: { readonly blocks: Map<number, Uint8Array>; readonly note: () => void },
+): OpenVolume {
   const write = (offset: number, bytes: Uint8Array) => {
+    note()
     for (let done = 0; done < bytes.length; ) {
       const [index, within] = [Math.floor((offset + done) / blockBytes), (offset + done) % blockBytes]
       const block = blocks.get(index) ?? new Uint8Array(blockBytes)
@@ -71,6 +79,7 @@ function openBlocks(sizeBytes: number, blocks: Map<number, Uint8Array>): OpenVol
     },
     write: async (offset, bytes) => write(offset, bytes),
     async zero(offset, lengthBytes) {
+      note()
       for (const index of blocks.keys()) {
         const start = index * blockBytes
         if (start >= offset && start + blockBytes <= offset + lengthBytes) blocks.delete(index)

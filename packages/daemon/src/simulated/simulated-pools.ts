@@ -178,6 +178,10 @@ class SimulatedPool implements PoolBackend {
     return this.#machine.volumes.get(id)?.allocatedBytes
   }
 
+  async stamp({ id }: VolumeKey) {
+    return String(this.#machine.volumes.get(id)?.writtenAt ?? 0)
+  }
+
   close() {}
 
   #reach(): void {

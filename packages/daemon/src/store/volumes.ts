@@ -14,14 +14,34 @@ const volumeContent = z.object({
   pool: z.string(),
   file: z.string().optional(),
   work: z
-    .enum(['resized', 'cloned', 'converted', 'checked', 'repaired', 'moved', 'flattened', 'wiped'])
+    .enum([
+      'resized',
+      'cloned',
+      'converted',
+      'checked',
+      'repaired',
+      'moved',
+      'flattened',
+      'wiped',
+      'downloaded',
+      'uploaded',
+    ])
     .optional(),
   move: z.object({ vmId: z.string(), disk: z.string(), fromId: z.string(), keep: z.boolean() }).optional(),
   format: z.enum(['qcow2', 'raw']),
   capacityBytes: z.int().nonnegative(),
   imageId: z.string().optional(),
   baseId: z.string().optional(),
-  phase: z.enum(['creating', 'ready', 'deleting']),
+  phase: z.enum(['creating', 'uploading', 'ready', 'deleting']),
+  upload: z
+    .object({
+      format: z.enum(['qcow2', 'raw']),
+      sizeBytes: z.int().nonnegative(),
+      offsetBytes: z.int().nonnegative(),
+      fingerprint: z.string().optional(),
+      expiresAt: z.string().optional(),
+    })
+    .optional(),
   madeForVm: z.string().optional(),
   frozen: z.boolean(),
   createdAt: z.string(),
@@ -103,11 +123,12 @@ function parseVolume(content: string): VolumeRecord | undefined {
   }
   const parsed = volumeContent.safeParse(value)
   if (!parsed.success) return undefined
-  const { imageId, baseId, madeForVm, file, work, ...rest } = parsed.data
+  const { imageId, baseId, madeForVm, file, work, upload, ...rest } = parsed.data
   return {
     ...rest,
     ...(file === undefined ? {} : { file }),
     ...(work === undefined ? {} : { work }),
+    ...(upload === undefined ? {} : { upload }),
     imageId,
     baseId,
     madeForVm,

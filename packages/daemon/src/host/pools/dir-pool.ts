@@ -233,6 +233,10 @@ class DirPool implements PoolBackend {
     }
   }
 
+  async stamp(volume: VolumeKey): Promise<string> {
+    return (await this.#folder.reach(() => this.#folder.quick(['written', fileOf(volume)]))).join('.')
+  }
+
   close(): void {
     this.#folder.close()
   }

@@ -11,11 +11,11 @@ my ($arch, $parent, $root, $mark) = @ARGV;
 # asm/unistd_64.h and asm/fcntl.h of x86; asm-generic/unistd.h and asm/fcntl.h of arm64
 my $known = {
     x64 => {
-        openat2 => 437, fsync => 74, unlinkat => 263, renameat2 => 316, fstatfs => 138, fallocate => 285, prctl => 157,
+        openat2 => 437, fsync => 74, unlinkat => 263, renameat2 => 316, fstatfs => 138, fallocate => 285, prctl => 157, statx => 332,
         DIRECTORY => 0200000, NOFOLLOW => 0400000, DIRECT => 040000,
     },
     arm64 => {
-        openat2 => 437, fsync => 82, unlinkat => 35, renameat2 => 276, fstatfs => 44, fallocate => 47, prctl => 167,
+        openat2 => 437, fsync => 82, unlinkat => 35, renameat2 => 276, fstatfs => 44, fallocate => 47, prctl => 167, statx => 291,
         DIRECTORY => 040000, NOFOLLOW => 0100000, DIRECT => 0200000,
     },
 }->{$arch} or die "the processor $arch is not known here\n";
@@ -59,6 +59,12 @@ sub failed { refuse('errno', $! + 0, "$_[0]: $!") }
 sub system_call {
     my ($name, @arguments) = @_;
     return syscall($known->{$name}, @arguments);
+}
+
+# The same, where the kernel writes into the last argument.
+sub system_call_into {
+    my $name = shift;
+    return syscall($known->{$name}, @_);
 }
 
 # A handle on a file below a directory; closed when it is let go of.
@@ -136,6 +142,15 @@ my %orders = (
         my ($name) = @_;
         my @stat = stat must($name, $PATH);
         return kind_of($stat[2]), $stat[7], $stat[12], ($stat[0] >> 8) & 0xfff, $stat[0] & 0xff | ($stat[0] >> 12) & 0xfff00, $stat[1];
+    },
+    written => sub {
+        my ($name) = @_;
+        my $handle = must($name, $PATH);
+        my ($empty, $found) = ('', "\0" x 256);
+        # AT_EMPTY_PATH; STATX_SIZE | STATX_MTIME (linux/stat.h)
+        system_call_into('statx', fileno $handle, $empty, 0x1000, 0x240, $found) == 0 or failed($name);
+        my ($seconds, $nanoseconds) = unpack 'qL', substr $found, 112, 12;
+        return unpack('Q', substr $found, 40, 8), $seconds, $nanoseconds;
     },
     create => sub { must($_[0], $WRONLY | $CREAT | $EXCL); return },
     sync => sub { sync_handle(must($_[0], $RDONLY)); sync_handle($folder); return },

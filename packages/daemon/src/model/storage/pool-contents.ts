@@ -15,7 +15,7 @@ interface Volume {
   readonly id: string
   readonly name: string
   readonly file?: string | undefined
-  readonly phase: 'creating' | 'ready' | 'deleting'
+  readonly phase: 'creating' | 'uploading' | 'ready' | 'deleting'
 }
 
 /** Compares entries with the volumes of the pool. */

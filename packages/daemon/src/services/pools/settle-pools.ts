@@ -5,6 +5,7 @@
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { isUnfinished } from '../volumes/expired-upload.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { defaultPool, ensureDefaultPool, undoPool } from './create-pool.ts'
 import { finishPoolDeletion } from './delete-pool.ts'
@@ -36,7 +37,8 @@ export async function settlePools(context: Context): Promise<void> {
 export async function finishVolumesOf(pool: PoolRecord, context: Context): Promise<void> {
   const { store, log } = context.ports
   for (const volume of store.volumes.list()) {
-    const isOver = volume.phase === 'deleting' || (volume.frozen && !holderOf(volume, store))
+    const isBegun = volume.phase === 'creating' // By this daemon: what the last one had begun says `deleting`.
+    const isOver = (!isBegun && isUnfinished(volume, context)) || (volume.frozen && !holderOf(volume, store))
     if (volume.pool !== pool.name || volume.move || !isOver || !store.volumes.get(volume.id)) continue
     await removeVolume(volume, context).catch((error: unknown) =>
       log.error({ volume: volume.name, err: error }, 'a volume that is left could not be removed'),

@@ -19,6 +19,7 @@ import { settleImageNames } from '../images/image-names.ts'
 import { defaultPool } from '../pools/create-pool.ts'
 import { finishDeletion, removeVolume } from '../vms/delete-vm.ts'
 import { undoCreation } from '../vms/undo-creation.ts'
+import { isUnfinished } from '../volumes/expired-upload.ts'
 import { settleWork, unsettledWork } from '../volumes/settle-work.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { placeholderFor } from './placeholder.ts'
@@ -141,7 +142,7 @@ async function finishVolumes(context: Context): Promise<void> {
       if (volume.phase === 'creating') store.volumes.update({ ...volume, phase: 'deleting' })
       continue
     }
-    const isOver = volume.phase !== 'ready' || (volume.frozen && !holderOf(volume, store))
+    const isOver = isUnfinished(volume, context) || (volume.frozen && !holderOf(volume, store))
     if (isOver && store.volumes.get(volume.id)) await tolerate(context, () => removeVolume(volume, context))
   }
 }

@@ -62,6 +62,8 @@ function requireFreeVolume(
   const { pool, volume = '' } = disk
   const name = volumeWords({ pool, name: volume })
   const row = ports.store.volumes.find(pool, volume)
+  if (row?.phase === 'uploading')
+    throw new KvasirError('busy', `Volume ${name} is being uploaded, so VM ${vm.name} cannot have it yet.`)
   if (row?.phase !== 'ready') throw new KvasirError('volume-not-found', `There is no volume ${name}.`)
   requireNoWork(row)
   if (disk.shareable && row.format !== 'raw')

@@ -32,6 +32,8 @@ export function requireWhole(volume: VolumeRecord): void {
   requireNoWork(volume)
   const words = volumeWords(volume)
   if (volume.phase === 'deleting') throw new KvasirError('busy', `Volume ${words} is being deleted.`)
+  if (volume.phase === 'uploading')
+    throw new KvasirError('busy', `Volume ${words} is being uploaded, so nothing else is done to it.`)
   if (volume.frozen)
     throw new KvasirError('in-use', `Volume ${words} is the base of others, so it stays as it is.`)
 }

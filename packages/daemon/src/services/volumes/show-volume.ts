@@ -2,7 +2,7 @@
 import type { Volume } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
-import type { VolumeRecord } from '../../ports/store.ts'
+import type { VolumeRecord, VolumeUpload } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { sourceOf } from './volume-files.ts'
 import { vmsUsing } from './volume-use.ts'
@@ -28,10 +28,16 @@ export async function showVolume(volume: VolumeRecord, context: Context): Promis
     ...(base?.pool === volume.pool ? { base: base.name } : {}),
     ...(chain.length > 0 ? { chain } : {}),
     ...(volume.frozen ? { frozen: true } : {}),
+    ...(volume.phase === 'uploading' && volume.upload ? { upload: shownUpload(volume.upload) } : {}),
     usedBy: vmsUsing(volume, store).map((vm) => vm.name),
     ...(overlays.length > 0 ? { overlays: overlays.map(volumeWords) } : {}),
     createdAt: volume.createdAt,
   }
+}
+
+function shownUpload(upload: VolumeUpload): NonNullable<Volume['upload']> {
+  const { format, sizeBytes, offsetBytes, expiresAt } = upload
+  return { format, sizeBytes, offsetBytes, ...(expiresAt === undefined ? {} : { expiresAt }) }
 }
 
 /** What a volume occupies; undefined where its pool does not say. */

@@ -97,7 +97,7 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
 }
 
 /** The row of a volume. `pool-not-found`, `volume-not-found`. */
-function requireVolume(
+export function requireVolume(
   { pool, volume: name }: { readonly pool: string; readonly volume: string },
   context: Context,
 ): VolumeRecord {

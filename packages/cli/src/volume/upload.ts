@@ -1,0 +1,108 @@
+/**
+ * `volume upload`: a file becomes a volume, part by part. The same command goes on where a former one was broken off, since the daemon
+ * knows how much of this very file there is.
+ */
+import { type FileHandle, open } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KvasirError } from '@kvasir/contract/error-table'
+import { routes } from '@kvasir/contract/routes'
+import { formatBytes } from '@kvasir/contract/size'
+import type { VolumePlace } from '@kvasir/sdk'
+import type { Action } from '../command.ts'
+import type { Context } from '../context.ts'
+import { followJob, startQuery } from '../follow-job.ts'
+import { UsageError } from '../usage-error.ts'
+import { isBroken, progress } from './download.ts'
+import { filePieces } from './file-pieces.ts'
+import { volumeArgument, volumeName } from './volume-address.ts'
+
+const mostAttempts = 10
+const againMs = 1_000
+/** So long one request lasts: the daemon waits a minute for the end of one. */
+const partMs = 10_000
+/** docs/interop/qcow2.txt of QEMU. */
+const qcow2Magic = 'QFI\u00fb'
+
+export const uploadVolume: Action = async (context) => {
+  const path = context.argument('FILE')
+  const params = volumeArgument(context)
+  await using file = await open(path, 'r')
+  const { size, mtimeMs, ino, dev, isRegular } = await describe(file)
+  if (!isRegular || size === 0)
+    throw new UsageError(`${path} is no regular file with something in it.`, 'Name one.')
+  const body = {
+    size,
+    format: await formatOf(context, file, path),
+    fingerprint: `${dev}:${ino}:${size}:${mtimeMs}`,
+    ...asked(context),
+  }
+  const begin = () => context.client.call(routes.beginUpload, { params, body, signal: context.signal })
+  const volume = await begin()
+  const offsetOf = ({ upload }: typeof volume) => upload?.offsetBytes ?? 0
+  if (offsetOf(volume) > 0) context.output.message(`Going on at ${formatBytes(offsetOf(volume))}.`)
+  await sendAll(
+    context,
+    { file, size, params },
+    { from: offsetOf(volume), ask: async () => offsetOf(await begin()) },
+  )
+  const query = startQuery(context)
+  const job = await context.client.call(routes.finishUpload, { params, query, signal: context.signal })
+  await followJob(
+    context,
+    job,
+    () =>
+      `Volume ${volumeName({ pool: params.pool, name: params.volume })} is uploaded (${formatBytes(size)}).`,
+  )
+  return undefined
+}
+
+async function describe(file: FileHandle) {
+  const stat = await file.stat()
+  const { size, mtimeMs, ino, dev } = stat
+  return { size, mtimeMs, ino, dev, isRegular: stat.isFile() }
+}
+
+function asked(context: Context): { readonly as?: 'raw' | 'qcow2'; readonly force?: true } {
+  const as = context.choice('as', ['raw', 'qcow2'])
+  return { ...(as === undefined ? {} : { as }), ...(context.has('force') ? { force: true } : {}) }
+}
+
+/** What the file is; where it looks like something else than contents, that has to be said. */
+async function formatOf(context: Context, file: FileHandle, path: string): Promise<'raw' | 'qcow2'> {
+  const said = context.choice('format', ['raw', 'qcow2'])
+  if (said !== undefined) return said
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0)
+  if (bytesRead < 4 || buffer.toString('latin1') !== qcow2Magic) return 'raw'
+  throw new UsageError(
+    `${path} begins like a qcow2 file.`,
+    'Write --format qcow2, or --format raw for what a guest is to see byte by byte.',
+  )
+}
+
+/** Sends all that is missing, over as many connections as that needs. */
+async function sendAll(
+  context: Context,
+  { file, size, params }: { readonly file: FileHandle; readonly size: number; readonly params: VolumePlace },
+  { from, ask }: { readonly from: number; readonly ask: () => Promise<number> },
+): Promise<void> {
+  const { client, signal } = context
+  using show = progress(context, params, 'uploading')
+  let offset = from
+  for (let attempt = 1; offset < size; attempt++) {
+    const before = offset
+    try {
+      const limits = { milliseconds: partMs, onSent: (at: number) => show(at, size) }
+      const pieces = filePieces(file, { from: offset, to: size }, limits)
+      offset = (await client.sendPart(params, { offset, pieces, signal })).offsetBytes
+    } catch (error) {
+      const isBehind = error instanceof KvasirError && error.code === 'revision-mismatch'
+      if ((!isBroken(error) && !isBehind) || attempt >= mostAttempts) throw error
+      await sleep(againMs, undefined, { signal })
+      offset = await ask().catch((refusal: unknown) => {
+        if (isBroken(refusal)) return before
+        throw refusal
+      })
+    }
+    if (offset > before) attempt = 0
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * Takes one part of an upload. However it ends, what came is flushed and counted in the row, so that the next part begins there; what
+ * was not counted when the daemon died is sent again.
+ */
+import { KvasirError, type Piece, type ReceivedContents } from '@kvasir/contract'
+import type { VolumeRecord } from '../../ports/store.ts'
+import type { OpenVolume } from '../../ports/volume-access.ts'
+import type { Context } from '../context.ts'
+import { usablePool } from '../pools/usable-pool.ts'
+import { PieceWriter } from './contents.ts'
+import { requireNoWork } from './hold-volume.ts'
+import { expiry, requireUpload, sentKey } from './upload-volume.ts'
+import { volumeWords } from './volume-words.ts'
+
+/** After so much it is counted how far it came, for a daemon that dies in the middle of a long part. */
+const countEveryBytes = 256 * 2 ** 20
+/** Beside the contents, for the tables of a format. */
+const spareBytes = 2 ** 30
+
+interface Part {
+  readonly offset: number
+  readonly pieces: ReceivedContents
+  readonly signal: AbortSignal
+}
+
+/** Takes a part. `revision-mismatch` when it does not begin where the last one ended. */
+export async function receiveUpload(
+  volume: VolumeRecord,
+  part: Part,
+  context: Context,
+): Promise<{ readonly offsetBytes: number; readonly sizeBytes: number }> {
+  const { store, failpoint } = context.ports
+  usablePool(volume.pool, context.ports)
+  const held = hold(volume, part.offset, context)
+  const { sizeBytes } = requireUpload(held)
+  const count = (offsetBytes: number) => {
+    const now = store.volumes.get(volume.id)
+    if (!now?.upload) return
+    const kept = now.upload.expiresAt === undefined ? {} : { expiresAt: expiry(context) }
+    store.volumes.update({ ...now, upload: { ...now.upload, ...kept, offsetBytes } })
+  }
+  try {
+    const open = await openToWrite(held, context, part.signal)
+    try {
+      await writeAll(open, part, { end: sizeBytes, count })
+    } finally {
+      await open.close()
+    }
+    await failpoint('volume.upload.after-part')
+    return { offsetBytes: requireUpload(store.volumes.get(volume.id) ?? held).offsetBytes, sizeBytes }
+  } finally {
+    const now = store.volumes.get(volume.id)
+    if (now) {
+      const { work: _, ...rest } = now
+      store.volumes.update(rest)
+    }
+  }
+}
+
+/** Writes pieces; whatever they end with, counts what is on the disk. */
+async function writeAll(
+  open: OpenVolume,
+  { offset, pieces }: Part,
+  { end, count }: { readonly end: number; readonly count: (offsetBytes: number) => void },
+): Promise<void> {
+  const writer = new PieceWriter(open, { offset, end })
+  let uncountedBytes = 0
+  const settle = async () => {
+    const reached = await writer.settle()
+    // Behind the end of what is sent, up to a whole sector, and of a volume that was there before, there is to be nothing.
+    if (reached === end && open.sizeBytes > end) await open.zero(end, open.sizeBytes - end)
+    count(reached)
+    uncountedBytes = 0
+  }
+  try {
+    for await (const piece of pieces) {
+      await writer.write(piece)
+      uncountedBytes += lengthOf(piece)
+      if (uncountedBytes >= countEveryBytes) await settle()
+    }
+  } catch (error) {
+    await settle().catch(() => {}) // What was counted before counts.
+    throw error
+  }
+  await settle()
+}
+
+function lengthOf(piece: Piece): number {
+  return piece.kind === 'data' ? piece.bytes.length : piece.lengthBytes
+}
+
+function hold(volume: VolumeRecord, offset: number, { ports }: Context): VolumeRecord {
+  const { store } = ports
+  return store.transaction(() => {
+    const now = store.volumes.get(volume.id) ?? volume
+    requireNoWork(now)
+    const { offsetBytes } = requireUpload(now)
+    if (offset !== offsetBytes)
+      throw new KvasirError(
+        'revision-mismatch',
+        `Of volume ${volumeWords(now)} there are ${offsetBytes} bytes, so a part that begins at ${offset} is not taken.`,
+        { details: { offsetBytes } },
+      )
+    const held: VolumeRecord = { ...now, work: 'uploaded' }
+    store.volumes.update(held)
+    return held
+  })
+}
+
+async function openToWrite(
+  volume: VolumeRecord,
+  { ports }: Context,
+  signal: AbortSignal,
+): Promise<OpenVolume> {
+  const source = usablePool(volume.pool, ports).source(sentKey(volume))
+  const fileSizeBytes = 2 * Math.max(volume.capacityBytes, volume.upload?.sizeBytes ?? 0) + spareBytes
+  return await ports.access.open([source], { access: 'write', fileSizeBytes, signal })
+}

@@ -1,0 +1,23 @@
+/** Volumes that come and go as streams. */
+import type { Context } from '../context.ts'
+import type { Handlers } from '../handlers.ts'
+import { downloadVolume } from './download-volume.ts'
+import { receiveUpload } from './receive-upload.ts'
+import { beginFinishUpload, beginUpload } from './upload-volume.ts'
+import { requireVolume } from './volume-handlers.ts'
+
+type TransferHandlerIds = 'downloadVolume' | 'beginUpload' | 'sendUpload' | 'finishUpload'
+
+/** The handlers of uploads and downloads. */
+export function createTransferHandlers(context: Context): Pick<Handlers, TransferHandlerIds> {
+  return {
+    downloadVolume: ({ params, signal }) => downloadVolume(requireVolume(params, context), context, signal),
+    beginUpload: ({ params, body }) => beginUpload({ pool: params.pool, name: params.volume }, body, context),
+    sendUpload: ({ params, query, body, signal }) =>
+      receiveUpload(requireVolume(params, context), { offset: query.offset, pieces: body, signal }, context),
+    async finishUpload({ params, query, caller, signal }) {
+      const job = beginFinishUpload(requireVolume(params, context), { context, caller })
+      return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * Uploads: a volume that is made part by part by whoever sends it. Its row says how much of it is on the disk, so an upload goes on where
+ * it was broken off, by whatever; until it was looked at as a whole nobody is given it.
+ *
+ * What is sent is either what a guest is to see, written through the volume's format, or a qcow2 file, which becomes the volume as it is.
+ * Not here: taking the parts (receive-upload.ts).
+ */
+import type { Job, NewUpload, Volume } from '@kvasir/contract'
+import { formatBytes, KvasirError } from '@kvasir/contract'
+import type { PoolBackend, VolumeKey } from '../../ports/pools.ts'
+import type { VolumeRecord, VolumeUpload } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import type { Caller } from '../handlers.ts'
+import type { JobHandle } from '../jobs/live-job.ts'
+import { usablePool } from '../pools/usable-pool.ts'
+import { removeVolume } from '../vms/delete-vm.ts'
+import { isUnfinished, uploadKeptMs } from './expired-upload.ts'
+import { requireNoWork, requireWhole } from './hold-volume.ts'
+import { showVolume } from './show-volume.ts'
+import { discardVolume, sourceOf } from './volume-files.ts'
+import { holderOf } from './volume-use.ts'
+import { volumeWords } from './volume-words.ts'
+
+const sectorBytes = 512
+const finishDeadlineMs = 24 * 3_600_000
+
+interface Place {
+  readonly pool: string
+  readonly name: string
+}
+
+/** Makes the volume that an upload fills, or answers the one that it fills already. */
+export async function beginUpload(place: Place, wanted: NewUpload, context: Context): Promise<Volume> {
+  await removeExpired(context)
+  const { store } = context.ports
+  const known = store.volumes.find(place.pool, place.name)
+  if (known?.phase === 'uploading') return await goOn(known, wanted, context)
+  if (known) return await fillAnew(known, wanted, context)
+  return await makeNew(place, wanted, context)
+}
+
+/** Begins to look at what was uploaded as a whole, after which it is a volume like any other. */
+export function beginFinishUpload(
+  volume: VolumeRecord,
+  { context, caller }: { readonly context: Context; readonly caller: Caller },
+): Job {
+  requireNoWork(volume)
+  const upload = requireUpload(volume)
+  if (upload.offsetBytes < upload.sizeBytes)
+    throw new KvasirError(
+      'wrong-state',
+      `Of volume ${volumeWords(volume)} ${upload.offsetBytes} of ${upload.sizeBytes} bytes were uploaded, so it is not finished.`,
+      { details: { offsetBytes: upload.offsetBytes, sizeBytes: upload.sizeBytes } },
+    )
+  return context.jobs.run(
+    {
+      kind: 'volume.upload',
+      subject: { kind: 'volume', name: volume.name, id: volume.id },
+      owner: caller.name,
+      deadlineMs: finishDeadlineMs,
+    },
+    async (job) => {
+      await finish(volume, job, context)
+      return volume.name
+    },
+  )
+}
+
+/** What a volume is uploaded as. `wrong-state` for one that is not. */
+export function requireUpload(volume: VolumeRecord): VolumeUpload {
+  if (volume.phase === 'uploading' && volume.upload) return volume.upload
+  throw new KvasirError('wrong-state', `Volume ${volumeWords(volume)} is not being uploaded.`)
+}
+
+/** By what the backend finds the bytes that are sent: a qcow2 file that is sent is a row of bytes until it is whole. */
+export function sentKey({ id, file, format, upload }: VolumeRecord): VolumeKey {
+  if (upload?.format !== 'qcow2') return { id, format, ...(file === undefined ? {} : { file }) }
+  return { id, format: 'raw', file: `${id}.qcow2` }
+}
+
+async function goOn(volume: VolumeRecord, wanted: NewUpload, context: Context): Promise<Volume> {
+  const { format, sizeBytes, fingerprint } = requireUpload(volume)
+  const isSame =
+    format === wanted.format &&
+    sizeBytes === wanted.size &&
+    fingerprint === wanted.fingerprint &&
+    volume.format === (wanted.as ?? wanted.format)
+  if (isSame) return await showVolume(volume, context)
+  throw new KvasirError(
+    'name-taken',
+    `Volume ${volumeWords(volume)} is being uploaded from something else (${formatBytes(sizeBytes)}, ${format}); delete it to begin anew.`,
+  )
+}
+
+/** The old contents go as the new ones come; what neither covers is zeros. */
+async function fillAnew(volume: VolumeRecord, wanted: NewUpload, context: Context): Promise<Volume> {
+  const { ports } = context
+  const words = volumeWords(volume)
+  if (!wanted.force) throw new KvasirError('name-taken', `There is a volume ${words} already.`)
+  usablePool(volume.pool, ports)
+  if (wanted.format !== 'raw' || (wanted.as ?? volume.format) !== volume.format)
+    throw new KvasirError(
+      'bad-request',
+      `Volume ${words} is there and keeps its format, so only contents (raw) can be uploaded to it.`,
+    )
+  if (wanted.size > volume.capacityBytes)
+    throw new KvasirError(
+      'bad-request',
+      `Volume ${words} has ${formatBytes(volume.capacityBytes)}, into which ${formatBytes(wanted.size)} do not go.`,
+    )
+  const begun = ports.store.transaction(() => {
+    const now = ports.store.volumes.get(volume.id) ?? volume
+    requireWhole(now)
+    const holder = holderOf(now, ports.store)
+    if (holder)
+      throw new KvasirError('in-use', `Volume ${words} is in use by ${holder}, so nothing is uploaded to it.`)
+    const row: VolumeRecord = { ...now, phase: 'uploading', upload: newUploadState(wanted) }
+    ports.store.volumes.update(row)
+    return row
+  })
+  return await showVolume(begun, context)
+}
+
+async function makeNew(place: Place, wanted: NewUpload, context: Context): Promise<Volume> {
+  const { ports } = context
+  const { failpoint, store } = ports
+  const backend = usablePool(place.pool, ports)
+  const format = wanted.as ?? wanted.format
+  requireSound(place, { wanted, format, backend })
+  const expiresAt = expiry(context)
+  const row: VolumeRecord = {
+    id: ports.clock.uuid(),
+    ...place,
+    format,
+    capacityBytes: Math.ceil(wanted.size / sectorBytes) * sectorBytes,
+    imageId: undefined,
+    baseId: undefined,
+    phase: 'creating',
+    upload: { ...newUploadState(wanted), expiresAt },
+    frozen: false,
+    madeForVm: undefined,
+    createdAt: ports.clock.now(),
+  }
+  await failpoint('volume.upload.before-row')
+  store.transaction(() => {
+    usablePool(place.pool, ports)
+    store.volumes.insert(row)
+  })
+  await using undo = new AsyncDisposableStack()
+  undo.defer(() => discardVolume(row, ports))
+  await failpoint('volume.upload.after-row')
+  await backend.createEmpty(sentKey(row), { capacityBytes: row.capacityBytes })
+  await failpoint('volume.upload.after-file')
+  const begun: VolumeRecord = { ...row, phase: 'uploading' }
+  const answer = await showVolume(begun, context)
+  store.volumes.update(begun)
+  undo.move()
+  await failpoint('volume.upload.after-begin')
+  return answer
+}
+
+function requireSound(
+  place: Place,
+  {
+    wanted,
+    format,
+    backend,
+  }: { readonly wanted: NewUpload; readonly format: VolumeRecord['format']; readonly backend: PoolBackend },
+): void {
+  const words = volumeWords(place)
+  if (wanted.size === 0) throw new KvasirError('bad-request', `Nothing would be uploaded to volume ${words}.`)
+  if (!backend.capabilities.formats.includes(format))
+    throw new KvasirError('unsupported', `Pool ${place.pool} has no volumes of format ${format}.`)
+  if (wanted.format === 'qcow2' && format !== 'qcow2')
+    throw new KvasirError(
+      'bad-request',
+      `A qcow2 file becomes a qcow2 volume; convert volume ${words} when it is there, or upload it as raw.`,
+    )
+  if (wanted.format === 'qcow2' && !backend.capabilities.importInPlace)
+    throw new KvasirError(
+      'unsupported',
+      `Pool ${place.pool} takes no qcow2 files as they are; upload what a guest is to see (raw).`,
+    )
+}
+
+async function finish(volume: VolumeRecord, job: JobHandle, context: Context): Promise<void> {
+  const { ports } = context
+  const { failpoint, store } = ports
+  const held = store.transaction(() => {
+    const now = store.volumes.get(volume.id) ?? volume
+    requireNoWork(now)
+    const row: VolumeRecord = { ...now, work: 'uploaded' }
+    store.volumes.update(row)
+    return row
+  })
+  await using undo = new AsyncDisposableStack()
+  undo.defer(async () => {
+    const { work: _, ...rest } = held
+    store.volumes.update(rest)
+  })
+  const { upload, work: _, ...rest } = held
+  const capacityBytes = upload?.format === 'qcow2' ? await inspect(held, job, context) : held.capacityBytes
+  await failpoint('volume.upload.before-ready')
+  job.conclude(volume.name, () => {
+    store.volumes.update({ ...rest, capacityBytes, phase: 'ready' })
+    context.emit('volume.created', volumeWords(volume), { id: volume.id })
+  })
+  undo.move()
+  await failpoint('volume.upload.after-ready')
+}
+
+/** A qcow2 file that was sent: it names no other file and its tables are whole. Answers its capacity. */
+async function inspect(volume: VolumeRecord, job: JobHandle, context: Context): Promise<number> {
+  const { ports } = context
+  const words = volumeWords(volume)
+  job.progress('looking at what was uploaded')
+  const backend = usablePool(volume.pool, ports)
+  const file = `${volume.id}.qcow2`
+  const capacityBytes = await backend.adopt({ id: volume.id, format: 'qcow2', file })
+  const refuse = (why: string, cause?: unknown) =>
+    new KvasirError(
+      'image-refused',
+      `What was uploaded to volume ${words} ${why}, so it does not become a volume.`,
+      {
+        cause,
+      },
+    )
+  const found = await ports.access
+    .check(sourceOf(volume, ports), { repair: false, fileSizeBytes: 0, signal: job.signal })
+    .catch((error: unknown) => {
+      if (error instanceof KvasirError && (error.code === 'volume-damaged' || error.code === 'host-failed'))
+        throw refuse('cannot be opened', error)
+      throw error
+    })
+  job.found(found)
+  if (found.corruptions > 0 || found.errors > 0) throw refuse('is damaged')
+  return capacityBytes
+}
+
+function newUploadState({ format, size, fingerprint }: NewUpload): VolumeUpload {
+  return { format, sizeBytes: size, offsetBytes: 0, ...(fingerprint === undefined ? {} : { fingerprint }) }
+}
+
+/** When an upload is given up unless it goes on. */
+export function expiry({ ports }: Pick<Context, 'ports'>): string {
+  return new Date(Date.parse(ports.clock.now()) + uploadKeptMs).toISOString()
+}
+
+/** Nobody came back for these. */
+async function removeExpired(context: Context): Promise<void> {
+  const { store, log } = context.ports
+  for (const volume of store.volumes.list()) {
+    if (volume.phase !== 'uploading' || volume.work !== undefined || !isUnfinished(volume, context)) continue
+    const deleting: VolumeRecord = { ...volume, phase: 'deleting' }
+    store.volumes.update(deleting)
+    await removeVolume(deleting, context).catch((error: unknown) =>
+      log.error({ volume: volume.name, err: error }, 'an upload that was given up could not be removed'),
+    )
+  }
+}
