@@ -29,7 +29,8 @@ export async function downloadVolume(
       const { open, tag } = await openToRead(volume, context, signal)
       try {
         resolve({
-          sizeBytes: open.sizeBytes,
+          // Some storage is only had in larger pieces than a volume has; what is behind it is not the volume.
+          sizeBytes: Math.min(open.sizeBytes, volume.capacityBytes),
           tag,
           pieces: (from, to) => readPieces(open, from, to),
           async close() {
