@@ -11,6 +11,9 @@ import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorRecord } from './emulators.ts'
 import type { PoolSource } from './pool-source.ts'
 import type { SnapshotRecord } from './snapshot-record.ts'
+import type { VolumeRecord } from './volume-record.ts'
+
+export type { VolumeMove, VolumeRecord, VolumeUpload, VolumeWork } from './volume-record.ts'
 
 /** What was last known of a VM's life. */
 export interface VmLife {
@@ -114,74 +117,6 @@ export interface SecretRecord {
   readonly id: string
   readonly name: string
   readonly phase: 'creating' | 'ready' | 'deleting'
-  readonly createdAt: string
-}
-
-/** Something that is done to a volume, under way for as long as its row says so. */
-export type VolumeWork =
-  | 'resized'
-  | 'cloned'
-  | 'converted'
-  | 'checked'
-  | 'repaired'
-  | 'wiped'
-  | 'moved'
-  | 'flattened'
-  | 'downloaded'
-  | 'uploaded'
-
-/**
- * What a volume is to become that a disk moves to while its VM runs. The volume is `creating` while it is filled, and `ready` from the
- * moment in which the disk is on it; from then on until this is gone, only the emulator can say that the disk did not go over.
- */
-export interface VolumeMove {
-  readonly vmId: string
-  /** The name of the disk. */
-  readonly disk: string
-  /** The id of the volume that the disk leaves. */
-  readonly fromId: string
-  /** The former volume stays. */
-  readonly keep: boolean
-}
-
-/** How far an upload is. */
-export interface VolumeUpload {
-  /** Of what is sent: the contents, or a file of a format. */
-  readonly format: 'qcow2' | 'raw'
-  readonly sizeBytes: number
-  /** So much of it is on the disk. */
-  readonly offsetBytes: number
-  readonly fingerprint?: string | undefined
-  /** When it is given up; never for a volume that was there before. */
-  readonly expiresAt?: string | undefined
-}
-
-export interface VolumeRecord {
-  readonly id: string
-  /** Unique in its pool. */
-  readonly name: string
-  /** The name of its pool. */
-  readonly pool: string
-  /** The name of its file, where that does not follow from its id: it was imported in place. */
-  readonly file?: string | undefined
-  readonly format: 'qcow2' | 'raw'
-  readonly capacityBytes: number
-  /** The image it is an overlay of. */
-  readonly imageId: string | undefined
-  /** The volume it is an overlay of. */
-  readonly baseId: string | undefined
-  /** What is being done to it, so that nothing else is begun; and what recovery has to look at. */
-  readonly work?: VolumeWork | undefined
-  /** A disk that runs is on its way to it. */
-  readonly move?: VolumeMove | undefined
-  /** `uploading` ones stay after the end of a daemon, so that an upload can go on; nobody uses them before they are `ready`. */
-  readonly phase: 'creating' | 'uploading' | 'ready' | 'deleting'
-  /** Of one that is `uploading`. */
-  readonly upload?: VolumeUpload | undefined
-  /** Nobody writes to it any more: it is the common base of linked clones, and goes when the last of them goes. */
-  readonly frozen: boolean
-  /** The VM that it was made for, which takes it along when creating it is undone. */
-  readonly madeForVm: string | undefined
   readonly createdAt: string
 }
 
