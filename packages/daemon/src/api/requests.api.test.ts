@@ -169,10 +169,12 @@ test('If-Match and Idempotency-Key are refused where they would be ignored', asy
 
 test('a client that goes away aborts the signal of its request', async () => {
   const { promise: aborted, resolve } = Promise.withResolvers<void>()
+  const { promise: entered, resolve: enter } = Promise.withResolvers<void>()
   await using api = await startApi({
     handlers: {
       getVm: ({ signal }) =>
         new Promise((_, reject) => {
+          enter()
           signal.addEventListener('abort', () => {
             resolve()
             reject(signal.reason)
@@ -185,7 +187,8 @@ test('a client that goes away aborts the signal of its request', async () => {
   const http = await import('node:http')
   const request = http.get({ socketPath: api.address, path: '/v1/vms/web1', signal: controller.signal })
   request.on('error', () => {})
-  setTimeout(() => controller.abort(), 50)
+  await entered
+  controller.abort()
 
   await aborted
 })
