@@ -15,6 +15,8 @@ const layer = z.object({
   volumeId: z.string().min(1),
   /** The volume that takes its place on top, until the snapshot is ready. */
   successorId: z.string().min(1).optional(),
+  /** The clone of the volume that becomes the layer in its place, until the snapshot is ready. */
+  copyId: z.string().min(1).optional(),
 })
 
 const record = z.object({
@@ -51,6 +53,7 @@ export interface SnapshotLayer {
   readonly disk: string
   readonly volumeId: string
   readonly successorId?: string | undefined
+  readonly copyId?: string | undefined
 }
 
 /** Reads a snapshot from JSON text; undefined when it does not fit. */

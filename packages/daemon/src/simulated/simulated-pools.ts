@@ -61,7 +61,7 @@ class SimulatedPool implements PoolBackend {
       formats: isFolder ? ['qcow2', 'raw'] : ['raw'],
       linkedClones: isFolder || source.type === 'lvm-thin' || source.type === 'rbd',
       independentClones: source.type === 'lvm-thin' || source.type === 'rbd',
-      nativeSnapshots: false,
+      nativeSnapshots: source.type === 'lvm-thin',
       shrink: true,
       importInPlace: true,
     }

@@ -41,8 +41,6 @@ export interface LvmPoolOptions {
   readonly jailed: JailedTools
   readonly onUnreachable: (reason: string) => void
   readonly deadlines?: Partial<LvmDeadlines>
-  /** A folder with the commands of LVM, for tests. */
-  readonly programs?: string
 }
 
 /** Opens the backend; nothing is asked of LVM yet. */
@@ -61,19 +59,19 @@ class LvmPool implements PoolBackend {
   readonly #tools: LvmTools
 
   constructor(options: LvmPoolOptions) {
-    const { id, source, onUnreachable, deadlines, programs } = options
+    const { id, source, onUnreachable, deadlines } = options
     const isThin = source.type === 'lvm-thin'
     this.#options = options
     this.#where = { vg: source.vg, thinPool: isThin ? source.thinPool : undefined }
     this.#tag = poolTag(id)
-    this.#tools = new LvmTools({ vg: source.vg, onUnreachable, deadlines, programs })
+    this.#tools = new LvmTools({ vg: source.vg, onUnreachable, deadlines })
     this.type = source.type
     this.place = isThin ? `${source.vg}/${source.thinPool}` : source.vg
     this.capabilities = {
       formats: ['raw'],
       linkedClones: isThin,
       independentClones: isThin,
-      nativeSnapshots: false,
+      nativeSnapshots: isThin,
       shrink: true,
       importInPlace: true,
     }
@@ -169,8 +167,9 @@ class LvmPool implements PoolBackend {
 
   async resize(volume: VolumeKey, capacityBytes: number): Promise<void> {
     await this.#tools.reach(async () => {
-      const { sizeBytes } = await this.#require(volume)
-      const extent = (await this.#see()).group.extentBytes
+      const seen = await this.#see()
+      const { sizeBytes } = this.#require(volume, seen)
+      const extent = seen.group.extentBytes
       const wanted = Math.ceil(capacityBytes / extent) * extent
       if (wanted === sizeBytes) return
       const [name] = this.#named([nameOf(volume)])
@@ -181,7 +180,7 @@ class LvmPool implements PoolBackend {
   }
 
   async capacityBytes(volume: VolumeKey): Promise<number> {
-    return (await this.#tools.reach(() => this.#require(volume))).sizeBytes
+    return await this.#tools.reach(async () => this.#require(volume, await this.#see()).sizeBytes)
   }
 
   async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
@@ -191,7 +190,7 @@ class LvmPool implements PoolBackend {
         `Logical volume ${volume.file} is raw, so it is imported as raw or not at all.`,
       )
     return await this.#tools.reach(async () => {
-      const { sizeBytes, tags, isActive } = await this.#require(volume)
+      const { sizeBytes, tags, isActive } = this.#require(volume, await this.#see())
       const other = poolsMarked(tags).find((id) => id !== this.#options.id)
       if (other !== undefined)
         throw new KvasirError(
@@ -207,14 +206,14 @@ class LvmPool implements PoolBackend {
 
   async remove(volume: VolumeKey): Promise<void> {
     await this.#tools.reach(async () => {
-      const found = await this.#find(volume)
+      const found = this.#find(volume, await this.#see())
       if (!found?.tags.includes(this.#tag)) return
       await this.#tools.change('lvremove', ...this.#named([found.name]))
     })
   }
 
   async allocatedBytes(volume: VolumeKey): Promise<number | undefined> {
-    const found = await this.#tools.reach(() => this.#find(volume))
+    const found = await this.#tools.reach(async () => this.#find(volume, await this.#see()))
     if (found === undefined || this.#where.thinPool === undefined) return found?.sizeBytes
     return Math.ceil(found.sizeBytes * (found.dataShare ?? 0))
   }
@@ -261,13 +260,13 @@ class LvmPool implements PoolBackend {
     return seen
   }
 
-  async #find(volume: VolumeKey): Promise<LogicalVolume | undefined> {
+  #find(volume: VolumeKey, seen: SeenLvm): LogicalVolume | undefined {
     const name = nameOf(volume)
-    return contentsOf(this.#where, await this.#see()).find((one) => one.name === name)
+    return contentsOf(this.#where, seen).find((one) => one.name === name)
   }
 
-  async #require(volume: VolumeKey): Promise<LogicalVolume> {
-    const found = await this.#find(volume)
+  #require(volume: VolumeKey, seen: SeenLvm): LogicalVolume {
+    const found = this.#find(volume, seen)
     if (found) return found
     throw new KvasirError('file-not-found', `There is no logical volume ${nameOf(volume)} in ${this.place}.`)
   }

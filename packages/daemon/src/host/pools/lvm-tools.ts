@@ -15,6 +15,7 @@ import {
   rowsIn,
   volumeFields,
 } from '../../model/storage/lvm-report.ts'
+import { refusalIn } from './lvm-errors.ts'
 
 export interface LvmDeadlines {
   /** What only looks. */
@@ -22,7 +23,7 @@ export interface LvmDeadlines {
   readonly changeMs: number
 }
 
-const defaultDeadlines: LvmDeadlines = { lookMs: 10_000, changeMs: 120_000 }
+const defaultDeadlines: LvmDeadlines = { lookMs: 30_000, changeMs: 120_000 }
 /** How long a command that was killed may take to end. */
 const killMs = 500
 /** ECMD_FAILED (lvm(8), "Exit status"), also of a report that lacks only a part. */
@@ -38,8 +39,6 @@ export interface LvmToolsOptions {
   readonly vg: string
   readonly onUnreachable: (reason: string) => void
   readonly deadlines?: Partial<LvmDeadlines> | undefined
-  /** Instead of those of the host. */
-  readonly programs?: string | undefined
 }
 
 /** The commands, about one volume group. */
@@ -62,11 +61,14 @@ export class LvmTools {
 
   /** What there is; undefined when there is no volume group of the name. */
   async look(): Promise<SeenLvm | undefined> {
+    // One report tells of both, but of a group with nothing in it.
+    const report = await this.#report('lvs', [...groupFields, ...volumeFields])
+    if (report === undefined) return undefined
+    const [group] = parseGroups(report, 'lv')
+    if (group) return { group, volumes: parseVolumes(report) }
     const groups = await this.#report('vgs', groupFields)
-    const [group] = groups === undefined ? [] : parseGroups(groups)
-    if (group === undefined) return undefined
-    const volumes = await this.#report('lvs', volumeFields)
-    return volumes === undefined ? undefined : { group, volumes: parseVolumes(volumes) }
+    const [empty] = groups === undefined ? [] : parseGroups(groups, 'vg')
+    return empty && { group: empty, volumes: [] }
   }
 
   /** What there is, for a pool that must be there. */
@@ -82,9 +84,7 @@ export class LvmTools {
   async change(command: string, ...args: readonly string[]): Promise<void> {
     const { changeMs } = this.#deadlines
     const options = { timeoutMs: changeMs, env: environment }
-    await this.#inTime(command, changeMs, () =>
-      runCommand([this.#program(command), ...config, '-y', ...args], options),
-    )
+    await this.#inTime(command, changeMs, () => runCommand([command, ...config, '-y', ...args], options))
   }
 
   /** Does what needs the volume group. What says that it is gone makes the pool unreachable, and later calls fail at once. */
@@ -94,7 +94,7 @@ export class LvmTools {
       return await work()
     } catch (error) {
       const reason = this.#troubleOf(error)
-      if (reason === undefined) throw error
+      if (reason === undefined) throw failureOf(error)
       if (this.#trouble === undefined) {
         this.#trouble = reason
         this.#options.onUnreachable(reason)
@@ -133,21 +133,16 @@ export class LvmTools {
     }
   }
 
-  #program(command: string): string {
-    const { programs } = this.#options
-    return programs === undefined ? command : `${programs}/${command}`
-  }
-
   /** A report; undefined when there is no such volume group. */
   async #report(command: string, fields: readonly string[]): Promise<unknown> {
     const { lookMs } = this.#deadlines
-    const argv = [this.#program(command), ...config, ...report, '-o', fields.join(','), this.#options.vg]
+    const argv = [command, ...config, ...report, '-o', fields.join(','), this.#options.vg]
     const options = { timeoutMs: lookMs, env: environment, endsWithUs: true, acceptExitCodes: [0, lvmFailed] }
     const { exitCode, stdout } = await this.#inTime(command, lookMs, () => runCommand(argv, options))
     // With a report, what went wrong is in the report's log and not in stderr.
     if (exitCode !== 0 && notFound.test(stdout)) return undefined
-    const value: unknown = JSON.parse(stdout)
-    if (exitCode !== 0 && rowsIn(value) === 0)
+    const value = readJson(stdout)
+    if (value === undefined || (exitCode !== 0 && rowsIn(value) === 0))
       throw new CommandError({ argv, failure: 'exit', exitCode, stderr: stdout })
     return value
   }
@@ -163,6 +158,21 @@ export class LvmTools {
       details: { vg, reason },
       cause,
     })
+  }
+}
+
+/** What LVM refused, in its words. */
+function failureOf(error: unknown): unknown {
+  if (!(error instanceof CommandError)) return error
+  const said = refusalIn(error) ?? ''
+  return new KvasirError('host-failed', `LVM did not do its part: ${said}`, { cause: error })
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 

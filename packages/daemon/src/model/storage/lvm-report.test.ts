@@ -81,7 +81,7 @@ const lvs = {
   log: [],
 }
 
-const [group] = parseGroups(vgs)
+const [group] = parseGroups(vgs, 'vg')
 assert.ok(group)
 const seen = { group, volumes: parseVolumes(lvs) }
 const onGroup = { vg: 'vg0', thinPool: undefined }
@@ -153,7 +153,7 @@ test('what is no report is refused, whatever it is', () => {
   assert.equal(rowsIn({ report: [{ vg: [] }], log: [{ log_message: 'none' }] }), 0)
   assert.equal(rowsIn(vgs), 1)
   for (const value of [undefined, null, {}, { report: 1 }, { report: [{ vg: [{}] }] }])
-    assert.throws(() => parseGroups(value))
+    assert.throws(() => parseGroups(value, 'vg'))
   fc.assert(
     fc.property(
       fc.record({ report: fc.array(fc.record({ lv: fc.array(fc.dictionary(fc.string(), fc.string())) })) }),

@@ -94,9 +94,9 @@ const volumeRow = z.object({
 
 const report = z.object({ report: z.array(z.record(z.string(), z.unknown())) })
 
-/** The groups of a report of `vgs`. Throws `ZodError` for what is none. */
-export function parseGroups(value: unknown): readonly VolumeGroup[] {
-  return rowsOf(value, 'vg', groupRow).map((row) => ({
+/** The groups of a report of `vgs`, or of each volume of `lvs`. Throws `ZodError` for what is none. */
+export function parseGroups(value: unknown, kind: 'vg' | 'lv'): readonly VolumeGroup[] {
+  return rowsOf(value, kind, groupRow).map((row) => ({
     name: row.vg_name,
     sizeBytes: row.vg_size,
     freeBytes: row.vg_free,

@@ -108,7 +108,8 @@ export async function beginMove(seat: Seat, context: Context, request: MoveReque
   const copy = insertRows(record, planned, { context, keep: request.keep })
   try {
     await failpoint('vm.move.after-row')
-    await makeVolumeFile(copy, ports)
+    const { capacityBytes } = await makeVolumeFile(copy, ports)
+    if (capacityBytes !== copy.capacityBytes) ports.store.volumes.update({ ...copy, capacityBytes })
     await failpoint('vm.move.after-file')
     await emulator.blocks.mirrors.begin({
       disk: planned.disk.name,

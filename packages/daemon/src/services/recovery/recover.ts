@@ -132,7 +132,7 @@ async function recordFromMemo(id: string, ports: Ports): Promise<VmRecord | unde
 async function finishVolumes(context: Context): Promise<void> {
   const { store } = context.ports
   const pending = new Set(
-    store.snapshots.list().flatMap(({ layers }) => layers.map((layer) => layer.successorId)),
+    store.snapshots.list().flatMap(({ layers }) => layers.map((layer) => layer.successorId ?? layer.copyId)),
   )
   for (const volume of store.volumes.list()) {
     if (volume.move) continue // Settled with its VM.

@@ -12,6 +12,7 @@ import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
+import { backendOf } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { endEmulator } from '../vms/end-emulator.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
@@ -75,8 +76,9 @@ async function revert(seat: Seat, context: Context, request: RevertRequest): Pro
     }
   })
   await ports.failpoint('snapshot.revert.after-row')
-  for (const { fresh } of disks) {
-    await makeVolumeFile(fresh, ports)
+  const made: DiskRevert[] = []
+  for (const disk of disks) {
+    made.push({ ...disk, fresh: await makeVolumeFile(disk.fresh, ports) })
     await ports.failpoint('snapshot.revert.after-volume-file')
   }
   const reason = `its disks are those of snapshot ${snapshot.name}`
@@ -86,7 +88,7 @@ async function revert(seat: Seat, context: Context, request: RevertRequest): Pro
   }
   await ports.failpoint('snapshot.revert.before-switch')
   if (snapshot.memory) await ports.files.lendMemory(snapshot.id, seat.record.id)
-  writeReverted(seat, { snapshot, disks, reason, keep: request.keep }, context)
+  writeReverted(seat, { snapshot, disks: made, reason, keep: request.keep }, context)
   undo.move()
   try {
     await ports.failpoint('snapshot.revert.after-switch')
@@ -114,6 +116,13 @@ function planRevert(seat: Seat, snapshot: SnapshotRecord, context: Context): rea
         `VM ${record.name} has no disk ${disk} any more, which snapshot ${snapshot.name} has, so it is not brought back to it.`,
         { details: { disk } },
       )
+    if (layer.pool !== former.pool)
+      throw new KvasirError(
+        'plan-refused',
+        `Disk ${disk} of VM ${record.name} went to pool ${former.pool} since, and snapshot ${snapshot.name} of it lies in ${layer.pool}, so it is not brought back to it.`,
+        { details: { disk } },
+      )
+    const { nativeSnapshots } = backendOf(layer, context.ports).capabilities
     const passing = freeVolumeName(
       { pool: former.pool, name: `${former.name}.${snapshot.name}` },
       context.ports,
@@ -125,7 +134,7 @@ function planRevert(seat: Seat, snapshot: SnapshotRecord, context: Context): rea
       ...plain,
       id: clock.uuid(),
       name: passing,
-      format: 'qcow2',
+      format: nativeSnapshots ? layer.format : 'qcow2',
       capacityBytes: layer.capacityBytes,
       baseId: layer.id,
       imageId: undefined,

@@ -5,14 +5,18 @@
  *     creating      cannot be                          undone                      undone
  *     switching     finished                           undone                      finished
  *
+ * Where a disk is cloned instead, all clones are there before anything goes over; without one of them nothing has, and all is undone.
+ *
  * Without an emulator nobody can say any more whether the guest wrote to the overlays before it ended. They lie on the volumes, so with
  * them on top everything is there that was written to either; without them it might not be.
  */
+import { KvasirError } from '@kvasir/contract'
 import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
+import { backendOf } from '../pools/usable-pool.ts'
 import { pathOf } from '../volumes/volume-files.ts'
 import { undoSnapshot, writeSwitched } from './switch-layers.ts'
 
@@ -26,12 +30,16 @@ export async function settleSnapshots(seat: Seat, ports: Ports): Promise<void> {
 
 async function settleSwitch(seat: Seat, snapshot: SnapshotRecord, ports: Ports): Promise<void> {
   const { emulator } = seat
+  const isCopied = await hasCopies(snapshot, ports)
+  if (isCopied === undefined) return // Its pool is asked again later; until then the volume that the VM has is what it was.
   if (!emulator) {
-    if (isOff(seat.record)) writeSwitched(snapshot, ports, undefined)
+    if (!isOff(seat.record)) return
+    if (isCopied) writeSwitched(snapshot, ports, undefined)
+    else await undoSnapshot(snapshot, ports)
     return
   }
   if (snapshot.quiesced) await thaw(emulator, ports)
-  if (await hasSwitched(emulator, snapshot, ports)) {
+  if (isCopied && (await hasSwitched(emulator, snapshot, ports))) {
     writeSwitched(snapshot, ports, undefined)
     return
   }
@@ -48,9 +56,28 @@ export async function thaw(emulator: Emulator, { log }: Ports): Promise<void> {
 
 async function hasSwitched(emulator: Emulator, snapshot: SnapshotRecord, ports: Ports): Promise<boolean> {
   const overlays = overlayPaths(snapshot, ports)
+  if (overlays.length === 0) return true
   const disks = snapshot.layers.map(({ disk }) => disk)
   const chains = await emulator.blocks.chains({ disks, files: overlays })
   return chains.some(({ layers: [top] }) => top !== undefined && overlays.includes(top.path))
+}
+
+/**
+ * Whether all clones were made, which comes before anything goes over: they were made at one instant, or not all of them. Undefined where
+ * their pool does not answer.
+ */
+async function hasCopies({ layers }: SnapshotRecord, ports: Ports): Promise<boolean | undefined> {
+  try {
+    for (const { copyId } of layers) {
+      if (copyId === undefined) continue
+      const copy = ports.store.volumes.get(copyId)
+      if (!copy || (await backendOf(copy, ports).allocatedBytes(copy)) === undefined) return false
+    }
+    return true
+  } catch (error) {
+    if (error instanceof KvasirError && error.code === 'pool-unreachable') return undefined
+    throw error
+  }
 }
 
 function overlayPaths({ layers }: SnapshotRecord, ports: Ports): readonly string[] {

@@ -21,12 +21,24 @@ export function exchangeNames(store: Store, volume: VolumeRecord, successor: Vol
 export function writeSwitched(snapshot: SnapshotRecord, ports: Ports, pauseMs: number | undefined): void {
   const { store } = ports
   store.transaction(() => {
-    for (const { volumeId, successorId } of snapshot.layers) {
+    for (const { volumeId, successorId, copyId } of snapshot.layers) {
+      const copy = copyId === undefined ? undefined : store.volumes.get(copyId)
+      if (copy)
+        store.volumes.update({
+          ...copy,
+          phase: 'ready',
+          frozen: true,
+          baseId: undefined,
+          madeForVm: undefined,
+        })
       const volume = store.volumes.get(volumeId)
       const successor = successorId === undefined ? undefined : store.volumes.get(successorId)
       if (volume && successor) exchangeNames(store, volume, successor)
     }
-    const layers = snapshot.layers.map(({ disk, volumeId }) => ({ disk, volumeId }))
+    const layers = snapshot.layers.map(({ disk, volumeId, copyId }) => ({
+      disk,
+      volumeId: copyId ?? volumeId,
+    }))
     const phase = snapshot.wantsMemory && !snapshot.memory ? 'deleting' : 'ready'
     makeCurrent({ ...snapshot, layers, pauseMs, phase }, store)
   })
@@ -39,10 +51,10 @@ export function makeCurrent(snapshot: SnapshotRecord, store: Store): void {
   store.snapshots.update({ ...snapshot, isCurrent: true })
 }
 
-/** Removes a snapshot that did not come to be, with its overlays. Safe to repeat. */
+/** Removes a snapshot that did not come to be, with its overlays and clones. Safe to repeat. */
 export async function undoSnapshot(snapshot: SnapshotRecord, ports: Ports): Promise<void> {
   const { store } = ports
-  const successors = snapshot.layers.flatMap(({ successorId }) => successorId ?? [])
+  const successors = snapshot.layers.flatMap(({ successorId, copyId }) => successorId ?? copyId ?? [])
   for (const id of successors) {
     const row = store.volumes.get(id)
     if (row) await removeVolumeFile(row, ports)

@@ -5,6 +5,8 @@ import { newPool, newVolume, type VmSpecInput } from '@kvasir/contract'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const mib = 2 ** 20
+/** Seconds for a job, however slow the machine is. */
+const patience = 60
 
 async function openWithPools(): Promise<SimulatedDaemon> {
   const world = await openSimulatedDaemon()
@@ -63,7 +65,7 @@ test('a clone of a thin volume needs it no more, and a volume group has full one
   const clone = (pool: string, mode: 'linked' | 'full') =>
     world.call('cloneVolume', {
       params: { pool, volume: 'data' },
-      query: { wait: 10 },
+      query: { wait: patience },
       body: { name: 'copy', mode },
     })
 
@@ -82,7 +84,7 @@ test('a linked clone of a VM has thin clones of its disks', async () => {
 
   const job = await world.call('cloneVm', {
     params: { name: 'web1' },
-    query: { wait: 10 },
+    query: { wait: patience },
     body: { name: 'web2', mode: 'linked' },
   })
 
@@ -102,7 +104,7 @@ test('a volume moves between a folder and a volume group, in the format that eac
   const convert = async (from: string, pool: string) => {
     const job = await world.call('convertVolume', {
       params: { pool: from, volume: 'data' },
-      query: { wait: 10 },
+      query: { wait: patience },
       body: { pool },
     })
     assert.equal(job.state, 'succeeded')
@@ -114,6 +116,23 @@ test('a volume moves between a folder and a volume group, in the format that eac
   assert.deepEqual(await convert('fast', 'default'), ['raw', 12 * mib])
 })
 
+test('a disk moves from a file to a volume group and back while its VM runs', async () => {
+  await using world = await openWithPools()
+  await world.createVm('web1', { disks: [{ name: 'data', size: 10 * mib }] })
+  await world.start('web1')
+  const move = async (pool: string) => {
+    const params = { name: 'web1', disk: 'data' }
+    const body = { pool, speed: 0, keep: false }
+    const job = await world.call('moveDisk', { params, query: { wait: patience }, body })
+    assert.equal(job.state, 'succeeded', job.error?.detail ?? '')
+    const { format, capacityBytes } = await world.call('getVolume', { params: { pool, volume: 'web1-data' } })
+    return [format, capacityBytes]
+  }
+
+  assert.deepEqual(await move('fast'), ['raw', 12 * mib])
+  assert.deepEqual(await move('default'), ['raw', 12 * mib])
+})
+
 test('a VM with a disk that has no snapshots is refused one, by the names of disk and pool', async () => {
   await using world = await openWithPools()
   await world.createVm('web1', { disks: [{ name: 'data', pool: 'fast', size: 64 * mib }] })
@@ -121,7 +140,7 @@ test('a VM with a disk that has no snapshots is refused one, by the names of dis
   const params = { name: 'web1' }
   const job = await world.call('createSnapshot', {
     params,
-    query: { wait: 10 },
+    query: { wait: patience },
     body: { name: 'one', description: '', quiesce: false, memory: false },
   })
 

@@ -1,0 +1,168 @@
+/**
+ * Guests on LVM: a disk on a thin pool from the boot, another on a volume group that comes and goes; what is written stays written
+ * whatever happens to the daemon, disks grow under the guest, clones go on without what they came from.
+ *
+ * Not here: what a pool promises (lvm-pool.lab.ts).
+ */
+import assert from 'node:assert/strict'
+import { readdir, readlink } from 'node:fs/promises'
+import { test } from 'node:test'
+import { endpoints, type Job } from '@kvasir/contract'
+import { waitForJob } from '@kvasir/sdk'
+import { eventually } from '../../e2e/machine/eventually.ts'
+import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
+import { openWorld, type World } from '../../e2e/machine/world.ts'
+import { needs } from '../../tools/require.ts'
+import { sh } from '../testing/shell.ts'
+import { newVolumeGroup } from '../testing/volume-group.ts'
+
+const skip = needs('lab', 'root', 'qemu')
+const mib = 2 ** 20
+const jobMs = 300_000
+
+/** Opens a world with a pool `fast` that is a volume group and a pool `thin` in it. */
+async function openPools(world: World, vg: string): Promise<void> {
+  const thin = { type: 'lvm-thin', name: 'thin', vg, thinPool: 'pool0', size: 256 * mib } as const
+  await world.client.call(endpoints.createPool, { body: { type: 'lvm', name: 'fast', vg } })
+  await world.client.call(endpoints.createPool, { body: thin })
+}
+
+async function createVolume(world: World, pool: string, name: string): Promise<void> {
+  await world.client.call(endpoints.createVolume, { params: { pool }, body: { name, size: 64 * mib } })
+}
+
+function grow(world: World, pool: string, volume: string, size: number) {
+  return world.client.call(endpoints.resizeVolume, {
+    params: { pool, volume },
+    body: { size, shrink: false },
+  })
+}
+
+async function done(world: World, job: Promise<Job>): Promise<Job> {
+  return await waitForJob(world.client, await job, { signal: AbortSignal.timeout(jobMs) })
+}
+
+function seesSectors(vm: VmHandle, disk: string, bytes: number) {
+  return eventually(async () => (await vm.shell(`cat /sys/block/${disk}/size`)) === String(bytes / 512), {
+    withinMs: 20_000,
+    what: `the guest sees ${disk} with ${bytes} bytes`,
+  })
+}
+
+/** The device-mapper nodes that an emulator has open. */
+async function openDevices(vm: VmHandle): Promise<readonly string[]> {
+  const folder = `/proc/${await vm.pid()}/fd`
+  const links = await Promise.all(
+    (await readdir(folder)).map((fd) => readlink(`${folder}/${fd}`).catch(() => '')),
+  )
+  return [...new Set(links.filter((link) => link.startsWith('/dev/dm-')))]
+}
+
+test('a guest writes to volumes of LVM, of its boot and plugged, and they grow under it and stay whole', {
+  skip,
+}, async (t) => {
+  const vg = await newVolumeGroup(t, 768)
+  await using world = await openWorld(t)
+  await openPools(world, vg)
+  await createVolume(world, 'thin', 'data')
+  await createVolume(world, 'fast', 'extra')
+  const disk = { name: 'data', pool: 'thin', volume: 'data' }
+  const vm = await world.bootTiny('web1', { disks: [disk] })
+  await vm.shell('echo on the thin volume >/dev/vda; sync')
+  const { spec } = await vm.show()
+  await vm.apply({ ...spec, disks: [...spec.disks, { name: 'extra', pool: 'fast', volume: 'extra' }] })
+  await eventually(async () => (await vm.shell('ls /sys/block')).includes('vdb'), {
+    withinMs: 20_000,
+    what: 'the guest sees the disk that was plugged',
+  })
+  await vm.shell('echo on the linear volume >/dev/vdb; sync')
+  await vm.assertCaged()
+  assert.equal((await openDevices(vm)).length, 2, 'It has the two devices that it uses, and no other.')
+
+  await world.daemon.kill9()
+  await world.startDaemon()
+  assert.equal((await grow(world, 'thin', 'data', 66 * mib)).capacityBytes, 68 * mib)
+  await grow(world, 'fast', 'extra', 96 * mib)
+  await seesSectors(vm, 'vda', 68 * mib)
+  await seesSectors(vm, 'vdb', 96 * mib)
+  assert.equal(
+    await vm.shell('head -n 1 /dev/vda; head -n 1 /dev/vdb'),
+    'on the thin volume\non the linear volume',
+  )
+
+  await vm.apply({ ...spec, disks: [disk] })
+  await eventually(async () => (await openDevices(vm)).length === 1, {
+    withinMs: 20_000,
+    what: 'the emulator has let go of the device',
+  })
+  await eventually(
+    () =>
+      world.client.call(endpoints.deleteVolume, { params: { pool: 'fast', volume: 'extra' } }).then(
+        () => true,
+        () => undefined,
+      ),
+    { withinMs: 20_000, what: 'the volume is free to be deleted' },
+  )
+  assert.equal(await sh(`lvs --noheadings -o lv_name ${vg} --select 'lv_layout=linear'`), '')
+  await goThereAndBack(world, { vm, vg })
+})
+
+/** A snapshot of the running guest, which goes on, and comes back to it. */
+async function goThereAndBack(
+  world: World,
+  { vm, vg }: { readonly vm: VmHandle; readonly vg: string },
+): Promise<void> {
+  const params = { name: 'web1' }
+  const thinVolumes = () => sh(`lvs --noheadings -o lv_name ${vg} --select 'pool_lv=pool0' | wc -l`)
+  const taken = await done(
+    world,
+    world.client.call(endpoints.createSnapshot, { params, body: { name: 'one' } }),
+  )
+  assert.match(taken.outcome ?? '', /waited for \d+\.\d ms/)
+  await vm.shell('echo written after that >/dev/vda; sync')
+  assert.equal(await thinVolumes(), '2')
+
+  const snapshot = { ...params, snapshot: 'one' }
+  await done(world, world.client.call(endpoints.revertSnapshot, { params: snapshot, body: {} }))
+  await vm.waitForLogin(2)
+  assert.equal(await vm.shell('head -n 1 /dev/vda'), 'on the thin volume')
+  assert.equal((await openDevices(vm)).length, 1)
+
+  await done(world, world.client.call(endpoints.deleteSnapshot, { params: snapshot }))
+  assert.equal(await thinVolumes(), '1')
+  assert.equal(await vm.shell('head -n 1 /dev/vda'), 'on the thin volume')
+}
+
+test('a thin volume that was cloned may go, and a copy of it in a folder and back is the same', {
+  skip,
+}, async (t) => {
+  const vg = await newVolumeGroup(t, 768)
+  await using world = await openWorld(t)
+  await openPools(world, vg)
+  await createVolume(world, 'thin', 'data')
+  const path = async (pool: string, volume: string) =>
+    (await world.client.call(endpoints.getVolume, { params: { pool, volume } })).path ?? ''
+  await sh(`printf kept | dd of=${await path('thin', 'data')} seek=1000 conv=fsync`)
+  const params = { pool: 'thin', volume: 'data' }
+
+  await done(
+    world,
+    world.client.call(endpoints.cloneVolume, { params, body: { name: 'twin', mode: 'linked' } }),
+  )
+  await world.client.call(endpoints.deleteVolume, { params })
+  const convert = (from: string, pool: string, format?: 'qcow2' | 'raw') =>
+    done(
+      world,
+      world.client.call(endpoints.convertVolume, {
+        params: { pool: from, volume: 'twin' },
+        body: { pool, ...(format ? { format } : {}) },
+      }),
+    )
+  await convert('thin', 'default', 'qcow2')
+  await convert('default', 'fast')
+
+  const copy = await path('fast', 'twin')
+  assert.equal(await sh(`dd if=${copy} skip=1000 count=1 status=none | head -c 4`), 'kept')
+  const shown = await world.client.call(endpoints.getPool, { params: { pool: 'thin' } })
+  assert.deepEqual([shown.place, shown.volumes, shown.type], [`${vg}/pool0`, 0, 'lvm-thin'])
+})
