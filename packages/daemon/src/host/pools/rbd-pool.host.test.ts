@@ -17,6 +17,8 @@ import { createRbdPool, type RbdPoolOptions } from './rbd-pool.ts'
 
 const mib = 2 ** 20
 const never = new AbortController().signal
+/** For a machine on which much else runs. */
+const patient = { lookMs: 120_000 }
 const skip = needs('root', 'qemu', 'ceph')
 
 describe('rbd', { skip }, () => {
@@ -71,6 +73,7 @@ describe('rbd', { skip }, () => {
       secrets: await openSecretFiles(jail.cages.directory),
       jailed: jail.jailed,
       onUnreachable: (reason) => told.push(reason),
+      deadlines: patient,
       ...options,
     })
     t.after(() => rm(folder, { recursive: true, force: true }))
@@ -128,12 +131,11 @@ describe('rbd', { skip }, () => {
 
   for (const daemon of ['osd', 'mon'] as const)
     test(`a pool whose ${daemon} hangs is unreachable within its deadline, once, and there again when it goes on`, async (t) => {
-      const { pool, told } = await openPool(
-        t,
-        { namespace: await newNamespace() },
-        { deadlines: { lookMs: 5_000 } },
-      )
-      await pool.claim({ force: false })
+      const place = { namespace: await newNamespace() }
+      const id = randomUUID()
+      const { pool: first } = await openPool(t, place, { id })
+      await first.claim({ force: false })
+      const { pool, told } = await openPool(t, place, { id, deadlines: { lookMs: 5_000 } })
       ceph.stop(daemon)
       try {
         await assert.rejects(pool.inspect(), { code: 'pool-unreachable' })
