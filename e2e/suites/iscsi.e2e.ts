@@ -129,3 +129,28 @@ async function refreshed(world: World) {
   const { findings = [] } = await world.client.call(endpoints.refreshPool, { params: { pool: 'san' } })
   return findings
 }
+
+test('a VM whose QEMU waits for a target that is stopped can be switched off, and holds up nobody', {
+  skip,
+}, async (t) => {
+  await using server = await openIscsiServer()
+  await server.addTarget(target, [64 * mib])
+  await using world = await openWorld(t)
+  const wanted = { type: 'iscsi' as const, name: 'san', server: server.address, port: server.port, target }
+  await world.client.call(endpoints.createPool, { body: wanted })
+  await importLun(world, 'lun-1')
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'data', pool: 'san', volume: 'lun-1' }] })
+  server.stop()
+  try {
+    await vm.shell('(echo never written >/dev/vda; sync) >/dev/null 2>&1 &')
+    const other = await world.bootTiny('web2')
+    assert.equal(await other.shell('echo alive'), 'alive')
+
+    await vm.powerOff()
+
+    assert.equal((await vm.show()).status.state, 'shutoff')
+    await vm.delete({ disks: false })
+  } finally {
+    server.goOn()
+  }
+})
