@@ -5,6 +5,7 @@
  */
 import type { VmSpecInput } from '@kvasir/contract'
 import { driveOperations } from './crash-drives.ts'
+import { exportOperations } from './crash-exports.ts'
 import { flattenOperations } from './crash-flatten.ts'
 import { moveOperations } from './crash-moves.ts'
 import type { Operation } from './crash-operation.ts'
@@ -186,6 +187,7 @@ export const operations: readonly Operation[] = [
   ...driveOperations,
   ...flattenOperations,
   ...uploadOperations,
+  ...exportOperations,
   {
     name: 'plug a disk',
     about: ['grows'],

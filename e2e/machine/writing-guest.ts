@@ -50,11 +50,15 @@ export async function untilItWritesOn(vm: VmHandle): Promise<void> {
 
 /** What is wrong with the blocks of a volume that nobody has open, in sentences. */
 export async function wrongBlocks(
-  { top, scratch }: { readonly top: string; readonly scratch: string },
+  {
+    top,
+    format = 'qcow2',
+    scratch,
+  }: { readonly top: string; readonly format?: 'qcow2' | 'raw'; readonly scratch: string },
   flushed: readonly number[],
 ): Promise<readonly string[]> {
   const raw = join(scratch, 'written.raw')
-  await run('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', top, raw])
+  await run('qemu-img', ['convert', '-f', format, '-O', 'raw', top, raw])
   const bytes = await readFile(raw)
   await rm(raw)
   assert.ok(bytes.length >= slots * blockBytes)

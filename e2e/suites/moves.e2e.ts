@@ -1,7 +1,7 @@
 /** Disks that move to another pool or format under a guest that writes numbered, checksummed blocks. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
@@ -91,4 +91,35 @@ test('a clone becomes independent of its base while its guest writes, and its ba
   await vm.start()
   await vm.waitForLogin(2)
   assert.equal(await vm.shell('dd if=/dev/vda bs=1M skip=8 count=1 2>/dev/null | head -c 12'), 'of the clone')
+})
+
+test('all disks of a guest that writes are exported as they are at one instant, and the guest goes on', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  await addPool(world, 'backups')
+  const vm = await world.bootTiny('web1', {
+    disks: [
+      { name: 'a', size: '16MiB' },
+      { name: 'b', size: '16MiB', bus: 'virtio-scsi' },
+    ],
+    nics: [],
+  })
+  await vm.shell('echo of the second >/dev/sda; sync')
+  await beginWriting(vm, 'vda', 0)
+  await untilItWritesOn(vm)
+  const before = await flushedBlocks(vm)
+
+  const run = await world.cli('vm', 'export', 'web1', 'monday', '--pool', 'backups', '--format', 'raw')
+
+  assert.equal(run.code, 0, run.stderr)
+  t.diagnostic(run.stdout + run.stderr)
+  assert.deepEqual(await chainDifferences(world, vm), [])
+  await world.assertCleanAudit()
+  await untilItWritesOn(vm)
+  const volumes = await world.client.call(endpoints.listVolumes)
+  const pathOf = (name: string) => volumes.find((one) => one.name === name)?.path ?? ''
+  const copy = { top: pathOf('web1-a.monday'), format: 'raw', scratch: world.place.base } as const
+  assert.deepEqual(await wrongBlocks(copy, before), [])
+  assert.match(readFileSync(pathOf('web1-b.monday')).subarray(0, 20).toString(), /^of the second/)
 })

@@ -18,6 +18,7 @@ export const jobKinds = [
   'snapshot.revert',
   'vm.set-disks',
   'vm.move-disk',
+  'vm.export',
   'volume.clone',
   'volume.convert',
   'volume.flatten',

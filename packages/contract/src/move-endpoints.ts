@@ -1,9 +1,9 @@
-/** The endpoints of disks that move. */
+/** The endpoints of disks that move, or are copied, while the guest runs. */
 import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { job } from './job.ts'
 import { resourceName } from './names.ts'
-import { wait } from './parameters.ts'
+import { byName, wait } from './parameters.ts'
 import { byteSize } from './units.ts'
 import { volumeFormats } from './volume.ts'
 
@@ -27,6 +27,35 @@ export const moveEndpoints = {
         .meta({ description: 'That of its volume where the pool has it.' }),
       speed: byteSize.default(0).meta({ description: 'What is copied in a second at most; 0 for no limit.' }),
       keep: z.boolean().default(false).meta({ description: 'Keep the former volume.' }),
+    }),
+    response: job,
+    status: 202,
+    idempotent: true,
+  }),
+  exportVm: endpoint({
+    id: 'exportVm',
+    method: 'POST',
+    path: '/v1/vms/{name}/exports',
+    summary: 'Copy disks as they are at one instant to volumes of their own, while the guest runs too',
+    params: byName,
+    query: wait,
+    body: z.strictObject({
+      name: resourceName.meta({ description: 'What comes after the name of each volume and a dot.' }),
+      pool: resourceName.optional().meta({ description: 'That of each volume unless said.' }),
+      format: z.enum(volumeFormats).optional(),
+      disks: z
+        .array(resourceName)
+        .min(1)
+        .max(64)
+        .optional()
+        .meta({ description: 'All that may be written unless said.' }),
+      speed: byteSize
+        .default(0)
+        .meta({ description: 'What is copied of a disk in a second at most; 0 for no limit.' }),
+      quiesce: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'The guest agent freezes the file systems meanwhile.' }),
     }),
     response: job,
     status: 202,

@@ -43,6 +43,7 @@ export const routes = {
   deleteSnapshot: {"id":"deleteSnapshot","method":"DELETE","path":"/v1/vms/{name}/snapshots/{snapshot}","answer":"json","idempotent":false,"ifMatch":false},
   revertSnapshot: {"id":"revertSnapshot","method":"POST","path":"/v1/vms/{name}/snapshots/{snapshot}/revert","answer":"json","idempotent":false,"ifMatch":false},
   moveDisk: {"id":"moveDisk","method":"POST","path":"/v1/vms/{name}/disks/{disk}/move","answer":"json","idempotent":true,"ifMatch":false},
+  exportVm: {"id":"exportVm","method":"POST","path":"/v1/vms/{name}/exports","answer":"json","idempotent":true,"ifMatch":false},
   setMoveSpeed: {"id":"setMoveSpeed","method":"PUT","path":"/v1/vms/{name}/disks/{disk}/move/speed","answer":"none","idempotent":false,"ifMatch":false},
   listPools: {"id":"listPools","method":"GET","path":"/v1/pools","answer":"json","idempotent":false,"ifMatch":false},
   getPool: {"id":"getPool","method":"GET","path":"/v1/pools/{pool}","answer":"json","idempotent":false,"ifMatch":false},

@@ -169,6 +169,27 @@ export const vmVerbs: Verbs = {
     arguments: [name, { name: 'NEW-NAME' }],
     load: async () => (await lives()).renameVm,
   },
+  export: {
+    summary: 'Copy the disks of a VM as they are at one instant to volumes of their own; it may run.',
+    examples: [
+      'vm export web1 monday --pool backups',
+      'vm export web1 clean --disk data --format raw --quiesce',
+    ],
+    arguments: [name, { name: 'EXPORT' }],
+    flags: {
+      pool: { summary: 'The pool; that of each disk unless said.', value: 'POOL', completes: 'pool' },
+      format: {
+        summary: 'The format; that of each disk unless said.',
+        value: 'FORMAT',
+        completes: ['qcow2', 'raw'],
+      },
+      disk: { summary: 'One disk instead of all.', value: 'DISK' },
+      speed: { summary: 'What is copied of a disk in a second at most, such as 50MiB.', value: 'SIZE' },
+      quiesce: { summary: 'Let the guest agent freeze the file systems meanwhile.' },
+      ...detachFlag,
+    },
+    load: async () => (await import('../vm/move-disk.ts')).exportVm,
+  },
   clone: {
     summary: 'Make a copy of a VM.',
     examples: ['vm clone web1 web2', 'vm clone web1 web2 --mode full'],

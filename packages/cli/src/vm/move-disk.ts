@@ -1,4 +1,4 @@
-/** The verbs of disks that move. */
+/** The verbs of disks that move, or are copied, while the guest runs. */
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes, parseBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
@@ -35,6 +35,30 @@ export const setSpeed: Action = async (context) => {
   await context.client.call(routes.setMoveSpeed, { params, body: { speed }, signal: context.signal })
   const most = speed === 0 ? 'without a limit' : `with ${formatBytes(speed)}/s at most`
   context.output.message(`Disk ${params.disk} of VM ${params.name} is copied ${most}.`)
+  return undefined
+}
+
+export const exportVm: Action = async (context) => {
+  const [name, wanted] = [context.argument('NAME'), context.argument('EXPORT')]
+  const [pool, disk, speed] = [context.value('pool'), context.value('disk'), context.value('speed')]
+  const format = context.choice('format', ['qcow2', 'raw'])
+  const job = await context.client.call(routes.exportVm, {
+    params: { name },
+    query: startQuery(context),
+    body: {
+      name: wanted,
+      quiesce: context.has('quiesce'),
+      ...(pool === undefined ? {} : { pool }),
+      ...(format === undefined ? {} : { format }),
+      ...(disk === undefined ? {} : { disks: [disk] }),
+      ...(speed === undefined ? {} : { speed: sizeOf(speed) }),
+    },
+    idempotencyKey: crypto.randomUUID(),
+    signal: context.signal,
+  })
+  await followJob(context, job, ({ outcome, result }) =>
+    [`VM ${name} is exported as ${result}.`, outcome].filter(Boolean).join(' '),
+  )
   return undefined
 }
 

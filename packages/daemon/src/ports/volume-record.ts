@@ -12,6 +12,7 @@ export type VolumeWork =
   | 'flattened'
   | 'downloaded'
   | 'uploaded'
+  | 'exported'
 
 /**
  * What a volume is to become that a disk moves to while its VM runs. The volume is `creating` while it is filled, and `ready` from the
@@ -25,6 +26,8 @@ export interface VolumeMove {
   readonly fromId: string
   /** The former volume stays. */
   readonly keep: boolean
+  /** The disk stays where it is, and the volume becomes what it was at one instant. */
+  readonly exports?: boolean | undefined
 }
 
 /** How far an upload is. */

@@ -25,9 +25,18 @@ const volumeContent = z.object({
       'wiped',
       'downloaded',
       'uploaded',
+      'exported',
     ])
     .optional(),
-  move: z.object({ vmId: z.string(), disk: z.string(), fromId: z.string(), keep: z.boolean() }).optional(),
+  move: z
+    .object({
+      vmId: z.string(),
+      disk: z.string(),
+      fromId: z.string(),
+      keep: z.boolean(),
+      exports: z.boolean().optional(),
+    })
+    .optional(),
   format: z.enum(['qcow2', 'raw']),
   capacityBytes: z.int().nonnegative(),
   imageId: z.string().optional(),

@@ -26,6 +26,12 @@ test('a guest that writes as fast as it is copied is held to half of that, and t
   assert.deepEqual(held, [20 * mib, 10 * mib, 5 * mib])
 })
 
+test('a guest is let write while the copying stands still', () => {
+  const samples = Array.from({ length: 20 }, () => [10, 100] as const)
+
+  assert.ok(over(samples).every((held) => held === undefined))
+})
+
 test('no guest is held to nothing', () => {
   const samples = Array.from({ length: 100 }, (_, second) => [second, 10 + second] as const)
 

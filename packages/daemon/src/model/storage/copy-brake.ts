@@ -28,6 +28,7 @@ export class CopyBrake {
     if (last && sample.atMs - last.atMs < windowMs) return undefined
     this.#last = sample
     if (!last || sample.leftBytes <= last.leftBytes * (1 - leastShare)) return undefined
+    if (sample.copiedBytes <= last.copiedBytes) return undefined // It stands still, for which the guest is not to blame.
     const seconds = (sample.atMs - last.atMs) / 1000
     const copied = (sample.copiedBytes - last.copiedBytes) / seconds
     const wanted = this.#bytesPerSecond === undefined ? copied / 2 : this.#bytesPerSecond / 2

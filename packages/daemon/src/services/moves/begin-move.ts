@@ -103,7 +103,7 @@ export async function beginMove(seat: Seat, context: Context, request: MoveReque
   requireSettled(record, ports)
   const planned = planMove(record, request, context)
   if (!emulator) throw notOn(record, planned.disk.name)
-  requireBooted(record, planned)
+  requireBooted(record, planned, 'moved')
   await failpoint('vm.move.before-row')
   const copy = insertRows(record, planned, { context, keep: request.keep })
   try {
@@ -163,14 +163,18 @@ function insertRows(
 }
 
 /** A disk that was changed since the boot, or waits for the next one, is none of the emulator's. */
-function requireBooted({ name, run }: VmRecord, { disk }: PlannedMove): void {
+export function requireBooted(
+  { name, run }: VmRecord,
+  { disk }: Pick<PlannedMove, 'disk'>,
+  done: 'moved' | 'exported',
+): void {
   const booted = run?.bootedSpec.disks.find((one) => one.name === disk.name)
   if (booted?.volume === disk.volume && booted?.pool === disk.pool && !isReadOnly(disk)) return
   throw new KvasirError(
     'wrong-state',
     isReadOnly(disk)
-      ? `Disk ${disk.name} of VM ${name} is read-only, so it is not moved while the VM runs.`
-      : `Disk ${disk.name} of VM ${name} waits for its next boot, so it is not moved now.`,
+      ? `Disk ${disk.name} of VM ${name} is read-only, so it is not ${done} while the VM runs.`
+      : `Disk ${disk.name} of VM ${name} waits for its next boot, so it is not ${done} now.`,
   )
 }
 

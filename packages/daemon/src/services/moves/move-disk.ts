@@ -16,13 +16,12 @@ import { takePatiently } from '../snapshots/take-patiently.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { beginMove, type MoveRequest } from './begin-move.ts'
+import { giveUp } from './give-up.ts'
 import { type CopyRecord, copyNow, writeDone, writeSwitched } from './move-rows.ts'
-import { finishGoingOver, settleMoves, writeGivenUp } from './settle-moves.ts'
+import { finishGoingOver, settleMoves } from './settle-moves.ts'
 import { WritesOfGuest } from './writes-of-guest.ts'
 
 const againMs = 100
-/** How long an emulator that does not answer is asked to let go of a copy; after that, whoever finds it answering does. */
-const giveUpMs = 60_000
 
 interface Moving {
   readonly driver: Driver
@@ -48,11 +47,12 @@ export async function followMove(moving: Moving): Promise<string> {
   const { store } = context.ports
   const first = copyNow(copyId, store)
   if (!first) return ''
+  await using guest = new WritesOfGuest(moving)
   try {
-    await copyAndGoOver(moving)
+    await copyAndGoOver(guest, moving)
   } catch (error) {
     if (isLeaving(job.signal)) throw error
-    await giveUp(moving)
+    await giveUp([copyId], moving)
     if (!isDone(copyId, context)) throw error
   }
   const former = store.volumes.get(first.move.fromId)
@@ -72,10 +72,9 @@ function isDone(copyId: string, { ports }: Context): boolean {
 }
 
 /** Until the row says that the move is over, one way or the other: who ends an emulator settles its moves. */
-async function copyAndGoOver(moving: Moving): Promise<void> {
+async function copyAndGoOver(guest: WritesOfGuest, moving: Moving): Promise<void> {
   const { driver, context, job, copyId } = moving
   const { ports } = context
-  await using guest = new WritesOfGuest(moving)
   for (let copy = copyNow(copyId, ports.store); copy; copy = copyNow(copyId, ports.store)) {
     job.signal.throwIfAborted()
     try {
@@ -130,32 +129,6 @@ function writeMoved(copyId: string, { context, job }: Pick<Moving, 'context' | '
     writeDone(copy, context.ports)
     context.emit('volume.changed', volumeWords(copy), { id, pool, format })
   })
-}
-
-/** Whatever it takes: the emulator lets go of the copy, or went over to it already. */
-async function giveUp({ driver, context, job, copyId }: Moving): Promise<void> {
-  const { ports } = context
-  writeGivenUp(copyId, ports)
-  const signal = AbortSignal.timeout(giveUpMs)
-  while (copyNow(copyId, ports.store)) {
-    try {
-      await takePatiently(driver, 'edit', (seat) => settleMoves(seat, ports), {
-        ...ports,
-        signal,
-        jobId: job.id,
-      })
-      if (copyNow(copyId, ports.store)) await ports.clock.sleep(againMs, signal)
-    } catch (cause) {
-      if (signal.aborted || !(cause instanceof KvasirError && cause.code === 'emulator-unresponsive')) {
-        ports.log.warn(
-          { vm: driver.view().record.name, err: cause },
-          'a copy of a disk is still to be removed',
-        )
-        return
-      }
-      await ports.clock.sleep(againMs, signal).catch(() => undefined)
-    }
-  }
 }
 
 function patienceOf({ context, job }: Moving) {

@@ -10,15 +10,19 @@ import type { JobHandle } from '../jobs/live-job.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { beginConvertVolume } from '../volumes/copy-volume.ts'
 import { type MoveRequest, planMove } from './begin-move.ts'
+import { exportVm } from './export-vm.ts'
 import { followMove, moveDisk } from './move-disk.ts'
 import { movesOf } from './move-rows.ts'
+import { planExport } from './plan-export.ts'
 import { settleMoves } from './settle-moves.ts'
 
 /** A large disk at a low speed. */
 const moveDeadlineMs = 7 * 24 * 3_600_000
 
 /** The handlers of moves. */
-export function createMoveHandlers(context: Context): Pick<Handlers, 'moveDisk' | 'setMoveSpeed'> {
+export function createMoveHandlers(
+  context: Context,
+): Pick<Handlers, 'moveDisk' | 'setMoveSpeed' | 'exportVm'> {
   const { drivers, jobs, ports } = context
   return {
     async moveDisk({ params, query, body, caller, keep, signal }) {
@@ -30,6 +34,15 @@ export function createMoveHandlers(context: Context): Pick<Handlers, 'moveDisk' 
       const job = isOff(record)
         ? beginConvertVolume(volume, { pool, format, keep: body.keep }, asked)
         : beginLive(driver, request, asked)
+      return await jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
+    },
+    async exportVm({ params, query, body, caller, keep, signal }) {
+      const driver = drivers.find(params.name)
+      planExport(driver.view().record, body, context)
+      driver.requireAllowed('merge')
+      const job = begin('vm.export', driver, { context, caller, keep }, (handle) =>
+        exportVm({ driver, context, job: handle, request: body }),
+      )
       return await jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
     },
     async setMoveSpeed({ params, body }) {
@@ -51,21 +64,26 @@ interface Asked {
 
 function beginLive(driver: Driver, request: MoveRequest, asked: Asked): Job {
   driver.requireAllowed('merge')
-  return begin(driver, asked, (job) => moveDisk(driver, asked.context, { ...request, job }))
+  return begin('vm.move-disk', driver, asked, (job) => moveDisk(driver, asked.context, { ...request, job }))
 }
 
 /** Goes on with moves of a VM's disks that nobody follows: a former daemon began them, or the emulator did not answer. */
 export async function resumeMoves(id: string, context: Context): Promise<void> {
   const { store } = context.ports
   const driver = context.drivers.get(id)
-  if (!driver || movesOf(id, store).length === 0 || context.jobs.isUnderWay(['vm.move-disk'], id)) return
+  if (
+    !driver ||
+    movesOf(id, store).length === 0 ||
+    context.jobs.isUnderWay(['vm.move-disk', 'vm.export'], id)
+  )
+    return
   const formers = movesOf(id, store).map(({ move }) => move.fromId)
   await driver.take('edit', (seat) => settleMoves(seat, context.ports))
   for (const former of formers.flatMap((fromId) => store.volumes.get(fromId) ?? []))
     if (former.phase === 'deleting') await removeVolume(former, context)
   for (const copy of movesOf(id, store))
     if (copy.phase === 'creating')
-      begin(driver, { context, caller: { name: 'recovery' }, keep: () => {} }, (job) =>
+      begin('vm.move-disk', driver, { context, caller: { name: 'recovery' }, keep: () => {} }, (job) =>
         followMove({ driver, context, job, copyId: copy.id }),
       )
 }
@@ -85,6 +103,7 @@ export async function settleMovesTo(pool: Pick<PoolRecord, 'name'>, context: Con
 }
 
 function begin(
+  kind: 'vm.move-disk' | 'vm.export',
   driver: Driver,
   { context, caller, keep }: Asked,
   work: (job: JobHandle) => Promise<string>,
@@ -92,7 +111,7 @@ function begin(
   const { record } = driver.view()
   return context.jobs.run(
     {
-      kind: 'vm.move-disk',
+      kind,
       subject: { kind: 'vm', name: record.name, id: record.id },
       owner: caller.name,
       deadlineMs: moveDeadlineMs,

@@ -64,6 +64,18 @@ export function writeDone(copy: CopyRecord, { store }: Ports): void {
   })
 }
 
+/** An export is a volume like others, and nothing is done to what it was copied from. */
+export function writeLetGo(copy: CopyRecord, { store }: Ports): void {
+  store.transaction(() => {
+    const { move, ...rest } = copy
+    store.volumes.update(rest)
+    const source = store.volumes.get(move.fromId)
+    if (source?.work !== 'exported') return
+    const { work: _, ...free } = source
+    store.volumes.update(free)
+  })
+}
+
 /** What of a VM's row names the pool of a volume. */
 function onPool(
   { spec, run, revision }: VmRecord,

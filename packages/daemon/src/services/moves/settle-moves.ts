@@ -6,6 +6,8 @@
  *     ready        taken back          goes over          finished      taken back      finished
  *     deleting     undone              undone             -             undone          undone
  *
+ * A copy that is an export never becomes the disk: it is undone, or, `ready`, let go of.
+ *
  * The copy is `ready` only from a moment in which it was the same as the disk, flushed, and the guest's requests waited. So without an
  * emulator it is the disk, whichever of the two was written to last: after that moment, it was this one.
  */
@@ -15,7 +17,15 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { layerOptions } from '../snapshots/layer-options.ts'
 import { discardVolume } from '../volumes/volume-files.ts'
-import { type CopyRecord, copyNow, movesOf, writeBack, writeDone, writeSwitched } from './move-rows.ts'
+import {
+  type CopyRecord,
+  copyNow,
+  movesOf,
+  writeBack,
+  writeDone,
+  writeLetGo,
+  writeSwitched,
+} from './move-rows.ts'
 
 /** Settles the moves of a VM's disks; one whose copying goes on is left to whoever follows it. Removes no former volume. */
 export async function settleMoves(seat: Seat, ports: Ports): Promise<void> {
@@ -30,6 +40,13 @@ export function writeGivenUp(id: string, { store }: Ports): void {
 
 async function settleMove(seat: Seat, copy: CopyRecord, ports: Ports): Promise<void> {
   const { emulator } = seat
+  if (copy.move.exports) {
+    if (!emulator && !isOff(seat.record)) return
+    await emulator?.blocks.mirrors.abandon({ disk: copy.move.disk, id: copy.id })
+    if (copy.phase === 'ready') writeLetGo(copy, ports)
+    else await undo(copy, ports)
+    return
+  }
   if (!emulator) {
     if (!isOff(seat.record)) return
     if (copy.phase === 'ready') writeDone(copy, ports)
@@ -83,7 +100,7 @@ async function undo(copy: CopyRecord, ports: Ports): Promise<void> {
   store.transaction(() => {
     store.volumes.update({ ...row, phase: 'deleting' })
     const former = store.volumes.get(move.fromId)
-    if (former?.work !== 'moved') return
+    if (former?.work !== 'moved' && former?.work !== 'exported') return
     const { work: _, ...free } = former
     store.volumes.update(free)
   })

@@ -8,10 +8,11 @@ import type { Driver } from '../../ports/drivers.ts'
 import type { MirrorProgress } from '../../ports/emulator-mirrors.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import type { CopyRecord } from './move-rows.ts'
+import { type CopyRecord, copyNow } from './move-rows.ts'
 
 /** A copy that is no further after this is asked about in its pool. */
 const standstillMs = 10_000
+const noBound = { bytesWrite: 2 ** 50 }
 
 interface Work {
   readonly driver: Driver
@@ -23,7 +24,7 @@ interface Work {
 export class WritesOfGuest implements AsyncDisposable {
   readonly #work: Work
   readonly #brake = new CopyBrake()
-  #held: { readonly disk: string; readonly bytesWrite: number } | undefined
+  #held: { readonly name: string; readonly copyId: string; readonly bytesWrite: number } | undefined
   #furthest = { copiedBytes: -1, atMs: 0 }
 
   constructor({ driver, context, job }: Work) {
@@ -39,7 +40,7 @@ export class WritesOfGuest implements AsyncDisposable {
     if (leftBytes > 0) await this.#lookAtStandstill(copy, { copiedBytes, atMs })
     const bytesWrite = this.#brake.next({ atMs, copiedBytes, leftBytes })
     if (bytesWrite !== undefined) {
-      this.#held = { disk, bytesWrite }
+      this.#held = { name: disk, copyId: copy.id, bytesWrite }
       await this.#work.driver.view().emulator?.disks.throttle(new Map([[disk, { bytesWrite }]]))
     }
     const most = this.#held && `${formatBytes(this.#held.bytesWrite)}/s`
@@ -48,13 +49,17 @@ export class WritesOfGuest implements AsyncDisposable {
     job.progress(`${what} disk ${disk}${how}`, totalBytes === 0 ? 0 : copiedBytes / totalBytes)
   }
 
+  /** Taking limits away waits for all requests, those of a copy that hangs too, so as long as there is one they only are no bound. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { record, emulator } = this.#work.driver.view()
-    const name = this.#held?.disk
-    if (name === undefined || !emulator) return
+    const { driver, context } = this.#work
+    const { record, emulator } = driver.view()
+    if (this.#held === undefined || !emulator) return
+    const { name, copyId } = this.#held
     const disk = record.spec.disks.find((one) => one.name === name)
+    const isLeft = copyNow(copyId, context.ports.store) !== undefined
+    const limits = isLeft && disk?.throttle === undefined ? noBound : disk?.throttle
     // An emulator that does not answer is told when it is adopted.
-    await emulator.disks.throttle(new Map([[name, disk?.throttle]])).catch(() => undefined)
+    await emulator.disks.throttle(new Map([[name, limits]])).catch(() => undefined)
   }
 
   /** A pool that hangs is no reason to wait for ever. */

@@ -1,0 +1,167 @@
+/** Disks that move while something is in the way: a pool that is full, one that hangs, deaths. */
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { endpoints, type Job, KvasirError } from '@kvasir/contract'
+import { lacking, needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
+import { addPool, movesOf } from '../machine/moves.ts'
+import { openWorld, type World } from '../machine/world.ts'
+import { beginWriting, flushedBlocks, untilItWritesOn, wrongBlocks } from '../machine/writing-guest.ts'
+
+const skip = needs('root', 'qemu')
+const skipHung =
+  skip ||
+  (existsSync('/usr/bin/bindfs')
+    ? false
+    : lacking('oracle', 'there is no bindfs, whose file system could hang'))
+const mib = 2 ** 20
+const jobMs = 240_000
+const rounds = Number(process.env['KVASIR_CRASH_ROUNDS'] ?? 6)
+
+/** How a job ends. */
+async function endOf(world: World, { id }: Job): Promise<Job> {
+  const ended = async () => {
+    const job = await world.client.call(endpoints.getJob, { params: { id } })
+    return job.state === 'running' ? undefined : job
+  }
+  return await eventually(ended, { withinMs: jobMs, everyMs: 200, what: 'the job ends' })
+}
+
+test('a pool that is full leaves the disk where it is, and its guest writes on', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const small = join(world.place.base, 'pools', 'small')
+  mkdirSync(small, { recursive: true, mode: 0o700 })
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m,mode=0700', 'kvasir-test', small])
+  using _ = { [Symbol.dispose]: () => execFileSync('umount', ['-l', small]) }
+  await addPool(world, 'small', small)
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'a', size: '16MiB' }], nics: [] })
+  const moves = movesOf(world, vm)
+  await vm.shell('dd if=/dev/zero of=/dev/vda bs=1M count=16 conv=fsync 2>/dev/null')
+  await beginWriting(vm, 'vda', 0)
+  await untilItWritesOn(vm)
+
+  const refused = await endOf(world, await moves.begin('a', { pool: 'small' }))
+
+  assert.equal(refused.error?.code, 'not-enough-space', refused.error?.detail ?? refused.state)
+  assert.deepEqual(await moves.differences(), [])
+  await untilItWritesOn(vm)
+  await vm.powerOff()
+  await vm.delete()
+  await world.client.call(endpoints.deletePool, { params: { pool: 'small' }, query: { data: 'remove' } })
+})
+
+test('a pool that hangs holds up neither its guest nor the move for ever, and nothing of it is left', {
+  skip: skipHung,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const real = join(world.place.base, 'real')
+  const path = join(world.place.base, 'pools', 'slow')
+  for (const folder of [real, path]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const server = spawn('bindfs', ['-f', real, path], { stdio: 'ignore' })
+  try {
+    const isMounted = async () => readFileSync('/proc/self/mounts', 'utf8').includes(` ${path} fuse`)
+    await eventually(isMounted, { withinMs: 20_000, what: 'bindfs mounts' })
+    await addPool(world, 'slow', path)
+    const vm = await world.bootTiny('web1', { disks: [{ name: 'a', size: '16MiB' }], nics: [] })
+    const moves = movesOf(world, vm)
+    await vm.shell('dd if=/dev/zero of=/dev/vda bs=1M count=16 conv=fsync 2>/dev/null')
+    await beginWriting(vm, 'vda', 0)
+    const job = await moves.begin('a', { pool: 'slow', speed: mib })
+    const isUnderWay = async () =>
+      ((await world.client.call(endpoints.getJob, { params: { id: job.id } })).progress ?? 0) > 0.05 ||
+      undefined
+    await eventually(isUnderWay, { withinMs: 60_000, what: 'some of it is copied' })
+
+    server.kill('SIGSTOP')
+    await untilItWritesOn(vm)
+    const failed = await endOf(world, job)
+
+    assert.equal(failed.error?.code, 'pool-unreachable', failed.error?.detail ?? failed.state)
+    assert.equal(await vm.state(), 'running')
+    await untilItWritesOn(vm)
+    server.kill('SIGCONT')
+    const isLeft = async () => {
+      await world.client.call(endpoints.startPool, { params: { pool: 'slow' } })
+      return (await moves.differences()).length === 0 || undefined
+    }
+    await eventually(isLeft, { withinMs: 60_000, everyMs: 500, what: 'the copy is gone' })
+    const moved = await endOf(world, await moves.begin('a', { pool: 'slow' }))
+    assert.equal(moved.state, 'succeeded', moved.error?.detail ?? '')
+    await untilItWritesOn(vm)
+    await vm.powerOff()
+    await vm.delete()
+    await world.client.call(endpoints.deletePool, { params: { pool: 'slow' }, query: { data: 'remove' } })
+  } finally {
+    const exited = once(server, 'exit')
+    server.kill('SIGKILL')
+    await exited
+    execFileSync('umount', ['-l', path])
+  }
+})
+
+test('what a guest flushed is there whatever is killed while its disk moves', {
+  skip,
+  timeout: 240_000 + rounds * 60_000,
+}, async (t) => {
+  await using world = await openWorld(t)
+  await addPool(world, 'fast')
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'a', size: '16MiB' }], nics: [] })
+  const moves = movesOf(world, vm)
+  await beginWriting(vm, 'vda', 0)
+  await untilItWritesOn(vm)
+  const bad: string[] = []
+  let begun = 0
+
+  for (let round = 0; round < rounds; round++) {
+    const victim = (['daemon', 'both', 'emulator'] as const)[round % 3] ?? 'daemon'
+    const to = async () => ((await moves.volume('a')).pool === 'fast' ? 'default' : 'fast')
+    const ended = new AbortController()
+    const work = (async () => {
+      while (!ended.signal.aborted)
+        try {
+          begun++
+          await moves.move('a', { pool: await to(), format: randomInt(2) === 0 ? 'raw' : 'qcow2' })
+        } catch (error) {
+          if (!(error instanceof KvasirError)) return
+        }
+    })()
+    await pause(randomInt(400))
+    const pid = victim === 'daemon' ? undefined : (await vm.show()).status.pid
+    ended.abort()
+    if (pid !== undefined) process.kill(pid, 'SIGKILL')
+    if (victim !== 'emulator') await world.daemon.kill9()
+    await work
+    if (victim !== 'emulator') await world.startDaemon()
+    const isStill = async () => {
+      const jobs = await world.client.call(endpoints.listJobs)
+      const isQuiet = jobs.every(({ state }) => state !== 'running')
+      const state = await vm.state()
+      return (isQuiet && state === (victim === 'daemon' ? 'running' : 'crashed')) || undefined
+    }
+    await eventually(isStill, { withinMs: 120_000, what: `nothing is under way after the kill of ${victim}` })
+    bad.push(...(await moves.differences()).map((one) => `round ${round}, kill of ${victim}: ${one}`))
+    if (victim !== 'daemon') {
+      const flushed = await flushedBlocks(vm)
+      const { path = '', format } = await moves.volume('a')
+      const wrong = await wrongBlocks({ top: path, format, scratch: world.place.base }, flushed)
+      bad.push(...wrong.map((one) => `round ${round}, kill of ${victim}: ${one}`))
+      await vm.start()
+      await vm.shell('true') // As soon as its agent answers.
+      await beginWriting(vm, 'vda', (flushed.at(-1) ?? -1) + 1)
+    }
+    await untilItWritesOn(vm)
+  }
+
+  t.diagnostic(
+    `${rounds} rounds, ${bad.length} bad; ${begun} moves begun, ${(await flushedBlocks(vm)).at(-1)} blocks flushed`,
+  )
+  assert.deepEqual(bad, [])
+})
