@@ -91,7 +91,7 @@ function requireReachable({ record, emulator }: Seat, planned: readonly PlannedE
 async function beginLive(
   emulator: Emulator,
   { disk, copy }: PlannedExport,
-  { context, request }: Exporting,
+  { driver, context, request }: Exporting,
 ): Promise<void> {
   const { ports } = context
   await makeVolumeFile(copy, ports)
@@ -99,7 +99,7 @@ async function beginLive(
     disk: disk.name,
     id: copy.id,
     source: sourceOf(copy, ports),
-    options: layerOptions({ ...disk, pool: copy.pool }, ports),
+    options: layerOptions({ ...disk, pool: copy.pool }, driver.view().record, ports),
     bytesPerSecond: request.speed,
   })
 }
