@@ -130,13 +130,43 @@ sub hear_connector {
     $word eq 'k' or fail("who connects to servers for it ended: $word");
 }
 
+# What is asked of the kernel (linux/filter.h, linux/seccomp.h, linux/audit.h, asm/unistd_64.h, asm-generic/unistd.h). Each connect is
+# handed over. A socket that was put in the place of another is in the host's network, so what else could connect it is refused: calls
+# of another architecture, io_uring, and sending with TCP Fast Open.
+sub connect_filter {
+    my ($audit, $connect, $sendto, $sendmsg, $sendmmsg) =
+        $arch eq 'x64' ? (0xC000003E, 42, 44, 46, 307) : (0xC00000B7, 203, 206, 211, 269);
+    my ($LOAD, $EQUAL, $GREATER, $LEAST, $ANY, $RETURN) = (0x20, 0x15, 0x25, 0x35, 0x45, 0x06);
+    my ($NOTIFY, $ALLOW, $ERRNO, $ENOSYS, $EOPNOTSUPP) = (0x7fc00000, 0x7fff0000, 0x50000, 38, 95);
+    my ($FASTOPEN, $X32, @io_uring) = (0x20000000, 0x40000000, 425, 427);
+    return pack '(SCCL)*',
+        $LOAD, 0, 0, 4,
+        $EQUAL, 1, 0, $audit,
+        $RETURN, 0, 0, $ERRNO | $ENOSYS,
+        $LOAD, 0, 0, 0,
+        $LEAST, 0, 1, $X32,
+        $RETURN, 0, 0, $ERRNO | $ENOSYS,
+        $EQUAL, 0, 1, $connect,
+        $RETURN, 0, 0, $NOTIFY,
+        $LEAST, 0, 2, $io_uring[0],
+        $GREATER, 1, 0, $io_uring[1],
+        $RETURN, 0, 0, $ERRNO | $ENOSYS,
+        $EQUAL, 3, 0, $sendto,
+        $EQUAL, 2, 0, $sendmmsg,
+        $EQUAL, 3, 0, $sendmsg,
+        $RETURN, 0, 0, $ALLOW,
+        $LOAD, 0, 0, 40,    # the fourth argument's lower half
+        0x05, 0, 0, 1,      # over the next
+        $LOAD, 0, 0, 32,    # the third's
+        $ANY, 0, 1, $FASTOPEN,
+        $RETURN, 0, 0, $ERRNO | $EOPNOTSUPP,
+        $RETURN, 0, 0, $ALLOW;
+}
+
 # From here on each connect(2) of this process and of what comes of it waits for the connector.
 sub hand_connects_over {
-    # linux/filter.h, linux/seccomp.h, linux/audit.h: load the architecture; another than ours is let go; load the number; is it connect?
-    my ($audit, $connect) = $arch eq 'x64' ? (0xC000003E, 42) : (0xC00000B7, 203);
-    my ($SET_FILTER, $NEW_LISTENER, $NOTIFY, $ALLOW) = (1, 8, 0x7fc00000, 0x7fff0000);
-    my $filter = pack '(SCCL)*', 0x20, 0, 0, 4, 0x15, 0, 3, $audit, 0x20, 0, 0, 0, 0x15, 0, 1, $connect,
-        0x06, 0, 0, $NOTIFY, 0x06, 0, 0, $ALLOW;
+    my ($SET_FILTER, $NEW_LISTENER) = (1, 8);
+    my $filter = connect_filter();
     my $listener = call('seccomp', 'listener', $SET_FILTER, $NEW_LISTENER, pack 'Sx6P', length($filter) / 8, $filter);
     local $SIG{PIPE} = 'IGNORE';
     syswrite $to_connector, "$listener\n";

@@ -78,6 +78,23 @@ describe('the reach of a caged program', { skip }, () => {
     assert.deepEqual(said, ['101 storage for 127.0.0.1'])
   })
 
+  test('is not widened by what connects without connect(2)', async () => {
+    await using test = await openTestCages()
+    await using storage = await listen('storage')
+    const sly = knocker.replace(
+      'if (connect $socket, $address) {',
+      `send($socket, 'x', 0x20000000, $address); print $! + 0, ' ';
+       syscall(425, 1, 0); print $! + 0, ' ';
+       if (connect $socket, $address) {`,
+    )
+
+    const said = await knockAs(sly, test, { allowed: [at(storage)], args: ['127.0.0.1', storage.port] })
+
+    const [fastOpen, ring] = (said[0] ?? '').split(' ')
+    assert.deepEqual([fastOpen, ring], ['95', '38'])
+    assert.match(said[0] ?? '', /storage for 127\.0\.0\.1$/)
+  })
+
   test('is nothing for a program that was given none', async () => {
     await using test = await openTestCages()
     await using storage = await listen('storage')
