@@ -7,6 +7,7 @@
  * Not here: the npm packages and Node 26 (tools/run).
  */
 import { execFile } from 'node:child_process'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
@@ -109,6 +110,7 @@ export function installedNames(text: string): readonly string[] {
 async function install(names: readonly string[], say: (line: string) => void): Promise<void> {
   const startedAt = performance.now()
   say(`Installing them with apt-get ...`)
+  using _ = forbidServices()
   const known = await haveCandidates(names)
   if (!known) await aptGet(['update'], updateTimeoutMs)
   const argv = ['install', '--yes', '--no-install-recommends', ...names]
@@ -121,6 +123,25 @@ async function install(names: readonly string[], say: (line: string) => void): P
     await aptGet(argv, installTimeoutMs)
   }
   say(`Installed in ${((performance.now() - startedAt) / 1000).toFixed(0)} s.`)
+}
+
+const servicePolicy = '/usr/sbin/policy-rc.d'
+const policyText =
+  '#!/bin/sh\n# Kvasir installs packages and starts no service; this file goes when it is through.\nexit 101\n'
+
+/** Keeps packages from starting services (invoke-rc.d(8)) until it is disposed of; a policy that the host has of its own stays. */
+function forbidServices(): Disposable {
+  try {
+    writeFileSync(servicePolicy, policyText, { flag: 'wx', mode: 0o755 })
+  } catch (error) {
+    if (errorField(error, 'code') !== 'EEXIST') throw error
+  }
+  return {
+    [Symbol.dispose]() {
+      // Also one that an installation left which was killed.
+      if (readFileSync(servicePolicy, 'utf8') === policyText) rmSync(servicePolicy)
+    },
+  }
 }
 
 async function haveCandidates(names: readonly string[]): Promise<boolean> {
