@@ -65,7 +65,8 @@ test("After a time-out the late answer is not taken for the next command's", asy
   let isSlow = true
   await using peer = await listenFakeAgent((command, socket) => {
     const line = agentReply(command.execute === 'guest-get-time' ? 111 : 222)
-    if (isSlow) setTimeout(() => socket.write(line), 200) // Long after the next command, on a busy machine too.
+    if (isSlow)
+      setTimeout(() => socket.write(line), 200) // Long after the next command, on a busy machine too.
     else socket.write(line)
     isSlow = false
   })
