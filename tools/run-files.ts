@@ -18,7 +18,7 @@ const root = join(import.meta.dirname, '..')
 /** More failed files than these are not repeated. */
 const repeatedAtMost = 3
 /** Their rounds happen by chance, so passing later proves nothing. */
-const neverRepeated = /crash|kill/
+const neverRepeated = /crash|kill|trouble/
 
 /** What tests came to. */
 export interface Counts {
