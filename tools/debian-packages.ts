@@ -7,7 +7,7 @@
  * Not here: the npm packages and Node 26 (tools/run).
  */
 import { execFile } from 'node:child_process'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
@@ -49,6 +49,7 @@ export const debianPackages = {
     { name: 'ceph-osd', why: 'Ceph beside a test' },
     { name: 'ceph-mgr', why: 'Ceph beside a test: how full it is' },
     { name: 'ceph-common', why: 'rbd and ceph: pools of RBD' },
+    { name: 'lvm2', why: 'what LVM says where nothing of it is there' },
     { name: 'bindfs', why: 'a file system that hangs when its server is stopped' },
   ],
 } as const satisfies Record<Purpose, readonly DebianPackage[]>
@@ -131,15 +132,12 @@ const policyText =
 
 /** Keeps packages from starting services (invoke-rc.d(8)) until it is disposed of; a policy that the host has of its own stays. */
 function forbidServices(): Disposable {
-  try {
-    writeFileSync(servicePolicy, policyText, { flag: 'wx', mode: 0o755 })
-  } catch (error) {
-    if (errorField(error, 'code') !== 'EEXIST') throw error
-  }
+  if (!existsSync(servicePolicy)) writeFileSync(servicePolicy, policyText, { mode: 0o755 })
   return {
     [Symbol.dispose]() {
       // Also one that an installation left which was killed.
-      if (readFileSync(servicePolicy, 'utf8') === policyText) rmSync(servicePolicy)
+      if (existsSync(servicePolicy) && readFileSync(servicePolicy, 'utf8') === policyText)
+        rmSync(servicePolicy)
     },
   }
 }

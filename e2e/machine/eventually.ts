@@ -14,15 +14,18 @@ export interface Patience {
   readonly isPassing?: (error: unknown) => boolean
 }
 
-/** Asks until the answer is not `undefined`, and gives it. An error of `ask` counts as none; the last one is the cause of what is thrown. */
-export async function eventually<T>(ask: () => Promise<T | undefined>, patience: Patience): Promise<T> {
+/** Asks until the answer is neither `undefined` nor `false`, and gives it. An error of `ask` counts as none; the last one is the cause of what is thrown. */
+export async function eventually<T>(
+  ask: () => Promise<T | undefined | false>,
+  patience: Patience,
+): Promise<T> {
   const withinMs = patient(patience.withinMs)
   const deadline = performance.now() + withinMs
   let cause: unknown
   for (;;) {
     try {
       const answer = await ask()
-      if (answer !== undefined) return answer
+      if (answer !== undefined && answer !== false) return answer
       cause = undefined
     } catch (error) {
       if (patience.isPassing?.(error) === false) throw error

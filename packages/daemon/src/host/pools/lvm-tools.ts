@@ -138,12 +138,13 @@ export class LvmTools {
     const { lookMs } = this.#deadlines
     const argv = [command, ...config, ...report, '-o', fields.join(','), this.#options.vg]
     const options = { timeoutMs: lookMs, env: environment, endsWithUs: true, acceptExitCodes: [0, lvmFailed] }
-    const { exitCode, stdout } = await this.#inTime(command, lookMs, () => runCommand(argv, options))
-    // With a report, what went wrong is in the report's log and not in stderr.
-    if (exitCode !== 0 && notFound.test(stdout)) return undefined
+    const { exitCode, stdout, stderr } = await this.#inTime(command, lookMs, () => runCommand(argv, options))
+    // What went wrong is in the report's log, or in stderr where LVM keeps none beside a report (2.03.16, Debian 12).
+    const said = stderr.trim() === '' ? stdout : stderr
+    if (exitCode !== 0 && notFound.test(said)) return undefined
     const value = readJson(stdout)
     if (value === undefined || (exitCode !== 0 && rowsIn(value) === 0))
-      throw new CommandError({ argv, failure: 'exit', exitCode, stderr: stdout })
+      throw new CommandError({ argv, failure: 'exit', exitCode, stderr: said })
     return value
   }
 
