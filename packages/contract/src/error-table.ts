@@ -45,6 +45,7 @@ export const errorTable = {
   'not-enough-memory': { status: 409, exit: refused, title: 'The host has not enough memory' },
   'not-enough-cpus': { status: 409, exit: refused, title: 'The host has not enough CPUs' },
   'not-enough-space': { status: 507, exit: hostFailed, title: 'A disk of the host is full' },
+  'secret-refused': { status: 409, exit: refused, title: 'The secret does not fit' },
   'volume-damaged': { status: 409, exit: refused, title: 'The volume is damaged' },
   'pool-inactive': { status: 409, exit: refused, title: 'The pool is not started' },
   'pool-unreachable': { status: 503, exit: hostFailed, title: 'The pool does not answer' },

@@ -20,6 +20,7 @@ export const poolCapabilities = z
       description: 'What is made of another so does not need it any more; else it is an overlay of it.',
     }),
     nativeSnapshots: z.boolean(),
+    encryption: z.boolean().optional().meta({ description: 'Volumes can be encrypted.' }),
     shrink: z.boolean(),
     importInPlace: z.boolean(),
   })

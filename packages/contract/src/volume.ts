@@ -31,6 +31,10 @@ export const volume = z
     frozen: z.boolean().optional().meta({
       description: 'A base that nobody writes to; it goes with the last volume that is based on it.',
     }),
+    encryption: z
+      .strictObject({ secret: resourceName })
+      .optional()
+      .meta({ description: 'What is on it is encrypted (LUKS), with this secret.' }),
     upload: z
       .strictObject({
         format: z.enum(volumeFormats),

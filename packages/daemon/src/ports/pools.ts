@@ -12,7 +12,7 @@ import type { VolumeSource } from '../model/storage/volume-source.ts'
 import type { PoolRecord, VolumeRecord } from './store.ts'
 
 /** By what a backend finds a volume. */
-export type VolumeKey = Pick<VolumeRecord, 'id' | 'format' | 'file'>
+export type VolumeKey = Pick<VolumeRecord, 'id' | 'format' | 'file' | 'encryption'>
 
 /** Room in a pool. What others have taken of the same disk is allocated too. */
 export interface PoolSpace {

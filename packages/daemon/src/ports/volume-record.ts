@@ -52,6 +52,8 @@ export interface VolumeRecord {
   readonly file?: string | undefined
   readonly format: 'qcow2' | 'raw'
   readonly capacityBytes: number
+  /** It is encrypted (LUKS). */
+  readonly encryption?: { readonly secretId: string } | undefined
   /** The image it is an overlay of. */
   readonly imageId: string | undefined
   /** The volume it is an overlay of. */

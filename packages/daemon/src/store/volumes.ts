@@ -39,6 +39,7 @@ const volumeContent = z.object({
     .optional(),
   format: z.enum(['qcow2', 'raw']),
   capacityBytes: z.int().nonnegative(),
+  encryption: z.object({ secretId: z.string().min(1) }).optional(),
   imageId: z.string().optional(),
   baseId: z.string().optional(),
   phase: z.enum(['creating', 'uploading', 'ready', 'deleting']),
@@ -132,11 +133,12 @@ function parseVolume(content: string): VolumeRecord | undefined {
   }
   const parsed = volumeContent.safeParse(value)
   if (!parsed.success) return undefined
-  const { imageId, baseId, madeForVm, file, work, upload, ...rest } = parsed.data
+  const { imageId, baseId, madeForVm, file, work, upload, encryption, ...rest } = parsed.data
   return {
     ...rest,
     ...(file === undefined ? {} : { file }),
     ...(work === undefined ? {} : { work }),
+    ...(encryption === undefined ? {} : { encryption }),
     ...(upload === undefined ? {} : { upload }),
     imageId,
     baseId,

@@ -17,6 +17,7 @@ import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan
 import { absorbLayers, nameBase } from './absorb-layers.ts'
 import { checkedChain, inspectLink } from './chain-check.ts'
 import { inspectChain } from './copy-chain.ts'
+import { copyEncrypted, makeEncrypted, resizeEncrypted } from './encrypted-qcow2.ts'
 import { refusalOf, spaceError } from './hands-errors.ts'
 import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
 import { HandsError } from './pool-hands.ts'
@@ -48,6 +49,7 @@ class DirPool implements PoolBackend {
     linkedClones: true,
     independentClones: false,
     nativeSnapshots: false,
+    encryption: true,
     shrink: true,
     importInPlace: true,
   }
@@ -118,7 +120,7 @@ class DirPool implements PoolBackend {
     await this.#folder.requireRoom(plan.preallocation === 'full' ? plan.capacityBytes : 0)
     await this.#make(volume, async (file, path) => {
       if (volume.format === 'qcow2') {
-        await this.#fillQcow2({ file, path }, { ...plan, base: undefined })
+        await this.#fillQcow2({ ...volume, file, path }, { ...plan, base: undefined })
         return
       }
       if (plan.preallocation === 'full')
@@ -139,7 +141,7 @@ class DirPool implements PoolBackend {
       capacityBytes: Math.max(least, capacityBytes),
       base: { path: file.path, format: file.format },
     }
-    await this.#make(volume, (name, path) => this.#fillQcow2({ file: name, path }, plan))
+    await this.#make(volume, (name, path) => this.#fillQcow2({ ...volume, file: name, path }, plan))
   }
 
   async createClone(): Promise<void> {
@@ -158,7 +160,14 @@ class DirPool implements PoolBackend {
     const fileSizeBytes =
       volume.format === 'raw' ? checked.capacityBytes : Math.min(flatBytes(checked.capacityBytes), spareBytes)
     const work = { jailed, onProgress, signal, fileSizeBytes, format: volume.format, compress }
-    await this.#make(volume, (_, path) => this.#folder.reach(() => copyChain(path, chain, work)))
+    const { encryption } = volume
+    await this.#make(volume, (_, path) =>
+      this.#folder.reach(() =>
+        encryption
+          ? copyEncrypted({ path, ...encryption }, chain, { ...work, capacityBytes: checked.capacityBytes })
+          : copyChain(path, chain, work),
+      ),
+    )
   }
 
   async absorb(
@@ -168,6 +177,8 @@ class DirPool implements PoolBackend {
   ): Promise<void> {
     const top = this.source(volume)
     const below = backing.map(pathSource)
+    if (volume.encryption || below.some(({ encryption }) => encryption))
+      throw new KvasirError('unsupported', `The file ${top.path} is encrypted, so no layers are merged into it.`)
     const work = { jailed: this.#options.jailed, signal, fileSizeBytes: await this.#folder.requireRoom(0) }
     await nameBase(top.path, below[0], work) // A merge that was broken off may have named another.
     const { chain, capacityBytes } = await this.#folder.reach(() => checkedChain(top, below))
@@ -184,6 +195,12 @@ class DirPool implements PoolBackend {
     const { jailed } = this.#options
     if (volume.format === 'raw')
       await this.#folder.reach(() => this.#folder.quick(['truncate', file, capacityBytes]))
+    else if (volume.encryption)
+      await resizeEncrypted({ path, ...volume.encryption }, capacityBytes, {
+        jailed,
+        signal: AbortSignal.timeout(this.#folder.deadlines.allocateMs),
+        fileSizeBytes: flatBytes(maxCapacityBytes),
+      })
     else
       await this.#folder.reach(() =>
         resizeQcow2(path, capacityBytes, { jailed, fileSizeBytes: flatBytes(maxCapacityBytes) }),
@@ -197,9 +214,11 @@ class DirPool implements PoolBackend {
 
   async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
     const source = this.source(volume)
-    const { capacityBytes, backingFile } = await this.#folder.reach(() => inspectLink(source))
+    const { capacityBytes, backingFile, isEncrypted } = await this.#folder.reach(() => inspectLink(source))
     const refuse = (why: string) =>
       new KvasirError('image-refused', `The file ${source.path} ${why}, so it is not imported.`)
+    if (isEncrypted !== (volume.encryption !== undefined))
+      throw refuse(isEncrypted ? 'is encrypted, and no secret was named' : 'is not encrypted')
     if (backingFile !== undefined) throw refuse(`lies on another file (${backingFile})`)
     if (volume.format === 'raw' && (await this.#isQcow2(source))) throw refuse('is a qcow2 image, not raw')
     if (capacityBytes === 0 || capacityBytes % 512 !== 0) throw refuse('is no whole number of sectors')
@@ -260,9 +279,20 @@ class DirPool implements PoolBackend {
   }
 
   async #fillQcow2(
-    { file, path }: { readonly file: string; readonly path: string },
+    {
+      file,
+      path,
+      encryption,
+    }: Pick<VolumeKey, 'encryption'> & { readonly file: string; readonly path: string },
     plan: VolumePlan & { readonly base: PathSource | undefined },
   ): Promise<void> {
+    if (encryption) {
+      const { jailed } = this.#options
+      const signal = AbortSignal.timeout(this.#folder.deadlines.allocateMs)
+      const fileSizeBytes = flatBytes(plan.capacityBytes)
+      await makeEncrypted({ path, ...encryption }, plan, { jailed, signal, fileSizeBytes })
+      return
+    }
     const { preallocation = 'none', clusterBytes = usualClusterBytes } = plan
     if (preallocation !== 'none' || clusterBytes !== usualClusterBytes) {
       await makeQcow2(path, plan)

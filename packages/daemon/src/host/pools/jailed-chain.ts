@@ -44,12 +44,19 @@ export function jailedChain(
     const filename = `/${isWritten ? 'out' : 'in'}/${list.length - 1}`
     return { driver: source.kind === 'device' ? 'host_device' : 'file', filename }
   }
+  const encryptOptions = ({ encryption }: VolumeSource): Record<string, OptionValue> => {
+    if (encryption === undefined) return {}
+    const object = `secret${secrets.length}`
+    secrets.push({ object, secretId: encryption.secretId, format: 'raw' })
+    return { encrypt: { format: 'luks', 'key-secret': object } }
+  }
   // With `backing` said, no header has a say in what is opened.
   const node = (place: number): OptionValue => {
     const source = chain[place]
     if (source === undefined) return null
     const file = storage(source, place)
-    return { driver: source.format, file, ...(source.format === 'qcow2' ? { backing: node(place + 1) } : {}) }
+    const backing = source.format === 'qcow2' ? { backing: node(place + 1) } : {}
+    return { driver: source.format, file, ...encryptOptions(source), ...backing }
   }
   const file = `json:${JSON.stringify(node(0))}`
   return { request: { inputs, outputs, devices, reach, secrets }, file }

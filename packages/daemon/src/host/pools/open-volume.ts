@@ -8,6 +8,7 @@ import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import { type JailedServer, type JailedTools, jailedSockets } from '../../ports/jailed-tools.ts'
 import type { OpenVolume, OpenWork } from '../../ports/volume-access.ts'
 import { NbdClient, NbdError, NbdTimeout } from '../nbd/nbd-client.ts'
+import { isWrongSecret, wrongSecret } from './encrypted-qcow2.ts'
 import { jailedChain, placeOf } from './jailed-chain.ts'
 import { isLockRefusal, lockError } from './lock-error.ts'
 
@@ -92,6 +93,7 @@ async function refusalOf(
   const { stderr, exitCode } = ended
   if (isLockRefusal(stderr)) return await lockError(chain, 'it is not opened')
   const path = placeOf(chain)
+  if (isWrongSecret(stderr)) return wrongSecret(path, 'it is not opened')
   return new KvasirError('host-failed', `qemu-nbd could not open ${path}, so nothing was done with it.`, {
     details: { path, stderr: stderr.slice(-500) },
     cause: new Error(`qemu-nbd ended with exit code ${exitCode}: ${stderr}`),

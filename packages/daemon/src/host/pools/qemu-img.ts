@@ -32,7 +32,8 @@ export interface Qcow2Options {
 
 const preallocations = { none: 'off', metadata: 'metadata', full: 'falloc' } as const
 
-function qcow2Options({ preallocation, clusterBytes, lazyRefcounts }: Qcow2Options): string {
+/** The options of a new file, for `-o`. */
+export function qcow2Options({ preallocation, clusterBytes, lazyRefcounts }: Qcow2Options): string {
   return [
     `cluster_size=${clusterBytes ?? 65536}`,
     `lazy_refcounts=${lazyRefcounts ? 'on' : 'off'}`,

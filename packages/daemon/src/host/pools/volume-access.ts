@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import type { CheckWork, VolumeAccess } from '../../ports/volume-access.ts'
+import { isWrongSecret, wrongSecret } from './encrypted-qcow2.ts'
 import { jailedChain, placeOf } from './jailed-chain.ts'
 import { isLockRefusal, lockError } from './lock-error.ts'
 import { openVolume } from './open-volume.ts'
@@ -67,6 +68,7 @@ async function checkVolume(
   if (isLockRefusal(result.stderr)) throw await lockError([source], `it is not ${what}`)
   const found = result.limit === undefined ? parseCheck(result.stdout) : undefined
   if (found) return found
+  if (isWrongSecret(result.stderr)) throw wrongSecret(placeOf([source]), `it is not ${what}`)
   throw checkError(placeOf([source]), what, result)
 }
 

@@ -17,7 +17,7 @@ import type { DescriptorList } from './descriptor-list.ts'
 import type { BlockNode, DiskPlan } from './disk-plan.ts'
 import { type EmulatorPlan, secretPath } from './emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from './hardware.ts'
-import { chainNodes, deviceId, nameToken } from './ids.ts'
+import { chainNodes, deviceId, nameToken, secretObjectId } from './ids.ts'
 import { jsonOption } from './options.ts'
 import { type PciBus, pciBus } from './pci-bus.ts'
 import { sataDevices } from './sata.ts'
@@ -167,8 +167,10 @@ function chainOf({ chain, directIo }: DiskBacking, disk: DiskSpec, { noIoUring }
     const shared = { 'read-only': readOnly, discard: disk.discard, cache }
     const backing = depth === chain.length - 1 ? null : chainNodes(disk.name, depth + 1).format
     const aio = aioOption(choose(member))
+    const key = keyOf(member, node.format)
     nodes.push(volumeNode(member, { name: node.file, readOnly, direct: cache.direct, aio, shared }), {
       file: undefined,
+      secret: key,
       options: {
         driver: member.format,
         'node-name': node.format,
@@ -176,6 +178,7 @@ function chainOf({ chain, directIo }: DiskBacking, disk: DiskSpec, { noIoUring }
         // Said even when there is none: otherwise QEMU follows what the file itself names.
         backing: member.format === 'qcow2' ? backing : undefined,
         'detect-zeroes': depth === 0 ? disk.detectZeroes : undefined,
+        encrypt: key && { format: 'luks', 'key-secret': key.object },
         ...shared,
       },
     })
@@ -183,6 +186,11 @@ function chainOf({ chain, directIo }: DiskBacking, disk: DiskSpec, { noIoUring }
   }
   const [top] = chain
   return { nodes, chain: names, aio: top && choose(top) }
+}
+
+/** What opens a volume that is encrypted. */
+function keyOf({ encryption }: VolumeSource, node: string): BlockNode['secret'] {
+  return encryption && { object: secretObjectId(node), secretId: encryption.secretId, format: 'raw' }
 }
 
 function reachOf({ chain }: DiskBacking): readonly Reach[] {

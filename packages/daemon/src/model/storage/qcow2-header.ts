@@ -13,10 +13,15 @@ export interface Qcow2Header {
   readonly capacityBytes: number
   /** The backing file as the header names it. */
   readonly backingFile: string | undefined
+  /** What is on it is encrypted with LUKS. */
+  readonly isEncrypted: boolean
 }
 
 const MAGIC = 0x514649fb
 const MAX_BACKING_NAME = 1023
+
+/** The first encryption that qcow2 had (1) is broken, and no QEMU writes it any more. */
+const cryptMethod = { none: 0, luks: 2 } as const
 
 /** Dirty, corrupt, external data file, compression type, extended L2. */
 const incompatible = { corrupt: 1n << 1n, dataFile: 1n << 2n, known: 0b11111n }
@@ -29,7 +34,9 @@ export function parseQcow2Header(path: string, bytes: Uint8Array): Qcow2Header {
   if (bytes.length < 104 || view.getUint32(0) !== MAGIC) throw refuse('is not a qcow2 image')
   const version = view.getUint32(4)
   if (version !== 2 && version !== 3) throw refuse(`is a qcow2 image of the unknown version ${version}`)
-  if (view.getUint32(32) !== 0) throw refuse('is an encrypted qcow2 image')
+  const method = view.getUint32(32)
+  if (method !== cryptMethod.none && method !== cryptMethod.luks)
+    throw refuse('is a qcow2 image with an encryption that is not known here')
 
   const features = version === 3 ? view.getBigUint64(72) : 0n
   if ((features & incompatible.dataFile) !== 0n)
@@ -41,7 +48,7 @@ export function parseQcow2Header(path: string, bytes: Uint8Array): Qcow2Header {
 
   const capacity = view.getBigUint64(24)
   if (capacity > BigInt(Number.MAX_SAFE_INTEGER)) throw refuse('has a size beyond all bounds')
-  return { capacityBytes: Number(capacity), backingFile: backingFile(view, bytes, refuse) }
+  return { capacityBytes: Number(capacity), backingFile: backingFile(view, bytes, refuse), isEncrypted: method === cryptMethod.luks }
 }
 
 function backingFile(

@@ -3,8 +3,13 @@ import { KvasirError } from '@kvasir/contract'
 import type { Reach } from './reach.ts'
 import type { SecretUse } from './secret-use.ts'
 
+/** What is encrypted (LUKS) is only opened with the passphrase that a secret is. */
+interface Encryptable {
+  readonly encryption?: { readonly secretId: string } | undefined
+}
+
 /** A regular file of the host. */
-export interface FileSource {
+export interface FileSource extends Encryptable {
   readonly kind?: 'file'
   readonly path: string
   readonly format: 'qcow2' | 'raw'
@@ -13,7 +18,7 @@ export interface FileSource {
 }
 
 /** A block device of the host. */
-export interface DeviceSource {
+export interface DeviceSource extends Encryptable {
   readonly kind: 'device'
   readonly path: string
   readonly format: 'qcow2' | 'raw'
@@ -30,7 +35,7 @@ export type OptionValue =
   | { readonly [key: string]: OptionValue }
 
 /** Storage that QEMU itself speaks to; `options` are those of its block driver, but for `driver` and `node-name`. */
-export interface ProtocolSource {
+export interface ProtocolSource extends Encryptable {
   readonly kind: 'protocol'
   readonly driver: 'rbd' | 'nfs' | 'iscsi'
   readonly options: { readonly [name: string]: OptionValue }

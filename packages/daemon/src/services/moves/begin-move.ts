@@ -11,6 +11,7 @@ import { freeVolumeName } from '../vms/make-volumes.ts'
 import { beginWork, requireWhole } from '../volumes/hold-volume.ts'
 import { makeVolumeFile, sourceOf } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
+import { requirePlain } from '../volumes/encryption.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import type { CopyRecord } from './move-rows.ts'
 import { settleMoves, writeGivenUp } from './settle-moves.ts'
@@ -51,6 +52,7 @@ export function planMove(
   if (!disk || !volume)
     throw new KvasirError('volume-not-found', `${words} is not there, so it is not moved.`)
   requireWhole(volume)
+  requirePlain(volume, 'its disk is not moved while it is a VM’s; convert it')
   const pool = request.pool ?? volume.pool
   const backend = usablePool(pool, ports)
   const formats: readonly VolumeFormat[] = backend.capabilities.formats

@@ -148,6 +148,7 @@ function newRow(
     ...made,
     id: ports.clock.uuid(),
     capacityBytes: source.capacityBytes,
+    ...(source.encryption === undefined ? {} : { encryption: source.encryption }),
     imageId: undefined,
     phase: 'creating',
     frozen: false,

@@ -5,6 +5,7 @@ import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { findImage, requireNotGone } from '../images/find-image.ts'
 import { usablePool } from '../pools/usable-pool.ts'
+import { encryptionOf, requireStillKept } from './encryption.ts'
 import { showVolume } from './show-volume.ts'
 import { discardVolume, makeVolumeFile } from './volume-files.ts'
 import { formatIn } from './volume-format.ts'
@@ -27,6 +28,7 @@ export async function createVolume(
   store.transaction(() => {
     requireNotGone([row.imageId], context)
     usablePool(pool, ports)
+    requireStillKept(row, ports)
     store.volumes.insert(row)
   })
   await using undo = new AsyncDisposableStack()
@@ -57,6 +59,7 @@ async function planVolume(pool: string, wanted: NewVolume, context: Context): Pr
     throw new KvasirError('name-taken', `There is a volume ${words} already.`)
   const format = formatIn(pool, { asked: wanted.format }, ports)
   requireSoundOptions(words, { ...wanted, format })
+  const encryption = encryptionOf({ pool, format, secret: wanted.encrypt }, ports)
   const image = wanted.image === undefined ? undefined : await findImage(wanted.image, ports)
   const imageBytes = image?.disk?.virtualSizeBytes ?? 0
   const capacityBytes = wanted.size ?? imageBytes
@@ -77,6 +80,7 @@ async function planVolume(pool: string, wanted: NewVolume, context: Context): Pr
     name: wanted.name,
     pool,
     format,
+    ...(encryption === undefined ? {} : { encryption }),
     capacityBytes,
     imageId: image?.id,
     baseId: undefined,

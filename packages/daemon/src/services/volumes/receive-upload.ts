@@ -10,6 +10,7 @@ import { usablePool } from '../pools/usable-pool.ts'
 import { PieceWriter } from './contents.ts'
 import { requireNoWork } from './hold-volume.ts'
 import { expiry, requireUpload, sentKey } from './upload-volume.ts'
+import { sourceOf } from './volume-files.ts'
 import { volumeWords } from './volume-words.ts'
 
 /** After so much it is counted how far it came, for a daemon that dies in the middle of a long part. */
@@ -112,7 +113,7 @@ async function openToWrite(
   { ports }: Context,
   signal: AbortSignal,
 ): Promise<OpenVolume> {
-  const source = usablePool(volume.pool, ports).source(sentKey(volume))
+  const source = sourceOf({ ...volume, ...sentKey(volume) }, ports)
   const fileSizeBytes = 2 * Math.max(volume.capacityBytes, volume.upload?.sizeBytes ?? 0) + spareBytes
   return await ports.access.open([source], { access: 'write', fileSizeBytes, signal })
 }

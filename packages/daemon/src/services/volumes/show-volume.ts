@@ -17,6 +17,7 @@ export async function showVolume(volume: VolumeRecord, context: Context): Promis
   const source = store.pools.findByName(volume.pool) && sourceOf(volume, ports)
   const overlays = store.volumes.list().filter((other) => other.baseId === volume.id)
   const chain = ancestorsOf(volume, ports)
+  const encryption = shownEncryption(volume, store)
   return {
     name: volume.name,
     pool: volume.pool,
@@ -28,11 +29,17 @@ export async function showVolume(volume: VolumeRecord, context: Context): Promis
     ...(base?.pool === volume.pool ? { base: base.name } : {}),
     ...(chain.length > 0 ? { chain } : {}),
     ...(volume.frozen ? { frozen: true } : {}),
+    ...(encryption === undefined ? {} : { encryption }),
     ...(volume.phase === 'uploading' && volume.upload ? { upload: shownUpload(volume.upload) } : {}),
     usedBy: vmsUsing(volume, store).map((vm) => vm.name),
     ...(overlays.length > 0 ? { overlays: overlays.map(volumeWords) } : {}),
     createdAt: volume.createdAt,
   }
+}
+
+function shownEncryption({ encryption }: VolumeRecord, store: Ports['store']): Volume['encryption'] {
+  const secret = encryption && store.secrets.get(encryption.secretId)
+  return secret && { secret: secret.name }
 }
 
 function shownUpload(upload: VolumeUpload): NonNullable<Volume['upload']> {

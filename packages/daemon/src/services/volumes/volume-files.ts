@@ -87,7 +87,8 @@ export function pathOf(row: VolumeRecord, ports: Ports): string {
 
 /** Where a volume is. */
 export function sourceOf(row: VolumeRecord, ports: Ports): VolumeSource {
-  return backendOf(row, ports).source(row)
+  const source = backendOf(row, ports).source(row)
+  return row.encryption === undefined ? source : { ...source, encryption: row.encryption }
 }
 
 function baseOf(row: VolumeRecord, ports: Ports): VolumeSource | undefined {
