@@ -28,7 +28,8 @@ export const newVolume = z.strictObject({
     .meta({ description: 'full: all its space is taken now.' }),
   clusterSize: byteSize.optional().meta({ description: 'Of qcow2: a power of two from 512 B to 2 MiB.' }),
   encrypt: resourceName.optional().meta({
-    description: 'Of qcow2: the secret with which what is written is encrypted (LUKS). Nobody reads it without.',
+    description:
+      'Of qcow2: the secret with which what is written is encrypted (LUKS). Nobody reads it without.',
   }),
   lazyRefcounts: z
     .boolean()
@@ -88,6 +89,9 @@ export const volumeEndpoints = {
         .max(255)
         .regex(/^[^/\0]+$/, 'is not the name of a file in the pool'),
       format: z.enum(volumeFormats),
+      encrypt: resourceName
+        .optional()
+        .meta({ description: 'The secret with which the file is encrypted (LUKS).' }),
     }),
     response: volume,
     status: 201,

@@ -8,6 +8,9 @@ const poolFlag = {
   value: 'POOL',
   completes: 'pool',
 } as const
+const encryptFlag = {
+  encrypt: { summary: 'Of qcow2: the secret that it is encrypted with (LUKS).', value: 'SECRET' },
+} as const
 const compressFlag = { compress: { summary: 'Compress what is copied (qcow2, zstd).' } } as const
 const upkeep = () => import('../volume/upkeep.ts')
 const work = () => import('../volume/work.ts')
@@ -40,6 +43,7 @@ export const volumeVerbs: Verbs = {
       },
       'cluster-size': { summary: 'Of qcow2: 512 to 2MiB, a power of two.', value: 'SIZE' },
       'lazy-refcounts': { summary: 'Of qcow2: faster, and repaired after a crash.' },
+      ...encryptFlag,
     },
     load: async () => (await actions()).createVolume,
   },
@@ -54,6 +58,7 @@ export const volumeVerbs: Verbs = {
         value: 'FORMAT',
         completes: ['qcow2', 'raw'],
       },
+      ...encryptFlag,
     },
     load: async () => (await work()).importVolume,
   },

@@ -47,6 +47,8 @@ export const showVolume: Action = async (context) => {
       Pool: volume.pool,
       Format: volume.format,
       Path: volume.path,
+      Encryption: volume.encryption && `LUKS, with secret ${volume.encryption.secret}`,
+      Upload: volume.upload && `${formatBytes(volume.upload.offsetBytes)} of ${formatBytes(volume.upload.sizeBytes)}`,
       Capacity: formatBytes(volume.capacityBytes),
       Allocated: allocated(volume),
       On: chainUnder(volume, { volumes, images }),
@@ -64,6 +66,7 @@ export const createVolume: Action = async (context) => {
   const format = context.choice('format', ['qcow2', 'raw'])
   const preallocation = context.choice('preallocation', ['none', 'metadata', 'full'])
   const clusterSize = context.value('cluster-size')
+  const encrypt = context.value('encrypt')
   const volume = await client.call(routes.createVolume, {
     params: { pool },
     body: {
@@ -74,6 +77,7 @@ export const createVolume: Action = async (context) => {
       ...(preallocation === undefined ? {} : { preallocation }),
       ...(clusterSize === undefined ? {} : { clusterSize }),
       ...(context.has('lazy-refcounts') ? { lazyRefcounts: true } : {}),
+      ...(encrypt === undefined ? {} : { encrypt }),
     },
     idempotencyKey: crypto.randomUUID(),
     signal,

@@ -28,9 +28,10 @@ export const importVolume: Action = async (context) => {
   const format = context.choice('format', ['qcow2', 'raw'])
   if (format === undefined)
     throw new UsageError('--format is missing.', 'Write --format qcow2 or --format raw.')
+  const encrypt = context.value('encrypt')
   const volume = await context.client.call(routes.importVolume, {
     params: { pool },
-    body: { name, file: context.argument('FILE'), format },
+    body: { name, file: context.argument('FILE'), format, ...(encrypt === undefined ? {} : { encrypt }) },
     idempotencyKey: crypto.randomUUID(),
     signal: context.signal,
   })

@@ -38,7 +38,8 @@ export async function inspectLink(link: PathSource): Promise<InspectedLink> {
     const stat = await file.stat()
     if (!stat.isFile()) throw refuse(link.path, 'is not a regular file')
     const allocatedBytes = stat.blocks * 512
-    if (link.format === 'raw') return { capacityBytes: stat.size, allocatedBytes, backingFile: undefined, isEncrypted: false }
+    if (link.format === 'raw')
+      return { capacityBytes: stat.size, allocatedBytes, backingFile: undefined, isEncrypted: false }
     const buffer = new Uint8Array(Math.min(qcow2HeaderBytes, stat.size))
     const { bytesRead } = await file.read(buffer, 0, buffer.length, 0)
     return { ...parseQcow2Header(link.path, buffer.subarray(0, bytesRead)), allocatedBytes }
@@ -72,7 +73,8 @@ async function inspectGuarded({ path, format }: PathSource): Promise<InspectedLi
     const [kind, size, blocks] = (await order('stat', basename(path))).toString().split('\0')
     if (kind !== 'file') throw refuse(path, 'is not a regular file')
     const allocatedBytes = Number(blocks) * 512
-    if (format === 'raw') return { capacityBytes: Number(size), allocatedBytes, backingFile: undefined, isEncrypted: false }
+    if (format === 'raw')
+      return { capacityBytes: Number(size), allocatedBytes, backingFile: undefined, isEncrypted: false }
     const header = await order('read', basename(path), 0, qcow2HeaderBytes)
     return { ...parseQcow2Header(path, header), allocatedBytes }
   } catch (error) {
@@ -100,7 +102,10 @@ export async function checkedChain(top: PathSource, backing: readonly PathSource
     capacityBytes ??= inspected.capacityBytes
     const next = backing[chain.length - 1]
     if (inspected.isEncrypted !== (link.encryption !== undefined))
-      throw refuse(link.path, link.encryption ? 'is not encrypted as the store has it' : 'is an encrypted qcow2 image')
+      throw refuse(
+        link.path,
+        link.encryption ? 'is not encrypted as the store has it' : 'is an encrypted qcow2 image',
+      )
     if (inspected.backingFile !== next?.path)
       throw refuse(link.path, 'names another base than the store has for it')
     link = next

@@ -178,7 +178,10 @@ class DirPool implements PoolBackend {
     const top = this.source(volume)
     const below = backing.map(pathSource)
     if (volume.encryption || below.some(({ encryption }) => encryption))
-      throw new KvasirError('unsupported', `The file ${top.path} is encrypted, so no layers are merged into it.`)
+      throw new KvasirError(
+        'unsupported',
+        `The file ${top.path} is encrypted, so no layers are merged into it.`,
+      )
     const work = { jailed: this.#options.jailed, signal, fileSizeBytes: await this.#folder.requireRoom(0) }
     await nameBase(top.path, below[0], work) // A merge that was broken off may have named another.
     const { chain, capacityBytes } = await this.#folder.reach(() => checkedChain(top, below))

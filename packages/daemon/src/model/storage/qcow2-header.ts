@@ -48,7 +48,11 @@ export function parseQcow2Header(path: string, bytes: Uint8Array): Qcow2Header {
 
   const capacity = view.getBigUint64(24)
   if (capacity > BigInt(Number.MAX_SAFE_INTEGER)) throw refuse('has a size beyond all bounds')
-  return { capacityBytes: Number(capacity), backingFile: backingFile(view, bytes, refuse), isEncrypted: method === cryptMethod.luks }
+  return {
+    capacityBytes: Number(capacity),
+    backingFile: backingFile(view, bytes, refuse),
+    isEncrypted: method === cryptMethod.luks,
+  }
 }
 
 function backingFile(

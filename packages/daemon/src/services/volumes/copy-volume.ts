@@ -15,6 +15,7 @@ import { usablePool } from '../pools/usable-pool.ts'
 import { exchangeNames } from '../snapshots/switch-layers.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
+import { requireEncryption, requirePlain } from './encryption.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { volumeChain } from './volume-chain.ts'
 import { asMade, discardVolume, makeVolumeFile } from './volume-files.ts'
@@ -48,6 +49,7 @@ export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeReque
   const liked = linked ? requireLinkable(volume, { ...request, pool: place.pool }, context) : volume.format
   const format = formatIn(place.pool, { asked: request.format, liked }, context.ports)
   refuseCompressed(request.compress, linked ? 'none' : format)
+  requireKept(volume, { pool: place.pool, format, compress: request.compress }, context)
   return begin('volume.clone', volume, asked, async (job, seats) => {
     requireOff(volume, seats, 'is not cloned')
     const copy = newRow(volume, { ...place, format, baseId: linked ? volume.id : undefined }, context)
@@ -82,6 +84,7 @@ export function beginConvertVolume(
   if (pool !== volume.pool) requireFree({ pool, name: volume.name }, context)
   const format = formatIn(pool, { asked: request.format, liked: volume.format }, context.ports)
   refuseCompressed(request.compress, format)
+  requireKept(volume, { pool, format, compress: request.compress }, context)
   const child = store.volumes.list().find((other) => other.baseId === volume.id)
   if (child)
     throw new KvasirError(
@@ -104,6 +107,17 @@ export function beginConvertVolume(
     if (old?.phase === 'deleting') await removeVolume(old, context)
     return volume.name
   })
+}
+
+/** What is encrypted stays so. */
+function requireKept(
+  volume: VolumeRecord,
+  to: { readonly pool: string; readonly format: VolumeFormat; readonly compress: boolean | undefined },
+  { ports }: Context,
+): void {
+  if (volume.encryption === undefined) return
+  requireEncryption(to, ports)
+  if (to.compress) requirePlain(volume, 'it is not compressed')
 }
 
 /** Only qcow2 has compressed clusters, and only what is copied is compressed. */

@@ -21,7 +21,10 @@ export function encryptionOf({ pool, format, secret }: Wanted, ports: Ports): Vo
 }
 
 /** In the transaction that writes a row: its secret is not deleted, nor about to be. */
-export function requireStillKept({ encryption }: Pick<VolumeRecord, 'encryption'>, { store }: Pick<Ports, 'store'>): void {
+export function requireStillKept(
+  { encryption }: Pick<VolumeRecord, 'encryption'>,
+  { store }: Pick<Ports, 'store'>,
+): void {
   if (encryption === undefined || store.secrets.get(encryption.secretId)?.phase === 'ready') return
   throw new KvasirError('secret-not-found', 'The secret was deleted meanwhile, so nothing was made.')
 }

@@ -4,17 +4,23 @@
  */
 import type { Volume, VolumeFormat } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
+import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { PoolEntry } from '../../ports/pools.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { usablePool } from '../pools/usable-pool.ts'
+import { encryptionOf, requireStillKept } from './encryption.ts'
 import { showVolume } from './show-volume.ts'
 import { volumeWords } from './volume-words.ts'
+
+const openTimeoutMs = 60_000
 
 export interface ImportVolumeRequest {
   readonly name: string
   readonly file: string
   readonly format: VolumeFormat
+  /** The secret with which the file is encrypted. */
+  readonly encrypt?: string | undefined
 }
 
 /** Imports a file in place. `file-not-found`, `image-refused` for one that is not what it is said to be, `in-use`. */
@@ -37,13 +43,22 @@ export async function importVolume(
     )
   requireForeign(pool, entry, context)
   const id = clock.uuid()
-  const capacityBytes = await backend.adopt({ id, file: wanted.file, format: wanted.format })
+  const encryption = encryptionOf({ pool, format: wanted.format, secret: wanted.encrypt }, ports)
+  const key = {
+    id,
+    file: wanted.file,
+    format: wanted.format,
+    ...(encryption === undefined ? {} : { encryption }),
+  }
+  const capacityBytes = await backend.adopt(key)
+  if (encryption) await tryToOpen({ ...backend.source(key), encryption }, context)
   const row: VolumeRecord = {
     id,
     name: wanted.name,
     pool,
     file: wanted.file,
     format: wanted.format,
+    ...(encryption === undefined ? {} : { encryption }),
     capacityBytes,
     imageId: undefined,
     baseId: undefined,
@@ -56,11 +71,19 @@ export async function importVolume(
   store.transaction(() => {
     usablePool(pool, ports)
     requireForeign(pool, entry, context)
+    requireStillKept(row, ports)
     store.volumes.insert(row)
     context.emit('volume.created', words, { id, file: wanted.file })
     keep(answer)
   })
   return answer
+}
+
+/** Whether the secret opens it is known only when it was opened. */
+async function tryToOpen(source: VolumeSource, { ports }: Context): Promise<void> {
+  const signal = AbortSignal.timeout(openTimeoutMs)
+  const open = await ports.access.open([source], { access: 'read', fileSizeBytes: 0, signal })
+  await open.close()
 }
 
 /** A file is one volume, never two. */
