@@ -48,7 +48,9 @@ export const showVolume: Action = async (context) => {
       Format: volume.format,
       Path: volume.path,
       Encryption: volume.encryption && `LUKS, with secret ${volume.encryption.secret}`,
-      Upload: volume.upload && `${formatBytes(volume.upload.offsetBytes)} of ${formatBytes(volume.upload.sizeBytes)}`,
+      Upload:
+        volume.upload &&
+        `${formatBytes(volume.upload.offsetBytes)} of ${formatBytes(volume.upload.sizeBytes)}`,
       Capacity: formatBytes(volume.capacityBytes),
       Allocated: allocated(volume),
       On: chainUnder(volume, { volumes, images }),

@@ -10,26 +10,23 @@
  */
 import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
-import { emptyQcow2, usualClusterBytes } from '../../model/storage/empty-qcow2.ts'
 import { type PathSource, pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
 import { absorbLayers, nameBase } from './absorb-layers.ts'
 import { checkedChain, inspectLink } from './chain-check.ts'
 import { inspectChain } from './copy-chain.ts'
-import { copyEncrypted, makeEncrypted, resizeEncrypted } from './encrypted-qcow2.ts'
+import { copyEncrypted } from './encrypted-qcow2.ts'
 import { refusalOf, spaceError } from './hands-errors.ts'
 import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
 import { HandsError } from './pool-hands.ts'
-import { copyChain, makeQcow2, resizeQcow2 } from './qemu-img.ts'
+import { fillQcow2, flatBytes, maxCapacityBytes, resizeFile } from './qcow2-files.ts'
+import { copyChain } from './qemu-img.ts'
 
 export interface DirPoolOptions extends PoolFolderOptions {
   /** For what reads a volume: an emulator that was taken over may have written anything into it. */
   readonly jailed: JailedTools
 }
-
-/** The largest qcow2 file with clusters of 64 KiB: a first-level table of 32 MiB. */
-const maxCapacityBytes = 2 ** 51
 
 /** A volume's file as we name it. */
 const ours = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?:qcow2|raw)$/
@@ -61,6 +58,10 @@ class DirPool implements PoolBackend {
     this.#options = options
     this.path = options.path
     this.#folder = new PoolFolder(options)
+  }
+
+  get #tools() {
+    return { folder: this.#folder, jailed: this.#options.jailed }
   }
 
   get directIo(): boolean {
@@ -120,7 +121,7 @@ class DirPool implements PoolBackend {
     await this.#folder.requireRoom(plan.preallocation === 'full' ? plan.capacityBytes : 0)
     await this.#make(volume, async (file, path) => {
       if (volume.format === 'qcow2') {
-        await this.#fillQcow2({ ...volume, file, path }, { ...plan, base: undefined })
+        await fillQcow2({ ...volume, file, path }, { ...plan, base: undefined }, this.#tools)
         return
       }
       if (plan.preallocation === 'full')
@@ -141,7 +142,7 @@ class DirPool implements PoolBackend {
       capacityBytes: Math.max(least, capacityBytes),
       base: { path: file.path, format: file.format },
     }
-    await this.#make(volume, (name, path) => this.#fillQcow2({ ...volume, file: name, path }, plan))
+    await this.#make(volume, (name, path) => fillQcow2({ ...volume, file: name, path }, plan, this.#tools))
   }
 
   async createClone(): Promise<void> {
@@ -195,19 +196,9 @@ class DirPool implements PoolBackend {
     this.#refuseHuge(volume, capacityBytes)
     const file = fileOf(volume)
     const path = join(this.path, file)
-    const { jailed } = this.#options
     if (volume.format === 'raw')
       await this.#folder.reach(() => this.#folder.quick(['truncate', file, capacityBytes]))
-    else if (volume.encryption)
-      await resizeEncrypted({ path, ...volume.encryption }, capacityBytes, {
-        jailed,
-        signal: AbortSignal.timeout(this.#folder.deadlines.allocateMs),
-        fileSizeBytes: flatBytes(maxCapacityBytes),
-      })
-    else
-      await this.#folder.reach(() =>
-        resizeQcow2(path, capacityBytes, { jailed, fileSizeBytes: flatBytes(maxCapacityBytes) }),
-      )
+    else await resizeFile({ ...volume, path }, capacityBytes, this.#tools)
     await this.#folder.sync(file)
   }
 
@@ -281,31 +272,6 @@ class DirPool implements PoolBackend {
     }
   }
 
-  async #fillQcow2(
-    {
-      file,
-      path,
-      encryption,
-    }: Pick<VolumeKey, 'encryption'> & { readonly file: string; readonly path: string },
-    plan: VolumePlan & { readonly base: PathSource | undefined },
-  ): Promise<void> {
-    if (encryption) {
-      const { jailed } = this.#options
-      const signal = AbortSignal.timeout(this.#folder.deadlines.allocateMs)
-      const fileSizeBytes = flatBytes(plan.capacityBytes)
-      await makeEncrypted({ path, ...encryption }, plan, { jailed, signal, fileSizeBytes })
-      return
-    }
-    const { preallocation = 'none', clusterBytes = usualClusterBytes } = plan
-    if (preallocation !== 'none' || clusterBytes !== usualClusterBytes) {
-      await makeQcow2(path, plan)
-      return
-    }
-    const { fileBytes, parts } = emptyQcow2(plan)
-    const words = parts.flatMap(({ offset, bytes }) => [offset, Buffer.from(bytes).toString('hex')])
-    await this.#folder.quick(['lay', file, fileBytes, ...words])
-  }
-
   #refuseHuge(volume: VolumeKey, capacityBytes: number): void {
     if (volume.format === 'raw' || capacityBytes <= maxCapacityBytes) return
     throw new KvasirError(
@@ -313,11 +279,6 @@ class DirPool implements PoolBackend {
       `A volume of ${formatBytes(capacityBytes)} is larger than a qcow2 file can be, so it was not made.`,
     )
   }
-}
-
-/** What a qcow2 file of a capacity takes at most: its data and a hundredth for its tables. */
-function flatBytes(capacityBytes: number): number {
-  return Math.ceil(capacityBytes * 1.01) + 16 * 1024 ** 2
 }
 
 function fileOf({ id, format, file }: VolumeKey): string {
