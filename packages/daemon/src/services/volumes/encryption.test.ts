@@ -1,0 +1,71 @@
+/** Encrypted volumes as rows: the secret stays with them, and nothing puts in the clear what was encrypted. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { newSecret, newVolume } from '@kvasir/contract'
+import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
+
+const data = { pool: 'default', volume: 'data' }
+
+async function openWithVolume(): Promise<SimulatedDaemon> {
+  const world = await openSimulatedDaemon()
+  await world.call('createSecret', { body: newSecret.parse({ name: 'key', value: 'what nobody may see' }) })
+  const body = newVolume.parse({ name: 'data', size: 2 ** 30, encrypt: 'key' })
+  await world.call('createVolume', { params: { pool: 'default' }, body })
+  return world
+}
+
+test('a volume names its secret, which is needed until the volume is gone', async () => {
+  await using world = await openWithVolume()
+  const deleteSecret = () => world.call('deleteSecret', { params: { secret: 'key' } })
+
+  assert.deepEqual((await world.call('getVolume', { params: data })).encryption, { secret: 'key' })
+  await assert.rejects(deleteSecret(), { code: 'in-use', message: /volume data/ })
+  await world.call('deleteVolume', { params: data })
+  await deleteSecret()
+})
+
+test('only qcow2 volumes are encrypted, with a secret that is there', async () => {
+  await using world = await openSimulatedDaemon()
+  const create = (more: { format?: 'raw'; encrypt: string }) =>
+    world.call('createVolume', {
+      params: { pool: 'default' },
+      body: newVolume.parse({ name: 'data', size: 2 ** 30, ...more }),
+    })
+
+  await assert.rejects(create({ encrypt: 'key' }), { code: 'secret-not-found' })
+  await assert.rejects(create({ encrypt: 'key', format: 'raw' }), { code: 'unsupported' })
+})
+
+test('copies and clones keep the secret, and what would be in the clear is refused', async () => {
+  await using world = await openWithVolume()
+  const wait = { wait: 10 }
+  const clone = (name: string, mode: 'linked' | 'full') =>
+    world.call('cloneVolume', { params: data, query: wait, body: { name, mode } })
+
+  for (const job of [await clone('full', 'full'), await clone('linked', 'linked')])
+    assert.equal(job.state, 'succeeded', JSON.stringify(job.error))
+  for (const { name, encryption } of await world.call('listVolumes', {}))
+    assert.deepEqual(encryption, { secret: 'key' }, name)
+  const convert = (body: { format?: 'raw'; compress?: boolean }) =>
+    world.call('convertVolume', { params: { ...data, volume: 'full' }, query: wait, body })
+  await assert.rejects(convert({ format: 'raw' }), { code: 'unsupported' })
+  await assert.rejects(convert({ compress: true }), { code: 'unsupported' })
+})
+
+test('no snapshot is taken of an encrypted disk', async () => {
+  await using world = await openWithVolume()
+  await world.createVm('web1', { disks: [{ name: 'data', volume: 'data' }] })
+
+  const outcome = await world
+    .call('createSnapshot', {
+      params: { name: 'web1' },
+      query: { wait: 10 },
+      body: { name: 'one', description: '', memory: false, quiesce: 'never' } as never,
+    })
+    .then(
+      (job) => job.error?.code,
+      (error: { code: string }) => error.code,
+    )
+
+  assert.equal(outcome, 'unsupported')
+})
