@@ -14,6 +14,7 @@ test('an empty file has its capacity, and no base', () => {
     assert.deepEqual(headerOf(emptyQcow2({ capacityBytes, base: undefined })), {
       capacityBytes,
       backingFile: undefined,
+      isEncrypted: false,
     })
 })
 
@@ -22,6 +23,7 @@ test('an overlay names its base', () => {
   assert.deepEqual(headerOf(emptyQcow2({ capacityBytes: gib, base })), {
     capacityBytes: gib,
     backingFile: base.path,
+    isEncrypted: false,
   })
   assert.throws(
     () => emptyQcow2({ capacityBytes: gib, base: { ...base, path: `/${'a'.repeat(1023)}` } }),

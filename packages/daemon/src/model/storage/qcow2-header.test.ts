@@ -34,14 +34,32 @@ test('a sound header tells capacity and base', () => {
   })
   bytes.set(name, 200)
 
-  assert.deepEqual(parseQcow2Header('/v', bytes), { capacityBytes: 2 ** 30, backingFile: '/images/base' })
-  assert.deepEqual(parseQcow2Header('/v', header()), { capacityBytes: 2 ** 30, backingFile: undefined })
+  assert.deepEqual(parseQcow2Header('/v', bytes), {
+    capacityBytes: 2 ** 30,
+    backingFile: '/images/base',
+    isEncrypted: false,
+  })
+  assert.deepEqual(parseQcow2Header('/v', header()), {
+    capacityBytes: 2 ** 30,
+    backingFile: undefined,
+    isEncrypted: false,
+  })
+})
+
+test('a header says whether what is on it is encrypted with LUKS', () => {
+  assert.equal(
+    parseQcow2Header(
+      '/v',
+      header((view) => view.setUint32(32, 2)),
+    ).isEncrypted,
+    true,
+  )
 })
 
 test('what a header must not have is named', () => {
   assert.match(refusal(new Uint8Array(10)), /not a qcow2 image/)
   assert.match(refusal(header((view) => view.setUint32(4, 9))), /unknown version 9/)
-  assert.match(refusal(header((view) => view.setUint32(32, 1))), /encrypted/)
+  assert.match(refusal(header((view) => view.setUint32(32, 1))), /encryption that is not known/)
   assert.match(refusal(header((view) => view.setBigUint64(72, 4n))), /data in another file/)
   assert.match(refusal(header((view) => view.setBigUint64(72, 2n))), /corrupt/)
   assert.match(refusal(header((view) => view.setBigUint64(72, 1n << 40n))), /features/)
