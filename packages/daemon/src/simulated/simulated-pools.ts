@@ -62,6 +62,7 @@ class SimulatedPool implements PoolBackend {
       linkedClones: isFolder || source.type === 'lvm-thin' || source.type === 'rbd',
       independentClones: source.type === 'lvm-thin' || source.type === 'rbd',
       nativeSnapshots: source.type === 'lvm-thin',
+      encryption: isFolder,
       shrink: true,
       importInPlace: true,
     }

@@ -3,6 +3,7 @@ import { type DiskSpec, isReadOnly, KvasirError, type VolumeFormat } from '@kvas
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { usablePool } from '../pools/usable-pool.ts'
+import { requirePlain } from '../volumes/encryption.ts'
 import { requireWhole } from '../volumes/hold-volume.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import type { CopyRecord } from './move-rows.ts'
@@ -73,6 +74,7 @@ export function planExport(
 
 function placeOf(volume: VolumeRecord, request: ExportRequest, { ports }: Pick<Context, 'ports'>) {
   requireWhole(volume)
+  requirePlain(volume, 'it is not exported while it is a VM’s; download it')
   const pool = request.pool ?? volume.pool
   const formats: readonly VolumeFormat[] = usablePool(pool, ports).capabilities.formats
   const wanted = request.format ?? (formats.includes(volume.format) ? volume.format : formats[0])
