@@ -62,7 +62,7 @@ my ($REMOUNT, $BIND, $REC, $PRIVATE, $DETACH) = (32, 4096, 16384, 1 << 18, 2);
 my ($PDEATHSIG, $THP_DISABLE, $KILL) = (1, 41, 9);
 my ($CAPBSET_DROP, $NO_NEW_PRIVS, $AMBIENT, $AMBIENT_CLEAR_ALL) = (24, 38, 47, 4);
 # errno.h, fcntl.h, linux/stat.h
-my ($EINVAL, $SETFD, $CLOEXEC, $AT_FDCWD, $FIFO) = (22, 2, 1, -100, 0010000);
+my ($EINVAL, $SETFD, $CLOEXEC, $CLOSE_ON_EXEC, $AT_FDCWD, $FIFO) = (22, 2, 1, 02000000, -100, 0010000);
 
 # The keeper of the logs: a shell that waits for its words on descriptor 5 as this does on 6. It is nobody's child, since the program would
 # be left with it.
@@ -178,6 +178,8 @@ sub hand_connects_over {
 step('descriptors');
 if (@descriptors) {
     my %processes;    # the daemon's, and those that have opened a file for it (PID:DESCRIPTOR)
+    # The places are taken first: what is opened meanwhile would get one of their numbers.
+    call('dup3', 'place', 3, 10 + $_, $CLOSE_ON_EXEC) for 0 .. $#descriptors;
     for my $index (0 .. $#descriptors) {
         my ($descriptor, $owner) = reverse split /:/, $descriptors[$index];
         $owner //= $daemon;

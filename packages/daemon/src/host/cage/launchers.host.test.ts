@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { open } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -35,6 +36,36 @@ test('a launcher that is held becomes the program, with its descriptors and no o
   )
   assert.equal((await readDescriptors(program.pid)).get(FIRST_DESCRIPTOR), join(test.directory, 'a file'))
   await end(program)
+})
+
+test('a launcher takes many descriptors out of as many processes, each into its own place', {
+  skip,
+}, async () => {
+  await using test = await openTestCages()
+  using launchers = await heldLaunchers()
+  const paths = Array.from({ length: 12 }, (_, index) => join(test.directory, `file ${index}`))
+  const holders = await Promise.all(
+    paths.map(async (path) => {
+      await using file = await open(path, 'w')
+      const child = spawn('/usr/bin/sleep', ['60'], { stdio: [file.fd, 'ignore', 'ignore'] })
+      await once(child, 'spawn')
+      return child
+    }),
+  )
+
+  try {
+    const descriptors = holders.map(({ pid = 0 }) => ({ pid, fd: 0 }))
+    const program = await sleep(test, { launchers, descriptors })
+
+    const open = await readDescriptors(program.pid)
+    assert.deepEqual(
+      paths.map((_, index) => open.get(FIRST_DESCRIPTOR + index)),
+      paths,
+    )
+    await end(program)
+  } finally {
+    for (const holder of holders) holder.kill('SIGKILL')
+  }
 })
 
 test('a launcher that was killed while it was held costs a start nothing but time', { skip }, async () => {
