@@ -16,6 +16,8 @@ export interface LayerOptions {
   readonly aio?: 'native' | 'io_uring' | undefined
   /** It lies on what may hang. */
   readonly guarded: boolean
+  /** What is on it is encrypted (LUKS), with this secret. */
+  readonly encryption?: { readonly secretId: string } | undefined
 }
 
 /** One file of a chain that is open. */

@@ -8,7 +8,9 @@
 import { KvasirError } from '@kvasir/contract'
 import type { PathSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
-import { blockNode, parseProgress } from './qemu-img.ts'
+import { isWrongSecret, wrongSecret } from './encrypted-qcow2.ts'
+import { jailedChain } from './jailed-chain.ts'
+import { parseProgress } from './qemu-img.ts'
 
 const NAME_TIMEOUT_MS = 30_000
 const COPY_TIMEOUT_MS = 24 * 3600 * 1000
@@ -21,20 +23,20 @@ interface Work {
 }
 
 /** Writes the base into the header of a volume; nothing else of it is read. */
-export async function nameBase(path: string, base: PathSource | undefined, work: Work): Promise<void> {
+export async function nameBase(volume: PathSource, base: PathSource | undefined, work: Work): Promise<void> {
   const named = base === undefined ? ['-b', ''] : ['-b', base.path, '-F', base.format]
+  const { request, file } = jailedChain([volume], 'write')
   const result = await work.jailed.run(
     {
       tool: 'qemu-img',
-      args: ['rebase', '-u', '-f', 'qcow2', ...named, '--', '/out/0'],
-      inputs: [],
-      outputs: [path],
+      args: ['rebase', '-u', ...named, '--', file],
+      ...request,
       timeoutMs: NAME_TIMEOUT_MS,
       fileSizeBytes: work.fileSizeBytes,
     },
     work.signal,
   )
-  if (result.exitCode !== 0) throw mergeError(path, result)
+  if (result.exitCode !== 0) throw mergeError(volume.path, result)
 }
 
 /** Copies into the first of a chain what the next ones hold. */
@@ -45,16 +47,14 @@ export async function absorbLayers(
 ): Promise<void> {
   const [top, ...backing] = chain
   if (top === undefined) return
-  const volume = { driver: top.format, file: { driver: 'file', filename: '/out/0' } }
-  const source = { ...volume, backing: blockNode(backing, 0) }
-  const base = backing[absorbed] === undefined ? '' : `json:${JSON.stringify(blockNode(backing, absorbed))}`
+  const { request, file, below } = jailedChain(chain, 'write')
+  const base = below[absorbed] ?? ''
   const format = base === '' ? [] : ['-F', formatOf(backing[absorbed])]
   const result = await work.jailed.run(
     {
       tool: 'qemu-img',
-      args: ['rebase', '-p', '-b', base, ...format, '--', `json:${JSON.stringify(source)}`],
-      inputs: backing.map((link) => link.path),
-      outputs: [top.path],
+      args: ['rebase', '-p', '-b', base, ...format, '--', file],
+      ...request,
       timeoutMs: COPY_TIMEOUT_MS,
       fileSizeBytes: work.fileSizeBytes,
       onStdout: (text) => {
@@ -81,6 +81,7 @@ function formatOf(link: PathSource | undefined): string {
 
 function mergeError(path: string, { limit, stderr, exitCode }: JailedToolResult): KvasirError {
   const cause = new Error(`qemu-img ended with exit code ${exitCode} and the limit ${limit}: ${stderr}`)
+  if (isWrongSecret(stderr)) return wrongSecret(path, 'no layers were merged into it')
   if (limit === 'file-size' || /No space left on device|Disk quota exceeded/.test(stderr))
     return new KvasirError(
       'not-enough-space',

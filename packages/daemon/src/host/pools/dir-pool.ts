@@ -176,19 +176,15 @@ class DirPool implements PoolBackend {
     { backing, absorbed }: { readonly backing: readonly VolumeSource[]; readonly absorbed: number },
     { onProgress, signal }: CopyWork,
   ): Promise<void> {
-    const top = this.source(volume)
+    const { encryption } = volume
+    const top = { ...this.source(volume), ...(encryption === undefined ? {} : { encryption }) }
     const below = backing.map(pathSource)
-    if (volume.encryption || below.some(({ encryption }) => encryption))
-      throw new KvasirError(
-        'unsupported',
-        `The file ${top.path} is encrypted, so no layers are merged into it.`,
-      )
     const work = { jailed: this.#options.jailed, signal, fileSizeBytes: await this.#folder.requireRoom(0) }
-    await nameBase(top.path, below[0], work) // A merge that was broken off may have named another.
+    await nameBase(top, below[0], work) // A merge that was broken off may have named another.
     const { chain, capacityBytes } = await this.#folder.reach(() => checkedChain(top, below))
     const fileSizeBytes = Math.min(flatBytes(capacityBytes), work.fileSizeBytes)
     await absorbLayers(chain, absorbed, { ...work, onProgress, fileSizeBytes })
-    await nameBase(top.path, below[absorbed], work)
+    await nameBase(top, below[absorbed], work)
     await this.#folder.sync(fileOf(volume))
   }
 

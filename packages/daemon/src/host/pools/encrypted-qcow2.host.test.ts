@@ -108,6 +108,38 @@ describe('encrypted volumes', { skip: needs('root', 'qemu') }, () => {
     }
   })
 
+  test('layers are merged into it, with their secret, and what it holds then is encrypted', async (t) => {
+    const { pool, at, key, source, put, begins, open } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 16 * MIB })
+    await put('v1', plain)
+    await pool.createOverlay(key('v2'), source('v1'), 16 * MIB)
+    const middle = await open([source('v2'), source('v1')], 'write')
+    await middle.write(8 * MIB, Buffer.alloc(4096, 'of the middle'))
+    await middle.flush()
+    await middle.close()
+    await pool.createOverlay(key('v3'), source('v2'), 16 * MIB)
+    const work = { onProgress: () => {}, signal: never }
+
+    await pool.absorb(key('v3'), { backing: [source('v2'), source('v1')], absorbed: 1 }, work)
+    assert.ok(await begins([source('v3'), source('v1')], plain))
+    await pool.absorb(key('v3'), { backing: [source('v1')], absorbed: 1 }, work)
+
+    assert.ok(await begins([source('v3')], plain))
+    const top = await open([source('v3')], 'read')
+    assert.deepEqual(Buffer.from(await top.read(8 * MIB, 4096)), Buffer.alloc(4096, 'of the middle'))
+    await top.close()
+    assert.equal(readFileSync(at('v3')).includes(plain), false)
+    assert.equal(readFileSync(at('v3')).includes('of the middle'), false)
+    await assert.rejects(
+      pool.absorb(
+        { ...key('v2'), encryption: { secretId: wrong } },
+        { backing: [source('v1')], absorbed: 1 },
+        work,
+      ),
+      { code: 'secret-refused' },
+    )
+  })
+
   test('a file is taken in its place only with what it is encrypted with, and a plain one only without', async (t) => {
     const { pool, key } = await newPool(t)
     await pool.createEmpty(key('v1'), { capacityBytes: 16 * MIB })

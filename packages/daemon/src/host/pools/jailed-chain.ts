@@ -14,14 +14,14 @@ export interface JailedChain {
 }
 
 /**
- * The chain, top first, and its top as `qemu-img` takes it for a file name. With `write` the top can be written. What the tool gets for
- * another chain too is counted from there.
+ * The chain, top first, and its top as `qemu-img` takes it for a file name; `below` are those of its other members, each with what it
+ * lies on. With `write` the top can be written. What the tool gets for another chain too is counted from there.
  */
 export function jailedChain(
   chain: readonly VolumeSource[],
   access: 'read' | 'write',
   other?: JailedChain,
-): { readonly request: JailedChain; readonly file: string } {
+): { readonly request: JailedChain; readonly file: string; readonly below: readonly string[] } {
   const inputs = [...(other?.inputs ?? [])]
   const outputs = [...(other?.outputs ?? [])]
   const devices = [...(other?.devices ?? [])]
@@ -50,16 +50,17 @@ export function jailedChain(
     secrets.push({ object, secretId: encryption.secretId, format: 'raw' })
     return { encrypt: { format: 'luks', 'key-secret': object } }
   }
+  const members = chain.map((source, place) => ({
+    driver: source.format,
+    file: storage(source, place),
+    ...encryptOptions(source),
+  }))
   // With `backing` said, no header has a say in what is opened.
-  const node = (place: number): OptionValue => {
-    const source = chain[place]
-    if (source === undefined) return null
-    const file = storage(source, place)
-    const backing = source.format === 'qcow2' ? { backing: node(place + 1) } : {}
-    return { driver: source.format, file, ...encryptOptions(source), ...backing }
-  }
-  const file = `json:${JSON.stringify(node(0))}`
-  return { request: { inputs, outputs, devices, reach, secrets }, file }
+  const nodes: OptionValue[] = []
+  for (const node of members.toReversed())
+    nodes.unshift(node.driver === 'qcow2' ? { ...node, backing: nodes[0] ?? null } : node)
+  const [file = 'json:null', ...below] = nodes.map((node) => `json:${JSON.stringify(node)}`)
+  return { request: { inputs, outputs, devices, reach, secrets }, file, below }
 }
 
 /** What a chain lies on, in words for errors. */

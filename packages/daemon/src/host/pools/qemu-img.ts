@@ -145,17 +145,6 @@ export function parseProgress(text: string): number | undefined {
   return percent === undefined ? undefined : Math.min(1, Number(percent) / 100)
 }
 
-/** As QEMU is to open a chain whose n-th file is `/in/n`: with it, no header has a say in what is opened. */
-export function blockNode(chain: readonly PathSource[], place: number): unknown {
-  const link = chain[place]
-  if (link === undefined) return null
-  return {
-    driver: link.format,
-    file: { driver: link.kind === 'device' ? 'host_device' : 'file', filename: `/in/${place}` },
-    ...(link.format === 'qcow2' ? { backing: blockNode(chain, place + 1) } : {}),
-  }
-}
-
 function copyError(path: string, { limit, stderr, exitCode }: JailedToolResult): KvasirError {
   const cause = new Error(`qemu-img ended with exit code ${exitCode} and the limit ${limit}: ${stderr}`)
   if (limit === 'file-size' || isFull(stderr)) return fullError(path, cause)

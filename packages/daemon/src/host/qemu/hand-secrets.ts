@@ -31,6 +31,21 @@ export async function removeSecrets(share: string): Promise<void> {
   for (const name of names.filter(isSecretObject)) await rm(join(share, name), { force: true })
 }
 
+/** Has a running QEMU know a secret while something is opened with it: QEMU looks it up then and never again (crypto/secret_common.c). */
+export async function withSecret<T>(
+  monitor: QmpClient,
+  secret: SecretObject | undefined,
+  { values, open }: { readonly values: SecretValues; readonly open: () => Promise<T> },
+): Promise<T> {
+  if (secret === undefined) return await open()
+  await addSecret(monitor, secret, values)
+  try {
+    return await open()
+  } finally {
+    await monitor.execute('object-del', { id: secret.object }).catch(() => undefined) // A monitor that is gone said so already.
+  }
+}
+
 /** Gives a running QEMU a secret, in place of what an attempt before has left. No node may use it yet. */
 export async function addSecret(
   monitor: QmpClient,

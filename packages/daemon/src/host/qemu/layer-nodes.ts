@@ -3,6 +3,8 @@
  * (model/qemu/disk.ts), which changes; these after their volume.
  */
 import type { BlockdevAddArguments } from '@kvasir/qmp'
+import { secretObjectId } from '../../model/qemu/ids.ts'
+import type { SecretObject } from '../../model/storage/secret-use.ts'
 import type { LayerOptions } from '../../ports/emulator-blocks.ts'
 
 /** The names of the nodes of a volume; a node's name has at most 31 characters. `turn` tells those apart that open it anew. */
@@ -38,7 +40,15 @@ export function formatNode(
   const zeroes =
     readOnly || options.detectZeroes === undefined ? {} : { 'detect-zeroes': options.detectZeroes }
   const common = { 'node-name': name, file, ...zeroes, ...shared(rest) }
-  return driver === 'raw' ? { driver, ...common } : { driver, backing, ...common }
+  if (driver === 'raw') return { driver, ...common }
+  const key = layerKey(name, options)
+  const encrypt = key ? { encrypt: { format: 'luks' as const, 'key-secret': key.object } } : {}
+  return { driver, backing, ...common, ...encrypt }
+}
+
+/** What opens the node of a format that is encrypted. */
+export function layerKey(name: string, { encryption }: LayerOptions): SecretObject | undefined {
+  return encryption && { object: secretObjectId(name), secretId: encryption.secretId, format: 'raw' }
 }
 
 interface NodeOptions {

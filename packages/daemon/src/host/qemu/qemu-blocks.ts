@@ -21,9 +21,11 @@ import type {
   NewOverlay,
   OpenChain,
 } from '../../ports/emulator-blocks.ts'
+import type { SecretValues } from '../files/secret-files.ts'
 import { type DiskChain, type LayerNodes, readBlockGraph } from './block-graph.ts'
 import { followJob, jobStatus } from './block-jobs.ts'
-import { fileNode, formatNode, layerNames } from './layer-nodes.ts'
+import { withSecret } from './hand-secrets.ts'
+import { fileNode, formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
 import { QemuMirrors } from './qemu-mirrors.ts'
 
@@ -36,6 +38,7 @@ export interface QemuBlocksParts {
   /** Works with the monitor of now, with the errors of the port. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
   readonly pid: number
+  readonly secrets: SecretValues
 }
 
 export class QemuBlocks implements EmulatorBlocks {
@@ -77,16 +80,18 @@ export class QemuBlocks implements EmulatorBlocks {
         const names = layerNames(overlay.id)
         undo.defer(async () => void (await forget(monitor, { node: names.format, fileNode: names.file })))
         await openLayer(monitor, { ...overlay, names, access: 'read-write' })
-        await monitor.execute(
-          'blockdev-add',
-          formatNode(names.format, {
-            driver: 'qcow2',
-            file: names.file,
-            backing: null,
-            readOnly: false,
-            options: overlay.options,
-          }),
-        )
+        const { options } = overlay
+        const node = formatNode(names.format, {
+          driver: 'qcow2',
+          file: names.file,
+          backing: null,
+          readOnly: false,
+          options,
+        })
+        await withSecret(monitor, layerKey(names.format, options), {
+          values: this.#parts.secrets,
+          open: () => monitor.execute('blockdev-add', node),
+        })
       }
       const startedAt = performance.now()
       await monitor.execute('transaction', {

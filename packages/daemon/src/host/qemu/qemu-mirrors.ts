@@ -19,8 +19,10 @@ import type {
   MirrorName,
   MirrorState,
 } from '../../ports/emulator-mirrors.ts'
+import type { SecretValues } from '../files/secret-files.ts'
 import { jobStatus, noSpaceOr } from './block-jobs.ts'
-import { formatNode, layerNames } from './layer-nodes.ts'
+import { withSecret } from './hand-secrets.ts'
+import { formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
 
@@ -35,6 +37,7 @@ const abandonTimeoutMs = 30_000
 export interface QemuMirrorsParts {
   /** Works with the monitor of now, with the errors of the port. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
+  readonly secrets: SecretValues
 }
 
 export class QemuMirrors implements EmulatorMirrors {
@@ -60,7 +63,7 @@ export class QemuMirrors implements EmulatorMirrors {
         throw new KvasirError('emulator-failed', `The emulator has no disk ${disk}, so it is not copied.`)
       await using undo = new AsyncDisposableStack()
       undo.defer(() => forgetCopy(monitor, id))
-      await openCopy(monitor, { id, source, options })
+      await openCopy(monitor, { id, source, options }, this.#parts.secrets)
       await monitor.execute('blockdev-mirror', {
         'job-id': jobId({ id }),
         device: top,
@@ -144,6 +147,7 @@ async function topNode(monitor: QmpClient, disk: string): Promise<string | undef
 async function openCopy(
   monitor: QmpClient,
   { id, source, options }: Pick<Mirror, 'id' | 'source' | 'options'>,
+  values: SecretValues,
 ): Promise<void> {
   const names = layerNames(id)
   const cache = { direct: options.direct, 'no-flush': options.noFlush }
@@ -158,16 +162,17 @@ async function openCopy(
   // What the model planned is what QEMU's introspection names; its types are those of one version of it.
   await monitor.executeUntyped('blockdev-add', { ...fileOptions, ...filename })
   const filled: LayerOptions = { ...options, discard: 'unmap' }
-  await monitor.execute(
-    'blockdev-add',
-    formatNode(names.format, {
-      driver: source.format,
-      file: names.file,
-      backing: null,
-      readOnly: false,
-      options: filled,
-    }),
-  )
+  const node = formatNode(names.format, {
+    driver: source.format,
+    file: names.file,
+    backing: null,
+    readOnly: false,
+    options: filled,
+  })
+  await withSecret(monitor, layerKey(names.format, options), {
+    values,
+    open: () => monitor.execute('blockdev-add', node),
+  })
 }
 
 async function ignoreDiscards(

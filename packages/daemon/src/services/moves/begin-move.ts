@@ -8,7 +8,7 @@ import { usablePool } from '../pools/usable-pool.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { layerOptions } from '../snapshots/layer-options.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
-import { requirePlain } from '../volumes/encryption.ts'
+import { requireEncryption } from '../volumes/encryption.ts'
 import { beginWork, requireWhole } from '../volumes/hold-volume.ts'
 import { makeVolumeFile, sourceOf } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
@@ -52,7 +52,6 @@ export function planMove(
   if (!disk || !volume)
     throw new KvasirError('volume-not-found', `${words} is not there, so it is not moved.`)
   requireWhole(volume)
-  requirePlain(volume, 'its disk is not moved while it is a VM’s; convert it')
   const pool = request.pool ?? volume.pool
   const backend = usablePool(pool, ports)
   const formats: readonly VolumeFormat[] = backend.capabilities.formats
@@ -67,6 +66,7 @@ export function planMove(
       'unsupported',
       `Pool ${pool} has no volumes of format ${format}, so ${words} is not moved.`,
     )
+  if (volume.encryption) requireEncryption({ pool, format }, ports)
   if (pool !== volume.pool && store.volumes.find(pool, volume.name))
     throw new KvasirError(
       'name-taken',
@@ -117,7 +117,7 @@ export async function beginMove(seat: Seat, context: Context, request: MoveReque
       disk: planned.disk.name,
       id: copy.id,
       source: sourceOf(copy, ports),
-      options: layerOptions({ ...planned.disk, pool: planned.pool }, record, ports),
+      options: layerOptions({ disk: { ...planned.disk, pool: planned.pool }, volume: copy }, record, ports),
       bytesPerSecond: request.speed,
     })
     await failpoint('vm.move.after-begin')
@@ -148,6 +148,7 @@ function insertRows(
     pool,
     format,
     capacityBytes: volume.capacityBytes,
+    ...(volume.encryption === undefined ? {} : { encryption: volume.encryption }),
     imageId: undefined,
     baseId: undefined,
     phase: 'creating',

@@ -99,7 +99,7 @@ async function beginLive(
     disk: disk.name,
     id: copy.id,
     source: sourceOf(copy, ports),
-    options: layerOptions({ ...disk, pool: copy.pool }, driver.view().record, ports),
+    options: layerOptions({ disk: { ...disk, pool: copy.pool }, volume: copy }, driver.view().record, ports),
     bytesPerSecond: request.speed,
   })
 }

@@ -3,7 +3,7 @@ import { type DiskSpec, isReadOnly, KvasirError, type VolumeFormat } from '@kvas
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { usablePool } from '../pools/usable-pool.ts'
-import { requirePlain } from '../volumes/encryption.ts'
+import { requireEncryption } from '../volumes/encryption.ts'
 import { requireWhole } from '../volumes/hold-volume.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import type { CopyRecord } from './move-rows.ts'
@@ -58,6 +58,7 @@ export function planExport(
         pool,
         format,
         capacityBytes: volume.capacityBytes,
+        ...(volume.encryption === undefined ? {} : { encryption: volume.encryption }),
         imageId: undefined,
         baseId: undefined,
         phase: 'creating',
@@ -74,11 +75,13 @@ export function planExport(
 
 function placeOf(volume: VolumeRecord, request: ExportRequest, { ports }: Pick<Context, 'ports'>) {
   requireWhole(volume)
-  requirePlain(volume, 'it is not exported while it is a VM’s; download it')
   const pool = request.pool ?? volume.pool
   const formats: readonly VolumeFormat[] = usablePool(pool, ports).capabilities.formats
   const wanted = request.format ?? (formats.includes(volume.format) ? volume.format : formats[0])
-  if (wanted !== undefined && formats.includes(wanted)) return { pool, format: wanted }
+  if (wanted !== undefined && formats.includes(wanted)) {
+    if (volume.encryption) requireEncryption({ pool, format: wanted }, ports)
+    return { pool, format: wanted }
+  }
   throw new KvasirError(
     'unsupported',
     `Pool ${pool} has no volumes of format ${request.format}, so nothing is exported.`,

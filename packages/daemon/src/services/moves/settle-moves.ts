@@ -85,7 +85,10 @@ export async function finishGoingOver(seat: Seat, id: string, ports: Ports): Pro
   const { emulator, record } = seat
   const disk = record.spec.disks.find((one) => one.name === copy?.move.disk)
   if (!copy || !emulator || !disk) return
-  await emulator.blocks.mirrors.finish({ disk: disk.name, id }, layerOptions(disk, record, ports))
+  await emulator.blocks.mirrors.finish(
+    { disk: disk.name, id },
+    layerOptions({ disk, volume: copy }, record, ports),
+  )
 }
 
 async function takeBack(emulator: Emulator, copy: CopyRecord, ports: Ports): Promise<void> {

@@ -3,12 +3,18 @@ import type { VmSpec } from '@kvasir/contract'
 import { aioOption, chooseAio } from '../../model/qemu/aio.ts'
 import type { LayerOptions } from '../../ports/emulator-blocks.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { VmRecord } from '../../ports/store.ts'
+import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 
-/** The options of a disk's layers. */
+/** A disk and the volume that comes to it. */
+export interface ComingLayer {
+  readonly disk: VmSpec['disks'][number]
+  readonly volume: Pick<VolumeRecord, 'encryption'>
+}
+
+/** The options of a disk's layer. */
 export function layerOptions(
-  disk: VmSpec['disks'][number],
+  { disk, volume: { encryption } }: ComingLayer,
   { run }: Pick<VmRecord, 'run'>,
   ports: Ports,
 ): LayerOptions {
@@ -24,5 +30,6 @@ export function layerOptions(
     guarded: isGuarded,
     noFlush: disk.cache === 'unsafe',
     discard: disk.discard,
+    ...(encryption === undefined ? {} : { encryption }),
   }
 }

@@ -65,7 +65,7 @@ export async function takeInLive(
       path: pathOf(into, ports),
       base: chain[1 + absorbed],
       files: chain.map(({ path }) => path),
-      options: layerOptions(disk, record, ports),
+      options: layerOptions({ disk, volume: into }, record, ports),
     },
     { onProgress, signal },
   )

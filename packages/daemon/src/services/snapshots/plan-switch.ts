@@ -8,7 +8,6 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import { backendOf } from '../pools/usable-pool.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
-import { requirePlain } from '../volumes/encryption.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 
 /** One disk of the VM and its volume. */
@@ -45,7 +44,6 @@ export function planSwitch({ record }: Seat, name: string, ports: Ports): readon
         'volume-not-found',
         `Disk ${disk.name} of VM ${record.name} has no volume, so no snapshot is taken.`,
       )
-    requirePlain(volume, 'no snapshot is taken of it')
     const kind = kindOf(disk.name, volume, { vm: record.name, ports })
     const wish = freeVolumeName({ pool: volume.pool, name: `${volume.name}.${name}` }, ports, planned)
     planned.add(volumeWords({ pool: volume.pool, name: wish }))

@@ -79,6 +79,7 @@ async function openOverlays(
     const top = chains.find((chain) => chain.disk === disk)?.layers[0]
     if (!spec || top === undefined || top.path !== paths.get(disk)) return []
     const path = pathOf(successor, ports)
-    return [{ disk, over: top, path, id: successor.id, options: layerOptions(spec, seat.record, ports) }]
+    const options = layerOptions({ disk: spec, volume: successor }, seat.record, ports)
+    return [{ disk, over: top, path, id: successor.id, options }]
   })
 }
