@@ -9,7 +9,7 @@ import type { World } from './world.ts'
 const mostOutputBytes = 16 * 2 ** 20
 
 /** The processes of the host whose arguments or environment hold a text. */
-export function processesWith(text: string): readonly string[] {
+function processesWith(text: string): readonly string[] {
   return readdirSync('/proc').flatMap((pid) => {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return []
     return ['cmdline', 'environ'].flatMap((name) => {
@@ -36,7 +36,7 @@ export function filesWith(world: World, text: string): readonly string[] {
 }
 
 /** The answers of the API that hold a text: whatever lists or shows something without being told more than names. */
-export async function answersWith({ client }: World, text: string): Promise<readonly string[]> {
+async function answersWith({ client }: World, text: string): Promise<readonly string[]> {
   const asked = {
     secrets: await client.call(endpoints.listSecrets),
     volumes: await client.call(endpoints.listVolumes),

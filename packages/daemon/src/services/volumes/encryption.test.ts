@@ -1,7 +1,7 @@
 /** Encrypted volumes as rows: the secret stays with them, and nothing puts in the clear what was encrypted. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { newSecret, newVolume } from '@kvasir/contract'
+import { createSnapshotBody, endpoints, newSecret, newVolume } from '@kvasir/contract'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const data = { pool: 'default', volume: 'data' }
@@ -52,20 +52,38 @@ test('copies and clones keep the secret, and what would be in the clear is refus
   await assert.rejects(convert({ compress: true }), { code: 'unsupported' })
 })
 
-test('no snapshot is taken of an encrypted disk', async () => {
+test('what a snapshot lays over an encrypted disk has its secret', async () => {
   await using world = await openWithVolume()
   await world.createVm('web1', { disks: [{ name: 'data', volume: 'data' }] })
 
-  const outcome = await world
-    .call('createSnapshot', {
-      params: { name: 'web1' },
-      query: { wait: 10 },
-      body: { name: 'one', description: '', memory: false, quiesce: 'never' } as never,
-    })
-    .then(
-      (job) => job.error?.code,
-      (error: { code: string }) => error.code,
-    )
+  const job = await world.call('createSnapshot', {
+    params: { name: 'web1' },
+    query: { wait: 10 },
+    body: createSnapshotBody.parse({ name: 'one' }),
+  })
 
-  assert.equal(outcome, 'unsupported')
+  assert.equal(job.state, 'succeeded', JSON.stringify(job.error))
+  const volumes = await world.call('listVolumes', {})
+  assert.deepEqual(
+    volumes.map(({ name, encryption }) => [name, encryption?.secret]),
+    [
+      ['data', 'key'],
+      ['data.one', 'key'],
+    ],
+  )
+})
+
+test('an encrypted disk moves and is exported where it stays encrypted, and nowhere else', async () => {
+  await using world = await openWithVolume()
+  await world.createVm('web1', { disks: [{ name: 'data', volume: 'data' }] })
+  const disk = { params: { name: 'web1', disk: 'data' }, query: { wait: 10 } }
+  const move = { speed: 0, keep: false, format: 'raw' as const }
+
+  await assert.rejects(world.call('moveDisk', { ...disk, body: move }), { code: 'unsupported' })
+  const body = endpoints.exportVm.body.parse({ name: 'monday' })
+  const exported = await world.call('exportVm', { params: { name: 'web1' }, query: { wait: 10 }, body })
+
+  assert.equal(exported.state, 'succeeded', JSON.stringify(exported.error))
+  const copy = await world.call('getVolume', { params: { ...data, volume: 'data.monday' } })
+  assert.deepEqual(copy.encryption, { secret: 'key' })
 })
