@@ -6,15 +6,24 @@
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { daemonBundle } from './bundle-daemon.ts'
+import type { Threads } from './machine/command-line.ts'
+import { lastWords } from './machine/emulator.ts'
 import { beforeEnd } from './machine/end-signals.ts'
 import { LabStandsStill, watchHeartbeat } from './machine/heartbeat.ts'
-import { abandonLab, openLab } from './machine/lab.ts'
+import { abandonLab, type Lab, openLab } from './machine/lab.ts'
 
 /** What of the runner's environment the file has to know. */
 const passedOn = /^(KVASIR_(REQUIRE|TEST|FUZZ|SLOW)\w*|NODE_TEST_\w+|CI|FORCE_COLOR|NO_COLOR)$/
 
-const mostRepetitions = 1
+/**
+ * How the lab's CPUs are emulated for a file, and again when the lab failed under it. The last way knows no races between the threads of
+ * the emulator, and takes twice as long.
+ */
+const attempts: readonly Threads[] = ['multi', 'multi', 'single']
+/** Its sockets close when it ends, a little before its parent hears of it. */
+const endToldMs = 30_000
 const say = (line: string) => console.error(line)
 
 /** Writes a program for each file that runs it in the lab of the checkout; the folder is removed when the programs are disposed of. */
@@ -39,22 +48,31 @@ export function writeLabPrograms(
  * Runs a test file in the lab with this process's options of Node, and gives its exit code. Each file has a lab of its own that has
  * just booted, whatever the file before did to its host; but for a lab that ran before, which they all use as it is.
  *
- * A lab that comes to a standstill (heartbeat.ts) has said nothing of the file, which is then run once more; so what the file says is
- * held back until it has ended.
+ * A lab that comes to a standstill (heartbeat.ts), or whose emulator ends, has said nothing of the file, which is then run again; so what
+ * the file says is held back until it has ended.
  */
 export async function runInLab(file: string, { checkout }: { readonly checkout: string }): Promise<number> {
-  for (let again = 0; ; again += 1) {
+  let failure: Error | undefined
+  for (const threads of attempts) {
+    if (failure !== undefined) say(`${failure.message}\nSo ${file} is run again.`)
     try {
-      return await runOnce(file, checkout)
+      return await runOnce(file, { checkout, threads })
     } catch (error) {
-      if (!(error instanceof LabStandsStill) || again >= mostRepetitions) throw error
-      say(`${error.message}\nSo ${file} is run once more.`)
+      if (!(error instanceof LabStandsStill || error instanceof LabEnded)) throw error
+      failure = error
     }
   }
+  throw failure
 }
 
-async function runOnce(file: string, checkout: string): Promise<number> {
-  const lab = await openLab({ checkout, say, from: 'booted', outlivesUs: false })
+/** A lab that ended while a file ran in it. */
+class LabEnded extends Error {}
+
+async function runOnce(
+  file: string,
+  { checkout, threads }: { readonly checkout: string; readonly threads: Threads },
+): Promise<number> {
+  const lab = await openLab({ checkout, say, from: 'booted', outlivesUs: false, threads })
   using _ = beforeEnd(() => abandonLab(lab), { withParent: true })
   try {
     const said: Buffer[] = []
@@ -64,14 +82,25 @@ async function runOnce(file: string, checkout: string): Promise<number> {
       env: { ...labTestEnvironment, KVASIR_E2E_DAEMON: daemonBundle(checkout), ...environmentPassedOn() },
       onOutput: (bytes, fd) => (fd === 1 ? said.push(bytes) : process.stderr.write(bytes)),
     })
-    running.catch(() => {}) // The lab is ended under it when it stands still.
     using heartbeat = watchHeartbeat(lab.place)
-    const { code } = await Promise.race([running, heartbeat.lost])
+    const { code } = await Promise.race([
+      running.catch((error: unknown) => explainEnd(lab, error)),
+      heartbeat.lost,
+    ])
     process.stdout.write(Buffer.concat(said))
     return code ?? 1
   } finally {
     await lab.leave()
   }
+}
+
+/** Throws what a program in the lab failed with: that the lab's emulator ended, and how, when it did. */
+async function explainEnd({ ended, place }: Lab, error: unknown): Promise<never> {
+  const how = await Promise.race([ended, pause(endToldMs, undefined, { ref: false })])
+  if (how === undefined) throw error
+  throw new LabEnded(`The emulator of the lab ended ${how}. The last words:\n${await lastWords(place)}`, {
+    cause: error,
+  })
 }
 
 /** KVASIR_PATIENCE is how much longer than elsewhere a test waits for what has no deadline of its own. */

@@ -33,11 +33,11 @@ export interface EmulatorOptions {
   readonly outlivesUs: boolean
 }
 
-/** Starts the emulator; resolves once it is a process, long before the lab answers. */
+/** Starts the emulator; resolves once it is a process, long before the lab answers. `ended` tells how it ends. */
 export async function startEmulator(
   image: LabImage,
   { place, ...options }: EmulatorOptions & { readonly place: Place },
-): Promise<{ readonly ended: Promise<void> }> {
+): Promise<{ readonly ended: Promise<string> }> {
   await rm(place.run, { recursive: true, force: true })
   await mkdir(place.run, { mode: 0o700 })
   await mkdir(place.compiled, { recursive: true, mode: 0o700 })
@@ -65,7 +65,10 @@ export async function startEmulator(
   setPriority(child.pid, niceness)
   const identity = await identifyProcess(child.pid)
   await writeFile(place.identity, JSON.stringify(identity))
-  return { ended: once(child, 'exit').then(() => {}) }
+  const ended = once(child, 'exit').then(([code, signal]) =>
+    signal === null ? `with exit code ${code}` : `by ${signal}`,
+  )
+  return { ended }
 }
 
 /** The emulator that runs in a place, or nothing. */

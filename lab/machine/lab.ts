@@ -14,6 +14,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { ProcessIdentity } from '@kvasir/linux'
 import { provideImage } from '../image/build-image.ts'
 import { AgentSession } from './agent-session.ts'
+import type { Threads } from './command-line.ts'
 import { findSnapshots, noteSnapshot, type SnapshotName } from './disk-state.ts'
 import { deleteSnapshot, findEmulator, plugNvme, stopEmulator, unplugNvme } from './emulator.ts'
 import { type FileLock, lockFile, tryLockFile } from './file-lock.ts'
@@ -31,6 +32,8 @@ export interface LabOptions {
   readonly from: SnapshotName
   /** Whether it runs on when this process ends. */
   readonly outlivesUs: boolean
+  /** How its CPUs are emulated, unless it runs already; by a thread each when nothing is said. */
+  readonly threads?: Threads
 }
 
 /** A lab that runs and answers, for as long as this process uses it. */
@@ -40,6 +43,8 @@ export interface Lab {
   /** Whether it ran already. */
   readonly wasRunning: boolean
   readonly emulator: ProcessIdentity | undefined
+  /** Settles when its emulator is gone, with how it ended; nothing tells of one that ran already. */
+  readonly ended: Promise<string> | undefined
   /** Uses it no longer, and ends it when it was begun for us alone; waits then until nobody else uses it. */
   readonly leave: () => Promise<void>
 }
@@ -70,9 +75,12 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     onWait: () => options.say('The lab is being kept or reset; this process waits for it ...'),
   })
   try {
-    const session = wasRunning
-      ? await AgentSession.open(place.agentSockets, { timeoutMs: answerTimeoutMs })
-      : await startLab(place, options)
+    const { session, ended } = wasRunning
+      ? {
+          session: await AgentSession.open(place.agentSockets, { timeoutMs: answerTimeoutMs }),
+          ended: undefined,
+        }
+      : await startLab(place, { threads: 'multi', ...options })
     await connect(session, place)
     const emulator = await findEmulator(place)
     const leave = async () => {
@@ -80,7 +88,7 @@ export async function openLab(options: LabOptions): Promise<Lab> {
       await use[Symbol.asyncDispose]()
       if (!(wasRunning || options.outlivesUs)) await stopUnused(place, { emulator, say: options.say })
     }
-    return { place, session, wasRunning, emulator, leave }
+    return { place, session, wasRunning, emulator, ended, leave }
   } catch (error) {
     if (!wasRunning) await stopEmulator(place)
     await use[Symbol.asyncDispose]()

@@ -27,25 +27,33 @@ export interface Start {
   /** Where to begin; a snapshot that is not there is no reason to fail. */
   readonly from: SnapshotName
   readonly outlivesUs: boolean
+  /** How its CPUs are emulated once it is back from a snapshot. */
+  readonly threads: Threads
 }
 
-/** Starts the lab of a place; gives the session with which it answered. */
-export async function startLab(place: Place, options: Start): Promise<AgentSession> {
+/** A lab that answers. */
+export interface StartedLab {
+  readonly session: AgentSession
+  /** Settles when its emulator is gone, with how it ended. */
+  readonly ended: Promise<string>
+}
+
+/** Starts the lab of a place. */
+export async function startLab(place: Place, options: Start): Promise<StartedLab> {
   const image = await provideImage(place.cache, options.say)
   const snapshots = await provideDisks(place, image)
   const snapshot = [options.from, 'booted' as const].find((name) => snapshots.includes(name))
   if (snapshot !== undefined) {
     const startedAt = performance.now()
     try {
-      const session = await startFrom(image, {
+      const started = await startFrom(image, {
         place,
         snapshot,
-        threads: 'multi',
         timeoutMs: snapshotTimeoutMs,
         ...options,
       })
       options.say(`The lab is back from its snapshot after ${seconds(startedAt)} s.`)
-      return session
+      return started
     } catch (error) {
       options.say(`${wordsOf(error)}\nSo the snapshot is dropped, and the lab boots.`)
       await beginAnew(place, image)
@@ -60,7 +68,7 @@ export async function takeSnapshot(place: Place, name: SnapshotName): Promise<vo
   await noteSnapshot(place, { name, isThere: true })
 }
 
-async function boot(image: LabImage, options: Start & { readonly place: Place }): Promise<AgentSession> {
+async function boot(image: LabImage, options: Start & { readonly place: Place }): Promise<StartedLab> {
   const { place, say } = options
   try {
     return await bootOnce(image, options)
@@ -71,9 +79,9 @@ async function boot(image: LabImage, options: Start & { readonly place: Place })
   }
 }
 
-async function bootOnce(image: LabImage, options: Start & { readonly place: Place }): Promise<AgentSession> {
+async function bootOnce(image: LabImage, options: Start & { readonly place: Place }): Promise<StartedLab> {
   const startedAt = performance.now()
-  const session = await startFrom(image, {
+  const started = await startFrom(image, {
     ...options,
     snapshot: undefined,
     threads: 'single',
@@ -81,7 +89,7 @@ async function bootOnce(image: LabImage, options: Start & { readonly place: Plac
   })
   options.say(`The lab has booted in ${seconds(startedAt)} s.`)
   await takeSnapshot(options.place, 'booted')
-  return session
+  return started
 }
 
 async function beginAnew(place: Place, image: LabImage): Promise<void> {
@@ -99,15 +107,19 @@ async function startFrom(
   }: Start & {
     readonly place: Place
     readonly snapshot: string | undefined
-    readonly threads: Threads
     readonly timeoutMs: number
   },
-): Promise<AgentSession> {
+): Promise<StartedLab> {
   const { ended } = await startEmulator(image, { place, ...options })
   const given = new AbortController()
-  void ended.then(() => given.abort(new Error('The emulator of the lab ended before the lab answered.')))
+  void ended.then((how) =>
+    given.abort(new Error(`The emulator of the lab ended before the lab answered, ${how}.`)),
+  )
   try {
-    return await AgentSession.open(place.agentSockets, { timeoutMs, signal: given.signal })
+    return {
+      session: await AgentSession.open(place.agentSockets, { timeoutMs, signal: given.signal }),
+      ended,
+    }
   } catch (error) {
     throw new Error(
       [
