@@ -1,6 +1,7 @@
-/** Files of this machine as pieces of a volume, and pieces as files: runs of zeros are neither sent nor written. */
+/** Files of this machine as pieces of a volume, and pieces as files: holes are not read, and runs of zeros neither sent nor written. */
 import type { FileHandle } from 'node:fs/promises'
 import type { Piece } from '@kvasir/contract/contents'
+import type { Extent } from './file-holes.ts'
 
 const chunkBytes = 2 ** 20
 const grainBytes = 64 * 1024
@@ -11,30 +12,54 @@ export interface PartLimits {
   readonly onSent: (offset: number) => void
 }
 
-/** The pieces of a file from a position to its end, or until the part has lasted long enough. */
+/** The pieces of a file from a position to its end, or until the part has lasted long enough; what lies outside the contents is not read. */
 export async function* filePieces(
   file: FileHandle,
-  { from, to }: { readonly from: number; readonly to: number },
+  {
+    from,
+    to,
+    contents,
+  }: { readonly from: number; readonly to: number; readonly contents: readonly Extent[] },
   { milliseconds, onSent }: PartLimits,
 ): AsyncGenerator<Piece> {
   const end = performance.now() + milliseconds
-  const zeros = Buffer.alloc(grainBytes)
+  let offset = from
+  for (const stretch of contents) {
+    const begin = Math.max(offset, Math.min(stretch.from, to))
+    if (begin > offset) yield { kind: 'zeros', lengthBytes: begin - offset }
+    offset = begin
+    for await (const bytes of readAhead(file, { from: offset, to: Math.min(stretch.to, to) })) {
+      yield* grains(bytes)
+      offset += bytes.length
+      onSent(offset)
+      if (performance.now() >= end) return
+    }
+  }
+  if (offset < to) yield { kind: 'zeros', lengthBytes: to - offset }
+  onSent(to)
+}
+
+/** What there is in a file, a chunk while the one before is worked on. */
+async function* readAhead(
+  file: FileHandle,
+  { from, to }: { readonly from: number; readonly to: number },
+): AsyncGenerator<Buffer> {
   let offset = from
   let ahead = readAt(file, offset, to)
-  while (offset < to && performance.now() < end) {
+  while (offset < to) {
     const bytes = await ahead
     if (bytes.length === 0) throw new Error('The file became shorter while it was uploaded.')
     offset += bytes.length
     ahead = readAt(file, offset, to)
     ahead.catch(() => {}) // Whoever takes it is told.
-    yield* grains(bytes, zeros)
-    onSent(offset)
+    yield bytes
   }
-  await ahead
 }
 
+const zeros = Buffer.alloc(grainBytes)
+
 /** Runs of grains that are zeros, and runs of others. */
-function* grains(bytes: Buffer, zeros: Buffer): Generator<Piece> {
+function* grains(bytes: Buffer): Generator<Piece> {
   let begins = 0
   let wereZero: boolean | undefined
   const run = (to: number): Piece =>

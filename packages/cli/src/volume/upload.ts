@@ -13,6 +13,7 @@ import type { Context } from '../context.ts'
 import { followJob, startQuery } from '../follow-job.ts'
 import { UsageError } from '../usage-error.ts'
 import { isBroken, progress } from './download.ts'
+import { findContents } from './file-holes.ts'
 import { filePieces } from './file-pieces.ts'
 import { volumeArgument, volumeName } from './volume-address.ts'
 
@@ -86,13 +87,14 @@ async function sendAll(
   { from, ask }: { readonly from: number; readonly ask: () => Promise<number> },
 ): Promise<void> {
   const { client, signal } = context
+  const contents = await findContents(file.fd, size)
   using show = progress(context, params, 'uploading')
   let offset = from
   for (let attempt = 1; offset < size; attempt++) {
     const before = offset
     try {
       const limits = { milliseconds: partMs, onSent: (at: number) => show(at, size) }
-      const pieces = filePieces(file, { from: offset, to: size }, limits)
+      const pieces = filePieces(file, { from: offset, to: size, contents }, limits)
       offset = (await client.sendPart(params, { offset, pieces, signal })).offsetBytes
     } catch (error) {
       const isBehind = error instanceof KvasirError && error.code === 'revision-mismatch'
