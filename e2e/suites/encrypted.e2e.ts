@@ -1,11 +1,13 @@
 /** A disk that is encrypted under a real guest: what it writes lies nowhere in the clear, and the passphrase is nowhere to be found. */
 import assert from 'node:assert/strict'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints, KvasirError } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
 import { assertNowhere, filesWith } from '../machine/secrecy.ts'
-import { openWorld } from '../machine/world.ts'
+import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu', 'passt')
 const passphrase = 'Correct-Horse-7f3a91'
@@ -52,3 +54,50 @@ test('a guest has an encrypted disk from its start and one that is plugged; nobo
     'nobody-reads-thisnobody-reads-this',
   )
 })
+
+test('a secret that does not fit, or is gone, is told in words, at the start and when a disk is plugged', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const { client } = world
+  await client.call(endpoints.createSecret, { body: { name: 'luks', value: passphrase } })
+  const kept = onlySecret(world)
+  const body = { name: 'data', size: 16 * mib, encrypt: 'luks' }
+  await client.call(endpoints.createVolume, { params: { pool: 'default' }, body, timeoutMs: 300_000 })
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'data', volume: 'data' }], nics: [] })
+  await vm.powerOff()
+
+  writeFileSync(kept, 'what came from elsewhere')
+  await assert.rejects(
+    vm.start(),
+    /The secret of disk data does not open what the disk lies on, so the VM does not run\.$/,
+  )
+  rmSync(kept)
+  await assert.rejects(vm.start(), /The secret of disk data is not kept any more, so the VM does not run\.$/)
+  writeFileSync(kept, 'what came from elsewhere', { mode: 0o600 })
+  const { spec } = await vm.show()
+  await vm.apply({ ...spec, disks: [] })
+  await vm.start()
+  await vm.waitForLogin(2)
+  await vm.apply({ ...spec, disks: [{ name: 'more', volume: 'data' }] })
+  const refused = /What disk more lies on is encrypted with another secret than the one that is kept for it/
+  await eventually(async () => refused.test(JSON.stringify(await client.call(endpoints.listJobs))), {
+    withinMs: 60_000,
+    what: 'the disk was not plugged',
+  })
+  writeFileSync(kept, passphrase)
+  await vm.apply({ ...(await vm.show()).spec, disks: [] })
+  await vm.apply({ ...(await vm.show()).spec, disks: [{ name: 'again', volume: 'data' }] })
+  await eventually(async () => (await vm.shell('ls /sys/block')).includes('vd'), {
+    withinMs: 60_000,
+    what: 'the guest sees the plugged disk',
+  })
+})
+
+/** The file of the one secret that is kept. */
+function onlySecret(world: World): string {
+  const folder = join(world.place.stateDir, 'secrets')
+  const [name, ...others] = readdirSync(folder)
+  assert.ok(name !== undefined && others.length === 0)
+  return join(folder, name)
+}

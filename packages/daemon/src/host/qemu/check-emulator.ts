@@ -1,6 +1,8 @@
 /** Asks a new emulator who it is, and waits until it stands before its first instruction. */
 import { KvasirError } from '@kvasir/contract'
 import { QmpClient } from '@kvasir/qmp'
+import { lockedDisk } from '../../model/qemu/disk-of.ts'
+import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { CagedProcess } from '../cage/cage.ts'
@@ -12,6 +14,8 @@ const monitorTimeoutMs = 10_000
 /** How fast the slowest host takes memory for a guest, or reads what was saved of it. */
 const bytesPerMs = (16 * 2 ** 20) / 1000
 const loadTimeoutMs = 15 * 60_000
+/** How long QEMU may hash the passphrase of one volume: half a second on a host that does nothing else. */
+const keyMs = 5_000
 const pollMs = 20
 /** What an emulator is while it loads saved memory. */
 const loading = 'inmigrate'
@@ -29,21 +33,33 @@ export async function connectMonitor(
   try {
     return await QmpClient.connect({
       path: paths.socket('monitor'),
-      greetingTimeoutMs: monitorTimeoutMs + (touchedBytes + loadedBytes) / bytesPerMs,
+      greetingTimeoutMs:
+        monitorTimeoutMs + (touchedBytes + loadedBytes) / bytesPerMs + plan.secrets.length * keyMs,
       signal: AbortSignal.any([signal, died.signal]),
     })
   } catch (error) {
     signal.throwIfAborted()
     await caged.logged.catch(() => {}) // Without keepers there are no last words.
-    throw await startFailure(paths, error)
+    throw await startFailure(paths, plan, error)
   }
 }
 
-async function startFailure(paths: EmulatorPaths, cause: unknown): Promise<KvasirError> {
+async function startFailure(
+  paths: EmulatorPaths,
+  plan: Pick<EmulatorPlan, 'ids'>,
+  cause: unknown,
+): Promise<KvasirError> {
   await new Promise((resolve) => setTimeout(resolve, 50)) // The log's keeper may still hold the last words.
   const log = Buffer.from(await readCappedLog(paths.emulatorLog, logTailBytes))
     .toString('utf8')
     .trim()
+  const locked = lockedDisk(log, plan)
+  if (locked !== undefined)
+    return new KvasirError(
+      'secret-refused',
+      `The secret of ${locked === '' ? 'a disk' : `disk ${locked}`} does not open what the disk lies on, so the VM does not run.`,
+      { details: { disk: locked }, cause },
+    )
   const lastLines = log.split('\n').slice(-3).join('; ')
   const reason = lastLines || (cause instanceof Error ? cause.message : 'it said nothing')
   return new KvasirError(
@@ -72,7 +88,7 @@ export async function checkEmulator(
   } catch (error) {
     context.signal.throwIfAborted()
     if (error instanceof KvasirError) throw error
-    throw await startFailure(context.paths, error)
+    throw await startFailure(context.paths, request.plan, error)
   }
 }
 

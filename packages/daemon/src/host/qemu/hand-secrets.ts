@@ -7,22 +7,38 @@
  */
 import { chown, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
 import { type QmpClient, QmpError } from '@kvasir/qmp'
+import { diskOf } from '../../model/qemu/disk-of.ts'
+import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import { isSecretObject } from '../../model/qemu/ids.ts'
 import type { SecretObject } from '../../model/storage/secret-use.ts'
 import type { SecretValues } from '../files/secret-files.ts'
+import { isWrongSecret } from '../pools/encrypted-qcow2.ts'
+
+/** For what opens an encrypted volume: its passphrase is hashed for half a second on a host that does nothing else. */
+export const keyTimeoutMs = 60_000
 
 /** Puts the secrets of a start where its arguments say. The directory must be closed to everyone else. */
 export async function laySecrets(
   share: string,
-  secrets: readonly SecretObject[],
+  plan: Pick<EmulatorPlan, 'secrets' | 'ids'>,
   { values, uid }: { readonly values: SecretValues; readonly uid: number },
 ): Promise<void> {
-  for (const { object, secretId } of secrets) {
+  for (const { object, secretId } of plan.secrets) {
     const path = join(share, object)
-    await writeFile(path, await values.read(secretId), { mode: 0o400, flag: 'wx' })
+    const value = await values.read(secretId).catch((cause: unknown) => {
+      throw missing(cause, diskOf(object, plan) ?? object)
+    })
+    await writeFile(path, value, { mode: 0o400, flag: 'wx' })
     await chown(path, uid, uid)
   }
+}
+
+function missing(cause: unknown, disk: string): unknown {
+  if (!(cause instanceof KvasirError && cause.code === 'secret-not-found')) return cause
+  const sentence = `The secret of disk ${disk} is not kept any more, so the VM does not run.`
+  return new KvasirError('secret-not-found', sentence, { details: { ...cause.details, disk }, cause })
 }
 
 /** Takes away what `laySecrets` put there. */
@@ -41,9 +57,21 @@ export async function withSecret<T>(
   await addSecret(monitor, secret, values)
   try {
     return await open()
+  } catch (error) {
+    throw asRefusal(error, 'A volume')
   } finally {
     await monitor.execute('object-del', { id: secret.object }).catch(() => undefined) // A monitor that is gone said so already.
   }
+}
+
+/** QEMU's refusal of a passphrase as one of ours; any other error as it is. `whose`: what it was to open. */
+export function asRefusal(error: unknown, whose: string): unknown {
+  if (!(error instanceof QmpError && isWrongSecret(error.message))) return error
+  return new KvasirError(
+    'secret-refused',
+    `${whose} is encrypted with another secret than the one that is kept for it, so it is not opened.`,
+    { cause: error },
+  )
 }
 
 /** Gives a running QEMU a secret, in place of what an attempt before has left. No node may use it yet. */

@@ -173,7 +173,7 @@ async function makeReady(
 async function makeShareWithSecrets({ uid, plan }: LaunchRequest, tools: LaunchTools): Promise<void> {
   const { share } = tools.paths
   await makeShare(share, { uid, gid: uid })
-  await laySecrets(share, plan.secrets, { values: tools.secrets, uid })
+  await laySecrets(share, plan, { values: tools.secrets, uid })
 }
 
 /** As Promise.all, but when it rejects nothing is under way any more: what is undone then is not made once more. */

@@ -24,7 +24,7 @@ import type {
 import type { SecretValues } from '../files/secret-files.ts'
 import { type DiskChain, type LayerNodes, readBlockGraph } from './block-graph.ts'
 import { followJob, jobStatus } from './block-jobs.ts'
-import { withSecret } from './hand-secrets.ts'
+import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { fileNode, formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
 import { QemuMirrors } from './qemu-mirrors.ts'
@@ -90,7 +90,7 @@ export class QemuBlocks implements EmulatorBlocks {
         })
         await withSecret(monitor, layerKey(names.format, options), {
           values: this.#parts.secrets,
-          open: () => monitor.execute('blockdev-add', node),
+          open: () => monitor.execute('blockdev-add', node, { timeoutMs: keyTimeoutMs }),
         })
       }
       const startedAt = performance.now()

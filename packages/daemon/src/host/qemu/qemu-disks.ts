@@ -15,7 +15,7 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { isLoaded, openTray, putMediumIn, takeMediumOut } from './drive-tray.ts'
 import { giveReach, takeReachBack } from './emulator-reach.ts'
-import { addSecret } from './hand-secrets.ts'
+import { addSecret, asRefusal, keyTimeoutMs } from './hand-secrets.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
 import { passFile, requireOpenable, takeFileBack, takeFilesBack } from './pass-file.ts'
 import { ioThreadOf, isSharedThread, withDisk, withoutDisk, withoutFiles } from './record-of-disks.ts'
@@ -101,7 +101,7 @@ export class QemuDisks implements EmulatorDisks {
     await giveReach(paths, { disk, servers: plan.reach })
     await keep((record) => withDisk(record, plan))
     await ask(async (monitor) => {
-      for (const node of nodes) await this.#addNode(monitor, node)
+      for (const node of nodes) await this.#addNode(monitor, disk, node)
       await putMediumIn(monitor, { disk, node: plan.ids.node })
     })
   }
@@ -139,7 +139,7 @@ export class QemuDisks implements EmulatorDisks {
     const { failpoint } = this.#parts
     const nodes = new Set(await nodesOf(monitor, plan.disk))
     for (const node of plan.nodes)
-      if (!nodes.has(node.options['node-name'])) await this.#addNode(monitor, node)
+      if (!nodes.has(node.options['node-name'])) await this.#addNode(monitor, plan.disk, node)
     await failpoint('emulator.plug.after-nodes')
     const objects = await childrenOf(monitor, '/objects')
     for (const object of plan.objects) if (!objects.includes(object.id)) await addObject(monitor, object)
@@ -148,10 +148,12 @@ export class QemuDisks implements EmulatorDisks {
     await failpoint('emulator.plug.after-device')
   }
 
-  async #addNode(monitor: QmpClient, { file, secret, options }: BlockNode): Promise<void> {
+  async #addNode(monitor: QmpClient, disk: string, { file, secret, options }: BlockNode): Promise<void> {
     if (file === undefined) {
       if (secret) await addSecret(monitor, secret, this.#parts.secrets)
-      await addBlock(monitor, options)
+      await addBlock(monitor, options, secret && keyTimeoutMs).catch((error: unknown) => {
+        throw asRefusal(error, `What disk ${disk} lies on`)
+      })
       return
     }
     const label = options['node-name']
@@ -217,8 +219,8 @@ async function removeObjects(monitor: QmpClient, isMeant: (id: string) => boolea
 }
 
 /** What the model planned is what QEMU's introspection names; its types are those of one version of it. */
-async function addBlock(monitor: QmpClient, options: QemuOptions): Promise<void> {
-  await monitor.executeUntyped('blockdev-add', { ...options })
+async function addBlock(monitor: QmpClient, options: QemuOptions, timeoutMs?: number): Promise<void> {
+  await monitor.executeUntyped('blockdev-add', { ...options }, timeoutMs === undefined ? {} : { timeoutMs })
 }
 
 async function addObject(monitor: QmpClient, options: QemuOptions): Promise<void> {

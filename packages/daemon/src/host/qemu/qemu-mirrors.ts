@@ -21,7 +21,7 @@ import type {
 } from '../../ports/emulator-mirrors.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { jobStatus, noSpaceOr } from './block-jobs.ts'
-import { withSecret } from './hand-secrets.ts'
+import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
@@ -171,7 +171,7 @@ async function openCopy(
   })
   await withSecret(monitor, layerKey(names.format, options), {
     values,
-    open: () => monitor.execute('blockdev-add', node),
+    open: () => monitor.execute('blockdev-add', node, { timeoutMs: keyTimeoutMs }),
   })
 }
 
