@@ -100,6 +100,7 @@ test('an encrypted disk is moved, exported and cloned while its guest runs and w
   await write(vm, 'first')
 
   await moves.move('a', { pool: 'fast' })
+  await moves.move('a', { format: 'raw', pool: 'fast' }) // The `luks` driver of QEMU.
   await write(vm, 'second', 1)
   await ended(
     await client.call(endpoints.exportVm, {
@@ -111,17 +112,13 @@ test('an encrypted disk is moved, exported and cloned while its guest runs and w
   assert.deepEqual(await moves.differences({ alone: false }), [])
   await assertClosed(world)
   await vm.powerOff()
-  await moves.move('a', { pool: 'default' })
+  await moves.move('a', { pool: 'default', format: 'qcow2' })
   const volume = { pool: 'default', volume: 'a' }
   for (const mode of ['full', 'linked'] as const)
     await ended(
       await client.call(endpoints.cloneVolume, { params: volume, body: { name: `${mode}-copy`, mode } }),
     )
   await assertClosed(world)
-  await assert.rejects(
-    client.call(endpoints.moveDisk, { params: { name: 'web1', disk: 'a' }, body: { format: 'raw' } }),
-    /Only qcow2 volumes are encrypted/,
-  )
   const { spec } = await vm.show()
   const copies = ['a.monday', 'full-copy', 'linked-copy']
   await vm.apply({ ...spec, disks: copies.map((name, place) => ({ name: `b${place}`, volume: name })) })

@@ -101,7 +101,7 @@ export async function checkedChain(top: PathSource, backing: readonly PathSource
     allocatedBytes += inspected.allocatedBytes
     capacityBytes ??= inspected.capacityBytes
     const next = backing[chain.length - 1]
-    if (inspected.isEncrypted !== (link.encryption !== undefined))
+    if (link.format === 'qcow2' && inspected.isEncrypted !== (link.encryption !== undefined))
       throw refuse(
         link.path,
         link.encryption ? 'is not encrypted as the store has it' : 'is an encrypted qcow2 image',

@@ -6,9 +6,10 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import { z } from 'zod'
-import type { ProtocolSource, VolumeSource } from '../../model/storage/volume-source.ts'
+import { isEncryptedRaw, type VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import { checkedChain } from './chain-check.ts'
+import { isWrongSecret, wrongSecret } from './encrypted-qcow2.ts'
 import { jailedChain, placeOf } from './jailed-chain.ts'
 import { parseProgress } from './qemu-img.ts'
 
@@ -32,7 +33,8 @@ export async function inspectChain(
   chain: readonly VolumeSource[],
   { jailed, signal }: { readonly jailed: JailedTools; readonly signal: AbortSignal },
 ): Promise<CopiedChain> {
-  const [top, ...backing] = chain.filter((link) => link.kind !== 'protocol')
+  const files = chain.filter((link) => link.kind !== 'protocol')
+  const [top, ...backing] = files.some(isEncryptedRaw) ? [] : files
   if (top !== undefined && backing.length === chain.length - 1) return await checkedChain(top, backing)
   const { request, file } = jailedChain(chain, 'read')
   const args = ['info', '--output=json', '-U', '--', file]
@@ -47,13 +49,15 @@ export async function inspectChain(
 
 /** Copies what a chain shows into a source that has at least its capacity. `isZero`: the target reads as zeroes now. */
 export async function copyInto(
-  target: ProtocolSource,
+  target: VolumeSource,
   chain: readonly VolumeSource[],
   work: {
     readonly jailed: JailedTools
     readonly signal: AbortSignal
     readonly onProgress: (fraction: number) => void
     readonly isZero: boolean
+    /** Most bytes that it may have where it is a file. */
+    readonly fileSizeBytes?: number
   },
 ): Promise<void> {
   const from = jailedChain(chain, 'read')
@@ -67,10 +71,9 @@ export async function copyInto(
         '-p',
         '-n',
         '-W',
-        '-t',
-        'none',
+        ...(target.kind === 'protocol' || target.kind === 'device' ? ['-t', 'none'] : []),
         '-O',
-        target.format,
+        isEncryptedRaw(target) ? 'luks' : target.format,
         ...zero,
         '--',
         from.file,
@@ -78,7 +81,7 @@ export async function copyInto(
       ],
       ...to.request,
       timeoutMs: copyTimeoutMs,
-      fileSizeBytes: 0,
+      fileSizeBytes: work.fileSizeBytes ?? 0,
       onStdout: (text) => {
         const fraction = parseProgress(text)
         if (fraction !== undefined) work.onProgress(fraction)
@@ -95,6 +98,7 @@ function copyError(
   { limit, stderr, exitCode }: JailedToolResult,
 ): KvasirError {
   const place = placeOf(chain)
+  if (isWrongSecret(stderr)) return wrongSecret(place, `it was not ${what}`)
   const cause = new Error(`qemu-img ended with exit code ${exitCode} and the limit ${limit}: ${stderr}`)
   if (/No space left on device|Disk quota exceeded/.test(stderr))
     return new KvasirError('not-enough-space', `What ${place} lies on is full, so it was not ${what}.`, {

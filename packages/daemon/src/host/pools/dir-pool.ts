@@ -10,7 +10,12 @@
  */
 import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
-import { type PathSource, pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
+import {
+  isEncryptedRaw,
+  type PathSource,
+  pathSource,
+  type VolumeSource,
+} from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
 import { absorbLayers, nameBase } from './absorb-layers.ts'
@@ -135,7 +140,8 @@ class DirPool implements PoolBackend {
 
   async createOverlay(volume: VolumeKey, base: VolumeSource, capacityBytes: number): Promise<void> {
     const file = pathSource(base)
-    const { capacityBytes: least } = await this.#folder.reach(() => inspectLink(file))
+    const { capacityBytes: seen } = await this.#folder.reach(() => inspectLink(file))
+    const least = isEncryptedRaw(file) ? 0 : seen // Its file begins with a header; its row says what it has.
     this.#refuseHuge(volume, capacityBytes)
     await this.#folder.requireRoom(0)
     const plan = {

@@ -47,7 +47,7 @@ export async function makeEncrypted(
 ): Promise<void> {
   const { base } = options
   const backing = base === undefined ? [] : ['-u', '-F', base.format, '-b', base.path]
-  const encryption = `encrypt.format=luks,encrypt.key-secret=secret0,encrypt.iter-time=${hashMs}`
+  const encryption = `encrypt.format=luks,encrypt.key-secret=secret0,${hashOptions('encrypt.')}`
   await run(
     path,
     {
@@ -107,17 +107,31 @@ function sourceOf({ path, secretId }: Encrypted): PathSource {
   return { path, format: 'qcow2', encryption: { secretId } }
 }
 
+/** How often a passphrase is hashed, as options of a new file; `prefix` is that of its format. */
+export function hashOptions(prefix: 'encrypt.' | ''): string {
+  return `${prefix}iter-time=${hashMs}`
+}
+
+/** Runs a tool that may have to measure how long a hash takes, again where that did not go. */
+export async function runMeasured(
+  jailed: JailedTools,
+  request: JailedToolRequest,
+  signal: AbortSignal,
+): Promise<JailedToolResult> {
+  for (let measure = 1; ; measure++) {
+    const result = await jailed.run(request, signal)
+    const isMeasured = !/Unable to get accurate CPU usage/.test(result.stderr)
+    if (result.exitCode === 0 || isMeasured || measure >= mostMeasures) return result
+  }
+}
+
 async function run(
   path: string,
   request: Omit<JailedToolRequest, 'tool' | 'fileSizeBytes'>,
   { jailed, signal, fileSizeBytes }: Work,
 ): Promise<void> {
-  for (let measure = 1; ; measure++) {
-    const result = await jailed.run({ tool: 'qemu-img', ...request, fileSizeBytes }, signal)
-    if (result.exitCode === 0) return
-    if (/Unable to get accurate CPU usage/.test(result.stderr) && measure < mostMeasures) continue
-    throw failure(path, result)
-  }
+  const result = await runMeasured(jailed, { tool: 'qemu-img', ...request, fileSizeBytes }, signal)
+  if (result.exitCode !== 0) throw failure(path, result)
 }
 
 function failure(path: string, { exitCode, limit, stderr }: JailedToolResult): KvasirError {

@@ -1,7 +1,7 @@
 /** A chain as a tool in the jail is to open it: which files, servers and secrets it gets, and a block node that spells out all of them. */
 import type { Reach } from '../../model/storage/reach.ts'
 import type { SecretObject } from '../../model/storage/secret-use.ts'
-import type { OptionValue, VolumeSource } from '../../model/storage/volume-source.ts'
+import { isEncryptedRaw, type OptionValue, type VolumeSource } from '../../model/storage/volume-source.ts'
 
 /** What a request to the jail says of a chain. */
 export interface JailedChain {
@@ -44,21 +44,22 @@ export function jailedChain(
     const filename = `/${isWritten ? 'out' : 'in'}/${list.length - 1}`
     return { driver: source.kind === 'device' ? 'host_device' : 'file', filename }
   }
-  const encryptOptions = ({ encryption }: VolumeSource): Record<string, OptionValue> => {
-    if (encryption === undefined) return {}
+  const formatOptions = (source: VolumeSource): Record<string, OptionValue> => {
+    const { encryption, format: driver } = source
+    if (encryption === undefined) return { driver }
     const object = `secret${secrets.length}`
     secrets.push({ object, secretId: encryption.secretId, format: 'raw' })
-    return { encrypt: { format: 'luks', 'key-secret': object } }
+    if (isEncryptedRaw(source)) return { driver: 'luks', 'key-secret': object }
+    return { driver, encrypt: { format: 'luks', 'key-secret': object } }
   }
-  const members = chain.map((source, place) => ({
-    driver: source.format,
-    file: storage(source, place),
-    ...encryptOptions(source),
-  }))
+  const members = chain.map((source, place) => {
+    const file = storage(source, place)
+    return { ...formatOptions(source), file }
+  })
   // With `backing` said, no header has a say in what is opened.
   const nodes: OptionValue[] = []
   for (const node of members.toReversed())
-    nodes.unshift(node.driver === 'qcow2' ? { ...node, backing: nodes[0] ?? null } : node)
+    nodes.unshift(Reflect.get(node, 'driver') === 'qcow2' ? { ...node, backing: nodes[0] ?? null } : node)
   const [file = 'json:null', ...below] = nodes.map((node) => `json:${JSON.stringify(node)}`)
   return { request: { inputs, outputs, devices, reach, secrets }, file, below }
 }

@@ -1,10 +1,12 @@
 /** The backends of pools: which file is behind which type. */
 import { join } from 'node:path'
+import type { PoolType } from '@kvasir/contract'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { PoolBackend, Pools } from '../../ports/pools.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { createDirPool } from './dir-pool.ts'
+import { withEncryptedRaw } from './encrypted-raw.ts'
 import { createIscsiPool } from './iscsi-pool.ts'
 import { createLvmPool } from './lvm-pool.ts'
 import { createRbdPool } from './rbd-pool.ts'
@@ -20,6 +22,9 @@ export interface PoolsOptions {
 
 /** Space beside the store that no volume may take, so that the store can always be written. */
 const reservedBytes = 64 * 1024 ** 2
+
+/** The types of pools whose raw volumes can be encrypted. */
+const encryptsRaw: readonly PoolType[] = ['dir', 'rbd']
 
 /** Opens the backends of pools, each when it is first asked for. */
 export function createPools({ stateDir, runtimeDir, jailed, secrets }: PoolsOptions): Pools {
@@ -49,7 +54,8 @@ export function createPools({ stateDir, runtimeDir, jailed, secrets }: PoolsOpti
     of(pool) {
       const known = backends.get(pool.id)
       if (known) return known
-      const backend = open(pool)
+      const plain = open(pool)
+      const backend = encryptsRaw.includes(plain.type) ? withEncryptedRaw(plain, jailed) : plain
       backends.set(pool.id, backend)
       return backend
     },

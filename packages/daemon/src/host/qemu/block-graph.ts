@@ -75,11 +75,12 @@ function layersBySet(
   }
   const layers = new Map<number, LayerNodes>()
   for (const { drv, ro, image, 'node-name': node } of nodes) {
-    if ((drv !== 'qcow2' && drv !== 'raw') || node === undefined) continue
+    const driver = drv === 'luks' ? 'raw' : drv // What is raw and encrypted.
+    if ((driver !== 'qcow2' && driver !== 'raw') || node === undefined) continue
     const set = setOf(image.filename)
     const fileNode = set === undefined ? undefined : files.get(set)
     if (set === undefined || fileNode === undefined) continue
-    layers.set(set, { node, fileNode, path: paths.get(set) ?? '', readOnly: ro, driver: drv })
+    layers.set(set, { node, fileNode, path: paths.get(set) ?? '', readOnly: ro, driver })
   }
   return layers
 }

@@ -40,8 +40,9 @@ export function formatNode(
   const zeroes =
     readOnly || options.detectZeroes === undefined ? {} : { 'detect-zeroes': options.detectZeroes }
   const common = { 'node-name': name, file, ...zeroes, ...shared(rest) }
-  if (driver === 'raw') return { driver, ...common }
   const key = layerKey(name, options)
+  if (driver === 'raw')
+    return key ? { driver: 'luks', 'key-secret': key.object, ...common } : { driver, ...common }
   const encrypt = key ? { encrypt: { format: 'luks' as const, 'key-secret': key.object } } : {}
   return { driver, backing, ...common, ...encrypt }
 }

@@ -180,7 +180,7 @@ async function ignoreDiscards(
   { names, options }: { readonly names: ReturnType<typeof layerNames>; readonly options: LayerOptions },
 ): Promise<void> {
   const nodes = await monitor.execute('query-named-block-nodes', { flat: true })
-  const driver = nodes.find((node) => node['node-name'] === names.format)?.drv === 'raw' ? 'raw' : 'qcow2'
+  const driver = nodes.find((node) => node['node-name'] === names.format)?.drv === 'qcow2' ? 'qcow2' : 'raw'
   const node = formatNode(names.format, { driver, file: names.file, backing: null, readOnly: false, options })
   await monitor.execute('blockdev-reopen', { options: [node] })
 }

@@ -9,7 +9,7 @@
  */
 import { type DiskSpec, ioThreadOf, isCdrom, isReadOnly, KvasirError } from '@kvasir/contract'
 import type { Reach } from '../storage/reach.ts'
-import type { VolumeSource } from '../storage/volume-source.ts'
+import { isEncryptedRaw, type VolumeSource } from '../storage/volume-source.ts'
 import { type AioChoice, aioOption, chooseAio } from './aio.ts'
 import { bootIndexes } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
@@ -172,13 +172,14 @@ function chainOf({ chain, directIo }: DiskBacking, disk: DiskSpec, { noIoUring }
       file: undefined,
       secret: key,
       options: {
-        driver: member.format,
+        driver: isEncryptedRaw(member) ? 'luks' : member.format,
         'node-name': node.format,
         file: node.file,
         // Said even when there is none: otherwise QEMU follows what the file itself names.
         backing: member.format === 'qcow2' ? backing : undefined,
         'detect-zeroes': depth === 0 ? disk.detectZeroes : undefined,
-        encrypt: key && { format: 'luks', 'key-secret': key.object },
+        encrypt: member.format === 'qcow2' ? key && { format: 'luks', 'key-secret': key.object } : undefined,
+        'key-secret': member.format === 'raw' ? key?.object : undefined,
         ...shared,
       },
     })

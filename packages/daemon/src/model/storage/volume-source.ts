@@ -46,6 +46,11 @@ export interface ProtocolSource extends Encryptable {
   readonly reach: readonly Reach[]
 }
 
+/** Whether LUKS lies around what is raw, so that its first bytes are a header. */
+export function isEncryptedRaw({ format, encryption }: Pick<VolumeSource, 'format' | 'encryption'>): boolean {
+  return format === 'raw' && encryption !== undefined
+}
+
 export type VolumeSource = FileSource | DeviceSource | ProtocolSource
 
 /** A source that is a path of the host. */

@@ -31,10 +31,13 @@ export function requireStillKept(
 
 /** Refuses a place and a format in which what is encrypted would lie in the clear. */
 export function requireEncryption({ pool, format }: Omit<Wanted, 'secret'>, ports: Ports): void {
-  if (format !== 'qcow2')
-    throw new KvasirError('unsupported', 'Only qcow2 volumes are encrypted, so this one would not be.')
-  if (usablePool(pool, ports).capabilities.encryption !== true)
-    throw new KvasirError('unsupported', `Pool ${pool} has no encrypted volumes, so this one would not be.`)
+  const { encryption, formats } = usablePool(pool, ports).capabilities
+  const named: readonly VolumeRecord['format'][] = formats
+  if (encryption !== true || !named.includes(format))
+    throw new KvasirError(
+      'unsupported',
+      `Pool ${pool} has no encrypted ${format} volumes, so this one would not be encrypted.`,
+    )
 }
 
 /** Refuses what is not done to encrypted volumes. */
