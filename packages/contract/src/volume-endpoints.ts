@@ -28,8 +28,7 @@ export const newVolume = z.strictObject({
     .meta({ description: 'full: all its space is taken now.' }),
   clusterSize: byteSize.optional().meta({ description: 'Of qcow2: a power of two from 512 B to 2 MiB.' }),
   encrypt: resourceName.optional().meta({
-    description:
-      'Of qcow2: the secret with which what is written is encrypted (LUKS). Nobody reads it without.',
+    description: 'The secret with which what is written is encrypted (LUKS). Nobody reads it without.',
   }),
   lazyRefcounts: z
     .boolean()

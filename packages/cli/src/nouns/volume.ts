@@ -9,7 +9,7 @@ const poolFlag = {
   completes: 'pool',
 } as const
 const encryptFlag = {
-  encrypt: { summary: 'Of qcow2: the secret that it is encrypted with (LUKS).', value: 'SECRET' },
+  encrypt: { summary: 'The secret that it is encrypted with (LUKS).', value: 'SECRET' },
 } as const
 const compressFlag = { compress: { summary: 'Compress what is copied (qcow2, zstd).' } } as const
 const upkeep = () => import('../volume/upkeep.ts')
