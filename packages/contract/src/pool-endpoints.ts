@@ -5,6 +5,7 @@ import { hostPath, resourceName } from './names.ts'
 import { pool } from './pool.ts'
 import { newIscsiPool } from './pool-iscsi.ts'
 import { newLvmPool, newLvmThinPool } from './pool-lvm.ts'
+import { newNfsPool } from './pool-nfs.ts'
 import { newRbdPool } from './pool-rbd.ts'
 
 const byPool = z.strictObject({ pool: resourceName })
@@ -25,6 +26,7 @@ export const newPool = z.discriminatedUnion('type', [
   }),
   newLvmPool,
   newLvmThinPool,
+  newNfsPool,
   newIscsiPool,
   newRbdPool,
 ])

@@ -4,7 +4,7 @@ import { hostPath, resourceName } from './names.ts'
 import { bytes, timestamp } from './units.ts'
 
 /** What pools are made of. */
-export const poolTypes = ['dir', 'lvm', 'lvm-thin', 'iscsi', 'rbd'] as const
+export const poolTypes = ['dir', 'lvm', 'lvm-thin', 'nfs', 'iscsi', 'rbd'] as const
 export type PoolType = (typeof poolTypes)[number]
 
 /** `unreachable`: it was started, and what it is made of did not answer in time or is not what it was. */

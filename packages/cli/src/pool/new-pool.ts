@@ -5,6 +5,7 @@ import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 import { iscsiPool } from './new-iscsi-pool.ts'
 import { lvmPool, lvmThinPool } from './new-lvm-pool.ts'
+import { nfsPool } from './new-nfs-pool.ts'
 import { rbdPool } from './new-rbd-pool.ts'
 
 /** The types that pools can be made of, each with how its flags are read. */
@@ -12,6 +13,7 @@ const newPools = {
   dir: dirPool,
   lvm: lvmPool,
   'lvm-thin': lvmThinPool,
+  nfs: nfsPool,
   iscsi: iscsiPool,
   rbd: rbdPool,
 } as const satisfies { readonly [Type in NewPoolInput['type']]: (context: Context) => NewPoolInput }

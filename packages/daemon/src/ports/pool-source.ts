@@ -7,6 +7,7 @@ export type PoolSource =
   | { readonly type: 'dir'; readonly path: string | undefined }
   | LvmSource
   | LvmThinSource
+  | NfsSource
   | IscsiSource
   | RbdSource
 
@@ -44,4 +45,12 @@ export interface IscsiSource {
 /** The RBD images of a Ceph pool. */
 export interface RbdSource extends CephPlace {
   readonly type: 'rbd'
+}
+
+/** An export of an NFS server, which is mounted. */
+export interface NfsSource {
+  readonly type: 'nfs'
+  /** An address or a name. */
+  readonly server: string
+  readonly export: string
 }

@@ -53,7 +53,7 @@ class SimulatedPool implements PoolBackend {
     this.#machine = machine
     this.#onUnreachable = onUnreachable
     const { source } = pool
-    const isFolder = source.type === 'dir'
+    const isFolder = source.type === 'dir' || source.type === 'nfs'
     this.type = source.type
     this.path = simulatedPath(source)
     this.place = source.type === 'lvm-thin' ? `${source.vg}/${source.thinPool}` : this.path
@@ -234,6 +234,8 @@ function simulatedPath(source: PoolRecord['source']): string {
     case 'lvm':
     case 'lvm-thin':
       return `/dev/${source.vg}`
+    case 'nfs':
+      return `/simulated/${source.server}${source.export}`
     case 'iscsi':
       return `/simulated/${source.server}/${source.target}`
     case 'rbd':

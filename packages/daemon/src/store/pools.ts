@@ -40,7 +40,7 @@ function parsePool(content: unknown): PoolRecord | undefined {
   if (!parsed.success) return undefined
   const { source, ...rest } = parsed.data
   if (source.type === 'dir') return { ...rest, source: { type: source.type, path: source.path } }
-  if (source.type === 'lvm') return { ...rest, source }
+  if (source.type === 'lvm' || source.type === 'nfs') return { ...rest, source }
   if (source.type === 'lvm-thin') return { ...rest, source: { ...source, sizeBytes: source.sizeBytes } }
   if (source.type === 'iscsi')
     return { ...rest, source: { ...source, user: source.user, secretId: source.secretId } }

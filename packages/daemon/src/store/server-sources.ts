@@ -11,4 +11,5 @@ export const serverSources = [
     user: z.string().optional(),
     secretId: z.string().optional(),
   }),
+  z.object({ type: z.literal('nfs'), server: z.string().min(1), export: z.string().min(1) }),
 ] as const

@@ -9,7 +9,7 @@
  * Not here: how files are touched (pool-hands.ts), what qemu-img is told (qemu-img.ts).
  */
 import { join } from 'node:path'
-import { formatBytes, KvasirError } from '@kvasir/contract'
+import { formatBytes, KvasirError, type PoolType } from '@kvasir/contract'
 import {
   isEncryptedRaw,
   type PathSource,
@@ -24,17 +24,23 @@ import { inspectChain } from './copy-chain.ts'
 import { copyEncrypted } from './encrypted-qcow2.ts'
 import { refusalOf, spaceError } from './hands-errors.ts'
 import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
+import type { PoolGround } from './pool-ground.ts'
 import { HandsError } from './pool-hands.ts'
 import { fillQcow2, flatBytes, maxCapacityBytes, resizeFile } from './qcow2-files.ts'
 import { copyChain } from './qemu-img.ts'
+import { fileOf, ours } from './volume-file.ts'
 
 export interface DirPoolOptions extends PoolFolderOptions {
   /** For what reads a volume: an emulator that was taken over may have written anything into it. */
   readonly jailed: JailedTools
+  /** `dir` unless told. */
+  readonly type?: PoolType
+  /** What it is made of, where that is not the folder. */
+  readonly place?: string
+  /** What the folder stands on, where that has to be laid first. */
+  readonly ground?: PoolGround
 }
 
-/** A volume's file as we name it. */
-const ours = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?:qcow2|raw)$/
 
 const noSuchFile = 2
 
@@ -44,7 +50,7 @@ export function createDirPool(options: DirPoolOptions): PoolBackend {
 }
 
 class DirPool implements PoolBackend {
-  readonly type = 'dir'
+  readonly type: PoolType
   readonly path: string
   readonly capabilities: PoolBackend['capabilities'] = {
     formats: ['qcow2', 'raw'],
@@ -61,6 +67,7 @@ class DirPool implements PoolBackend {
 
   constructor(options: DirPoolOptions) {
     this.#options = options
+    this.type = options.type ?? 'dir'
     this.path = options.path
     this.#folder = new PoolFolder(options)
   }
@@ -74,7 +81,7 @@ class DirPool implements PoolBackend {
   }
 
   get place(): string {
-    return this.path
+    return this.#options.place ?? this.path
   }
 
   get isGuarded(): boolean {
@@ -82,22 +89,33 @@ class DirPool implements PoolBackend {
   }
 
   async claim({ force }: { readonly force: boolean }): Promise<void> {
+    const { ground } = this.#options
     try {
+      await ground?.lay()
       await this.#folder.quick(['claim', force ? 1 : ''])
     } catch (error) {
-      throw refusalOf(this.path, error)
+      throw refusalOf(this.place, error, ground?.forbidden)
     }
   }
 
   async release(): Promise<void> {
     if (this.#options.mark === '') return
-    await this.#folder.reach(() => this.#folder.quick(['release', 1]))
+    try {
+      await this.#folder.reach(() => this.#folder.quick(['release', 1]))
+    } finally {
+      await this.rest()
+    }
+  }
+
+  async rest(): Promise<void> {
     this.close()
+    await this.#options.ground?.lift()
   }
 
   async inspect(): Promise<PoolSpace> {
     this.#folder.tryAgain()
     const [capacityBytes, free, availableBytes] = await this.#folder.reach(async () => {
+      await this.#options.ground?.lay()
       this.#directIo ??= (await this.#folder.quick(['direct']))[0] === '1'
       return (await this.#folder.quick(['space'])).map(Number)
     })
@@ -281,14 +299,4 @@ class DirPool implements PoolBackend {
       `A volume of ${formatBytes(capacityBytes)} is larger than a qcow2 file can be, so it was not made.`,
     )
   }
-}
-
-function fileOf({ id, format, file }: VolumeKey): string {
-  return file ?? `${checkedId(id)}.${format}`
-}
-
-/** Ids become file names, so they are what the daemon makes and nothing else. */
-function checkedId(id: string): string {
-  if (!/^[0-9A-Za-z][0-9A-Za-z-]{0,63}$/.test(id)) throw new TypeError(`${JSON.stringify(id)} is not an id.`)
-  return id
 }

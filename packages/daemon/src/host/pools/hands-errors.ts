@@ -1,5 +1,6 @@
 /** What an order to the hands of a folder that failed means for its pool. */
 import { KvasirError } from '@kvasir/contract'
+import { GroundError } from './pool-ground.ts'
 import { HandsError, PoolHung } from './pool-hands.ts'
 
 /** asm-generic/errno.h: what the kernel says of a file system that is gone: EIO, ENODEV, ENOTCONN, ETIMEDOUT, EHOSTDOWN, ESTALE. */
@@ -8,7 +9,7 @@ const noSpace: ReadonlySet<number | undefined> = new Set([28, 122])
 
 /** Why the pool is gone, if it is. */
 export function troubleOf(error: unknown): string | undefined {
-  if (error instanceof PoolHung) return error.message
+  if (error instanceof PoolHung || error instanceof GroundError) return error.message
   if (!(error instanceof HandsError)) return undefined
   if (error.kind === 'folder') return `its folder cannot be opened (${error.message})`
   if (error.kind === 'mark')
@@ -28,15 +29,21 @@ export function spaceError(path: string, error: unknown): unknown {
   return new KvasirError('host-failed', `The file ${path} was not made: ${error.message}.`, { cause: error })
 }
 
-/** Why a folder is not made a pool. */
-export function refusalOf(path: string, error: unknown): unknown {
+/** EPERM, EACCES */
+const forbiddenNumbers: ReadonlySet<number | undefined> = new Set([1, 13])
+
+/** Why a folder is not made a pool; `forbidden` is what to say when root may not. */
+export function refusalOf(path: string, error: unknown, forbidden?: string): unknown {
   const refuse = (why: string) =>
     new KvasirError('pool-refused', `The folder ${path} ${why}, so it is not made a pool.`, {
       details: { path },
       cause: error,
     })
   if (error instanceof PoolHung) return refuse(`does not answer: ${error.message}`)
+  if (error instanceof GroundError) return refuse(`cannot be used: ${error.message}`)
   if (!(error instanceof HandsError)) return error
+  if (forbidden !== undefined && (error.kind === 'owner' || forbiddenNumbers.has(error.errno)))
+    return refuse(`cannot be used: ${forbidden}`)
   switch (error.kind) {
     case 'owner':
       return refuse(

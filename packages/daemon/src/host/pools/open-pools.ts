@@ -9,6 +9,7 @@ import { createDirPool } from './dir-pool.ts'
 import { withEncryptedRaw } from './encrypted-raw.ts'
 import { createIscsiPool } from './iscsi-pool.ts'
 import { createLvmPool } from './lvm-pool.ts'
+import { createNfsPool } from './nfs-pool.ts'
 import { createRbdPool } from './rbd-pool.ts'
 
 export interface PoolsOptions {
@@ -42,6 +43,8 @@ export function createPools({ stateDir, runtimeDir, jailed, secrets }: PoolsOpti
       case 'lvm':
       case 'lvm-thin':
         return createLvmPool({ id, source, jailed, onUnreachable })
+      case 'nfs':
+        return createNfsPool({ id, source, folder: join(stateDir, 'mounts', id), jailed, onUnreachable })
       case 'iscsi':
         return createIscsiPool({ source, secrets, onUnreachable })
       case 'rbd': {

@@ -16,6 +16,8 @@ export function poolSource(wanted: NewPool, store: Store): PoolSource {
       const { vg, devices, thinPool, size } = wanted
       return { type: 'lvm-thin', vg, devices, thinPool, sizeBytes: size }
     }
+    case 'nfs':
+      return { type: 'nfs', server: wanted.server.toLowerCase(), export: resolve(wanted.export) }
     case 'iscsi':
       return iscsiSource(wanted, store)
     case 'rbd': {
