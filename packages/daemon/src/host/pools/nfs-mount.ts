@@ -21,7 +21,8 @@ export interface NfsMountOptions {
   readonly deadlineMs?: number
 }
 
-const mountOptions = 'nosuid,nodev,noexec,hard,retry=0'
+/** No caching of what a folder holds: what others put there is seen at the next look. */
+const mountOptions = 'nosuid,nodev,noexec,hard,retry=0,acdirmin=0,acdirmax=0'
 const defaultDeadlineMs = 15_000
 
 export class NfsMount implements PoolGround {

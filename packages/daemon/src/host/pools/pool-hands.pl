@@ -11,11 +11,11 @@ my ($arch, $parent, $root, $mark) = @ARGV;
 # asm/unistd_64.h and asm/fcntl.h of x86; asm-generic/unistd.h and asm/fcntl.h of arm64
 my $known = {
     x64 => {
-        openat2 => 437, fsync => 74, unlinkat => 263, renameat2 => 316, fstatfs => 138, fallocate => 285, prctl => 157, statx => 332,
+        openat2 => 437, fsync => 74, unlinkat => 263, renameat2 => 316, fstatfs => 138, fallocate => 285, prctl => 157, statx => 332, linkat => 265,
         DIRECTORY => 0200000, NOFOLLOW => 0400000, DIRECT => 040000,
     },
     arm64 => {
-        openat2 => 437, fsync => 82, unlinkat => 35, renameat2 => 276, fstatfs => 44, fallocate => 47, prctl => 167, statx => 291,
+        openat2 => 437, fsync => 82, unlinkat => 35, renameat2 => 276, fstatfs => 44, fallocate => 47, prctl => 167, statx => 291, linkat => 37,
         DIRECTORY => 040000, NOFOLLOW => 0100000, DIRECT => 0200000,
     },
 }->{$arch} or die "the processor $arch is not known here\n";
@@ -158,7 +158,12 @@ my %orders = (
     rename => sub {
         my ($from, $to) = map { "$_" } @_;
         my $at = fileno $folder;
-        system_call('renameat2', $at, $from, $at, $to, 1) == 0 or failed("$from to $to");    # RENAME_NOREPLACE
+        if (system_call('renameat2', $at, $from, $at, $to, 1) != 0) {    # RENAME_NOREPLACE
+            $! == $EINVAL or failed("$from to $to");
+            # NFS knows no flags of a rename. A second name is not given where there is one either.
+            system_call('linkat', $at, $from, $at, $to, 0) == 0 or failed("$from to $to");
+            remove_name($from);
+        }
         sync_handle($folder);
         return;
     },
