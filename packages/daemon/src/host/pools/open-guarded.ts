@@ -22,6 +22,8 @@ export interface GuardedOpening {
   readonly direct: boolean
   /** It is a block device, which udev's links lead to; otherwise no link is followed. */
   readonly device?: true
+  /** The UID of the program that gets it. On NFS, what is opened to be written becomes that user's. */
+  readonly user: number
 }
 
 /** Opens a regular file, or a block device where one is asked for. `pool-unreachable` when that takes too long, `host-failed` when it does not go. */
@@ -30,7 +32,7 @@ export async function openGuarded(path: string, how: GuardedOpening): Promise<Gu
   const hands = new Hands({ path: dirname(place), mark: '' })
   try {
     const kind = how.device ? 'device' : 'file'
-    const words = ['open', basename(place), how.access, how.direct ? 1 : '', kind] as const
+    const words = ['open', basename(place), how.access, how.direct ? 1 : '', kind, how.user] as const
     const fd = Number((await hands.order({ words: [...words], timeoutMs: openTimeoutMs })).toString())
     return { pid: hands.pid, fd, release: () => hands.kill() }
   } catch (cause) {

@@ -153,7 +153,7 @@ async function makeReady(
   tools: LaunchTools,
 ): Promise<{ readonly opened: OpenDescriptors; readonly cgroup: string }> {
   const { paths } = tools
-  const opening = openDescriptors(request.plan.descriptors, paths)
+  const opening = openDescriptors(request.plan.descriptors, { paths, user: request.uid })
   try {
     const [opened, cgroup] = await allDone([
       opening,

@@ -22,7 +22,7 @@ export interface OpenDescriptors {
 /** Opens all descriptors of a plan, in its order. `host-failed` for a file that cannot be opened. */
 export async function openDescriptors(
   wanted: readonly Descriptor[],
-  paths: EmulatorPaths,
+  { paths, user }: { readonly paths: EmulatorPaths; readonly user: number },
 ): Promise<OpenDescriptors> {
   await using undo = new AsyncDisposableStack()
   const helperEnds = new Map<string, SocketEnd>()
@@ -42,7 +42,7 @@ export async function openDescriptors(
         return end.fd
       }
       if (descriptor.kind === 'file' && descriptor.guarded) {
-        const file = await openGuarded(descriptor.path, descriptor)
+        const file = await openGuarded(descriptor.path, { ...descriptor, user })
         undo.defer(() => file.release())
         return { pid: file.pid, fd: file.fd }
       }

@@ -34,7 +34,7 @@ test('a running QEMU is given a file, opens it as a disk, and has it no longer w
   using monitor = await QmpClient.connect({ path: emulator.path })
 
   const file = { kind: 'file', path, access: 'read-write', direct: false } as const
-  const filename = await passFile(monitor, { file, label: 'file-data' })
+  const filename = await passFile(monitor, { file, label: 'file-data', user: 0 })
   await monitor.execute('blockdev-add', { driver: 'file', 'node-name': 'file-data', filename })
   const isOpen = await timesOpen(emulator, path)
   await monitor.execute('blockdev-del', { 'node-name': 'file-data' })
@@ -56,7 +56,7 @@ test('files that are passed at one time, with other commands in between, each co
   const labels = ['file-a', 'file-b', 'file-c']
 
   const file = { kind: 'file', path, access: 'read', direct: false } as const
-  const passed = labels.map((label) => passFile(monitor, { file, label }))
+  const passed = labels.map((label) => passFile(monitor, { file, label, user: 0 }))
   const others = labels.map(() => monitor.execute('query-status'))
   const names = await Promise.all(passed)
   await Promise.all(others)
@@ -76,7 +76,7 @@ test('a file that is not there is refused, and the monitor goes on', { skip }, a
 
   const file = { kind: 'file', path: '/no/such/disk', access: 'read', direct: false } as const
   await assert.rejects(
-    passFile(monitor, { file, label: 'file-data' }),
+    passFile(monitor, { file, label: 'file-data', user: 0 }),
     (error) => error instanceof KvasirError && error.code === 'host-failed',
   )
 

@@ -10,13 +10,19 @@ import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
 import { openGuarded } from '../pools/open-guarded.ts'
 import { openForGuest } from './open-descriptors.ts'
 
+/** A file and the UID of the QEMU that gets it. */
+interface FileForQemu {
+  readonly file: Extract<Descriptor, { kind: 'file' }>
+  readonly user: number
+}
+
 /** Passes a file, and answers the name by which QEMU opens it. `host-failed` for a file that cannot be opened. */
 export async function passFile(
   monitor: QmpClient,
-  { file, label }: { readonly file: Extract<Descriptor, { kind: 'file' }>; readonly label: string },
+  { file, label, user }: FileForQemu & { readonly label: string },
 ): Promise<string> {
   await using undo = new AsyncDisposableStack()
-  const descriptor = await openFor(file, undo)
+  const descriptor = await openFor({ file, user }, undo)
   const answer = await monitor.executeBeside('add-fd', {
     args: { opaque: label },
     send: (socket, text) => sendDescriptor(socket, { text, descriptor }),
@@ -25,15 +31,15 @@ export async function passFile(
 }
 
 /** Opens a file and closes it again. `host-failed` or `pool-unreachable` for one that could not be passed. */
-export async function requireOpenable(file: Extract<Descriptor, { kind: 'file' }>): Promise<void> {
+export async function requireOpenable(wanted: FileForQemu): Promise<void> {
   await using undo = new AsyncDisposableStack()
-  await openFor(file, undo)
+  await openFor(wanted, undo)
 }
 
 /** Opens a file for as long as it takes to hand it over; what may hang is opened by a process that can be killed. */
-async function openFor(file: Extract<Descriptor, { kind: 'file' }>, undo: AsyncDisposableStack) {
+async function openFor({ file, user }: FileForQemu, undo: AsyncDisposableStack) {
   if (file.guarded) {
-    const opened = await openGuarded(file.path, file)
+    const opened = await openGuarded(file.path, { ...file, user })
     undo.defer(() => opened.release())
     return { pid: opened.pid, fd: opened.fd }
   }

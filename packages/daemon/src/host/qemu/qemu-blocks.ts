@@ -39,6 +39,8 @@ export interface QemuBlocksParts {
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
   readonly pid: number
   readonly secrets: SecretValues
+  /** Its UID. */
+  readonly user: number
 }
 
 export class QemuBlocks implements EmulatorBlocks {
@@ -79,7 +81,7 @@ export class QemuBlocks implements EmulatorBlocks {
       for (const overlay of overlays) {
         const names = layerNames(overlay.id)
         undo.defer(async () => void (await forget(monitor, { node: names.format, fileNode: names.file })))
-        await openLayer(monitor, { ...overlay, names, access: 'read-write' })
+        await openLayer(monitor, { ...overlay, names, access: 'read-write', user: this.#parts.user })
         const { options } = overlay
         const node = formatNode(names.format, {
           driver: 'qcow2',
@@ -116,12 +118,14 @@ export class QemuBlocks implements EmulatorBlocks {
         `The emulator does not have ${absorption.path} under disk ${absorption.disk}, so nothing was merged into it.`,
       )
     const base = before.find(({ path }) => path === absorption.base?.path)
+    const { user } = this.#parts
     const isDone = before[index + 1]?.path === absorption.base?.path
     await this.#parts.ask(async (monitor) => {
       const known = await jobStatus(monitor, job)
       if (known === undefined && isDone) return
       if (known === undefined) {
-        if (index > 0) await exchangeFile(monitor, { layer, above: before, absorption, access: 'read-write' })
+        if (index > 0)
+          await exchangeFile(monitor, { layer, above: before, absorption, user, access: 'read-write' })
         await monitor.execute('block-stream', {
           'job-id': job,
           device: layer.node,
@@ -164,7 +168,7 @@ export class QemuBlocks implements EmulatorBlocks {
     const layer = chain.find(({ path }) => path === absorption.path)
     if (!layer || chain[0] === layer) return
     await this.#parts.ask((monitor) =>
-      exchangeFile(monitor, { layer, above: chain, absorption, access: 'read' }),
+      exchangeFile(monitor, { layer, above: chain, absorption, user: this.#parts.user, access: 'read' }),
     )
   }
 
@@ -195,16 +199,18 @@ async function openLayer(
     names,
     access,
     options,
+    user,
   }: {
     readonly path: string
     readonly names: { readonly file: string }
     readonly access: 'read' | 'read-write'
     readonly options: LayerOptions
+    readonly user: number
   },
 ): Promise<void> {
   const guarded = options.guarded ? { guarded: true as const } : {}
   const file = { kind: 'file' as const, path, access, direct: options.direct, ...guarded }
-  const fileName = await passFile(monitor, { file, label: names.file })
+  const fileName = await passFile(monitor, { file, label: names.file, user })
   await monitor.execute(
     'blockdev-add',
     fileNode(names.file, { fileName, readOnly: access === 'read', options }),
@@ -219,16 +225,17 @@ async function exchangeFile(
     readonly above: readonly LayerNodes[]
     readonly absorption: Absorption
     readonly access: 'read' | 'read-write'
+    readonly user: number
   },
 ): Promise<void> {
-  const { layer, above, absorption, access } = work
+  const { layer, above, absorption, access, user } = work
   const { id, options } = absorption
   const [even, odd] = [layerNames(id, 0), layerNames(id, 1)]
   const names = layer.fileNode === odd.file ? even : odd
   const below = above[above.indexOf(layer) + 1]
   await using undo = new AsyncDisposableStack()
   undo.defer(async () => void (await forgetFile(monitor, names.file)))
-  await openLayer(monitor, { path: layer.path, names, access, options })
+  await openLayer(monitor, { path: layer.path, names, access, options, user })
   await monitor.execute('blockdev-reopen', {
     options: [
       formatNode(layer.node, {

@@ -87,7 +87,8 @@ export class QemuDisks implements EmulatorDisks {
     const files = nodes.flatMap(({ file }) => file ?? [])
     const isThere = this.#isKnown(plan) && (await ask((monitor) => isLoaded(monitor, disk)))
     if (isThere) return
-    for (const file of files) await requireOpenable(file)
+    const user = this.#parts.record().uid
+    for (const file of files) await requireOpenable({ file, user })
     await ask(async (monitor) => {
       await openTray(monitor, disk, { force: false })
       await takeMediumOut(monitor, disk)
@@ -158,7 +159,7 @@ export class QemuDisks implements EmulatorDisks {
     }
     const label = options['node-name']
     await takeFileBack(monitor, label) // Passed by a daemon that died then.
-    const filename = await passFile(monitor, { file, label })
+    const filename = await passFile(monitor, { file, label, user: this.#parts.record().uid })
     await this.#parts.failpoint('emulator.plug.after-file')
     await addBlock(monitor, { ...options, filename })
   }

@@ -108,7 +108,8 @@ export class QemuEmulator implements Emulator {
     const ask: QemuDisksParts['ask'] = (work) => this.#ask(work)
     const { groups, id } = parts
     this.threads = new QemuThreads({ ask, record: () => this.#record, group: groupOf(id), groups })
-    this.blocks = new QemuBlocks({ ask, pid: parts.record.pid, secrets: parts.secrets })
+    const { pid, uid } = parts.record
+    this.blocks = new QemuBlocks({ ask, pid, user: uid, secrets: parts.secrets })
     this.disks = new QemuDisks({
       ask,
       paths: parts.paths,

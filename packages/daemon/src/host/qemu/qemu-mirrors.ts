@@ -38,6 +38,8 @@ export interface QemuMirrorsParts {
   /** Works with the monitor of now, with the errors of the port. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
   readonly secrets: SecretValues
+  /** The UID of that QEMU. */
+  readonly user: number
 }
 
 export class QemuMirrors implements EmulatorMirrors {
@@ -63,7 +65,7 @@ export class QemuMirrors implements EmulatorMirrors {
         throw new KvasirError('emulator-failed', `The emulator has no disk ${disk}, so it is not copied.`)
       await using undo = new AsyncDisposableStack()
       undo.defer(() => forgetCopy(monitor, id))
-      await openCopy(monitor, { id, source, options }, this.#parts.secrets)
+      await openCopy(monitor, { id, source, options }, this.#parts)
       await monitor.execute('blockdev-mirror', {
         'job-id': jobId({ id }),
         device: top,
@@ -147,7 +149,7 @@ async function topNode(monitor: QmpClient, disk: string): Promise<string | undef
 async function openCopy(
   monitor: QmpClient,
   { id, source, options }: Pick<Mirror, 'id' | 'source' | 'options'>,
-  values: SecretValues,
+  { secrets, user }: Pick<QemuMirrorsParts, 'secrets' | 'user'>,
 ): Promise<void> {
   const names = layerNames(id)
   const cache = { direct: options.direct, 'no-flush': options.noFlush }
@@ -158,7 +160,7 @@ async function openCopy(
     shared: { 'read-only': false, discard: 'unmap', cache },
   })
   const filename =
-    file === undefined ? {} : { filename: await passFile(monitor, { file, label: names.file }) }
+    file === undefined ? {} : { filename: await passFile(monitor, { file, label: names.file, user }) }
   // What the model planned is what QEMU's introspection names; its types are those of one version of it.
   await monitor.executeUntyped('blockdev-add', { ...fileOptions, ...filename })
   const filled: LayerOptions = { ...options, discard: 'unmap' }
@@ -170,7 +172,7 @@ async function openCopy(
     options: filled,
   })
   await withSecret(monitor, layerKey(names.format, options), {
-    values,
+    values: secrets,
     open: () => monitor.execute('blockdev-add', node, { timeoutMs: keyTimeoutMs }),
   })
 }
