@@ -27,15 +27,15 @@ before(async () => {
 after(() => shared.jail?.[Symbol.asyncDispose]())
 
 /** A folder that the server exports, gone after the test. */
-async function newExport(t: TestContext): Promise<string> {
-  const name = randomUUID()
-  await mkdir(join(served, name), { mode: 0o755 })
+async function newExport(t: TestContext, ending = ''): Promise<string> {
+  const name = randomUUID() + ending
+  const folder = join(served, name)
+  await mkdir(folder, { mode: 0o755 })
   // What a test mounted there itself has to go first, and hooks run in their order.
-  t.after(() =>
-    sh(
-      `while umount ${join(served, name)} 2>/dev/null; do :; done; rm -rf --one-file-system ${join(served, name)}`,
-    ),
-  )
+  t.after(async () => {
+    await sh(`while umount ${join(served, name.slice(0, 36))} 2>/dev/null; do :; done`)
+    await rm(folder, { recursive: true, force: true })
+  })
   return name
 }
 
@@ -73,13 +73,43 @@ testPools({
   },
 })
 
-test('an export is mounted without programs, devices and set-UID bits, and hard', { skip }, async (t) => {
-  const { pool, folder } = await openPool(t, await newExport(t))
+test('an export is mounted without programs, devices and set-UID bits, and hard, whatever its name says', {
+  skip,
+}, async (t) => {
+  const { pool, folder } = await openPool(t, await newExport(t, ' -o exec,soft,[::1]:$(reboot);'))
   await pool.claim({ force: false })
 
   const mount = (await readMounts('self')).find(({ mountPoint }) => mountPoint === folder)
   for (const option of ['nosuid', 'nodev', 'noexec']) assert.ok(mount?.options.includes(option), option)
   assert.ok(mount?.superOptions.includes('hard'))
+})
+
+test('an export that was made anew on its server is mounted anew', { skip }, async (t) => {
+  const path = await newExport(t)
+  const { pool } = await openPool(t, path)
+  await pool.claim({ force: false })
+  await pool.inspect()
+  const folder = join(served, path)
+  await sh(`mv ${folder} ${folder}.old && cp -a ${folder}.old ${folder} && rm -r ${folder}.old`)
+  const key = { id: randomUUID(), format: 'raw' } as const
+
+  await pool.inspect()
+  await pool.createEmpty(key, { capacityBytes: mib })
+
+  assert.ok((await readdir(folder)).includes(`${key.id}.raw`))
+})
+
+test('the mark goes with a pool that was stopped before', { skip }, async (t) => {
+  const path = await newExport(t)
+  const { pool, folder } = await openPool(t, path)
+  await pool.claim({ force: false })
+  await pool.rest?.()
+  assert.equal(await isMounted(folder), false)
+
+  await pool.release()
+
+  assert.deepEqual(await readdir(join(served, path)), [])
+  assert.equal(await isMounted(folder), false)
 })
 
 test('an export that makes nobody of root is refused, with what to change', { skip }, async (t) => {
@@ -129,6 +159,9 @@ test('a VM on an export outlives a silent server, its daemon’s death, and leav
   await world.client.call(endpoints.createVolume, { params, body })
   const vm = await world.bootTiny('web1', { disks: [{ name: 'data', ...params, volume: 'data' }] })
   await vm.shell('echo before >/dev/vda; sync')
+  const { pid } = (await vm.show()).status
+  const user = await sh(`awk '/^Uid:/ { print $2 }' /proc/${pid}/status`)
+  assert.equal(await sh(`stat -c %u ${join(served, path)}/*.qcow2`), user, 'the volume is its QEMU’s')
   const mounts = async () =>
     (await readMounts('self')).filter(({ fileSystem }) => fileSystem === 'nfs4').length
   const mounted = await mounts()

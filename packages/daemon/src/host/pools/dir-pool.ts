@@ -24,7 +24,7 @@ import { inspectChain } from './copy-chain.ts'
 import { copyEncrypted } from './encrypted-qcow2.ts'
 import { refusalOf, spaceError } from './hands-errors.ts'
 import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
-import type { PoolGround } from './pool-ground.ts'
+import { GroundError, onGround, type PoolGround } from './pool-ground.ts'
 import { HandsError } from './pool-hands.ts'
 import { fillQcow2, flatBytes, maxCapacityBytes, resizeFile } from './qcow2-files.ts'
 import { copyChain } from './qemu-img.ts'
@@ -40,7 +40,6 @@ export interface DirPoolOptions extends PoolFolderOptions {
   /** What the folder stands on, where that has to be laid first. */
   readonly ground?: PoolGround
 }
-
 
 const noSuchFile = 2
 
@@ -64,6 +63,8 @@ class DirPool implements PoolBackend {
   readonly #options: DirPoolOptions
   readonly #folder: PoolFolder
   #directIo: boolean | undefined
+  /** Not after a claim for which there was none. */
+  #hasGround = true
 
   constructor(options: DirPoolOptions) {
     this.#options = options
@@ -91,17 +92,18 @@ class DirPool implements PoolBackend {
   async claim({ force }: { readonly force: boolean }): Promise<void> {
     const { ground } = this.#options
     try {
-      await ground?.lay()
-      await this.#folder.quick(['claim', force ? 1 : ''])
+      await onGround(ground, () => this.#folder.quick(['claim', force ? 1 : '']))
     } catch (error) {
+      this.#hasGround = !(error instanceof GroundError)
       throw refusalOf(this.place, error, ground?.forbidden)
     }
   }
 
   async release(): Promise<void> {
     if (this.#options.mark === '') return
+    const ground = this.#hasGround ? this.#options.ground : undefined
     try {
-      await this.#folder.reach(() => this.#folder.quick(['release', 1]))
+      await this.#folder.reach(() => onGround(ground, () => this.#folder.quick(['release', 1])))
     } finally {
       await this.rest()
     }
@@ -114,16 +116,13 @@ class DirPool implements PoolBackend {
 
   async inspect(): Promise<PoolSpace> {
     this.#folder.tryAgain()
-    const [capacityBytes, free, availableBytes] = await this.#folder.reach(async () => {
-      await this.#options.ground?.lay()
+    const look = async () => {
       this.#directIo ??= (await this.#folder.quick(['direct']))[0] === '1'
       return (await this.#folder.quick(['space'])).map(Number)
-    })
-    return {
-      capacityBytes: capacityBytes ?? 0,
-      allocatedBytes: (capacityBytes ?? 0) - (free ?? 0),
-      availableBytes: availableBytes ?? 0,
     }
+    const words = await this.#folder.reach(() => onGround(this.#options.ground, look))
+    const [capacityBytes = 0, free = 0, availableBytes = 0] = words
+    return { capacityBytes, allocatedBytes: capacityBytes - free, availableBytes }
   }
 
   async list(): Promise<readonly PoolEntry[]> {
