@@ -8,6 +8,7 @@ import { after, before, type TestContext, test } from 'node:test'
 import { endpoints, KvasirError } from '@kvasir/contract'
 import { readMounts } from '@kvasir/linux'
 import { eventually } from '../../e2e/machine/eventually.ts'
+import { patient } from '../../e2e/machine/patience.ts'
 import { openWorld } from '../../e2e/machine/world.ts'
 import { openTestJail, type TestJail } from '../../packages/daemon/src/host/jail/testing/test-jail.ts'
 import { createNfsPool } from '../../packages/daemon/src/host/pools/nfs-pool.ts'
@@ -31,9 +32,9 @@ async function newExport(t: TestContext, ending = ''): Promise<string> {
   const name = randomUUID() + ending
   const folder = join(served, name)
   await mkdir(folder, { mode: 0o755 })
-  // What a test mounted there itself has to go first, and hooks run in their order.
+  // What a test exported and mounted there itself has to go first, and hooks run in their order.
   t.after(async () => {
-    await sh(`while umount ${join(served, name.slice(0, 36))} 2>/dev/null; do :; done`)
+    await sh(`exportfs -u '127.0.0.1:${folder}' 2>/dev/null; umount -l '${folder}' 2>/dev/null; true`)
     await rm(folder, { recursive: true, force: true })
   })
   return name
@@ -45,8 +46,15 @@ async function openPool(t: TestContext, path: string) {
   const parent = await mkdtemp(join(tmpdir(), 'kvasir-nfs-'))
   const folder = join(parent, 'mount')
   const id = randomUUID()
-  const source = { type: 'nfs', server: '127.0.0.1', export: `/${path}` } as const
-  const pool = createNfsPool({ id, source, folder, jailed: jail.jailed, onUnreachable: () => {} })
+  const source = { type: 'nfs', server: '127.0.0.1', export: `/${path}`, direct: false } as const
+  const pool = createNfsPool({
+    id,
+    source,
+    folder,
+    jailed: jail.jailed,
+    onUnreachable: () => {},
+    deadlineMs: patient(15_000),
+  })
   t.after(async () => {
     await pool.rest?.()
     assert.equal(await isMounted(folder), false)
@@ -116,7 +124,6 @@ test('an export that makes nobody of root is refused, with what to change', { sk
   const path = await newExport(t)
   const folder = join(served, path)
   await sh(`mount -t tmpfs none ${folder} && chmod 755 ${folder}`)
-  t.after(() => sh(`exportfs -u 127.0.0.1:${folder}`))
   await sh(`exportfs -o rw,root_squash,fsid=77,insecure,no_subtree_check 127.0.0.1:${folder}`)
   const { pool } = await openPool(t, path)
 

@@ -6,11 +6,11 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { freePort } from './free-port.ts'
 
 const run = promisify(execFile)
 /** tgtd has no way to say that it is up but to answer. */
@@ -144,16 +144,4 @@ async function end(child: ChildProcess, control: number): Promise<void> {
   }
   for (const name of [`socket.${control}`, `socket.${control}.lock`])
     rmSync(join('/var/run/tgtd', name), { force: true })
-}
-
-/** A port that nobody has at the moment. */
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  probe.listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  if (typeof address !== 'object' || address === null) throw new Error('A listener has no port.')
-  return address.port
 }

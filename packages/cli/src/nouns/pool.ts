@@ -38,6 +38,7 @@ export const poolVerbs: Verbs = {
       server: { summary: 'The storage server: an address or a name.', value: 'SERVER' },
       port: { summary: 'Its port, where it is not the usual one.', value: 'PORT' },
       export: { summary: 'The path that an NFS server exports.', value: 'PATH' },
+      direct: { summary: 'The NFS export is not mounted: QEMU itself speaks to its server.' },
       target: { summary: 'The iSCSI target whose LUNs are the volumes.', value: 'IQN' },
       initiator: { summary: 'What the target is told of who asks.', value: 'IQN' },
       user: { summary: 'The user of CHAP, or of Ceph.', value: 'USER' },

@@ -11,5 +11,6 @@ export function nfsPool(context: Context): NewPoolInput {
       '--server and --export are needed.',
       'Write --server 192.0.2.7 --export /srv/vms, for example.',
     )
-  return { type: 'nfs', name: context.argument('POOL'), server, export: path }
+  const direct = context.has('direct') ? { direct: true } : {}
+  return { type: 'nfs', name: context.argument('POOL'), server, export: path, ...direct }
 }

@@ -47,10 +47,11 @@ export interface RbdSource extends CephPlace {
   readonly type: 'rbd'
 }
 
-/** An export of an NFS server, which is mounted. */
+/** An export of an NFS server, which is mounted, or spoken to by QEMU itself. */
 export interface NfsSource {
   readonly type: 'nfs'
   /** An address or a name. */
   readonly server: string
   readonly export: string
+  readonly direct: boolean
 }

@@ -11,5 +11,10 @@ export const serverSources = [
     user: z.string().optional(),
     secretId: z.string().optional(),
   }),
-  z.object({ type: z.literal('nfs'), server: z.string().min(1), export: z.string().min(1) }),
+  z.object({
+    type: z.literal('nfs'),
+    server: z.string().min(1),
+    export: z.string().min(1),
+    direct: z.boolean(),
+  }),
 ] as const

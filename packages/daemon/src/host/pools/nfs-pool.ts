@@ -12,11 +12,14 @@ export interface NfsPoolOptions {
   readonly folder: string
   readonly jailed: JailedTools
   readonly onUnreachable: (reason: string) => void
+  /** How long mounting may take. */
+  readonly deadlineMs?: number
 }
 
 /** Opens the backend of an export; it is mounted when it is first claimed or looked at. */
-export function createNfsPool({ id, source, folder, jailed, onUnreachable }: NfsPoolOptions): PoolBackend {
-  const mount = new NfsMount({ server: source.server, export: source.export, folder })
+export function createNfsPool(options: NfsPoolOptions): PoolBackend {
+  const { id, source, folder, jailed, onUnreachable } = options
+  const mount = new NfsMount({ ...options, server: source.server, export: source.export })
   return createDirPool({
     type: 'nfs',
     path: folder,

@@ -9,6 +9,7 @@ import { createDirPool } from './dir-pool.ts'
 import { withEncryptedRaw } from './encrypted-raw.ts'
 import { createIscsiPool } from './iscsi-pool.ts'
 import { createLvmPool } from './lvm-pool.ts'
+import { createNfsDirectPool } from './nfs-direct-pool.ts'
 import { createNfsPool } from './nfs-pool.ts'
 import { createRbdPool } from './rbd-pool.ts'
 
@@ -44,6 +45,7 @@ export function createPools({ stateDir, runtimeDir, jailed, secrets }: PoolsOpti
       case 'lvm-thin':
         return createLvmPool({ id, source, jailed, onUnreachable })
       case 'nfs':
+        if (source.direct) return createNfsDirectPool({ id, source, jailed, onUnreachable })
         return createNfsPool({ id, source, folder: join(stateDir, 'mounts', id), jailed, onUnreachable })
       case 'iscsi':
         return createIscsiPool({ source, secrets, onUnreachable })

@@ -16,8 +16,10 @@ export function poolSource(wanted: NewPool, store: Store): PoolSource {
       const { vg, devices, thinPool, size } = wanted
       return { type: 'lvm-thin', vg, devices, thinPool, sizeBytes: size }
     }
-    case 'nfs':
-      return { type: 'nfs', server: wanted.server.toLowerCase(), export: resolve(wanted.export) }
+    case 'nfs': {
+      const { type, server, direct } = wanted
+      return { type, server: server.toLowerCase(), export: resolve(wanted.export), direct }
+    }
     case 'iscsi':
       return iscsiSource(wanted, store)
     case 'rbd': {

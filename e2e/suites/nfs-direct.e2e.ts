@@ -1,0 +1,69 @@
+/** Disks on an NFS server that QEMU speaks to itself: grown, plugged, and with the server stopped under a running guest. */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { endpoints, KvasirError } from '@kvasir/contract'
+import { needs } from '../../tools/require.ts'
+import { openNfsServer } from '../../tools/servers/nfs-server.ts'
+import { eventually } from '../machine/eventually.ts'
+import { openWorld } from '../machine/world.ts'
+
+const skip = needs('root', 'qemu', 'ganesha')
+const mib = 2 ** 20
+const params = { pool: 'shared' }
+
+test('a guest has a disk on an export that nobody mounts, a server that stands still holds up nobody else, and nothing is lost', {
+  skip,
+}, async (t) => {
+  await using server = await openNfsServer()
+  await using world = await openWorld(t)
+  const flags = ['--type', 'nfs', '--server', server.address, '--export', server.folder, '--direct']
+  await world.cli('pool', 'create', 'shared', ...flags)
+  const body = { name: 'data', size: 32 * mib, format: 'raw' as const }
+  await world.client.call(endpoints.createVolume, { params, body })
+  const [file = ''] = readdirSync(server.folder).filter((name) => name.endsWith('.raw'))
+  const held = () => readFileSync(join(server.folder, file)).subarray(0, 16).toString()
+  const write = (text: string) => vm.shell(`echo '${text}' | dd of=/dev/vda conv=fsync 2>/dev/null`)
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'data', ...params, volume: 'data' }] })
+
+  await write('before it')
+  assert.match(held(), /^before it/)
+  const { pid } = (await vm.show()).status
+  assert.notEqual(readlinkSync(`/proc/${pid}/ns/net`), readlinkSync('/proc/self/ns/net'))
+  const target = { params: { ...params, volume: 'data' }, body: { size: 64 * mib } }
+  await world.client.call(endpoints.resizeVolume, target)
+  assert.equal(statSync(join(server.folder, file)).size, 64 * mib)
+  assert.equal(await vm.shell('cat /sys/block/vda/size'), String((64 * mib) / 512))
+
+  server.stop()
+  try {
+    const pool = await world.client.call(endpoints.startPool, { params })
+    assert.equal(pool.state, 'unreachable')
+    assert.match((await vm.show()).status.poolTrouble?.[0]?.reason ?? '', /does not answer/)
+    await assert.rejects(
+      world.client.call(endpoints.createVolume, { params, body: { ...body, name: 'more' } }),
+      (error) => {
+        return error instanceof KvasirError && error.code === 'pool-unreachable'
+      },
+    )
+    await world.client.call(endpoints.createVolume, { params: { pool: 'default' }, body })
+    assert.equal((await vm.show()).status.state, 'running')
+  } finally {
+    server.goOn()
+  }
+  const isBack = async () => (await world.client.call(endpoints.startPool, { params })).state === 'active'
+  await eventually(isBack, { withinMs: 60_000, what: 'the pool answers again' })
+  await world.daemon.kill9()
+  await world.startDaemon()
+  assert.equal((await vm.untilState('running')).status.pid, pid)
+  await eventually(isBack, { withinMs: 60_000, what: 'the next daemon has the pool' })
+  await write('after it!')
+  assert.match(held(), /^after it!/)
+
+  await vm.powerOff()
+  await vm.delete({ disks: true })
+  assert.deepEqual(readdirSync(server.folder), ['.kvasir-pool'])
+  await world.client.call(endpoints.deletePool, { params })
+  assert.deepEqual(readdirSync(server.folder), [])
+})
