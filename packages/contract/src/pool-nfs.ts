@@ -11,12 +11,9 @@ export const newNfsPool = z.strictObject({
     description:
       'The path that the server exports; to this host with no_root_squash, since volumes are root’s.',
   }),
-  direct: z
-    .boolean()
-    .default(false)
-    .meta({
-      description: 'Nothing is mounted: QEMU’s own client speaks to the server, and volumes are raw.',
-    }),
+  direct: z.boolean().default(false).meta({
+    description: 'Nothing is mounted: QEMU’s own client speaks to the server, and volumes are raw.',
+  }),
   autostart: z.boolean().default(true),
   force: z
     .boolean()

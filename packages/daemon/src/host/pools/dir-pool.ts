@@ -9,7 +9,7 @@
  * Not here: how files are touched (pool-hands.ts), what qemu-img is told (qemu-img.ts).
  */
 import { join } from 'node:path'
-import { formatBytes, KvasirError, type PoolType } from '@kvasir/contract'
+import { KvasirError, type PoolType } from '@kvasir/contract'
 import {
   isEncryptedRaw,
   type PathSource,
@@ -26,7 +26,7 @@ import { refusalOf, spaceError } from './hands-errors.ts'
 import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
 import { GroundError, onGround, type PoolGround } from './pool-ground.ts'
 import { HandsError } from './pool-hands.ts'
-import { fillQcow2, flatBytes, maxCapacityBytes, resizeFile } from './qcow2-files.ts'
+import { fillQcow2, flatBytes, refuseHuge, resizeFile } from './qcow2-files.ts'
 import { copyChain } from './qemu-img.ts'
 import { fileOf, ours } from './volume-file.ts'
 
@@ -139,7 +139,7 @@ class DirPool implements PoolBackend {
   }
 
   async createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void> {
-    this.#refuseHuge(volume, plan.capacityBytes)
+    refuseHuge(volume, plan.capacityBytes)
     await this.#folder.requireRoom(plan.preallocation === 'full' ? plan.capacityBytes : 0)
     await this.#make(volume, async (file, path) => {
       if (volume.format === 'qcow2') {
@@ -159,7 +159,7 @@ class DirPool implements PoolBackend {
     const file = pathSource(base)
     const { capacityBytes: seen } = await this.#folder.reach(() => inspectLink(file))
     const least = isEncryptedRaw(file) ? 0 : seen // Its file begins with a header; its row says what it has.
-    this.#refuseHuge(volume, capacityBytes)
+    refuseHuge(volume, capacityBytes)
     await this.#folder.requireRoom(0)
     const plan = {
       capacityBytes: Math.max(least, capacityBytes),
@@ -212,7 +212,7 @@ class DirPool implements PoolBackend {
   }
 
   async resize(volume: VolumeKey, capacityBytes: number): Promise<void> {
-    this.#refuseHuge(volume, capacityBytes)
+    refuseHuge(volume, capacityBytes)
     const file = fileOf(volume)
     const path = join(this.path, file)
     if (volume.format === 'raw')
@@ -289,13 +289,5 @@ class DirPool implements PoolBackend {
       await this.remove(volume).catch(() => {}) // What made it fail says more; recovery removes it by its row.
       throw spaceError(path, error)
     }
-  }
-
-  #refuseHuge(volume: VolumeKey, capacityBytes: number): void {
-    if (volume.format === 'raw' || capacityBytes <= maxCapacityBytes) return
-    throw new KvasirError(
-      'unsupported',
-      `A volume of ${formatBytes(capacityBytes)} is larger than a qcow2 file can be, so it was not made.`,
-    )
   }
 }

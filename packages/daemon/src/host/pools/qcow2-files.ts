@@ -1,4 +1,5 @@
 /** New qcow2 files in a folder, and files that get another capacity: plain ones and encrypted ones. */
+import { formatBytes, KvasirError } from '@kvasir/contract'
 import { emptyQcow2, usualClusterBytes } from '../../model/storage/empty-qcow2.ts'
 import type { PathSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
@@ -8,7 +9,7 @@ import type { PoolFolder } from './pool-folder.ts'
 import { makeQcow2, resizeQcow2 } from './qemu-img.ts'
 
 /** The largest qcow2 file with clusters of 64 KiB: a first-level table of 32 MiB. */
-export const maxCapacityBytes = 2 ** 51
+const maxCapacityBytes = 2 ** 51
 
 interface Tools {
   readonly folder: PoolFolder
@@ -64,5 +65,14 @@ export async function resizeFile(
           fileSizeBytes,
         })
       : resizeQcow2(path, capacityBytes, { jailed, fileSizeBytes }),
+  )
+}
+
+/** Refuses a capacity that no qcow2 file has, for one that is to be one. */
+export function refuseHuge(volume: VolumeKey, capacityBytes: number): void {
+  if (volume.format === 'raw' || capacityBytes <= maxCapacityBytes) return
+  throw new KvasirError(
+    'unsupported',
+    `A volume of ${formatBytes(capacityBytes)} is larger than a qcow2 file can be, so it was not made.`,
   )
 }
