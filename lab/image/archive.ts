@@ -4,8 +4,13 @@ import { runCommand } from '@kvasir/linux'
 const lookUpTimeoutMs = 30_000
 const updateTimeoutMs = 300_000
 
-/** The lines of a sources.list for a release. Throws a sentence when apt knows no archive of Debian. */
-export async function archiveLines(suite: string): Promise<readonly string[]> {
+/**
+ * The lines of a sources.list for a release, with its updates, and for what else is named after it. Throws a sentence when apt knows no
+ * archive of Debian.
+ */
+export async function archiveLines([suite, ...others]: readonly [string, ...string[]]): Promise<
+  readonly string[]
+> {
   let archives = await knownArchives()
   if (archives.main === undefined) {
     // Whose archive it is stands in lists that a machine may never have fetched.
@@ -18,6 +23,7 @@ export async function archiveLines(suite: string): Promise<readonly string[]> {
   return [
     `deb ${main} ${suite} main`,
     `deb ${main} ${suite}-updates main`,
+    ...others.map((other) => `deb ${main} ${other} main`),
     ...(security === undefined ? [] : [`deb ${security} ${suite}-security main`]),
   ]
 }

@@ -1,11 +1,12 @@
 /**
  * Builds the lab's image from Debian packages: a root file system, a disk made of it, a kernel and an initramfs.
  *
- *     <cache>/<digest>/root/        the file system as a folder; the emulator of the lab itself is run from it
+ *     <cache>/<digest>/root/        the file system as a folder
+ *                      emulator/    the QEMU that runs the lab, with all it needs: newer than the one in it, where there is one
  *                      disk.img     ext4, never written to: labs write to overlays
  *                      vmlinuz, initrd
  *
- * One root, two uses: the QEMU that runs the lab is the very one that runs inside it. The packages are unpacked and not configured, which
+ * The packages are unpacked and not configured, which
  * takes a fifth of the time; what their scripts would have done and the lab needs is done here. An image is there whole or not at all,
  * and all checkouts on a machine that have the same recipe share it.
  *
@@ -32,7 +33,7 @@ import { runCommand } from '@kvasir/linux'
 import { lockFile } from '../machine/file-lock.ts'
 import { archiveLines } from './archive.ts'
 import { makeInitramfs } from './initramfs.ts'
-import { labPackages, labSuite } from './packages.ts'
+import { emulatorPackages, emulatorSuite, labPackages, labSuite } from './packages.ts'
 import { recipeDigest } from './recipe-digest.ts'
 
 const unpackTimeoutMs = 1_800_000
@@ -50,6 +51,7 @@ export interface LabImage {
   readonly digest: string
   readonly folder: string
   readonly root: string
+  readonly emulator: string
   readonly disk: string
   readonly kernel: string
   readonly initrd: string
@@ -103,6 +105,7 @@ function imageIn(folder: string, digest: string): LabImage {
     digest,
     folder,
     root: inFolder('root'),
+    emulator: inFolder('emulator'),
     disk: inFolder('disk.img'),
     kernel: inFolder('vmlinuz'),
     initrd: inFolder('initrd'),
@@ -112,7 +115,11 @@ function imageIn(folder: string, digest: string): LabImage {
 async function buildInto(image: LabImage, say: (line: string) => void): Promise<void> {
   await mkdir(image.folder, { recursive: true, mode: 0o700 })
   const steps: readonly (readonly [string, () => Promise<void>])[] = [
-    ['packages', () => unpackPackages(image.root)],
+    [
+      'packages',
+      async () => unpackPackages(image.root, { names: labPackages, lines: await archiveLines([labSuite]) }),
+    ],
+    ['emulator', () => unpackEmulator(image.emulator, say)],
     ['root', () => finishRoot(image.root)],
     ['kernel', () => takeKernel(image)],
     ['disk', () => makeDisk(image)],
@@ -124,8 +131,29 @@ async function buildInto(image: LabImage, say: (line: string) => void): Promise<
   }
 }
 
+/** Takes the newer QEMU, which loses no interrupts between the threads of its CPUs; where the archive has none, the release's own. */
+async function unpackEmulator(folder: string, say: (line: string) => void): Promise<void> {
+  const names = emulatorPackages
+  try {
+    const lines = await archiveLines([labSuite, emulatorSuite])
+    await unpackPackages(folder, { names, lines, preferred: emulatorSuite })
+  } catch (error) {
+    say(`There is no emulator from ${emulatorSuite}, so it is that of ${labSuite}: ${String(error)}`)
+    await rm(folder, { recursive: true, force: true })
+    await unpackPackages(folder, { names, lines: await archiveLines([labSuite]) })
+  }
+}
+
+interface Unpacking {
+  readonly names: readonly string[]
+  /** The archives, as a sources.list names them. */
+  readonly lines: readonly string[]
+  /** The suite whose packages go before newer ones. */
+  readonly preferred?: string
+}
+
 /** mmdebstrap runs in namespaces of its own, so that it leaves no mounts however it ends. */
-async function unpackPackages(root: string): Promise<void> {
+async function unpackPackages(root: string, { names, lines, preferred }: Unpacking): Promise<void> {
   const alone = [
     'unshare',
     '--mount',
@@ -146,10 +174,11 @@ async function unpackPackages(root: string): Promise<void> {
     '--aptopt=Acquire::Languages "none"',
     '--aptopt=APT::Install-Recommends "false"',
     '--aptopt=Acquire::Retries "3"',
-    `--include=${labPackages.join(',')}`,
+    ...(preferred === undefined ? [] : [`--aptopt=APT::Default-Release "${preferred}"`]),
+    `--include=${names.join(',')}`,
     labSuite,
     root,
-    ...(await archiveLines(labSuite)),
+    ...lines,
   ]
   await runCommand(argv, { timeoutMs: unpackTimeoutMs, endsWithUs: true, env: { HOME: '/root' } })
 }

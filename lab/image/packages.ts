@@ -3,8 +3,13 @@
  * of their scripts runs (build-image.ts does by hand the little that is needed of them).
  */
 
-/** The release that the lab is; its kernel and its QEMU, which has the SR-IOV NIC `igb`, come from it. */
+/** The release that the lab is; its kernel and the QEMU in it come from it. */
 export const labSuite = 'trixie'
+
+/** Where a newer emulator for the lab itself comes from. */
+export const emulatorSuite = `${labSuite}-backports`
+/** The emulator of the lab itself, with its firmware. */
+export const emulatorPackages = ['qemu-system-x86', 'seabios', 'ipxe-qemu'] as const
 
 /** Each package with what it is for. */
 const packages = [

@@ -28,6 +28,7 @@ const kernelArguments = [
   'mitigations=off',
   'nokaslr',
   'tsc=reliable',
+  'no_timer_check', // Its interrupts may be late where the machine is busy, which the kernel would end for.
   'intel_iommu=on',
   'iommu=pt',
   'net.ifnames=0',
@@ -101,7 +102,7 @@ export function emulatorArguments(
     threads,
   }: { readonly place: Place; readonly snapshot: string | undefined; readonly threads: Threads },
 ): readonly string[] {
-  const share = `${image.root}/usr/share`
+  const share = `${image.emulator}/usr/share`
   const folders = ['qemu', 'seabios', '../lib/ipxe/qemu'].flatMap((name) => ['-L', `${share}/${name}`])
   const shares = [
     `checkout,path=${quote(place.checkout)},readonly=on`,

@@ -17,6 +17,7 @@ function makeParts(t: TestContext) {
     digest: 'a-recipe',
     folder,
     root: folder,
+    emulator: join(folder, 'emulator'),
     disk: join(folder, 'disk.img'),
     kernel: '',
     initrd: '',

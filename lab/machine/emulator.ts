@@ -1,5 +1,5 @@
 /**
- * The process of the lab's emulator: the QEMU of the lab's own root, run by that root's own dynamic linker, so that the machine around it
+ * The process of the lab's emulator: the QEMU of the image, run by the dynamic linker that lies beside it, so that the machine around it
  * needs no QEMU of that age.
  *
  * Invariant: one emulator for a place. Which process it is stands in the place's identity file; a pid alone says nothing.
@@ -43,13 +43,13 @@ export async function startEmulator(
   await mkdir(place.compiled, { recursive: true, mode: 0o700 })
   await mkdir(place.guests, { recursive: true, mode: 0o700 })
 
-  const libraries = `${image.root}/usr/lib/x86_64-linux-gnu`
+  const libraries = `${image.emulator}/usr/lib/x86_64-linux-gnu`
   const argv = [
     ...(options.outlivesUs ? [] : ['setpriv', '--pdeathsig', 'KILL', '--']),
-    `${image.root}/usr/lib64/ld-linux-x86-64.so.2`,
+    `${image.emulator}/usr/lib64/ld-linux-x86-64.so.2`,
     '--library-path',
     `${libraries}:${libraries}/systemd:${libraries}/pulseaudio`,
-    `${image.root}/usr/bin/qemu-system-x86_64`,
+    `${image.emulator}/usr/bin/qemu-system-x86_64`,
     ...emulatorArguments(image, { place, ...options }),
   ]
   const log = openSync(place.emulatorLog, 'a', 0o600)
