@@ -8,7 +8,7 @@ import { endpoints, type Job, type Vm } from '@kvasir/contract'
 import { waitForJob } from '@kvasir/sdk'
 import { needs } from '../../tools/require.ts'
 import { type CephCluster, startCeph } from '../../tools/servers/ceph-cluster.ts'
-import { runCli } from '../machine/cli.ts'
+import { assertEmpty, openCephPool } from '../machine/ceph-pool.ts'
 import { eventually } from '../machine/eventually.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
@@ -23,19 +23,6 @@ if (skip === false) {
     ceph = await startCeph()
   })
   after(() => ceph[Symbol.asyncDispose]())
-}
-
-/** Makes a pool on the Ceph on the command line, in a namespace that no other test has. */
-async function openWithPool(world: World, namespace: string): Promise<void> {
-  await ceph.tool('rbd', 'namespace', 'create', `rbd/${namespace}`)
-  const kept = await runCli(world.place, ['secret', 'create', 'ceph-key', '--file', '-'], {
-    input: `${ceph.key}\n`,
-  })
-  assert.equal(kept.code, 0, kept.stderr)
-  const login = ['--monitors', ceph.monitor, '--ceph-pool', 'rbd', '--user', 'kvasir', '--secret', 'ceph-key']
-  const place = ['--type', 'rbd', '--namespace', namespace]
-  const made = await world.cli('pool', 'create', 'ceph1', ...place, ...login)
-  assert.equal(made.code, 0, made.stderr)
 }
 
 function createVolume(world: World, name: string) {
@@ -57,7 +44,7 @@ test('a guest’s disk is an RBD image: it grows, outlives the daemon, hangs wit
   skip,
 }, async (t) => {
   await using world = await openWorld(t)
-  await openWithPool(world, 'hangs')
+  await openCephPool(world, ceph, 'hangs')
   for (const name of ['data', 'more']) await createVolume(world, name)
   const vm = await world.bootTiny('web1', { disks: [{ name: 'data', pool: 'ceph1', volume: 'data' }] })
   const sectors = () => vm.shell('cat /sys/block/vda/size')
@@ -140,7 +127,7 @@ test('an RBD volume is cloned at once, copied to other pools, and each holds wha
   skip,
 }, async (t) => {
   await using world = await openWorld(t)
-  await openWithPool(world, 'copied')
+  await openCephPool(world, ceph, 'copied')
   await createVolume(world, 'origin')
   const vm = await world.bootTiny('web1', { disks: [{ name: 'data', pool: 'ceph1', volume: 'origin' }] })
   await vm.shell('echo first >/dev/vda; sync')
@@ -166,6 +153,5 @@ test('an RBD volume is cloned at once, copied to other pools, and each holds wha
   await other.powerOff()
   await other.delete({ disks: true })
   await world.client.call(endpoints.deletePool, { ...byPool, query: { data: 'remove' } })
-  assert.equal((await ceph.tool('rbd', 'ls', 'rbd/copied')).trim(), '')
-  assert.equal((await ceph.tool('rbd', 'trash', 'ls', 'rbd/copied')).trim(), '')
+  await assertEmpty(ceph, 'copied')
 })

@@ -104,6 +104,7 @@ export const failpointNames = [
   'snapshot.create.after-row',
   'snapshot.create.after-volume-file',
   'snapshot.create.before-switch',
+  'snapshot.create.after-moment',
   'snapshot.create.after-switch',
   'snapshot.create.after-ready',
   'snapshot.memory.before-save',

@@ -66,6 +66,30 @@ export interface AbsorbedSources {
   readonly absorbed: number
 }
 
+/** A volume, and one that is to be made of what it holds at a moment. */
+export interface CopyAtMoment {
+  readonly origin: VolumeKey
+  readonly copy: VolumeKey
+}
+
+/** Volumes that were opened, so that what each holds can be kept at one moment. Disposed of when that is done, or is not to be. */
+export interface Moment extends AsyncDisposable {
+  /** Keeps what all of them hold now, for their copies. What was kept stays until they are made, or it is let go. */
+  take(): Promise<void>
+}
+
+/**
+ * Keeping what volumes hold at one moment and making the clones later, for pools where a clone takes longer than a guest may stand.
+ * `createClone` makes one of what was kept for it, and of what the origin holds now where nothing was.
+ */
+export interface PoolMoments {
+  open(copies: readonly CopyAtMoment[]): Promise<Moment>
+  /** Whether something is kept for a copy that was not made yet, or not finished. */
+  isKept(copy: CopyAtMoment): Promise<boolean>
+  /** Lets go of what is kept for a copy that is not made after all; no error when nothing is. */
+  letGo(copy: CopyAtMoment): Promise<void>
+}
+
 export interface PoolBackend {
   readonly type: PoolType
   /** The folder, where it is one. */
@@ -98,6 +122,8 @@ export interface PoolBackend {
    * `independentClones`.
    */
   createClone(volume: VolumeKey, origin: VolumeKey): Promise<void>
+  /** Not there where a clone is made in a moment. */
+  readonly moments?: PoolMoments
   /** Makes a full and flat copy of a chain, top first, in the volume's format. Progress runs from 0 to 1. */
   createCopy(volume: VolumeKey, chain: readonly VolumeSource[], work: CopyWork): Promise<void>
   /**

@@ -42,6 +42,8 @@ export class SimulatedMachine {
   readonly volumes = new Map<string, SimulatedVolume>()
   /** What is written on volumes, in blocks, by their ids. */
   readonly contents = new Map<string, Map<number, Uint8Array>>()
+  /** The volumes for which what their origins held at a moment is kept, until they are made. */
+  readonly keptForCopies = new Set<string>()
   /** Pools by the folders that they have marked. */
   readonly marks = new Map<string, string>()
   /** Folders whose file systems do not answer. */

@@ -1,7 +1,7 @@
 /** The pools of a simulated machine: what the backends of the real host promise, in memory. */
 import { KvasirError } from '@kvasir/contract'
 import type { VolumeSource } from '../model/storage/volume-source.ts'
-import type { AbsorbedSources, CopyWork, PoolBackend, Pools, VolumeKey } from '../ports/pools.ts'
+import type { AbsorbedSources, CopyWork, PoolBackend, PoolMoments, Pools, VolumeKey } from '../ports/pools.ts'
 import type { PoolRecord } from '../ports/store.ts'
 import type { SimulatedMachine } from './machine.ts'
 
@@ -37,6 +37,7 @@ class SimulatedPool implements PoolBackend {
   readonly path: string
   readonly place: string
   readonly capabilities: PoolBackend['capabilities']
+  readonly moments?: PoolMoments
   readonly directIo = true
   readonly isGuarded = false
   readonly #pool: Pick<PoolRecord, 'id' | 'source'>
@@ -61,10 +62,31 @@ class SimulatedPool implements PoolBackend {
       formats: isFolder ? ['qcow2', 'raw'] : ['raw'],
       linkedClones: isFolder || source.type === 'lvm-thin' || source.type === 'rbd',
       independentClones: source.type === 'lvm-thin' || source.type === 'rbd',
-      nativeSnapshots: source.type === 'lvm-thin',
+      nativeSnapshots: source.type === 'lvm-thin' || source.type === 'rbd',
       encryption: isFolder,
       shrink: true,
       importInPlace: true,
+    }
+    if (source.type === 'rbd') this.moments = this.#keeping(machine.keptForCopies)
+  }
+
+  #keeping(kept: Set<string>): PoolMoments {
+    return {
+      open: async (copies) => {
+        this.#reach()
+        return {
+          take: async () => {
+            this.#reach()
+            for (const { copy } of copies) kept.add(copy.id)
+          },
+          [Symbol.asyncDispose]: async () => {},
+        }
+      },
+      isKept: async ({ copy }) => {
+        this.#reach()
+        return kept.has(copy.id)
+      },
+      letGo: async ({ copy }) => void kept.delete(copy.id),
     }
   }
 
@@ -117,7 +139,9 @@ class SimulatedPool implements PoolBackend {
   async createClone(volume: VolumeKey, origin: VolumeKey) {
     if (!this.capabilities.independentClones)
       throw new KvasirError('unsupported', `The pool at ${this.path} has overlays and no other clones.`)
+    if (this.#machine.keptForCopies.has(volume.id)) this.#machine.volumes.delete(volume.id)
     this.#add(volume, this.#capacityOf(this.source(origin)), undefined)
+    this.#machine.keptForCopies.delete(volume.id)
   }
 
   async createCopy(volume: VolumeKey, [top]: readonly VolumeSource[], { onProgress, signal }: CopyWork) {

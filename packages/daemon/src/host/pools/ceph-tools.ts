@@ -26,7 +26,15 @@ const graceMs = 3_000
 const noSuchCommand = 127
 
 /** Numbers of errors, with which the tools of Ceph end (errno.h). */
-export const cephErrors = { missing: 2, busy: 16, exists: 17, noSpace: 28, notEmpty: 39, quota: 122 } as const
+export const cephErrors = {
+  missing: 2,
+  busy: 16,
+  exists: 17,
+  invalid: 22,
+  noSpace: 28,
+  notEmpty: 39,
+  quota: 122,
+} as const
 const notPermitted = 1
 const denied = 13
 const timedOut = 110
@@ -41,16 +49,33 @@ export interface CephToolsOptions {
   readonly deadlines?: Partial<CephDeadlines> | undefined
 }
 
+/** The files that a client of Ceph gets. */
+export interface CephLogin {
+  readonly conf: string
+  readonly keyring: string
+}
+
 /** The commands, for one Ceph pool. */
 export class CephTools {
   readonly #options: CephToolsOptions
   readonly #deadlines: CephDeadlines
-  #login: Promise<readonly string[]> | undefined
+  #login: Promise<CephLogin> | undefined
   #trouble: string | undefined
 
   constructor(options: CephToolsOptions) {
     this.#options = options
     this.#deadlines = { ...defaultDeadlines, ...options.deadlines }
+  }
+
+  /** How long what only looks may take, in milliseconds. */
+  get deadlineMs(): number {
+    return this.#deadlines.lookMs
+  }
+
+  /** The files for a client of its own, which are there until they are forgotten. */
+  async login(): Promise<CephLogin> {
+    this.#login ??= this.#writeLogin()
+    return await this.#login
   }
 
   /** What was in the way is looked at anew. */
@@ -110,9 +135,9 @@ export class CephTools {
   }
 
   async #run<T>(program: string, work: (login: readonly string[]) => Promise<T>): Promise<T> {
-    this.#login ??= this.#writeLogin()
     try {
-      return await work(await this.#login)
+      const { conf, keyring } = await this.login()
+      return await work(['--conf', conf, '--id', this.#options.place.user, '--keyring', keyring])
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
       if (error.failure !== 'missing' && error.exitCode !== noSuchCommand) throw error
@@ -124,8 +149,7 @@ export class CephTools {
     }
   }
 
-  /** What every command begins with, after the files that it names were written. */
-  async #writeLogin(): Promise<readonly string[]> {
+  async #writeLogin(): Promise<CephLogin> {
     const { place, directory, secrets } = this.#options
     const [conf, keyring] = [join(directory, 'ceph.conf'), join(directory, 'keyring')]
     const seconds = Math.max(1, Math.floor((this.#deadlines.lookMs - graceMs) / 1000))
@@ -139,14 +163,14 @@ export class CephTools {
     await mkdir(directory, { recursive: true, mode: 0o700 })
     await writeFile(conf, cephConf(place, { keyring }, seconds), { mode: 0o600 })
     await writeFile(keyring, key === '' ? '' : `[client.${place.user}]\n\tkey = ${key}\n`, { mode: 0o600 })
-    return ['--conf', conf, '--id', place.user, '--keyring', keyring]
+    return { conf, keyring }
   }
 
   #troubleOf(error: unknown): string | undefined {
     if (error instanceof CephGone) return error.message
-    if (!(error instanceof CommandError)) return undefined
     const { place } = this.#options
-    if (error.failure === 'timeout') return `it did not answer within ${this.#deadlines.lookMs / 1000} s`
+    if (error instanceof CommandError && error.failure === 'timeout')
+      return `it did not answer within ${this.#deadlines.lookMs / 1000} s`
     const code = cephErrorOf(error)
     if (code === notPermitted || code === denied)
       return `the cluster refuses user ${place.user} with the key it was given`
@@ -166,8 +190,20 @@ export class CephTools {
 /** What the pool is made of is not there, or is not the pool. */
 export class CephGone extends Error {}
 
+/** A client of ours, not a command, was refused something. */
+export class CephRefused extends Error {
+  /** Of errno.h; undefined where it did not say. */
+  readonly number: number | undefined
+
+  constructor(number: number | undefined, words: string) {
+    super(words)
+    this.number = number
+  }
+}
+
 /** The number of the error that a command ended with; `rados` ends with 1 and names it, as in `(2) No such file or directory`. */
 export function cephErrorOf(error: unknown): number | undefined {
+  if (error instanceof CephRefused) return error.number
   if (!(error instanceof CommandError) || error.failure !== 'exit') return undefined
   const named = /\((\d{1,3})\) [A-Z]/.exec(error.stderr)?.[1]
   return error.exitCode === 1 && named !== undefined ? Number(named) : error.exitCode

@@ -7,8 +7,18 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import { type CephPlace, placeWords } from '../../model/storage/ceph-place.ts'
-import { imageSize, imagesOf, trashOf, usedBytes } from '../../model/storage/ceph-report.ts'
+import {
+  heldBytes,
+  imageSize,
+  imagesOf,
+  isClone,
+  snapshotNames,
+  trashOf,
+  usedBytes,
+} from '../../model/storage/ceph-report.ts'
+import type { Moment } from '../../ports/pools.ts'
 import { type CephTools, cephErrorOf, cephErrors, cephWords } from './ceph-tools.ts'
+import { openMoment } from './rbd-moment.ts'
 
 /** Beyond the 30 s after which Ceph forgets a client that was killed. */
 const busyTimeoutMs = 45_000
@@ -41,10 +51,16 @@ export class RbdImages {
     }
   }
 
-  /** What an image occupies; undefined when there is none. */
+  /** What an image holds, with what it reads through a clone's origin; undefined when there is none. */
   async used(name: string): Promise<number | undefined> {
+    const image = this.#image(name)
     try {
-      return usedBytes(await this.#tools.reach(() => this.#tools.ask('rbd', 'du', ...this.#image(name))))
+      return await this.#tools.reach(async () => {
+        const report = await this.#tools.ask('rbd', 'info', ...image)
+        return isClone(report)
+          ? heldBytes(await this.#tools.ask('rbd', 'diff', ...image, '--whole-object'))
+          : usedBytes(await this.#tools.ask('rbd', 'du', ...image))
+      })
     } catch (error) {
       if (cephErrorOf(error) === cephErrors.missing) return undefined
       throw error
@@ -69,22 +85,66 @@ export class RbdImages {
     }
   }
 
-  /** Makes an image of what another one holds now. */
+  /** Makes an image of what was kept of another one for it, or of what that holds now. */
   async clone(name: string, origin: string): Promise<void> {
-    const snapshot = [...this.#image(origin), '--snap', `for-${name}`]
+    const snapshot = [...this.#image(origin), '--snap', keptFor(name)]
     const { cephPool, namespace } = this.#where
     const into = [
       '--dest-pool',
       cephPool,
       ...(namespace === undefined ? [] : ['--dest-namespace', namespace]),
     ]
-    await this.#attempt(['snap', 'rm', ...snapshot, '--no-progress']) // Of an attempt that was broken off.
-    await this.#change(['snap', 'create', ...snapshot, '--no-progress'])
+    const wasKept = await this.isKept(name, origin)
+    if (wasKept)
+      await this.#removeOnce(name) // Of an attempt that was broken off.
+    else await this.#change(['snap', 'create', ...snapshot, '--no-progress'])
     try {
       await this.#change(['clone', ...snapshot, ...into, '--dest', name])
-    } finally {
-      await this.#change(['snap', 'rm', ...snapshot, '--no-progress'])
+    } catch (error) {
+      if (!wasKept) await this.letGo(name, origin).catch(() => {}) // What made it fail says more.
+      throw error
     }
+    await this.#change(['snap', 'rm', ...snapshot, '--no-progress'])
+  }
+
+  /** Opens images, so that what they hold can be kept at one moment, for others of these names. */
+  async openMoment(copies: readonly { readonly name: string; readonly origin: string }[]): Promise<Moment> {
+    const wanted = copies.map(({ name, origin }) => ({ image: origin, snapshot: keptFor(name) }))
+    const moment = await this.#spending(() => openMoment(this.#tools, this.#where, wanted))
+    return {
+      take: () => this.#spending(() => moment.take()),
+      [Symbol.asyncDispose]: () => moment[Symbol.asyncDispose](),
+    }
+  }
+
+  /** Whether something of an image is kept for another one, which was not made of it yet, or not wholly. */
+  async isKept(name: string, origin: string): Promise<boolean> {
+    try {
+      const report = await this.#tools.reach(() =>
+        this.#tools.ask('rbd', 'snap', 'ls', ...this.#image(origin)),
+      )
+      return snapshotNames(report).includes(keptFor(name))
+    } catch (error) {
+      if (cephErrorOf(error) === cephErrors.missing) return false
+      throw error
+    }
+  }
+
+  /** Lets go of what is kept for an image; no error when nothing is. */
+  async letGo(name: string, origin: string): Promise<void> {
+    const left = await this.#attempt([
+      'snap',
+      'rm',
+      ...this.#image(origin),
+      '--snap',
+      keptFor(name),
+      '--no-progress',
+    ])
+    if (left !== undefined && left !== cephErrors.missing)
+      throw new KvasirError(
+        'host-failed',
+        `What is kept of RBD image ${origin} for ${name} could not be removed (error ${left}).`,
+      )
   }
 
   /** Gives an image another size. */
@@ -151,8 +211,13 @@ export class RbdImages {
   }
 
   async #change(args: readonly string[]): Promise<void> {
+    await this.#spending(() => this.#tools.reach(() => this.#tools.change('rbd', args)))
+  }
+
+  /** Says that the pool is full where that is the reason. */
+  async #spending<T>(work: () => Promise<T>): Promise<T> {
     try {
-      await this.#tools.reach(() => this.#tools.change('rbd', args))
+      return await work()
     } catch (error) {
       const number = cephErrorOf(error)
       if (number !== cephErrors.noSpace && number !== cephErrors.quota) throw error
@@ -168,6 +233,11 @@ export class RbdImages {
   #image(name: string): readonly string[] {
     return [...this.#pool(), '--image', name]
   }
+}
+
+/** The snapshot of an origin, for as long as it takes to make a clone of it. */
+function keptFor(name: string): string {
+  return `for-${name}`
 }
 
 /** The flags that name a Ceph pool and a namespace in it. */

@@ -17,7 +17,15 @@ import {
 import { cephSpace, osdAddresses } from '../../model/storage/ceph-report.ts'
 import type { ProtocolSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
-import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
+import type {
+  CopyWork,
+  PoolBackend,
+  PoolEntry,
+  PoolMoments,
+  PoolSpace,
+  VolumeKey,
+  VolumePlan,
+} from '../../ports/pools.ts'
 import { CephGone, CephTools, type CephToolsOptions, cephErrorOf, cephErrors } from './ceph-tools.ts'
 import { copyInto, inspectChain } from './copy-chain.ts'
 import { ourImage, poolFlags, RbdImages } from './rbd-images.ts'
@@ -43,9 +51,17 @@ class RbdPool implements PoolBackend {
     formats: ['raw'],
     linkedClones: true,
     independentClones: true,
-    nativeSnapshots: false,
+    nativeSnapshots: true,
     shrink: true,
     importInPlace: true,
+  }
+  readonly moments: PoolMoments = {
+    open: (copies) =>
+      this.#images.openMoment(
+        copies.map(({ copy, origin }) => ({ name: nameOf(copy), origin: nameOf(origin) })),
+      ),
+    isKept: ({ copy, origin }) => this.#images.isKept(nameOf(copy), nameOf(origin)),
+    letGo: ({ copy, origin }) => this.#images.letGo(nameOf(copy), nameOf(origin)),
   }
   readonly directIo = true
   readonly isGuarded = true

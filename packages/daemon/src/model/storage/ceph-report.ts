@@ -29,11 +29,31 @@ export function imagesOf(report: unknown): readonly { readonly image: string; re
     .map(({ image, size }) => ({ image, sizeBytes: size ?? 0 }))
 }
 
-const info = z.object({ size: z.number(), id: z.string() })
+const info = z.object({ size: z.number(), id: z.string(), parent: z.object({}).optional() })
 
 /** The size of an image (`rbd info`). */
 export function imageSize(report: unknown): number {
   return info.parse(report).size
+}
+
+/** Whether an image reads through another one (`rbd info`). */
+export function isClone(report: unknown): boolean {
+  return info.parse(report).parent !== undefined
+}
+
+const extents = z.array(z.object({ length: z.number(), exists: z.union([z.boolean(), z.string()]) }))
+
+/** What an image holds of its own and of what it reads through (`rbd diff --whole-object`). */
+export function heldBytes(report: unknown): number {
+  const held = extents.parse(report).filter(({ exists }) => String(exists) === 'true')
+  return held.reduce((sum, { length }) => sum + length, 0)
+}
+
+const snapshots = z.array(z.object({ name: z.string() }))
+
+/** The names of an image's snapshots (`rbd snap ls`), without those that only clones still read through. */
+export function snapshotNames(report: unknown): readonly string[] {
+  return snapshots.parse(report).map(({ name }) => name)
 }
 
 const usage = z.object({

@@ -18,12 +18,23 @@ interface Opening {
   readonly runs: boolean
   readonly disks?: readonly { readonly name: string; readonly pool?: string; readonly size: string }[]
   readonly failpoint?: (name: FailpointName) => Promise<void>
+  readonly type?: PoolType
 }
 
-async function openWorld({ runs, disks = thinDisks, ...options }: Opening): Promise<SimulatedDaemon> {
+const pools = {
+  'lvm-thin': { type: 'lvm-thin', name: 'thin', vg: 'vg0', thinPool: 'pool0' },
+  rbd: { type: 'rbd', name: 'thin', monitors: ['127.0.0.1'], cephPool: 'rbd' },
+} as const
+type PoolType = keyof typeof pools
+
+async function openWorld({
+  runs,
+  disks = thinDisks,
+  type = 'lvm-thin',
+  ...options
+}: Opening): Promise<SimulatedDaemon> {
   const world = await openSimulatedDaemon(options)
-  const body = newPool.parse({ type: 'lvm-thin', name: 'thin', vg: 'vg0', thinPool: 'pool0' })
-  await world.call('createPool', { body })
+  await world.call('createPool', { body: newPool.parse(pools[type]) })
   await world.createVm('web1', { disks: [...disks] })
   if (runs) await world.start('web1')
   return world
@@ -122,19 +133,40 @@ test('a VM that goes takes its snapshots along', async () => {
   assert.deepEqual(await volumesOf(world), [])
 })
 
-for (const runs of [true, false])
-  for (const [point, times, isTaken] of [
-    ['snapshot.create.after-row', 1, false],
-    ['snapshot.create.before-switch', 1, false],
-    ['snapshot.create.after-volume-file', 1, false],
-    ['snapshot.create.after-volume-file', 2, true],
-    ['snapshot.create.after-switch', 1, true],
-  ] as const)
-    test(`a daemon that dies at ${point} (${times}) of a VM that ${runs ? 'runs' : 'is off'} is followed by one with the whole snapshot or none`, async () => {
+interface Death {
+  readonly type: PoolType
+  readonly runs: boolean
+  /** Where, at which time there, and whether the snapshot has happened then. */
+  readonly points: readonly (readonly [point: FailpointName, times: number, isTaken: boolean])[]
+}
+
+const cloned: Death['points'] = [
+  ['snapshot.create.after-row', 1, false],
+  ['snapshot.create.before-switch', 1, false],
+  ['snapshot.create.after-volume-file', 1, false],
+  ['snapshot.create.after-volume-file', 2, true],
+  ['snapshot.create.after-switch', 1, true],
+]
+const kept: Death['points'] = [
+  ['snapshot.create.before-switch', 1, false],
+  ['snapshot.create.after-moment', 1, true],
+  ['snapshot.create.after-volume-file', 1, true],
+  ['snapshot.create.after-switch', 1, true],
+]
+const deaths: readonly Death[] = [
+  { type: 'lvm-thin', runs: true, points: cloned },
+  { type: 'lvm-thin', runs: false, points: cloned },
+  { type: 'rbd', runs: true, points: kept },
+]
+
+for (const { type, runs, points } of deaths)
+  for (const [point, times, isTaken] of points)
+    test(`a daemon that dies at ${point} (${times}) of a VM in pool ${type} that ${runs ? 'runs' : 'is off'} is followed by one with the whole snapshot or none`, async () => {
       const reached = Promise.withResolvers<void>()
       let left = times
       const first = await openWorld({
         runs,
+        type,
         async failpoint(name) {
           if (name !== point || --left > 0) return
           reached.resolve()
@@ -149,4 +181,32 @@ for (const runs of [true, false])
       assert.deepEqual(await snapshotsOf(world), isTaken ? [['one', undefined, true, 'ready']] : [])
       assert.equal((await volumesOf(world)).length, isTaken ? 4 : 2)
       assert.equal((await world.vm('web1')).status.state, runs ? 'running' : 'shutoff')
+      assert.deepEqual([...world.machine.keptForCopies], [])
+      assert.equal(world.machine.volumes.size, isTaken ? 4 : 2)
     })
+
+test('a clone that cannot be made yet of what was kept is made before the next snapshot', async () => {
+  let isArmed = true
+  await using world = await openWorld({
+    runs: true,
+    type: 'rbd',
+    disks: [{ name: 'root', size: '1GiB' }, { ...thinDisks[1] }],
+    async failpoint(name) {
+      if (name !== 'snapshot.create.after-moment' || !isArmed) return
+      isArmed = false
+      world.machine.hungFolders.add('/simulated/rbd')
+    },
+  })
+
+  const first = await begin(world, 'one', { wait: patience })
+  world.machine.hungFolders.clear()
+  await world.call('refreshPool', { params: { pool: 'thin' } })
+  await create(world, 'two')
+
+  assert.equal(first.error?.code, 'pool-unreachable')
+  assert.deepEqual(await snapshotsOf(world), [
+    ['one', undefined, false, 'ready'],
+    ['two', 'one', true, 'ready'],
+  ])
+  assert.deepEqual([...world.machine.keptForCopies], [])
+})

@@ -5,7 +5,8 @@
  *     creating      cannot be                          undone                      undone
  *     switching     finished                           undone                      finished
  *
- * Where a disk is cloned instead, all clones are there before anything goes over; without one of them nothing has, and all is undone.
+ * Where a disk is cloned instead, all clones are there before anything goes over, or what they are to be made of is kept; without one of
+ * them nothing has gone over, and all is undone.
  *
  * Without an emulator nobody can say any more whether the guest wrote to the overlays before it ended. They lie on the volumes, so with
  * them on top everything is there that was written to either; without them it might not be.
@@ -17,8 +18,8 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import { backendOf } from '../pools/usable-pool.ts'
-import { pathOf } from '../volumes/volume-files.ts'
-import { undoSnapshot, writeSwitched } from './switch-layers.ts'
+import { makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
+import { copiesOf, type RecordedCopy, undoSnapshot, writeSwitched } from './switch-layers.ts'
 
 /** Settles the snapshots of a VM that are being made by nobody. Leaves those of an emulator that cannot be asked. */
 export async function settleSnapshots(seat: Seat, ports: Ports): Promise<void> {
@@ -30,17 +31,25 @@ export async function settleSnapshots(seat: Seat, ports: Ports): Promise<void> {
 
 async function settleSwitch(seat: Seat, snapshot: SnapshotRecord, ports: Ports): Promise<void> {
   const { emulator } = seat
+  if (!emulator && !isOff(seat.record)) return
+  try {
+    await finishOrUndo(seat, snapshot, ports)
+  } catch (error) {
+    // Its pool is asked again later; until then the volume that the VM has is what it was.
+    if (!(error instanceof KvasirError && error.code === 'pool-unreachable')) throw error
+  }
+}
+
+async function finishOrUndo({ emulator }: Seat, snapshot: SnapshotRecord, ports: Ports): Promise<void> {
+  if (emulator && snapshot.quiesced) await thaw(emulator, ports)
   const isCopied = await hasCopies(snapshot, ports)
-  if (isCopied === undefined) return // Its pool is asked again later; until then the volume that the VM has is what it was.
   if (!emulator) {
-    if (!isOff(seat.record)) return
-    if (isCopied) writeSwitched(snapshot, ports, undefined)
+    if (isCopied) await finish(snapshot, ports)
     else await undoSnapshot(snapshot, ports)
     return
   }
-  if (snapshot.quiesced) await thaw(emulator, ports)
   if (isCopied && (await hasSwitched(emulator, snapshot, ports))) {
-    writeSwitched(snapshot, ports, undefined)
+    await finish(snapshot, ports)
     return
   }
   await emulator.blocks.close(overlayPaths(snapshot, ports))
@@ -62,22 +71,27 @@ async function hasSwitched(emulator: Emulator, snapshot: SnapshotRecord, ports: 
   return chains.some(({ layers: [top] }) => top !== undefined && overlays.includes(top.path))
 }
 
-/**
- * Whether all clones were made, which comes before anything goes over: they were made at one instant, or not all of them. Undefined where
- * their pool does not answer.
- */
-async function hasCopies({ layers }: SnapshotRecord, ports: Ports): Promise<boolean | undefined> {
-  try {
-    for (const { copyId } of layers) {
-      if (copyId === undefined) continue
-      const copy = ports.store.volumes.get(copyId)
-      if (!copy || (await backendOf(copy, ports).allocatedBytes(copy)) === undefined) return false
-    }
-    return true
-  } catch (error) {
-    if (error instanceof KvasirError && error.code === 'pool-unreachable') return undefined
-    throw error
+/** Makes the clones that are still to be made of what was kept for them. */
+async function finish(snapshot: SnapshotRecord, ports: Ports): Promise<void> {
+  for (const one of copiesOf(snapshot, ports))
+    if (await isKept(one, ports)) await makeVolumeFile(one.copy, ports)
+  writeSwitched(snapshot, ports, undefined)
+}
+
+/** Whether all clones were made or can be, which comes before anything goes over: they are of one instant, or not all of them are there. */
+async function hasCopies(snapshot: SnapshotRecord, ports: Ports): Promise<boolean> {
+  const copies = copiesOf(snapshot, ports)
+  if (copies.length < snapshot.layers.filter(({ copyId }) => copyId !== undefined).length) return false
+  for (const one of copies) {
+    const isThere =
+      (await isKept(one, ports)) || (await backendOf(one.copy, ports).allocatedBytes(one.copy)) !== undefined
+    if (!isThere) return false
   }
+  return true
+}
+
+async function isKept(one: RecordedCopy, ports: Ports): Promise<boolean> {
+  return (await backendOf(one.copy, ports).moments?.isKept(one)) ?? false
 }
 
 function overlayPaths({ layers }: SnapshotRecord, ports: Ports): readonly string[] {

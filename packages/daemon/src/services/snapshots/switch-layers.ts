@@ -7,6 +7,7 @@
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { Store, VolumeRecord } from '../../ports/store.ts'
+import { backendOf } from '../pools/usable-pool.ts'
 import { removeVolumeFile } from '../volumes/volume-files.ts'
 
 /** Exchanges a volume with its successor, which lies on it: the successor gets its name, and the volume is frozen. */
@@ -59,8 +60,23 @@ export async function undoSnapshot(snapshot: SnapshotRecord, ports: Ports): Prom
     const row = store.volumes.get(id)
     if (row) await removeVolumeFile(row, ports)
   }
+  for (const one of copiesOf(snapshot, ports)) await backendOf(one.copy, ports).moments?.letGo(one)
   store.transaction(() => {
     for (const id of successors) store.volumes.remove(id)
     store.snapshots.remove(snapshot.id)
+  })
+}
+
+/** A disk's volume and the clone of it that becomes a layer, by their rows. */
+export interface RecordedCopy {
+  readonly origin: VolumeRecord
+  readonly copy: VolumeRecord
+}
+
+/** The clones of a snapshot that is being made. */
+export function copiesOf({ layers }: SnapshotRecord, { store }: Ports): readonly RecordedCopy[] {
+  return layers.flatMap(({ volumeId, copyId = '' }) => {
+    const [origin, copy] = [store.volumes.get(volumeId), store.volumes.get(copyId)]
+    return origin && copy ? [{ origin, copy }] : []
   })
 }

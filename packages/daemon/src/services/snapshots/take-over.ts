@@ -2,7 +2,8 @@
  * The instant of a snapshot: the emulator goes over to its overlays in one transaction, and volumes of pools with snapshots of their own
  * are cloned. A clone is of one instant by itself; where there is more than one thing to do, the guest stands meanwhile.
  *
- * Clones come first: what goes wrong with them leaves the emulator as it was.
+ * Clones come first: what goes wrong with them leaves the emulator as it was. Where a clone takes long, only what the volume holds is kept
+ * then, and the clone is made of that when the guest goes on.
  */
 import type { Seat } from '../../ports/drivers.ts'
 import type { NewOverlay } from '../../ports/emulator-blocks.ts'
@@ -12,6 +13,7 @@ import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
 import { layerOptions } from './layer-options.ts'
+import { type DiskCopy, openMoments } from './open-moments.ts'
 import type { DiskSwitch } from './plan-switch.ts'
 import { thaw } from './settle-snapshots.ts'
 import { whileStanding } from './stand-still.ts'
@@ -29,39 +31,43 @@ export async function takeOver(
 ): Promise<number | undefined> {
   const { ports } = context
   const { emulator } = seat
-  const copies = disks.flatMap((one) => (one.kind === 'copy' ? [one.copy] : []))
-  const takeCopies = async () => {
-    for (const copy of copies) {
+  const copies = disks.flatMap((one) => (one.kind === 'copy' ? [one] : []))
+  const makeCopies = async (made: readonly DiskCopy[]) => {
+    for (const { copy } of made) {
       request.job.signal.throwIfAborted()
       await makeVolumeFile(copy, ports)
       await ports.failpoint('snapshot.create.after-volume-file')
     }
   }
   if (!emulator) {
-    await takeCopies()
+    await makeCopies(copies)
     return undefined
   }
   const overlays = await openOverlays(seat, emulator, { disks, ports })
-  if (overlays.length + copies.length === 0) return undefined
+  await using moments = await openMoments(copies, ports)
+  const now = copies.filter((copy) => !moments.keeps(copy))
   const freezes = request.quiesce && seat.record.life.state === 'running'
+  if (overlays.length + copies.length === 0) return undefined
   request.job.progress(freezes ? 'freezing the guest' : 'switching')
   const startedAt = ports.clock.monotonicMs()
-  const layOver = async () => (overlays.length > 0 ? await emulator.blocks.layOver(overlays) : undefined)
+  const goOver = async () => {
+    await moments.take()
+    await makeCopies(now)
+    return overlays.length > 0 ? await emulator.blocks.layOver(overlays) : undefined
+  }
+  let waitedMs: number | undefined
   try {
     if (freezes) await emulator.agent.freeze()
-    if (copies.length === 0) {
-      const laid = await layOver()
-      if (!freezes) return laid?.waitedMs
-    } else if (overlays.length + copies.length === 1) await takeCopies()
-    else
-      await whileStanding(seat, 'a snapshot of its disks is being taken', async () => {
-        await takeCopies()
-        await layOver()
-      })
+    if (copies.length === 0) waitedMs = (await goOver())?.waitedMs
+    else if (overlays.length + copies.length === 1) await goOver()
+    else await whileStanding(seat, 'a snapshot of its disks is being taken', goOver)
   } finally {
     if (freezes) await thaw(emulator, ports)
   }
-  return ports.clock.monotonicMs() - startedAt
+  const pauseMs = waitedMs === undefined || freezes ? ports.clock.monotonicMs() - startedAt : waitedMs
+  await ports.failpoint('snapshot.create.after-moment')
+  await makeCopies(copies.filter(moments.keeps))
+  return pauseMs
 }
 
 /** The overlays of disks that the emulator has: one that waits for the next boot is none of its. */
