@@ -185,12 +185,12 @@ export class QemuEmulator implements Emulator {
 
   async saveTo(path: string, options: SaveOptions): Promise<void> {
     const { paths, failpoint } = this.#parts
-    const target = { path, share: paths.share, uid: this.record.uid, failpoint }
+    const target = { path, directory: paths.directory, failpoint }
     await this.#ask((monitor) => saveMemory(monitor, target, options))
   }
 
   async abandonSave(): Promise<void> {
-    await this.#ask((monitor) => abandonSave(monitor, this.#parts.paths.share))
+    await this.#ask((monitor) => abandonSave(monitor))
   }
 
   async screenshot(): Promise<Uint8Array> {

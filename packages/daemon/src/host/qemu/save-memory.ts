@@ -1,20 +1,20 @@
 /**
- * Memory to a file: QEMU's outgoing migration into a UNIX socket, drained into the file by `dd` in a process of its own.
+ * Memory to a file: QEMU's outgoing migration into a socket, drained into the file by `dd` in a process of its own.
  *
- * QEMU cannot open a file in its cage, and the daemon's event loop should not carry gigabytes. The socket lies in the sealed share,
- * made by root and given to the VM's UID. Whatever goes wrong, a full disk above all, ends the migration, and the VM can go on.
+ * QEMU cannot open a file in its cage, nor connect to a socket there when its connections are made for it, and the daemon's event loop
+ * should not carry gigabytes. So its end of the socket is handed to it. Whatever goes wrong, a full disk above all, ends the migration,
+ * and the VM can go on.
  */
 import { spawn } from 'node:child_process'
-import { lchown, open, rm } from 'node:fs/promises'
-import { createServer, type Server, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { open } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
-import { COMMAND_PATH } from '@kvasir/linux'
+import { COMMAND_PATH, connectPair, type SocketEnd, sendDescriptor } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
 import type { SaveOptions } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 
-const socketName = 'save.sock'
+/** What QEMU calls its end. */
+const endName = 'save'
 const pollMs = 100
 const stallTimeoutMs = 30_000
 /** More than any disk takes, so that QEMU does not throttle: its default is 128 MiB/s. */
@@ -22,9 +22,8 @@ const bandwidthBytesPerSecond = 2 ** 40
 
 export interface SaveTarget {
   readonly path: string
-  /** The share directory as the host sees it. */
-  readonly share: string
-  readonly uid: number
+  /** A directory in which only root may write, and where nothing is left. */
+  readonly directory: string
   readonly failpoint: Failpoints
 }
 
@@ -39,13 +38,18 @@ export async function saveMemory(
   const file = await open(target.path, 'w', 0o600)
   undo.defer(() => file.close())
   await target.failpoint('emulator.save.after-file')
-  const server = await listen(target)
-  undo.defer(() => close(server, join(target.share, socketName)))
-  const drained = drain(server, file.fd)
+  const [own, theirs] = await connectPair(target.directory)
+  undo.defer(() => theirs.release())
+  const drained = drain(own, file.fd)
   undo.defer(() => drained.stop())
 
   await monitor.execute('migrate-set-parameters', { 'max-bandwidth': bandwidthBytesPerSecond })
-  await monitor.execute('migrate', { uri: `unix:/run/vm/${socketName}` })
+  await monitor.executeBeside('getfd', {
+    args: { fdname: endName },
+    send: (socket, text) => sendDescriptor(socket, { text, descriptor: theirs.fd }),
+  })
+  theirs.release() // It ends with the migration then, of which nothing is waited for any more.
+  await monitor.execute('migrate', { uri: `fd:${endName}` })
   try {
     await target.failpoint('emulator.save.after-migrate')
     await followMigration(monitor, options, drained)
@@ -57,11 +61,11 @@ export async function saveMemory(
   await drained.finished
 }
 
-/** Ends a migration that a former daemon began, and removes its socket. */
-export async function abandonSave(monitor: QmpClient, share: string): Promise<void> {
+/** Ends a migration that a former daemon began, or was about to begin. */
+export async function abandonSave(monitor: QmpClient): Promise<void> {
   await monitor.execute('migrate_cancel')
   await waitUntilOver(monitor)
-  await rm(join(share, socketName), { force: true })
+  await monitor.execute('closefd', { fdname: endName }).catch(() => undefined) // Most often it has none.
 }
 
 interface Drain {
@@ -71,25 +75,21 @@ interface Drain {
   readonly stop: () => void
 }
 
-function drain(server: Server, fd: number): Drain {
+function drain(from: SocketEnd, fd: number): Drain {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   promise.catch(() => {}) // Looked at through `failure` while the migration runs.
   let failure: KvasirError | undefined
-  let stop = () => {}
-  server.once('connection', (socket: Socket) => {
-    const child = spawn('dd', ['bs=1M', 'iflag=fullblock', 'conv=fsync', 'status=none'], {
-      stdio: [socket, fd, 'pipe'],
-      env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
-    })
-    socket.destroy() // dd has its own copy.
-    let said = ''
-    child.stderr?.on('data', (chunk: Buffer) => {
-      if (said.length < 4096) said += chunk.toString('utf8')
-    })
-    stop = () => child.kill('SIGKILL')
-    child.once('error', (error) => end(error.message))
-    child.once('close', (code) => (code === 0 ? resolve() : end(said)))
+  const child = spawn('dd', ['bs=1M', 'iflag=fullblock', 'conv=fsync', 'status=none'], {
+    stdio: [from.fd, fd, 'pipe'],
+    env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
   })
+  from.release() // dd has its own copy.
+  let said = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    if (said.length < 4096) said += chunk.toString('utf8')
+  })
+  child.once('error', (error) => end(error.message))
+  child.once('close', (code) => (code === 0 ? resolve() : end(said)))
   function end(said: string): void {
     const noSpace = said.includes('No space left')
     failure = noSpace
@@ -100,7 +100,7 @@ function drain(server: Server, fd: number): Drain {
         )
     reject(failure)
   }
-  return { finished: promise, failure: () => failure, stop: () => stop() }
+  return { finished: promise, failure: () => failure, stop: () => void child.kill('SIGKILL') }
 }
 
 async function followMigration(monitor: QmpClient, options: SaveOptions, drained: Drain): Promise<void> {
@@ -147,22 +147,4 @@ async function waitUntilOver(monitor: QmpClient): Promise<void> {
     if (info?.status !== 'cancelling' && info?.status !== 'active') return
     await new Promise((resolve) => setTimeout(resolve, pollMs))
   }
-}
-
-async function listen(target: SaveTarget): Promise<Server> {
-  const path = join(target.share, socketName)
-  await rm(path, { force: true })
-  const server = createServer({ pauseOnConnect: true })
-  server.maxConnections = 1
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(path, () => resolve())
-  })
-  await lchown(path, target.uid, target.uid)
-  return server
-}
-
-async function close(server: Server, path: string): Promise<void> {
-  await new Promise<void>((resolve) => server.close(() => resolve()))
-  await rm(path, { force: true })
 }
