@@ -178,6 +178,49 @@ describe('rbd', { skip }, () => {
     assert.equal((await ceph.tool('rbd', 'ls', `rbd/${namespace}`)).trim(), '')
   })
 
+  test('what volumes hold at one moment is kept, and copies are made of that, also in a second attempt', async (t) => {
+    const namespace = await newNamespace()
+    const { pool } = await openPool(t, { namespace })
+    await pool.claim({ force: false })
+    const write = (number: number, byte: string) =>
+      ceph.tool(
+        'rbd',
+        'bench',
+        '--io-type',
+        'write',
+        '--io-size',
+        byte,
+        '--io-total',
+        byte,
+        `rbd/${namespace}/${volume(number).id}`,
+      )
+    const pairs = [1, 2].map((number) => ({ origin: volume(number), copy: volume(number + 10) }))
+    for (const { origin } of pairs) await pool.createEmpty(origin, { capacityBytes: 8 * mib })
+    await write(1, '4M')
+    const kept = async () =>
+      Promise.all(pairs.map(async (pair) => (await pool.moments?.isKept(pair)) ?? false))
+    await ceph.tool('rbd', 'snap', 'create', `rbd/${namespace}/${volume(1).id}@for-${volume(99).id}`)
+
+    {
+      await using moment = await pool.moments?.open(pairs)
+      assert.deepEqual(await kept(), [false, false])
+      await moment?.take()
+    }
+    assert.deepEqual(await kept(), [true, true])
+    await write(2, '4M')
+    await pool.createEmpty(volume(11), { capacityBytes: 8 * mib }) // All that a daemon that died had made of it.
+    for (const { origin, copy } of pairs) await pool.createClone(copy, origin)
+
+    assert.deepEqual(await kept(), [false, false])
+    assert.ok(((await pool.allocatedBytes(volume(11))) ?? 0) > 0)
+    assert.equal(await pool.allocatedBytes(volume(12)), 0)
+    assert.equal((await ceph.tool('rbd', 'snap', 'ls', `rbd/${namespace}/${volume(1).id}`)).trim(), '')
+    await pool.moments?.letGo({ origin: volume(1), copy: volume(11) })
+    await assert.rejects(async () => pool.moments?.open([{ origin: volume(7), copy: volume(8) }]))
+    for (const number of [1, 2, 11, 12]) await pool.remove(volume(number))
+    assert.equal((await ceph.tool('rbd', 'trash', 'ls', `rbd/${namespace}`)).trim(), '')
+  })
+
   test('what a folder holds is copied into an image and back, byte by byte', async (t) => {
     const { pool } = await openPool(t, { namespace: await newNamespace() })
     await pool.claim({ force: false })

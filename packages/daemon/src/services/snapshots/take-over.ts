@@ -49,22 +49,23 @@ export async function takeOver(
   const freezes = request.quiesce && seat.record.life.state === 'running'
   if (overlays.length + copies.length === 0) return undefined
   request.job.progress(freezes ? 'freezing the guest' : 'switching')
-  const startedAt = ports.clock.monotonicMs()
+  let startedAt = ports.clock.monotonicMs()
+  let waitedMs: number | undefined
   const goOver = async () => {
+    if (!freezes) startedAt = ports.clock.monotonicMs() // The guest stands from here on.
     await moments.take()
     await makeCopies(now)
-    return overlays.length > 0 ? await emulator.blocks.layOver(overlays) : undefined
+    const laid = overlays.length > 0 ? await emulator.blocks.layOver(overlays) : undefined
+    waitedMs = copies.length === 0 && laid ? laid.waitedMs : ports.clock.monotonicMs() - startedAt
   }
-  let waitedMs: number | undefined
   try {
     if (freezes) await emulator.agent.freeze()
-    if (copies.length === 0) waitedMs = (await goOver())?.waitedMs
-    else if (overlays.length + copies.length === 1) await goOver()
+    if (copies.length === 0 || overlays.length + copies.length === 1) await goOver()
     else await whileStanding(seat, 'a snapshot of its disks is being taken', goOver)
   } finally {
     if (freezes) await thaw(emulator, ports)
   }
-  const pauseMs = waitedMs === undefined || freezes ? ports.clock.monotonicMs() - startedAt : waitedMs
+  const pauseMs = freezes ? ports.clock.monotonicMs() - startedAt : waitedMs
   await ports.failpoint('snapshot.create.after-moment')
   await makeCopies(copies.filter(moments.keeps))
   return pauseMs
