@@ -136,6 +136,14 @@ test('an RBD volume is cloned at once, copied to other pools, and each holds wha
   const clone = async (body: { name: string; mode: 'linked' | 'full'; pool?: string; format?: 'qcow2' }) =>
     done(world, await world.client.call(endpoints.cloneVolume, { params, body }))
 
+  const cloneOf = async (volume: string, name: string) =>
+    done(
+      world,
+      await world.client.call(endpoints.cloneVolume, {
+        params: { pool: 'ceph1', volume },
+        body: { name, mode: 'linked' },
+      }),
+    )
   await clone({ name: 'linked', mode: 'linked' })
   await clone({ name: 'copy', mode: 'full', pool: 'default', format: 'qcow2' })
   await vm.start()
@@ -150,8 +158,21 @@ test('an RBD volume is cloned at once, copied to other pools, and each holds wha
   ]
   const other = await world.bootTiny('web2', { disks })
   for (const device of ['vda', 'vdb']) assert.equal(await other.shell(`head -c 5 /dev/${device}`), 'first')
+  const children = () => ceph.tool('rbd', 'trash', 'ls', 'rbd/copied')
+  assert.notEqual((await children()).trim(), '', 'What the clone reads is kept.')
+  const flat = await world.cli('volume', 'flatten', 'ceph1/linked')
+  assert.equal(flat.code, 0, flat.stderr)
+  assert.equal((await children()).trim(), '')
+  assert.equal(await other.shell('echo 3 >/proc/sys/vm/drop_caches; head -c 5 /dev/vda'), 'first')
   await other.powerOff()
-  await other.delete({ disks: true })
+  await cloneOf('linked', 'second')
+  const refused = await world.cli('volume', 'delete', 'ceph1/linked')
+  assert.match(refused.stderr, /in use/)
+  await other.delete({ disks: false })
+  const named = await world.cli('volume', 'delete', 'ceph1/linked')
+  assert.match(named.stderr, /ceph1\/second/)
+  assert.equal((await world.cli('volume', 'flatten', 'ceph1/second')).code, 0)
+  assert.equal((await world.cli('volume', 'delete', 'ceph1/linked')).code, 0)
   await world.client.call(endpoints.deletePool, { ...byPool, query: { data: 'remove' } })
   await assertEmpty(ceph, 'copied')
 })

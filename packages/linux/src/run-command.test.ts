@@ -34,6 +34,18 @@ test('an exit code that was not accepted is an error with argv, code and the end
   assert.equal(accepted.exitCode, 3)
 })
 
+test('what a command prints on either stream is told as it comes', async () => {
+  const told = { out: '', err: '' }
+
+  await runCommand(['sh', '-c', 'echo half; echo 50% >&2'], {
+    timeoutMs: 60_000,
+    onStdout: (text) => (told.out += text),
+    onStderr: (text) => (told.err += text),
+  })
+
+  assert.deepEqual(told, { out: 'half\n', err: '50%\n' })
+})
+
 test('a command that takes too long is killed with its children', async () => {
   const startedAt = performance.now()
 

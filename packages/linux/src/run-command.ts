@@ -52,6 +52,8 @@ export interface CommandOptions {
   readonly descriptors?: readonly number[] | undefined
   /** Told of stdout as it comes, for commands that print their progress. */
   readonly onStdout?: ((text: string) => void) | undefined
+  /** Told of stderr as it comes, for those that print it there. */
+  readonly onStderr?: ((text: string) => void) | undefined
 }
 
 export interface CommandResult {
@@ -131,6 +133,7 @@ export async function runCommand(argv: readonly string[], options: CommandOption
     stop('output-too-large'),
   )
   child.stdout?.on('data', (chunk: Buffer) => options.onStdout?.(chunk.toString('latin1')))
+  child.stderr?.on('data', (chunk: Buffer) => options.onStderr?.(chunk.toString('latin1')))
   const stderr = keepTail(child.stderr, STDERR_TAIL_BYTES)
   if (options.input !== undefined && child.stdin !== null) {
     child.stdin.on('error', () => {}) // The command may end without reading all of it.

@@ -124,6 +124,11 @@ export interface PoolBackend {
   createClone(volume: VolumeKey, origin: VolumeKey): Promise<void>
   /** Not there where a clone is made in a moment. */
   readonly moments?: PoolMoments
+  /**
+   * Copies what a clone still reads of its origin into it, which may be open; false when there is nothing of that kind. Not there where a
+   * clone has all of its own. Broken off, it is begun again.
+   */
+  flatten?(volume: VolumeKey, work: CopyWork): Promise<boolean>
   /** Makes a full and flat copy of a chain, top first, in the volume's format. Progress runs from 0 to 1. */
   createCopy(volume: VolumeKey, chain: readonly VolumeSource[], work: CopyWork): Promise<void>
   /**

@@ -58,6 +58,8 @@ export interface VolumeRecord {
   readonly imageId: string | undefined
   /** The volume it is an overlay of. */
   readonly baseId: string | undefined
+  /** The volume that it is a linked clone of, whose data its pool still reads for it. */
+  readonly originId?: string | undefined
   /** What is being done to it, so that nothing else is begun; and what recovery has to look at. */
   readonly work?: VolumeWork | undefined
   /** A disk that runs is on its way to it. */

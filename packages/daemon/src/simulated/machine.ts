@@ -44,6 +44,8 @@ export class SimulatedMachine {
   readonly contents = new Map<string, Map<number, Uint8Array>>()
   /** The volumes for which what their origins held at a moment is kept, until they are made. */
   readonly keptForCopies = new Set<string>()
+  /** The volumes of which a pool still reads parts in others. */
+  readonly nativeClones = new Set<string>()
   /** Pools by the folders that they have marked. */
   readonly marks = new Map<string, string>()
   /** Folders whose file systems do not answer. */

@@ -38,6 +38,7 @@ class SimulatedPool implements PoolBackend {
   readonly place: string
   readonly capabilities: PoolBackend['capabilities']
   readonly moments?: PoolMoments
+  readonly flatten?: NonNullable<PoolBackend['flatten']>
   readonly directIo = true
   readonly isGuarded = false
   readonly #pool: Pick<PoolRecord, 'id' | 'source'>
@@ -67,7 +68,17 @@ class SimulatedPool implements PoolBackend {
       shrink: true,
       importInPlace: true,
     }
-    if (source.type === 'rbd') this.moments = this.#keeping(machine.keptForCopies)
+    if (source.type !== 'rbd') return
+    this.moments = this.#keeping(machine.keptForCopies)
+    this.flatten = async ({ id }, { onProgress, signal }) => {
+      this.#reach()
+      if (!machine.nativeClones.has(id)) return false
+      for (let step = 1; step <= copySteps; step++) {
+        await machine.clock.sleep(machine.stepMs, signal)
+        onProgress(step / copySteps)
+      }
+      return machine.nativeClones.delete(id)
+    }
   }
 
   #keeping(kept: Set<string>): PoolMoments {
@@ -142,6 +153,7 @@ class SimulatedPool implements PoolBackend {
     if (this.#machine.keptForCopies.has(volume.id)) this.#machine.volumes.delete(volume.id)
     this.#add(volume, this.#capacityOf(this.source(origin)), undefined)
     this.#machine.keptForCopies.delete(volume.id)
+    this.#machine.nativeClones.add(volume.id)
   }
 
   async createCopy(volume: VolumeKey, [top]: readonly VolumeSource[], { onProgress, signal }: CopyWork) {

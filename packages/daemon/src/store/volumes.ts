@@ -42,6 +42,7 @@ const volumeContent = z.object({
   encryption: z.object({ secretId: z.string().min(1) }).optional(),
   imageId: z.string().optional(),
   baseId: z.string().optional(),
+  originId: z.string().optional(),
   phase: z.enum(['creating', 'uploading', 'ready', 'deleting']),
   upload: z
     .object({

@@ -6,6 +6,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
+import type { CommandOptions } from '@kvasir/linux'
 import { type CephPlace, placeWords } from '../../model/storage/ceph-place.ts'
 import {
   heldBytes,
@@ -147,6 +148,25 @@ export class RbdImages {
       )
   }
 
+  /** Copies what a clone reads of its origin into it; whoever has it open does the work. False for what is no clone. */
+  async flatten(
+    name: string,
+    work: { readonly onProgress: (fraction: number) => void; readonly signal: AbortSignal },
+  ): Promise<boolean> {
+    const image = this.#image(name)
+    const isNow = async () => isClone(await this.#tools.reach(() => this.#tools.ask('rbd', 'info', ...image)))
+    if (!(await isNow())) return false
+    await this.#change(['flatten', ...image], {
+      signal: work.signal,
+      onStderr: (text) => {
+        const percent = [...text.matchAll(/(\d{1,3})% complete/g)].at(-1)?.[1]
+        if (percent !== undefined) work.onProgress(Number(percent) / 100)
+      },
+    })
+    await this.#emptyTrash()
+    return true
+  }
+
   /** Gives an image another size. */
   async resize(name: string, bytes: number): Promise<void> {
     if ((await this.size(name)) === bytes) return
@@ -210,8 +230,8 @@ export class RbdImages {
     }
   }
 
-  async #change(args: readonly string[]): Promise<void> {
-    await this.#spending(() => this.#tools.reach(() => this.#tools.change('rbd', args)))
+  async #change(args: readonly string[], options: Partial<CommandOptions> = {}): Promise<void> {
+    await this.#spending(() => this.#tools.reach(() => this.#tools.change('rbd', args, options)))
   }
 
   /** Says that the pool is full where that is the reason. */

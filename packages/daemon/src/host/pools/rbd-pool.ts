@@ -136,6 +136,10 @@ class RbdPool implements PoolBackend {
     await this.#images.clone(nameOf(volume), nameOf(origin))
   }
 
+  async flatten(volume: VolumeKey, { onProgress, signal }: CopyWork): Promise<boolean> {
+    return await this.#images.flatten(nameOf(volume), { onProgress, signal })
+  }
+
   async createCopy(volume: VolumeKey, chain: readonly VolumeSource[], work: CopyWork): Promise<void> {
     work.signal.throwIfAborted()
     const { jailed } = this.#options

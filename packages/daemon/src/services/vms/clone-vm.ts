@@ -15,7 +15,7 @@ import { usablePool } from '../pools/usable-pool.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { exchangeNames } from '../snapshots/switch-layers.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
-import { asMade, makeVolumeFile } from '../volumes/volume-files.ts'
+import { asMade, makeLinkedClone, makeVolumeFile } from '../volumes/volume-files.ts'
 import { formatIn } from '../volumes/volume-format.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { hardwareHost, requireFreeName } from './create-vm.ts'
@@ -203,7 +203,7 @@ async function makeFiles(
     await usablePool(copy.pool, ports).createCopy(copy, volumeChain(source, ports), work)
     return await asMade(copy, ports)
   }
-  const made = await makeVolumeFile(copy, ports)
+  const made = await makeLinkedClone(copy, ports)
   if (successor) await makeVolumeFile(successor, ports)
   return made
 }

@@ -18,7 +18,7 @@ import { freeVolumeName } from '../vms/make-volumes.ts'
 import { requireEncryption, requirePlain } from './encryption.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { volumeChain } from './volume-chain.ts'
-import { asMade, discardVolume, makeVolumeFile } from './volume-files.ts'
+import { asMade, discardVolume, makeLinkedClone } from './volume-files.ts'
 import { formatIn } from './volume-format.ts'
 import { volumeWords } from './volume-words.ts'
 
@@ -203,7 +203,7 @@ async function make(
   for (const row of rows) {
     job.signal.throwIfAborted()
     if (row.baseId !== undefined) {
-      made.push(await makeVolumeFile(row, ports))
+      made.push(await makeLinkedClone(row, ports))
       continue
     }
     await usablePool(row.pool, ports).createCopy(row, volumeChain(volume, ports), {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Job, newVolume } from '@kvasir/contract'
+import { type Job, newPool, newVolume } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
@@ -128,3 +128,63 @@ async function breakOff(point: FailpointName, end: (typeof ends)[number]): Promi
   if (end !== 'the daemon and the emulator die')
     assert.equal(world.process('web1').chains.get('data')?.length, 1)
 }
+
+/** A linked clone, `copy`, in a pool that reads its clones through their origins; the VM web1 has it. */
+async function openWithNativeClone(runs: boolean, options = {}): Promise<SimulatedDaemon> {
+  const world = await openSimulatedDaemon({ hurry, ...options })
+  const pool = { type: 'rbd', name: 'ceph', monitors: ['127.0.0.1'], cephPool: 'rbd' }
+  await world.call('createPool', { body: newPool.parse(pool) })
+  const body = newVolume.parse({ name: 'data', size: '1GiB', format: 'raw' })
+  await world.call('createVolume', { params: { pool: 'ceph' }, body })
+  await world.call('cloneVolume', {
+    params: { pool: 'ceph', volume: 'data' },
+    body: { name: 'copy', mode: 'linked' },
+    ...waiting,
+  })
+  await world.createVm('web1', { disks: [{ name: 'data', pool: 'ceph', volume: 'copy' }] })
+  if (runs) await world.call('startVm', { params: { name: 'web1' }, ...waiting })
+  return world
+}
+
+const native = { pool: 'ceph', volume: 'copy' }
+const origin = { pool: 'ceph', volume: 'data' }
+
+for (const runs of [true, false])
+  test(`a clone that its pool reads through its origin becomes independent, while its VM ${runs ? 'runs' : 'is off'}, and its origin stays until then`, async () => {
+    await using world = await openWithNativeClone(runs)
+    assert.deepEqual(await bases(world), [
+      ['copy', 'data'],
+      ['data', undefined],
+    ])
+    await assert.rejects(world.call('deleteVolume', { params: origin }), /ceph\/copy/)
+
+    const job = await world.call('flattenVolume', { params: native, ...waiting })
+
+    assert.equal(job.state, 'succeeded')
+    assert.deepEqual(await bases(world), [
+      ['copy', undefined],
+      ['data', undefined],
+    ])
+    await world.call('deleteVolume', { params: origin })
+    const again = await world.call('flattenVolume', { params: native, ...waiting })
+    assert.equal(again.error?.code, 'bad-request')
+  })
+
+test('a daemon that dies while a pool flattens is followed by one that goes on with it', async () => {
+  const reached = Promise.withResolvers<void>()
+  const first = await openWithNativeClone(true, {
+    failpoint: async (name: FailpointName) => {
+      if (name !== 'volume.flatten.after-row') return
+      reached.resolve()
+      await new Promise(() => {})
+    },
+  })
+  first.call('flattenVolume', { params: native }).catch(() => {})
+  await reached.promise
+
+  await using world = await first.killAndFollow()
+
+  const isFlat = async () => (await bases(world)).every(([, base]) => base === undefined)
+  while (!(await isFlat())) await new Promise((resolve) => setTimeout(resolve, 5))
+  assert.equal(world.machine.nativeClones.size, 0)
+})

@@ -12,12 +12,13 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { backendOf, usablePool } from '../pools/usable-pool.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { hasOpen, type Intake, takeInLive, takeInOffline } from '../snapshots/merge-layer.ts'
 import { takePatiently } from '../snapshots/take-patiently.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import type { Asked } from './copy-volume.ts'
+import { beginNativeFlatten, resumeNativeFlatten } from './flatten-native.ts'
 import { beginWork, endWork, requireWhole } from './hold-volume.ts'
 import { volumeChain } from './volume-chain.ts'
 import { pathOf } from './volume-files.ts'
@@ -41,7 +42,7 @@ export function beginFlattenVolume(volume: VolumeRecord, asked: Asked): Job {
   const { ports } = context
   const words = volumeWords(volume)
   requireWhole(volume)
-  usablePool(volume.pool, ports)
+  if (usablePool(volume.pool, ports).flatten) return beginNativeFlatten(volume, asked)
   const [user, ...others] = vmsUsing(volume, ports.store)
   if (others.length > 0)
     throw new KvasirError('in-use', `Volume ${words} is in use by several VMs, so it is not flattened.`)
@@ -67,6 +68,10 @@ export function resumeFlattening(context: Context): void {
   const { store } = context.ports
   for (const volume of store.volumes.list()) {
     if (volume.work !== 'flattened') continue
+    if (backendOf(volume, context.ports).flatten) {
+      resumeNativeFlatten(volume, context)
+      continue
+    }
     const [user] = vmsUsing(volume, store)
     const driver = user && context.drivers.get(user.id)
     begin(volume, { context, caller: { name: 'recovery' }, keep: () => {} }, (job) =>

@@ -5,7 +5,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord, VolumeUpload } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { sourceOf } from './volume-files.ts'
-import { vmsUsing } from './volume-use.ts'
+import { originOf, vmsUsing } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
 
 /** The API's view of a volume. */
@@ -13,9 +13,9 @@ export async function showVolume(volume: VolumeRecord, context: Context): Promis
   const { ports } = context
   const { store } = ports
   const allocatedBytes = await allocatedBytesOf(volume, ports)
-  const base = volume.baseId === undefined ? undefined : store.volumes.get(volume.baseId)
+  const base = originOf(volume, store)
   const source = store.pools.findByName(volume.pool) && sourceOf(volume, ports)
-  const overlays = store.volumes.list().filter((other) => other.baseId === volume.id)
+  const overlays = store.volumes.list().filter((other) => (other.baseId ?? other.originId) === volume.id)
   const chain = ancestorsOf(volume, ports)
   const encryption = shownEncryption(volume, store)
   return {
@@ -68,7 +68,7 @@ function ancestorsOf(volume: VolumeRecord, { store }: Ports): NonNullable<Volume
     seen.add(at.id)
     if (at !== volume) chain.push({ kind: 'volume', name: at.name, pool: at.pool, format: at.format })
     if (at.imageId !== undefined) chain.push({ kind: 'image', name: at.imageId, format: 'qcow2' })
-    at = at.baseId === undefined ? undefined : store.volumes.get(at.baseId)
+    at = originOf(at, store)
   }
   return chain
 }

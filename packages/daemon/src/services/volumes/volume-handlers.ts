@@ -15,7 +15,7 @@ import { requireNoWork } from './hold-volume.ts'
 import { importVolume } from './import-volume.ts'
 import { resizeVolume } from './resize-volume.ts'
 import { showVolume } from './show-volume.ts'
-import { holderOf } from './volume-use.ts'
+import { clonesOf, holderOf } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
 import { beginWipeVolume } from './wipe-volume.ts'
 
@@ -85,6 +85,13 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
         throw new KvasirError(
           'in-use',
           `Volume ${volumeWords(volume)} is in use by ${holder}, so it is not deleted.`,
+        )
+      const clones = clonesOf(volume, store)
+      if (clones !== undefined)
+        throw new KvasirError(
+          'in-use',
+          `Volume ${volumeWords(volume)} is what linked clones are based on (${clones}), so it is not deleted.`,
+          { details: { clones } },
         )
       const deleting = { ...volume, phase: 'deleting' as const }
       await context.ports.failpoint('volume.delete.before-phase')

@@ -18,6 +18,18 @@ function layerHolder(volume: VolumeRecord, store: Store): string | undefined {
   return snapshot && `snapshot ${snapshot.name}`
 }
 
+/** The volume that a volume is an overlay or a linked clone of. */
+export function originOf({ baseId, originId }: VolumeRecord, store: Store): VolumeRecord | undefined {
+  const id = baseId ?? originId
+  return id === undefined ? undefined : store.volumes.get(id)
+}
+
+/** The linked clones that still read the data of a volume, in words; undefined when there are none. */
+export function clonesOf(volume: VolumeRecord, store: Store): string | undefined {
+  const clones = store.volumes.list().filter((other) => other.originId === volume.id)
+  return clones.length === 0 ? undefined : clones.map(volumeWords).join(', ')
+}
+
 /** Who else uses a volume, so that a disk cannot have it: nobody who only reads it as the disk does, or shares it as the disk does. */
 export function holderBeside(
   disk: DiskSpec,
