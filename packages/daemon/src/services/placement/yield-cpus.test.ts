@@ -67,7 +67,7 @@ test('a VM that does not answer holds up no dedicated one', async () => {
   await world.createVm('web', { cpu: { count: 1 } })
   await world.createVm('db', dedicated)
   await world.start('web')
-  world.machine.commandTimeoutMs = 600_000
+  world.machine.commandTimeoutMs = 2_900
   world.process('web').goesMute()
 
   const job = await world.call('startVm', { params: { name: 'db' }, query: { wait: 300 } })

@@ -55,8 +55,8 @@ async function copyImage(
 /** Makes a linked clone as its row of phase `creating` plans it. Answers the row, which says of what it is a clone where that matters on. */
 export async function makeLinkedClone(row: VolumeRecord, ports: Ports): Promise<VolumeRecord> {
   const made = await makeVolumeFile(row, ports)
-  const { flatten } = usablePool(row.pool, ports)
-  return flatten && made.baseId === undefined ? { ...made, originId: row.baseId } : made
+  const isShared = usablePool(row.pool, ports).flatten !== undefined && made.baseId === undefined
+  return isShared ? { ...made, originId: row.baseId } : made
 }
 
 /** A row with the capacity that its volume has: logical volumes come in whole extents. */
