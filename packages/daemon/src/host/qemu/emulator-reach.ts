@@ -14,14 +14,35 @@ export async function writeReach(paths: EmulatorPaths, reach: readonly DiskReach
 
 /** Lets a running emulator reach what a disk lies on. `unsupported` for one that was started without a connector. */
 export async function giveReach(paths: EmulatorPaths, reach: DiskReach): Promise<void> {
-  if (reach.servers.length === 0) return
-  const others = await linesBut(paths, reach.disk)
-  if (others === undefined)
+  if (!(await tryToGiveReach(paths, reach)))
     throw new KvasirError(
       'unsupported',
       `The VM was started without a disk on a storage server, so its cage has no way to one; disk ${reach.disk} is there from its next start on.`,
     )
+}
+
+/** As `giveReach`; false for an emulator that was started without a connector. */
+export async function tryToGiveReach(paths: EmulatorPaths, reach: DiskReach): Promise<boolean> {
+  if (reach.servers.length === 0) return true
+  const others = await linesBut(paths, reach.disk)
+  if (others === undefined) return false
   await writeWhole(paths.reach, [...others, ...linesOf(reach)].join(''))
+  return true
+}
+
+/** What was reached by one name is reached as a disk's, and nothing that the disk lay on before. Repeated, it changes nothing. */
+export async function handReachOver(
+  paths: EmulatorPaths,
+  { from, to, isFirst }: { readonly from: string; readonly to: string; readonly isFirst: boolean },
+): Promise<void> {
+  const text = await readWhole(paths.reach)
+  if (text === undefined) return
+  const all = linesIn(text)
+  const handed = all.filter(isOf(from))
+  const isHandedAlready = handed.length === 0 && !isFirst
+  const stays = all.filter((line) => !isOf(from)(line) && (isHandedAlready || !isOf(to)(line)))
+  const given = handed.map((line) => line.slice(0, -` ${from}\n`.length).concat(` ${to}\n`))
+  await writeWhole(paths.reach, [...stays, ...given].join(''))
 }
 
 /** Takes back what a disk lay on. No error when there was nothing. */
@@ -37,5 +58,13 @@ function linesOf({ disk, servers }: DiskReach): readonly string[] {
 
 async function linesBut(paths: EmulatorPaths, disk: string): Promise<readonly string[] | undefined> {
   const text = await readWhole(paths.reach)
-  return text?.split(/(?<=\n)/).filter((line) => line !== '' && !line.endsWith(` ${disk}\n`))
+  return text === undefined ? undefined : linesIn(text).filter((line) => !isOf(disk)(line))
+}
+
+function linesIn(text: string): readonly string[] {
+  return text.split(/(?<=\n)/).filter((line) => line !== '')
+}
+
+function isOf(name: string): (line: string) => boolean {
+  return (line) => line.endsWith(` ${name}\n`)
 }

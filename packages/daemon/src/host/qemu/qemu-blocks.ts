@@ -11,7 +11,7 @@
  * counts for nothing.
  */
 import { KvasirError } from '@kvasir/contract'
-import type { QmpClient } from '@kvasir/qmp'
+import { type QmpClient, QmpError } from '@kvasir/qmp'
 import type {
   AbsorbOptions,
   Absorption,
@@ -28,6 +28,7 @@ import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { fileNode, formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
 import { QemuMirrors } from './qemu-mirrors.ts'
+import type { EmulatorPaths } from './runtime-directory.ts'
 
 /** A disk under load takes its time. */
 const flushTimeoutMs = 60_000
@@ -41,6 +42,7 @@ export interface QemuBlocksParts {
   readonly secrets: SecretValues
   /** Its UID. */
   readonly user: number
+  readonly paths: EmulatorPaths
 }
 
 export class QemuBlocks implements EmulatorBlocks {
@@ -66,12 +68,11 @@ export class QemuBlocks implements EmulatorBlocks {
       node: undefined,
     }
     const node = layers[0]?.node ?? own ?? requireTop(chains, disk).node
+    const args = { 'node-name': node, size: capacityBytes }
     await this.#parts.ask((monitor) =>
-      monitor.execute(
-        'block_resize',
-        { 'node-name': node, size: capacityBytes },
-        { timeoutMs: resizeTimeoutMs },
-      ),
+      monitor
+        .execute('block_resize', args, { timeoutMs: resizeTimeoutMs })
+        .catch((error: unknown) => Promise.reject(isTooLarge(error) ? tooLarge(disk, error) : error)),
     )
   }
 
@@ -268,4 +269,17 @@ async function forgetFile(monitor: QmpClient, name: string): Promise<boolean> {
   }
   await takeFileBack(monitor, name)
   return true
+}
+
+/** What the file system (EFBIG) or Ceph (EINVAL) says of a size that it has no room to count. */
+function isTooLarge(error: unknown): boolean {
+  return error instanceof QmpError && /File too large|Invalid argument/.test(error.message)
+}
+
+function tooLarge(disk: string, cause: unknown): KvasirError {
+  return new KvasirError(
+    'unsupported',
+    `Disk ${disk} would be larger than what it lies on lets it be, so it is as it was.`,
+    { cause },
+  )
 }

@@ -106,20 +106,20 @@ export class QemuEmulator implements Emulator {
       limit: (files) => parts.groups.limit(groupOf(parts.id), files),
     })
     const ask: QemuDisksParts['ask'] = (work) => this.#ask(work)
-    const { groups, id } = parts
+    const { groups, id, paths, secrets } = parts
     this.threads = new QemuThreads({ ask, record: () => this.#record, group: groupOf(id), groups })
     const { pid, uid } = parts.record
-    this.blocks = new QemuBlocks({ ask, pid, user: uid, secrets: parts.secrets })
+    this.blocks = new QemuBlocks({ ask, pid, user: uid, secrets, paths })
     this.disks = new QemuDisks({
       ask,
-      paths: parts.paths,
+      paths,
       record: () => this.#record,
       keep: async (change) => {
         this.#record = change(this.#record)
         await Promise.all([writeRecord(parts.paths, this.#record), writeLaunch(parts.paths, this.#record)])
       },
       failpoint: parts.failpoint,
-      secrets: parts.secrets,
+      secrets,
     })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()

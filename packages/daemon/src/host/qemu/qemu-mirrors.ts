@@ -21,10 +21,12 @@ import type {
 } from '../../ports/emulator-mirrors.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { jobStatus, noSpaceOr } from './block-jobs.ts'
+import { handReachOver, takeReachBack, tryToGiveReach } from './emulator-reach.ts'
 import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
+import type { EmulatorPaths } from './runtime-directory.ts'
 
 const pollMs = 100
 /** How often a job is looked at that holds the guest's requests, or is about to. */
@@ -40,6 +42,7 @@ export interface QemuMirrorsParts {
   readonly secrets: SecretValues
   /** The UID of that QEMU. */
   readonly user: number
+  readonly paths: EmulatorPaths
 }
 
 export class QemuMirrors implements EmulatorMirrors {
@@ -64,7 +67,8 @@ export class QemuMirrors implements EmulatorMirrors {
       if (top === undefined)
         throw new KvasirError('emulator-failed', `The emulator has no disk ${disk}, so it is not copied.`)
       await using undo = new AsyncDisposableStack()
-      undo.defer(() => forgetCopy(monitor, id))
+      undo.defer(() => this.#forget(monitor, id))
+      await letReach(this.#parts.paths, { disk, id, source })
       await openCopy(monitor, { id, source, options }, this.#parts)
       await monitor.execute('blockdev-mirror', {
         'job-id': jobId({ id }),
@@ -103,7 +107,7 @@ export class QemuMirrors implements EmulatorMirrors {
   async finish(mirror: MirrorName, options: LayerOptions): Promise<void> {
     const id = jobId(mirror)
     const names = layerNames(mirror.id)
-    await this.#parts.ask(async (monitor) => {
+    const wasCopying = await this.#parts.ask(async (monitor) => {
       const job = await jobStatus(monitor, id)
       if (job?.status === 'pending')
         await monitor.execute('job-finalize', { id }, { timeoutMs: finishTimeoutMs })
@@ -115,7 +119,9 @@ export class QemuMirrors implements EmulatorMirrors {
         )
       if (options.discard === 'ignore') await ignoreDiscards(monitor, { names, options })
       await removeLooseNodes(monitor, mirror.disk)
+      return job !== undefined
     })
+    await handReachOver(this.#parts.paths, { from: names.file, to: mirror.disk, isFirst: wasCopying })
   }
 
   async abandon(mirror: MirrorName): Promise<void> {
@@ -125,9 +131,28 @@ export class QemuMirrors implements EmulatorMirrors {
       if (job !== undefined && !isEnded(job.status))
         await monitor.execute('job-cancel', { id }).catch(() => undefined) // It has ended meanwhile.
       if (job !== undefined) await dismiss(monitor, id, abandonTimeoutMs)
-      await forgetCopy(monitor, mirror.id)
+      await this.#forget(monitor, mirror.id)
     })
   }
+
+  async #forget(monitor: QmpClient, id: string): Promise<void> {
+    await forgetCopy(monitor, id)
+    await takeReachBack(this.#parts.paths, layerNames(id).file)
+  }
+}
+
+/** Lets an emulator reach what a copy lies on, by a name of its own until the disk has gone over. */
+async function letReach(
+  paths: EmulatorPaths,
+  { disk, id, source }: Pick<Mirror, 'disk' | 'id' | 'source'>,
+): Promise<void> {
+  const servers = source.kind === 'protocol' ? source.reach : []
+  const isGiven = await tryToGiveReach(paths, { disk: layerNames(id).file, servers })
+  if (!isGiven)
+    throw new KvasirError(
+      'unsupported',
+      `The VM was started without a disk on a storage server, so its cage has no way to one; disk ${disk} goes there while the VM is off.`,
+    )
 }
 
 function jobId({ id }: Pick<MirrorName, 'id'>): string {
@@ -153,7 +178,11 @@ async function openCopy(
 ): Promise<void> {
   const names = layerNames(id)
   const cache = { direct: options.direct, 'no-flush': options.noFlush }
-  const { file, options: fileOptions } = volumeNode(source, {
+  const {
+    file,
+    secret,
+    options: fileOptions,
+  } = volumeNode(source, {
     name: names.file,
     readOnly: false,
     direct: options.direct,
@@ -162,7 +191,10 @@ async function openCopy(
   const filename =
     file === undefined ? {} : { filename: await passFile(monitor, { file, label: names.file, user }) }
   // What the model planned is what QEMU's introspection names; its types are those of one version of it.
-  await monitor.executeUntyped('blockdev-add', { ...fileOptions, ...filename })
+  await withSecret(monitor, secret, {
+    values: secrets,
+    open: () => monitor.executeUntyped('blockdev-add', { ...fileOptions, ...filename }),
+  })
   const filled: LayerOptions = { ...options, discard: 'unmap' }
   const node = formatNode(names.format, {
     driver: source.format,
