@@ -117,7 +117,9 @@ export class PoolDesk {
   #lookAtAll(): void {
     const { log, store } = this.#parts.ports
     try {
-      for (const pool of store.pools.list()) if (pool.started) void this.probe(pool)
+      // One that is being made bears no mark yet: who makes it would be told that it is gone.
+      for (const pool of store.pools.list())
+        if (pool.started && pool.phase !== 'creating') void this.probe(pool)
     } catch (error) {
       log.error({ err: error }, 'the pools could not be looked at')
     }
