@@ -3,19 +3,31 @@ import { type DiskSpec, isReadOnly } from '@kvasir/contract'
 import type { Store, VolumeRecord } from '../../ports/store.ts'
 import { volumeWords } from './volume-words.ts'
 
-/** The name of what uses a volume, in words; undefined when nobody does. `exceptVm` does not count. */
+/** How many of those who use a volume are named. */
+const mostNamed = 5
+
+/** What uses a volume, in words that name it; undefined when nobody does. `exceptVm` does not count. */
 export function holderOf(volume: VolumeRecord, store: Store, exceptVm?: string): string | undefined {
-  const [vm] = vmsUsing(volume, store).filter((user) => user.id !== exceptVm)
-  return vm ? `VM ${vm.name}` : layerHolder(volume, store)
+  const vms = vmsUsing(volume, store).filter((user) => user.id !== exceptVm)
+  return inWords([...vms.map(({ name }) => `VM ${name}`), ...layerHolders(volume, store)])
 }
 
-function layerHolder(volume: VolumeRecord, store: Store): string | undefined {
-  const child = store.volumes.list().find((other) => other.baseId === volume.id)
-  if (child) return `volume ${volumeWords(child)}`
-  const snapshot = store.snapshots
+function layerHolders(volume: VolumeRecord, store: Store): readonly string[] {
+  const children = store.volumes.list().filter((other) => other.baseId === volume.id)
+  const snapshots = store.snapshots
     .list()
-    .find(({ layers }) => layers.some(({ volumeId }) => volumeId === volume.id))
-  return snapshot && `snapshot ${snapshot.name}`
+    .filter(({ layers }) => layers.some(({ volumeId }) => volumeId === volume.id))
+  return [
+    ...children.map((child) => `volume ${volumeWords(child)}`),
+    ...snapshots.map(({ name }) => `snapshot ${name}`),
+  ]
+}
+
+function inWords(names: readonly string[]): string | undefined {
+  const more = names.length > mostNamed ? [`${names.length - mostNamed} more`] : []
+  const all = [...names.slice(0, mostNamed), ...more]
+  const last = all.pop()
+  return all.length === 0 ? last : `${all.join(', ')} and ${last}`
 }
 
 /** The volume that a volume is an overlay or a linked clone of. */
@@ -40,7 +52,7 @@ export function holderBeside(
   const mayBeside = (other: DiskSpec) =>
     (isReadOnly(disk) && isReadOnly(other)) || (disk.shareable === true && other.shareable === true)
   const rival = others.find(({ disks }) => !disks.every(mayBeside))
-  return rival ? `VM ${rival.name}` : layerHolder(volume, store)
+  return rival ? `VM ${rival.name}` : inWords(layerHolders(volume, store))
 }
 
 /** The VMs whose specs name a volume, or that still run with it, or were saved with it, after their specs were changed. */
