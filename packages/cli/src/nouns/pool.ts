@@ -61,6 +61,11 @@ export const poolVerbs: Verbs = {
     arguments: [pool],
     load: async () => (await actions()).refreshPool,
   },
+  check: {
+    summary: 'Look whether a pool answers and holds what it should; ends with 1 when it does not.',
+    arguments: [pool],
+    load: async () => (await actions()).checkPool,
+  },
   start: { summary: 'Start a pool.', arguments: [pool], load: async () => (await actions()).startPool },
   stop: {
     summary: 'Stop a pool that no running VM uses.',

@@ -1,5 +1,6 @@
 /** The verbs of pools. */
 import type { Pool } from '@kvasir/contract'
+import { exitCodes } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
@@ -48,12 +49,30 @@ export const createPool: Action = async (context) => {
     signal: context.signal,
   })
   const free = pool.availableBytes === undefined ? '' : ` with ${formatBytes(pool.availableBytes)} available`
-  await say(
-    context,
-    pool,
-    `Pool ${name} is created${free}. Use it: kvasir volume create ${name}/NAME --size 20GiB`,
-  )
+  await say(context, pool, `Pool ${name} is created${free}. Use it: ${firstUse(pool)}`)
   return undefined
+}
+
+/** What comes next: a LUN is made on its server. */
+function firstUse({ name, type }: Pool): string {
+  return type === 'iscsi'
+    ? `kvasir volume import ${name}/NAME lun-1 --format raw`
+    : `kvasir volume create ${name}/NAME --size 20GiB`
+}
+
+/** Refreshes a pool and says whether all is well there, for scripts by its exit code. */
+export const checkPool: Action = async (context) => {
+  const { client, output, signal } = context
+  const pool = await client.call(routes.refreshPool, { params: byPool(context), signal })
+  const { name, health, remarks, findings = [] } = pool
+  const lines = [
+    ...remarks,
+    ...findings.map(({ kind, file, volume, detail }) => `${kind} ${volume ?? file}: ${detail}`),
+  ]
+  const isWell = health !== 'bad' && health !== 'warning'
+  const first = `Pool ${name} answers, and ${isWell ? 'all is well' : `its health is ${health}`}.`
+  await output.result(pool, () => [first, ...lines, ''].join('\n'))
+  return health === 'bad' ? exitCodes.refused : undefined
 }
 
 export const refreshPool: Action = async (context) => {

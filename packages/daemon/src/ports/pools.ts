@@ -99,6 +99,8 @@ export interface PoolBackend {
   readonly capabilities: PoolCapabilities
   /** Whether nodes on it can be opened past the page cache; true until the first `inspect` knows better. */
   readonly directIo: boolean
+  /** Volumes have the sizes that others give them: it is asked before a running emulator is told of another one. */
+  readonly isSizedByOthers?: true
   /** What lies in it may hang, so a program gets it from a process that opened it and can be killed. */
   readonly isGuarded: boolean
   /**

@@ -216,7 +216,11 @@ class DirPool implements PoolBackend {
     const file = fileOf(volume)
     const path = join(this.path, file)
     if (volume.format === 'raw')
-      await this.#folder.reach(() => this.#folder.quick(['truncate', file, capacityBytes]))
+      await this.#folder
+        .reach(() => this.#folder.quick(['truncate', file, capacityBytes]))
+        .catch((error: unknown) => {
+          throw spaceError(path, error)
+        })
     else await resizeFile({ ...volume, path }, capacityBytes, this.#tools)
     await this.#folder.sync(file)
   }
@@ -234,7 +238,8 @@ class DirPool implements PoolBackend {
       throw refuse(isEncrypted ? 'is encrypted, and no secret was named' : 'is not encrypted')
     if (backingFile !== undefined) throw refuse(`lies on another file (${backingFile})`)
     if (volume.format === 'raw' && (await this.#isQcow2(source))) throw refuse('is a qcow2 image, not raw')
-    if (capacityBytes === 0 || capacityBytes % 512 !== 0) throw refuse('is no whole number of sectors')
+    if (capacityBytes === 0) throw refuse('is empty')
+    if (capacityBytes % 512 !== 0) throw refuse('is no whole number of sectors')
     await this.#folder.reach(() => this.#folder.quick(['permit', volume.file, 0, 0o600, 0]))
     return capacityBytes
   }

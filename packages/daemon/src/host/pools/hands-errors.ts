@@ -5,6 +5,8 @@ import { HandsError, PoolHung } from './pool-hands.ts'
 
 /** asm-generic/errno.h: what the kernel says of a file system that is gone: EIO, ENODEV, ENOTCONN, ETIMEDOUT, EHOSTDOWN, ESTALE. */
 const gone: ReadonlySet<number | undefined> = new Set([5, 19, 107, 110, 112, 116])
+/** EFBIG. */
+const tooLarge = 27
 const noSpace: ReadonlySet<number | undefined> = new Set([28, 122])
 
 /** Why the pool is gone, if it is. */
@@ -19,6 +21,7 @@ export function troubleOf(error: unknown): string | undefined {
   return gone.has(error.errno) ? `its file system is gone (${error.message})` : undefined
 }
 
+/** What a user is told when a file could not be made or grown. */
 export function spaceError(path: string, error: unknown): unknown {
   if (!(error instanceof HandsError)) return error
   if (noSpace.has(error.errno))
@@ -26,6 +29,12 @@ export function spaceError(path: string, error: unknown): unknown {
       details: { path },
       cause: error,
     })
+  if (error.errno === tooLarge)
+    return new KvasirError(
+      'unsupported',
+      `The file ${path} would be larger than its file system lets a file be, so it is as it was.`,
+      { details: { path }, cause: error },
+    )
   return new KvasirError('host-failed', `The file ${path} was not made: ${error.message}.`, { cause: error })
 }
 

@@ -36,6 +36,7 @@ class IscsiPool implements PoolBackend {
   readonly path = undefined
   readonly place: string
   readonly directIo = true
+  readonly isSizedByOthers = true
   readonly isGuarded = true
   readonly capabilities: PoolBackend['capabilities'] = {
     formats: ['raw'],

@@ -18,7 +18,7 @@ import {
   usedBytes,
 } from '../../model/storage/ceph-report.ts'
 import type { Moment } from '../../ports/pools.ts'
-import { type CephTools, cephErrorOf, cephErrors, cephWords } from './ceph-tools.ts'
+import { CephGone, type CephTools, cephErrorOf, cephErrors, cephWords } from './ceph-tools.ts'
 import { openMoment } from './rbd-moment.ts'
 
 /** Beyond the 30 s after which Ceph forgets a client that was killed. */
@@ -38,7 +38,14 @@ export class RbdImages {
   }
 
   async list(): Promise<ReturnType<typeof imagesOf>> {
-    return imagesOf(await this.#tools.reach(() => this.#tools.ask('rbd', 'ls', '-l', ...this.#pool())))
+    return await this.#tools.reach(async () => {
+      try {
+        return imagesOf(await this.#tools.ask('rbd', 'ls', '-l', ...this.#pool()))
+      } catch (error) {
+        if (cephErrorOf(error) !== cephErrors.missing) throw error
+        throw new CephGone(`there is no namespace ${this.#where.namespace ?? 'in it'}`)
+      }
+    })
   }
 
   /** The size of an image. `file-not-found`. */
@@ -72,7 +79,7 @@ export class RbdImages {
   async create(name: string, size: { readonly bytes: number; readonly thick: boolean }): Promise<void> {
     const thick = size.thick ? ['--thick-provision'] : []
     try {
-      await this.#change([
+      await this.#size([
         'create',
         ...this.#image(name),
         '--size',
@@ -170,7 +177,7 @@ export class RbdImages {
   /** Gives an image another size. */
   async resize(name: string, bytes: number): Promise<void> {
     if ((await this.size(name)) === bytes) return
-    await this.#change([
+    await this.#size([
       'resize',
       ...this.#image(name),
       '--size',
@@ -227,6 +234,20 @@ export class RbdImages {
       const number = cephErrorOf(error)
       if (number === undefined) throw error
       return number
+    }
+  }
+
+  /** Gives an image a size. `unsupported` for one that Ceph cannot count. */
+  async #size(args: readonly string[]): Promise<void> {
+    try {
+      await this.#change(args)
+    } catch (error) {
+      if (cephErrorOf(error) !== cephErrors.invalid) throw error
+      throw new KvasirError(
+        'unsupported',
+        `An RBD image would be larger than Ceph lets it be, so it is as it was (${cephWords(error)}).`,
+        { cause: error },
+      )
     }
   }
 

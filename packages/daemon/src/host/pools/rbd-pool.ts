@@ -82,6 +82,7 @@ class RbdPool implements PoolBackend {
     const mark = await this.#claiming(async () => {
       await this.#requireReach()
       await this.#space()
+      await this.#images.list() // There is a namespace, if one was named.
       return await this.#readMark()
     })
     if (mark === this.#options.id) return

@@ -50,7 +50,7 @@ export function compareContents(entries: readonly Entry[], volumes: readonly Vol
         kind: 'foreign',
         file,
         sizeBytes,
-        detail: entry.isVolume ? 'It is nobody of ours. It can be imported.' : 'It is not a regular file.',
+        detail: entry.isVolume ? 'It is no volume of ours. It can be imported.' : 'It is not a regular file.',
       })
   }
   for (const volume of volumes)

@@ -39,7 +39,7 @@ export async function importVolume(
   if (!entry?.isVolume)
     throw new KvasirError(
       'file-not-found',
-      `Pool ${pool} has no regular file ${wanted.file}, so it was not imported.`,
+      `Pool ${pool} has nothing called ${wanted.file} that could be a volume, so it was not imported.`,
     )
   requireForeign(pool, entry, context)
   const id = clock.uuid()

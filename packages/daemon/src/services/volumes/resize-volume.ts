@@ -85,7 +85,7 @@ async function resizeHeld(
   await failpoint('volume.resize.after-ready')
 }
 
-/** Makes what lies in the pool larger or smaller; answers what it has then. A running emulator does that itself, but for devices. */
+/** Makes what lies in the pool larger or smaller; answers what it has then. A running emulator does that itself, but for devices and LUNs. */
 async function resizeFile(
   held: VolumeRecord,
   work: { readonly size: number; readonly running: Seat | undefined; readonly ports: Ports },
@@ -94,6 +94,7 @@ async function resizeFile(
   const pool = usablePool(held.pool, ports)
   const isDevice = pool.source(held).kind === 'device'
   if (running && !isDevice) {
+    if (pool.isSizedByOthers) await pool.resize(held, size)
     await tellEmulator(running, held, size)
     return size
   }
