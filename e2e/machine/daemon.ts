@@ -19,7 +19,7 @@ import { environmentOf, type Place } from './place.ts'
 const closeFile = promisify(close)
 
 /** How long a daemon may take until it serves. */
-const serveMs = 20_000
+const serveMs = 60_000
 /** How long a daemon may take to end when asked. */
 const stopMs = 15_000
 const shownLogCharacters = 4_000
@@ -60,7 +60,12 @@ export async function startDaemon(place: Place, environment: DaemonEnvironment =
         : undefined
     },
     { withinMs: serveMs, everyMs: 20, what: 'the daemon serves' },
-  )
+  ).catch(async (error: unknown) => {
+    child.kill('SIGKILL') // Or it would outlive the test, and the test would wait for it.
+    await exited
+    client.close()
+    throw error
+  })
   if (!isAlive()) throw new Error(`The daemon ended before it served. Its log ends:\n${readDaemonLog(place)}`)
   return {
     pid: child.pid ?? 0,

@@ -39,6 +39,8 @@ export interface IscsiServer extends AsyncDisposable {
   /** Makes it neither answer nor end. */
   stop(): void
   goOn(): void
+  /** Ends it with SIGKILL, and starts another one with the same targets on the same port. */
+  killAndRestart(): Promise<void>
 }
 
 /** Starts a server of iSCSI, as root. */
@@ -47,11 +49,7 @@ export async function openIscsiServer(): Promise<IscsiServer> {
   for (let start = 1; ; start += 1) {
     const port = await freePort()
     const control = randomInt(1, mostControl)
-    const child = spawn(
-      '/usr/sbin/tgtd',
-      ['-f', '--iscsi', `portal=127.0.0.1:${port}`, '--control-port', String(control)],
-      { stdio: 'ignore' },
-    )
+    const child = spawnServer(port, control)
     const isUp = await untilUp(child, control)
     if (isUp) return server(child, { port, control, folder })
     await end(child, control)
@@ -62,55 +60,80 @@ export async function openIscsiServer(): Promise<IscsiServer> {
   }
 }
 
+function spawnServer(port: number, control: number): ChildProcess {
+  return spawn(
+    '/usr/sbin/tgtd',
+    ['-f', '--iscsi', `portal=127.0.0.1:${port}`, '--control-port', String(control)],
+    { stdio: 'ignore' },
+  )
+}
+
+interface Target {
+  readonly name: string
+  readonly luns: Set<number>
+  readonly chap: Chap | undefined
+}
+
 function server(
-  child: ChildProcess,
+  first: ChildProcess,
   { port, control, folder }: { readonly port: number; readonly control: number; readonly folder: string },
 ): IscsiServer {
-  const targets: string[] = []
+  let child = first
+  const targets: Target[] = []
+  const tell = (op: string, mode: string, ...args: readonly string[]) =>
+    tgtadm(control, '--op', op, '--mode', mode, ...args)
   const idOf = (target: string) => {
-    if (!targets.includes(target)) throw new Error(`There is no target ${target}.`)
-    return String(targets.indexOf(target) + 1)
+    const index = targets.findIndex(({ name }) => name === target)
+    if (index < 0) throw new Error(`There is no target ${target}.`)
+    return String(index + 1)
   }
   const file = (target: string, lun: number) => join(folder, `${idOf(target)}-${lun}`)
-  const addLun = async (target: string, lun: number, size: number) => {
+  const showLun = async (target: string, lun: number) => {
+    const what = ['--tid', idOf(target), '--lun', String(lun), '--backing-store', file(target, lun)]
+    await tell('new', 'logicalunit', ...what)
+  }
+  const showTarget = async ({ name, luns, chap }: Target) => {
+    const id = idOf(name)
+    await tell('new', 'target', '--tid', id, '--targetname', name)
+    for (const lun of luns) await showLun(name, lun)
+    if (chap) {
+      await tell('new', 'account', '--user', chap.user, '--password', chap.secret)
+      await tell('bind', 'account', '--user', chap.user, '--tid', id)
+    }
+    await tell('bind', 'target', '--tid', id, '--initiator-address', 'ALL')
+  }
+  const makeFile = (target: string, lun: number, size: number) => {
     writeFileSync(file(target, lun), '')
     truncateSync(file(target, lun), size)
-    const what = ['--op', 'new', '--mode', 'logicalunit', '--tid', idOf(target), '--lun', String(lun)]
-    await tgtadm(control, ...what, '--backing-store', file(target, lun))
   }
   return {
     address: '127.0.0.1',
     port,
     folder,
     file,
-    addLun,
-    async addTarget(name, sizes, chap) {
-      targets.push(name)
-      const id = idOf(name)
-      await tgtadm(control, '--op', 'new', '--mode', 'target', '--tid', id, '--targetname', name)
-      for (const [index, size] of sizes.entries()) await addLun(name, index + 1, size)
-      if (chap) {
-        const account = ['--mode', 'account', '--user', chap.user]
-        await tgtadm(control, '--op', 'new', ...account, '--password', chap.secret)
-        await tgtadm(control, '--op', 'bind', ...account, '--tid', id)
-      }
-      await tgtadm(control, '--op', 'bind', '--mode', 'target', '--tid', id, '--initiator-address', 'ALL')
+    async addLun(name, lun, size) {
+      makeFile(name, lun, size)
+      targets.find((target) => target.name === name)?.luns.add(lun)
+      await showLun(name, lun)
     },
-    async removeLun(target, lun) {
-      await tgtadm(
-        control,
-        '--op',
-        'delete',
-        '--mode',
-        'logicalunit',
-        '--tid',
-        idOf(target),
-        '--lun',
-        String(lun),
-      )
+    async addTarget(name, sizes, chap) {
+      const target: Target = { name, luns: new Set(sizes.keys().map((index) => index + 1)), chap }
+      targets.push(target)
+      for (const [index, size] of sizes.entries()) makeFile(name, index + 1, size)
+      await showTarget(target)
+    },
+    async removeLun(name, lun) {
+      targets.find((target) => target.name === name)?.luns.delete(lun)
+      await tell('delete', 'logicalunit', '--tid', idOf(name), '--lun', String(lun))
     },
     stop: () => void child.kill('SIGSTOP'),
     goOn: () => void child.kill('SIGCONT'),
+    async killAndRestart() {
+      await end(child, control)
+      child = spawnServer(port, control)
+      if (!(await untilUp(child, control))) throw new Error('tgtd does not come up again.')
+      for (const target of targets) await showTarget(target)
+    },
     async [Symbol.asyncDispose]() {
       await end(child, control)
       rmSync(folder, { recursive: true, force: true })

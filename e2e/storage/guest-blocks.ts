@@ -1,0 +1,138 @@
+/**
+ * A guest that writes numbered, checksummed blocks with fsync all the time, told what to do by `kvasir vm exec`.
+ *
+ * Block n goes to slot n modulo `slots`, each slot in two mebibytes of its own. So at any moment a disk holds the blocks up to one number,
+ * and that number says all of its contents: `stateOf` gives it, and throws for a disk that has anything else.
+ */
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import { open } from 'node:fs/promises'
+import type { CommandLine } from './command-line.ts'
+
+const slots = 16
+const blockBytes = 512
+const stride = 2 ** 21
+const sectorsEach = stride / blockBytes
+const marker = 'flushed block'
+
+/** What a disk must have for the blocks. */
+export const blocksSpace = slots * stride
+
+/** The writer of one VM, on its first disk. */
+export class GuestBlocks {
+  readonly #cli: CommandLine
+  readonly #vm: string
+  #last = -1
+
+  constructor(cli: CommandLine, vm: string) {
+    this.#cli = cli
+    this.#vm = vm
+  }
+
+  /** Begins to write, from a number on. */
+  async begin(from: number): Promise<void> {
+    this.#last = from - 1
+    const script = [
+      'rm -f /run/hold /run/held /run/failed',
+      `n=${from}`,
+      `echo $((n - 1)) >/run/flushed`,
+      'while :; do',
+      'if [ -e /run/hold ]; then cp /run/hold /run/held; usleep 20000; continue; fi',
+      'sum=$(echo "block $n" | md5sum | cut -c1-32)',
+      `if ! printf "%-${blockBytes - 1}s\\n" "block $n $sum" | dd of=/dev/vda bs=${blockBytes} seek=$((n % ${slots} * ${sectorsEach})) conv=fsync,notrunc 2>/dev/null; then`,
+      'echo $n >/run/failed; exit 1; fi',
+      'echo $n >/run/flushed',
+      `echo "${marker} $n" >/dev/ttyS0`,
+      'n=$((n + 1))',
+      'done',
+    ].join('\n')
+    await this.#guest(`(${script}) </dev/null >/dev/null 2>&1 &`)
+  }
+
+  /** Holds the writer, reads the disk past the guest's cache, lets it go on; answers the last number, which everything on the disk fits. */
+  async check(): Promise<number> {
+    return await this.#check('')
+  }
+
+  /** As `check`, once it has written on since the last time. */
+  async moves(): Promise<number> {
+    return await this.#check(
+      `until [ "$(cat /run/flushed)" -gt ${this.#last + 1} ]; do [ ! -e /run/failed ] || break; usleep 50000; done`,
+    )
+  }
+
+  async #check(first: string): Promise<number> {
+    const token = randomBytes(4).toString('hex')
+    const answer = await this.#guest(
+      [
+        first,
+        `echo ${token} >/run/hold.new; mv /run/hold.new /run/hold`,
+        `until [ "$(cat /run/held 2>/dev/null)" = ${token} ]; do`,
+        'if [ -e /run/failed ]; then echo "writing block $(cat /run/failed) failed" >&2; exit 1; fi',
+        'usleep 20000; done',
+        'cat /run/flushed',
+        readAll,
+        'rm -f /run/hold',
+      ].join('\n'),
+    )
+    const end = answer.indexOf('\n') + 1
+    const flushed = Number(answer.slice(0, end))
+    this.#last = stateOf(Buffer.from(answer.slice(end), 'latin1'))
+    assert.equal(this.#last, flushed, 'The disk holds what was flushed to it, up to the last block.')
+    return flushed
+  }
+
+  /** The last number on a disk that nobody writes to. */
+  async state(disk = 'vda'): Promise<number> {
+    return stateOf(Buffer.from(await this.#guest(readAll.replaceAll('/dev/vda', `/dev/${disk}`)), 'latin1'))
+  }
+
+  /** The last number that the guest has said on its console. */
+  async said(): Promise<number> {
+    const log = await this.#cli.run('vm', 'log', this.#vm, '--bytes', '4KiB')
+    // The last line may be half a number.
+    return Number([...log.matchAll(new RegExp(`${marker} (\\d+)\\r?\\n`, 'g'))].at(-1)?.[1] ?? -1)
+  }
+
+  async #guest(script: string): Promise<string> {
+    return await this.#cli.run('vm', 'exec', '--timeout', '300', this.#vm, '--', 'sh', '-c', script)
+  }
+}
+
+const readAll = [
+  'echo 3 >/proc/sys/vm/drop_caches',
+  'slot=0',
+  `while [ $slot -lt ${slots} ]; do`,
+  `dd if=/dev/vda bs=${blockBytes} count=1 skip=$((slot * ${sectorsEach})) 2>/dev/null`,
+  "slot=$((slot + 1)); done | tr '\\0' ' '",
+].join('\n')
+
+/** The last number in a file that holds what a guest sees. */
+export async function stateOfFile(path: string): Promise<number> {
+  await using file = await open(path)
+  const blocks = Buffer.alloc(slots * blockBytes)
+  for (let slot = 0; slot < slots; slot += 1)
+    await file.read(blocks, slot * blockBytes, blockBytes, slot * stride)
+  return stateOf(blocks)
+}
+
+/** The last number of the blocks of all slots, -1 for none; throws for what no moment of the writer looked like. */
+function stateOf(blocks: Buffer): number {
+  assert.equal(blocks.length, slots * blockBytes)
+  const found = Array.from({ length: slots }, (_, slot) =>
+    numberIn(blocks.subarray(slot * blockBytes, (slot + 1) * blockBytes).toString('latin1'), slot),
+  )
+  const last = Math.max(...found)
+  // Of each slot the largest number that is its own and not beyond the last.
+  const expected = found.map((_, slot) => Math.max(-1, last - ((last - slot + slots) % slots)))
+  assert.deepEqual(found, last < 0 ? found.map(() => -1) : expected, `Blocks up to ${last} and no others.`)
+  return last
+}
+
+function numberIn(block: string, slot: number): number {
+  if (/^[\0 ]*$/.test(block)) return -1
+  const [, found, sum] = /^block (\d+) ([0-9a-f]{32}) *\n$/.exec(block) ?? []
+  const isWhole = sum === createHash('md5').update(`block ${found}\n`).digest('hex')
+  assert.ok(found !== undefined && isWhole, `Slot ${slot} is torn: ${JSON.stringify(block.slice(0, 60))}`)
+  return Number(found)
+}

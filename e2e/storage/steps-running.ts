@@ -1,0 +1,144 @@
+/** A VM on the pool, and what is done to its disks while its guest writes. */
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import type { Vm, Volume } from '@kvasir/contract'
+import { eventually } from '../machine/eventually.ts'
+import { blocksSpace, stateOfFile } from './guest-blocks.ts'
+import { assertSound, dataOf, poolOf, scratch, untilGuestHas } from './scene.ts'
+import type { Step } from './step.ts'
+
+const mib = 2 ** 20
+
+export const runningSteps: readonly Step[] = [
+  {
+    name: 'a VM has a disk there, and its guest writes',
+    async run({ world, cli, blocks }) {
+      const disk = ['--disk', 'name=data,pool=tested,volume=data']
+      await cli.run('vm', 'create', 'web1', '--image', 'tiny', '--memory', '128MiB', ...disk, '--start')
+      await world.vm('web1').waitForLogin()
+      await blocks.begin(0)
+      await blocks.moves()
+    },
+  },
+  {
+    name: 'what is in use is refused to everybody else, with the name of who has it',
+    async run({ cli, blocks }) {
+      const used = /VM web1/
+      await cli.refused(used, 'vm', 'create', 'web2', '--image', 'tiny', '--disk', 'pool=tested,volume=data')
+      await cli.refused(used, 'volume', 'delete', 'tested/data', '--yes')
+      await cli.refused(used, 'volume', 'wipe', 'tested/data', '--yes')
+      await cli.refused(used, 'volume', 'convert', 'tested/data', '--to', 'default')
+      await cli.refused(used, 'volume', 'download', 'tested/data', '/dev/null', '--force')
+      await cli.refused(used, 'pool', 'stop', 'tested')
+      await cli.refused(/data/, 'pool', 'delete', 'tested', '--remove-data', '--yes')
+      await blocks.moves()
+    },
+  },
+  {
+    name: 'a disk is plugged, written to and unplugged under the guest, and its volume has what was written',
+    async run(scene) {
+      const { world, cli, blocks } = scene
+      await cli.run('vm', 'disk', 'add', 'web1', 'name=more,pool=tested,volume=more')
+      await untilGuestHas(scene, 2)
+      const write = (place: number) =>
+        `echo "plugged ${place}" | dd of=/dev/vdb bs=1M seek=${place} conv=fsync,notrunc 2>/dev/null`
+      const places = [0, 9, 31]
+      await world.vm('web1').shell(places.map(write).join(' && '))
+      await cli.run('vm', 'disk', 'remove', 'web1', 'more')
+      await untilGuestHas(scene, 1)
+      await eventually(
+        async () => (await cli.show<Volume>('volume', 'show', 'tested/more')).usedBy.length === 0,
+        { withinMs: 60_000, what: 'the volume is in use no more' },
+      )
+      const file = scratch(scene, 'more.img')
+      await cli.run('volume', 'download', 'tested/more', file)
+      const bytes = await readFile(file)
+      for (const place of places) {
+        const text = `plugged ${place}\n`
+        assert.equal(bytes.toString('latin1', place * mib, place * mib + text.length), text)
+      }
+      await blocks.moves()
+    },
+  },
+  {
+    name: 'a disk is throttled, and let go again',
+    async run({ cli, blocks }) {
+      await cli.run(
+        'vm',
+        'disk',
+        'throttle',
+        'web1',
+        'data',
+        'iops=50,bytesWrite=1MiB,burst.iops=100,burstSeconds=2',
+      )
+      await blocks.moves()
+      const { spec } = await cli.show<Vm>('vm', 'show', 'web1')
+      assert.equal(spec.disks[0]?.throttle?.iops, 50)
+      await cli.run('vm', 'disk', 'throttle', 'web1', 'data', 'none')
+      await blocks.moves()
+    },
+  },
+  {
+    name: 'a disk grows under the guest and never shrinks',
+    async run({ world, cli, backend, blocks }) {
+      if (backend.luns !== undefined) {
+        await cli.refused(/resized where it was made/, 'volume', 'resize', 'tested/data', '+16MiB')
+        return
+      }
+      const wanted = blocksSpace + 16 * mib
+      await cli.run('volume', 'resize', 'tested/data', '+16MiB')
+      const vm = world.vm('web1')
+      await eventually(async () => Number(await vm.shell('cat /sys/block/vda/size')) * 512 === wanted, {
+        withinMs: 30_000,
+        what: 'the guest sees its disk grow',
+      })
+      const last = `bs=1M seek=${wanted / mib - 1}`
+      await vm.shell(
+        `tr '\\0' x </dev/zero | dd of=/dev/vda ${last} count=1 iflag=fullblock conv=fsync 2>/dev/null`,
+      )
+      await cli.refused(/VM web1|shrink/, 'volume', 'resize', 'tested/data', '16MiB', '--shrink', '--yes')
+      await blocks.moves()
+    },
+  },
+  {
+    name: 'a running VM is exported as it is at one instant',
+    async run(scene) {
+      const { cli, blocks } = scene
+      const before = await blocks.check()
+      await cli.run('vm', 'export', 'web1', 'monday', '--pool', 'default')
+      const after = await blocks.check()
+      const state = await downloaded(scene, 'default/data.monday')
+      assert.ok(before <= state && state <= after, `${before} <= ${state} <= ${after}`)
+      await cli.run('volume', 'delete', 'default/data.monday', '--yes')
+    },
+  },
+]
+
+/** What is done last, since it may lead away from the pool. */
+export const moveSteps: readonly Step[] = [
+  {
+    name: 'a disk moves to another pool while the guest writes, and back where that pool makes volumes',
+    async run(scene) {
+      const { cli, backend, blocks } = scene
+      await cli.run('vm', 'disk', 'move', 'web1', 'data', '--pool', 'default', '--format', 'qcow2')
+      assert.match(await dataOf(scene), /^default\//)
+      await blocks.moves()
+      const back = ['vm', 'disk', 'move', 'web1', 'data', '--pool', 'tested', '--format', backend.format]
+      if (backend.luns !== undefined) await cli.refused(/makes no volumes/, ...back)
+      else {
+        await cli.run(...back)
+        assert.match(await dataOf(scene), /^tested\//)
+      }
+      await blocks.moves()
+      await assertSound(scene)
+      assert.equal((await poolOf(scene)).health, 'good')
+    },
+  },
+]
+
+/** What a volume that nobody uses holds. */
+export async function downloaded(scene: Parameters<Step['run']>[0], volume: string): Promise<number> {
+  const file = scratch(scene, 'downloaded.img')
+  await scene.cli.run('volume', 'download', volume, file, '--force')
+  return await stateOfFile(file)
+}
