@@ -7,6 +7,10 @@ import { runSteps } from '../storage/steps.ts'
 const skip = needs('root', 'qemu')
 
 for (const backend of [dirBackend('raw'), dirBackend('qcow2')])
-  test(`every step of storage does on ${backend.name} what it says, and what the guest reads is what it wrote`, {
-    skip,
-  }, (t) => runSteps(t, backend))
+  test(
+    `every step of storage does on ${backend.name} what it says, and what the guest reads is what it wrote`,
+    {
+      skip,
+    },
+    (t) => runSteps(t, backend),
+  )
