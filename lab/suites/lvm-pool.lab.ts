@@ -169,6 +169,32 @@ test('a thin clone holds what its origin held at that moment, and goes on withou
   assert.equal(await sh(`head -c 5 ${path(two)}`), 'first')
 })
 
+test('a volume shows nothing of what its space held before: new, grown, and grown by one who died', {
+  skip,
+}, async (t) => {
+  const vg = await newVolumeGroup(t, 64)
+  const { pool } = openPool(onGroup(vg))
+  await pool.claim({ force: false })
+  await sh(
+    `lvcreate -y -n old -l 100%FREE ${vg} && tr '\\0' x </dev/zero | dd of=/dev/${vg}/old bs=1M || true`,
+  )
+  await sh(`lvremove -y ${vg}/old`)
+  const device = `/dev/${vg}/kvasir-${one.id}`
+  const bytesBesideZero = () => sh(`tr -d '\\0' <${device} | wc -c`)
+
+  await pool.createEmpty(one, { capacityBytes: 8 * mib })
+  assert.equal(await bytesBesideZero(), '0')
+  await pool.resize(one, 16 * mib)
+  assert.equal(await bytesBesideZero(), '0')
+
+  const [from, name] = [16 * mib, `${vg}/kvasir-${one.id}`]
+  await sh(`lvchange --addtag kvasir.uncleared=${from} ${name} && lvextend --size 24M ${name}`)
+  assert.equal(await bytesBesideZero(), String(8 * mib))
+  assert.equal(await pool.capacityBytes(one), 24 * mib)
+  assert.equal(await bytesBesideZero(), '0')
+  assert.doesNotMatch(await sh(`lvs --noheadings -o lv_tags ${name}`), /uncleared/)
+})
+
 test('a thin pool that fills up says so, and takes nothing that does not fit', { skip }, async (t) => {
   const vg = await newVolumeGroup(t)
   const { pool } = openPool(onThin(vg, 32))

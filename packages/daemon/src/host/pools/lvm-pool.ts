@@ -8,7 +8,6 @@
  * Not here: how LVM is called (lvm-tools.ts), how it becomes a pool (lvm-claim.ts), what is judged (model/storage).
  */
 import { KvasirError } from '@kvasir/contract'
-import { CommandError } from '@kvasir/linux'
 import {
   contentsOf,
   inactiveOf,
@@ -21,6 +20,8 @@ import {
   spaceOf,
   thinPoolOf,
   thinShortage,
+  unclearedFrom,
+  unclearedTag,
   volumeIdOf,
 } from '../../model/storage/lvm-place.ts'
 import type { LogicalVolume } from '../../model/storage/lvm-report.ts'
@@ -31,6 +32,7 @@ import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan
 import { inspectChain } from './copy-chain.ts'
 import { claimLvm, releaseLvm } from './lvm-claim.ts'
 import { spending } from './lvm-errors.ts'
+import { changeSize, clearFrom } from './lvm-sizes.ts'
 import { type LvmDeadlines, LvmTools, VgGone } from './lvm-tools.ts'
 import { copyChain } from './qemu-img.ts'
 
@@ -106,7 +108,7 @@ class LvmPool implements PoolBackend {
   }
 
   source(volume: VolumeKey): DeviceSource {
-    return { kind: 'device', path: `/dev/${this.#where.vg}/${nameOf(volume)}`, format: volume.format }
+    return { kind: 'device', path: `/dev/${this.#full(volume)}`, format: volume.format }
   }
 
   async createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void> {
@@ -114,7 +116,13 @@ class LvmPool implements PoolBackend {
     const size = `${plan.capacityBytes}b`
     if (thinPool === undefined) {
       // A signature that is left would make the host's tools take the volume for something that it was.
-      await this.#create(volume, ['-Wy', '-Zy', '--size', size, vg])
+      await this.#create(volume, ['-Wy', '-Zy', '--addtag', unclearedTag(0), '--size', size, vg])
+      try {
+        await this.#tools.reach(() => clearFrom(this.#tools, this.#full(volume), 0))
+      } catch (error) {
+        await this.remove(volume).catch(() => {}) // What made it fail says more; recovery removes it by its row.
+        throw error
+      }
       return
     }
     if (plan.preallocation === 'full')
@@ -131,12 +139,11 @@ class LvmPool implements PoolBackend {
   }
 
   async createClone(volume: VolumeKey, origin: VolumeKey): Promise<void> {
-    const { vg, thinPool } = this.#where
-    if (thinPool === undefined)
-      throw new KvasirError('unsupported', `Volume group ${vg} has no clones but full ones.`)
+    if (this.#where.thinPool === undefined)
+      throw new KvasirError('unsupported', `Volume group ${this.place} has no clones but full ones.`)
     await this.#requireRoom(0)
     // Without `-kn` a snapshot stays closed until it is asked for with `-K` (lvmthin(7)).
-    await this.#create(volume, ['--snapshot', '-kn', '-ay', `${vg}/${nameOf(origin)}`])
+    await this.#create(volume, ['--snapshot', '-kn', '-ay', this.#full(origin)])
   }
 
   async createCopy(volume: VolumeKey, chain: readonly VolumeSource[], work: CopyWork): Promise<void> {
@@ -146,9 +153,8 @@ class LvmPool implements PoolBackend {
     if (this.#where.thinPool !== undefined) await this.#requireRoom(checked.allocatedBytes)
     await this.createEmpty(volume, { capacityBytes: checked.capacityBytes })
     try {
-      const device = { isZero: await this.#readsZero() }
-      const { path } = this.source(volume)
-      await copyChain(path, chain, {
+      const device = { isZero: this.#where.thinPool === undefined || (await this.#readsZero()) }
+      await copyChain(this.source(volume).path, chain, {
         ...work,
         jailed,
         fileSizeBytes: checked.capacityBytes,
@@ -172,15 +178,19 @@ class LvmPool implements PoolBackend {
       const extent = seen.group.extentBytes
       const wanted = Math.ceil(capacityBytes / extent) * extent
       if (wanted === sizeBytes) return
-      const [name] = this.#named([nameOf(volume)])
-      const size = ['--size', `${wanted}b`, name ?? '']
-      if (wanted > sizeBytes) await spending(this.place, () => this.#tools.change('lvextend', ...size))
-      else await this.#shrink(size)
+      const isThin = this.#where.thinPool !== undefined
+      const change = { name: this.#full(volume), from: sizeBytes, to: wanted, isThin }
+      await spending(this.place, () => changeSize(this.#tools, change))
     })
   }
 
   async capacityBytes(volume: VolumeKey): Promise<number> {
-    return await this.#tools.reach(async () => this.#require(volume, await this.#see()).sizeBytes)
+    return await this.#tools.reach(async () => {
+      const { sizeBytes, tags } = this.#require(volume, await this.#see())
+      const from = unclearedFrom(tags)
+      if (from !== undefined) await clearFrom(this.#tools, this.#full(volume), from) // Whoever made it larger has died.
+      return sizeBytes
+    })
   }
 
   async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
@@ -236,16 +246,6 @@ class LvmPool implements PoolBackend {
     )
   }
 
-  /** From 2.03.17 on, LVM looks for a file system that it could shrink, and needs to be told not to. */
-  async #shrink(size: readonly string[]): Promise<void> {
-    try {
-      await this.#tools.change('lvreduce', '--force', '--fs', 'ignore', ...size)
-    } catch (error) {
-      if (!(error instanceof CommandError) || !/unrecognized option/.test(error.stderr)) throw error
-      await this.#tools.change('lvreduce', '--force', ...size)
-    }
-  }
-
   get #claim() {
     const { id, source } = this.#options
     return { id, source, where: this.#where, place: this.place, tools: this.#tools }
@@ -284,6 +284,10 @@ class LvmPool implements PoolBackend {
   async #readsZero(): Promise<boolean> {
     const seen = await this.#tools.reach(() => this.#see())
     return thinPoolOf(this.#where, seen)?.zeroes === true
+  }
+
+  #full(volume: VolumeKey): string {
+    return `${this.#where.vg}/${nameOf(volume)}`
   }
 
   #named(names: readonly string[]): readonly string[] {

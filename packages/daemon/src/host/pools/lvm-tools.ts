@@ -21,11 +21,15 @@ export interface LvmDeadlines {
   /** What only looks. */
   readonly lookMs: number
   readonly changeMs: number
+  /** Overwriting a volume, which may be large. */
+  readonly clearMs: number
 }
 
-const defaultDeadlines: LvmDeadlines = { lookMs: 30_000, changeMs: 120_000 }
+const defaultDeadlines: LvmDeadlines = { lookMs: 30_000, changeMs: 120_000, clearMs: 24 * 3_600_000 }
 /** How long a command that was killed may take to end. */
 const killMs = 500
+/** Between two of these it can be ended. */
+const clearStep = '256MiB'
 /** ECMD_FAILED (lvm(8), "Exit status"), also of a report that lacks only a part. */
 const lvmFailed = 5
 const notFound = /Volume group \\?"[^"]*" not found/
@@ -85,6 +89,15 @@ export class LvmTools {
     const { changeMs } = this.#deadlines
     const options = { timeoutMs: changeMs, env: environment }
     await this.#inTime(command, changeMs, () => runCommand([command, ...config, '-y', ...args], options))
+  }
+
+  /** Writes zeroes to a device, from a place to its end: by the device itself where it can (BLKZEROOUT). */
+  async clear(device: string, from: number): Promise<void> {
+    const { clearMs } = this.#deadlines
+    const argv = ['blkdiscard', '--zeroout', '--step', clearStep, '--offset', String(from), device]
+    await this.#inTime('blkdiscard', clearMs, () =>
+      runCommand(argv, { timeoutMs: clearMs, endsWithUs: true }),
+    )
   }
 
   /** Does what needs the volume group. What says that it is gone makes the pool unreachable, and later calls fail at once. */

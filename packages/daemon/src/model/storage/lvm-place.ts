@@ -23,6 +23,9 @@ export interface SeenLvm {
 export const poolTag = (id: string) => `kvasir.pool=${id}`
 /** The tag of what was made for a pool, so that it goes with it. */
 export const madeTag = 'kvasir.made'
+/** What a logical volume bears whose space, from a place on, still holds what others had there. */
+export const unclearedTag = (fromBytes: number) => `kvasir.uncleared=${fromBytes}`
+const anyUnclearedTag = /^kvasir\.uncleared=(\d+)$/
 const anyPoolTag = /^kvasir\.pool=(.+)$/
 const volumeName = /^kvasir-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
@@ -69,6 +72,12 @@ export function inactiveOf(place: LvmPlace, seen: SeenLvm, poolId: string): read
 const lowMetadata = 0.8
 const fullMetadata = 0.95
 
+/** From where on a logical volume is still to be overwritten; undefined when it is not. */
+export function unclearedFrom(tags: readonly string[]): number | undefined {
+  const [from] = tags.flatMap((tag) => anyUnclearedTag.exec(tag)?.[1] ?? [])
+  return from === undefined ? undefined : Number(from)
+}
+
 /** The room in a pool, and what its owner should know. */
 export function spaceOf(place: LvmPlace, seen: SeenLvm) {
   const { group } = seen
@@ -97,6 +106,14 @@ function thinConcerns(pool: LogicalVolume): readonly Concern[] {
   const { metadataShare = 0, trouble } = pool
   const percent = `${(metadataShare * 100).toFixed(0)} % of the metadata of thin pool ${pool.name} are taken`
   return [
+    ...(pool.zeroes
+      ? []
+      : [
+          {
+            health: 'warning' as const,
+            remark: `Thin pool ${pool.name} does not zero what it gives out (lvchange --zero y), so a guest could read what another one deleted.`,
+          },
+        ]),
     ...(trouble === '' ? [] : [bad(`Thin pool ${pool.name} is in trouble: ${trouble}.`)]),
     ...(metadataShare >= fullMetadata
       ? [bad(`${percent}; lvextend --poolmetadatasize gives it more.`)]
