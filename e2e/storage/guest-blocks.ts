@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { open } from 'node:fs/promises'
+import { eventually } from '../machine/eventually.ts'
 import type { CommandLine } from './command-line.ts'
 
 const slots = 16
@@ -32,6 +33,7 @@ export class GuestBlocks {
   /** Begins to write, from a number on. */
   async begin(from: number): Promise<void> {
     this.#last = from - 1
+    await this.#untilItAnswers()
     const script = [
       'rm -f /run/hold /run/held /run/failed',
       `n=${from}`,
@@ -83,8 +85,9 @@ export class GuestBlocks {
   }
 
   /** The last number on a disk that nobody writes to. */
-  async state(disk = 'vda'): Promise<number> {
-    return stateOf(Buffer.from(await this.#guest(readAll.replaceAll('/dev/vda', `/dev/${disk}`)), 'latin1'))
+  async state(): Promise<number> {
+    await this.#untilItAnswers()
+    return stateOf(Buffer.from(await this.#guest(readAll), 'latin1'))
   }
 
   /** The last number that the guest has said on its console. */
@@ -92,6 +95,12 @@ export class GuestBlocks {
     const log = await this.#cli.run('vm', 'log', this.#vm, '--bytes', '4KiB')
     // The last line may be half a number.
     return Number([...log.matchAll(new RegExp(`${marker} (\\d+)\\r?\\n`, 'g'))].at(-1)?.[1] ?? -1)
+  }
+
+  /** The agent of a guest that has just booted comes a little after its login prompt. */
+  async #untilItAnswers(): Promise<void> {
+    const answers = async () => (await this.#guest('echo here')).startsWith('here')
+    await eventually(answers, { withinMs: 60_000, what: `the guest of VM ${this.#vm} answers` })
   }
 
   async #guest(script: string): Promise<string> {
