@@ -16,6 +16,7 @@ import type {
   CopyWork,
   PoolBackend,
   PoolEntry,
+  PoolMoments,
   PoolSpace,
   VolumeKey,
   VolumePlan,
@@ -43,6 +44,8 @@ class EncryptedRawPool implements PoolBackend {
   readonly capabilities: PoolBackend['capabilities']
   readonly rest?: () => Promise<void>
   readonly stamp?: (volume: VolumeKey) => Promise<string>
+  readonly moments?: PoolMoments
+  readonly flatten?: (volume: VolumeKey, work: CopyWork) => Promise<boolean>
   readonly #backend: PoolBackend
   readonly #jailed: JailedTools
 
@@ -51,6 +54,9 @@ class EncryptedRawPool implements PoolBackend {
     this.#jailed = jailed
     this.capabilities = { ...backend.capabilities, encryption: true }
     if (backend.rest) this.rest = async () => await backend.rest?.()
+    if (backend.moments) this.moments = backend.moments
+    if (backend.flatten)
+      this.flatten = async (volume, work) => (await backend.flatten?.(volume, work)) ?? false
     if (backend.stamp) this.stamp = async (volume) => (await backend.stamp?.(volume)) ?? ''
   }
 

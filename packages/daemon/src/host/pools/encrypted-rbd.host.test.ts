@@ -53,7 +53,10 @@ test('an encrypted image is made, written, copied and resized, and the cluster h
       signal,
     })
 
+  assert.ok(pool.moments, 'What an RBD pool can besides, one that encrypts can too.')
+  assert.equal(await pool.flatten?.(one, { onProgress: () => {}, signal }).catch(() => 'none'), 'none')
   await pool.createEmpty(one, { capacityBytes: 4 * mib })
+  assert.equal(await pool.flatten?.(one, { onProgress: () => {}, signal }), false)
   const written = await open(one, 'write')
   await written.write(0, Buffer.alloc(4096, plain))
   await written.flush()
