@@ -4,9 +4,11 @@ import { waitForJob } from '@kvasir/sdk'
 import type { Operation } from './crash-operation.ts'
 import { bring, diskless, hasVolume, removeVolume } from './crash-steps.ts'
 import { chainDifferences } from './snapshots.ts'
+import type { World } from './world.ts'
 
 const jobMs = 60_000
 const volume = 'exported-data.monday'
+const checkpoint = 'monday'
 const spec: VmSpecInput = { ...diskless, disks: [{ name: 'data', size: '64MiB' }] }
 
 /** All operations that export. */
@@ -30,4 +32,59 @@ export const exportOperations: readonly Operation[] = [
       return await hasVolume(world, volume)
     },
   },
+  {
+    name: 'keep an instant of a running VM',
+    about: ['kept'],
+    points: /^vm\.instant\./,
+    async prepare(world) {
+      await bring(world, 'kept', 'running', spec)
+      await dropCheckpoint(world, 'kept')
+    },
+    async run(world) {
+      const params = { name: 'kept' }
+      const { id } = await world.client.call(endpoints.createInstant, { params, body: { checkpoint } })
+      await world.client.call(endpoints.endInstant, { params: { ...params, instant: id } })
+    },
+    isDone: (world) => hasCheckpoint(world, 'kept'),
+  },
+  {
+    name: 'create a checkpoint',
+    about: ['noted'],
+    points: /^checkpoint\.create\./,
+    async prepare(world) {
+      await bring(world, 'noted', 'running', spec)
+      await dropCheckpoint(world, 'noted')
+    },
+    async run(world) {
+      await world.client.call(endpoints.createCheckpoint, {
+        params: { name: 'noted' },
+        body: { name: checkpoint },
+      })
+    },
+    isDone: (world) => hasCheckpoint(world, 'noted'),
+  },
+  {
+    name: 'delete a checkpoint',
+    about: ['forgotten'],
+    points: /^checkpoint\.delete\./,
+    async prepare(world) {
+      await bring(world, 'forgotten', 'running', spec)
+      if (await hasCheckpoint(world, 'forgotten')) return
+      const params = { name: 'forgotten' }
+      await world.client.call(endpoints.createCheckpoint, { params, body: { name: checkpoint } })
+    },
+    run: (world) => dropCheckpoint(world, 'forgotten'),
+    isDone: async (world) => !(await hasCheckpoint(world, 'forgotten')),
+  },
 ]
+
+/** Whether a VM has the checkpoint. */
+async function hasCheckpoint(world: World, name: string): Promise<boolean> {
+  const list = await world.client.call(endpoints.listCheckpoints, { params: { name } })
+  return list.some((one) => one.name === checkpoint)
+}
+
+async function dropCheckpoint(world: World, name: string): Promise<void> {
+  if (!(await hasCheckpoint(world, name))) return
+  await world.client.call(endpoints.deleteCheckpoint, { params: { name, checkpoint } })
+}

@@ -27,6 +27,11 @@ export const nouns: Readonly<Record<string, Noun>> = {
     summary: 'Points that the disks of a VM can return to.',
     load: async () => (await import('./nouns/snapshot.ts')).snapshotVerbs,
   },
+  checkpoint: {
+    kind: 'noun',
+    summary: 'Moments since which it is known what changed on the disks of a VM.',
+    load: async () => (await import('./nouns/checkpoint.ts')).checkpointVerbs,
+  },
   pool: {
     kind: 'noun',
     summary: 'Where volumes lie.',

@@ -2,8 +2,8 @@
  * The contents of a volume as a stream: bytes, and runs of zeros that need not travel.
  *
  * Two forms on the wire. `application/octet-stream` is the contents as they are. `application/vnd.kvasir.extents` is a row of frames:
- * one byte for the kind (1 data, 2 zeros, 0 the end), eight bytes for the length (big-endian), and for data so many bytes. A stream
- * without the frame of its end was cut off. In both, positions (`Range`, `offset`) are those of the volume, not of the stream.
+ * one byte for the kind (1 data, 2 zeros, 3 as before, 0 the end), eight bytes for the length (big-endian), and for data so many bytes.
+ * Only what tells of changes has parts that are as before, and has no plain form. A stream without the frame of its end was cut off. In both, positions (`Range`, `offset`) are those of the volume, not of the stream.
  */
 import { KvasirError } from './error-table.ts'
 
@@ -11,6 +11,9 @@ import { KvasirError } from './error-table.ts'
 export type Piece =
   | { readonly kind: 'data'; readonly bytes: Uint8Array }
   | { readonly kind: 'zeros'; readonly lengthBytes: number }
+
+/** A part of what changed since a checkpoint; of what did not, only the length is told. */
+export type ChangedPiece = Piece | { readonly kind: 'same'; readonly lengthBytes: number }
 
 /** What a client sends of a volume. */
 export type ReceivedContents = AsyncIterable<Piece>
@@ -21,7 +24,9 @@ export interface SentContents {
   /** Changes with the contents; undefined where nobody can tell whether they have. */
   readonly tag: string | undefined
   /** The pieces from one position to before another. Called once. */
-  pieces(from: number, to: number): AsyncIterable<Piece>
+  pieces(from: number, to: number): AsyncIterable<ChangedPiece>
+  /** It tells of changes alone. */
+  readonly isIncrement?: boolean
   /** Lets go of the volume. */
   close(): Promise<void>
 }
@@ -31,16 +36,16 @@ export const contentsTypes = {
   extents: 'application/vnd.kvasir.extents',
 } as const
 
-const kinds = { end: 0, data: 1, zeros: 2 } as const
+const kinds = { end: 0, data: 1, zeros: 2, same: 3 } as const
 const headerBytes = 9
 /** The largest frame of data that is taken. */
 const maxDataBytes = 16 * 2 ** 20
 const zerosAtOnceBytes = 2 ** 20
 
 /** Pieces as frames. */
-export async function* encodePieces(pieces: AsyncIterable<Piece>): AsyncGenerator<Uint8Array> {
+export async function* encodePieces(pieces: AsyncIterable<ChangedPiece>): AsyncGenerator<Uint8Array> {
   for await (const piece of pieces) {
-    if (piece.kind === 'zeros') yield header(kinds.zeros, piece.lengthBytes)
+    if (piece.kind !== 'data') yield header(kinds[piece.kind], piece.lengthBytes)
     else if (piece.bytes.length > 0) {
       yield header(kinds.data, piece.bytes.length)
       yield piece.bytes
@@ -50,9 +55,10 @@ export async function* encodePieces(pieces: AsyncIterable<Piece>): AsyncGenerato
 }
 
 /** Pieces as the bytes that they stand for. */
-export async function* plainBytes(pieces: AsyncIterable<Piece>): AsyncGenerator<Uint8Array> {
+export async function* plainBytes(pieces: AsyncIterable<ChangedPiece>): AsyncGenerator<Uint8Array> {
   const zeros = new Uint8Array(zerosAtOnceBytes)
   for await (const piece of pieces) {
+    if (piece.kind === 'same') throw refuse('tells of changes alone')
     if (piece.kind === 'data') {
       yield piece.bytes
       continue
@@ -62,8 +68,16 @@ export async function* plainBytes(pieces: AsyncIterable<Piece>): AsyncGenerator<
   }
 }
 
-/** The pieces of a row of frames; those of a long frame of data as they come. Throws `bad-request` for what is none, or was cut off. */
+/** The pieces of a volume as a row of frames; those of a long frame of data as they come. Throws `bad-request` for what is none, or was cut off. */
 export async function* decodePieces(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
+  for await (const piece of decodeChanges(stream)) {
+    if (piece.kind === 'same') throw refuse('tells of changes alone')
+    yield piece
+  }
+}
+
+/** As `decodePieces`, for what may tell of changes alone. */
+export async function* decodeChanges(stream: AsyncIterable<Uint8Array>): AsyncGenerator<ChangedPiece> {
   let rest: Uint8Array = new Uint8Array(0)
   let dataLeft = 0
   let isOver = false
@@ -82,6 +96,7 @@ export async function* decodePieces(stream: AsyncIterable<Uint8Array>): AsyncGen
       const { kind, lengthBytes } = parseHeader(rest)
       rest = rest.subarray(headerBytes)
       if (kind === kinds.zeros) yield { kind: 'zeros', lengthBytes }
+      else if (kind === kinds.same) yield { kind: 'same', lengthBytes }
       else if (kind === kinds.data) dataLeft = lengthBytes
       else isOver = true
     }
@@ -98,7 +113,7 @@ function parseHeader(bytes: Uint8Array): { readonly kind: number; readonly lengt
   const view = new DataView(bytes.buffer, bytes.byteOffset, headerBytes)
   const kind = view.getUint8(0)
   const length = view.getBigUint64(1)
-  if (kind > kinds.zeros) throw refuse(`has a frame of the unknown kind ${kind}`)
+  if (kind > kinds.same) throw refuse(`has a frame of the unknown kind ${kind}`)
   const most = kind === kinds.data ? maxDataBytes : Number.MAX_SAFE_INTEGER
   if (length > BigInt(most)) throw refuse(`has a frame of ${length} bytes`)
   return { kind, lengthBytes: Number(length) }

@@ -1,5 +1,6 @@
 /** Every endpoint of the REST API, under `/v1`. Long actions answer 202 with a job; `wait` holds the answer until the job has ended. */
 import { z } from 'zod'
+import { checkpointEndpoints } from './checkpoint-endpoints.ts'
 import { driveEndpoints } from './drive-endpoints.ts'
 import { endpoint } from './endpoint.ts'
 import { event } from './event.ts'
@@ -60,6 +61,7 @@ export const endpoints = {
   ...imageEndpoints,
   ...snapshotEndpoints,
   ...moveEndpoints,
+  ...checkpointEndpoints,
   ...poolEndpoints,
   ...volumeEndpoints,
   ...transferEndpoints,

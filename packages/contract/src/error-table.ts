@@ -25,6 +25,8 @@ export const errorTable = {
   'vm-not-found': { status: 404, exit: notFound, title: 'There is no such VM' },
   'image-not-found': { status: 404, exit: notFound, title: 'There is no such image' },
   'snapshot-not-found': { status: 404, exit: notFound, title: 'There is no such snapshot' },
+  'checkpoint-not-found': { status: 404, exit: notFound, title: 'There is no such checkpoint' },
+  'instant-not-found': { status: 404, exit: notFound, title: 'Nothing is kept of such an instant' },
   'volume-not-found': { status: 404, exit: notFound, title: 'There is no such volume' },
   'pool-not-found': { status: 404, exit: notFound, title: 'There is no such pool' },
   'secret-not-found': { status: 404, exit: notFound, title: 'There is no such secret' },

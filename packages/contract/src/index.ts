@@ -1,4 +1,5 @@
 /** The API of Kvasir as a value. */
+export * from './checkpoint.ts'
 export * from './contents.ts'
 export { receivedContents } from './contents-schemas.ts'
 export * from './cpu-list.ts'

@@ -14,7 +14,7 @@ import { KvasirError } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
 import type { z } from 'zod'
 import { type DaemonAddress, defaultUrl, parseDaemonUrl, unixAddress } from './address.ts'
-import type { Download, DownloadOptions, UploadPart } from './contents.ts'
+import type { ChangeDownload, Download, DownloadOptions, UploadPart } from './contents.ts'
 import type { EventOptions } from './events.ts'
 import { createAgent, type HttpAnswer, sendRequest } from './http-request.ts'
 import type { MessageSocket, SocketOptions } from './message-socket.ts'
@@ -72,6 +72,8 @@ export interface Client {
   openStream(path: string, options?: SocketOptions & { readonly ticket?: string }): Promise<MessageSocket>
   /** Asks for what a guest would read from a volume. */
   openDownload(params: VolumePlace, options?: DownloadOptions): Promise<Download>
+  /** Asks for a disk as it was at an instant that is kept, or for what had changed of it by then. */
+  openInstant(params: InstantPlace, options?: DownloadOptions): Promise<ChangeDownload>
   /** Sends a part of a volume that is being uploaded, from where there is nothing yet. */
   sendPart(
     params: VolumePlace,
@@ -85,6 +87,13 @@ export interface Client {
 export interface VolumePlace {
   readonly pool: string
   readonly volume: string
+}
+
+/** Which disk of which instant of which VM. */
+export interface InstantPlace {
+  readonly name: string
+  readonly instant: string
+  readonly disk: string
 }
 
 /** Where the daemon is and who asks; without either, the default socket. */
@@ -133,6 +142,11 @@ export function createClient(options: ClientOptions = {}): Client {
       const { openDownload } = await import('./contents.ts')
       const path = pathOf(routes.downloadVolume, { params })
       return await openDownload({ address, path, headers }, downloadOptions)
+    },
+    async openInstant(params, downloadOptions = {}) {
+      const { openChanges } = await import('./contents.ts')
+      const path = pathOf(routes.readInstant, { params })
+      return await openChanges({ address, path, headers }, downloadOptions)
     },
     async sendPart(params, { offset, ...part }) {
       const { sendPart } = await import('./contents.ts')

@@ -6,7 +6,14 @@
  */
 import { once } from 'node:events'
 import type { ClientRequest, IncomingMessage } from 'node:http'
-import { contentsTypes, decodePieces, encodePieces, type Piece } from '@kvasir/contract/contents'
+import {
+  type ChangedPiece,
+  contentsTypes,
+  decodeChanges,
+  decodePieces,
+  encodePieces,
+  type Piece,
+} from '@kvasir/contract/contents'
 import { KvasirError } from '@kvasir/contract/error-table'
 import type { DaemonAddress } from './address.ts'
 import { describeFailure, type HttpAnswer, openRequest, readAnswer } from './http-request.ts'
@@ -23,12 +30,17 @@ export interface DownloadOptions {
 }
 
 /** A volume that comes. */
-export interface Download {
+export type Download = Incoming<Piece>
+
+/** A disk that comes as it was at one instant, or what had changed of it by then. */
+export type ChangeDownload = Incoming<ChangedPiece>
+
+interface Incoming<P> {
   readonly sizeBytes: number
   /** Where it begins: 0 where the volume has changed since the tag. */
   readonly from: number
   readonly tag: string | undefined
-  readonly pieces: AsyncIterable<Piece>
+  readonly pieces: AsyncIterable<P>
 }
 
 export interface UploadPart {
@@ -43,10 +55,20 @@ interface Target {
 }
 
 /** Asks for the contents of a volume. Throws what the daemon refuses it with. */
-export async function openDownload(
+export function openDownload(target: Target, options: DownloadOptions): Promise<Download> {
+  return open(target, options, decodePieces)
+}
+
+/** Asks for what is kept of a disk. Throws what the daemon refuses it with. */
+export function openChanges(target: Target, options: DownloadOptions): Promise<ChangeDownload> {
+  return open(target, options, decodeChanges)
+}
+
+async function open<P>(
   { address, path, headers }: Target,
   { from = 0, tag, signal }: DownloadOptions,
-): Promise<Download> {
+  decode: (stream: AsyncIterable<Uint8Array>) => AsyncIterable<P>,
+): Promise<Incoming<P>> {
   const range: Record<string, string> =
     from > 0 && tag !== undefined ? { range: `bytes=${from}-`, 'if-range': `"${tag}"` } : {}
   const request = openRequest(address, {
@@ -66,7 +88,7 @@ export async function openDownload(
     sizeBytes: Number(incoming.headers['kvasir-size']),
     from: incoming.statusCode === 206 ? from : 0,
     tag: /^"(.*)"$/.exec(incoming.headers.etag ?? '')?.[1],
-    pieces: released(described(decodePieces(incoming), address), release),
+    pieces: released(described(decode(incoming), address), release),
   }
 }
 
@@ -131,7 +153,7 @@ function watch(request: ClientRequest, signal: AbortSignal | undefined): () => v
   return () => signal?.removeEventListener('abort', abort)
 }
 
-async function* described(pieces: AsyncIterable<Piece>, address: DaemonAddress): AsyncGenerator<Piece> {
+async function* described<P>(pieces: AsyncIterable<P>, address: DaemonAddress): AsyncGenerator<P> {
   try {
     yield* pieces
   } catch (error) {
@@ -139,7 +161,7 @@ async function* described(pieces: AsyncIterable<Piece>, address: DaemonAddress):
   }
 }
 
-async function* released(pieces: AsyncIterable<Piece>, release: () => void): AsyncGenerator<Piece> {
+async function* released<P>(pieces: AsyncIterable<P>, release: () => void): AsyncGenerator<P> {
   try {
     yield* pieces
   } finally {

@@ -39,6 +39,8 @@ export const setSpeed: Action = async (context) => {
 }
 
 export const exportVm: Action = async (context) => {
+  if (context.optional('FILE') !== undefined || context.has('to-dir'))
+    return await (await import('./export-to-files.ts')).exportToFiles(context)
   const [name, wanted] = [context.argument('NAME'), context.argument('EXPORT')]
   const [pool, disk, speed] = [context.value('pool'), context.value('disk'), context.value('speed')]
   const format = context.choice('format', ['qcow2', 'raw'])

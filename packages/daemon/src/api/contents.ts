@@ -44,6 +44,11 @@ export async function sendContents(
   try {
     const { sizeBytes, tag } = contents
     const isFramed = (request.headers.accept ?? '').includes(contentsTypes.extents)
+    if (contents.isIncrement && !isFramed)
+      throw new KvasirError(
+        'bad-request',
+        `What tells of changes alone has no plain form; ask for ${contentsTypes.extents}.`,
+      )
     const part = partOf(request, contents)
     const { from, to } = part ?? { from: 0, to: sizeBytes }
     reply.type(isFramed ? contentsTypes.extents : contentsTypes.plain).header('Accept-Ranges', 'bytes')

@@ -3,6 +3,7 @@
  *
  * Its answer outranks the store: after a daemon died, or a job ended, the chain is what the emulator says that it is.
  */
+import type { EmulatorInstants } from './emulator-instants.ts'
 import type { EmulatorMirrors } from './emulator-mirrors.ts'
 
 /** How the emulator is to open a layer; as the disk's other layers are. */
@@ -74,6 +75,8 @@ export interface AskedChains {
 export interface EmulatorBlocks {
   /** Copies that follow disks. */
   readonly mirrors: EmulatorMirrors
+  /** Disks as they were at one instant, and what is written after one. */
+  readonly instants: EmulatorInstants
   /** The chains of disks; one that the emulator does not have is left out. */
   chains(asked: AskedChains): Promise<readonly OpenChain[]>
   /** Puts an overlay on each disk at one instant, or on none. Answers how long the disks waited at most. */

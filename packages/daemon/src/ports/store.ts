@@ -42,6 +42,20 @@ export interface VmRun {
   readonly movingDisks?: readonly string[] | undefined
 }
 
+/**
+ * A checkpoint of a VM. Whether its bitmaps are whole says the emulator alone. `creating` ones are dropped by recovery; bitmaps of none are
+ * removed when a running VM's checkpoints are next worked on.
+ */
+export interface CheckpointRecord {
+  readonly id: string
+  readonly name: string
+  readonly description: string
+  readonly createdAt: string
+  readonly phase: 'creating' | 'ready'
+  /** The names of the disks that it is about. */
+  readonly disks: readonly string[]
+}
+
 /** Memory that was saved. */
 export interface SavedMemory {
   readonly sizeBytes: number
@@ -82,6 +96,8 @@ export interface VmRecord {
   /** The life before the start that is under way, to which the VM goes back when that comes to nothing. */
   readonly lifeBeforeStart?: VmLife | undefined
   readonly run: VmRun | undefined
+  /** Oldest first; absent for a VM that never had one. */
+  readonly checkpoints?: readonly CheckpointRecord[] | undefined
   readonly saved: SavedMemory | undefined
 }
 

@@ -76,6 +76,15 @@ export const savedMemory = z.object({
   booted: z.object({ spec: vmSpec, hardware }).optional(),
 })
 
+const checkpoint = z.object({
+  id: z.string().min(1),
+  name: z.string().min(1),
+  description: z.string(),
+  createdAt: z.string(),
+  phase: z.enum(['creating', 'ready']),
+  disks: z.array(z.string()),
+})
+
 const record = z.object({
   id: z.string().min(1),
   name: z.string().min(1),
@@ -92,6 +101,7 @@ const record = z.object({
   life,
   lifeBeforeStart: life.optional(),
   run: run.optional(),
+  checkpoints: z.array(checkpoint).optional(),
   saved: savedMemory.optional(),
 })
 

@@ -28,6 +28,8 @@ export interface VolumeMove {
   readonly keep: boolean
   /** The disk stays where it is, and the volume becomes what it was at one instant. */
   readonly exports?: boolean | undefined
+  /** It takes in what the guest overwrites of a disk that is kept as it was, and goes with that. */
+  readonly scratch?: boolean | undefined
 }
 
 /** How far an upload is. */

@@ -1,10 +1,12 @@
 /** All use-cases over the ports and drivers: what both front doors bind to. */
+import { createCheckpointHandlers } from './checkpoints/checkpoint-handlers.ts'
 import type { ConsoleDesk } from './consoles/console-desk.ts'
 import { createConsoleHandlers, createVmConsoles } from './consoles/console-handlers.ts'
 import type { Context } from './context.ts'
 import type { EventFeed, Handlers } from './handlers.ts'
 import { createHostHandlers, type DaemonIdentity } from './host/host-handlers.ts'
 import { createImageHandlers } from './images/image-handlers.ts'
+import { createInstantHandlers } from './instants/instant-handlers.ts'
 import { createMoveHandlers } from './moves/move-handlers.ts'
 import { createPlacementHandlers } from './placement/placement-handlers.ts'
 import { yieldCpus } from './placement/yield-cpus.ts'
@@ -53,6 +55,8 @@ export function createServices(
       ...createSecretHandlers(context),
       ...createSnapshotHandlers(context),
       ...createMoveHandlers(context),
+      ...createCheckpointHandlers(context),
+      ...createInstantHandlers(context),
     },
   }
 }

@@ -21,6 +21,10 @@ export class GuestDisks {
   readonly limits = new Map<string, DiskThrottle>()
   /** Copies that follow a disk, by the id of their volume. */
   readonly mirrors = new Map<string, GuestMirror>()
+  /** Disks that are kept as they were, by the id of their scratch. */
+  readonly kept = new Map<string, { readonly disk: string }>()
+  /** The bitmaps of each disk, by their names: whether they have noted everything. */
+  readonly bitmaps = new Map<string, Map<string, { readonly isWhole: boolean }>>()
   readonly #guest: Guest
 
   /** Whether the guest lets go: at once when asked, never, or with a refusal. */

@@ -13,12 +13,14 @@ import type {
 import type { LaunchRequest } from '../ports/emulators.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
+import { SimulatedInstants } from './simulated-instants.ts'
 import { SimulatedMirrors } from './simulated-mirrors.ts'
 
 const copySteps = 4
 
 export class SimulatedBlocks implements EmulatorBlocks {
   readonly mirrors: SimulatedMirrors
+  readonly instants: SimulatedInstants
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
 
@@ -26,6 +28,7 @@ export class SimulatedBlocks implements EmulatorBlocks {
     this.#process = process
     this.#machine = machine
     this.mirrors = new SimulatedMirrors(process, machine)
+    this.instants = new SimulatedInstants(process)
   }
 
   async chains({ disks }: AskedChains): Promise<readonly OpenChain[]> {

@@ -35,6 +35,7 @@ const volumeContent = z.object({
       fromId: z.string(),
       keep: z.boolean(),
       exports: z.boolean().optional(),
+      scratch: z.boolean().optional(),
     })
     .optional(),
   format: z.enum(['qcow2', 'raw']),

@@ -1,6 +1,6 @@
 /** The bytes of NBD (NetworkBlockDevice/nbd: doc/proto.md): numbers, requests, and what answers say. No connection. */
 
-const magic = {
+export const magic = {
   greeting: 0x4e42444d41474943n,
   option: 0x49484156454f5054n,
   optionReply: 0x3e889045565a9n,
@@ -18,12 +18,12 @@ export const command = {
   blockStatus: 7,
 } as const
 
-export const option = { go: 7, structuredReply: 8, setMetaContext: 10 } as const
-export const optionReply = { ack: 1, error: 2 ** 31 } as const
+export const option = { abort: 2, go: 7, structuredReply: 8, setMetaContext: 10 } as const
+export const optionReply = { ack: 1, info: 3, error: 2 ** 31, unsupported: 2 ** 31 + 1 } as const
 export const infoType = { export: 0 } as const
 export const replyType = { none: 0, data: 1, hole: 2, blockStatus: 5 } as const
 
-const flags = { fixedNewstyle: 1, noZeroes: 2, replyDone: 1, hole: 1, zero: 2 } as const
+export const flags = { fixedNewstyle: 1, noZeroes: 2, replyDone: 1, hole: 1, zero: 2 } as const
 const allocation = Buffer.from('base:allocation')
 
 /** A request, without what is written. */

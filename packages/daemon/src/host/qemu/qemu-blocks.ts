@@ -24,9 +24,11 @@ import type {
 import type { SecretValues } from '../files/secret-files.ts'
 import { type DiskChain, type LayerNodes, readBlockGraph } from './block-graph.ts'
 import { followJob, jobStatus } from './block-jobs.ts'
+import { carriedActions } from './carry-bitmaps.ts'
 import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { fileNode, formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
+import { QemuInstants } from './qemu-instants.ts'
 import { QemuMirrors } from './qemu-mirrors.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
@@ -47,11 +49,13 @@ export interface QemuBlocksParts {
 
 export class QemuBlocks implements EmulatorBlocks {
   readonly mirrors: QemuMirrors
+  readonly instants: QemuInstants
   readonly #parts: QemuBlocksParts
 
   constructor(parts: QemuBlocksParts) {
     this.#parts = parts
     this.mirrors = new QemuMirrors(parts)
+    this.instants = new QemuInstants(parts)
   }
 
   async chains(asked: AskedChains): Promise<readonly OpenChain[]> {
@@ -96,12 +100,18 @@ export class QemuBlocks implements EmulatorBlocks {
           open: () => monitor.execute('blockdev-add', node, { timeoutMs: keyTimeoutMs }),
         })
       }
+      const ways = overlays.map(({ id, over }) => ({ from: over.node, to: layerNames(id).format }))
+      const carried = await carriedActions(monitor, ways)
       const startedAt = performance.now()
       await monitor.execute('transaction', {
-        actions: overlays.map(({ id, over }) => ({
-          type: 'blockdev-snapshot' as const,
-          data: { node: over.node, overlay: layerNames(id).format },
-        })),
+        actions: [
+          // First: they hold the disks' requests until all is done.
+          ...ways.map(({ from, to }) => ({
+            type: 'blockdev-snapshot' as const,
+            data: { node: from, overlay: to },
+          })),
+          ...carried,
+        ],
       })
       undo.move()
       return { waitedMs: performance.now() - startedAt }

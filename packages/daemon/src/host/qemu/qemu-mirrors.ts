@@ -21,6 +21,7 @@ import type {
 } from '../../ports/emulator-mirrors.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { jobStatus, noSpaceOr } from './block-jobs.ts'
+import { carriedActions } from './carry-bitmaps.ts'
 import { handReachOver, takeReachBack, tryToGiveReach } from './emulator-reach.ts'
 import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { formatNode, layerKey, layerNames } from './layer-nodes.ts'
@@ -109,8 +110,10 @@ export class QemuMirrors implements EmulatorMirrors {
     const names = layerNames(mirror.id)
     const wasCopying = await this.#parts.ask(async (monitor) => {
       const job = await jobStatus(monitor, id)
-      if (job?.status === 'pending')
+      if (job?.status === 'pending') {
+        await carryBitmaps(monitor, { disk: mirror.disk, to: names.format })
         await monitor.execute('job-finalize', { id }, { timeoutMs: finishTimeoutMs })
+      }
       if (job !== undefined) await dismiss(monitor, id, finishTimeoutMs)
       if ((await topNode(monitor, mirror.disk)) !== names.format)
         throw new KvasirError(
@@ -159,6 +162,25 @@ function jobId({ id }: Pick<MirrorName, 'id'>): string {
   return `mirror-${id.slice(0, 24)}`
 }
 
+/** The disk waits, so what its bitmaps have is so for the copy too. A format without room for them goes without. */
+async function carryBitmaps(
+  monitor: QmpClient,
+  { disk, to }: { readonly disk: string; readonly to: string },
+): Promise<void> {
+  const from = await topNode(monitor, disk)
+  const nodes = await monitor.execute('query-named-block-nodes', { flat: true })
+  const node = nodes.find((one) => one['node-name'] === from)
+  // While it goes over, the disk is on a filter of the job.
+  const below = node?.drv === 'mirror_top' ? node.image.filename : undefined
+  const source =
+    below === undefined
+      ? from
+      : nodes.find((one) => one.image.filename === below && one.drv === 'qcow2')?.['node-name']
+  if (source === undefined || nodes.find((one) => one['node-name'] === to)?.drv !== 'qcow2') return
+  const actions = await carriedActions(monitor, [{ from: source, to }])
+  if (actions.length > 0) await monitor.execute('transaction', { actions })
+}
+
 function isEnded(status: string): boolean {
   return status === 'concluded' || status === 'null'
 }
@@ -170,8 +192,11 @@ async function topNode(monitor: QmpClient, disk: string): Promise<string | undef
   return blocks.find((block) => block.qdev?.split('/').includes(device))?.inserted?.['node-name']
 }
 
-/** Zeroes are given back to the target while it is filled, whatever becomes of the guest's own discards. */
-async function openCopy(
+/**
+ * Opens the volume of a copy as two nodes, named after its id. Zeroes are given back to it while it is filled, whatever becomes of the
+ * guest's own discards.
+ */
+export async function openCopy(
   monitor: QmpClient,
   { id, source, options }: Pick<Mirror, 'id' | 'source' | 'options'>,
   { secrets, user }: Pick<QemuMirrorsParts, 'secrets' | 'user'>,
@@ -219,7 +244,8 @@ async function ignoreDiscards(
   await monitor.execute('blockdev-reopen', { options: [node] })
 }
 
-async function forgetCopy(monitor: QmpClient, id: string): Promise<void> {
+/** Closes the volume of a copy. */
+export async function forgetCopy(monitor: QmpClient, id: string): Promise<void> {
   const names = layerNames(id)
   // None of them may have been made.
   await monitor.execute('blockdev-del', { 'node-name': names.format }).catch(() => undefined)

@@ -13,7 +13,7 @@ import { beginWork, requireWhole } from '../volumes/hold-volume.ts'
 import { makeVolumeFile, sourceOf } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
-import type { CopyRecord } from './move-rows.ts'
+import { type CopyRecord, newCopy } from './move-rows.ts'
 import { settleMoves, writeGivenUp } from './settle-moves.ts'
 
 export interface MoveRequest {
@@ -137,26 +137,16 @@ function insertRows(
   { context, keep }: { readonly context: Context; readonly keep: boolean },
 ): CopyRecord {
   const { ports } = context
-  const { store, clock } = ports
+  const { store } = ports
   const name =
     pool === volume.pool
       ? freeVolumeName({ pool, name: `${volume.name}.new` }, ports, new Set())
       : volume.name
-  const copy: CopyRecord = {
-    id: clock.uuid(),
-    name,
-    pool,
-    format,
-    capacityBytes: volume.capacityBytes,
-    ...(volume.encryption === undefined ? {} : { encryption: volume.encryption }),
-    imageId: undefined,
-    baseId: undefined,
-    phase: 'creating',
-    frozen: false,
-    madeForVm: undefined,
-    createdAt: clock.now(),
-    move: { vmId: record.id, disk: disk.name, fromId: volume.id, keep },
-  }
+  const copy = newCopy(
+    volume,
+    { name, pool, format, move: { vmId: record.id, disk: disk.name, keep } },
+    ports,
+  )
   store.transaction(() => {
     usablePool(pool, ports)
     store.volumes.insert(copy)
@@ -169,7 +159,7 @@ function insertRows(
 export function requireBooted(
   { name, run }: VmRecord,
   { disk }: Pick<PlannedMove, 'disk'>,
-  done: 'moved' | 'exported',
+  done: 'moved' | 'exported' | 'given a checkpoint',
 ): void {
   const booted = run?.bootedSpec.disks.find((one) => one.name === disk.name)
   if (booted?.volume === disk.volume && booted?.pool === disk.pool && !isReadOnly(disk)) return

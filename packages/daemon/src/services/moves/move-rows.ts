@@ -14,6 +14,28 @@ import { freeVolumeName } from '../vms/make-volumes.ts'
 /** A volume that a disk is on its way to. */
 export type CopyRecord = VolumeRecord & { readonly move: VolumeMove }
 
+/** The row of a copy that a disk is to be made of. */
+export function newCopy(
+  volume: VolumeRecord,
+  planned: Pick<VolumeRecord, 'name' | 'pool' | 'format'> & { readonly move: Omit<VolumeMove, 'fromId'> },
+  { clock }: Pick<Ports, 'clock'>,
+): CopyRecord {
+  const { move, ...place } = planned
+  return {
+    ...place,
+    id: clock.uuid(),
+    capacityBytes: volume.capacityBytes,
+    ...(volume.encryption === undefined ? {} : { encryption: volume.encryption }),
+    imageId: undefined,
+    baseId: undefined,
+    phase: 'creating',
+    frozen: false,
+    madeForVm: undefined,
+    createdAt: clock.now(),
+    move: { ...move, fromId: volume.id },
+  }
+}
+
 /** The volumes that disks of a VM are on their way to. */
 export function movesOf(vmId: string, store: Store): readonly CopyRecord[] {
   return store.volumes.list().filter((volume): volume is CopyRecord => volume.move?.vmId === vmId)

@@ -6,7 +6,7 @@ import { usablePool } from '../pools/usable-pool.ts'
 import { requireEncryption } from '../volumes/encryption.ts'
 import { requireWhole } from '../volumes/hold-volume.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
-import type { CopyRecord } from './move-rows.ts'
+import { type CopyRecord, newCopy } from './move-rows.ts'
 
 /** As long as a name of a volume may be (contract, resourceName). */
 const longestName = 63
@@ -52,21 +52,8 @@ export function planExport(
       const { pool, format } = placeOf(volume, request, { ports })
       const name = `${volume.name}.${request.name}`
       requireFree({ pool, name }, { ports })
-      const copy: CopyRecord = {
-        id: ports.clock.uuid(),
-        name,
-        pool,
-        format,
-        capacityBytes: volume.capacityBytes,
-        ...(volume.encryption === undefined ? {} : { encryption: volume.encryption }),
-        imageId: undefined,
-        baseId: undefined,
-        phase: 'creating',
-        frozen: false,
-        madeForVm: undefined,
-        createdAt: ports.clock.now(),
-        move: { vmId: record.id, disk: disk.name, fromId: volume.id, keep: true, exports: true },
-      }
+      const move = { vmId: record.id, disk: disk.name, keep: true, exports: true }
+      const copy = newCopy(volume, { name, pool, format, move }, ports)
       return [{ disk, volume, copy }]
     })
   if (planned.length > 0) return planned

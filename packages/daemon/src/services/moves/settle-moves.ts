@@ -6,7 +6,7 @@
  *     ready        taken back          goes over          finished      taken back      finished
  *     deleting     undone              undone             -             undone          undone
  *
- * A copy that is an export never becomes the disk: it is undone, or, `ready`, let go of.
+ * A copy that is an export never becomes the disk: it is undone, or, `ready`, let go of. The scratch of an instant is always undone.
  *
  * The copy is `ready` only from a moment in which it was the same as the disk, flushed, and the guest's requests waited. So without an
  * emulator it is the disk, whichever of the two was written to last: after that moment, it was this one.
@@ -42,7 +42,9 @@ async function settleMove(seat: Seat, copy: CopyRecord, ports: Ports): Promise<v
   const { emulator } = seat
   if (copy.move.exports) {
     if (!emulator && !isOff(seat.record)) return
-    await emulator?.blocks.mirrors.abandon({ disk: copy.move.disk, id: copy.id })
+    const name = { disk: copy.move.disk, id: copy.id }
+    if (copy.move.scratch) await emulator?.blocks.instants.end(name)
+    else await emulator?.blocks.mirrors.abandon(name)
     if (copy.phase === 'ready') writeLetGo(copy, ports)
     else await undo(copy, ports)
     return
