@@ -1,7 +1,7 @@
 /** Disks read as they were at one instant under a guest that writes, and what changed since checkpoints. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
@@ -103,6 +103,18 @@ test('a full copy and what changed since its checkpoints are the disks, over a r
     )
   }
   await world.assertCleanAudit()
+
+  const { code, stdout, stderr } = await world.cli('vm', 'export', 'web1', 'b', '-', '--quiesce')
+  assert.equal(code, 0, stderr)
+  assert.equal(stdout.length, 16 * 2 ** 20)
+  assert.deepEqual(
+    [0, 4, 8, 12].map((mib) => stdout.slice(mib * 2 ** 20).split('\n', 1)[0]),
+    ['first', 'second', 'third', 'fourth'],
+  )
+  await vm.powerOff()
+  const off = join(world.place.base, 'off.raw')
+  assert.equal((await world.cli('vm', 'export', 'web1', 'b', off)).code, 0)
+  assert.equal(readFileSync(off, 'latin1'), stdout)
 })
 
 test('a reader that stands still holds up no guest, and nothing of it is left when it or the daemon goes', {
