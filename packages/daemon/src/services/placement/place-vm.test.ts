@@ -179,7 +179,7 @@ test('a VM for which memory seems short while another takes it is placed once th
     { node: 1, total: 512, free: 0, availableBytes: 0 },
   ]
   world.machine.hugepages.set(pageBytes, pages(512))
-  world.machine.stepMs = 100
+  world.machine.stepMs = 300 // Each of them is longer than it takes to look, also where the machine is busy.
   const spec = {
     cpu: { count: 1, placement: 'pack' as const, numa: 'strict' as const },
     memory: { size: '768MiB', pageSize: '2MiB' as const },
