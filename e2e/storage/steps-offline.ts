@@ -54,7 +54,7 @@ export const offlineSteps: readonly Step[] = [
       const target = backend.luns ? 'tested/more' : 'tested/uploaded'
       const asIts = backend.luns ? ['--force'] : ['--as', backend.format]
       await cli.refused(
-        /shadow|other file|qcow2/,
+        /shadow|other file|qcow2|keeps its format/,
         'volume',
         'upload',
         evil,

@@ -1,6 +1,7 @@
 /**
- * Storage that QEMU speaks to itself is asked for before a start: QEMU, which cannot say so as well and waits for longer, is not begun on a
- * server that does not answer, or on a volume that is not there. Other disks cost nothing here.
+ * Storage that QEMU speaks to itself is asked for before QEMU is told of it, at a start and when a disk is plugged: QEMU cannot say so as
+ * well, and waits for longer, with its guest standing still, for a server that does not answer or a volume that is not there. Other
+ * disks cost nothing here.
  */
 import type { VmSpec } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'

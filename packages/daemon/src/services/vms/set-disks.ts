@@ -16,6 +16,7 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { askServers } from './ask-servers.ts'
 import { changeMedium } from './change-medium.ts'
 import { DiskAnswers } from './disk-answers.ts'
 import { withoutGoneDisk, withoutMoving, withPluggedDisk } from './moved-disks.ts'
@@ -94,6 +95,7 @@ async function plug(seat: Seat, name: string, { emulator, ports, onStep }: Task)
   }
   requirePort(record, name)
   onStep(`plugging disk ${name}`)
+  await askServers({ disks: [disk] }, ports)
   await ports.failpoint('vm.disks.before-plug')
   await emulator.disks.plug(planDisk(await diskInput(record, disk, ports), name))
   await emulator.disks.throttle(new Map([[name, disk.throttle]]))
