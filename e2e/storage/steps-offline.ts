@@ -95,14 +95,9 @@ export const offlineSteps: readonly Step[] = [
       const { base } = await cli.show<Volume>('volume', 'show', 'tested/linked')
       if (base !== undefined) {
         const { overlays = [] } = await cli.show<Volume>('volume', 'show', `tested/${base}`)
-        assert.equal(overlays.length, 2)
-        await cli.refused(
-          /tested\/full and volume tested\/linked|tested\/linked and volume tested\/full/,
-          'volume',
-          'delete',
-          `tested/${base}`,
-          '--yes',
-        )
+        assert.ok(overlays.some((name) => name.endsWith('linked')))
+        const { stderr } = await cli.refused(/in use by/, 'volume', 'delete', `tested/${base}`, '--yes')
+        for (const name of overlays) assert.ok(stderr.includes(name), `${stderr} names ${name}.`)
         await cli.run('volume', 'flatten', 'tested/linked')
       }
       await cli.run('volume', 'delete', 'tested/full', '--yes')

@@ -36,6 +36,8 @@ export const troubleSteps: readonly Step[] = [
       }
       await untilActive(scene)
       assert.equal((await world.vm('web1').show()).status.poolTrouble, undefined)
+      // It was to come with the next boot.
+      await cli.run('vm', 'disk', 'remove', 'web1', 'more')
       await blocks.moves()
     },
   },
