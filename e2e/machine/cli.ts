@@ -25,6 +25,7 @@ export async function runCli(
   const child = spawn(launcher, [...argv], {
     stdio: ['pipe', 'pipe', 'pipe'],
     timeout: patient(cliMs),
+    killSignal: 'SIGKILL', // It takes SIGTERM for a wish, and one that hangs hears none.
     env: { ...process.env, ...environmentOf(place), NO_COLOR: '1', ...options.environment },
   })
   child.stdin.on('error', () => {}) // It may end without reading.

@@ -1,9 +1,9 @@
-/** Everything that storage can do, on every backend that runs on this machine, through the command line (e2e/storage/steps.ts). */
+/** Everything that storage can do, on folders and LUNs, through the command line (e2e/storage/steps.ts). */
 import { test } from 'node:test'
 import { needs } from '../../tools/require.ts'
 import { dirBackend } from '../storage/dir-backend.ts'
 import { runSteps } from '../storage/steps.ts'
-import { iscsiBackend, rbdBackend } from '../storage/testing/server-backends.ts'
+import { iscsiBackend } from '../storage/testing/server-backends.ts'
 
 const here = needs('root', 'qemu')
 
@@ -11,7 +11,6 @@ for (const { backend, skip } of [
   { backend: dirBackend('raw'), skip: here },
   { backend: dirBackend('qcow2'), skip: here },
   { backend: iscsiBackend, skip: here || needs('tgt') },
-  { backend: rbdBackend, skip: here || needs('ceph') },
 ])
   test(
     `every step of storage does on ${backend.name} what it says, and what the guest reads is what it wrote`,
