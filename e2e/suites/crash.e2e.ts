@@ -17,7 +17,7 @@ import { openWorld, type World } from '../machine/world.ts'
 const skip = needs('root', 'qemu', 'passt')
 /** Daemons that die side by side. */
 const lanes = 2
-const testMs = 900_000
+const testMs = 1_700_000
 
 /** What all lanes know together. */
 interface Tally {
