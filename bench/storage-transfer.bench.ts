@@ -15,7 +15,7 @@ import { interleave, timed } from './interleave.ts'
 import { tell } from './report.ts'
 
 const run = promisify(execFile)
-const rounds = 7
+const rounds = 5
 const limit = 1.2
 const mib = 2 ** 20
 const launcher = join(import.meta.dirname, '../kvasir')
@@ -26,8 +26,8 @@ const env = { ...process.env, ...environmentOf(daemon.place) }
 const at = (name: string) => join(daemon.place.base, name)
 const kvasir = (...words: readonly string[]) => run(launcher, words, { env })
 
-await writeRandom(at('full'), { mibs: 512, everyMib: 1 })
-await writeRandom(at('holes'), { mibs: 4096, everyMib: 32 })
+await writeRandom(at('full'), { mibs: 2048, everyMib: 1 })
+await writeRandom(at('holes'), { mibs: 16_384, everyMib: 32 })
 
 const files = ['full', 'holes'] as const
 const measured = await interleave(
@@ -78,7 +78,7 @@ tell({
   ),
   notes: [
     `${rounds} rounds in turn, the commands from their exec to their end`,
-    'full: 512 MiB of noise; holes: 4 GiB with 128 MiB of noise in them',
+    'full: 2 GiB of noise; holes: 16 GiB with 512 MiB of noise in them',
   ],
   details: measured,
 })

@@ -32,6 +32,9 @@ export const debianPackages = {
     { name: 'qemu-utils', why: 'qemu-img: volumes and imported images' },
     { name: 'qemu-block-extra', why: "QEMU's own clients of iSCSI, NFS and Ceph" },
     { name: 'passt', why: 'user-mode networking of a VM' },
+    { name: 'iproute2', why: 'ip: bridges and addresses of networks' },
+    { name: 'nftables', why: 'nft: the rules of networks' },
+    { name: 'dnsmasq-base', why: 'DHCP and DNS of networks' },
     { name: 'mount', why: 'the private mounts of an emulator' },
   ],
   images: [
@@ -53,6 +56,7 @@ export const debianPackages = {
     { name: 'ceph-mgr', why: 'Ceph beside a test: how full it is' },
     { name: 'ceph-common', why: 'rbd and ceph: pools of RBD' },
     { name: 'lvm2', why: 'what LVM says where nothing of it is there' },
+    { name: 'busybox-static', why: 'udhcpc and nslookup: namespaces that stand in for guests' },
     { name: 'bindfs', why: 'a file system that hangs when its server is stopped' },
   ],
 } as const satisfies Record<Purpose, readonly DebianPackage[]>

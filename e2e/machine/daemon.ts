@@ -118,7 +118,9 @@ async function spawnDaemon(
   const log = openSync(place.daemonLog, 'a', 0o600)
   const program =
     process.env['KVASIR_E2E_DAEMON'] ?? join(import.meta.dirname, '../../packages/daemon/src/main.ts')
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program], {
+  const enter = place.network === undefined ? [] : ['nsenter', `--net=${place.network}`]
+  const argv = [...enter, process.execPath, '--disable-warning=ExperimentalWarning', program] as const
+  const child = spawn(argv[0] ?? process.execPath, argv.slice(1), {
     stdio: ['ignore', log, log],
     env: withoutUndefined({ ...cleanEnvironment(), ...environmentOf(place), ...environment }),
   })

@@ -113,6 +113,8 @@ async function filesOf(place: Place): Promise<readonly string[]> {
     join(place.stateDir, 'saves'),
     join(place.stateDir, 'seeds'),
     join(place.stateDir, 'work', 'scratch'),
+    join(place.runtimeDir, 'networks'),
+    join(place.stateDir, 'networks'),
   ]
   const found = await Promise.all(
     perVm.map(async (directory) =>

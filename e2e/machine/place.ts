@@ -25,6 +25,8 @@ export interface Place {
   /** The name of its cgroup. */
   readonly prefix: string
   readonly uids: { readonly first: number; readonly count: number }
+  /** The network namespace that its daemon runs in, as a path; the test's own unless told. */
+  readonly network?: string
 }
 
 /** Makes a place. The folder is for root alone, as a careful operator's would be. */

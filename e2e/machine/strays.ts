@@ -3,7 +3,7 @@
  * daemon's own audit is asked besides.
  */
 import { readFile } from 'node:fs/promises'
-import { endpoints, type Vm } from '@kvasir/contract'
+import { endpoints, type Network, type Vm } from '@kvasir/contract'
 import { leftoversOf } from './leftovers.ts'
 import type { World } from './world.ts'
 
@@ -12,10 +12,22 @@ const emulated: readonly string[] = ['running', 'paused', 'stopping', 'unknown',
 
 /** Names everything on the host that belongs to no VM, or to one that should not have it. */
 export async function straysOf(world: World): Promise<readonly string[]> {
+  // Who asks for networks waits until what a former daemon left of them is in order.
+  const networks = await world.client.call(endpoints.listNetworks)
   const [vms, left] = await Promise.all([world.client.call(endpoints.listVms), leftoversOf(world.place)])
   const strays: string[] = []
-  for (const line of left) if (!(await isExpected(line, { world, vms }))) strays.push(line)
+  for (const line of left)
+    if (!isOfNetwork(line, networks) && !(await isExpected(line, { world, vms }))) strays.push(line)
   return strays
+}
+
+/** The dnsmasq and the folder of a network that is there, and the leases of one that is stopped too. */
+function isOfNetwork(line: string, networks: readonly Network[]): boolean {
+  return networks.some(
+    ({ id, state }) =>
+      line.endsWith(`/state/networks/${id}.leases`) ||
+      (state === 'active' && line.includes(`/run/networks/${id}`)),
+  )
 }
 
 /** Whether a process is one of those by which the daemon touches pools; they end with it. */

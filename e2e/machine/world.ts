@@ -32,13 +32,16 @@ const leftoverMs = 5_000
 export interface WorldOptions {
   /** For the daemon's first life, and for the next ones unless they are given others. */
   readonly environment?: DaemonEnvironment
+  /** The network namespace that the daemon runs in, as a path; the test's own unless told. */
+  readonly network?: string
   /** What is to be done in the place before the daemon starts. */
   readonly prepare?: (place: Place) => Promise<void>
 }
 
 /** Opens a world: a place, the tiny image in it, a daemon that serves. */
 export async function openWorld(test: TestContext, options: WorldOptions = {}): Promise<World> {
-  const place = await makePlace()
+  const made = await makePlace()
+  const place = options.network === undefined ? made : { ...made, network: options.network }
   try {
     await seedTinyImage(place)
     await options.prepare?.(place)
@@ -204,6 +207,8 @@ async function deleteEverything(client: Client): Promise<void> {
   for (const { name } of await client.call(endpoints.listVms)) {
     await eventually(() => deleteVm(client, name), { withinMs: 30_000, what: `VM ${name} is deleted` })
   }
+  for (const { name } of await client.call(endpoints.listNetworks))
+    await client.call(endpoints.deleteNetwork, { params: { network: name } })
   // Overlays before what they are based on, in as many rounds as that takes.
   await eventually(async () => ((await deleteVolumes(client)) ? true : undefined), {
     withinMs: 10_000,

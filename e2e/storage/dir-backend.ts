@@ -49,6 +49,8 @@ async function badFiles(hostile: string): Promise<readonly BadInput[]> {
   await qcow2('loop2.qcow2', '-F', 'qcow2', '-b', 'loop1.qcow2')
   await qcow2('plain.qcow2')
   await writeFile(at('noise.qcow2'), 'QFI\xfb and then nothing that could be its tables')
+  for (const format of ['vmdk', 'vdi', 'vhdx'])
+    await run('qemu-img', ['create', '-q', '-f', format, at(`other.${format}`), '8M'])
   await writeFile(at('odd.raw'), Buffer.alloc(1000))
   await writeFile(at('empty.raw'), '')
   await symlink('/etc/shadow', at('link.raw'))
@@ -61,6 +63,9 @@ async function badFiles(hostile: string): Promise<readonly BadInput[]> {
     adopt('absolute.qcow2', 'raw', /is a qcow2 image, not raw/),
     adopt('loop1.qcow2', 'qcow2', /lies on another file \(loop2.qcow2\)/),
     adopt('noise.qcow2', 'qcow2', /not a qcow2 image|damaged/),
+    adopt('other.vmdk', 'raw', /is a VMDK image.*qemu-img convert/),
+    adopt('other.vdi', 'raw', /is a VDI image/),
+    adopt('other.vhdx', 'raw', /is a VHDX image/),
     adopt('odd.raw', 'raw', /no whole number of sectors/),
     adopt('empty.raw', 'raw', /empty/),
     adopt('link.raw', 'raw', /nothing called/),

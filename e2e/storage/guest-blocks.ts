@@ -2,7 +2,8 @@
  * A guest that writes numbered, checksummed blocks with fsync all the time, told what to do by `kvasir vm exec`.
  *
  * Block n goes to slot n modulo `slots`, each slot in two mebibytes of its own. So at any moment a disk holds the blocks up to one number,
- * and that number says all of its contents: `stateOf` gives it, and throws for a disk that has anything else.
+ * and that number says all of its contents: `stateOf` gives it, and throws for a disk that has anything else. Of several disks each gets
+ * block n in turn before any gets the next.
  */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
@@ -19,15 +20,17 @@ const marker = 'flushed block'
 /** What a disk must have for the blocks. */
 export const blocksSpace = slots * stride
 
-/** The writer of one VM, on its first disk. */
+/** The writer of one VM, on its first disk or on several. */
 export class GuestBlocks {
   readonly #cli: CommandLine
   readonly #vm: string
+  readonly #devices: readonly string[]
   #last = -1
 
-  constructor(cli: CommandLine, vm: string) {
+  constructor(cli: CommandLine, vm: string, devices: readonly string[] = ['/dev/vda']) {
     this.#cli = cli
     this.#vm = vm
+    this.#devices = devices
   }
 
   /** Begins to write, from a number on. */
@@ -41,8 +44,9 @@ export class GuestBlocks {
       'while :; do',
       'if [ -e /run/hold ]; then cp /run/hold /run/held; usleep 20000; continue; fi',
       'sum=$(echo "block $n" | md5sum | cut -c1-32)',
-      `if ! printf "%-${blockBytes - 1}s\\n" "block $n $sum" | dd of=/dev/vda bs=${blockBytes} seek=$((n % ${slots} * ${sectorsEach})) conv=fsync,notrunc 2>/dev/null; then`,
-      'echo $n >/run/failed; exit 1; fi',
+      `for disk in ${this.#devices.join(' ')}; do`,
+      `if ! printf "%-${blockBytes - 1}s\\n" "block $n $sum" | dd of=$disk bs=${blockBytes} seek=$((n % ${slots} * ${sectorsEach})) conv=fsync,notrunc 2>/dev/null; then`,
+      'echo $n >/run/failed; exit 1; fi; done',
       'echo $n >/run/flushed',
       `echo "${marker} $n" >/dev/ttyS0`,
       'n=$((n + 1))',
@@ -73,21 +77,37 @@ export class GuestBlocks {
         'if [ -e /run/failed ]; then echo "writing block $(cat /run/failed) failed" >&2; exit 1; fi',
         'usleep 20000; done',
         'cat /run/flushed',
-        readAll,
+        this.#readAll(),
         'rm -f /run/hold',
       ].join('\n'),
     )
     const end = answer.indexOf('\n') + 1
     const flushed = Number(answer.slice(0, end))
-    this.#last = stateOf(Buffer.from(answer.slice(end), 'latin1'))
-    assert.equal(this.#last, flushed, 'The disk holds what was flushed to it, up to the last block.')
+    for (const state of this.#statesIn(answer.slice(end)))
+      assert.equal(state, flushed, 'The disk holds what was flushed to it, up to the last block.')
+    this.#last = flushed
     return flushed
   }
 
   /** The last number on a disk that nobody writes to. */
   async state(): Promise<number> {
+    return (await this.states())[0] ?? -1
+  }
+
+  /** As `state`, of each disk. */
+  async states(): Promise<readonly number[]> {
     await this.#untilItAnswers()
-    return stateOf(Buffer.from(await this.#guest(readAll), 'latin1'))
+    return this.#statesIn(await this.#guest(this.#readAll()))
+  }
+
+  #readAll(): string {
+    return ['echo 3 >/proc/sys/vm/drop_caches', ...this.#devices.map(readDisk)].join('\n')
+  }
+
+  #statesIn(text: string): readonly number[] {
+    const bytes = Buffer.from(text, 'latin1')
+    const each = slots * blockBytes
+    return this.#devices.map((_, index) => stateOf(bytes.subarray(index * each, (index + 1) * each)))
   }
 
   /** The last number that the guest has said on its console. */
@@ -108,13 +128,14 @@ export class GuestBlocks {
   }
 }
 
-const readAll = [
-  'echo 3 >/proc/sys/vm/drop_caches',
-  'slot=0',
-  `while [ $slot -lt ${slots} ]; do`,
-  `dd if=/dev/vda bs=${blockBytes} count=1 skip=$((slot * ${sectorsEach})) 2>/dev/null`,
-  "slot=$((slot + 1)); done | tr '\\0' ' '",
-].join('\n')
+function readDisk(device: string): string {
+  return [
+    'slot=0',
+    `while [ $slot -lt ${slots} ]; do`,
+    `dd if=${device} bs=${blockBytes} count=1 skip=$((slot * ${sectorsEach})) 2>/dev/null`,
+    "slot=$((slot + 1)); done | tr '\\0' ' '",
+  ].join('\n')
+}
 
 /** The last number in a file that holds what a guest sees. */
 export async function stateOfFile(path: string): Promise<number> {

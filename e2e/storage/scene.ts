@@ -38,12 +38,6 @@ export function poolOf({ cli }: Scene): Promise<Pool> {
   return cli.show<Pool>('pool', 'show', 'tested')
 }
 
-/** Whether snapshots can be taken of disks in it. */
-export async function hasSnapshots(scene: Scene): Promise<boolean> {
-  const { capabilities } = await poolOf(scene)
-  return capabilities.formats.includes('qcow2') || capabilities.nativeSnapshots
-}
-
 /** The volume that VM `web1` has its data on. */
 export async function dataOf({ cli }: Scene): Promise<string> {
   const { spec } = await cli.show<Vm>('vm', 'show', 'web1')

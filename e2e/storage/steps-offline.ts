@@ -63,7 +63,7 @@ export const offlineSteps: readonly Step[] = [
         'qcow2',
         ...(backend.luns ? ['--force'] : []),
       )
-      await cli.refused(/begins like a qcow2 file/, 'volume', 'upload', evil, target, ...asIts)
+      await cli.refused(/begins like a qcow2 image/, 'volume', 'upload', evil, target, ...asIts)
       if (backend.luns === undefined) {
         const { code } = await scene.world.cli('volume', 'delete', target, '--yes')
         assert.ok(code === 0 || code === 3)
@@ -96,7 +96,13 @@ export const offlineSteps: readonly Step[] = [
       if (base !== undefined) {
         const { overlays = [] } = await cli.show<Volume>('volume', 'show', `tested/${base}`)
         assert.ok(overlays.some((name) => name.endsWith('linked')))
-        const { stderr } = await cli.refused(/in use by/, 'volume', 'delete', `tested/${base}`, '--yes')
+        const { stderr } = await cli.refused(
+          /in use by|are based on/,
+          'volume',
+          'delete',
+          `tested/${base}`,
+          '--yes',
+        )
         for (const name of overlays) assert.ok(stderr.includes(name), `${stderr} names ${name}.`)
         await cli.run('volume', 'flatten', 'tested/linked')
       }

@@ -1,7 +1,7 @@
 /** Snapshots while the guest writes: taken, shown, one in the middle deleted, gone back to. */
 import assert from 'node:assert/strict'
 import type { Snapshot } from '@kvasir/contract'
-import { assertSound, hasSnapshots } from './scene.ts'
+import { assertSound } from './scene.ts'
 import type { Step } from './step.ts'
 
 export const snapshotSteps: readonly Step[] = [
@@ -9,11 +9,6 @@ export const snapshotSteps: readonly Step[] = [
     name: 'snapshots are taken while the guest writes, and shown as a tree',
     async run(scene) {
       const { cli, blocks } = scene
-      if (!(await hasSnapshots(scene))) {
-        await cli.refused(/has no snapshots/, 'snapshot', 'create', 'web1', 'one')
-        await blocks.moves()
-        return
-      }
       const taken = new Map<string, readonly [number, number]>()
       scene.notes.snapshots = taken
       let from = await blocks.check()

@@ -30,7 +30,9 @@ export const troubleSteps: readonly Step[] = [
         const { status } = await cli.show<Vm>('vm', 'show', 'web1')
         assert.equal(status.poolTrouble?.[0]?.pool, 'tested')
         await cli.refused(/cannot be used/, 'volume', 'resize', 'tested/more', '+16MiB')
-        await cli.refused(/cannot be used/, 'vm', 'disk', 'add', 'web1', 'name=more,pool=tested,volume=more')
+        await cli.refused(/cannot be used/, 'volume', 'wipe', 'tested/more', '--yes')
+        const comes = /cannot be used[\s\S]*comes with its next boot/
+        await cli.refused(comes, 'vm', 'disk', 'add', 'web1', 'name=more,pool=tested,volume=more')
         await cli.run('volume', 'create', 'default/elsewhere', '--size', '1MiB')
         await cli.run('volume', 'delete', 'default/elsewhere', '--yes')
       }

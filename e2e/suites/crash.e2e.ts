@@ -6,6 +6,8 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { needs } from '../../tools/require.ts'
+import { openIscsiServer } from '../../tools/servers/iscsi-target.ts'
+import { layerOperations } from '../machine/crash-layers.ts'
 import type { Operation } from '../machine/crash-operation.ts'
 import { operations } from '../machine/crash-operations.ts'
 import { type CrashScene, crashAt, failAt, pointsOf, type Round } from '../machine/crash-round.ts'
@@ -14,7 +16,7 @@ import { failpointsOf, registeredFailpoints } from '../machine/failpoints.ts'
 import { spread } from '../machine/spread.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
-const skip = needs('root', 'qemu', 'passt')
+const skip = needs('root', 'qemu', 'passt', 'tgt')
 /** Daemons that die side by side. */
 const lanes = 2
 const testMs = 1_700_000
@@ -33,8 +35,9 @@ test('a daemon that dies, or a step that fails, at any failpoint of any operatio
   skip,
   timeout: testMs,
 }, async (t) => {
+  await using server = await openIscsiServer()
   const tally: Tally = {
-    queue: [...operations],
+    queue: [...operations, ...(await layerOperations(server))],
     rounds: [],
     registered: new Set(),
     reached: new Set(),
@@ -45,8 +48,10 @@ test('a daemon that dies, or a step that fails, at any failpoint of any operatio
 
   report(t, tally.rounds)
   for (const end of ends) if (end.status === 'rejected') throw end.reason
-  const unreached = tally.registered.difference(tally.reached)
-  assert.deepEqual([...unreached], [], 'Every registered failpoint was reached.')
+  const unreached = [...tally.registered.difference(tally.reached)]
+  // A suite of its own has those of networks, in a network namespace of its own.
+  const ours = unreached.filter((point) => !point.startsWith('network.'))
+  assert.deepEqual(ours, [], 'Every registered failpoint was reached.')
   assert.deepEqual(tally.rounds.filter((round) => round.problems.length > 0).map(sentenceOf), [])
 })
 

@@ -176,3 +176,50 @@ test('an RBD volume is cloned at once, copied to other pools, and each holds wha
   await world.client.call(endpoints.deletePool, { ...byPool, query: { data: 'remove' } })
   await assertEmpty(ceph, 'copied')
 })
+
+test('what Ceph does not let a VM have is told in words when it starts: a lock of others, a user who may only read', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  await openCephPool(world, ceph, 'refused')
+  await createVolume(world, 'data')
+  const vm = await world.createTiny('web1', { disks: [{ name: 'data', pool: 'ceph1', volume: 'data' }] })
+  const image = (await ceph.tool('rbd', 'ls', 'rbd/refused')).trim()
+  const start = async () => (await world.cli('vm', 'start', 'web1')).stderr
+  const { user } = ceph
+  const caps = (osd: string) =>
+    ceph.tool(
+      'ceph',
+      'auth',
+      'caps',
+      `client.${user}`,
+      'mon',
+      'profile rbd',
+      'mgr',
+      'profile rbd',
+      'osd',
+      osd,
+    )
+
+  await ceph.tool('rbd', 'lock', 'add', `rbd/refused/${image}`, 'held by hand')
+  const report = await ceph.tool('rbd', 'lock', 'ls', `rbd/refused/${image}`, '--format', 'json')
+  const [{ id, locker }]: [{ id: string; locker: string }] = JSON.parse(report)
+  assert.match(await start(), new RegExp(`is locked by ${locker} at .*lock held by hand.*in-use`))
+  await ceph.tool('rbd', 'lock', 'rm', `rbd/refused/${image}`, id, locker)
+  await caps('profile rbd-read-only pool=rbd')
+  try {
+    assert.match(
+      await start(),
+      new RegExp(`does not let user ${user} write RBD image ${image}, which disk data`),
+    )
+  } finally {
+    await caps('profile rbd pool=rbd')
+  }
+  assert.match(await start(), /VM web1 runs/)
+  await vm.waitForLogin()
+  await vm.shell('echo written >/dev/vda; sync')
+
+  await vm.powerOff()
+  await vm.delete({ disks: true })
+  await world.client.call(endpoints.deletePool, { ...byPool, query: { data: 'remove' } })
+})

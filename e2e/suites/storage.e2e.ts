@@ -1,4 +1,4 @@
-/** Everything that storage can do, on folders and LUNs, through the command line (e2e/storage/steps.ts). */
+/** Everything that storage can do, on the backends that run on this machine (RBD: storage-rbd.e2e.ts), through the command line (e2e/storage/steps.ts). */
 import { test } from 'node:test'
 import { needs } from '../../tools/require.ts'
 import { dirBackend } from '../storage/dir-backend.ts'

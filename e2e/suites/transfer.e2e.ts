@@ -4,6 +4,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, ftruncateSync, openSync, readdirSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
@@ -104,7 +105,7 @@ test('a qcow2 file becomes a volume as it is, unless it names other files, is da
   writeFileSync(at('noise.qcow2'), randomBytes(mib))
 
   const unsaid = await world.cli('volume', 'upload', at('good.qcow2'), 'good')
-  assert.match(unsaid.stderr, /begins like a qcow2 file/)
+  assert.match(unsaid.stderr, /begins like a qcow2 image/)
   await succeeds(world.cli('volume', 'upload', at('good.qcow2'), 'good', '--format', 'qcow2'))
   assert.equal((await show(world, 'good')).capacityBytes, 32 * mib)
   await succeeds(world.cli('volume', 'download', 'good', at('back.img')))
@@ -155,6 +156,45 @@ test('an upload and a download go on when the daemon was killed in the middle of
   await succeeds(download)
 
   assert.ok(isSame(path, back))
+})
+
+test('over a relay contents travel as a stream, and the relay is not asked for files of its own', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const path = sparseFile(world, 'disk.img', { sizeBytes: 16 * mib, at: [0, 9 * mib] })
+  const back = join(world.place.base, 'back.img')
+  const socketPath = join(world.place.base, 'relay.sock')
+  const asked: string[] = []
+  const relay = createServer((client) => {
+    const daemon = connect(world.place.socketPath)
+    client.on('data', (chunk: Buffer) =>
+      asked.push(...(/^[A-Z]+ \S+ HTTP/gm.exec(chunk.toString('latin1')) ?? [])),
+    )
+    for (const [from, to] of [
+      [client, daemon],
+      [daemon, client],
+    ] as const) {
+      from.on('error', () => to.destroy())
+      from.pipe(to)
+    }
+  }).listen(socketPath)
+  t.after(() => relay.close())
+  const over = (...argv: readonly string[]) =>
+    runCli(world.place, argv, { environment: { KVASIR_URL: `unix://${socketPath}` } })
+
+  await succeeds(over('volume', 'upload', path, 'data'))
+  await succeeds(over('volume', 'download', 'data', back))
+
+  assert.ok(isSame(path, back))
+  const paths = asked.join('\n')
+  for (const pattern of [
+    /POST \S+upload\/take/,
+    /PATCH \S+contents/,
+    /POST \S+contents\/give/,
+    /GET \S+contents/,
+  ])
+    assert.match(paths, pattern)
 })
 
 test('what a running VM or another program has open is refused with its name', { skip }, async (t) => {

@@ -10,6 +10,7 @@ import { test } from 'node:test'
 import { endpoints, type Job } from '@kvasir/contract'
 import { waitForJob } from '@kvasir/sdk'
 import { eventually } from '../../e2e/machine/eventually.ts'
+import { snapshotsOf } from '../../e2e/machine/snapshots.ts'
 import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
 import { openWorld, type World } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
@@ -58,14 +59,18 @@ async function openDevices(vm: VmHandle): Promise<readonly string[]> {
   return [...new Set(links.filter((link) => link.startsWith('/dev/dm-')))]
 }
 
-test('a guest writes to volumes of LVM, of its boot and plugged, and they grow under it and stay whole', {
+test('a guest writes to volumes of LVM, of its boot and plugged (that one encrypted), which grow under it and stay whole', {
   skip,
 }, async (t) => {
   const vg = await newVolumeGroup(t, 768)
   await using world = await openWorld(t)
   await openPools(world, vg)
   await createVolume(world, 'thin', 'data')
-  await createVolume(world, 'fast', 'extra')
+  await world.client.call(endpoints.createSecret, { body: { name: 'luks', value: 'a passphrase' } })
+  await world.client.call(endpoints.createVolume, {
+    params: { pool: 'fast' },
+    body: { name: 'extra', size: 64 * mib, encrypt: 'luks' },
+  })
   const disk = { name: 'data', pool: 'thin', volume: 'data' }
   const vm = await world.bootTiny('web1', { disks: [disk] })
   await vm.shell('echo on the thin volume >/dev/vda; sync')
@@ -82,13 +87,17 @@ test('a guest writes to volumes of LVM, of its boot and plugged, and they grow u
   await world.daemon.kill9()
   await world.startDaemon()
   assert.equal((await grow(world, 'thin', 'data', 66 * mib)).capacityBytes, 68 * mib)
-  await grow(world, 'fast', 'extra', 96 * mib)
+  const extra = await grow(world, 'fast', 'extra', 96 * mib)
+  assert.ok(extra.capacityBytes >= 96 * mib)
   await seesSectors(vm, 'vda', 68 * mib)
-  await seesSectors(vm, 'vdb', 96 * mib)
+  await seesSectors(vm, 'vdb', extra.capacityBytes)
   assert.equal(
     await vm.shell('head -n 1 /dev/vda; head -n 1 /dev/vdb'),
     'on the thin volume\non the linear volume',
   )
+  const encrypted = `/dev/${vg}/$(lvs --noheadings -o lv_name ${vg} --select 'lv_layout=linear' | tr -d ' ')`
+  assert.equal(await sh(`grep -c 'on the linear volume' ${encrypted} || true`), '0')
+  assert.match(await sh(`head -c 4 ${encrypted}`), /^LUKS/)
 
   await vm.apply({ ...spec, disks: [disk] })
   await eventually(async () => (await openDevices(vm)).length === 1, {
@@ -104,34 +113,44 @@ test('a guest writes to volumes of LVM, of its boot and plugged, and they grow u
     { withinMs: 20_000, what: 'the volume is free to be deleted' },
   )
   assert.equal(await sh(`lvs --noheadings -o lv_name ${vg} --select 'lv_layout=linear'`), '')
-  await goThereAndBack(world, { vm, vg })
 })
 
-/** A snapshot of the running guest, which goes on, and comes back to it. */
-async function goThereAndBack(
-  world: World,
-  { vm, vg }: { readonly vm: VmHandle; readonly vg: string },
-): Promise<void> {
-  const params = { name: 'web1' }
-  const thinVolumes = () => sh(`lvs --noheadings -o lv_name ${vg} --select 'pool_lv=pool0' | wc -l`)
-  const taken = await done(
-    world,
-    world.client.call(endpoints.createSnapshot, { params, body: { name: 'one' } }),
-  )
-  assert.match(taken.outcome ?? '', /waited for \d+\.\d ms/)
-  await vm.shell('echo written after that >/dev/vda; sync')
-  assert.equal(await thinVolumes(), '2')
+test('a linear volume has snapshots in a pool of files, grows under them, and has it all when they are deleted', {
+  skip,
+}, async (t) => {
+  const vg = await newVolumeGroup(t, 768)
+  await using world = await openWorld(t)
+  await openPools(world, vg)
+  await createVolume(world, 'fast', 'data')
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'data', pool: 'fast', volume: 'data' }] })
+  const snapshots = snapshotsOf(world, vm)
+  const show = () => world.client.call(endpoints.getVolume, { params: { pool: 'fast', volume: 'data' } })
+  const device = (await show()).path ?? ''
+  const onDevice = () => sh(`dd if=${device} bs=512 count=1 iflag=direct 2>/dev/null | head -n 1`)
 
-  const snapshot = { ...params, snapshot: 'one' }
-  await done(world, world.client.call(endpoints.revertSnapshot, { params: snapshot, body: {} }))
+  await vm.shell('echo one >/dev/vda; sync')
+  await snapshots.create('one')
+  await vm.shell('echo two >/dev/vda; sync')
+  await snapshots.create('two')
+  await vm.shell('echo three >/dev/vda; sync')
+  assert.equal(await onDevice(), 'one')
+  assert.equal((await show()).liesIn, 'default')
+  await snapshots.revert('two')
   await vm.waitForLogin(2)
-  assert.equal(await vm.shell('head -n 1 /dev/vda'), 'on the thin volume')
-  assert.equal((await openDevices(vm)).length, 1)
+  assert.equal(await vm.shell('head -n 1 /dev/vda'), 'two')
+  await grow(world, 'fast', 'data', 96 * mib)
+  await seesSectors(vm, 'vda', 96 * mib)
 
-  await done(world, world.client.call(endpoints.deleteSnapshot, { params: snapshot }))
-  assert.equal(await thinVolumes(), '1')
-  assert.equal(await vm.shell('head -n 1 /dev/vda'), 'on the thin volume')
-}
+  await snapshots.delete('one')
+  assert.equal(await onDevice(), 'two')
+  await vm.shell('echo four >/dev/vda; sync')
+  await snapshots.delete('two')
+  assert.equal(await onDevice(), 'four')
+  const { liesIn, capacityBytes } = await show()
+  assert.deepEqual({ liesIn, capacityBytes }, { liesIn: undefined, capacityBytes: 96 * mib })
+  assert.equal(await vm.shell('head -n 1 /dev/vda'), 'four')
+  await vm.assertCaged()
+})
 
 test('a thin volume that was cloned may go, and a copy of it in a folder and back is the same', {
   skip,

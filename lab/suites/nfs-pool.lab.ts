@@ -1,7 +1,7 @@
 /** Pools on the lab's kernel NFS server: the port's promises, and what only a server does: root squash, silence, a mount that outlives us. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
@@ -14,11 +14,11 @@ import { openTestJail, type TestJail } from '../../packages/daemon/src/host/jail
 import { createNfsPool } from '../../packages/daemon/src/host/pools/nfs-pool.ts'
 import { testPools } from '../../packages/daemon/src/ports/pools.suite.ts'
 import { needs } from '../../tools/require.ts'
+import { newExport, served } from '../testing/nfs-export.ts'
 import { sh } from '../testing/shell.ts'
 
 const skip = needs('lab', 'root', 'qemu')
 const mib = 2 ** 20
-const served = '/srv/nfs'
 const shared: { jail?: TestJail } = {}
 
 before(async () => {
@@ -26,19 +26,6 @@ before(async () => {
 })
 
 after(() => shared.jail?.[Symbol.asyncDispose]())
-
-/** A folder that the server exports, gone after the test. */
-async function newExport(t: TestContext, ending = ''): Promise<string> {
-  const name = randomUUID() + ending
-  const folder = join(served, name)
-  await mkdir(folder, { mode: 0o755 })
-  // What a test exported and mounted there itself has to go first, and hooks run in their order.
-  t.after(async () => {
-    await sh(`exportfs -u '127.0.0.1:${folder}' 2>/dev/null; umount -l '${folder}' 2>/dev/null; true`)
-    await rm(folder, { recursive: true, force: true })
-  })
-  return name
-}
 
 async function openPool(t: TestContext, path: string) {
   const { jail } = shared

@@ -21,6 +21,8 @@ const run = promisify(execFile)
 const commandMs = 60_000
 const upMs = 120_000
 const lookMs = 50
+/** How long an emulator that was killed counts as one that has its image open; 30 by default. Clients say every 5 s that they are there. */
+const watchSeconds = 15
 
 /** What of it can be stopped. */
 export type CephDaemon = 'mon' | 'osd' | 'mgr'
@@ -173,6 +175,7 @@ paxos_propose_interval = 0.05
 mon_data = ${path('mon')}
 [osd]
 osd_data = ${path('osd')}
+osd_client_watch_timeout = ${watchSeconds}
 osd_objectstore = memstore
 memstore_device_bytes = 2147483648
 [mgr]

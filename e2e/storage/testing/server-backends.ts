@@ -1,5 +1,6 @@
-/** Pools on servers that QEMU speaks to itself: the LUNs of a target, real and beside the test. */
+/** Pools on servers that QEMU speaks to itself: the LUNs of a target, and images of Ceph, both real and beside the test. */
 import { stat } from 'node:fs/promises'
+import { type CephCluster, startCeph } from '../../../tools/servers/ceph-cluster.ts'
 import { openIscsiServer } from '../../../tools/servers/iscsi-target.ts'
 import type { StorageBackend } from '../backend.ts'
 import { blocksSpace } from '../guest-blocks.ts'
@@ -59,4 +60,53 @@ export const iscsiBackend: StorageBackend = {
       },
     }
   },
+}
+
+/** Images of a Ceph, whose namespace is this test's own. */
+export const rbdBackend: StorageBackend = {
+  name: 'rbd',
+  format: 'raw',
+  async open(t, _world, cli) {
+    const ceph = await startCeph()
+    t.after(() => ceph[Symbol.asyncDispose]())
+    await ceph.tool('rbd', 'namespace', 'create', 'rbd/tested')
+    await cli.give(ceph.key, 'secret', 'create', 'cephx', '--file', '-')
+    await cli.give(ceph.wrongKey, 'secret', 'create', 'wrong', '--file', '-')
+    const place = (pool: string, namespace = 'tested') => [
+      '--type',
+      'rbd',
+      '--monitors',
+      ceph.monitor,
+      '--ceph-pool',
+      pool,
+      '--namespace',
+      namespace,
+    ]
+    const login = (secret: string) => ['--user', ceph.user, '--secret', secret]
+    const bad = (says: RegExp, ...args: readonly string[]) => ({
+      argv: ['pool', 'create', 'bad', ...args],
+      says,
+    })
+    return {
+      pool: [...place(ceph.cephPool), ...login('cephx')],
+      badPools: [
+        bad(/refuses user/, ...place(ceph.cephPool), ...login('wrong')),
+        bad(/no Ceph pool none/, ...place('none'), ...login('cephx')),
+        bad(/namespace none/, ...place(ceph.cephPool, 'none'), ...login('cephx')),
+      ],
+      bad: [
+        { argv: ['volume', 'import', 'tested/bad', 'nothing', '--format', 'raw'], says: /nothing called/ },
+      ],
+      differences: (volumes) => rbdDifferences(ceph, volumes.length),
+      hangServer() {
+        ceph.stop('osd')
+        return { [Symbol.asyncDispose]: async () => ceph.goOn('osd') }
+      },
+    }
+  },
+}
+
+async function rbdDifferences(ceph: CephCluster, count: number): Promise<readonly string[]> {
+  const images = (await ceph.tool('rbd', 'ls', 'rbd/tested')).split('\n').filter((name) => name !== '')
+  return images.length === count ? [] : [`There are ${count} volumes and the images ${images.join(', ')}.`]
 }

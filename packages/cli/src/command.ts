@@ -6,7 +6,7 @@
 import type { Context } from './context.ts'
 
 /** What completion offers for an argument or a flag's value. */
-export type Completes = 'vm' | 'image' | 'pool' | 'volume' | 'job' | 'file' | readonly string[]
+export type Completes = 'vm' | 'image' | 'pool' | 'volume' | 'network' | 'job' | 'file' | readonly string[]
 
 /** A positional argument. */
 export interface Argument {

@@ -42,6 +42,11 @@ export const nouns: Readonly<Record<string, Noun>> = {
     summary: 'Disks in pools.',
     load: async () => (await import('./nouns/volume.ts')).volumeVerbs,
   },
+  network: {
+    kind: 'noun',
+    summary: 'Networks that guests are on.',
+    load: async () => (await import('./nouns/network.ts')).networkVerbs,
+  },
   secret: {
     kind: 'noun',
     summary: 'Keys and passphrases that storage asks for.',

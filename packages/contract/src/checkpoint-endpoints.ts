@@ -5,6 +5,7 @@ import { sentContents } from './contents-schemas.ts'
 import { endpoint } from './endpoint.ts'
 import { resourceName, uuid } from './names.ts'
 import { byName } from './parameters.ts'
+import { ticket } from './vm-endpoints.ts'
 
 const byCheckpoint = z.strictObject({ name: resourceName, checkpoint: resourceName })
 const byInstant = z.strictObject({ name: resourceName, instant: uuid })
@@ -64,6 +65,16 @@ export const checkpointEndpoints = {
     params: byInstant.extend({ disk: resourceName }),
     response: sentContents,
     answer: 'contents',
+  }),
+  nbdTicket: endpoint({
+    id: 'nbdTicket',
+    method: 'POST',
+    path: '/v1/vms/{name}/instants/{instant}/nbd',
+    summary:
+      'A one-time ticket for a stream of NBD that reads all disks of the instant, each an export of its name',
+    params: byInstant,
+    response: ticket,
+    status: 201,
   }),
   endInstant: endpoint({
     id: 'endInstant',

@@ -11,6 +11,7 @@ import { imageEndpoints } from './image-endpoints.ts'
 import { job } from './job.ts'
 import { moveEndpoints } from './move-endpoints.ts'
 import { uuid } from './names.ts'
+import { networkEndpoints } from './network-endpoints.ts'
 import { queryInt, wait } from './parameters.ts'
 import { placementEndpoints } from './placement-endpoints.ts'
 import { poolEndpoints } from './pool-endpoints.ts'
@@ -66,6 +67,7 @@ export const endpoints = {
   ...volumeEndpoints,
   ...transferEndpoints,
   ...secretEndpoints,
+  ...networkEndpoints,
   listJobs: endpoint({
     id: 'listJobs',
     method: 'GET',
@@ -111,4 +113,5 @@ export const streams = {
   events: '/v1/events/stream',
   console: '/v1/streams/console',
   vnc: '/v1/streams/vnc',
+  nbd: '/v1/streams/nbd',
 } as const

@@ -23,6 +23,10 @@ export const eventKinds = [
   'volume.deleted',
   'secret.created',
   'secret.deleted',
+  'network.created',
+  'network.changed',
+  'network.state',
+  'network.deleted',
   'snapshot.created',
   'snapshot.deleted',
   'snapshot.reverted',
@@ -39,7 +43,7 @@ export const event = z
     kind: z.enum(eventKinds),
     subject: z.string().meta({
       description:
-        'The name of the VM, image, pool, secret or volume (`POOL/NAME` outside of the default pool), or the id of the job.',
+        'The name of the VM, image, pool, secret, network or volume (`POOL/NAME` outside of the default pool), or the id of the job.',
     }),
     data: z.record(z.string(), z.unknown()),
   })

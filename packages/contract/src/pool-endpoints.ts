@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { hostPath, resourceName } from './names.ts'
-import { pool } from './pool.ts'
+import { layersIn, pool } from './pool.ts'
 import { newIscsiPool } from './pool-iscsi.ts'
 import { newLvmPool, newLvmThinPool } from './pool-lvm.ts'
 import { newNfsPool } from './pool-nfs.ts'
@@ -66,9 +66,9 @@ export const poolEndpoints = {
     id: 'changePool',
     method: 'PATCH',
     path: '/v1/pools/{pool}',
-    summary: 'Change whether a pool is started with the daemon',
+    summary: 'Change whether a pool is started with the daemon, and what takes layers of its volumes',
     params: byPool,
-    body: z.strictObject({ autostart: z.boolean() }),
+    body: z.strictObject({ autostart: z.boolean().optional(), layersIn }),
     response: pool,
   }),
   startPool: endpoint({

@@ -1,6 +1,7 @@
 /** What is asked for to make a pool of the disks of an iSCSI target. */
 import { z } from 'zod'
 import { resourceName } from './names.ts'
+import { layersIn } from './pool.ts'
 import { storageServer } from './storage-server.ts'
 
 /** A name of iSCSI: iqn., eui. or naa. (RFC 7143, section 4.2.7). */
@@ -23,6 +24,7 @@ export const newIscsiPool = z.strictObject({
     .meta({ description: 'What the target is told of who asks; it may let in only those that it knows.' }),
   user: z.string().min(1).max(255).optional().meta({ description: 'The user of CHAP, with a secret.' }),
   secret: resourceName.optional().meta({ description: 'The secret of CHAP.' }),
+  layersIn,
   autostart: z.boolean().default(true),
   force: z.boolean().default(false),
 })

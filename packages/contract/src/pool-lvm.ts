@@ -1,6 +1,7 @@
 /** Pools of LVM as they are asked for: the volumes of a volume group, or of a thin pool in one. */
 import { z } from 'zod'
 import { hostPath, resourceName } from './names.ts'
+import { layersIn } from './pool.ts'
 import { byteSize } from './units.ts'
 
 /** A name that LVM takes (lvm(8), "Valid names"). */
@@ -23,7 +24,7 @@ const common = {
 }
 
 /** A volume group, each volume of which is a logical one. */
-export const newLvmPool = z.strictObject({ type: z.literal('lvm'), ...common })
+export const newLvmPool = z.strictObject({ type: z.literal('lvm'), ...common, layersIn })
 
 /** A thin pool, whose volumes take space as they are written, with snapshots and clones of its own. */
 export const newLvmThinPool = z.strictObject({

@@ -1,6 +1,7 @@
 /** What is asked for to make a pool of an export of an NFS server. */
 import { z } from 'zod'
 import { hostPath, resourceName } from './names.ts'
+import { layersIn } from './pool.ts'
 import { storageServer } from './storage-server.ts'
 
 export const newNfsPool = z.strictObject({
@@ -14,6 +15,7 @@ export const newNfsPool = z.strictObject({
   direct: z.boolean().default(false).meta({
     description: 'Nothing is mounted: QEMU’s own client speaks to the server, and volumes are raw.',
   }),
+  layersIn,
   autostart: z.boolean().default(true),
   force: z
     .boolean()

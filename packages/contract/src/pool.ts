@@ -44,6 +44,11 @@ export const poolFinding = z
 
 export type PoolFinding = z.output<typeof poolFinding>
 
+/** For pools without snapshots of their own; the default pool when nothing is said. */
+export const layersIn = resourceName.optional().meta({
+  description: 'The pool of files that takes the layers of snapshots of its volumes.',
+})
+
 export const pool = z
   .strictObject({
     name: resourceName,
@@ -53,6 +58,7 @@ export const pool = z
     state: z.enum(poolStates),
     reason: z.string().meta({ description: 'Why it is in this state.' }),
     since: timestamp,
+    layersIn,
     autostart: z.boolean(),
     capacityBytes: bytes.optional(),
     allocatedBytes: bytes.optional().meta({ description: 'Taken on what the pool lies on, by others too.' }),

@@ -12,6 +12,7 @@ const snapshotDisk = z
   .strictObject({
     disk: resourceName,
     volume: resourceName.meta({ description: 'The volume that holds what changed up to the snapshot.' }),
+    pool: resourceName.optional().meta({ description: 'The pool that it lies in.' }),
     capacityBytes: bytes,
     allocatedBytes: bytes.optional(),
   })

@@ -31,6 +31,19 @@ export const newUpload = z.strictObject({
 
 export type NewUpload = z.output<typeof newUpload>
 
+const digits = z.string().regex(/^\d{1,20}$/)
+
+/** A regular file that the client has open, as fstat(2) tells of it there. */
+const clientFile = z.strictObject({
+  descriptor: z
+    .int()
+    .nonnegative()
+    .max(2 ** 31 - 1)
+    .meta({ description: 'Its number in the process that made the connection.' }),
+  device: digits.meta({ description: 'st_dev, in decimal digits.' }),
+  inode: digits.meta({ description: 'st_ino, in decimal digits.' }),
+})
+
 export const transferEndpoints = {
   downloadVolume: endpoint({
     id: 'downloadVolume',
@@ -61,6 +74,38 @@ export const transferEndpoints = {
     }),
     body: receivedContents,
     response: z.strictObject({ offsetBytes: bytes, sizeBytes: bytes }),
+  }),
+  takeUpload: endpoint({
+    id: 'takeUpload',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/upload/take',
+    summary:
+      'Copy the next part of an upload out of a file that the client, a process of this host, has open; some seconds of work at a time',
+    params: byVolume,
+    body: clientFile.extend({
+      offset: bytes.meta({ description: 'Where the part begins, here and in the file: how much there is.' }),
+    }),
+    response: z.strictObject({ offsetBytes: bytes, sizeBytes: bytes }),
+  }),
+  giveContents: endpoint({
+    id: 'giveContents',
+    method: 'POST',
+    path: '/v1/pools/{pool}/volumes/{volume}/contents/give',
+    summary:
+      'Copy what a guest would read from a volume into a file that the client, a process of this host, has open; some seconds of work at a time',
+    params: byVolume,
+    body: clientFile.extend({
+      offset: bytes.default(0).meta({ description: 'How much of it is in the file.' }),
+      tag: z.string().max(100).optional().meta({
+        description:
+          'Of the answer before; where the volume has changed since, the file is filled from its beginning.',
+      }),
+    }),
+    response: z.strictObject({
+      offsetBytes: bytes.meta({ description: 'How much is in the file now, which is as long.' }),
+      sizeBytes: bytes,
+      tag: z.string().optional(),
+    }),
   }),
   finishUpload: endpoint({
     id: 'finishUpload',

@@ -76,14 +76,21 @@ export const forwardSpec = z
   })
   .meta({ id: 'ForwardSpec' })
 
-/** A NIC of a VM. Networks other than user-mode networking come with virtual networks. */
+/** A NIC of a VM: on a network, or on user-mode networking of its own. */
 export const nicSpec = z
   .strictObject({
     name: resourceName,
-    mode: z.enum(['user']).default('user'),
+    mode: z.enum(['user', 'network']).default('user').meta({ description: 'Network where one is named.' }),
+    network: resourceName.optional().meta({ description: 'The network that it is on.' }),
     mac: macAddress.optional().meta({ description: 'Given at creation and then kept.' }),
     forwards: z.array(forwardSpec).max(limits.forwards).default([]),
   })
+  .overwrite((nic) => (nic.network === undefined ? nic : { ...nic, mode: 'network' as const }))
+  .refine(({ mode, network }) => mode !== 'network' || network !== undefined, 'names no network')
+  .refine(
+    ({ mode, forwards }) => mode === 'user' || forwards.length === 0,
+    'has forwards, which only user-mode networking has',
+  )
   .meta({ id: 'NicSpec' })
 
 /** First-boot configuration, handed over as a NoCloud seed. Its presence attaches the seed disk. */

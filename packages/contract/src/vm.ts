@@ -48,6 +48,17 @@ const interfaceStatus = z
   })
   .meta({ id: 'InterfaceStatus' })
 
+const nicStatus = z
+  .strictObject({
+    nic: z.string(),
+    network: z.string(),
+    bridge: z.string(),
+    tap: z.string().meta({ description: 'The link of the host that is its cable.' }),
+    queues: z.int(),
+    addresses: z.array(z.string()).meta({ description: 'By the leases of the network.' }),
+  })
+  .meta({ id: 'NicStatus' })
+
 const guestStatus = z
   .strictObject({
     agent: z.enum(['connected', 'absent']),
@@ -86,6 +97,7 @@ export const vmStatus = z
     emulatorThread: threadStatus.optional(),
     ioThreads: z.array(ioThreadStatus).optional(),
     disks: z.array(diskStatus).optional(),
+    nics: z.array(nicStatus).optional().meta({ description: 'Its NICs on networks.' }),
     guest: guestStatus.optional(),
     placement: z
       .string()

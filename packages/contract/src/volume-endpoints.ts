@@ -91,6 +91,10 @@ export const volumeEndpoints = {
       encrypt: resourceName
         .optional()
         .meta({ description: 'The secret with which the file is encrypted (LUKS).' }),
+      force: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'Take a file for contents (raw) that begins like an image of another format.' }),
     }),
     response: volume,
     status: 201,

@@ -19,6 +19,10 @@ export const volume = z
   .strictObject({
     name: resourceName,
     pool: resourceName,
+    liesIn: resourceName.optional().meta({
+      description:
+        'The pool that its file lies in, where that is another one: it is a layer over a volume of its pool.',
+    }),
     format: z.enum(volumeFormats),
     capacityBytes: bytes,
     allocatedBytes: bytes
@@ -27,6 +31,9 @@ export const volume = z
     path: z.string().optional().meta({ description: 'Its file on the host, where it is one.' }),
     image: sha256.optional().meta({ description: 'The image that it is an overlay of.' }),
     base: resourceName.optional().meta({ description: 'The volume of its pool that it is an overlay of.' }),
+    clonedFrom: resourceName.optional().meta({
+      description: 'The volume of its pool that it was cloned from, where neither needs the other.',
+    }),
     chain: z.array(ancestor).optional().meta({ description: 'All that it is an overlay of, nearest first.' }),
     frozen: z.boolean().optional().meta({
       description: 'A base that nobody writes to; it goes with the last volume that is based on it.',

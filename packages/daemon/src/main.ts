@@ -14,6 +14,7 @@ import { createApi } from './api/create-api.ts'
 import { createMetrics } from './api/metrics.ts'
 import { type Config, configFlags, loadConfig } from './config.ts'
 import { openCages } from './host/cage/cage.ts'
+import { createClientFiles } from './host/client-files/client-files.ts'
 import { createClock } from './host/clock.ts'
 import { createHostFacts } from './host/facts/host-facts.ts'
 import { createFailpoints } from './host/failpoints.ts'
@@ -27,6 +28,7 @@ import { openJailedTools } from './host/jail/jailed-tools.ts'
 import { listenUnix } from './host/listen-unix.ts'
 import { createLog, logFormFor } from './host/log.ts'
 import { HugepageDesk } from './host/memory/hugepage-desk.ts'
+import { createNetworks } from './host/networks/host-networks.ts'
 import { createPools } from './host/pools/open-pools.ts'
 import { createVolumeAccess } from './host/pools/volume-access.ts'
 import { emulatorTrees } from './host/qemu/emulator-trees.ts'
@@ -145,12 +147,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   for (const sentence of cages.shortcomings) log.info({}, sentence)
   const secrets = await openSecretFiles(config.stateDir)
   const laid = await JailSecrets.open(config.runtimeDir, secrets)
-  const jailed = await openJailedTools({
-    cages,
-    users: uids.jails,
-    ...toolPlaces(config),
-    secrets: laid,
-  })
+  const jailed = await openJailedTools({ cages, users: uids.jails, ...toolPlaces(config), secrets: laid })
   const images = await openImageShelf(join(config.stateDir, 'images'))
   const ports: Ports = {
     store,
@@ -163,7 +160,9 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     makers: await createImageMakers({ stateDir: config.stateDir, shelf: images, jailed, clock }),
     files: await openStateFiles({ stateDir: config.stateDir }),
     pools: createPools({ ...config, jailed, secrets }),
+    networks: createNetworks(config),
     access: createVolumeAccess({ jailed }),
+    clientFiles: createClientFiles(),
     secrets,
     emulators: createQemuEmulators({
       runtimeDir: config.runtimeDir,
@@ -176,11 +175,15 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
       now: () => clock.now(),
     }),
   }
-  const leave = async () => {
-    await tuning.giveBack()
-    await cages.remove()
-  }
-  return { ports, leave }
+  return { ports, leave: () => leaveHost(tuning, cages) }
+}
+
+async function leaveHost(
+  tuning: { giveBack(): Promise<void> },
+  cages: { remove(): Promise<void> },
+): Promise<void> {
+  await tuning.giveBack()
+  await cages.remove()
 }
 
 async function tuneHost(config: Config, bootId: string, log: Log) {
@@ -223,6 +226,7 @@ async function startOnBoot(config: Config, daemon: WiredDaemon): Promise<void> {
     const last = existsSync(mark) ? await readFile(mark, 'utf8') : ''
     if (last === bootId) return
     const wanted = await markForAutostart(daemon.context)
+    await daemon.context.networks.begun
     await writeFile(mark, bootId)
     await startInOrder(wanted, daemon.context)
   } catch (error) {

@@ -9,6 +9,9 @@ import { createServices, type Services } from './services/create-services.ts'
 import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
 import { settleMovesTo } from './services/moves/move-handlers.ts'
+import { NetworkDesk } from './services/networks/network-desk.ts'
+import { guestsOf, tapsOf } from './services/networks/nic-networks.ts'
+import { prepareNetworks, settleNetworks } from './services/networks/settle-networks.ts'
 import { yieldCpus } from './services/placement/yield-cpus.ts'
 import { PoolDesk } from './services/pools/pool-desk.ts'
 import { finishVolumesOf, preparePools, settlePools } from './services/pools/settle-pools.ts'
@@ -55,9 +58,11 @@ export async function wireDaemon(
   })
   const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
   const pools = poolDesk(ports, feed, () => context)
+  const networks = networkDesk(ports, feed, supervisor)
   const context: Context = {
     ports,
     pools,
+    networks,
     drivers: supervisor,
     jobs,
     emit: feed.emit,
@@ -66,6 +71,7 @@ export async function wireDaemon(
     placementMoves: options.placementMoves ?? 'none',
   }
   preparePools(context)
+  prepareNetworks(ports)
   await settleSecrets(context)
   const { restarts, ...recovered } = await recover(context)
   log.info(
@@ -97,11 +103,22 @@ export async function wireDaemon(
       services.consoles.close()
       await jobs.close()
       pools.close()
+      await networks.close()
       await supervisor.close()
       feed.close()
       store.close()
     },
   }
+}
+
+/** The networks, which are told of the VMs on them. */
+function networkDesk(ports: Ports, { emit }: StoredFeed, drivers: Supervisor): NetworkDesk {
+  return new NetworkDesk({
+    ports,
+    emit,
+    guestsOf: (network) => guestsOf(network, drivers),
+    tapsOf: (network) => tapsOf(network, drivers),
+  })
 }
 
 /** The pools, of which one that answers is brought in order with what the store says. */
@@ -122,8 +139,9 @@ function poolDesk(ports: Ports, { emit }: StoredFeed, context: () => Context): P
 function goOn(context: Context, restarts: readonly string[]): void {
   const { drivers, pools } = context
   setImmediate(() => void pools.begin(() => settlePools(context)))
+  context.networks.begin(() => settleNetworks(context))
   const toStart = restarts.flatMap((id) => drivers.get(id) ?? [])
-  setImmediate(() => void startInOrder(toStart, context))
+  void context.networks.begun.then(() => startInOrder(toStart, context))
   // A dedicated VM may have ended while nobody watched.
   if (drivers.list().some((driver) => driver.view().record.spec.cpu.placement === 'dedicated'))
     setImmediate(() => void yieldCpus(context))

@@ -19,7 +19,9 @@ export interface Candidate {
 }
 
 /** Gives the names of one kind of thing. */
-export type Names = (kind: 'vm' | 'image' | 'pool' | 'volume' | 'job') => Promise<readonly string[]>
+export type Names = (
+  kind: 'vm' | 'image' | 'pool' | 'volume' | 'network' | 'job',
+) => Promise<readonly string[]>
 
 /** Where candidates come from. */
 export interface Sources {
@@ -146,6 +148,8 @@ async function namesOf(client: Client, kind: Parameters<Names>[0]): Promise<read
       return (await client.call(routes.listPools, { timeoutMs })).map((pool) => pool.name)
     case 'volume':
       return (await client.call(routes.listVolumes, { timeoutMs })).map(volumeName)
+    case 'network':
+      return (await client.call(routes.listNetworks, { timeoutMs })).map((network) => network.name)
     case 'job':
       return (await client.call(routes.listJobs, { timeoutMs })).map((job) => job.id)
   }

@@ -1,5 +1,5 @@
 /**
- * One viewer of a display: RFB bytes between a TCP connection and a stream of the daemon, no faster than the slower side takes them.
+ * One viewer of a display, or reader of disks: bytes between a connection and a stream of the daemon, no faster than the slower side takes them.
  *
  * Not here: who may connect, and how the stream was opened (vm/vnc.ts).
  */

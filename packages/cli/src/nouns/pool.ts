@@ -51,6 +51,11 @@ export const poolVerbs: Verbs = {
         value: 'CIDR',
         multiple: true,
       },
+      'layers-in': {
+        summary: 'Of lvm, iscsi and direct nfs: the pool of files that takes layers of snapshots.',
+        value: 'POOL',
+        completes: 'pool',
+      },
       'no-autostart': { summary: 'Do not start it when the host boots.' },
       force: { summary: 'Take what is marked as another pool, and devices that hold something.' },
     },
@@ -76,6 +81,13 @@ export const poolVerbs: Verbs = {
     summary: 'Say whether a pool is started when the host boots.',
     arguments: [pool, { name: 'ON', completes: ['on', 'off'] }],
     load: async () => (await actions()).setAutostart,
+  },
+  layers: {
+    summary:
+      'Say which pool of files takes the layers of snapshots of volumes of a pool that has none itself.',
+    examples: ['pool layers san fast'],
+    arguments: [pool, { name: 'IN', completes: 'pool' }],
+    load: async () => (await actions()).setLayers,
   },
   delete: {
     summary: 'Delete a pool; its volumes stay where they lie unless --remove-data is given.',

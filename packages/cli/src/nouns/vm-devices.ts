@@ -92,7 +92,7 @@ export const deviceVerbs: Verbs = {
   },
   'nic add': {
     summary: 'Add a NIC, such as mode=user,forward=2222:22.',
-    examples: ['vm nic add web1 forward=2222:22,forward=8080:80'],
+    examples: ['vm nic add web1 network=lan', 'vm nic add web1 forward=2222:22,forward=8080:80'],
     arguments: [name, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).addNic,
   },

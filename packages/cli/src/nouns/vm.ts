@@ -3,6 +3,7 @@ import type { Verbs } from '../command.ts'
 import { detachFlag } from '../follow-job.ts'
 import { createFlags } from '../vm/create-flags.ts'
 import { deviceVerbs } from './vm-devices.ts'
+import { exportVerb } from './vm-export.ts'
 
 const name = { name: 'NAME', completes: 'vm' } as const
 const file = { name: 'FILE', completes: 'file' } as const
@@ -169,43 +170,7 @@ export const vmVerbs: Verbs = {
     arguments: [name, { name: 'NEW-NAME' }],
     load: async () => (await lives()).renameVm,
   },
-  export: {
-    summary:
-      'Copy the disks of a VM as they are at one instant to volumes, to files here or to stdout; it may run.',
-    examples: [
-      'vm export web1 monday --pool backups',
-      'vm export web1 clean --disk data --format raw --quiesce',
-      'vm export web1 data - | zstd >data.raw.zst',
-      'vm export web1 --to-dir full --checkpoint monday',
-      'vm export web1 --to-dir tuesday --since monday --checkpoint tuesday',
-    ],
-    arguments: [
-      name,
-      { name: 'EXPORT', optional: true },
-      { name: 'FILE', optional: true, completes: 'file' },
-    ],
-    flags: {
-      pool: { summary: 'The pool; that of each disk unless said.', value: 'POOL', completes: 'pool' },
-      format: {
-        summary: 'The format; that of each disk unless said.',
-        value: 'FORMAT',
-        completes: ['qcow2', 'raw'],
-      },
-      disk: { summary: 'One disk instead of all.', value: 'DISK' },
-      speed: { summary: 'What is copied of a disk in a second at most, such as 50MiB.', value: 'SIZE' },
-      quiesce: { summary: 'Let the guest agent freeze the file systems meanwhile.' },
-      'to-dir': {
-        summary: 'To files here, one for each disk, instead of volumes.',
-        value: 'DIR',
-        completes: 'file',
-      },
-      since: { summary: 'To files: only what changed since a checkpoint, in qcow2.', value: 'CHECKPOINT' },
-      checkpoint: { summary: 'To files: begin a checkpoint at this very instant.', value: 'CHECKPOINT' },
-      force: { summary: 'Write over files that exist.' },
-      ...detachFlag,
-    },
-    load: async () => (await import('../vm/move-disk.ts')).exportVm,
-  },
+  export: exportVerb,
   clone: {
     summary: 'Make a copy of a VM.',
     examples: ['vm clone web1 web2', 'vm clone web1 web2 --mode full'],

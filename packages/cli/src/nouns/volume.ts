@@ -59,6 +59,7 @@ export const volumeVerbs: Verbs = {
         completes: ['qcow2', 'raw'],
       },
       ...encryptFlag,
+      force: { summary: 'Take it for raw contents, although it begins like an image of another format.' },
     },
     load: async () => (await work()).importVolume,
   },

@@ -22,11 +22,23 @@ const newPools = {
 export function newPoolOf(context: Context): NewPoolInput {
   const type = context.choice('type', Object.keys(newPools)) ?? 'dir'
   const read = Object.entries(newPools).find(([name]) => name === type)?.[1] ?? dirPool
+  const asked = read(context)
+  const layersIn = context.value('layers-in')
+  if (layersIn !== undefined && !takesLayersElsewhere(asked))
+    throw new UsageError(
+      `A pool of type ${type} has snapshots itself.`,
+      '--layers-in is for lvm, iscsi, and nfs with --direct.',
+    )
   return {
-    ...read(context),
+    ...asked,
+    ...(layersIn === undefined ? {} : { layersIn }),
     ...(context.has('no-autostart') ? { autostart: false } : {}),
     ...(context.has('force') ? { force: true } : {}),
   }
+}
+
+function takesLayersElsewhere({ type }: NewPoolInput): boolean {
+  return type === 'lvm' || type === 'iscsi' || type === 'nfs'
 }
 
 function dirPool(context: Context): NewPoolInput {

@@ -128,6 +128,17 @@ export const setAutostart: Action = async (context) => {
   return undefined
 }
 
+export const setLayers: Action = async (context) => {
+  const layersIn = context.argument('IN')
+  const pool = await context.client.call(routes.changePool, {
+    params: byPool(context),
+    body: { layersIn },
+    signal: context.signal,
+  })
+  await say(context, pool, `New layers over volumes of pool ${pool.name} lie in pool ${layersIn}.`)
+  return undefined
+}
+
 export const deletePool: Action = async (context) => {
   const params = byPool(context)
   const removes = context.has('remove-data')
@@ -164,6 +175,7 @@ async function print({ output }: Context, pool: Pool): Promise<void> {
     Since: localTime(pool.since),
     Health: [pool.health, ...pool.remarks],
     Autostart: pool.autostart ? 'on' : 'off',
+    'Layers in': pool.layersIn,
     Capacity: size(pool.capacityBytes),
     Allocated: size(pool.allocatedBytes),
     Available: size(pool.availableBytes),

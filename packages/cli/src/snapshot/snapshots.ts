@@ -42,7 +42,8 @@ export const showSnapshot: Action = async (context) => {
     Memory: snapshot.memoryBytes === undefined ? undefined : formatBytes(snapshot.memoryBytes),
     Size: formatBytes(snapshot.sizeBytes),
     Disks: snapshot.disks.map(
-      ({ disk, volume, allocatedBytes }) => `${disk} on ${volume}, ${formatBytes(allocatedBytes ?? 0)}`,
+      ({ disk, volume, pool = 'default', allocatedBytes }) =>
+        `${disk} on ${volume} in pool ${pool}, ${formatBytes(allocatedBytes ?? 0)}`,
     ),
   }))
   return undefined

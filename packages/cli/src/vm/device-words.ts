@@ -74,7 +74,7 @@ export function parseThrottle(text: string): DiskInput['throttle'] {
 export function parseNic(text: string, fallbackName: string): NicInput {
   const nic: Record<string, unknown> = { name: fallbackName }
   const forwards: ForwardInput[] = []
-  for (const [key, value] of parsePairs(text, ['name', 'mode', 'mac', 'forward'], 'NIC')) {
+  for (const [key, value] of parsePairs(text, ['name', 'mode', 'network', 'mac', 'forward'], 'NIC')) {
     if (key === 'forward') forwards.push(parseForward(requireValue(key, value)))
     else nic[key] = requireValue(key, value)
   }

@@ -6,10 +6,8 @@
  */
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Instant, Vm } from '@kvasir/contract'
 import { type ChangedPiece, plainBytes } from '@kvasir/contract/contents'
-import { KvasirError } from '@kvasir/contract/error-table'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { ChangeDownload } from '@kvasir/sdk'
@@ -18,10 +16,10 @@ import { ProgressBar } from '../output/progress-bar.ts'
 import { UsageError } from '../usage-error.ts'
 import { putPiece } from '../volume/file-pieces.ts'
 import { Qcow2File } from './qcow2-file.ts'
+import { untilCopied } from './until-copied.ts'
 
 /** A client that is killed cannot end its instant. */
 const idleSeconds = 60
-const lookMs = 100
 const stdoutPath = '-'
 const offStates: readonly Vm['status']['state'][] = ['shutoff', 'crashed', 'saved']
 
@@ -73,23 +71,6 @@ export async function exportToFiles(context: Context): Promise<undefined> {
   const begun = checkpoint === undefined ? '' : ` Checkpoint ${checkpoint} begins there.`
   context.output.message(`${waited}${begun}`)
   return undefined
-}
-
-/** The disks are kept on the host first, at its own speed. */
-async function untilCopied(context: Context, { vm, id }: Instant): Promise<void> {
-  const { client, signal, output } = context
-  using bar = new ProgressBar(output)
-  for (;;) {
-    const instants = await client.call(routes.listInstants, { params: { name: vm }, signal })
-    const found = instants.find((one) => one.id === id)
-    if (!found) {
-      const { error } = await client.call(routes.getJob, { params: { id }, signal })
-      throw new KvasirError(error?.code ?? 'instant-not-found', error?.detail ?? `Instant ${id} has ended.`)
-    }
-    if (found.copied === 1) return
-    bar.show({ state: 'running', step: 'copying the disks', progress: found.copied })
-    await sleep(lookMs, undefined, { signal })
-  }
 }
 
 function targetsOf(context: Context, vm: Vm): readonly Target[] {

@@ -39,6 +39,8 @@ export const setSpeed: Action = async (context) => {
 }
 
 export const exportVm: Action = async (context) => {
+  const socket = context.value('nbd')
+  if (socket !== undefined) return await (await import('./serve-nbd.ts')).serveNbd(context, socket)
   if (context.optional('FILE') !== undefined || context.has('to-dir'))
     return await (await import('./export-to-files.ts')).exportToFiles(context)
   const [name, wanted] = [context.argument('NAME'), context.argument('EXPORT')]

@@ -63,7 +63,9 @@ export function describeVm(
     ...describeVmMemory(vm, nowMs),
     Boots: boots(vm, shelf),
     Disks: describeDisks(vm, shelf),
-    NICs: spec.nics.map((nic) => `${nic.name}  ${nic.mode}${nic.mac === undefined ? '' : `, ${nic.mac}`}`),
+    NICs: spec.nics.map(
+      (nic) => `${nic.name}  ${nic.network ?? nic.mode}${nic.mac === undefined ? '' : `, ${nic.mac}`}`,
+    ),
     Forwards: forwards(vm),
     'cloud-init': cloudInit(vm),
     Autostart: autostart(vm),

@@ -16,11 +16,17 @@ import type { Context } from '../context.ts'
 import { ProgressBar } from '../output/progress-bar.ts'
 import { UsageError } from '../usage-error.ts'
 import { putPiece } from './file-pieces.ts'
+import { giveFile } from './hand-over.ts'
 import { volumeArgument, volumeName } from './volume-address.ts'
 
 /** A connection is made again so often without anything having come meanwhile. */
 const mostAttempts = 10
 const againMs = 1_000
+
+interface PartFile {
+  readonly path: string
+  readonly file: FileHandle
+}
 
 export const downloadVolume: Action = async (context) => {
   const params = volumeArgument(context)
@@ -31,7 +37,7 @@ export const downloadVolume: Action = async (context) => {
   }
   if (!context.has('force') && (await stat(path).catch(() => undefined)))
     throw new UsageError(`${path} exists.`, 'Name another file, or say --force.')
-  const bytes = await toFile(context, params, path)
+  const bytes = (await fillFile(context, params, path)) ?? (await toFile(context, params, path))
   const name = volumeName({ pool: params.pool, name: params.volume })
   context.output.message(`Volume ${name} is in ${path} (${formatBytes(bytes)}).`)
   return undefined
@@ -39,7 +45,7 @@ export const downloadVolume: Action = async (context) => {
 
 async function toFile(context: Context, params: VolumePlace, path: string): Promise<number> {
   const old = await findPart(path)
-  let part: { readonly path: string; readonly file: FileHandle } | undefined
+  let part: PartFile | undefined
   const show = progress(context, params)
   try {
     let offset = old === undefined ? 0 : (await stat(old.path)).size
@@ -66,13 +72,45 @@ async function toFile(context: Context, params: VolumePlace, path: string): Prom
       },
     })
     if (!part) return sizeBytes
-    await part.file.sync()
-    await rename(part.path, path)
+    await finish(part, path)
     return sizeBytes
   } finally {
     show[Symbol.dispose]()
     await part?.file.close()
   }
+}
+
+/** Has the daemon fill the file, where it can, and the stream go on where it could not; answers the size when it is whole. */
+async function fillFile(context: Context, params: VolumePlace, path: string): Promise<number | undefined> {
+  if (context.client.address.kind !== 'unix') return undefined
+  const old = await findPart(path)
+  const begun = old?.path ?? `${path}.part`
+  const part = { path: begun, file: await open(begun, old === undefined ? 'w+' : 'r+', 0o600) }
+  using show = progress(context, params)
+  try {
+    const from = { offset: (await part.file.stat()).size, tag: old?.tag }
+    const sizeBytes = await giveFile(context, {
+      file: part.file,
+      params,
+      from,
+      async onGiven({ offsetBytes, sizeBytes, tag }) {
+        show(offsetBytes, sizeBytes)
+        const wanted = partPath(path, tag)
+        if (part.path !== wanted) await rename(part.path, wanted)
+        part.path = wanted
+      },
+    })
+    if (sizeBytes !== undefined) await finish(part, path)
+    else if (old === undefined && part.path === begun) await rm(begun, { force: true })
+    return sizeBytes
+  } finally {
+    await part.file.close()
+  }
+}
+
+async function finish({ file, path: from }: PartFile, path: string): Promise<void> {
+  await file.sync()
+  await rename(from, path)
 }
 
 async function toStdout(context: Context, params: VolumePlace): Promise<void> {

@@ -5,6 +5,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract/error-table'
+import { packedImageBytes, packedImageOf } from '@kvasir/contract/packed-image'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { VolumePlace } from '@kvasir/sdk'
@@ -15,14 +16,13 @@ import { UsageError } from '../usage-error.ts'
 import { isBroken, progress } from './download.ts'
 import { findContents } from './file-holes.ts'
 import { filePieces } from './file-pieces.ts'
+import { takeFile } from './hand-over.ts'
 import { volumeArgument, volumeName } from './volume-address.ts'
 
 const mostAttempts = 10
 const againMs = 1_000
 /** So long one request lasts: the daemon waits a minute for the end of one. */
 const partMs = 10_000
-/** docs/interop/qcow2.txt of QEMU. */
-const qcow2Magic = 'QFI\u00fb'
 
 export const uploadVolume: Action = async (context) => {
   const path = context.argument('FILE')
@@ -72,11 +72,13 @@ function asked(context: Context): { readonly as?: 'raw' | 'qcow2'; readonly forc
 async function formatOf(context: Context, file: FileHandle, path: string): Promise<'raw' | 'qcow2'> {
   const said = context.choice('format', ['raw', 'qcow2'])
   if (said !== undefined) return said
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0)
-  if (bytesRead < 4 || buffer.toString('latin1') !== qcow2Magic) return 'raw'
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(packedImageBytes), 0, packedImageBytes, 0)
+  const found = packedImageOf(buffer.subarray(0, bytesRead))
+  if (!found) return 'raw'
+  const isQcow2 = found.what.includes('qcow2')
   throw new UsageError(
-    `${path} begins like a qcow2 file.`,
-    'Write --format qcow2, or --format raw for what a guest is to see byte by byte.',
+    `${path} begins like ${found.what}; ${isQcow2 ? 'it can be uploaded as it is' : found.advice}.`,
+    `Write ${isQcow2 ? '--format qcow2, or ' : ''}--format raw for what a guest is to see byte by byte.`,
   )
 }
 
@@ -87,13 +89,14 @@ async function sendAll(
   { from, ask }: { readonly from: number; readonly ask: () => Promise<number> },
 ): Promise<void> {
   const { client, signal } = context
-  const contents = await findContents(file.fd, size)
   using show = progress(context, params, 'uploading')
-  let offset = from
+  let offset = await takeFile(context, { file, size, params, from, onTaken: (at) => show(at, size) })
+  let contents: Awaited<ReturnType<typeof findContents>> | undefined
   for (let attempt = 1; offset < size; attempt++) {
     const before = offset
     try {
       const limits = { milliseconds: partMs, onSent: (at: number) => show(at, size) }
+      contents ??= await findContents(file.fd, size)
       const pieces = filePieces(file, { from: offset, to: size, contents }, limits)
       offset = (await client.sendPart(params, { offset, pieces, signal })).offsetBytes
     } catch (error) {

@@ -54,6 +54,7 @@ export const showVolume: Action = async (context) => {
       Capacity: formatBytes(volume.capacityBytes),
       Allocated: allocated(volume),
       On: chainUnder(volume, { volumes, images }),
+      'Cloned from': volume.clonedFrom && `${volume.clonedFrom}, which it does not need`,
       'Used by': usersOf(volume, volumes),
       Created: localTime(volume.createdAt),
     }

@@ -31,7 +31,13 @@ export const importVolume: Action = async (context) => {
   const encrypt = context.value('encrypt')
   const volume = await context.client.call(routes.importVolume, {
     params: { pool },
-    body: { name, file: context.argument('FILE'), format, ...(encrypt === undefined ? {} : { encrypt }) },
+    body: {
+      name,
+      file: context.argument('FILE'),
+      format,
+      ...(encrypt === undefined ? {} : { encrypt }),
+      ...(context.has('force') ? { force: true } : {}),
+    },
     idempotencyKey: crypto.randomUUID(),
     signal: context.signal,
   })

@@ -19,6 +19,7 @@ import type { ApiOptions } from './api-options.ts'
 import { sendContents } from './contents.ts'
 import { IdempotentAnswers, type KeptAnswer, type KeyedRequest, parseIdempotencyKey } from './idempotency.ts'
 import { invalidRequest, issuesOf, type RequestIssue } from './issues.ts'
+import { localConnection } from './local-connection.ts'
 import { etagOf, parseIfMatch } from './preconditions.ts'
 
 type AnyRequest = HandlerRequest<EndpointId>
@@ -113,6 +114,7 @@ function parseRequest(
     body: body.data,
     caller: binding.callerOf(request),
     ifMatch: ifMatchOf(endpoint, request),
+    connection: localConnection(request.raw.socket),
     signal,
   }
   return parsed as Omit<AnyRequest, 'keep'> // Parsed by the very schemas that the type is made of.

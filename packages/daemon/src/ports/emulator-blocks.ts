@@ -5,6 +5,7 @@
  */
 import type { EmulatorInstants } from './emulator-instants.ts'
 import type { EmulatorMirrors } from './emulator-mirrors.ts'
+import type { EmulatorSinks } from './emulator-sinks.ts'
 
 /** How the emulator is to open a layer; as the disk's other layers are. */
 export interface LayerOptions {
@@ -54,7 +55,7 @@ export interface Absorption {
   /** The id of its volume. */
   readonly id: string
   /** What it lies on afterwards; undefined for nothing. */
-  readonly base: { readonly path: string } | undefined
+  readonly base: { readonly path: string; readonly header: string } | undefined
   /** All files of the chain of now. */
   readonly files: readonly string[]
   readonly options: LayerOptions
@@ -75,6 +76,8 @@ export interface AskedChains {
 export interface EmulatorBlocks {
   /** Copies that follow disks. */
   readonly mirrors: EmulatorMirrors
+  /** Layers that go into what is not a file. */
+  readonly sinks: EmulatorSinks
   /** Disks as they were at one instant, and what is written after one. */
   readonly instants: EmulatorInstants
   /** The chains of disks; one that the emulator does not have is left out. */

@@ -9,7 +9,7 @@ import type { SecretObject } from '../model/storage/secret-use.ts'
 
 /** One run of a tool. */
 export interface JailedToolRequest {
-  readonly tool: 'qemu-img' | 'qemu-nbd'
+  readonly tool: 'qemu-img' | 'qemu-nbd' | 'qemu-storage-daemon'
   readonly args: readonly string[]
   /** Absolute paths of files in directories that only root may enter; seen read-only as /in/0, /in/1 ... */
   readonly inputs: readonly string[]

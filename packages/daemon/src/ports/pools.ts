@@ -66,6 +66,11 @@ export interface AbsorbedSources {
   readonly absorbed: number
 }
 
+/** What a layer goes down into. */
+export interface Ground {
+  readonly into: VolumeSource
+}
+
 /** A volume, and one that is to be made of what it holds at a moment. */
 export interface CopyAtMoment {
   readonly origin: VolumeKey
@@ -139,12 +144,24 @@ export interface PoolBackend {
    */
   absorb(volume: VolumeKey, chain: AbsorbedSources, work: CopyWork): Promise<void>
   /**
+   * Copies what a layer holds into the raw volume under it, which is at least as large; nobody may have either open. Repeated after a
+   * death at any moment, it comes to the same. Only where there are layers.
+   */
+  sink?(volume: VolumeKey, ground: Ground, work: CopyWork): Promise<void>
+  /** Writes into the header of a layer that nobody has open what it lies on. Only where there are layers. */
+  nameBase?(volume: VolumeKey, base: VolumeSource): Promise<void>
+  /**
    * Gives a volume that nobody has open another capacity; one that becomes smaller loses what lies beyond. Growing an overlay shows
    * zeroes beyond its base.
    */
   resize(volume: VolumeKey, capacityBytes: number): Promise<void>
   /** The capacity that a volume has by itself, whatever the store says. `file-not-found`, `image-refused`. */
   capacityBytes(volume: VolumeKey): Promise<number>
+  /**
+   * `in-use`, naming who holds it, for a volume that somebody has locked by hand, so that whoever writes to it would wait for ever. Only
+   * where the storage itself keeps such locks.
+   */
+  requireUnlocked?(volume: VolumeKey): Promise<void>
   /**
    * Takes what lies in the pool and is no volume yet for one, in its place; answers its capacity. `image-refused` for what is not of
    * the format, or names another file.

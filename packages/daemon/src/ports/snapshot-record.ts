@@ -17,6 +17,10 @@ const layer = z.object({
   successorId: z.string().min(1).optional(),
   /** The clone of the volume that becomes the layer in its place, until the snapshot is ready. */
   copyId: z.string().min(1).optional(),
+  /** While it is deleted: what lies on the volume goes into it, so the snapshot cannot be gone back to any more. */
+  sinks: z.boolean().optional(),
+  /** The volume that went into it, and is not gone yet. */
+  sunkId: z.string().min(1).optional(),
 })
 
 const record = z.object({
@@ -54,6 +58,8 @@ export interface SnapshotLayer {
   readonly volumeId: string
   readonly successorId?: string | undefined
   readonly copyId?: string | undefined
+  readonly sinks?: boolean | undefined
+  readonly sunkId?: string | undefined
 }
 
 /** Reads a snapshot from JSON text; undefined when it does not fit. */

@@ -5,6 +5,7 @@
  * A row that cannot be read back is `damaged`, never absent: the VM it stands for may be running.
  */
 import type { Event, EventKind, Job, Problem, VmSpec, VmState } from '@kvasir/contract'
+import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { StoredPlan } from '../model/placement/keep-plan.ts'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
@@ -117,6 +118,8 @@ export interface PoolRecord {
   readonly name: string
   readonly source: PoolSource
   /** Started with the daemon. */
+  /** The name of the pool of files that takes layers of its volumes, where it has none itself; the default one when it is not said. */
+  readonly layersIn?: string | undefined
   readonly autostart: boolean
   /** It was started, and not stopped since. */
   readonly started: boolean
@@ -132,6 +135,18 @@ export interface PoolRecord {
 export interface SecretRecord {
   readonly id: string
   readonly name: string
+  readonly phase: 'creating' | 'ready' | 'deleting'
+  readonly createdAt: string
+}
+
+/** A network's row. `phase` is the journal: a `creating` network is undone by recovery, a `deleting` one is finished. */
+export interface NetworkRecord extends NetworkSpec {
+  /** Started with the daemon. */
+  readonly autostart: boolean
+  /** It was started, and not stopped since. */
+  readonly started: boolean
+  /** The boot of the host that `started` is about: in another one, `autostart` says. */
+  readonly bootId: string
   readonly phase: 'creating' | 'ready' | 'deleting'
   readonly createdAt: string
 }
@@ -197,6 +212,15 @@ export interface Store {
     /** `name-taken` when the name is in use. */
     insert(record: SecretRecord): void
     update(record: SecretRecord): void
+    remove(id: string): void
+  }
+  readonly networks: {
+    list(): readonly NetworkRecord[]
+    get(id: string): NetworkRecord | undefined
+    findByName(name: string): NetworkRecord | undefined
+    /** `name-taken` when the name is in use. */
+    insert(record: NetworkRecord): void
+    update(record: NetworkRecord): void
     remove(id: string): void
   }
   /** Names of images; their files describe themselves. */

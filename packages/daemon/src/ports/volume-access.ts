@@ -5,8 +5,10 @@
  * Nobody may write to the volume meanwhile, which is the caller's to see to; QEMU's lock on the file is the second opinion. What does
  * not answer in time is `pool-unreachable`. Not here: who may have a volume (services/volumes), what a pool is made of (pools.ts).
  */
+import type { Duplex } from 'node:stream'
 import type { VolumeCheck } from '@kvasir/contract'
 import type { VolumeSource } from '../model/storage/volume-source.ts'
+import type { ClientFile, Part } from './client-files.ts'
 
 export interface CheckWork {
   /** Whether what is found is repaired; without it the volume is only read. */
@@ -32,6 +34,10 @@ export interface OpenVolume {
   write(offset: number, bytes: Uint8Array): Promise<void>
   /** Makes a part read as zeros, and gives its space back where that goes. */
   zero(offset: number, lengthBytes: number): Promise<void>
+  /** Moves a part of a file to the same place here. */
+  take(file: ClientFile, part: Part): Promise<void>
+  /** Moves a part to the same place of a file. */
+  give(file: ClientFile, part: Part): Promise<void>
   /** What was written is on the disk. */
   flush(): Promise<void>
   /** Lets go of it; what was not flushed may be lost. Returns when no process has it open. */
@@ -45,6 +51,23 @@ export interface OpenWork {
   readonly signal: AbortSignal
 }
 
+/** A volume to be served: as an export of this name. */
+export interface ServedVolume {
+  readonly name: string
+  /** Top first. */
+  readonly chain: readonly VolumeSource[]
+}
+
+/** Volumes that are served by NBD, to be read. */
+export interface VolumeServer {
+  /** A new connection to it, on which it greets first. `host-failed` once it has ended. */
+  connect(): Promise<Duplex>
+  /** Resolves when it serves no more. */
+  readonly ended: Promise<void>
+  /** Ends it, and every connection. Returns when no process has the volumes open. */
+  close(): Promise<void>
+}
+
 export interface VolumeAccess {
   /**
    * Looks through a volume of a format with tables of its own, or repairs it; what it lies on is not opened. `file-not-found`,
@@ -56,4 +79,6 @@ export interface VolumeAccess {
    * program has open, named; `too-many-requests` when many are open already.
    */
   open(chain: readonly VolumeSource[], work: OpenWork): Promise<OpenVolume>
+  /** Serves volumes to be read by NBD until that is ended, or the daemon ends. Errors as of `open`. */
+  serve(volumes: readonly ServedVolume[], work: { readonly signal: AbortSignal }): Promise<VolumeServer>
 }

@@ -50,6 +50,8 @@ export interface VolumeRecord {
   readonly name: string
   /** The name of its pool. */
   readonly pool: string
+  /** The name of the pool of files that it lies in, where its own has no layers: it is one over a volume of that. */
+  readonly liesIn?: string | undefined
   /** The name of its file, where that does not follow from its id: it was imported in place. */
   readonly file?: string | undefined
   readonly format: 'qcow2' | 'raw'
@@ -62,6 +64,8 @@ export interface VolumeRecord {
   readonly baseId: string | undefined
   /** The volume that it is a linked clone of, whose data its pool still reads for it. */
   readonly originId?: string | undefined
+  /** The volume that it was made of as a linked clone, without needing it. */
+  readonly clonedFromId?: string | undefined
   /** What is being done to it, so that nothing else is begun; and what recovery has to look at. */
   readonly work?: VolumeWork | undefined
   /** A disk that runs is on its way to it. */

@@ -3,6 +3,7 @@ import type { Drivers } from '../ports/drivers.ts'
 import type { Emit } from '../ports/events.ts'
 import type { Ports } from '../ports/ports.ts'
 import type { JobRunner } from './jobs/job-runner.ts'
+import type { NetworkDesk } from './networks/network-desk.ts'
 import type { PoolDesk } from './pools/pool-desk.ts'
 
 /** Which VMs may be moved within their node while they run, to make room for one that starts: none, those that share CPUs, or all. */
@@ -14,6 +15,7 @@ export interface Context {
   readonly jobs: JobRunner
   readonly emit: Emit
   readonly pools: PoolDesk
+  readonly networks: NetworkDesk
   /** Images that are being deleted or were: what was planned on one before must not be made from it. */
   readonly goneImages: Set<string>
   /** Where the sockets of running VMs lie, for those who look them up. */

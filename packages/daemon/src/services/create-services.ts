@@ -8,6 +8,7 @@ import { createHostHandlers, type DaemonIdentity } from './host/host-handlers.ts
 import { createImageHandlers } from './images/image-handlers.ts'
 import { createInstantHandlers } from './instants/instant-handlers.ts'
 import { createMoveHandlers } from './moves/move-handlers.ts'
+import { createNetworkHandlers } from './networks/network-handlers.ts'
 import { createPlacementHandlers } from './placement/placement-handlers.ts'
 import { yieldCpus } from './placement/yield-cpus.ts'
 import { createPoolHandlers } from './pools/pool-handlers.ts'
@@ -53,10 +54,11 @@ export function createServices(
       ...createVolumeHandlers(context),
       ...createTransferHandlers(context),
       ...createSecretHandlers(context),
+      ...createNetworkHandlers(context),
       ...createSnapshotHandlers(context),
       ...createMoveHandlers(context),
       ...createCheckpointHandlers(context),
-      ...createInstantHandlers(context),
+      ...createInstantHandlers(context, consoles),
     },
   }
 }

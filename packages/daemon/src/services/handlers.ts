@@ -18,6 +18,8 @@ export interface HandlerRequest<Id extends EndpointId> {
   readonly caller: Caller
   /** The revision of If-Match. */
   readonly ifMatch: number | undefined
+  /** Our end of the connection, where it comes from a process of this host: its descriptor here. */
+  readonly connection: number | undefined
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal
   /**

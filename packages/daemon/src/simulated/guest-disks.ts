@@ -21,6 +21,8 @@ export class GuestDisks {
   readonly limits = new Map<string, DiskThrottle>()
   /** Copies that follow a disk, by the id of their volume. */
   readonly mirrors = new Map<string, GuestMirror>()
+  /** Layers that sink, by the ids of their volumes. */
+  readonly sinks = new Map<string, 'sinking' | 'held'>()
   /** Disks that are kept as they were, by the id of their scratch. */
   readonly kept = new Map<string, { readonly disk: string }>()
   /** The bitmaps of each disk, by their names: whether they have noted everything. */

@@ -4,11 +4,14 @@
  * Several simulated ports, made one after another over the same machine, are daemons that follow each other on one host. Tests change
  * the machine directly: that is what the guest, the kernel or an operator would do.
  */
-import type { Image } from '@kvasir/contract'
+import type { Image, NetworkFinding, Reservation } from '@kvasir/contract'
 import type { NodePages } from '../model/memory/hugepages.ts'
+import type { HostNetwork } from '../model/network/host-network.ts'
+import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { MemoryLimits } from '../ports/emulator-memory.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
+import type { SimulatedContents } from './simulated-client-files.ts'
 
 /** A volume's file. */
 export interface SimulatedVolume {
@@ -32,6 +35,14 @@ export interface SimulatedSave {
   readonly whole: Uint8Array | undefined
 }
 
+/** A network on the host. */
+export interface SimulatedNetwork {
+  readonly network: NetworkSpec
+  readonly guests: readonly Reservation[]
+  /** What is amiss with it, until it is made again. */
+  readonly findings: readonly NetworkFinding[]
+}
+
 const gib = 2 ** 30
 
 export class SimulatedMachine {
@@ -42,6 +53,8 @@ export class SimulatedMachine {
   readonly volumes = new Map<string, SimulatedVolume>()
   /** What is written on volumes, in blocks, by their ids. */
   readonly contents = new Map<string, Map<number, Uint8Array>>()
+  /** What clients have open, by descriptor. */
+  readonly clientFiles = new Map<number, SimulatedContents>()
   /** The volumes for which what their origins held at a moment is kept, until they are made. */
   readonly keptForCopies = new Set<string>()
   /** The volumes of which a pool still reads parts in others. */
@@ -52,6 +65,10 @@ export class SimulatedMachine {
   readonly hungFolders = new Set<string>()
   /** What secrets are, by their ids. */
   readonly secrets = new Map<string, string>()
+  /** Networks that are there, by their ids. */
+  readonly networks = new Map<string, SimulatedNetwork>()
+  /** What the host has of networks besides. */
+  hostNetwork: HostNetwork = { links: [], addresses: [], routes: [] }
   readonly seeds = new Map<string, Uint8Array>()
   readonly saves = new Map<string, SimulatedSave>()
   /** The memory of snapshots, by their ids. */

@@ -1,8 +1,10 @@
 /** The bytes of the volumes of a simulated machine: blocks by their number, zeros where there is none. */
+import { type Duplex, duplexPair } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import { pathSource, type VolumeSource } from '../model/storage/volume-source.ts'
-import type { OpenVolume, VolumeAccess } from '../ports/volume-access.ts'
+import type { OpenVolume, VolumeAccess, VolumeServer } from '../ports/volume-access.ts'
 import type { SimulatedMachine } from './machine.ts'
+import { contentsOf } from './simulated-client-files.ts'
 
 const blockBytes = 4096
 
@@ -10,7 +12,9 @@ const blockBytes = 4096
 export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
   const idOf = (source: VolumeSource): string => {
     const { path } = pathSource(source)
-    const id = [...machine.volumes.keys()].find((one) => path.includes(one))
+    const isAt = ([id, { file }]: [string, { readonly file?: string | undefined }]) =>
+      path.includes(id) || (file !== undefined && path.endsWith(`/${file}`))
+    const [id] = [...machine.volumes].find(isAt) ?? []
     if (id === undefined) throw new KvasirError('file-not-found', `There is no file ${path}.`)
     return id
   }
@@ -36,6 +40,31 @@ export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
       }
       return openBlocks(machine.volumes.get(id)?.capacityBytes ?? 0, { blocks, note })
     },
+    async serve(volumes, { signal }) {
+      await machine.clock.sleep(machine.stepMs, signal)
+      for (const { chain } of volumes) for (const source of chain) idOf(source)
+      return greetingServer()
+    },
+  }
+}
+
+/** One that greets as a server of NBD does, and says no more. */
+function greetingServer(): VolumeServer {
+  const { promise: ended, resolve } = Promise.withResolvers<void>()
+  const connections = new Set<Duplex>()
+  return {
+    async connect() {
+      const [ours, theirs] = duplexPair()
+      connections.add(ours).add(theirs)
+      ours.resume()
+      ours.write('NBDMAGICIHAVEOPT')
+      return theirs
+    },
+    ended,
+    async close() {
+      for (const one of connections) one.destroy()
+      resolve()
+    },
   }
 }
 
@@ -54,6 +83,16 @@ function openBlocks(
       done += part.length
     }
   }
+  const read = (offset: number, lengthBytes: number) => {
+    const into = new Uint8Array(lengthBytes)
+    for (let done = 0; done < lengthBytes; ) {
+      const [index, within] = [Math.floor((offset + done) / blockBytes), (offset + done) % blockBytes]
+      const part = blocks.get(index)?.subarray(within, within + lengthBytes - done)
+      if (part) into.set(part, done)
+      done += blockBytes - within
+    }
+    return into
+  }
   return {
     sizeBytes,
     async extents(offset, lengthBytes) {
@@ -67,16 +106,7 @@ function openBlocks(
       else while (at < end && !isZeroAt(at)) at = (Math.floor(at / blockBytes) + 1) * blockBytes
       return [{ lengthBytes: Math.min(at, end) - offset, isZero }]
     },
-    async read(offset, lengthBytes) {
-      const into = new Uint8Array(lengthBytes)
-      for (let done = 0; done < lengthBytes; ) {
-        const [index, within] = [Math.floor((offset + done) / blockBytes), (offset + done) % blockBytes]
-        const part = blocks.get(index)?.subarray(within, within + lengthBytes - done)
-        if (part) into.set(part, done)
-        done += blockBytes - within
-      }
-      return into
-    },
+    read: async (offset, lengthBytes) => read(offset, lengthBytes),
     write: async (offset, bytes) => write(offset, bytes),
     async zero(offset, lengthBytes) {
       note()
@@ -88,6 +118,12 @@ function openBlocks(
           write(from, new Uint8Array(to - from))
         }
       }
+    },
+    async take(file, { offset, lengthBytes }) {
+      write(offset, contentsOf(file).read(offset, lengthBytes))
+    },
+    async give(file, { offset, lengthBytes }) {
+      contentsOf(file).write(offset, read(offset, lengthBytes))
     },
     async flush() {},
     async close() {},

@@ -15,12 +15,14 @@ import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { SimulatedInstants } from './simulated-instants.ts'
 import { SimulatedMirrors } from './simulated-mirrors.ts'
+import { SimulatedSinks } from './simulated-sinks.ts'
 
 const copySteps = 4
 
 export class SimulatedBlocks implements EmulatorBlocks {
   readonly mirrors: SimulatedMirrors
   readonly instants: SimulatedInstants
+  readonly sinks: SimulatedSinks
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
 
@@ -29,6 +31,7 @@ export class SimulatedBlocks implements EmulatorBlocks {
     this.#machine = machine
     this.mirrors = new SimulatedMirrors(process, machine)
     this.instants = new SimulatedInstants(process)
+    this.sinks = new SimulatedSinks(process, machine)
   }
 
   async chains({ disks }: AskedChains): Promise<readonly OpenChain[]> {

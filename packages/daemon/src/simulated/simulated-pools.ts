@@ -183,6 +183,14 @@ class SimulatedPool implements PoolBackend {
       })
   }
 
+  async sink(_: VolumeKey, __: { readonly into: VolumeSource }, { onProgress, signal }: CopyWork) {
+    this.#reach()
+    for (let step = 1; step <= copySteps; step++) {
+      await this.#machine.clock.sleep(this.#machine.stepMs, signal)
+      onProgress(step / copySteps)
+    }
+  }
+
   async resize({ id }: VolumeKey, capacityBytes: number) {
     this.#reach()
     const volume = this.#machine.volumes.get(id)
@@ -202,6 +210,9 @@ class SimulatedPool implements PoolBackend {
     if (key === undefined || !volume) throw new KvasirError('file-not-found', `There is no file ${file}.`)
     volumes.delete(key)
     volumes.set(id, volume)
+    const { contents } = this.#machine
+    const blocks = contents.get(key)
+    if (blocks) contents.set(id, blocks)
     return volume.capacityBytes
   }
 

@@ -5,11 +5,13 @@ import type { Ports } from '../ports/ports.ts'
 import type { Store } from '../ports/store.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { createSimulatedAccess } from './simulated-access.ts'
+import { createSimulatedClientFiles } from './simulated-client-files.ts'
 import { simulatedBootId } from './simulated-emulator.ts'
 import { createSimulatedEmulators } from './simulated-emulators.ts'
 import { createSimulatedFiles } from './simulated-files.ts'
 import { createSimulatedHostFacts } from './simulated-host-facts.ts'
 import { createSimulatedImageFiles, createSimulatedImageMakers } from './simulated-images.ts'
+import { createSimulatedNetworks } from './simulated-networks.ts'
 import { createSimulatedPools } from './simulated-pools.ts'
 import { createSimulatedSecrets } from './simulated-secrets.ts'
 
@@ -28,7 +30,9 @@ export function createSimulatedPorts(machine: SimulatedMachine, options: Simulat
     emulators: createSimulatedEmulators(machine, failpoint),
     files: createSimulatedFiles(machine),
     pools: createSimulatedPools(machine),
+    networks: createSimulatedNetworks(machine),
     access: createSimulatedAccess(machine),
+    clientFiles: createSimulatedClientFiles(machine),
     secrets: createSimulatedSecrets(machine),
     images: createSimulatedImageFiles(machine),
     makers: createSimulatedImageMakers(machine),

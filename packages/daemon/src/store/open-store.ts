@@ -12,6 +12,7 @@ import { imageNameRows } from './image-names.ts'
 import { jobRows } from './jobs.ts'
 import { copyStore, createStore, migrate } from './migrate.ts'
 import { type Migration, migrations as ourMigrations } from './migrations/migrations.ts'
+import { networkRows } from './networks.ts'
 import { poolRows } from './pools.ts'
 import { keepRoom, openWithReserve } from './room.ts'
 import { secretRows } from './secrets.ts'
@@ -88,6 +89,7 @@ function repositories(database: Database, options: StoreOptions): Store {
     snapshots: snapshotRows(database),
     pools: poolRows(database),
     secrets: secretRows(database),
+    networks: networkRows(database),
     imageNames: imageNameRows(database),
     jobs: jobRows(database, options.endedJobs ?? defaults.endedJobs),
     events: eventRows(database, options.events ?? defaults.events),

@@ -16,6 +16,7 @@ const poolContent = z.object({
     ...serverSources,
     rbdSource,
   ]),
+  layersIn: z.string().min(1).optional(),
   autostart: z.boolean(),
   started: z.boolean(),
   bootId: z.string(),
@@ -38,7 +39,8 @@ export function poolRows(database: Database): Store['pools'] {
 function parsePool(content: unknown): PoolRecord | undefined {
   const parsed = poolContent.safeParse(content)
   if (!parsed.success) return undefined
-  const { source, ...rest } = parsed.data
+  const { source, layersIn, ...plain } = parsed.data
+  const rest = { ...plain, ...(layersIn === undefined ? {} : { layersIn }) }
   if (source.type === 'dir') return { ...rest, source: { type: source.type, path: source.path } }
   if (source.type === 'lvm' || source.type === 'nfs') return { ...rest, source }
   if (source.type === 'lvm-thin') return { ...rest, source: { ...source, sizeBytes: source.sizeBytes } }

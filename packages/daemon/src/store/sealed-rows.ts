@@ -4,7 +4,7 @@
  * The checksum covers id, version and content, so that a flipped bit and a row that took another's place are both noticed. Every
  * write puts the same version into the history as well: when one copy is damaged the other is still whole.
  *
- * Not here: what the content means (vms.ts, volumes.ts, snapshots.ts, pools.ts, secrets.ts).
+ * Not here: what the content means (vms.ts, volumes.ts, snapshots.ts, pools.ts, secrets.ts, networks.ts).
  */
 import { hash } from 'node:crypto'
 import type { Database, SqlRow } from './database.ts'
@@ -36,7 +36,7 @@ export interface RowContent {
 }
 
 /** The tables that have this form, each with a history. */
-export type SealedTable = 'vms' | 'volumes' | 'snapshots' | 'pools' | 'secrets'
+export type SealedTable = 'vms' | 'volumes' | 'snapshots' | 'pools' | 'secrets' | 'networks'
 
 /** A table of sealed rows and its history. */
 export class SealedRows {

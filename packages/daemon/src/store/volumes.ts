@@ -12,6 +12,7 @@ const volumeContent = z.object({
   id: z.string().min(1),
   name: z.string().min(1),
   pool: z.string(),
+  liesIn: z.string().min(1).optional(),
   file: z.string().optional(),
   work: z
     .enum([
@@ -44,6 +45,7 @@ const volumeContent = z.object({
   imageId: z.string().optional(),
   baseId: z.string().optional(),
   originId: z.string().optional(),
+  clonedFromId: z.string().optional(),
   phase: z.enum(['creating', 'uploading', 'ready', 'deleting']),
   upload: z
     .object({

@@ -83,6 +83,7 @@ async function openOn(
       query: {},
       body: undefined,
       ifMatch: undefined,
+      connection: undefined,
       ...request,
       caller: { name: 'test' },
       signal: connection.signal,

@@ -13,11 +13,11 @@ import type { ApiOptions } from '../api-options.ts'
 import { invalidRequest, issuesOf } from '../issues.ts'
 import { apiLimits } from '../limits.ts'
 import { rawProblem, refusalOf } from '../problems.ts'
+import { streamBytes } from './byte-stream.ts'
 import { streamConsole } from './console-stream.ts'
 import { streamEvents } from './event-stream.ts'
 import { streamLimits } from './limits.ts'
 import { closeAtExit, keepAlive } from './open-socket.ts'
-import { streamVnc } from './vnc-stream.ts'
 
 /** A request to become a WebSocket. */
 export interface Upgrade {
@@ -96,8 +96,16 @@ export class Streams {
         const { display } = await consoles.joinVnc(parseQuery(ticketQuery, query).ticket)
         return this.#upgrade(
           upgrade,
-          (socket) => streamVnc(socket, display),
+          (socket) => streamBytes(socket, display, 'the display has ended'),
           () => display.destroy(),
+        )
+      }
+      case streams.nbd: {
+        const disks = await consoles.joinNbd(parseQuery(ticketQuery, query).ticket)
+        return this.#upgrade(
+          upgrade,
+          (socket) => streamBytes(socket, disks, 'the disks are served no more'),
+          () => disks.destroy(),
         )
       }
       default:

@@ -198,6 +198,8 @@ const refuse = (): never => {
 const noConsoles: ConsoleDesk = {
   issueSerial: refuse,
   issueVnc: refuse,
+  issueNbd: refuse,
+  joinNbd: async () => refuse(),
   joinSerial: async () => refuse(),
   joinVnc: async () => refuse(),
   vmEnded: () => {},

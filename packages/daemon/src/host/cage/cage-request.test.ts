@@ -87,6 +87,7 @@ test('every value of a request is a word of its own', () => {
       uid: 5,
       gid: 6,
       withoutThp: false,
+      withoutIoUring: false,
       endsWithDaemon: false,
       binds: [{ source: '/a b', target: '/t/c', flags: 1 }],
       limits: program.limits,

@@ -39,6 +39,8 @@ export interface CagedProgram {
   readonly withoutThp?: boolean
   /** It is killed when the daemon ends, however that ends. */
   readonly endsWithDaemon?: boolean
+  /** It gets no io_uring, so that it may be given servers. */
+  readonly withoutIoUring?: boolean
   /** Servers that it may connect to; without it, it has no network. */
   readonly reach?: CageReach | undefined
   readonly limits: CageLimits

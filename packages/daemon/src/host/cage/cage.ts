@@ -16,6 +16,7 @@ import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
 import { type CagedProgram, checkPath, checkProgram, launcherBinds } from './cage-request.ts'
 import { keepLogs, readCappedLog } from './capped-log.ts'
+import { ensureConnector } from './connectors.ts'
 import { type CageEntry, describeExit, enterCage, type StepTime } from './enter-cage.ts'
 import { type JailedCommand, type JailedResult, runJailed } from './jailed-command.ts'
 import type { PassedDescriptor } from './launcher-script.ts'
@@ -156,7 +157,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
         gid: request.gid,
         withoutThp: request.withoutThp ?? false,
         endsWithDaemon: request.endsWithDaemon ?? false,
-        reach: request.reach,
+        withoutIoUring: request.withoutIoUring === true || request.reach !== undefined,
         binds: launcherBinds(tools.template, request),
         limits: request.limits,
         argv: [request.binary, ...request.args],
@@ -179,10 +180,22 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
     await logged
     throw await endedAtOnce(entry, request)
   }
+  await letReach(request, { groups: tools.groups, pid: entry.pid, logged })
   tools.signal?.throwIfAborted()
   entry.child.unref()
   undo.move() // Success: keep everything.
   return { pid: entry.pid, identity, cgroup, steps: entry.steps, logged, exited: entry.exited }
+}
+
+async function letReach(
+  { group, reach }: LaunchRequest,
+  { logged, ...tools }: { readonly groups: CageGroups; readonly pid: number; readonly logged: Promise<void> },
+): Promise<void> {
+  if (reach === undefined) return
+  await logged // Whoever keeps its logs has the listener.
+  const why = await ensureConnector({ group, reach, ...tools })
+  if (why === undefined) return
+  throw new CageError('exec', `Nobody can connect to servers for the program, so it was ended: ${why}.`)
 }
 
 async function takeOver(ready: Promise<void>, held: AsyncDisposableStack): Promise<void> {

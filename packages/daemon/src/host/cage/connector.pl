@@ -5,10 +5,10 @@
 # place of its socket may be one of the host's network. A socket that was put there is connected again, as Ceph does to ask whether it is,
 # by this too.
 #
-# Run by launcher.pl as root, in the namespaces of the daemon and in the cgroup of the program, with which it ends. Arguments: the
-# processor, the pid of the program, a file of lines as model/storage/reach.ts writes them, or nothing, then such lines. The file is
-# read anew for each connection, so that it can change while the program runs. Descriptor 3 tells the number of the listener, 4 is told
-# that it was taken.
+# Run by launcher.pl for a jailed command and by connectors.ts for a VM, as root, in the namespaces of the daemon and in the cgroup of the
+# program, with which it ends. Arguments: the processor, the pid of the program, a file of lines as model/storage/reach.ts writes them,
+# or nothing, then such lines. The file is read anew for each connection, so that it can change while the program runs. Descriptor 3 tells
+# the number of the listener and the pid of who has it, 4 is told that it was taken.
 use strict;
 use Socket qw(inet_pton);
 
@@ -39,9 +39,8 @@ my $process = syscall($known->{pidfd_open}, $program + 0, 0);
 $process == -1 and exit 71;
 open my $orders, '<&=', 3 or exit 72;
 open my $answers, '>&=', 4 or exit 72;
-my $number = <$orders>;
-defined $number or exit 0;
-my $listener = taken($number) // do { syswrite $answers, "it may not look into the program: $!"; exit 73 };
+my ($number, $keeper) = split ' ', <$orders> // exit 0;
+my $listener = taken($number, $keeper) // do { syswrite $answers, "it may not look into the program: $!"; exit 73 };
 syswrite $answers, 'k';
 close $_ for $orders, $answers;
 
@@ -63,10 +62,11 @@ while (1) {
     ioctl($listener, $SEND, pack 'QqlL', $id, 0, -($error // $UNREACHABLE), 0);
 }
 
-# A descriptor of the program, as a handle here.
+# A descriptor of the program, or of another process, as a handle here.
 sub taken {
-    my ($fd) = @_;
-    my $copy = syscall($known->{pidfd_getfd}, $process, $fd + 0, 0);
+    my ($fd, $pid) = @_;
+    my $owner = defined $pid ? syscall($known->{pidfd_open}, $pid + 0, 0) : $process;
+    my $copy = syscall($known->{pidfd_getfd}, $owner, $fd + 0, 0);
     $copy == -1 and return undef;
     open my $handle, '+<&=', $copy or return undef;
     return $handle;

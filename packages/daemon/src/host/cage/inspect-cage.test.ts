@@ -88,6 +88,11 @@ const planted: readonly [string, Partial<CageReport>, RegExp][] = [
   ['a foreign file', { descriptors: new Map([[12, '/etc/shadow']]) }, /\/etc\/shadow open/],
   ['a directory', { descriptors: new Map([[12, '/']]) }, /\/ open/],
   ['a socket of ours', { descriptors: new Map([[12, 'socket:[8]']]) }, /shares socket/],
+  [
+    'the listener of its own connects',
+    { descriptors: new Map([[12, 'anon_inode:seccomp notify']]) },
+    /its own connects go on/,
+  ],
   ['another cgroup', { cgroup: '/user.slice' }, /cgroup/],
   ['the cgroup of a VM with a longer name', { cgroup: '/kvasir/vm-ab' }, /cgroup/],
   ['the root cgroup', { cgroup: '/' }, /cgroup/],

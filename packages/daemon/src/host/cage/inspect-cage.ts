@@ -18,6 +18,7 @@ import {
   readProcessStatus,
   readThreads,
 } from '@kvasir/linux'
+import { listenerName } from './connectors.ts'
 import type { CagePlace } from './root-template.ts'
 
 export interface CageReport {
@@ -172,6 +173,7 @@ function descriptorBreaches(report: CageReport, expected: ExpectedCage): readonl
   const hostTargets = new Set(report.hostDescriptors.values())
   const breaches: string[] = []
   for (const [fd, target] of report.descriptors) {
+    if (target === listenerName) breaches.push(`It may let its own connects go on (${fd}).`)
     if (target.startsWith('/')) {
       const isOwn = target.startsWith('/memfd:') || allowed.has(target.replace(/ \(deleted\)$/, ''))
       if (!isOwn) breaches.push(`It has ${target} open (${fd}).`)

@@ -5,8 +5,9 @@
  * number, in one process that then becomes the program. No value is ever pasted into the text: all arrive as words on a socket.
  *
  * Order, and why:
- *   namespaces  starts the keeper of the logs (capped-log.ts), where there is one; network, IPC and UTS namespaces of its own;
- *               then waits for its words, so that one can be held ready (launchers.ts)
+ *   namespaces  for a program with a keeper of its logs (capped-log.ts): the filter that hands connects over, then the keeper, which has
+ *               its listener; network, IPC and UTS namespaces of its own; then waits for its words, so that one can be held ready
+ *               (launchers.ts)
  *   descriptors inherited by a launcher that is started for a program; one that was held takes them out of the daemon, and any
  *               takes those that another process has opened for the daemon out of that (pidfd_getfd(2))
  *   limits      while still root, since a hard limit can only be raised by root
@@ -16,10 +17,10 @@
  *   admission   waits for the daemon's word: it has moved this process into the VM's cgroup and opened the pipes of the logs. The
  *               kernel takes 3 to 8 ms to move a process (a grace period of RCU), which pass while the steps above run. Nothing of
  *               the VM's has been loaded yet, so all of its memory is charged to its cgroup. If the daemon dies first, this ends.
- *   (connector) for a program that may reach a server, starts who connects for it (connector.pl): in its cgroup by then
+ *   (connector) for a jailed command that may reach a server, starts who connects for it (connector.pl): in its cgroup by then
  *   log         opens the pipes, of which the daemon holds the other end until the keepers of the logs do
  *   root        pivot_root and unmounting of the old root: nothing of the host is left to name
- *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, the filter that hands connects over, empty environment, then the program. That it ends
+ *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, a jailed command's filter that hands connects over, empty environment, then the program. That it ends
  *               with the daemon can be said only then: the kernel forgets it when a process changes its uid
  *
  * The empty directory on top of the root looks idle and is not: because the process's root is then not the topmost mount at the
@@ -50,9 +51,13 @@ export const STATUS_DESCRIPTOR = 3
 /** The descriptor of the socket to the keeper of the logs. */
 export const KEEPER_DESCRIPTOR = 5
 
-const perl = '/usr/bin/perl'
+/** What runs the texts for perl. */
+export const perl = '/usr/bin/perl'
+
 const program = join(import.meta.dirname, 'launcher.pl')
-const connector = join(import.meta.dirname, 'connector.pl')
+
+/** The text for perl that connects for a caged program. */
+export const connectorProgram = join(import.meta.dirname, 'connector.pl')
 
 /** Flags of a mount (sys/mount.h). */
 export const mountFlags = { readOnly: 1, noSetUid: 2, noDevices: 4, noExec: 8 } as const
@@ -107,8 +112,10 @@ export interface LauncherParameters {
   readonly withoutThp: boolean
   /** The program is killed when the daemon ends (prctl(2): PR_SET_PDEATHSIG). */
   readonly endsWithDaemon: boolean
-  /** What it may connect to; nothing when undefined. */
-  readonly reach?: CageReach | undefined
+  /** The program gets no io_uring, with which a socket can be connected past what watches connect(2). */
+  readonly withoutIoUring: boolean
+  /** What a program without a keeper of logs may connect to; nothing when undefined. One with a keeper gets a connector (connectors.ts). */
+  readonly reach?: readonly Reach[] | undefined
   readonly binds: readonly LauncherBind[]
   readonly limits: CageLimits
   readonly argv: readonly string[]
@@ -146,6 +153,7 @@ function launcherWords(
     String(parameters.gid),
     parameters.withoutThp ? '1' : '0',
     parameters.endsWithDaemon ? '1' : '0',
+    parameters.withoutIoUring ? '1' : '',
     ...reachWords(parameters.reach),
     String(limits.length / 2),
     ...limits,
@@ -160,10 +168,10 @@ function launcherWords(
   ]
 }
 
-function reachWords(reach: CageReach | undefined): readonly string[] {
-  if (reach === undefined) return ['', '', '0']
-  const lines = reachLines(reach.allowed)
-  return [connector, reach.file ?? '', String(lines.length), ...lines]
+function reachWords(reach: readonly Reach[] | undefined): readonly string[] {
+  if (reach === undefined) return ['', '0']
+  const lines = reachLines(reach)
+  return [connectorProgram, String(lines.length), ...lines]
 }
 
 function limitWords(limits: CageLimits & { readonly coreBytes: number }): readonly string[] {

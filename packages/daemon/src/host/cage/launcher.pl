@@ -64,14 +64,79 @@ my ($CAPBSET_DROP, $NO_NEW_PRIVS, $AMBIENT, $AMBIENT_CLEAR_ALL) = (24, 38, 47, 4
 # errno.h, fcntl.h, linux/stat.h
 my ($EINVAL, $SETFD, $CLOEXEC, $CLOSE_ON_EXEC, $AT_FDCWD, $FIFO) = (22, 2, 1, 02000000, -100, 0010000);
 
+# What is asked of the kernel (linux/filter.h, linux/seccomp.h, linux/audit.h, asm/unistd_64.h, asm-generic/unistd.h). A socket that was
+# put in the place of another is in the host's network, so each connect is handed over or refused, and so is what else could connect it:
+# calls of another architecture, sending with TCP Fast Open, io_uring.
+my ($LOAD, $EQUAL, $GREATER, $LEAST, $ANY, $RETURN, $SKIP) = (0x20, 0x15, 0x25, 0x35, 0x45, 0x06, 0x05);
+my ($NOTIFY, $ALLOW, $ERRNO, $ENOSYS, $EOPNOTSUPP, $ENETUNREACH) = (0x7fc00000, 0x7fff0000, 0x50000, 38, 95, 101);
+
+# An address of another size than those of IPv4 and IPv6 have is no server's: what asks for a UNIX socket, as a C library does, is told
+# at once, also where nobody listens.
+sub reach_filter {
+    my ($audit, $connect, $sendto, $sendmsg, $sendmmsg) =
+        $arch eq 'x64' ? (0xC000003E, 42, 44, 46, 307) : (0xC00000B7, 203, 206, 211, 269);
+    my ($FASTOPEN, $X32, @sizes) = (0x20000000, 0x40000000, 16, 28);
+    return pack '(SCCL)*',
+        $LOAD, 0, 0, 4,
+        $EQUAL, 1, 0, $audit,
+        $RETURN, 0, 0, $ERRNO | $ENOSYS,
+        $LOAD, 0, 0, 0,
+        $LEAST, 0, 1, $X32,
+        $RETURN, 0, 0, $ERRNO | $ENOSYS,
+        $EQUAL, 4, 0, $connect,
+        $EQUAL, 8, 0, $sendto,
+        $EQUAL, 7, 0, $sendmmsg,
+        $EQUAL, 8, 0, $sendmsg,
+        $RETURN, 0, 0, $ALLOW,
+        $LOAD, 0, 0, 32,    # the third argument's lower half: the size of the address
+        $EQUAL, 2, 0, $sizes[0],
+        $EQUAL, 1, 0, $sizes[1],
+        $RETURN, 0, 0, $ERRNO | $ENETUNREACH,
+        $RETURN, 0, 0, $NOTIFY,
+        $LOAD, 0, 0, 40,    # the fourth's: flags
+        $SKIP, 0, 0, 1,
+        $LOAD, 0, 0, 32,
+        $ANY, 0, 1, $FASTOPEN,
+        $RETURN, 0, 0, $ERRNO | $EOPNOTSUPP,
+        $RETURN, 0, 0, $ALLOW;
+}
+
+# The other filter has refused other architectures.
+sub ring_filter {
+    my @io_uring = (425, 427);
+    return pack '(SCCL)*',
+        $LOAD, 0, 0, 0,
+        $LEAST, 0, 2, $io_uring[0],
+        $GREATER, 1, 0, $io_uring[1],
+        $RETURN, 0, 0, $ERRNO | $ENOSYS,
+        $RETURN, 0, 0, $ALLOW;
+}
+
+my ($SET_FILTER, $NEW_LISTENER) = (1, 8);
+
+# What the kernel answers: the listener where one is asked for. Undefined where it refuses.
+sub load_filter {
+    my ($flags, $filter) = @_;
+    my $answer = syscall($number->{seccomp}, $SET_FILTER, $flags, pack 'Sx6P', length($filter) / 8, $filter);
+    return $answer == -1 ? undef : $answer;
+}
+
 # The keeper of the logs: a shell that waits for its words on descriptor 5 as this does on 6. It is nobody's child, since the program would
-# be left with it.
+# be left with it. It keeps the listener too (3), for a connector that comes some day: the program must not have it, since who has it
+# may let any connect go on. Where the kernel gives none, there is no filter either.
 sub start_keeper {
+    my $listener = load_filter($NEW_LISTENER, reach_filter());
     my $child = fork // fail("fork: $!");
-    if ($child) { waitpid $child, 0; call('close', 'keeper', 5); return }
+    if ($child) {
+        waitpid $child, 0;
+        call('close', 'keeper', 5);
+        call('close', 'listener', $listener) if defined $listener;
+        return;
+    }
     exit 0 if fork // exit 71;
     call('dup3', 'keeper', 5, $_, 0) for 0 .. 2;
-    call('close_range', '', 3, 0xffffffff, 0);
+    call('dup3', 'listener', $listener, 3, 0) if defined $listener;
+    call('close_range', '', defined $listener ? 4 : 3, 0xffffffff, 0);
     exec '/bin/sh', '-c', $keeper, 'kvasir-log';
     exit 71;
 }
@@ -87,7 +152,7 @@ my @words = split /\0/, receive(unpack 'N', receive(4)), -1;
 my $daemon = shift @words;
 my @descriptors = splice @words, 0, shift @words;
 my ($template, $log, $serial, $uid, $gid, $without_thp, $ends_with_daemon) = splice @words, 0, 7;
-my ($connector, $reach_file) = splice @words, 0, 2;
+my ($without_io_uring, $connector) = splice @words, 0, 2;
 my @reach = splice @words, 0, shift @words;
 %limits = splice @words, 0, 2 * shift @words;
 my @binds = splice @words, 0, 4 * shift @words;    # source, target, flags, options of a tmpfs or nothing for a bind
@@ -121,7 +186,7 @@ sub start_connector {
     call('dup3', 'connector', $_ + 17, $_, 0) for 3, 4;
     call('close_range', '', 5, 0xffffffff, 0);
     %ENV = ();
-    exec '/usr/bin/perl', $connector, $arch, $program, $reach_file, @reach;
+    exec '/usr/bin/perl', $connector, $arch, $program, '', @reach;
     exit 74;
 }
 
@@ -130,46 +195,12 @@ sub hear_connector {
     $word eq 'k' or fail("who connects to servers for it ended: $word");
 }
 
-# What is asked of the kernel (linux/filter.h, linux/seccomp.h, linux/audit.h, asm/unistd_64.h, asm-generic/unistd.h). Each connect is
-# handed over. A socket that was put in the place of another is in the host's network, so what else could connect it is refused: calls
-# of another architecture, io_uring, and sending with TCP Fast Open.
-sub connect_filter {
-    my ($audit, $connect, $sendto, $sendmsg, $sendmmsg) =
-        $arch eq 'x64' ? (0xC000003E, 42, 44, 46, 307) : (0xC00000B7, 203, 206, 211, 269);
-    my ($LOAD, $EQUAL, $GREATER, $LEAST, $ANY, $RETURN) = (0x20, 0x15, 0x25, 0x35, 0x45, 0x06);
-    my ($NOTIFY, $ALLOW, $ERRNO, $ENOSYS, $EOPNOTSUPP) = (0x7fc00000, 0x7fff0000, 0x50000, 38, 95);
-    my ($FASTOPEN, $X32, @io_uring) = (0x20000000, 0x40000000, 425, 427);
-    return pack '(SCCL)*',
-        $LOAD, 0, 0, 4,
-        $EQUAL, 1, 0, $audit,
-        $RETURN, 0, 0, $ERRNO | $ENOSYS,
-        $LOAD, 0, 0, 0,
-        $LEAST, 0, 1, $X32,
-        $RETURN, 0, 0, $ERRNO | $ENOSYS,
-        $EQUAL, 0, 1, $connect,
-        $RETURN, 0, 0, $NOTIFY,
-        $LEAST, 0, 2, $io_uring[0],
-        $GREATER, 1, 0, $io_uring[1],
-        $RETURN, 0, 0, $ERRNO | $ENOSYS,
-        $EQUAL, 3, 0, $sendto,
-        $EQUAL, 2, 0, $sendmmsg,
-        $EQUAL, 3, 0, $sendmsg,
-        $RETURN, 0, 0, $ALLOW,
-        $LOAD, 0, 0, 40,    # the fourth argument's lower half
-        0x05, 0, 0, 1,      # over the next
-        $LOAD, 0, 0, 32,    # the third's
-        $ANY, 0, 1, $FASTOPEN,
-        $RETURN, 0, 0, $ERRNO | $EOPNOTSUPP,
-        $RETURN, 0, 0, $ALLOW;
-}
-
 # From here on each connect(2) of this process and of what comes of it waits for the connector.
 sub hand_connects_over {
-    my ($SET_FILTER, $NEW_LISTENER) = (1, 8);
-    my $filter = connect_filter();
-    my $listener = call('seccomp', 'listener', $SET_FILTER, $NEW_LISTENER, pack 'Sx6P', length($filter) / 8, $filter);
+    my $listener = load_filter($NEW_LISTENER, reach_filter()) // fail("seccomp listener: $!");
+    load_filter(0, ring_filter()) // fail("seccomp: $!");
     local $SIG{PIPE} = 'IGNORE';
-    syswrite $to_connector, "$listener\n";
+    syswrite $to_connector, "$listener $$\n";
     hear_connector();
     close $_ for $to_connector, $from_connector;
     call('close', 'listener', $listener);
@@ -241,6 +272,7 @@ call('setresuid', $uid, $uid + 0, $uid + 0, $uid + 0);
 call('capset', '', pack('LL', 0x20080522, 0), "\0" x 24);
 call('prctl', 'no-new-privs', $NO_NEW_PRIVS, 1, 0, 0, 0);
 hand_connects_over() if $to_connector;
+$without_io_uring and (load_filter(0, ring_filter()) // fail("seccomp: $!"));
 if ($ends_with_daemon) {
     call('prctl', 'end with the daemon', $PDEATHSIG, $KILL, 0, 0, 0);
     getppid == $daemon or exit 0;    # It has ended before that.

@@ -151,6 +151,7 @@ function sleep(
       uid: TEST_UID,
       gid: TEST_UID,
       withoutThp: false,
+      withoutIoUring: false,
       endsWithDaemon: false,
       binds: [],
       limits: { openFiles: 64, processes: 16 },

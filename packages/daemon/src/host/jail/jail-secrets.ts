@@ -36,8 +36,9 @@ export class JailSecrets {
   }
 
   /** Lays the secrets of a run for its user. */
-  async lay({ args, inputs, secrets = [] }: JailedToolRequest, user: JailUser): Promise<LaidSecrets> {
-    const [command = '', ...rest] = args
+  async lay({ tool, args, inputs, secrets = [] }: JailedToolRequest, user: JailUser): Promise<LaidSecrets> {
+    // qemu-img has a command before its options.
+    const [first, rest] = tool === 'qemu-storage-daemon' ? [[], args] : [args.slice(0, 1), args.slice(1)]
     const files: string[] = []
     const objects: string[] = []
     const remove = async () => {
@@ -58,6 +59,6 @@ export class JailSecrets {
       await remove()
       throw error
     }
-    return { args: [command, ...objects, ...rest], files, remove }
+    return { args: [...first, ...objects, ...rest], files, remove }
   }
 }

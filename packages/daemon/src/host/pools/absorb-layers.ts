@@ -6,10 +6,10 @@
  * be done again.
  */
 import { KvasirError } from '@kvasir/contract'
-import type { PathSource } from '../../model/storage/volume-source.ts'
+import { headerName, type PathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import { isWrongSecret, wrongSecret } from './encrypted-qcow2.ts'
-import { jailedChain } from './jailed-chain.ts'
+import { jailedChain, placeOf } from './jailed-chain.ts'
 import { parseProgress } from './qemu-img.ts'
 
 const NAME_TIMEOUT_MS = 30_000
@@ -23,8 +23,12 @@ interface Work {
 }
 
 /** Writes the base into the header of a volume; nothing else of it is read. */
-export async function nameBase(volume: PathSource, base: PathSource | undefined, work: Work): Promise<void> {
-  const named = base === undefined ? ['-b', ''] : ['-b', base.path, '-F', base.format]
+export async function nameBase(
+  volume: PathSource,
+  base: VolumeSource | undefined,
+  work: Work,
+): Promise<void> {
+  const named = base === undefined ? ['-b', ''] : ['-b', headerName(base), '-F', base.format]
   const { request, file } = jailedChain([volume], 'write')
   const result = await work.jailed.run(
     {
@@ -41,7 +45,7 @@ export async function nameBase(volume: PathSource, base: PathSource | undefined,
 
 /** Copies into the first of a chain what the next ones hold. */
 export async function absorbLayers(
-  chain: readonly PathSource[],
+  chain: readonly VolumeSource[],
   absorbed: number,
   work: Work & { readonly onProgress: (fraction: number) => void },
 ): Promise<void> {
@@ -64,7 +68,30 @@ export async function absorbLayers(
     },
     work.signal,
   )
-  if (result.exitCode !== 0 && !isCopied(result)) throw mergeError(top.path, result)
+  if (result.exitCode !== 0 && !isCopied(result)) throw mergeError(placeOf(chain), result)
+}
+
+/** Copies what a layer holds into the raw volume under it, over what that holds. Broken off, it is begun again. */
+export async function sinkLayer(
+  [layer, into]: readonly [PathSource, VolumeSource],
+  work: Work & { readonly onProgress: (fraction: number) => void },
+): Promise<void> {
+  const { request, file } = jailedChain([layer, into], 'write-all')
+  const result = await work.jailed.run(
+    {
+      tool: 'qemu-img',
+      args: ['commit', '-p', '-d', '--', file], // -d: the layer keeps what it has until nobody needs it.
+      ...request,
+      timeoutMs: COPY_TIMEOUT_MS,
+      fileSizeBytes: work.fileSizeBytes,
+      onStdout: (text) => {
+        const fraction = parseProgress(text)
+        if (fraction !== undefined) work.onProgress(fraction)
+      },
+    },
+    work.signal,
+  )
+  if (result.exitCode !== 0) throw mergeError(placeOf([into]), result)
 }
 
 /**
@@ -75,7 +102,7 @@ function isCopied({ stderr }: JailedToolResult): boolean {
   return /Could not change the backing file to/.test(stderr)
 }
 
-function formatOf(link: PathSource | undefined): string {
+function formatOf(link: VolumeSource | undefined): string {
   return link?.format ?? 'qcow2'
 }
 

@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { maxChainLength } from '../../model/storage/chain.ts'
 import { parseQcow2Header, qcow2HeaderBytes } from '../../model/storage/qcow2-header.ts'
-import type { PathSource } from '../../model/storage/volume-source.ts'
+import { isEncryptedRaw, type PathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
 import { Hands, HandsError } from './pool-hands.ts'
 
 export interface InspectedLink {
@@ -111,6 +111,26 @@ export async function checkedChain(top: PathSource, backing: readonly PathSource
     link = next
   }
   return { chain, allocatedBytes, capacityBytes: capacityBytes ?? 0 }
+}
+
+/**
+ * The same of a chain that may lie on storage that QEMU speaks to itself: no header there has a say, since all of the chain is spelled
+ * out to whoever opens it, and only the top is looked at.
+ */
+export async function checkedSources(
+  top: PathSource,
+  backing: readonly VolumeSource[],
+): Promise<{ readonly chain: readonly VolumeSource[]; readonly capacityBytes: number }> {
+  const paths = backing.filter((link) => link.kind !== 'protocol')
+  if (paths.length === backing.length) return await checkedChain(top, paths)
+  return { chain: [top, ...backing], capacityBytes: (await inspectLink(top)).capacityBytes }
+}
+
+/** The least capacity of an overlay of a source, by what is to be seen of it; where nothing is, its row says what it has. */
+export async function leastOver(base: VolumeSource): Promise<number> {
+  if (base.kind === 'protocol') return 0
+  const { capacityBytes } = await inspectLink(base)
+  return isEncryptedRaw(base) ? 0 : capacityBytes // Its file begins with a header.
 }
 
 async function openRegular(path: string) {

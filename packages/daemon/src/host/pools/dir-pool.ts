@@ -10,18 +10,22 @@
  */
 import { join } from 'node:path'
 import { KvasirError, type PoolType } from '@kvasir/contract'
-import {
-  isEncryptedRaw,
-  type PathSource,
-  pathSource,
-  type VolumeSource,
-} from '../../model/storage/volume-source.ts'
+import { headerName, type PathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
-import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
-import { absorbLayers, nameBase } from './absorb-layers.ts'
-import { checkedChain, inspectLink } from './chain-check.ts'
+import type {
+  AbsorbedSources,
+  CopyWork,
+  Ground,
+  PoolBackend,
+  PoolEntry,
+  PoolSpace,
+  VolumeKey,
+  VolumePlan,
+} from '../../ports/pools.ts'
+import { inspectLink, leastOver } from './chain-check.ts'
 import { inspectChain } from './copy-chain.ts'
 import { copyEncrypted } from './encrypted-qcow2.ts'
+import { absorbInto, type FolderLayer, layOn, sinkInto } from './folder-layers.ts'
 import { refusalOf, spaceError } from './hands-errors.ts'
 import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
 import { GroundError, onGround, type PoolGround } from './pool-ground.ts'
@@ -156,14 +160,12 @@ class DirPool implements PoolBackend {
   }
 
   async createOverlay(volume: VolumeKey, base: VolumeSource, capacityBytes: number): Promise<void> {
-    const file = pathSource(base)
-    const { capacityBytes: seen } = await this.#folder.reach(() => inspectLink(file))
-    const least = isEncryptedRaw(file) ? 0 : seen // Its file begins with a header; its row says what it has.
+    const least = await this.#folder.reach(() => leastOver(base))
     refuseHuge(volume, capacityBytes)
     await this.#folder.requireRoom(0)
     const plan = {
       capacityBytes: Math.max(least, capacityBytes),
-      base: { path: file.path, format: file.format },
+      base: { path: headerName(base), format: base.format },
     }
     await this.#make(volume, (name, path) => fillQcow2({ ...volume, file: name, path }, plan, this.#tools))
   }
@@ -194,21 +196,16 @@ class DirPool implements PoolBackend {
     )
   }
 
-  async absorb(
-    volume: VolumeKey,
-    { backing, absorbed }: { readonly backing: readonly VolumeSource[]; readonly absorbed: number },
-    { onProgress, signal }: CopyWork,
-  ): Promise<void> {
-    const { encryption } = volume
-    const top = { ...this.source(volume), ...(encryption === undefined ? {} : { encryption }) }
-    const below = backing.map(pathSource)
-    const work = { jailed: this.#options.jailed, signal, fileSizeBytes: await this.#folder.requireRoom(0) }
-    await nameBase(top, below[0], work) // A merge that was broken off may have named another.
-    const { chain, capacityBytes } = await this.#folder.reach(() => checkedChain(top, below))
-    const fileSizeBytes = Math.min(flatBytes(capacityBytes), work.fileSizeBytes)
-    await absorbLayers(chain, absorbed, { ...work, onProgress, fileSizeBytes })
-    await nameBase(top, below[absorbed], work)
-    await this.#folder.sync(fileOf(volume))
+  async absorb(volume: VolumeKey, chain: AbsorbedSources, work: CopyWork): Promise<void> {
+    await absorbInto(this.#layer(volume), chain, { ...this.#tools, ...work })
+  }
+
+  async sink(volume: VolumeKey, { into }: Ground, work: CopyWork): Promise<void> {
+    await sinkInto(this.#layer(volume), into, { ...this.#tools, ...work })
+  }
+
+  async nameBase(volume: VolumeKey, base: VolumeSource): Promise<void> {
+    await layOn(this.#layer(volume), base, this.#tools)
   }
 
   async resize(volume: VolumeKey, capacityBytes: number): Promise<void> {
@@ -276,6 +273,11 @@ class DirPool implements PoolBackend {
 
   close(): void {
     this.#folder.close()
+  }
+
+  #layer(volume: VolumeKey): FolderLayer {
+    const [source, { encryption }] = [this.source(volume), volume]
+    return { file: fileOf(volume), source: encryption === undefined ? source : { ...source, encryption } }
   }
 
   /** Makes a file by `fill`; when that does not succeed there is no file. */

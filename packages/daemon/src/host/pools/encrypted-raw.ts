@@ -45,7 +45,10 @@ class EncryptedRawPool implements PoolBackend {
   readonly rest?: () => Promise<void>
   readonly stamp?: (volume: VolumeKey) => Promise<string>
   readonly moments?: PoolMoments
+  readonly requireUnlocked?: (volume: VolumeKey) => Promise<void>
   readonly flatten?: (volume: VolumeKey, work: CopyWork) => Promise<boolean>
+  readonly sink?: NonNullable<PoolBackend['sink']>
+  readonly nameBase?: NonNullable<PoolBackend['nameBase']>
   readonly #backend: PoolBackend
   readonly #jailed: JailedTools
 
@@ -55,6 +58,10 @@ class EncryptedRawPool implements PoolBackend {
     this.capabilities = { ...backend.capabilities, encryption: true }
     if (backend.rest) this.rest = async () => await backend.rest?.()
     if (backend.moments) this.moments = backend.moments
+    if (backend.requireUnlocked)
+      this.requireUnlocked = async (volume) => await backend.requireUnlocked?.(volume)
+    if (backend.nameBase) this.nameBase = async (...named) => await backend.nameBase?.(...named)
+    if (backend.sink) this.sink = async (...sunk) => await backend.sink?.(...sunk)
     if (backend.flatten)
       this.flatten = async (volume, work) => (await backend.flatten?.(volume, work)) ?? false
     if (backend.stamp) this.stamp = async (volume) => (await backend.stamp?.(volume)) ?? ''

@@ -15,11 +15,11 @@ export interface JailedChain {
 
 /**
  * The chain, top first, and its top as `qemu-img` takes it for a file name; `below` are those of its other members, each with what it
- * lies on. With `write` the top can be written. What the tool gets for another chain too is counted from there.
+ * lies on. With `write` the top can be written, with `write-all` the others too. What the tool gets for another chain too is counted from there.
  */
 export function jailedChain(
   chain: readonly VolumeSource[],
-  access: 'read' | 'write',
+  access: 'read' | 'write' | 'write-all',
   other?: JailedChain,
 ): { readonly request: JailedChain; readonly file: string; readonly below: readonly string[] } {
   const inputs = [...(other?.inputs ?? [])]
@@ -37,7 +37,7 @@ export function jailedChain(
       secrets.push({ object, secretId: secret.secretId, format: secret.format })
       return { driver, ...options, [secret.option]: object }
     }
-    const isWritten = access === 'write' && place === 0
+    const isWritten = access === 'write-all' || (access === 'write' && place === 0)
     const list = isWritten ? outputs : inputs
     list.push(source.path)
     if (source.kind === 'device') devices.push(source.path)

@@ -26,7 +26,7 @@ export interface PoolsOptions {
 const reservedBytes = 64 * 1024 ** 2
 
 /** The types of pools whose raw volumes can be encrypted. */
-const encryptsRaw: readonly PoolType[] = ['dir', 'rbd']
+const encryptsRaw: readonly PoolType[] = ['dir', 'rbd', 'lvm', 'lvm-thin']
 
 /** Opens the backends of pools, each when it is first asked for. */
 export function createPools({ stateDir, runtimeDir, jailed, secrets }: PoolsOptions): Pools {

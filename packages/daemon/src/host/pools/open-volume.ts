@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
+import type { ServedVolume } from '../../ports/client-files.ts'
 import { type JailedServer, type JailedTools, jailedSockets } from '../../ports/jailed-tools.ts'
 import type { OpenVolume, OpenWork } from '../../ports/volume-access.ts'
 import { NbdClient, NbdError, NbdTimeout } from '../nbd/nbd-client.ts'
@@ -16,7 +17,7 @@ const openTimeoutMs = 30_000
 /** A disk that is busy with others may take long; one that hangs takes for ever. */
 const answerTimeoutMs = 60_000
 /** A volume of many TB on a slow line. */
-const serveTimeoutMs = 7 * 24 * 3600 * 1000
+export const serveTimeoutMs = 7 * 24 * 3600 * 1000
 const closeTimeoutMs = 30_000
 const lookAgainMs = 5
 /** Most that one request asks about or zeroes, so that each is answered in time. */
@@ -36,7 +37,7 @@ export async function openVolume(
     tool: 'qemu-nbd',
     args: [
       `--socket=${jailedSockets}/${socketName}`,
-      '--shared=1',
+      '--shared=2', // Us, and who moves bytes between it and a client's file.
       '--discard=unmap',
       ...(access === 'read' ? ['--read-only'] : []),
       '--',
@@ -84,8 +85,8 @@ async function connect(
   throw await refusalOf(ended, chain)
 }
 
-/** Why the tool ended without having served. */
-async function refusalOf(
+/** Why a tool ended without having served. */
+export async function refusalOf(
   ended: Awaited<JailedServer['ended']>,
   chain: readonly VolumeSource[],
 ): Promise<Error> {
@@ -94,9 +95,9 @@ async function refusalOf(
   if (isLockRefusal(stderr)) return await lockError(chain, 'it is not opened')
   const path = placeOf(chain)
   if (isWrongSecret(stderr)) return wrongSecret(path, 'it is not opened')
-  return new KvasirError('host-failed', `qemu-nbd could not open ${path}, so nothing was done with it.`, {
+  return new KvasirError('host-failed', `QEMU’s tool could not open ${path}, so nothing was done with it.`, {
     details: { path, stderr: stderr.slice(-500) },
-    cause: new Error(`qemu-nbd ended with exit code ${exitCode}: ${stderr}`),
+    cause: new Error(`It ended with exit code ${exitCode}: ${stderr}`),
   })
 }
 
@@ -111,6 +112,7 @@ function opened(
       throw failureOf(error, chain)
     }
   }
+  const served = servedVolume(server, chain)
   return {
     sizeBytes: nbd.sizeBytes,
     extents: (offset, lengthBytes) => told(nbd.extents(offset, Math.min(lengthBytes, mostAtOnceBytes))),
@@ -120,6 +122,8 @@ function opened(
       for (let at = offset; at < offset + lengthBytes; at += mostAtOnceBytes)
         await told(nbd.zero(at, Math.min(mostAtOnceBytes, offset + lengthBytes - at)))
     },
+    take: (file, part) => told(file.put(served, part)),
+    give: (file, part) => told(file.get(served, part)),
     flush: () => told(nbd.flush()),
     async close() {
       nbd.close()
@@ -135,6 +139,20 @@ function opened(
   }
 }
 
+/** A raw file is what a guest sees byte by byte, so it is copied as a file; `qemu-nbd` has it locked meanwhile. */
+function servedVolume(server: JailedServer, chain: readonly VolumeSource[]): ServedVolume {
+  const [top] = chain
+  const isPlain =
+    chain.length === 1 &&
+    top !== undefined &&
+    (top.kind === undefined || top.kind === 'file') &&
+    top.format === 'raw' &&
+    top.encryption === undefined
+  return isPlain
+    ? { kind: 'file', path: top.path }
+    : { kind: 'nbd', path: `${server.directory}/${socketName}` }
+}
+
 function failureOf(error: unknown, chain: readonly VolumeSource[]): unknown {
   if (error instanceof NbdTimeout) return unreachable(chain, error.message)
   if (error instanceof NbdError && noSpace.has(error.errno))
@@ -145,6 +163,7 @@ function failureOf(error: unknown, chain: readonly VolumeSource[]): unknown {
         cause: error,
       },
     )
+  if (error instanceof KvasirError) return error
   const why = error instanceof NbdError ? error.message : 'the connection to it ended'
   return new KvasirError('host-failed', `${placeOf(chain)} cannot be read or written on: ${why}.`, {
     cause: error,

@@ -10,6 +10,7 @@ import type { CommandOptions } from '@kvasir/linux'
 import { type CephPlace, placeWords } from '../../model/storage/ceph-place.ts'
 import {
   heldBytes,
+  heldLocks,
   imageSize,
   imagesOf,
   isClone,
@@ -57,6 +58,13 @@ export class RbdImages {
       const place = placeWords(this.#where)
       throw new KvasirError('file-not-found', `There is no RBD image ${name} in ${place}.`, { cause: error })
     }
+  }
+
+  /** The locks that somebody took on an image by hand: a client of librbd waits for them without an end. */
+  async locks(name: string): Promise<ReturnType<typeof heldLocks>> {
+    return heldLocks(
+      await this.#tools.reach(() => this.#tools.ask('rbd', 'lock', 'ls', ...this.#image(name))),
+    )
   }
 
   /** What an image holds, with what it reads through a clone's origin; undefined when there is none. */

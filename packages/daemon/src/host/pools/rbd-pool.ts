@@ -166,6 +166,18 @@ class RbdPool implements PoolBackend {
     return await this.#images.size(nameOf(volume))
   }
 
+  async requireUnlocked(volume: VolumeKey): Promise<void> {
+    const image = nameOf(volume)
+    const [lock] = await this.#images.locks(image)
+    if (lock === undefined) return
+    const words = `${lock.locker} at ${lock.address} (lock ${lock.id})`
+    throw new KvasirError(
+      'in-use',
+      `The RBD image ${image} in ${placeWords(this.#where)} is locked by ${words}, so nothing else can write to it; \`rbd lock rm\` takes the lock away.`,
+      { details: { image, ...lock } },
+    )
+  }
+
   async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
     const refuse = (why: string) =>
       new KvasirError('image-refused', `The RBD image ${volume.file} ${why}, so it is not imported.`)

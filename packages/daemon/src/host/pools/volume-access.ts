@@ -9,6 +9,7 @@ import { jailedChain, placeOf } from './jailed-chain.ts'
 import { isLockRefusal, lockError } from './lock-error.ts'
 import { openVolume } from './open-volume.ts'
 import { PoolHung } from './pool-hands.ts'
+import { serveVolumes } from './serve-volumes.ts'
 
 /** The clusters of a large volume are looked through one by one. */
 const CHECK_TIMEOUT_MS = 24 * 3600 * 1000
@@ -19,31 +20,38 @@ const mostOpen = 4
 /** Opens the tools; nothing is run yet. */
 export function createVolumeAccess({ jailed }: { readonly jailed: JailedTools }): VolumeAccess {
   let open = 0
+  /** One of the few that may be open at one time, until it is closed. */
+  const counted = async <T extends { close(): Promise<void> }>(
+    chain: readonly VolumeSource[],
+    make: () => Promise<T>,
+  ): Promise<T> => {
+    const [top] = chain
+    if (top === undefined) throw new TypeError('An empty chain has nothing to open.')
+    if (open >= mostOpen)
+      throw new KvasirError(
+        'too-many-requests',
+        `${mostOpen} volumes are being read or written from outside already, so this one waits.`,
+      )
+    open++
+    try {
+      const made = await hungIsUnreachable(top, make)
+      let isOpen = true
+      const close = async () => {
+        if (!isOpen) return
+        isOpen = false
+        await made.close().finally(() => open--)
+      }
+      return { ...made, close }
+    } catch (error) {
+      open--
+      throw error
+    }
+  }
   return {
     check: (source, work) => checkVolume(source, { ...work, jailed }),
-    async open(chain, work) {
-      if (open >= mostOpen)
-        throw new KvasirError(
-          'too-many-requests',
-          `${mostOpen} volumes are being read or written from outside already, so this one waits.`,
-        )
-      open++
-      try {
-        const [top] = chain
-        if (top === undefined) throw new TypeError('An empty chain has nothing to open.')
-        const volume = await hungIsUnreachable(top, () => openVolume(chain, { ...work, jailed }))
-        let isOpen = true
-        const close = async () => {
-          if (!isOpen) return
-          isOpen = false
-          await volume.close().finally(() => open--)
-        }
-        return { ...volume, close }
-      } catch (error) {
-        open--
-        throw error
-      }
-    },
+    open: (chain, work) => counted(chain, () => openVolume(chain, { ...work, jailed })),
+    serve: (volumes, work) =>
+      counted(volumes[0]?.chain ?? [], () => serveVolumes(volumes, { ...work, jailed })),
   }
 }
 

@@ -86,6 +86,7 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
       monitor,
       vcpus,
       agentConnected: channels.some((channel) => channel.label === 'agent' && channel['frontend-open']),
+      mayReach: true,
       exited: undefined,
     })
   } catch (error) {
@@ -118,7 +119,7 @@ async function findInGroup(id: string, tools: AdoptTools): Promise<StoredEmulato
 
 const nothingKnown: StoredLaunch = {
   uid: 0,
-  cage: { places: [], files: [], filesOf: {}, trees: [] },
+  cage: { places: [], files: [], filesOf: {}, trees: [], ioUring: true },
   plan: { ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: undefined } },
 }
 

@@ -4,10 +4,12 @@
  * QEMU knows its files as members of fd sets; which files of the host those are says the kernel, by device and inode of what QEMU's
  * descriptors refer to. So neither names of nodes nor anybody's records are believed. Filters (throttle, copy-on-read of a job) are
  * looked through: they say the file name of what is under them (QEMU 7.2, bdrv_refresh_filename).
+ * What it speaks to over a network is told by the options of its driver.
  */
 import { readlink, stat } from 'node:fs/promises'
 import type { QmpClient, QueryNamedBlockNodesItem } from '@kvasir/qmp'
 import { deviceId } from '../../model/qemu/ids.ts'
+import { protocolGround } from '../../model/storage/volume-source.ts'
 import type { AskedChains } from '../../ports/emulator-blocks.ts'
 
 /** One layer as two nodes: the format, and the file under it. */
@@ -24,7 +26,7 @@ export interface DiskChain {
   readonly disk: string
   /** The node that the device sits on. */
   readonly node: string | undefined
-  /** Its files and devices, top first; none where QEMU speaks to the storage itself. */
+  /** Top first; Ceph's images are none. */
   readonly layers: readonly LayerNodes[]
 }
 
@@ -33,6 +35,15 @@ export interface BlockGraph {
   readonly chains: readonly DiskChain[]
   /** Layers of no disk's chain. */
   readonly loose: readonly LayerNodes[]
+  /** What was opened or only handed over for a layer that was then not made: by a daemon that died in between. */
+  readonly begun: readonly BegunLayer[]
+}
+
+/** A file without a layer on it: its set of descriptors, and its node where it has one. */
+export interface BegunLayer {
+  readonly path: string
+  readonly set: number
+  readonly fileNode: string | undefined
 }
 
 /** Asks a QEMU, given by its monitor and pid, for its graph. */
@@ -47,64 +58,86 @@ export async function readBlockGraph(
     monitor.execute('query-fdsets'),
   ])
   const paths = await pathsOf(pid, sets, asked.files)
-  const bySet = layersBySet(nodes, paths)
+  const files = filesByGround(nodes)
+  const byGround = layersByGround(nodes, { files, paths })
   const chains = asked.disks.flatMap((disk) => {
     const device = deviceId('disk', disk)
     const root = blocks.find((block) => block.qdev?.split('/').includes(device))?.inserted
-    return root === undefined ? [] : [{ disk, node: root['node-name'], layers: chainUnder(root, bySet) }]
+    return root === undefined ? [] : [{ disk, node: root['node-name'], layers: chainUnder(root, byGround) }]
   })
   const used = new Set(
-    blocks.flatMap(({ inserted }) => (inserted ? chainUnder(inserted, bySet) : [])).map(({ node }) => node),
+    blocks
+      .flatMap(({ inserted }) => (inserted ? chainUnder(inserted, byGround) : []))
+      .map(({ node }) => node),
   )
-  return { chains, loose: [...bySet.values()].filter(({ node }) => !used.has(node)) }
+  const begun = [...paths].flatMap(([ground, path]) =>
+    byGround.has(ground) ? [] : [{ path, set: Number(ground), fileNode: files.get(ground) }],
+  )
+  return { chains, loose: [...byGround.values()].filter(({ node }) => !used.has(node)), begun }
 }
 
-function layersBySet(
-  nodes: readonly QueryNamedBlockNodesItem[],
-  paths: ReadonlyMap<number, string>,
-): ReadonlyMap<number, LayerNodes> {
-  const files = new Map<number, string>()
+/** What QEMU opened, by what it is opened from: a set of descriptors, or the storage on a server. */
+type LayersByGround = ReadonlyMap<string, LayerNodes>
+
+function filesByGround(nodes: readonly QueryNamedBlockNodesItem[]): ReadonlyMap<string, string> {
+  const files = new Map<string, string>()
   for (const node of nodes) {
-    const set = setOf(node.image.filename)
-    if (
-      (node.drv === 'file' || node.drv === 'host_device') &&
-      set !== undefined &&
-      node['node-name'] !== undefined
-    )
-      files.set(set, node['node-name'])
+    const ground = groundOf(node.image.filename)
+    if (isLowest(node.drv) && ground !== undefined && node['node-name'] !== undefined)
+      files.set(ground, node['node-name'])
   }
-  const layers = new Map<number, LayerNodes>()
+  return files
+}
+
+function layersByGround(
+  nodes: readonly QueryNamedBlockNodesItem[],
+  {
+    files,
+    paths,
+  }: { readonly files: ReadonlyMap<string, string>; readonly paths: ReadonlyMap<string, string> },
+): LayersByGround {
+  const layers = new Map<string, LayerNodes>()
   for (const { drv, ro, image, 'node-name': node } of nodes) {
     const driver = drv === 'luks' ? 'raw' : drv // What is raw and encrypted.
     if ((driver !== 'qcow2' && driver !== 'raw') || node === undefined) continue
-    const set = setOf(image.filename)
-    const fileNode = set === undefined ? undefined : files.get(set)
-    if (set === undefined || fileNode === undefined) continue
-    layers.set(set, { node, fileNode, path: paths.get(set) ?? '', readOnly: ro, driver })
+    const ground = groundOf(image.filename)
+    const fileNode = ground === undefined ? undefined : files.get(ground)
+    if (ground === undefined || fileNode === undefined) continue
+    const path = paths.get(ground) ?? (ground.includes(':') ? ground : '')
+    layers.set(ground, { node, fileNode, path, readOnly: ro, driver })
   }
   return layers
 }
 
-function chainUnder(
-  root: QueryNamedBlockNodesItem,
-  bySet: ReadonlyMap<number, LayerNodes>,
-): readonly LayerNodes[] {
+function isLowest(driver: string | undefined): boolean {
+  return driver !== undefined && ['file', 'host_device', 'iscsi', 'nfs'].includes(driver)
+}
+
+function chainUnder(root: QueryNamedBlockNodesItem, layers: LayersByGround): readonly LayerNodes[] {
   const chain: LayerNodes[] = []
   for (let image: typeof root.image | undefined = root.image; image; image = image['backing-image']) {
-    const layer = bySet.get(setOf(image.filename) ?? -1)
+    const layer = layers.get(groundOf(image.filename) ?? '')
     if (layer && chain.at(-1) !== layer) chain.push(layer)
   }
   return chain
 }
 
-/** The fd set that a node is on: its file name is `/dev/fdset/N`, or the options of the node as JSON where they say more. */
-function setOf(filename: string): number | undefined {
-  const plain = filename.startsWith('json:') ? fileIn(filename.slice('json:'.length)) : filename
-  const number = /^\/dev\/fdset\/(\d+)$/.exec(plain ?? '')?.[1]
-  return number === undefined ? undefined : Number(number)
+/**
+ * What a node lies on. Its file name is `/dev/fdset/N`, or its options as JSON where they say more (QEMU 7.2, bdrv_refresh_filename);
+ * that of a node of NFS is a URL (block/nfs.c).
+ */
+function groundOf(filename: string): string | undefined {
+  if (filename.startsWith('json:')) return groundIn(filename.slice('json:'.length))
+  const path = /^nfs:\/\/[^/]*(\/[^?]*)/.exec(filename)?.[1]
+  if (path !== undefined) return protocolGround({ driver: 'nfs', options: { path } })
+  return setOf(filename)
 }
 
-function fileIn(text: string): string | undefined {
+function setOf(filename: string): string | undefined {
+  return /^\/dev\/fdset\/(\d+)$/.exec(filename)?.[1]
+}
+
+function groundIn(text: string): string | undefined {
   let at: unknown
   try {
     at = JSON.parse(text)
@@ -113,7 +146,10 @@ function fileIn(text: string): string | undefined {
   }
   while (typeof at === 'object' && at !== null) {
     const filename: unknown = Reflect.get(at, 'filename')
-    if (typeof filename === 'string') return filename
+    if (typeof filename === 'string') return groundOf(filename)
+    const driver: unknown = Reflect.get(at, 'driver')
+    const named = typeof driver === 'string' ? protocolGround({ driver, options: { ...at } }) : undefined
+    if (named !== undefined) return named
     at = Reflect.get(at, 'file')
   }
   return undefined
@@ -124,7 +160,7 @@ async function pathsOf(
   pid: number,
   sets: readonly { readonly 'fdset-id': number; readonly fds: readonly { readonly fd: number }[] }[],
   files: readonly string[],
-): Promise<ReadonlyMap<number, string>> {
+): Promise<ReadonlyMap<string, string>> {
   const identify = (path: string) =>
     stat(path).then(
       ({ dev, ino }) => `${dev}:${ino}`,
@@ -135,13 +171,13 @@ async function pathsOf(
     const identity = await identify(path)
     if (identity !== undefined) known.set(identity, path)
   }
-  const paths = new Map<number, string>()
+  const paths = new Map<string, string>()
   for (const set of sets) {
     const [first] = set.fds
     if (first === undefined) continue
     const link = `/proc/${pid}/fd/${first.fd}`
     const path = known.get((await identify(link)) ?? '') ?? (await readlink(link).catch(() => undefined))
-    if (path !== undefined) paths.set(set['fdset-id'], path)
+    if (path !== undefined) paths.set(String(set['fdset-id']), path)
   }
   return paths
 }

@@ -1,7 +1,7 @@
 /** Asks a new emulator who it is, and waits until it stands before its first instruction. */
 import { KvasirError } from '@kvasir/contract'
 import { QmpClient } from '@kvasir/qmp'
-import { lockedDisk } from '../../model/qemu/disk-of.ts'
+import { type CephRefusal, cephRefusal, lockedDisk } from '../../model/qemu/disk-of.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { LaunchRequest } from '../../ports/emulators.ts'
@@ -60,6 +60,8 @@ async function startFailure(
       `The secret of ${locked === '' ? 'a disk' : `disk ${locked}`} does not open what the disk lies on, so the VM does not run.`,
       { details: { disk: locked }, cause },
     )
+  const refused = cephRefusal(log, plan)
+  if (refused !== undefined) return cephError(refused, cause)
   const lastLines = log.split('\n').slice(-3).join('; ')
   const reason = lastLines || (cause instanceof Error ? cause.message : 'it said nothing')
   return new KvasirError(
@@ -67,6 +69,19 @@ async function startFailure(
     `The emulator did not come up (${reason}), so the VM does not run.`,
     { cause },
   )
+}
+
+function cephError(
+  { disk, place, image, user, words, isForbidden }: CephRefusal,
+  cause: unknown,
+): KvasirError {
+  const why = isForbidden
+    ? `does not let user ${user} write RBD image ${image}, which disk ${disk} lies on`
+    : `does not open RBD image ${image}, which disk ${disk} lies on (${words})`
+  return new KvasirError('pool-unreachable', `Ceph pool ${place} ${why}, so the VM does not run.`, {
+    details: { disk, place, image, reason: words },
+    cause,
+  })
 }
 
 /** Asks the emulator who it is, and waits until it stands: at once, or when saved memory has been loaded. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { needs } from '../../../../../tools/require.ts'
-import { giveReach, handReachOver, takeReachBack, tryToGiveReach, writeReach } from './emulator-reach.ts'
+import { giveReach, handReachOver, takeReachBack, writeReach } from './emulator-reach.ts'
 import { type EmulatorPaths, emulatorPaths, makeDirectories } from './runtime-directory.ts'
 
 const skip = needs('root')
@@ -22,7 +22,9 @@ test('what a copy lies on is reached beside the disk, and instead of what that l
     { disk: 'other', servers: server('192.0.2.3') },
   ])
 
-  await giveReach(paths, { disk: 'copy', servers: server('192.0.2.2') })
+  const connector = { ensure: async () => undefined }
+  const otherwise = 'it is there later'
+  await giveReach({ paths, connector }, { disk: 'copy', servers: server('192.0.2.2'), otherwise })
   assert.deepEqual(await lines(), [old, other, '192.0.2.2 32 3260 3260 0 copy'])
   const over = { from: 'copy', to: 'data' }
   await handReachOver(paths, { ...over, isFirst: true })
@@ -35,11 +37,18 @@ test('what a copy lies on is reached beside the disk, and instead of what that l
   assert.deepEqual(await lines(), [])
 })
 
-test('an emulator that was started without a connector is given no server', { skip }, async (t) => {
+test('an emulator that nobody can connect for is given no server', { skip }, async (t) => {
   const paths = await newPaths(t)
+  const connector = { ensure: async () => 'the kernel has no listener' }
+  const give = (servers: ReturnType<typeof server>) =>
+    giveReach({ paths, connector }, { disk: 'copy', servers, otherwise: 'it is there later' })
 
-  assert.equal(await tryToGiveReach(paths, { disk: 'copy', servers: server('192.0.2.2') }), false)
-  assert.equal(await tryToGiveReach(paths, { disk: 'copy', servers: [] }), true)
+  await assert.rejects(
+    give(server('192.0.2.2')),
+    /given none \(the kernel has no listener\); it is there later/,
+  )
+  await give([])
+  await assert.rejects(readFile(paths.reach))
 })
 
 async function newPaths(t: TestContext): Promise<EmulatorPaths> {

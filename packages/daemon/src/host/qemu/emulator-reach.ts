@@ -1,10 +1,11 @@
 /**
  * The servers that an emulator may connect to, disk by disk: a file in its runtime directory that its connector reads for each connection
- * (host/cage/connector.pl). An emulator that was started without the file has no connector, and can be given none.
+ * (host/cage/connector.pl). Its first server brings the file and the connector.
  */
 import { KvasirError } from '@kvasir/contract'
 import type { DiskReach } from '../../model/qemu/emulator-plan.ts'
 import { reachLines } from '../../model/storage/reach.ts'
+import type { EmulatorConnector } from './emulator-connector.ts'
 import { type EmulatorPaths, readWhole, writeWhole } from './runtime-directory.ts'
 
 /** Writes down, before the start, what an emulator may reach. */
@@ -12,22 +13,26 @@ export async function writeReach(paths: EmulatorPaths, reach: readonly DiskReach
   if (reach.length > 0) await writeWhole(paths.reach, reach.flatMap(linesOf).join(''))
 }
 
-/** Lets a running emulator reach what a disk lies on. `unsupported` for one that was started without a connector. */
-export async function giveReach(paths: EmulatorPaths, reach: DiskReach): Promise<void> {
-  if (!(await tryToGiveReach(paths, reach)))
-    throw new KvasirError(
-      'unsupported',
-      `The VM was started without a disk on a storage server, so its cage has no way to one; disk ${reach.disk} is there from its next start on.`,
-    )
+/** An emulator that can be given servers. */
+export interface ReachingEmulator {
+  readonly paths: EmulatorPaths
+  readonly connector: Pick<EmulatorConnector, 'ensure'>
 }
 
-/** As `giveReach`; false for an emulator that was started without a connector. */
-export async function tryToGiveReach(paths: EmulatorPaths, reach: DiskReach): Promise<boolean> {
-  if (reach.servers.length === 0) return true
-  const others = await linesBut(paths, reach.disk)
-  if (others === undefined) return false
+/** Lets a running emulator reach what a disk lies on. `unsupported` for one that nobody can connect for. */
+export async function giveReach(
+  { paths, connector }: ReachingEmulator,
+  reach: DiskReach & { readonly otherwise: string },
+): Promise<void> {
+  if (reach.servers.length === 0) return
+  const why = await connector.ensure()
+  if (why !== undefined)
+    throw new KvasirError(
+      'unsupported',
+      `The VM was started without a way to a storage server, and can be given none (${why}); ${reach.otherwise}.`,
+    )
+  const others = (await linesBut(paths, reach.disk)) ?? []
   await writeWhole(paths.reach, [...others, ...linesOf(reach)].join(''))
-  return true
 }
 
 /** What was reached by one name is reached as a disk's, and nothing that the disk lay on before. Repeated, it changes nothing. */

@@ -91,6 +91,7 @@ export async function launchEmulator(
     monitor,
     vcpus,
     agentConnected: false,
+    mayReach: request.plan.reach.length > 0,
     exited: caged.exited,
   })
 }
@@ -153,7 +154,11 @@ async function makeReady(
   tools: LaunchTools,
 ): Promise<{ readonly opened: OpenDescriptors; readonly cgroup: string }> {
   const { paths } = tools
-  const opening = openDescriptors(request.plan.descriptors, { paths, user: request.uid })
+  const opening = openDescriptors(request.plan.descriptors, {
+    paths,
+    user: request.uid,
+    taps: request.plan.taps ?? [],
+  })
   try {
     const [opened, cgroup] = await allDone([
       opening,

@@ -5,8 +5,9 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
 import { connectPair, listenForChild, type SocketEnd } from '@kvasir/linux'
-import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
+import type { Descriptor, TapPlan } from '../../model/qemu/emulator-plan.ts'
 import type { PassedDescriptor } from '../cage/launcher-script.ts'
+import { openTaps } from '../networks/open-taps.ts'
 import { openGuarded } from '../pools/open-guarded.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
@@ -22,11 +23,17 @@ export interface OpenDescriptors {
 /** Opens all descriptors of a plan, in its order. `host-failed` for a file that cannot be opened. */
 export async function openDescriptors(
   wanted: readonly Descriptor[],
-  { paths, user }: { readonly paths: EmulatorPaths; readonly user: number },
+  {
+    paths,
+    user,
+    taps = [],
+  }: { readonly paths: EmulatorPaths; readonly user: number; readonly taps?: readonly TapPlan[] },
 ): Promise<OpenDescriptors> {
   await using undo = new AsyncDisposableStack()
   const helperEnds = new Map<string, SocketEnd>()
   using failed = new DisposableStack()
+  const held = taps.length === 0 ? undefined : await openTaps(taps)
+  if (held) undo.defer(() => held.release())
   const numbers = await Promise.all(
     wanted.map(async (descriptor) => {
       if (descriptor.kind === 'listener') {
@@ -40,6 +47,12 @@ export async function openDescriptors(
         failed.defer(() => helperEnd.release())
         helperEnds.set(descriptor.nic, helperEnd)
         return end.fd
+      }
+      if (descriptor.kind === 'tap') {
+        const fd = held?.queues.get(descriptor.tap)?.[descriptor.queue]
+        if (held === undefined || fd === undefined)
+          throw new TypeError(`Tap ${descriptor.tap} is not in the plan.`)
+        return { pid: held.pid, fd }
       }
       if (descriptor.kind === 'file' && descriptor.guarded) {
         const file = await openGuarded(descriptor.path, { ...descriptor, user })
@@ -58,7 +71,7 @@ export async function openDescriptors(
 
 /** Opens a file or device as QEMU is to have it. `host-failed` when that does not go. */
 export async function openForGuest(
-  descriptor: Exclude<Descriptor, { kind: 'listener' | 'nic' }>,
+  descriptor: Exclude<Descriptor, { kind: 'listener' | 'nic' | 'tap' }>,
 ): Promise<FileHandle> {
   const isRead = descriptor.kind === 'file' && descriptor.access === 'read'
   // From QEMU 9.1 a node with cache.direct takes only a descriptor that has the flag already.

@@ -7,6 +7,8 @@ import { KvasirError } from '@kvasir/contract'
 import { QmpClient } from '@kvasir/qmp'
 import { type RunningProgram, startEmulator } from '@kvasir/qmp/testing/emulator'
 import { needs } from '../../../../../tools/require.ts'
+import { readBlockGraph } from './block-graph.ts'
+import { giveUp } from './forget-layers.ts'
 import { passFile, takeFilesBack } from './pass-file.ts'
 
 const skip = needs('qemu')
@@ -98,4 +100,50 @@ test('a line that was not sent ends the connection, since half of it may have be
   await assert.rejects(refused, /helper is gone/)
   await assert.rejects(meanwhile, { name: 'QmpClosedError' })
   assert.equal((await monitor.closed).kind, 'socket-error')
+})
+
+test('files that were handed over for layers that were never made are told of, and given up', {
+  skip,
+}, async (t) => {
+  const [passed, opened, used] = [await fileFor(t), await fileFor(t), await fileFor(t)]
+  await using emulator = await startEmulator()
+  using monitor = await QmpClient.connect({ path: emulator.path })
+  const pass = async (path: string, label: string) =>
+    await passFile(monitor, {
+      file: { kind: 'file', path, access: 'read-write', direct: false },
+      label,
+      user: 0,
+    })
+  await pass(passed, 'passed')
+  for (const [path, node] of [
+    [opened, 'opened'],
+    [used, 'used'],
+  ] as const)
+    await monitor.execute('blockdev-add', {
+      driver: 'file',
+      'node-name': node,
+      filename: await pass(path, node),
+    })
+  await monitor.execute('blockdev-add', { driver: 'raw', 'node-name': 'layer', file: 'used' })
+
+  const files = [passed, opened, used]
+  const { begun, loose } = await readBlockGraph(monitor, emulator.process.pid ?? 0, { disks: [], files })
+  const ours = begun.filter(({ path }) => files.includes(path))
+  assert.deepEqual(
+    new Map(ours.map(({ path, fileNode }) => [path, fileNode])),
+    new Map([
+      [passed, undefined],
+      [opened, 'opened'],
+    ]),
+  )
+  assert.deepEqual(
+    loose.map(({ path }) => path),
+    [used],
+  )
+  await monitor.execute('cont') // QEMU 7.2 closes what was taken back only while its guest runs.
+  for (const one of ours) await giveUp(monitor, one)
+  await giveUp(monitor, { set: -1, fileNode: 'used' })
+
+  const [times = -1, more = -1, still = 0] = await Promise.all(files.map((path) => timesOpen(emulator, path)))
+  assert.deepEqual([times, more, still > 0], [0, 0, true])
 })

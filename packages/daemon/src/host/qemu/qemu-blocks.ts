@@ -25,11 +25,14 @@ import type { SecretValues } from '../files/secret-files.ts'
 import { type DiskChain, type LayerNodes, readBlockGraph } from './block-graph.ts'
 import { followJob, jobStatus } from './block-jobs.ts'
 import { carriedActions } from './carry-bitmaps.ts'
+import type { EmulatorConnector } from './emulator-connector.ts'
+import { forget, forgetFile, giveUp } from './forget-layers.ts'
 import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { fileNode, formatNode, layerKey, layerNames } from './layer-nodes.ts'
-import { passFile, takeFileBack } from './pass-file.ts'
+import { passFile } from './pass-file.ts'
 import { QemuInstants } from './qemu-instants.ts'
 import { QemuMirrors } from './qemu-mirrors.ts'
+import { QemuSinks } from './qemu-sinks.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
 /** A disk under load takes its time. */
@@ -45,15 +48,18 @@ export interface QemuBlocksParts {
   /** Its UID. */
   readonly user: number
   readonly paths: EmulatorPaths
+  readonly connector: EmulatorConnector
 }
 
 export class QemuBlocks implements EmulatorBlocks {
   readonly mirrors: QemuMirrors
   readonly instants: QemuInstants
+  readonly sinks: QemuSinks
   readonly #parts: QemuBlocksParts
 
   constructor(parts: QemuBlocksParts) {
     this.#parts = parts
+    this.sinks = new QemuSinks(parts)
     this.mirrors = new QemuMirrors(parts)
     this.instants = new QemuInstants(parts)
   }
@@ -140,7 +146,7 @@ export class QemuBlocks implements EmulatorBlocks {
         await monitor.execute('block-stream', {
           'job-id': job,
           device: layer.node,
-          ...(base ? { 'base-node': base.node, 'backing-file': base.path } : {}),
+          ...(base ? { 'base-node': base.node, 'backing-file': absorption.base?.header ?? base.path } : {}),
           'auto-finalize': true,
           'auto-dismiss': false,
         })
@@ -160,9 +166,11 @@ export class QemuBlocks implements EmulatorBlocks {
   }
 
   async close(files: readonly string[]): Promise<void> {
-    const { loose } = await this.#graph({ disks: [], files })
+    const { loose, begun } = await this.#graph({ disks: [], files })
     const going = loose.filter(({ path }) => files.includes(path))
     await this.#parts.ask(async (monitor) => {
+      for (const { path, set, fileNode } of begun)
+        if (files.includes(path)) await giveUp(monitor, { set, fileNode })
       // A layer lies on others of these: those that nobody lies on go first, in as many turns as it takes.
       let left = going
       for (let turn = 0; turn < going.length && left.length > 0; turn++) {
@@ -244,41 +252,20 @@ async function exchangeFile(
   const [even, odd] = [layerNames(id, 0), layerNames(id, 1)]
   const names = layer.fileNode === odd.file ? even : odd
   const below = above[above.indexOf(layer) + 1]
+  await forgetFile(monitor, names.file) // A daemon that died in the middle may have left it.
   await using undo = new AsyncDisposableStack()
   undo.defer(async () => void (await forgetFile(monitor, names.file)))
   await openLayer(monitor, { path: layer.path, names, access, options, user })
-  await monitor.execute('blockdev-reopen', {
-    options: [
-      formatNode(layer.node, {
-        driver: layer.driver,
-        file: names.file,
-        backing: below?.node ?? null,
-        readOnly: true,
-        options,
-      }),
-    ],
-  })
+  const putOn = async (file: string) => {
+    const { node, driver } = layer
+    const on = { driver, file, backing: below?.node ?? null, readOnly: true, options }
+    await monitor.execute('blockdev-reopen', { options: [formatNode(node, on)] })
+  }
+  // QEMU 10.0 leaves what it merged into writable, 7.2 does not: its lock on the file would be in the way of the other node.
+  if (!layer.readOnly) await putOn(layer.fileNode)
+  await putOn(names.file)
   undo.move()
   await forgetFile(monitor, layer.fileNode)
-}
-
-/** Removes the nodes of a layer that nobody uses; answers whether they are gone. */
-async function forget(
-  monitor: QmpClient,
-  { node, fileNode: file }: Pick<LayerNodes, 'node' | 'fileNode'>,
-): Promise<boolean> {
-  await monitor.execute('blockdev-del', { 'node-name': node }).catch(() => undefined) // It was never made, or is used.
-  return await forgetFile(monitor, file)
-}
-
-async function forgetFile(monitor: QmpClient, name: string): Promise<boolean> {
-  try {
-    await monitor.execute('blockdev-del', { 'node-name': name })
-  } catch {
-    return false
-  }
-  await takeFileBack(monitor, name)
-  return true
 }
 
 /** What the file system (EFBIG) or Ceph (EINVAL) says of a size that it has no room to count. */

@@ -14,6 +14,7 @@ import type { EmulatorDisks, MediumChange } from '../../ports/emulator-disks.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { isLoaded, openTray, putMediumIn, takeMediumOut } from './drive-tray.ts'
+import type { EmulatorConnector } from './emulator-connector.ts'
 import { giveReach, takeReachBack } from './emulator-reach.ts'
 import { addSecret, asRefusal, keyTimeoutMs } from './hand-secrets.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
@@ -35,6 +36,7 @@ export interface QemuDisksParts {
   readonly keep: (change: (record: StoredEmulator) => StoredEmulator) => Promise<void>
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
+  readonly connector: EmulatorConnector
   readonly secrets: SecretValues
 }
 
@@ -46,7 +48,7 @@ export class QemuDisks implements EmulatorDisks {
   }
 
   async plug(plan: DiskPlan): Promise<void> {
-    await giveReach(this.#parts.paths, { disk: plan.disk, servers: plan.reach })
+    await this.#letReach(plan)
     await this.#parts.keep((record) => withDisk(record, plan))
     try {
       await this.#parts.ask((monitor) => this.#makeMissing(monitor, plan))
@@ -99,7 +101,7 @@ export class QemuDisks implements EmulatorDisks {
     await keep((record) => withoutFiles(record, { disk, gone }))
     await onEmpty()
     if (nodes.length === 0) return
-    await giveReach(paths, { disk, servers: plan.reach })
+    await this.#letReach(plan)
     await keep((record) => withDisk(record, plan))
     await ask(async (monitor) => {
       for (const node of nodes) await this.#addNode(monitor, disk, node)
@@ -119,6 +121,11 @@ export class QemuDisks implements EmulatorDisks {
     await failpoint('emulator.unplug.after-files')
     await takeReachBack(paths, disk)
     await keep((record) => withoutDisk(record, disk))
+  }
+
+  async #letReach({ disk, reach }: DiskPlan): Promise<void> {
+    const otherwise = `disk ${disk} is there from its next start on`
+    await giveReach(this.#parts, { disk, servers: reach, otherwise })
   }
 
   /** Whether the files of a plan are those that were last given to the emulator for this disk. */

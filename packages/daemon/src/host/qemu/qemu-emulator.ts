@@ -20,30 +20,22 @@ import type {
   IoStatus,
   SaveOptions,
 } from '../../ports/emulators.ts'
-import type { Failpoints } from '../../ports/failpoints.ts'
-import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
-import type { SecretValues } from '../files/secret-files.ts'
 import { QemuThreads } from '../threads/qemu-threads.ts'
 import { QemuAgentChannel } from './agent-channel.ts'
 import { asPortError } from './as-port-error.ts'
+import { EmulatorConnector } from './emulator-connector.ts'
+import type { EmulatorParts } from './emulator-parts.ts'
 import { BalloonReports } from './guest-memory.ts'
 import { readIoStatus } from './io-status.ts'
 import { openSocket } from './open-socket.ts'
-import type { PageWalks } from './page-walks.ts'
 import { QemuBlocks } from './qemu-blocks.ts'
 import { QemuDisks, type QemuDisksParts } from './qemu-disks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { QemuVcpus } from './qemu-vcpus.ts'
 import { readLimitFiles } from './read-limit-files.ts'
-import {
-  type EmulatorPaths,
-  groupOf,
-  type StoredEmulator,
-  writeLaunch,
-  writeRecord,
-} from './runtime-directory.ts'
+import { groupOf, type StoredEmulator, writeLaunch, writeRecord } from './runtime-directory.ts'
 import { abandonSave, saveMemory } from './save-memory.ts'
 import { takeScreenshot } from './screenshot.ts'
 import { readStatistics } from './statistics.ts'
@@ -53,23 +45,6 @@ const killTimeoutMs = 10_000
 const reconnectMs = 500
 const deathWaitMs = 3_000
 const logTailBytes = 4096
-
-export interface EmulatorParts {
-  readonly id: string
-  readonly paths: EmulatorPaths
-  readonly groups: CageGroups
-  readonly walks: PageWalks
-  readonly secrets: SecretValues
-  readonly failpoint: Failpoints
-  readonly record: StoredEmulator
-  readonly monitor: QmpClient
-  readonly vcpus: readonly VcpuThread[]
-  readonly agentConnected: boolean
-  /** How the process ended; absent for an adopted one. */
-  readonly exited:
-    | Promise<{ readonly code: number | undefined; readonly signal: string | undefined }>
-    | undefined
-}
 
 export class QemuEmulator implements Emulator {
   readonly closed: Promise<EmulatorExit>
@@ -82,6 +57,7 @@ export class QemuEmulator implements Emulator {
   readonly #parts: EmulatorParts
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
   readonly #settleClosed: (exit: EmulatorExit) => void
+  readonly #connector: EmulatorConnector
   readonly #reports: BalloonReports | undefined
   #record: StoredEmulator
   #monitor: QmpClient
@@ -109,10 +85,20 @@ export class QemuEmulator implements Emulator {
     const { groups, id, paths, secrets } = parts
     this.threads = new QemuThreads({ ask, record: () => this.#record, group: groupOf(id), groups })
     const { pid, uid } = parts.record
-    this.blocks = new QemuBlocks({ ask, pid, user: uid, secrets, paths })
+    this.#connector = new EmulatorConnector({
+      groups,
+      group: groupOf(id),
+      paths,
+      emulator: parts.record,
+      hasIoUring: parts.record.cage.ioUring,
+    })
+    const connector = this.#connector
+    if (parts.mayReach) void connector.resume()
+    this.blocks = new QemuBlocks({ ask, pid, user: uid, secrets, paths, connector })
     this.disks = new QemuDisks({
       ask,
       paths,
+      connector,
       record: () => this.#record,
       keep: async (change) => {
         this.#record = change(this.#record)
@@ -232,6 +218,7 @@ export class QemuEmulator implements Emulator {
   async release(): Promise<void> {
     this.#released = true
     this.agent.release()
+    this.#connector.release()
     this.#monitor.close()
     const statistics = this.#statisticsMonitor
     this.#statisticsMonitor = undefined

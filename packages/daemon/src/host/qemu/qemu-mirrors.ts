@@ -20,9 +20,11 @@ import type {
   MirrorState,
 } from '../../ports/emulator-mirrors.ts'
 import type { SecretValues } from '../files/secret-files.ts'
-import { jobStatus, noSpaceOr } from './block-jobs.ts'
+import { jobStatus } from './block-jobs.ts'
 import { carriedActions } from './carry-bitmaps.ts'
-import { handReachOver, takeReachBack, tryToGiveReach } from './emulator-reach.ts'
+import { closePollMs, dismiss, followUntil, isEnded } from './copy-jobs.ts'
+import type { EmulatorConnector } from './emulator-connector.ts'
+import { giveReach, handReachOver, type ReachingEmulator, takeReachBack } from './emulator-reach.ts'
 import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
@@ -30,8 +32,6 @@ import { passFile, takeFileBack } from './pass-file.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
 const pollMs = 100
-/** How often a job is looked at that holds the guest's requests, or is about to. */
-const closePollMs = 3
 /** What was copied is flushed under a disk that waits. */
 const finishTimeoutMs = 60_000
 /** A target that hangs has requests that cannot be taken back. */
@@ -44,6 +44,7 @@ export interface QemuMirrorsParts {
   /** The UID of that QEMU. */
   readonly user: number
   readonly paths: EmulatorPaths
+  readonly connector: EmulatorConnector
 }
 
 export class QemuMirrors implements EmulatorMirrors {
@@ -69,7 +70,7 @@ export class QemuMirrors implements EmulatorMirrors {
         throw new KvasirError('emulator-failed', `The emulator has no disk ${disk}, so it is not copied.`)
       await using undo = new AsyncDisposableStack()
       undo.defer(() => this.#forget(monitor, id))
-      await letReach(this.#parts.paths, { disk, id, source })
+      await letReach(this.#parts, { disk, id, source })
       await openCopy(monitor, { id, source, options }, this.#parts)
       await monitor.execute('blockdev-mirror', {
         'job-id': jobId({ id }),
@@ -94,14 +95,22 @@ export class QemuMirrors implements EmulatorMirrors {
 
   async follow(mirror: MirrorName, options: FollowOptions): Promise<void> {
     await this.#parts.ask((monitor) =>
-      followUntil(monitor, mirror, { ...options, until: 'ready', everyMs: pollMs }),
+      followUntil(
+        monitor,
+        { disk: mirror.disk, job: jobId(mirror) },
+        { ...options, until: 'ready', everyMs: pollMs },
+      ),
     )
   }
 
   async hold(mirror: MirrorName, options: FollowOptions): Promise<void> {
     await this.#parts.ask(async (monitor) => {
       await monitor.execute('job-complete', { id: jobId(mirror) })
-      await followUntil(monitor, mirror, { ...options, until: 'pending', everyMs: closePollMs })
+      await followUntil(
+        monitor,
+        { disk: mirror.disk, job: jobId(mirror) },
+        { ...options, until: 'pending', everyMs: closePollMs },
+      )
     })
   }
 
@@ -146,16 +155,12 @@ export class QemuMirrors implements EmulatorMirrors {
 
 /** Lets an emulator reach what a copy lies on, by a name of its own until the disk has gone over. */
 async function letReach(
-  paths: EmulatorPaths,
+  parts: ReachingEmulator,
   { disk, id, source }: Pick<Mirror, 'disk' | 'id' | 'source'>,
 ): Promise<void> {
   const servers = source.kind === 'protocol' ? source.reach : []
-  const isGiven = await tryToGiveReach(paths, { disk: layerNames(id).file, servers })
-  if (!isGiven)
-    throw new KvasirError(
-      'unsupported',
-      `The VM was started without a disk on a storage server, so its cage has no way to one; disk ${disk} goes there while the VM is off.`,
-    )
+  const otherwise = `disk ${disk} goes there while the VM is off`
+  await giveReach(parts, { disk: layerNames(id).file, servers, otherwise })
 }
 
 function jobId({ id }: Pick<MirrorName, 'id'>): string {
@@ -179,10 +184,6 @@ async function carryBitmaps(
   if (source === undefined || nodes.find((one) => one['node-name'] === to)?.drv !== 'qcow2') return
   const actions = await carriedActions(monitor, [{ from: source, to }])
   if (actions.length > 0) await monitor.execute('transaction', { actions })
-}
-
-function isEnded(status: string): boolean {
-  return status === 'concluded' || status === 'null'
 }
 
 /** The node that a disk's device is on. */
@@ -251,48 +252,4 @@ export async function forgetCopy(monitor: QmpClient, id: string): Promise<void> 
   await monitor.execute('blockdev-del', { 'node-name': names.format }).catch(() => undefined)
   await monitor.execute('blockdev-del', { 'node-name': names.file }).catch(() => undefined)
   await takeFileBack(monitor, names.file)
-}
-
-async function followUntil(
-  monitor: QmpClient,
-  mirror: MirrorName,
-  { until, everyMs, onProgress, signal }: FollowOptions & { until: 'ready' | 'pending'; everyMs: number },
-): Promise<void> {
-  const id = jobId(mirror)
-  for (;;) {
-    signal.throwIfAborted()
-    const job = await jobStatus(monitor, id)
-    if (job === undefined || isEnded(job.status) || job.status === 'aborting')
-      throw noSpaceOr(
-        `The disk that ${mirror.disk} is copied to is full, so it stays where it is.`,
-        `The emulator ended the copying of disk ${mirror.disk}: ${job?.error ?? 'the job is gone'}.`,
-        job?.error,
-      )
-    if (job.status === until || job.status === 'pending') return
-    await onProgress({
-      copiedBytes: job['current-progress'],
-      totalBytes: job['total-progress'],
-      isSame: job.status === 'ready',
-    })
-    await new Promise((resolve) => setTimeout(resolve, everyMs))
-  }
-}
-
-/** Waits until a job has concluded, and dismisses it. */
-async function dismiss(monitor: QmpClient, id: string, timeoutMs: number): Promise<void> {
-  const deadline = performance.now() + timeoutMs
-  for (;;) {
-    const job = await jobStatus(monitor, id)
-    if (job === undefined) return
-    if (job.status === 'concluded') {
-      await monitor.execute('job-dismiss', { id })
-      return
-    }
-    if (performance.now() > deadline)
-      throw new KvasirError(
-        'emulator-failed',
-        `The emulator has not ended job ${id} in ${timeoutMs / 1000} s: what it writes to does not answer.`,
-      )
-    await new Promise((resolve) => setTimeout(resolve, closePollMs))
-  }
 }

@@ -113,6 +113,7 @@ const launch = z.object({
     files: z.array(z.string()),
     filesOf: z.record(z.string(), z.array(z.string())).default({}),
     trees: z.array(z.string()).default([]),
+    ioUring: z.boolean().default(true),
   }),
 })
 
@@ -131,6 +132,8 @@ export interface StoredCage {
   /** Directories of the host besides /usr that it shows. */
   readonly trees: readonly string[]
   readonly files: readonly string[]
+  /** It was started so that it has io_uring; one of which nothing is known may have it. */
+  readonly ioUring: boolean
   /** Those of disks that were plugged since its start, by the disk's name. */
   readonly filesOf: Readonly<Record<string, readonly string[]>>
 }

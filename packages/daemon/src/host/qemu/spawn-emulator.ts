@@ -38,6 +38,7 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         binds: bindsOf(request, paths),
         memory: plan.memory.fileSystem,
         withoutThp: plan.memory.withoutThp,
+        withoutIoUring: !usesIoUring(request),
         reach: plan.reach.length === 0 ? undefined : { allowed: [], file: paths.reach },
         limits: {
           openFiles: 8192,
@@ -94,5 +95,11 @@ export function cageOf(request: LaunchRequest, paths: EmulatorPaths): Omit<Store
       join(paths.directory, 'serial.fifo'),
     ],
     filesOf: {},
+    ioUring: usesIoUring(request),
   }
+}
+
+/** One that gets servers as well gets no io_uring: its disks would not start with it. */
+function usesIoUring({ plan }: LaunchRequest): boolean {
+  return plan.reach.length === 0 && Object.values(plan.ids.disks).some(({ aio }) => aio?.mode === 'io_uring')
 }

@@ -84,6 +84,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     descriptors: descriptors.all,
     binds: bootBinds(input),
     userNics: nics.userNics,
+    taps: nics.taps,
     secrets: disks.secrets,
     memory: memoryPlan(input),
     reach: disks.reach,

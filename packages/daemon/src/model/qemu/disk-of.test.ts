@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { diskOf, lockedDisk } from './disk-of.ts'
+import { cephRefusal, diskOf, lockedDisk } from './disk-of.ts'
 import type { DiskIds, EmulatorPlan } from './emulator-plan.ts'
 
 const ids: DiskIds = { device: '', node: '', chain: [] }
@@ -28,4 +28,21 @@ test('the disk that is closed to its secret is the one of the node that QEMU cou
   assert.equal(lockedDisk(line('base2-root'), plan), 'root')
   assert.equal(lockedDisk('qemu: Invalid password, cannot unlock any keyslot', plan), '')
   assert.equal(lockedDisk('qemu: -blockdev {"node-name":"disk-data"}: Permission denied', plan), undefined)
+})
+
+test('an image that Ceph does not let QEMU open is told with its disk, its place and its user', () => {
+  const options =
+    '{"driver":"rbd","node-name":"file-data","pool":"rbd","namespace":"words","image":"one","user":"kvasir","server":[{"host":"127.0.0.1","port":"6789"}]}'
+  const line = `2026-11-22T07:03:17Z qemu-system-x86_64: -blockdev ${options}: error reading header from one: Operation not permitted`
+
+  assert.deepEqual(cephRefusal(`before\n${line}`, plan), {
+    disk: 'data',
+    place: 'rbd/words',
+    image: 'one',
+    user: 'kvasir',
+    words: 'Operation not permitted',
+    isForbidden: true,
+  })
+  assert.equal(cephRefusal(line.replace('not permitted', 'timed out'), plan)?.isForbidden, false)
+  assert.equal(cephRefusal('qemu: -blockdev {"driver":"qcow2"}: error: Permission denied', plan), undefined)
 })

@@ -14,3 +14,37 @@ export function lockedDisk(log: string, plan: Pick<EmulatorPlan, 'ids'>): string
   const node = /"node-name":"([^"]+)"/.exec(line)?.[1] ?? ''
   return diskOf(node, plan) ?? ''
 }
+
+/** What a Ceph did not let QEMU do when it started. */
+export interface CephRefusal {
+  /** '' when it is not known whose. */
+  readonly disk: string
+  /** `pool` or `pool/namespace`. */
+  readonly place: string
+  readonly image: string
+  readonly user: string
+  /** What librbd says of it. */
+  readonly words: string
+  /** The user may not do it. */
+  readonly isForbidden: boolean
+}
+
+/** The image of Ceph that QEMU could not open when it started, in what it wrote last (block/rbd.c); undefined when that is not why. */
+export function cephRefusal(log: string, plan: Pick<EmulatorPlan, 'ids'>): CephRefusal | undefined {
+  for (const line of log.split('\n')) {
+    const [, options = '', words = ''] =
+      /-blockdev (\{"driver":"rbd",.*\}): (?:error|failed)[^:]*: (.+)$/.exec(line) ?? []
+    const wordOf = (key: string) => new RegExp(`"${key}":"([^"]*)"`).exec(options)?.[1]
+    const image = wordOf('image')
+    if (image === undefined) continue
+    return {
+      disk: diskOf(wordOf('node-name') ?? '', plan) ?? '',
+      place: [wordOf('pool'), wordOf('namespace')].filter((part) => part !== undefined).join('/'),
+      image,
+      user: wordOf('user') ?? '',
+      words,
+      isForbidden: /Operation not permitted|Permission denied/.test(words),
+    }
+  }
+  return undefined
+}

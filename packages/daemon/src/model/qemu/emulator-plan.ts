@@ -37,6 +37,8 @@ export type Descriptor =
   | { readonly kind: 'device'; readonly path: string }
   /** A connected UNIX socket, whose other end the network helper of the NIC has. */
   | { readonly kind: 'nic'; readonly nic: string }
+  /** A queue of a tap, which is made on a bridge. */
+  | { readonly kind: 'tap'; readonly tap: string; readonly queue: number }
 
 /** The sockets that the daemon listens on for QEMU, by their file names in the VM's runtime directory. */
 export const listenerNames = ['monitor', 'statistics', 'serial', 'agent'] as const
@@ -66,6 +68,15 @@ export interface UserNicPlan {
     readonly hostPort: number
     readonly guestPort: number
   }[]
+}
+
+/** The tap of a NIC on a network: made when the emulator starts, and gone when nobody has it open any more. */
+export interface TapPlan {
+  readonly nic: string
+  readonly tap: string
+  readonly bridge: string
+  readonly mtu: number
+  readonly queues: number
 }
 
 /** The directory inside the cage in which the files of shared memory lie, when the plan has a file system for them. */
@@ -111,6 +122,8 @@ export interface EmulatorPlan {
   readonly descriptors: readonly Descriptor[]
   readonly binds: readonly Bind[]
   readonly userNics: readonly UserNicPlan[]
+  /** Absent: none. */
+  readonly taps?: readonly TapPlan[]
   /** What must lie at `secretPath` when it is executed. */
   readonly secrets: readonly SecretObject[]
   readonly memory: MemoryPlan

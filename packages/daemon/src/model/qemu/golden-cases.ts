@@ -146,6 +146,8 @@ const processors: readonly GoldenCase[] = [
   goldenCase('memory-small', { memory: { size: '16MiB' }, devices: noDevices }),
 ]
 
+const networks = { lan: { bridge: 'br-lan', mtu: 1500 }, big: { bridge: 'br-big', mtu: 9000 } }
+
 const others: readonly GoldenCase[] = [
   goldenCase('nic-forwards', {
     nics: [
@@ -154,6 +156,23 @@ const others: readonly GoldenCase[] = [
     ],
     devices: noDevices,
   }),
+  goldenCase(
+    'nic-network',
+    {
+      cpu: { count: 1 },
+      nics: [
+        { name: 'lan', network: 'lan' },
+        { name: 'net1', mac: '52:54:00:aa:bb:cc' },
+      ],
+      devices: noDevices,
+    },
+    { networks },
+  ),
+  goldenCase(
+    'nic-network-queues',
+    { cpu: { count: 12 }, nics: [{ name: 'lan', network: 'big' }], devices: noDevices },
+    { networks },
+  ),
   ...(['rng', 'balloon', 'agent', 'vnc', 'panic', 'watchdog'] as const).map((device) =>
     goldenCase(`device-${device}`, { devices: { ...noDevices, [device]: true } }),
   ),

@@ -37,6 +37,12 @@ export interface DiskBacking {
   readonly directIo?: boolean
 }
 
+/** What a NIC is to know of its network. */
+export interface NicNetwork {
+  readonly bridge: string
+  readonly mtu: number
+}
+
 /** What the QEMU at hand can do. */
 export interface QemuCapabilities {
   readonly version: readonly [major: number, minor: number, micro: number]
@@ -73,6 +79,8 @@ export interface HardwareInput {
   readonly hasThp?: boolean | undefined
   /** Why this host has no io_uring; undefined where it has it, or no disk asks. */
   readonly noIoUring?: string | undefined
+  /** The networks that its NICs are on, by their names. */
+  readonly networks?: Readonly<Record<string, NicNetwork>> | undefined
   /** Memory saved by `vm save`, to start from. */
   readonly restorePath: string | undefined
 }

@@ -49,6 +49,23 @@ export function heldBytes(report: unknown): number {
   return held.reduce((sum, { length }) => sum + length, 0)
 }
 
+const locks = z.array(z.object({ id: z.string(), locker: z.string(), address: z.string() }))
+
+/** A lock that somebody took on an image by hand. */
+export interface ImageLock {
+  readonly id: string
+  readonly locker: string
+  readonly address: string
+}
+
+/**
+ * The locks of an image (`rbd lock ls`) that nobody gives up when asked: not those that clients take by themselves (`auto` and a number),
+ * since these go from one client to the next.
+ */
+export function heldLocks(report: unknown): readonly ImageLock[] {
+  return locks.parse(report).filter(({ id }) => !/^auto \d+$/.test(id))
+}
+
 const snapshots = z.array(z.object({ name: z.string() }))
 
 /** The names of an image's snapshots (`rbd snap ls`), without those that only clones still read through. */

@@ -3,6 +3,7 @@ import type { PoolFinding } from '@kvasir/contract'
 
 /** Findings that are told at most; a folder of others may hold any number of files. */
 const mostFindings = 1000
+const sectorBytes = 512
 
 interface Entry {
   readonly file: string
@@ -50,7 +51,7 @@ export function compareContents(entries: readonly Entry[], volumes: readonly Vol
         kind: 'foreign',
         file,
         sizeBytes,
-        detail: entry.isVolume ? 'It is no volume of ours. It can be imported.' : 'It is not a regular file.',
+        detail: entry.isVolume ? `It is no volume of ours. ${chanceOf(entry)}` : 'It is not a regular file.',
       })
   }
   for (const volume of volumes)
@@ -62,4 +63,12 @@ export function compareContents(entries: readonly Entry[], volumes: readonly Vol
         detail: `Volume ${volume.name} has no file.`,
       })
   return findings.slice(0, mostFindings)
+}
+
+/** Whether it could be imported; what a file is inside, nobody has looked at. */
+function chanceOf({ sizeBytes }: Entry): string {
+  if (sizeBytes === 0) return 'It is empty, so it cannot be imported.'
+  return sizeBytes % sectorBytes === 0
+    ? 'It can be imported.'
+    : `It has ${sizeBytes} bytes, which is no whole number of sectors, so it cannot be imported unless it is a qcow2 file.`
 }

@@ -56,6 +56,36 @@ export type VolumeSource = FileSource | DeviceSource | ProtocolSource
 /** A source that is a path of the host. */
 export type PathSource = FileSource | DeviceSource
 
+/** What a source is, wherever its server is reached just now: a path, or a word for storage on a server. */
+export function groundName(source: VolumeSource): string {
+  return source.kind === 'protocol' ? (protocolGround(source) ?? source.driver) : source.path
+}
+
+/** The same by the options of a block driver; undefined for a driver that no layers are laid over. */
+export function protocolGround({ driver, options }: Protocol): string | undefined {
+  if (driver === 'iscsi') return `iscsi:${word(options['target'])}/${word(options['lun'])}`
+  return driver === 'nfs' ? `nfs:${word(options['path'])}` : undefined
+}
+
+/** What the header of an overlay calls its base: what QEMU's tools understand. No secret is in it. */
+export function headerName(source: VolumeSource): string {
+  if (source.kind !== 'protocol') return source.path
+  const { driver, options } = source
+  const { portal, target, lun, path, server } = options
+  if (driver === 'iscsi') return `iscsi://${word(portal)}/${word(target)}/${word(lun)}`
+  const host: unknown = typeof server === 'object' && server !== null ? Reflect.get(server, 'host') : ''
+  return `${driver}://${word(host)}${word(path)}`
+}
+
+function word(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+}
+
+interface Protocol {
+  readonly driver: string
+  readonly options: { readonly [name: string]: unknown }
+}
+
 /** A source as one that has a path. `unsupported` for storage that only QEMU speaks to. */
 export function pathSource(source: VolumeSource): PathSource {
   if (source.kind !== 'protocol') return source

@@ -39,6 +39,10 @@ export interface ConsoleDesk {
   joinSerial(ticket: string): Promise<ConsoleSession>
   /** Takes a ticket for the display and opens it. */
   joinVnc(ticket: string): Promise<{ readonly vmName: string; readonly display: Duplex }>
+  /** A ticket for a stream of NBD, which is opened when the ticket is taken. */
+  issueNbd(request: Omit<TicketRequest, 'mode'> & { readonly open: () => Promise<Duplex> }): IssuedTicket
+  /** Takes a ticket for a stream of NBD and opens it. */
+  joinNbd(ticket: string): Promise<Duplex>
   /** Ends the console of a VM whose emulator has ended. */
   vmEnded(vmId: string, reason: string): void
   /** Ends all. */
@@ -72,6 +76,12 @@ export function createConsoleDesk(sources: ConsoleSources): ConsoleDesk {
     async joinVnc(ticket) {
       const { vmId, vmName } = tickets.redeem(ticket, 'vnc')
       return { vmName, display: await sources.openVnc(vmId) }
+    },
+    issueNbd: (request) => tickets.issue({ ...request, channel: 'nbd', mode: 'read' }),
+    async joinNbd(ticket) {
+      const { open } = tickets.redeem(ticket, 'nbd')
+      if (open === undefined) throw new TypeError('A ticket for NBD opens nothing.')
+      return await open()
     },
     vmEnded: (vmId, reason) => hubs.get(vmId)?.end(reason),
     close() {

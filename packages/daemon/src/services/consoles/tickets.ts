@@ -5,11 +5,12 @@
  * and ends by itself.
  */
 import { createHash, randomBytes } from 'node:crypto'
+import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import type { Clock } from '../../ports/clock.ts'
 
 /** What may be reached with a ticket. */
-export type Channel = 'serial' | 'vnc'
+export type Channel = 'serial' | 'vnc' | 'nbd'
 
 /** How a console is asked for; `take-over` makes a present writer a reader. */
 export type ConsoleMode = 'read' | 'write' | 'take-over'
@@ -21,6 +22,8 @@ export interface Grant {
   readonly vmName: string
   readonly channel: Channel
   readonly mode: ConsoleMode
+  /** Opens what it is for, where the VM alone does not say that. */
+  readonly open?: () => Promise<Duplex>
 }
 
 /** A ticket as its asker sees it. */

@@ -9,6 +9,7 @@ import { compareContents } from '../../model/storage/pool-contents.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { placeName } from '../pools/usable-pool.ts'
 import { layerFiles } from '../snapshots/layer-files.ts'
 import { findOutsideLimits, limitSentences } from '../vms/outside-limits.ts'
 import { inspectTuning } from '../vms/tune-threads.ts'
@@ -166,7 +167,7 @@ async function auditPool(pool: PoolRecord, context: Context): Promise<Found> {
     .catch((error: unknown) => (error instanceof Error ? error.message : String(error)))
   if (typeof listed === 'string')
     return { entries: [{ kind: 'missing', thing: 'pool', id: pool.name, detail: listed }], checked: 1 }
-  const rows = store.volumes.list().filter((row) => row.pool === pool.name)
+  const rows = store.volumes.list().filter((row) => placeName(row) === pool.name)
   const entries = compareContents(listed, rows).flatMap((finding): AuditEntry[] => {
     const { kind, volume, file } = finding
     const row = rows.find((one) => one.name === volume)

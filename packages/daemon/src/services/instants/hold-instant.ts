@@ -51,12 +51,14 @@ export interface Holding {
 export async function holdInstant(holding: Holding): Promise<string> {
   const { driver, context, job, onKept } = holding
   const ids: string[] = []
+  let instant: LiveInstant | undefined
   try {
-    const instant = await driver.take('merge', (seat) => takeInstant(seat, holding, ids), { jobId: job.id })
+    instant = await driver.take('merge', (seat) => takeInstant(seat, holding, ids), { jobId: job.id })
     onKept(instant)
     await untilItEnds(instant, holding)
     return instant.disks.map(({ disk }) => disk).join(', ')
   } finally {
+    await instant?.stopServing()
     await giveUp(ids, holding)
     await context.ports.failpoint('vm.instant.after-end')
     await goOnAfterFull(holding)

@@ -1,14 +1,16 @@
 /** The handlers of instants: kept by a job each, read as streams (read-instant.ts). */
-import { type Instant, KvasirError } from '@kvasir/contract'
+import { type Instant, KvasirError, streams } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
+import type { ConsoleDesk } from '../consoles/console-desk.ts'
 import type { Context } from '../context.ts'
 import type { HandlerRequest, Handlers } from '../handlers.ts'
 import { allocatedBytesOf } from '../volumes/show-volume.ts'
 import { holdInstant } from './hold-instant.ts'
 import type { LiveInstant } from './live-instant.ts'
 import { readInstant } from './read-instant.ts'
+import { serveInstant } from './serve-instant.ts'
 
-type InstantHandlerIds = 'listInstants' | 'createInstant' | 'readInstant' | 'endInstant'
+type InstantHandlerIds = 'listInstants' | 'createInstant' | 'readInstant' | 'nbdTicket' | 'endInstant'
 
 /** However long somebody reads. */
 const deadlineMs = 7 * 24 * 3_600_000
@@ -16,7 +18,10 @@ const deadlineMs = 7 * 24 * 3_600_000
 const endMs = 60_000
 
 /** The handlers of everything under `/v1/vms/{name}/instants`. */
-export function createInstantHandlers(context: Context): Pick<Handlers, InstantHandlerIds> {
+export function createInstantHandlers(
+  context: Context,
+  desk: Pick<ConsoleDesk, 'issueNbd'>,
+): Pick<Handlers, InstantHandlerIds> {
   const { drivers, jobs, ports } = context
   const kept = new Map<string, LiveInstant>()
   const find = (params: { readonly name: string; readonly instant: string }): LiveInstant => {
@@ -33,6 +38,14 @@ export function createInstantHandlers(context: Context): Pick<Handlers, InstantH
     createInstant: (request) => createInstant(request, kept, context),
     readInstant: async ({ params, signal }) =>
       readInstant(find(params), { disk: params.disk, driver: drivers.find(params.name), signal }),
+    async nbdTicket({ params }) {
+      const instant = find(params)
+      const driver = drivers.find(params.name)
+      await serveInstant(instant, { driver, ports })
+      const open = () => instant.connect()
+      const issued = desk.issueNbd({ vmId: driver.id, vmName: params.name, open })
+      return { ...issued, url: `${streams.nbd}?ticket=${issued.ticket}` }
+    },
     async endInstant({ params, signal }) {
       const instant = find(params)
       instant.end(new KvasirError('instant-not-found', `Instant ${params.instant} was ended.`))

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { type ChangedPiece, type Instant, KvasirError, type NewInstant, newInstant } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
@@ -131,6 +133,51 @@ test('an instant ends with its VM, and with its job', async () => {
   await assertLetGo(world)
   assert.equal((await world.call('getJob', { params: { id: lost.id }, query: {} })).state, 'failed')
   await assert.rejects(keep(world), { code: 'wrong-state' })
+})
+
+/** A connection to the disks of an instant, with a ticket as the API asks for it. */
+async function readByNbd(world: SimulatedDaemon, { id }: Instant): Promise<Duplex> {
+  const { ticket } = await world.call('nbdTicket', { params: { ...params, instant: id } })
+  return await world.daemon.consoles.joinNbd(ticket)
+}
+
+test('an instant that is served by NBD lasts as long as somebody reads, and is read by that alone', async () => {
+  await using world = await openWorld()
+  const instant = await keep(world, { idleSeconds: 60 })
+
+  const stream = await readByNbd(world, instant)
+  const [greeting] = await once(stream, 'data')
+  assert.equal(String(greeting), 'NBDMAGICIHAVEOPT')
+  await assert.rejects(read(world, instant), { code: 'busy' })
+  assert.equal(world.process('web1').disks.kept.size, 0)
+  world.skip(61_000)
+  const other = await readByNbd(world, instant)
+  other.destroy()
+  stream.destroy()
+  await once(stream, 'close')
+  world.skip(61_000)
+
+  await assertLetGo(world)
+  await assert.rejects(readByNbd(world, instant), { code: 'instant-not-found' })
+})
+
+test('what serves an instant by NBD ends with it, and what changed cannot be told by NBD', async () => {
+  await using world = await openWorld()
+  const first = await keep(world, { checkpoint: 'monday' })
+  const stream = await readByNbd(world, first)
+  const closed = once(stream, 'close')
+  await end(world, first)
+  await closed
+  await assertLetGo(world)
+
+  const second = await keep(world, { since: 'monday' })
+  await assert.rejects(readByNbd(world, second), { code: 'unsupported', message: /NBD cannot tell/ })
+  await end(world, second)
+
+  const last = await keep(world)
+  await readByNbd(world, last)
+  await using next = await world.killAndFollow()
+  await assertLetGo(next)
 })
 
 test('what changed since a checkpoint is told where it is known, and else all with the reason', async () => {

@@ -8,7 +8,7 @@ import { requireCheckpoint, wantedDisks } from '../checkpoints/checkpoint-rows.t
 import { requireBooted } from '../moves/begin-move.ts'
 import { type CopyRecord, newCopy } from '../moves/move-rows.ts'
 import { defaultPool } from '../pools/create-pool.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { placeName, usablePlace, usablePool } from '../pools/usable-pool.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { requireWhole } from '../volumes/hold-volume.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
@@ -60,8 +60,8 @@ export async function planInstant(
 
 /** What is overwritten is kept beside the volume where files are, which take no more space than is in them; else in the default pool. */
 function scratchPool(volume: VolumeRecord, ports: Ports): string {
-  const { path, capabilities } = usablePool(volume.pool, ports)
-  if (path !== undefined && capabilities.formats.includes('raw')) return volume.pool
+  const { path, capabilities } = usablePlace(volume, ports)
+  if (path !== undefined && capabilities.formats.includes('raw')) return placeName(volume)
   usablePool(defaultPool, ports)
   return defaultPool
 }

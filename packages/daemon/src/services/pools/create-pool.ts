@@ -6,6 +6,7 @@ import type { IscsiSource } from '../../ports/pool-source.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { requireLayersIn } from './layers-place.ts'
 import { poolSource } from './pool-source.ts'
 import { roomOf, showPool } from './show-pool.ts'
 
@@ -21,8 +22,13 @@ export async function createPool(
   const { ports, pools } = context
   const { store, failpoint } = ports
   await failpoint('pool.create.before-row')
-  const record = newRecord(wanted.name, poolSource(wanted, store), ports, wanted.autostart)
+  const layersWish = 'layersIn' in wanted ? wanted.layersIn : undefined
+  const record: PoolRecord = {
+    ...newRecord(wanted.name, poolSource(wanted, store), ports, wanted.autostart),
+    ...(layersWish === undefined ? {} : { layersIn: layersWish }),
+  }
   requireOwnPlace(record, ports)
+  if (record.layersIn !== undefined) requireLayersIn(record, record.layersIn, ports)
   store.pools.insert(record)
   await using undo = new AsyncDisposableStack()
   undo.defer(() => undoPool(record, context))

@@ -67,6 +67,12 @@ export async function finishPoolDeletion(pool: PoolRecord, context: Context): Pr
 
 function requireUnused(pool: PoolRecord, context: Context): void {
   const { store } = context.ports
+  const guest = store.volumes.list().find(({ liesIn }) => liesIn === pool.name)
+  if (guest)
+    throw new KvasirError(
+      'in-use',
+      `A layer of volume ${volumeWords(guest)} lies in pool ${pool.name}, so the pool is not deleted.`,
+    )
   for (const volume of volumesOf(pool, context)) {
     requireNoWork(volume)
     const [vm] = vmsUsing(volume, store)

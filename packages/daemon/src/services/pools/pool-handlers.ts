@@ -8,8 +8,9 @@ import type { Handlers } from '../handlers.ts'
 import { vmsUsing } from '../volumes/volume-use.ts'
 import { createPool, defaultPool } from './create-pool.ts'
 import { deletePool } from './delete-pool.ts'
+import { requireLayersIn } from './layers-place.ts'
 import { showPool } from './show-pool.ts'
-import { requirePool } from './usable-pool.ts'
+import { placeName, requirePool } from './usable-pool.ts'
 
 type PoolHandlerIds =
   | 'listPools'
@@ -33,7 +34,10 @@ export function createPoolHandlers(context: Context): Pick<Handlers, PoolHandler
     getPool: async ({ params }) => showPool(requirePool(params.pool, ports), context),
     createPool: ({ body, keep }) => createPool(body, context, keep),
     async changePool({ params, body }) {
-      return change(requireReady(params.pool, context), { autostart: body.autostart }, context)
+      const pool = requireReady(params.pool, context)
+      if (body.layersIn !== undefined) requireLayersIn(pool, body.layersIn, ports)
+      const { autostart = pool.autostart, layersIn = pool.layersIn } = body
+      return change(pool, { autostart, ...(layersIn === undefined ? {} : { layersIn }) }, context)
     },
     async startPool({ params }) {
       const pool = requireReady(params.pool, context)
@@ -81,7 +85,7 @@ async function refreshPool(pool: PoolRecord, context: Context): Promise<Pool> {
       details: { pool: pool.name, reason: seen.reason },
     })
   const entries = await ports.pools.of(pool).list()
-  const volumes = ports.store.volumes.list().filter((volume) => volume.pool === pool.name)
+  const volumes = ports.store.volumes.list().filter((volume) => placeName(volume) === pool.name)
   const findings = compareContents(entries, volumes)
   const before = JSON.stringify(seen.findings ?? [])
   pools.noteFindings(pool, findings)
@@ -101,14 +105,14 @@ function requireReady(name: string, { ports }: Context): PoolRecord {
 
 function change(
   pool: PoolRecord,
-  changed: Partial<Pick<PoolRecord, 'autostart' | 'started'>>,
+  changed: Partial<Pick<PoolRecord, 'autostart' | 'layersIn' | 'started'>>,
   context: Context,
 ): Pool {
   const { store } = context.ports
   const next = { ...pool, ...changed }
   store.transaction(() => {
     store.pools.update(next)
-    if (changed.autostart !== undefined && changed.autostart !== pool.autostart)
+    if (next.autostart !== pool.autostart || next.layersIn !== pool.layersIn)
       context.emit('pool.changed', pool.name, changed)
   })
   return showPool(next, context)
@@ -121,7 +125,9 @@ function requireStoppable(pool: PoolRecord, { ports, drivers }: Context): void {
       'in-use',
       'The pool default is where the daemon keeps its own, so it is not stopped.',
     )
-  const volumes = ports.store.volumes.list().filter((volume) => volume.pool === pool.name)
+  const volumes = ports.store.volumes
+    .list()
+    .filter((volume) => [volume.pool, placeName(volume)].includes(pool.name))
   for (const volume of volumes)
     for (const user of vmsUsing(volume, ports.store)) {
       const state = drivers.get(user.id)?.view().record.life.state

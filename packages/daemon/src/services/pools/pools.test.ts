@@ -150,13 +150,61 @@ test('a file that lies in a pool becomes a volume when somebody asks for it, onc
   const there = { capacityBytes: gib, allocatedBytes: 1, basePath: undefined, folder: path }
   world.machine.volumes.set('other', { ...there, file: 'other.img' })
   const take = (name: string, file = 'other.img') =>
-    world.call('importVolume', { params: { pool: 'fast' }, body: { name, file, format: 'raw' } })
+    world.call('importVolume', {
+      params: { pool: 'fast' },
+      body: { name, file, format: 'raw', force: false },
+    })
 
   await assert.rejects(take('old', 'none.img'), { code: 'file-not-found' })
   assert.equal((await take('old')).path, `${path}/other.img`)
   await assert.rejects(take('again'), { code: 'in-use' })
 
   assert.deepEqual((await world.call('refreshPool', fast)).findings, [])
+})
+
+test('an image of another format is no volume of raw contents, unless that is asked for by force', async () => {
+  await using world = await openWithPool()
+  const there = { capacityBytes: gib, allocatedBytes: 1, basePath: undefined, folder: path }
+  world.machine.volumes.set('other', { ...there, file: 'other.vmdk' })
+  world.machine.contents.set('other', new Map([[0, Buffer.from('KDMV'.padEnd(4096, '\0'))]]))
+  const take = (force: boolean) =>
+    world.call('importVolume', {
+      params: { pool: 'fast' },
+      body: { name: 'old', file: 'other.vmdk', format: 'raw', force },
+    })
+  await assert.rejects(take(false), /is a VMDK image and not the contents of a disk.*qemu-img convert/)
+
+  assert.equal((await take(true)).name, 'old')
+})
+
+test('nothing is deleted from a pool that is not started', async () => {
+  await using world = await openWithPool()
+  await createVolume(world, 'fast', 'data')
+  await world.call('stopPool', fast)
+
+  const remove = () => world.call('deleteVolume', { params: { pool: 'fast', volume: 'data' } })
+
+  await assert.rejects(remove(), { code: 'pool-inactive' })
+  assert.equal(world.machine.volumes.size, 1)
+  await world.call('startPool', fast)
+  await remove()
+  assert.equal(world.machine.volumes.size, 0)
+})
+
+test('a volume of a pool that is known not to answer is not opened by any tool', async () => {
+  await using world = await openWithPool()
+  await createVolume(world, 'fast', 'data')
+  world.machine.hungFolders.add(path)
+  const params = { pool: 'fast', volume: 'data' }
+
+  const wiped = await world.call('wipeVolume', { params, query: { wait: 10 }, body: { method: 'zero' } })
+  const copied = await world.call('cloneVolume', {
+    params,
+    query: { wait: 10 },
+    body: { name: 'copy', mode: 'full', pool: 'default' },
+  })
+
+  assert.deepEqual([wiped.error?.code, copied.error?.code], ['pool-unreachable', 'pool-unreachable'])
 })
 
 test('a deleted pool leaves its volumes or takes them along, and is never taken from under a VM', async () => {

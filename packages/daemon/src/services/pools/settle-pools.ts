@@ -9,6 +9,7 @@ import { isUnfinished } from '../volumes/expired-upload.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { defaultPool, ensureDefaultPool, undoPool } from './create-pool.ts'
 import { finishPoolDeletion } from './delete-pool.ts'
+import { placeName } from './usable-pool.ts'
 
 /** Brings the rows in order, before VMs are recovered. Asks no pool. */
 export function preparePools({ ports }: Pick<Context, 'ports'>): void {
@@ -39,7 +40,7 @@ export async function finishVolumesOf(pool: PoolRecord, context: Context): Promi
   for (const volume of store.volumes.list()) {
     const isBegun = volume.phase === 'creating' // By this daemon: what the last one had begun says `deleting`.
     const isOver = (!isBegun && isUnfinished(volume, context)) || (volume.frozen && !holderOf(volume, store))
-    if (volume.pool !== pool.name || volume.move || !isOver || !store.volumes.get(volume.id)) continue
+    if (placeName(volume) !== pool.name || volume.move || !isOver || !store.volumes.get(volume.id)) continue
     await removeVolume(volume, context).catch((error: unknown) =>
       log.error({ volume: volume.name, err: error }, 'a volume that is left could not be removed'),
     )

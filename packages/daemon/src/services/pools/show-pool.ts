@@ -4,6 +4,8 @@ import { judgePool } from '../../model/storage/pool-health.ts'
 import type { PoolSpace } from '../../ports/pools.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { layersIn } from './layers-place.ts'
+import { placeName } from './usable-pool.ts'
 
 /** What the API says of the room in a pool. */
 export function roomOf({ capacityBytes, allocatedBytes, availableBytes }: PoolSpace) {
@@ -13,7 +15,7 @@ export function roomOf({ capacityBytes, allocatedBytes, availableBytes }: PoolSp
 /** The API's view of a pool. */
 export function showPool(pool: PoolRecord, { ports, pools }: Pick<Context, 'ports' | 'pools'>): Pool {
   const seen = pools.seen(pool)
-  const volumes = ports.store.volumes.list().filter((volume) => volume.pool === pool.name)
+  const volumes = ports.store.volumes.list().filter((volume) => placeName(volume) === pool.name)
   const made = volumes.filter((volume) => volume.phase === 'ready')
   const provisionedBytes = made.reduce((sum, { capacityBytes }) => sum + capacityBytes, 0)
   const missing = (seen.findings ?? []).flatMap(({ kind, volume }) =>
@@ -33,6 +35,7 @@ export function showPool(pool: PoolRecord, { ports, pools }: Pick<Context, 'port
     state: seen.state,
     reason: pool.phase === 'deleting' ? 'it is being deleted; delete it again to go on' : seen.reason,
     since: seen.since,
+    ...shownLayers(pool, ports),
     autostart: pool.autostart,
     ...(seen.space && roomOf(seen.space)),
     provisionedBytes,
@@ -44,4 +47,9 @@ export function showPool(pool: PoolRecord, { ports, pools }: Pick<Context, 'port
     capabilities: { ...capabilities, formats: [...capabilities.formats] },
     createdAt: pool.createdAt,
   }
+}
+
+function shownLayers(pool: PoolRecord, ports: Context['ports']): Pick<Pool, 'layersIn'> {
+  const name = layersIn(pool, ports)
+  return name === undefined ? {} : { layersIn: name }
 }

@@ -5,6 +5,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { PoolRecord, VolumeRecord } from '../../ports/store.ts'
 
 type PoolPorts = Pick<Ports, 'pools' | 'store'>
+type Placed = Pick<VolumeRecord, 'pool' | 'liesIn'>
 
 /** The row of a pool. `pool-not-found` when there is none. */
 export function requirePool(name: string, { store }: Pick<Ports, 'store'>): PoolRecord {
@@ -23,7 +24,17 @@ export function usablePool(name: string, ports: PoolPorts): PoolBackend {
   })
 }
 
+/** The pool that a volume lies in: its own, but for a layer that its own has no room for. */
+export function placeName({ liesIn, pool }: Placed): string {
+  return liesIn ?? pool
+}
+
+/** What a volume lies in, if that can be used. `pool-not-found`, `pool-inactive`. */
+export function usablePlace(volume: Placed, ports: PoolPorts): PoolBackend {
+  return usablePool(placeName(volume), ports)
+}
+
 /** What a volume lies in, whether its pool is started or not. */
-export function backendOf(volume: Pick<VolumeRecord, 'pool'>, ports: PoolPorts): PoolBackend {
-  return ports.pools.of(requirePool(volume.pool, ports))
+export function backendOf(volume: Placed, ports: PoolPorts): PoolBackend {
+  return ports.pools.of(requirePool(placeName(volume), ports))
 }

@@ -17,6 +17,7 @@ import { decodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { settleImageNames } from '../images/image-names.ts'
 import { defaultPool } from '../pools/create-pool.ts'
+import { placeName } from '../pools/usable-pool.ts'
 import { finishDeletion, removeVolume } from '../vms/delete-vm.ts'
 import { undoCreation } from '../vms/undo-creation.ts'
 import { isUnfinished } from '../volumes/expired-upload.ts'
@@ -137,7 +138,7 @@ async function finishVolumes(context: Context): Promise<void> {
   for (const volume of store.volumes.list()) {
     if (volume.move) continue // Settled with its VM.
     if (pending.has(volume.id)) continue // Its emulator did not answer; it knows whether it writes to it.
-    if (volume.pool !== defaultPool) {
+    if (placeName(volume) !== defaultPool) {
       // Its pool may hang, so that waits until it answers.
       if (volume.phase === 'creating') store.volumes.update({ ...volume, phase: 'deleting' })
       continue

@@ -62,7 +62,11 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
       : { pauseMs: await goOver(), memory: undefined }
     await ports.failpoint('snapshot.create.after-switch')
     const who = memory ? 'guest stood' : 'disks waited'
-    if (pauseMs !== undefined) job.outcome(`The ${who} for ${pauseMs.toFixed(1)} ms.`)
+    const said = [
+      ...(pauseMs === undefined ? [] : [`The ${who} for ${pauseMs.toFixed(1)} ms.`]),
+      ...elsewhere(disks),
+    ]
+    if (said.length > 0) job.outcome(said.join(' '))
     job.conclude(request.name, () => {
       writeSwitched({ ...switching, memory }, ports, pauseMs)
       context.emit('snapshot.created', request.name, { vm: seat.record.name, id: snapshot.id })
@@ -72,6 +76,15 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
     throw error
   }
   await ports.failpoint('snapshot.create.after-ready')
+}
+
+/** Where layers lie that are not beside what they are layers of. */
+function elsewhere(disks: readonly DiskSwitch[]): readonly string[] {
+  return disks.flatMap((disk) =>
+    disk.kind === 'overlay' && disk.successor.liesIn !== undefined
+      ? [`Disk ${disk.disk} goes on in a layer in pool ${disk.successor.liesIn}.`]
+      : [],
+  )
 }
 
 /** An emulator that cannot be asked now is asked before the next change of the VM's snapshots, or by recovery. */

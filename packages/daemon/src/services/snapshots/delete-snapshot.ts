@@ -13,10 +13,12 @@ import type { SnapshotLayer, SnapshotRecord } from '../../ports/snapshot-record.
 import type { Store, VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
+import { usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { requireSettled, requireSnapshot } from './find-snapshot.ts'
 import { hasOpen, mergeLive, mergeOffline } from './merge-layer.ts'
 import { settleSnapshots } from './settle-snapshots.ts'
+import { finishSink, sinkLive } from './sink-layer.ts'
 import { makeCurrent } from './switch-layers.ts'
 import { takePatiently } from './take-patiently.ts'
 
@@ -38,6 +40,10 @@ export async function deleteSnapshot(
       await settleSnapshots(seat, ports)
       const found = requireSnapshot(seat.record, name, ports)
       requireSettled(seat.record, ports, found.id)
+      for (const { volumeId } of found.layers) {
+        const layer = ports.store.volumes.get(volumeId)
+        if (layer) usablePool(layer.pool, ports)
+      }
       await ports.failpoint('snapshot.delete.before-phase')
       ports.store.snapshots.update({ ...found, phase: 'deleting' })
       return found
@@ -73,8 +79,8 @@ export async function deleteSnapshot(
 /** One that has lost no layer yet is as good as before. */
 function returnToReady(snapshot: SnapshotRecord, store: Store): void {
   const now = store.snapshots.get(snapshot.id)
-  if (snapshot.phase === 'ready' && now?.layers.length === snapshot.layers.length)
-    store.snapshots.update({ ...now, phase: 'ready' })
+  const isWhole = now?.layers.length === snapshot.layers.length && !now.layers.some(({ sinks }) => sinks)
+  if (now && isWhole && snapshot.phase === 'ready') store.snapshots.update({ ...now, phase: 'ready' })
 }
 
 interface Drop {
@@ -91,7 +97,14 @@ async function dropLayer(driver: Driver, layer: SnapshotLayer, drop: Drop): Prom
   for (;;) {
     job.signal.throwIfAborted()
     try {
-      const fate = fateOf(driver.view().record, layer, ports.store)
+      const now = nowOf(layer, { snapshotId: drop.snapshotId, store: ports.store })
+      const fate = fateOf(driver.view().record, now, ports.store)
+      if (fate.kind === 'sink')
+        await sinkLive(
+          driver,
+          { ...fate, snapshotId: drop.snapshotId },
+          { ports, ...drop, signal: job.signal },
+        )
       if (fate.kind === 'merge') await mergeLive(driver, fate, { ports, ...drop, signal: job.signal })
       if (await takePatiently(driver, 'merge', (seat) => finishLayer(seat, layer, drop), patience)) return
     } catch (error) {
@@ -110,8 +123,14 @@ async function finishLayer(seat: Seat, layer: SnapshotLayer, drop: Drop): Promis
   const { context, job, snapshotId } = drop
   const { ports } = context
   const { store } = ports
-  const fate = fateOf(seat.record, layer, store)
+  const fate = fateOf(seat.record, nowOf(layer, { snapshotId, store }), store)
   const volume = store.volumes.get(layer.volumeId)
+  if (fate.kind === 'sink') {
+    const work = { ports, onProgress: drop.onProgress, signal: job.signal }
+    if (!(await finishSink(seat, { ...fate, snapshotId }, work))) return false
+    await dropSunk(layer, fate.from, drop)
+    return true
+  }
   if (fate.kind === 'merge') {
     if (seat.emulator && (await hasOpen(seat.emulator, fate, ports))) {
       if (await hasOpen(seat.emulator, { ...fate, into: fate.layer }, ports)) return false
@@ -138,11 +157,44 @@ async function finishLayer(seat: Seat, layer: SnapshotLayer, drop: Drop): Promis
   return true
 }
 
+/** A layer as the row of its snapshot has it now. */
+function nowOf(
+  layer: SnapshotLayer,
+  { snapshotId, store }: { readonly snapshotId: string; readonly store: Store },
+): SnapshotLayer {
+  const layers = store.snapshots.get(snapshotId)?.layers ?? []
+  return layers.find(({ volumeId }) => volumeId === layer.volumeId) ?? layer
+}
+
+/** What sank goes; what it sank into stays, and is no layer of this snapshot any more. */
+async function dropSunk(
+  { volumeId }: SnapshotLayer,
+  sunk: VolumeRecord,
+  { context, snapshotId }: Drop,
+): Promise<void> {
+  const { store, failpoint } = context.ports
+  const going = store.transaction(() => {
+    const snapshot = store.snapshots.get(snapshotId)
+    if (snapshot) {
+      const layers = snapshot.layers.filter((one) => one.volumeId !== volumeId)
+      store.snapshots.update({ ...snapshot, layers })
+    }
+    const row: VolumeRecord = { ...(store.volumes.get(sunk.id) ?? sunk), phase: 'deleting' }
+    store.volumes.update(row)
+    return row
+  })
+  await failpoint('snapshot.delete.after-layer-row')
+  await removeVolume(going, context)
+}
+
 /** What becomes of a layer, and what lies on it where that matters. */
 function fateOf(record: VmRecord, layer: SnapshotLayer, store: Store) {
   const volume = store.volumes.get(layer.volumeId)
   if (!volume) return { kind: 'remove' as const }
+  const sunk = layer.sunkId === undefined ? undefined : store.volumes.get(layer.sunkId)
+  if (sunk) return { kind: 'sink' as const, from: sunk, into: volume, disk: layer.disk }
   const fate = layerFate(volume, store.volumes.list(), ownVolumes(record, store))
+  if (fate.kind === 'sink') return { ...fate, into: volume, disk: layer.disk }
   return fate.kind === 'merge' ? { ...fate, layer: volume, disk: layer.disk } : fate
 }
 

@@ -17,9 +17,11 @@ export function layerFiles({ id, spec }: VmRecord, ports: Ports): readonly strin
   return [
     ...chains,
     ...movesOf(id, store).flatMap((copy) => [copy, store.volumes.get(copy.move.fromId)].flatMap(filesOf)),
-    ...passing.flatMap(({ successorId = '' }) => {
-      const successor = store.volumes.get(successorId)
-      return successor ? pathOf(successor, ports) : []
-    }),
+    ...passing.flatMap(({ successorId, sunkId }) =>
+      [successorId, sunkId].flatMap((id) => {
+        const volume = id === undefined ? undefined : store.volumes.get(id)
+        return volume ? pathOf(volume, ports) : []
+      }),
+    ),
   ]
 }

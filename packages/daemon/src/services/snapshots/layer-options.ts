@@ -4,21 +4,22 @@ import { aioOption, chooseAio } from '../../model/qemu/aio.ts'
 import type { LayerOptions } from '../../ports/emulator-blocks.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
 
 /** A disk and the volume that comes to it. */
 export interface ComingLayer {
   readonly disk: VmSpec['disks'][number]
-  readonly volume: Pick<VolumeRecord, 'encryption'>
+  readonly volume: Pick<VolumeRecord, 'encryption' | 'pool' | 'liesIn'>
 }
 
 /** The options of a disk's layer. */
 export function layerOptions(
-  { disk, volume: { encryption } }: ComingLayer,
+  { disk, volume }: ComingLayer,
   { run }: Pick<VmRecord, 'run'>,
   ports: Ports,
 ): LayerOptions {
-  const { directIo, isGuarded } = usablePool(disk.pool, ports)
+  const { encryption } = volume
+  const { directIo, isGuarded } = usablePlace(volume, ports)
   const direct = disk.cache === 'none' && ports.files.directIo && directIo
   const hasIoUring = run?.emulator.plan.ids.disks[disk.name]?.aio?.mode === 'io_uring'
   const noIoUring = hasIoUring ? undefined : 'it was started without'

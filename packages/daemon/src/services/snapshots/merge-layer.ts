@@ -1,13 +1,13 @@
 /** Merging a layer into the one that lies on it: by the emulator that has both open, or without one. */
 import { KvasirError } from '@kvasir/contract'
-import { pathSource } from '../../model/storage/volume-source.ts'
+import { groundName, headerName } from '../../model/storage/volume-source.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
-import { pathOf } from '../volumes/volume-files.ts'
+import { groundOf, pathOf } from '../volumes/volume-files.ts'
 import { layerOptions } from './layer-options.ts'
 
 /** A layer, and the one volume that lies on it and takes it in. */
@@ -29,7 +29,7 @@ export async function hasOpen(
   { disk, into }: Pick<LayerMerge, 'disk' | 'into'>,
   ports: Ports,
 ): Promise<boolean> {
-  const path = pathOf(into, ports)
+  const path = groundOf(into, ports)
   const chains = await emulator.blocks.chains({ disks: [disk], files: [path] })
   return chains.some(({ layers }) => layers.some((layer) => layer.path === path))
 }
@@ -57,14 +57,15 @@ export async function takeInLive(
   if (!emulator || !(await hasOpen(emulator, intake, ports))) return
   const disk = (record.run?.bootedSpec ?? record.spec).disks.find(({ name }) => name === intake.disk)
   if (!disk) throw new KvasirError('internal', `Disk ${intake.disk} is open and in no spec.`)
-  const chain = volumeChain(into, ports).map(pathSource)
+  const chain = volumeChain(into, ports)
+  const base = chain[1 + absorbed]
   await emulator.blocks.absorb(
     {
       disk: disk.name,
       id: into.id,
       path: pathOf(into, ports),
-      base: chain[1 + absorbed],
-      files: chain.map(({ path }) => path),
+      base: base && { path: groundName(base), header: headerName(base) },
+      files: chain.map(groundName),
       options: layerOptions({ disk, volume: into }, record, ports),
     },
     { onProgress, signal },
@@ -82,5 +83,5 @@ export async function takeInOffline(
   { ports, signal, onProgress }: MergeWork,
 ): Promise<void> {
   const [, ...backing] = volumeChain(into, ports)
-  await usablePool(into.pool, ports).absorb(into, { backing, absorbed }, { onProgress, signal })
+  await usablePlace(into, ports).absorb(into, { backing, absorbed }, { onProgress, signal })
 }

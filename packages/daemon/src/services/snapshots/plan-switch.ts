@@ -1,13 +1,16 @@
 /**
  * What becomes of each disk of a VM when a snapshot is taken. A file is laid under an overlay, which goes on in its place; a volume of a
- * pool with snapshots of its own goes on itself, and a clone of it becomes the layer.
+ * pool with snapshots of its own goes on itself, and a clone of it becomes the layer. Over what has neither, such as a LUN, lies an overlay
+ * in a pool of files, which is a volume of that LUN's pool all the same: the VM's spec names the disk as before.
  */
 import { isReadOnly, KvasirError } from '@kvasir/contract'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
-import { backendOf } from '../pools/usable-pool.ts'
+import { layersIn, requireFiles } from '../pools/layers-place.ts'
+import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
+import { requireEncryption } from '../volumes/encryption.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 
 /** One disk of the VM and its volume. */
@@ -27,7 +30,7 @@ export type DiskSwitch =
       readonly copy: VolumeRecord
     }
 
-/** What is to be done to each disk that the VM may write to. `unsupported` for one whose pool has no snapshots. */
+/** What is to be done to each disk that the VM may write to. `unsupported` for a shareable one. */
 export function planSwitch({ record }: Seat, name: string, ports: Ports): readonly DiskSwitch[] {
   const planned = new Set<string>()
   const disks = record.spec.disks.flatMap((disk): readonly DiskSwitch[] => {
@@ -44,12 +47,15 @@ export function planSwitch({ record }: Seat, name: string, ports: Ports): readon
         'volume-not-found',
         `Disk ${disk.name} of VM ${record.name} has no volume, so no snapshot is taken.`,
       )
-    const kind = kindOf(disk.name, volume, { vm: record.name, ports })
+    const { kind, liesIn } = placeOf(volume, ports)
+    if (kind === 'overlay' && volume.encryption)
+      requireEncryption({ pool: liesIn ?? volume.pool, format: 'qcow2' }, ports)
     const wish = freeVolumeName({ pool: volume.pool, name: `${volume.name}.${name}` }, ports, planned)
     planned.add(volumeWords({ pool: volume.pool, name: wish }))
-    const { file: _, ...plain } = volume
+    const { file: _, liesIn: __, ...plain } = volume
     const made: VolumeRecord = {
       ...plain,
+      ...(liesIn === undefined ? {} : { liesIn }),
       id: ports.clock.uuid(),
       name: wish,
       format: kind === 'overlay' ? 'qcow2' : volume.format,
@@ -73,17 +79,16 @@ export function planSwitch({ record }: Seat, name: string, ports: Ports): readon
   )
 }
 
-function kindOf(
-  disk: string,
+/** What a layer of a volume is, and the pool that it goes to where that is another one. */
+function placeOf(
   volume: VolumeRecord,
-  { vm, ports }: { readonly vm: string; readonly ports: Ports },
-): DiskSwitch['kind'] {
-  const { formats, nativeSnapshots } = backendOf(volume, ports).capabilities
-  if (formats.includes('qcow2')) return 'overlay'
-  if (nativeSnapshots) return 'copy'
-  throw new KvasirError(
-    'unsupported',
-    `Disk ${disk} of VM ${vm} lies in pool ${volume.pool}, which has no snapshots, so none is taken of the VM.`,
-    { details: { disk, pool: volume.pool } },
-  )
+  ports: Ports,
+): { readonly kind: DiskSwitch['kind']; readonly liesIn?: string } {
+  const pool = requirePool(volume.pool, ports)
+  usablePool(volume.pool, ports)
+  const liesIn = layersIn(pool, ports)
+  if (liesIn === undefined)
+    return { kind: ports.pools.of(pool).capabilities.formats.includes('qcow2') ? 'overlay' : 'copy' }
+  requireFiles(liesIn, ports)
+  return { kind: 'overlay', liesIn }
 }

@@ -12,7 +12,8 @@ import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { backendOf } from '../pools/usable-pool.ts'
+import { layersIn } from '../pools/layers-place.ts'
+import { requirePool, usablePlace } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { endEmulator } from '../vms/end-emulator.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
@@ -122,16 +123,18 @@ function planRevert(seat: Seat, snapshot: SnapshotRecord, context: Context): rea
         `Disk ${disk} of VM ${record.name} went to pool ${former.pool} since, and snapshot ${snapshot.name} of it lies in ${layer.pool}, so it is not brought back to it.`,
         { details: { disk } },
       )
-    const { nativeSnapshots } = backendOf(layer, context.ports).capabilities
+    const { nativeSnapshots } = usablePlace(layer, context.ports).capabilities
+    const liesIn = layersIn(requirePool(former.pool, context.ports), context.ports)
     const passing = freeVolumeName(
       { pool: former.pool, name: `${former.name}.${snapshot.name}` },
       context.ports,
       planned,
     )
     planned.add(volumeWords({ pool: former.pool, name: passing }))
-    const { file: _, ...plain } = former
+    const { file: _, liesIn: __, ...plain } = former
     const fresh: VolumeRecord = {
       ...plain,
+      ...(liesIn === undefined ? {} : { liesIn }),
       id: clock.uuid(),
       name: passing,
       format: nativeSnapshots ? layer.format : 'qcow2',

@@ -3,6 +3,7 @@ import type { Snapshot } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { placeName } from '../pools/usable-pool.ts'
 import { allocatedBytesOf } from '../volumes/show-volume.ts'
 
 /** The API's view of a snapshot, with what its layers occupy. */
@@ -19,6 +20,7 @@ export async function showSnapshot(
       return {
         disk,
         volume: volume?.name ?? volumeId,
+        ...(volume ? { pool: placeName(volume) } : {}),
         capacityBytes: volume?.capacityBytes ?? 0,
         ...(allocatedBytes === undefined ? {} : { allocatedBytes }),
       }

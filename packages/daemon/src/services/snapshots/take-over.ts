@@ -11,7 +11,7 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
+import { groundOf, makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
 import { layerOptions } from './layer-options.ts'
 import { type DiskCopy, openMoments } from './open-moments.ts'
 import type { DiskSwitch } from './plan-switch.ts'
@@ -79,7 +79,7 @@ async function openOverlays(
 ): Promise<readonly NewOverlay[]> {
   const laid = disks.flatMap((one) => (one.kind === 'overlay' ? [one] : []))
   if (laid.length === 0) return []
-  const paths = new Map(laid.map(({ disk, volume }) => [disk, pathOf(volume, ports)]))
+  const paths = new Map(laid.map(({ disk, volume }) => [disk, groundOf(volume, ports)]))
   const chains = await emulator.blocks.chains({ disks: [...paths.keys()], files: [...paths.values()] })
   return laid.flatMap(({ disk, successor }) => {
     const spec = seat.record.spec.disks.find(({ name }) => name === disk)

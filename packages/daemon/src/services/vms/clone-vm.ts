@@ -113,7 +113,7 @@ function planDisks(
         'unsupported',
         `Disk ${disk.name} of VM ${source.name} lies in pool ${volume.pool}, which has no linked clones; take a full one.`,
       )
-    const { file: _, ...plain } = volume
+    const { file: _, liesIn: __, ...plain } = volume
     const fresh = {
       ...plain,
       format: formatIn(volume.pool, {}, context.ports),
@@ -122,7 +122,12 @@ function planDisks(
       createdAt: clock.now(),
       madeForVm: clone.id,
     }
-    const lineage = { baseId: linked ? volume.id : undefined, imageId: undefined }
+    const lineage = {
+      baseId: linked ? volume.id : undefined,
+      imageId: undefined,
+      originId: undefined,
+      clonedFromId: undefined,
+    }
     const copy = {
       ...fresh,
       ...lineage,

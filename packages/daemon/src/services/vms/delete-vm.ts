@@ -6,7 +6,7 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
 import { removeVolumeFile } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
@@ -120,7 +120,7 @@ function ownVolumes(record: VmRecord, ports: Ports): readonly VolumeRecord[] {
         ? undefined
         : ports.store.volumes.find(disk.pool, disk.volume)
     if (!volume || holderOf(volume, ports.store, record.id)) continue
-    usablePool(volume.pool, ports)
+    usablePlace(volume, ports)
     volumes.push(volume)
   }
   return volumes

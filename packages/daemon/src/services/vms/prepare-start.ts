@@ -13,8 +13,9 @@ import { restoredSpec } from '../../model/vm/waiting-changes.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { findImage } from '../images/find-image.ts'
+import { nicNetworks } from '../networks/nic-networks.ts'
 import { type PlacementFacts, readPlacementFacts } from '../placement/place-vm.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { askServers } from './ask-servers.ts'
 import { requireBacking } from './require-backing.ts'
@@ -56,6 +57,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
   const hardware = record.saved ? kept : coldHardware(spec, kept)
   const extension = await requireCpu({ name: record.name, spec }, accelerator.kind, ports)
+  const disks = diskBackings(spec, ports)
   const input: HardwareInput = {
     name: record.name,
     uuid: record.id,
@@ -63,14 +65,15 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     hardware,
     accelerator: accelerator.kind,
     qemu,
-    disks: diskBackings(spec, ports),
+    disks,
     kernel,
     seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
     vsock: ports.host.hasVsock(),
     extension,
     tscKhz,
     hasThp: await hasThp(spec, ports),
-    noIoUring: await noIoUring(spec, ports),
+    noIoUring: await noIoUring(disks, spec.disks, ports),
+    networks: nicNetworks(spec, ports),
     restorePath: record.saved ? ports.files.savePath(record.id) : undefined,
   }
   const plan = buildEmulator(input)
@@ -113,6 +116,7 @@ export async function requireBuildable(
     seedPath: spec.cloudInit ? '/seed' : undefined,
     vsock: true,
     tscKhz: undefined,
+    networks: Object.fromEntries(spec.nics.map(({ network = '' }) => [network, { bridge: 'br', mtu: 1500 }])),
     restorePath: undefined,
   })
 }
@@ -138,17 +142,26 @@ async function kernelOf(spec: VmSpec, ports: Ports): Promise<HardwareInput['kern
 
 /** What one disk of a VM is plugged from. */
 export async function diskInput(
-  { name, spec, hardware }: VmRecord,
+  { name, spec, hardware, run }: VmRecord,
   disk: DiskSpec,
   ports: Ports,
 ): Promise<DiskInput> {
   const disks = diskBackings({ disks: [disk] }, ports)
-  return { name, spec, hardware, disks, noIoUring: await noIoUring({ disks: [disk] }, ports) }
+  const others = Object.values(run?.emulator.plan.ids.disks ?? {})
+  const hasIoUring = run === undefined || others.some(({ aio }) => aio?.mode === 'io_uring')
+  const no = hasIoUring ? await noIoUring(disks, [disk], ports) : 'the VM was started without a disk on it'
+  return { name, spec, hardware, disks, noIoUring: no }
 }
 
-/** Asked only where a disk wants it. */
-async function noIoUring({ disks }: Pick<VmSpec, 'disks'>, { host }: Ports): Promise<string | undefined> {
-  return disks.some(({ aio }) => aio === 'io_uring') ? await host.noIoUring() : undefined
+/** Asked only where a disk wants it. An emulator that is given servers has none (host/cage/launcher.pl). */
+async function noIoUring(
+  backings: readonly DiskBacking[],
+  disks: readonly DiskSpec[],
+  { host }: Ports,
+): Promise<string | undefined> {
+  if (!disks.some(({ aio }) => aio === 'io_uring')) return undefined
+  const hasServer = backings.some(({ chain }) => chain.some(({ kind }) => kind === 'protocol'))
+  return hasServer ? 'the VM has a disk on a storage server' : await host.noIoUring()
 }
 
 /** The files behind the disks of a spec. `volume-not-found` for a disk without one. */
@@ -162,7 +175,7 @@ export function diskBackings(spec: Pick<VmSpec, 'disks'>, ports: Ports): readonl
         'volume-not-found',
         `Disk ${disk.name} is on volume ${disk.volume ?? '(none)'}, which does not exist, so the VM cannot start.`,
       )
-    const { directIo } = usablePool(volume.pool, ports)
+    const { directIo } = usablePlace(volume, ports)
     return { disk: disk.name, chain: volumeChain(volume, ports), directIo: directIo && ports.files.directIo }
   })
 }

@@ -7,6 +7,7 @@ import { isCdrom, KvasirError } from '@kvasir/contract'
 import { macFor } from '../../model/vm/mac.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { findImage } from '../images/find-image.ts'
+import { requireNetworks } from '../networks/nic-networks.ts'
 
 export interface ResolvedSpec {
   readonly spec: VmSpec
@@ -33,6 +34,7 @@ export async function resolveSpec(
       return { ...disk, image: source.id }
     }),
   )
+  requireNetworks(wanted, ports)
   const nics = wanted.nics.map((nic) => ({ ...nic, mac: nic.mac ?? macFor(vm.uuid, nic.name) }))
   const spec: VmSpec = { ...wanted, ...(image ? { image: image.id } : {}), disks, nics }
   requireBootable(spec, image, vm.name)

@@ -56,6 +56,18 @@ test('a disk is plugged into a guest that runs, and taken away again; its volume
   await world.call('deleteVolume', { params: { pool: 'default', volume: 'web1-data' } })
 })
 
+test('a disk for io_uring has threads where the emulator was started without io_uring, and says so', async () => {
+  await using world = await openRunning([{ name: 'one', size: '1GiB' }])
+  const ring = { name: 'ring', size: '1GiB', aio: 'io_uring' as const }
+
+  await ended(world, await setDisks(world, [{ name: 'one' }, ring]))
+
+  assert.deepEqual(world.process('web1').disks.plugged.get('ring')?.aio, {
+    mode: 'threads',
+    reason: 'the spec says io_uring, but the VM was started without a disk on it',
+  })
+})
+
 test('the plan says what is done live and what waits, and why', async () => {
   await using world = await openRunning([{ name: 'root', size: '1GiB' }])
 
@@ -144,6 +156,7 @@ test('a disk that the emulator does not take waits for the next boot; the job sa
   const job = await ended(world, await setDisks(world, [{ name: 'one' }, data]))
 
   assert.equal(job.error?.code, 'emulator-failed')
+  assert.match(job.error.detail ?? '', /is in the spec of VM web1 all the same and comes with its next boot/)
   assert.deepEqual((await world.vm('web1')).status.restartNeeded, ['disks.data'])
   const taken = await setDisks(world, [{ name: 'one' }])
   assert.deepEqual(taken.status.restartNeeded, [])

@@ -63,7 +63,7 @@ export async function setDisks(driver: Driver, ports: Ports, work: DiskWork): Pr
       // A daemon that leaves has given nothing up.
       if (error instanceof KvasirError && error.code === 'shutting-down') throw error
       await giveUp(disk, task)
-      refusals.push(error)
+      refusals.push(stillWanted(disk, error, driver.view().record))
     }
   }
   if (refusals.length > 0) throw refusals[0]
@@ -113,7 +113,7 @@ function requirePort({ name, spec, hardware, run }: VmRecord, disk: string): voi
   if (address && booted && portNumber(address) < portCount(booted)) return
   throw new KvasirError(
     'unsupported',
-    `VM ${name} has no slot left to plug disk ${disk} into, so the disk comes with its next boot.`,
+    `VM ${name} has no slot left to plug disk ${disk} into, so the disk is not plugged.`,
     { details: { disk } },
   )
 }
@@ -174,6 +174,17 @@ async function giveUp(disk: string, { driver, ports }: Task): Promise<void> {
     ports.log.warn({ vm: driver.view().record.name, disk, err: error }, 'a disk is still to come or go')
     throw error
   }
+}
+
+/** The spec is what was asked for, whatever became of it: who is told of a disk that did not come is told that it will. */
+function stillWanted(disk: string, error: unknown, { name, spec, run }: VmRecord): unknown {
+  const has = (one: VmRecord['spec'] | undefined) => one?.disks.some((candidate) => candidate.name === disk)
+  if (!(error instanceof KvasirError) || !has(spec) || has(run?.bootedSpec)) return error
+  return new KvasirError(
+    error.code,
+    `${error.message} Disk ${disk} is in the spec of VM ${name} all the same and comes with its next boot; kvasir vm disk remove ${name} ${disk} takes it out.`,
+    { details: { ...error.details, disk }, cause: error },
+  )
 }
 
 function keeps({ driver }: Task, disk: string, why: string): KvasirError {

@@ -9,6 +9,7 @@ import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { defaultPool } from '../pools/create-pool.ts'
 import { memoryStatus } from './memory-status.ts'
+import { nicStatus } from './nic-status.ts'
 import { bootBytesOf } from './situation.ts'
 
 /** The API's view of a VM. */
@@ -94,6 +95,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
               }),
         }
       : {}),
+    ...nicStatus(record, context),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }
 }

@@ -5,7 +5,8 @@ import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Caller } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
+import { askPools } from './ask-pools.ts'
 import { beginWork, endWork, requireNoWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { sourceOf } from './volume-files.ts'
 import { volumeWords } from './volume-words.ts'
@@ -27,7 +28,7 @@ export function beginCheckVolume(
 ): Job {
   if (repair) requireWhole(volume)
   else requireNoWork(volume)
-  usablePool(volume.pool, context.ports)
+  usablePlace(volume, context.ports)
   return context.jobs.run(
     {
       kind: repair ? 'volume.repair' : 'volume.check',
@@ -59,6 +60,7 @@ async function checkHeld(
   const held = volume.frozen ? volume : beginWork(volume, repair ? 'repaired' : 'checked', context)
   try {
     job.progress(repair ? 'repairing' : 'checking')
+    await askPools(held, context.ports)
     const found = await context.ports.access.check(sourceOf(held, context.ports), {
       repair,
       fileSizeBytes: 2 * held.capacityBytes + spareBytes,

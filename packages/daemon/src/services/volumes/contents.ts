@@ -3,6 +3,7 @@
  * written where the volume says that they are there.
  */
 import { KvasirError, type Piece } from '@kvasir/contract'
+import type { Part } from '../../ports/client-files.ts'
 import type { OpenVolume } from '../../ports/volume-access.ts'
 
 /** What one read or write moves. */
@@ -53,6 +54,17 @@ async function* stepsOf(
           yield { offset: at, lengthBytes: Math.min(stepBytes, end - at), isZero }
       offset = end
     }
+}
+
+/** Makes a part read as zeros; what does already is left alone. */
+export async function clearPart(open: OpenVolume, { offset, lengthBytes }: Part): Promise<void> {
+  const end = offset + lengthBytes
+  for (let at = offset; at < end; ) {
+    for (const part of await open.extents(at, Math.min(lookBytes, end - at))) {
+      if (!part.isZero) await open.zero(at, part.lengthBytes)
+      at += part.lengthBytes
+    }
+  }
 }
 
 /** Writes pieces from a position on, and knows up to where all of it has been written. */
@@ -111,16 +123,7 @@ export class PieceWriter {
   }
 
   async #clear(lengthBytes: number): Promise<void> {
-    const begins = this.#offset
-    const clear = async () => {
-      for (let at = begins; at < begins + lengthBytes; ) {
-        for (const part of await this.#open.extents(at, Math.min(lookBytes, begins + lengthBytes - at))) {
-          if (!part.isZero) await this.#open.zero(at, part.lengthBytes)
-          at += part.lengthBytes
-        }
-      }
-    }
-    await this.#begin(clear(), lengthBytes)
+    await this.#begin(clearPart(this.#open, { offset: this.#offset, lengthBytes }), lengthBytes)
   }
 
   async #begin(work: Promise<void>, lengthBytes: number): Promise<void> {

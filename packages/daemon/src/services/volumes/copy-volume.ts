@@ -15,6 +15,7 @@ import { usablePool } from '../pools/usable-pool.ts'
 import { exchangeNames } from '../snapshots/switch-layers.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
+import { askPools } from './ask-pools.ts'
 import { requireEncryption, requirePlain } from './encryption.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { volumeChain } from './volume-chain.ts'
@@ -202,6 +203,7 @@ async function make(
   const made: VolumeRecord[] = []
   for (const row of rows) {
     job.signal.throwIfAborted()
+    await askPools(volume, ports)
     if (row.baseId !== undefined) {
       made.push(await makeLinkedClone(row, ports))
       continue

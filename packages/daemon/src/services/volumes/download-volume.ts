@@ -4,23 +4,43 @@ import { KvasirError, type SentContents } from '@kvasir/contract'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { OpenVolume } from '../../ports/volume-access.ts'
 import type { Context } from '../context.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
+import { askPools } from './ask-pools.ts'
 import { readPieces } from './contents.ts'
 import { beginWork, endWork, requireNoWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { volumeChain } from './volume-chain.ts'
 import { volumeWords } from './volume-words.ts'
 
-/** Opens what a guest would read from a volume. `in-use` while a VM that has it is not off. */
+/** A volume that is read by somebody outside, and nobody else's as long as it is open. */
+export interface VolumeToSend {
+  readonly open: OpenVolume
+  readonly sizeBytes: number
+  /** Changes with the contents; undefined where nobody can tell whether they have. */
+  readonly tag: string | undefined
+  close(): Promise<void>
+}
+
+/** What a guest would read from a volume, as a stream. */
 export async function downloadVolume(
   volume: VolumeRecord,
   context: Context,
   signal: AbortSignal,
 ): Promise<SentContents> {
+  const { open, ...rest } = await openToSend(volume, context, signal)
+  return { ...rest, pieces: (from, to) => readPieces(open, from, to) }
+}
+
+/** Opens what a guest would read from a volume. `in-use` while a VM that has it is not off. */
+export async function openToSend(
+  volume: VolumeRecord,
+  context: Context,
+  signal: AbortSignal,
+): Promise<VolumeToSend> {
   if (volume.frozen) requireNoWork(volume)
   else requireWhole(volume)
-  usablePool(volume.pool, context.ports)
+  usablePlace(volume, context.ports)
   const { promise: closed, resolve: close } = Promise.withResolvers<void>()
-  const { promise: opened, resolve, reject } = Promise.withResolvers<SentContents>()
+  const { promise: opened, resolve, reject } = Promise.withResolvers<VolumeToSend>()
   const held = withSeats(volume, context, async (seats) => {
     requireOff(volume, seats, 'is not downloaded')
     // Of a base, nothing changes while others are based on it, so it needs no lock.
@@ -29,10 +49,10 @@ export async function downloadVolume(
       const { open, tag } = await openToRead(volume, context, signal)
       try {
         resolve({
+          open,
           // Some storage is only had in larger pieces than a volume has; what is behind it is not the volume.
           sizeBytes: Math.min(open.sizeBytes, volume.capacityBytes),
           tag,
-          pieces: (from, to) => readPieces(open, from, to),
           async close() {
             close()
             await held.catch(() => {})
@@ -55,10 +75,11 @@ async function openToRead(
   { ports }: Context,
   signal: AbortSignal,
 ): Promise<{ readonly open: OpenVolume; readonly tag: string | undefined }> {
+  await askPools(volume, ports)
   const chain = volumeChain(volume, ports)
   const open = await ports.access.open(chain, { access: 'read', fileSizeBytes: 0, signal })
   try {
-    const pool = usablePool(volume.pool, ports)
+    const pool = usablePlace(volume, ports)
     const stamp = await pool.stamp?.(volume)
     // What it lies on does not change: bases are frozen, and images are never written.
     const words = [volume.id, volume.baseId ?? '', String(open.sizeBytes), stamp]

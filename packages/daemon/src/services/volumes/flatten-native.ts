@@ -9,7 +9,7 @@ import { type Job, KvasirError } from '@kvasir/contract'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
 import type { Asked } from './copy-volume.ts'
 import { beginWork, endWork } from './hold-volume.ts'
 import { volumeWords } from './volume-words.ts'
@@ -66,7 +66,7 @@ async function flatten(
   const { ports } = context
   try {
     await ports.failpoint('volume.flatten.after-row')
-    const pool = usablePool(volume.pool, ports)
+    const pool = usablePlace(volume, ports)
     const wasClone = await pool.flatten?.(volume, {
       signal: job.signal,
       onProgress: (fraction) =>

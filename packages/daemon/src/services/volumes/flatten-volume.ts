@@ -12,7 +12,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { backendOf, usablePool } from '../pools/usable-pool.ts'
+import { backendOf, usablePlace } from '../pools/usable-pool.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { hasOpen, type Intake, takeInLive, takeInOffline } from '../snapshots/merge-layer.ts'
 import { takePatiently } from '../snapshots/take-patiently.ts'
@@ -42,7 +42,7 @@ export function beginFlattenVolume(volume: VolumeRecord, asked: Asked): Job {
   const { ports } = context
   const words = volumeWords(volume)
   requireWhole(volume)
-  if (usablePool(volume.pool, ports).flatten) return beginNativeFlatten(volume, asked)
+  if (usablePlace(volume, ports).flatten) return beginNativeFlatten(volume, asked)
   const [user, ...others] = vmsUsing(volume, ports.store)
   if (others.length > 0)
     throw new KvasirError('in-use', `Volume ${words} is in use by several VMs, so it is not flattened.`)

@@ -3,7 +3,7 @@
  * is adopted because it is there.
  */
 import type { Volume, VolumeFormat } from '@kvasir/contract'
-import { KvasirError } from '@kvasir/contract'
+import { KvasirError, packedImageBytes, packedImageOf } from '@kvasir/contract'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { PoolEntry } from '../../ports/pools.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
@@ -21,6 +21,8 @@ export interface ImportVolumeRequest {
   readonly format: VolumeFormat
   /** The secret with which the file is encrypted. */
   readonly encrypt?: string | undefined
+  /** A file that begins like an image of another format is taken for contents all the same. */
+  readonly force?: boolean
 }
 
 /** Imports a file in place. `file-not-found`, `image-refused` for one that is not what it is said to be, `in-use`. */
@@ -52,6 +54,7 @@ export async function importVolume(
   }
   const capacityBytes = await backend.adopt(key)
   if (encryption) await tryToOpen({ ...backend.source(key), encryption }, context)
+  else if (wanted.format === 'raw' && !wanted.force) await refusePacked(backend.source(key), words, context)
   const row: VolumeRecord = {
     id,
     name: wanted.name,
@@ -84,6 +87,23 @@ async function tryToOpen(source: VolumeSource, { ports }: Context): Promise<void
   const signal = AbortSignal.timeout(openTimeoutMs)
   const open = await ports.access.open([source], { access: 'read', fileSizeBytes: 0, signal })
   await open.close()
+}
+
+/** A guest would see the tables of an image, and no disk. */
+async function refusePacked(source: VolumeSource, words: string, { ports }: Context): Promise<void> {
+  const signal = AbortSignal.timeout(openTimeoutMs)
+  const open = await ports.access.open([source], { access: 'read', fileSizeBytes: 0, signal })
+  try {
+    const found = packedImageOf(await open.read(0, Math.min(packedImageBytes, open.sizeBytes)))
+    if (!found) return
+    throw new KvasirError(
+      'image-refused',
+      `What would be volume ${words} is ${found.what} and not the contents of a disk, so it is not imported; ${found.advice}, or force takes it as it is.`,
+      { details: { found: found.what } },
+    )
+  } finally {
+    await open.close()
+  }
 }
 
 /** A file is one volume, never two. */

@@ -6,7 +6,8 @@ import { KvasirError, type Piece, type ReceivedContents } from '@kvasir/contract
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { OpenVolume } from '../../ports/volume-access.ts'
 import type { Context } from '../context.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
+import { askPools } from './ask-pools.ts'
 import { PieceWriter } from './contents.ts'
 import { requireNoWork } from './hold-volume.ts'
 import { expiry, requireUpload, sentKey } from './upload-volume.ts'
@@ -18,20 +19,42 @@ const countEveryBytes = 256 * 2 ** 20
 /** Beside the contents, for the tables of a format. */
 const spareBytes = 2 ** 30
 
-interface Part {
+interface Received {
   readonly offset: number
   readonly pieces: ReceivedContents
   readonly signal: AbortSignal
 }
 
-/** Takes a part. `revision-mismatch` when it does not begin where the last one ended. */
+/** How far an upload is, and how far it goes. */
+export interface UploadProgress {
+  readonly offsetBytes: number
+  readonly sizeBytes: number
+}
+
+/** Writes a part to a volume that was opened for it, and counts how far it came, which is on the disk then. */
+export type WritePart = (
+  open: OpenVolume,
+  limits: { readonly end: number; readonly count: (offsetBytes: number) => void },
+) => Promise<void>
+
+/** Takes a part that comes as a stream. `revision-mismatch` when it does not begin where the last one ended. */
 export async function receiveUpload(
   volume: VolumeRecord,
-  part: Part,
+  { offset, pieces, signal }: Received,
   context: Context,
-): Promise<{ readonly offsetBytes: number; readonly sizeBytes: number }> {
+): Promise<UploadProgress> {
+  const write: WritePart = (open, limits) => writeAll(open, { offset, pieces }, limits)
+  return await receivePart(volume, { offset, signal, write }, context)
+}
+
+/** Has a part written while nobody else has the volume. */
+export async function receivePart(
+  volume: VolumeRecord,
+  part: { readonly offset: number; readonly signal: AbortSignal; readonly write: WritePart },
+  context: Context,
+): Promise<UploadProgress> {
   const { store, failpoint } = context.ports
-  usablePool(volume.pool, context.ports)
+  usablePlace(volume, context.ports)
   const held = hold(volume, part.offset, context)
   const { sizeBytes } = requireUpload(held)
   const count = (offsetBytes: number) => {
@@ -43,7 +66,7 @@ export async function receiveUpload(
   try {
     const open = await openToWrite(held, context, part.signal)
     try {
-      await writeAll(open, part, { end: sizeBytes, count })
+      await part.write(open, { end: sizeBytes, count })
     } finally {
       await open.close()
     }
@@ -61,15 +84,14 @@ export async function receiveUpload(
 /** Writes pieces; whatever they end with, counts what is on the disk. */
 async function writeAll(
   open: OpenVolume,
-  { offset, pieces }: Part,
+  { offset, pieces }: Pick<Received, 'offset' | 'pieces'>,
   { end, count }: { readonly end: number; readonly count: (offsetBytes: number) => void },
 ): Promise<void> {
   const writer = new PieceWriter(open, { offset, end })
   let uncountedBytes = 0
   const settle = async () => {
     const reached = await writer.settle()
-    // Behind the end of what is sent, up to a whole sector, and of a volume that was there before, there is to be nothing.
-    if (reached === end && open.sizeBytes > end) await open.zero(end, open.sizeBytes - end)
+    if (reached === end) await clearBehind(open, end)
     count(reached)
     uncountedBytes = 0
   }
@@ -84,6 +106,11 @@ async function writeAll(
     throw error
   }
   await settle()
+}
+
+/** Behind the end of what is sent, up to a whole sector, and of a volume that was there before, there is to be nothing. */
+export async function clearBehind(open: OpenVolume, end: number): Promise<void> {
+  if (open.sizeBytes > end) await open.zero(end, open.sizeBytes - end)
 }
 
 function lengthOf(piece: Piece): number {
@@ -113,6 +140,7 @@ async function openToWrite(
   { ports }: Context,
   signal: AbortSignal,
 ): Promise<OpenVolume> {
+  await askPools({ ...volume, ...sentKey(volume) }, ports)
   const source = sourceOf({ ...volume, ...sentKey(volume) }, ports)
   const fileSizeBytes = 2 * Math.max(volume.capacityBytes, volume.upload?.sizeBytes ?? 0) + spareBytes
   return await ports.access.open([source], { access: 'write', fileSizeBytes, signal })

@@ -8,7 +8,7 @@ import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { showVolume } from './show-volume.ts'
 import { asMade } from './volume-files.ts'
@@ -29,7 +29,7 @@ export async function resizeVolume(
   context: Context,
 ): Promise<Volume> {
   requireSound(volume, request)
-  usablePool(volume.pool, context.ports)
+  usablePlace(volume, context.ports)
   await withSeats(volume, context, (seats) => resizeHeld(volume, request, { context, seats }))
   return await showVolume(context.ports.store.volumes.get(volume.id) ?? volume, context)
 }
@@ -66,7 +66,7 @@ async function resizeHeld(
       'in-use',
       `Volume ${volumeWords(volume)} is in use by ${child}, so it is not resized.`,
     )
-  const isDevice = usablePool(volume.pool, ports).source(volume).kind === 'device'
+  const isDevice = usablePlace(volume, ports).source(volume).kind === 'device'
   // A daemon that died between a device and its emulator has left an emulator that does not know.
   if (size === volume.capacityBytes && !(running && isDevice)) return
   await failpoint('volume.resize.before-row')
@@ -91,7 +91,8 @@ async function resizeFile(
   work: { readonly size: number; readonly running: Seat | undefined; readonly ports: Ports },
 ): Promise<number> {
   const { size, running, ports } = work
-  const pool = usablePool(held.pool, ports)
+  await requireGround(held, size, ports)
+  const pool = usablePlace(held, ports)
   const isDevice = pool.source(held).kind === 'device'
   if (running && !isDevice) {
     if (pool.isSizedByOthers) await pool.resize(held, size)
@@ -113,4 +114,17 @@ async function tellEmulator({ record, emulator }: Seat, volume: VolumeRecord, si
       `VM ${record.name} was given volume ${volumeWords(volume)} since it was started, so it is not resized now.`,
     )
   await emulator.blocks.resize(disk.name, size)
+}
+
+/** What a layer over a LUN holds goes into the LUN one day, which is as large as it is. */
+async function requireGround(held: VolumeRecord, size: number, ports: Ports): Promise<void> {
+  if (held.liesIn === undefined) return
+  let ground = held
+  while (ground.baseId !== undefined) {
+    const below = ports.store.volumes.get(ground.baseId)
+    if (!below) return
+    ground = below
+  }
+  const pool = usablePlace(ground, ports)
+  if (pool.isSizedByOthers) await pool.resize(ground, size)
 }

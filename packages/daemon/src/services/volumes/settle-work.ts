@@ -1,7 +1,7 @@
 /** What a former daemon had begun with volumes and not finished: their rows are made to say what is. */
 import type { PoolRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { backendOf } from '../pools/usable-pool.ts'
+import { backendOf, placeName } from '../pools/usable-pool.ts'
 
 /** The volumes that something was being done to when the last daemon ended. */
 export function unsettledWork({ ports }: Pick<Context, 'ports'>): Set<string> {
@@ -12,7 +12,7 @@ export function unsettledWork({ ports }: Pick<Context, 'ports'>): Set<string> {
 export async function settleWork(pool: PoolRecord, unsettled: Set<string>, context: Context): Promise<void> {
   const { store, log } = context.ports
   for (const volume of store.volumes.list()) {
-    if (volume.pool !== pool.name || !unsettled.has(volume.id)) continue
+    if (placeName(volume) !== pool.name || !unsettled.has(volume.id)) continue
     if (volume.work === 'flattened') continue // Gone on with.
     if (store.volumes.list().some(({ move }) => move?.fromId === volume.id)) continue // Settled with its VM.
     try {

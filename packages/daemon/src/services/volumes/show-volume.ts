@@ -4,6 +4,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord, VolumeUpload } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { placeName } from '../pools/usable-pool.ts'
 import { sourceOf } from './volume-files.ts'
 import { originOf, vmsUsing } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
@@ -14,19 +15,23 @@ export async function showVolume(volume: VolumeRecord, context: Context): Promis
   const { store } = ports
   const allocatedBytes = await allocatedBytesOf(volume, ports)
   const base = originOf(volume, store)
-  const source = store.pools.findByName(volume.pool) && sourceOf(volume, ports)
+  const { clonedFromId } = volume
+  const twin = clonedFromId === undefined ? undefined : store.volumes.get(clonedFromId)
+  const source = store.pools.findByName(placeName(volume)) && sourceOf(volume, ports)
   const overlays = store.volumes.list().filter((other) => (other.baseId ?? other.originId) === volume.id)
   const chain = ancestorsOf(volume, ports)
   const encryption = shownEncryption(volume, store)
   return {
     name: volume.name,
     pool: volume.pool,
+    ...(volume.liesIn === undefined ? {} : { liesIn: volume.liesIn }),
     format: volume.format,
     capacityBytes: volume.capacityBytes,
     ...(allocatedBytes === undefined ? {} : { allocatedBytes }),
     ...(source === undefined || source.kind === 'protocol' ? {} : { path: source.path }),
     ...(volume.imageId === undefined ? {} : { image: volume.imageId }),
     ...(base?.pool === volume.pool ? { base: base.name } : {}),
+    ...(twin?.pool === volume.pool ? { clonedFrom: twin.name } : {}),
     ...(chain.length > 0 ? { chain } : {}),
     ...(volume.frozen ? { frozen: true } : {}),
     ...(encryption === undefined ? {} : { encryption }),
@@ -49,7 +54,7 @@ function shownUpload(upload: VolumeUpload): NonNullable<Volume['upload']> {
 
 /** What a volume occupies; undefined where its pool does not say. */
 export async function allocatedBytesOf(volume: VolumeRecord, ports: Ports): Promise<number | undefined> {
-  const pool = ports.store.pools.findByName(volume.pool)
+  const pool = ports.store.pools.findByName(placeName(volume))
   if (!pool?.started) return undefined
   try {
     return await ports.pools.of(pool).allocatedBytes(volume)

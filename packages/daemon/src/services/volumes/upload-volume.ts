@@ -12,7 +12,7 @@ import type { VolumeRecord, VolumeUpload } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Caller } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace, usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { isUnfinished, uploadKeptMs } from './expired-upload.ts'
 import { requireNoWork, requireWhole } from './hold-volume.ts'
@@ -97,7 +97,7 @@ async function fillAnew(volume: VolumeRecord, wanted: NewUpload, context: Contex
   const { ports } = context
   const words = volumeWords(volume)
   if (!wanted.force) throw new KvasirError('name-taken', `There is a volume ${words} already.`)
-  usablePool(volume.pool, ports)
+  usablePlace(volume, ports)
   if (wanted.format !== 'raw' || (wanted.as ?? volume.format) !== volume.format)
     throw new KvasirError(
       'bad-request',
@@ -214,7 +214,7 @@ async function inspect(volume: VolumeRecord, job: JobHandle, context: Context): 
   const { ports } = context
   const words = volumeWords(volume)
   job.progress('looking at what was uploaded')
-  const backend = usablePool(volume.pool, ports)
+  const backend = usablePlace(volume, ports)
   const file = `${volume.id}.qcow2`
   const capacityBytes = await backend.adopt({ id: volume.id, format: 'qcow2', file })
   const refuse = (why: string, cause?: unknown) =>

@@ -1,10 +1,10 @@
 /** What a volume's row stands for in its pool: made and removed as the row says. */
 import { KvasirError } from '@kvasir/contract'
-import { pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
+import { groundName, pathSource, type VolumeSource } from '../../model/storage/volume-source.ts'
 import type { CopyWork, PoolBackend, VolumePlan } from '../../ports/pools.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
-import { backendOf, usablePool } from '../pools/usable-pool.ts'
+import { backendOf, usablePlace } from '../pools/usable-pool.ts'
 
 /** How a volume is made: the options of an empty one, and who is told of a copy. */
 export type Making = Omit<VolumePlan, 'capacityBytes'> & Partial<CopyWork>
@@ -21,7 +21,7 @@ export async function makeVolumeFile(
   ports: Ports,
   making: Making = {},
 ): Promise<VolumeRecord> {
-  const pool = usablePool(row.pool, ports)
+  const pool = usablePlace(row, ports)
   if (row.imageId !== undefined && row.format === 'raw') {
     await copyImage({ ...row, imageId: row.imageId }, { pool, ports, making })
     return await asMade({ ...row, imageId: undefined }, ports)
@@ -55,13 +55,14 @@ async function copyImage(
 /** Makes a linked clone as its row of phase `creating` plans it. Answers the row, which says of what it is a clone where that matters on. */
 export async function makeLinkedClone(row: VolumeRecord, ports: Ports): Promise<VolumeRecord> {
   const made = await makeVolumeFile(row, ports)
-  const isShared = usablePool(row.pool, ports).flatten !== undefined && made.baseId === undefined
-  return isShared ? { ...made, originId: row.baseId } : made
+  if (made.baseId !== undefined) return made
+  const isShared = usablePlace(row, ports).flatten !== undefined
+  return isShared ? { ...made, originId: row.baseId } : { ...made, clonedFromId: row.baseId }
 }
 
 /** A row with the capacity that its volume has: logical volumes come in whole extents. */
 export async function asMade(row: VolumeRecord, ports: Ports): Promise<VolumeRecord> {
-  const pool = usablePool(row.pool, ports)
+  const pool = usablePlace(row, ports)
   if (pool.source(row).kind !== 'device') return row
   return { ...row, capacityBytes: await pool.capacityBytes(row) }
 }
@@ -90,6 +91,11 @@ export async function discardVolume(row: VolumeRecord, ports: Ports): Promise<vo
 /** The path of a volume. `unsupported` for one that has none. */
 export function pathOf(row: VolumeRecord, ports: Ports): string {
   return pathSource(sourceOf(row, ports)).path
+}
+
+/** What a volume is called where an emulator is asked what it has open. */
+export function groundOf(row: VolumeRecord, ports: Ports): string {
+  return groundName(sourceOf(row, ports))
 }
 
 /** Where a volume is. */

@@ -4,7 +4,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
-import { requirePool } from '../pools/usable-pool.ts'
+import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { beginCheckVolume } from './check-volume.ts'
 import { beginCloneVolume, beginConvertVolume } from './copy-volume.ts'
@@ -80,6 +80,7 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
     async deleteVolume({ params }) {
       const volume = requireVolume(params, context)
       requireNoWork(volume)
+      usablePool(volume.pool, context.ports)
       const holder = holderOf(volume, store)
       if (holder)
         throw new KvasirError(

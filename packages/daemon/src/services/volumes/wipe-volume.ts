@@ -12,7 +12,8 @@ import type { OpenVolume } from '../../ports/volume-access.ts'
 import type { Context } from '../context.ts'
 import type { Caller } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
+import { askPools } from './ask-pools.ts'
 import { beginWork, endWork, requireWhole } from './hold-volume.ts'
 import { sourceOf } from './volume-files.ts'
 import { holderOf } from './volume-use.ts'
@@ -40,7 +41,7 @@ export function beginWipeVolume(
 ): Job {
   requireWhole(volume)
   requireUnused(volume, context)
-  usablePool(volume.pool, context.ports)
+  usablePlace(volume, context.ports)
   return context.jobs.run(
     {
       kind: 'volume.wipe',
@@ -74,6 +75,7 @@ async function wipeHeld(
   { context, method }: { readonly context: Context; readonly method: WipeRequest['method'] },
 ): Promise<void> {
   const { access } = context.ports
+  await askPools(volume, context.ports)
   const open = await access.open([sourceOf(volume, context.ports)], {
     access: 'write',
     fileSizeBytes: 2 * volume.capacityBytes + spareBytes,

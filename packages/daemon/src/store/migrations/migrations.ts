@@ -4,6 +4,7 @@ import { first } from './0001-first.ts'
 import { snapshots } from './0002-snapshots.ts'
 import { pools } from './0003-pools.ts'
 import { secrets } from './0004-secrets.ts'
+import { networks } from './0005-networks.ts'
 
 /** One step from a form of the store to the next; `number` is the `user_version` that it leads to. */
 export interface Migration {
@@ -12,7 +13,7 @@ export interface Migration {
   readonly sql: string
 }
 
-export const migrations: readonly Migration[] = [first, snapshots, pools, secrets]
+export const migrations: readonly Migration[] = [first, snapshots, pools, secrets, networks]
 
 /** Marks a SQLite file as a store of Kvasir: `KVAS`. */
 export const APPLICATION_ID = 0x4b564153

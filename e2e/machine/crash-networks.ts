@@ -1,0 +1,90 @@
+/** Networks among the operations whose every step a daemon may die at. */
+import { endpoints, KvasirError, type NewNetworkInput } from '@kvasir/contract'
+import type { Operation } from './crash-operation.ts'
+import { bring, diskless } from './crash-steps.ts'
+import type { NetworkRoom } from './network-room.ts'
+import type { World } from './world.ts'
+
+const name = 'lan'
+const params = { network: name }
+const wanted: NewNetworkInput = {
+  name,
+  bridge: 'br-crash',
+  ipv4: { subnet: '10.9.0.0/24' },
+  ipv6: { subnet: 'fd12:3456:789a:1::/64' },
+}
+
+/** The operations on networks in a room; `bare` is what its host is without one. Nothing is done that the host does not show. */
+export function networkOperations(room: NetworkRoom, bare: string): readonly Operation[] {
+  const isThere = async (world: World) => {
+    const state = await stateOf(world)
+    return state === 'active' && (await room.hostState()).includes('10.9.0.1/24')
+  }
+  const isAway = async (world: World, wantedState: string) =>
+    (await stateOf(world)) === wantedState && (await room.hostState()) === bare
+  return [
+    {
+      name: 'create a network',
+      isKeyed: true,
+      about: [],
+      prepare: remove,
+      run: async (world, key) =>
+        void (await world.client.call(endpoints.createNetwork, { body: wanted, idempotencyKey: key })),
+      isDone: isThere,
+    },
+    {
+      name: 'stop a network',
+      about: [],
+      prepare: start,
+      run: stop,
+      isDone: (world) => isAway(world, 'inactive'),
+    },
+    { name: 'start a network', about: [], prepare: stop, run: start, isDone: isThere },
+    {
+      name: 'delete a network',
+      about: [],
+      prepare: start,
+      run: remove,
+      isDone: (world) => isAway(world, 'none'),
+    },
+  ]
+}
+
+/** A VM that starts on a network: its taps are there when it runs, and not when it does not. */
+export function wiredOperation(room: NetworkRoom): Operation {
+  const hasTap = async () => /\bkvt[0-9a-f]{10}\b/.test(await room.hostState())
+  const nics = [{ name: 'net0', network: name }]
+  return {
+    name: 'start a VM on a network',
+    about: ['wired'],
+    points: /^emulator\.launch\./,
+    async prepare(world) {
+      await start(world)
+      await bring(world, 'wired', 'shutoff', { ...diskless, nics })
+      if (await hasTap()) throw new Error('A tap is left of a VM that is off.')
+    },
+    run: (world) => world.vm('wired').start(),
+    isDone: async (world) => (await world.vm('wired').state()) === 'running' && (await hasTap()),
+  }
+}
+
+async function stateOf({ client }: World): Promise<string> {
+  const networks = await client.call(endpoints.listNetworks)
+  return networks.find((network) => network.name === name)?.state ?? 'none'
+}
+
+async function start(world: World): Promise<void> {
+  if ((await stateOf(world)) === 'none') await world.client.call(endpoints.createNetwork, { body: wanted })
+  else await world.client.call(endpoints.startNetwork, { params })
+}
+
+async function stop(world: World): Promise<void> {
+  if ((await stateOf(world)) === 'none') await start(world)
+  await world.client.call(endpoints.stopNetwork, { params })
+}
+
+async function remove({ client }: World): Promise<void> {
+  await client.call(endpoints.deleteNetwork, { params }).catch((error: unknown) => {
+    if (!(error instanceof KvasirError && error.code === 'network-not-found')) throw error
+  })
+}

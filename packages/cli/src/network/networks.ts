@@ -1,0 +1,147 @@
+/** The verbs of networks. */
+import type { Lease, Network } from '@kvasir/contract'
+import { routes } from '@kvasir/contract/routes'
+import type { Action } from '../command.ts'
+import { confirm } from '../confirm.ts'
+import type { Context } from '../context.ts'
+import { localTime } from '../output/time.ts'
+import { UsageError } from '../usage-error.ts'
+import { newNetworkOf } from './new-network.ts'
+
+export const listNetworks: Action = async ({ client, output, signal }) => {
+  const networks = await client.call(routes.listNetworks, { signal })
+  await output.rows<Network>(
+    networks,
+    [
+      { title: 'NAME', show: ({ name }) => name },
+      { title: 'MODE', show: ({ mode }) => mode },
+      { title: 'STATE', show: ({ state }) => state },
+      { title: 'BRIDGE', show: ({ bridge }) => bridge },
+      { title: 'IPV4', show: ({ ipv4 }) => ipv4?.subnet },
+      { title: 'IPV6', show: ({ ipv6 }) => ipv6?.subnet },
+      { title: 'DOMAIN', show: ({ domain }) => domain },
+      { title: 'AUTOSTART', show: ({ autostart }) => (autostart ? 'on' : 'off') },
+    ],
+    'There are no networks.',
+  )
+  return undefined
+}
+
+export const showNetwork: Action = async (context) => {
+  const { client, output, signal } = context
+  const network = await client.call(routes.getNetwork, { params: byNetwork(context), signal })
+  await output.properties(network, () => ({
+    Name: network.name,
+    Mode: network.mode,
+    State: `${network.state}: ${network.reason}`,
+    Since: localTime(network.since),
+    Autostart: network.autostart ? 'on' : 'off',
+    Bridge: `${network.bridge} (${network.mac}), MTU ${network.mtu}`,
+    IPv4: ipv4Words(network),
+    IPv6: ipv6Words(network),
+    Domain: network.domain,
+    Reservations: network.reservations.map(({ mac, address, name }) =>
+      [mac, address, name].filter((word) => word !== undefined).join(' '),
+    ),
+    Rules: `table inet ${network.table}`,
+    dnsmasq: network.dnsmasqPid === undefined ? 'none' : `pid ${network.dnsmasqPid}`,
+    Findings: network.findings.map(({ detail }) => detail),
+    Created: localTime(network.createdAt),
+  }))
+  return undefined
+}
+
+export const createNetwork: Action = async (context) => {
+  const network = await context.client.call(routes.createNetwork, {
+    body: newNetworkOf(context),
+    idempotencyKey: crypto.randomUUID(),
+    signal: context.signal,
+  })
+  const subnets = [network.ipv4?.subnet, network.ipv6?.subnet].filter((subnet) => subnet !== undefined)
+  await say(
+    context,
+    network,
+    `Network ${network.name} is created with ${subnets.join(' and ')} on bridge ${network.bridge}.`,
+  )
+  return undefined
+}
+
+export const startNetwork: Action = async (context) => {
+  const params = byNetwork(context)
+  const network = await context.client.call(routes.startNetwork, { params, signal: context.signal })
+  await say(context, network, `Network ${network.name} is ${network.state}.`)
+  return undefined
+}
+
+export const stopNetwork: Action = async (context) => {
+  const params = byNetwork(context)
+  const network = await context.client.call(routes.stopNetwork, { params, signal: context.signal })
+  await say(context, network, `Network ${network.name} is stopped.`)
+  return undefined
+}
+
+export const setAutostart: Action = async (context) => {
+  const word = context.argument('ON')
+  if (word !== 'on' && word !== 'off')
+    throw new UsageError(`Autostart cannot be ${JSON.stringify(word)}.`, 'Write on or off.')
+  const network = await context.client.call(routes.changeNetwork, {
+    params: byNetwork(context),
+    body: { autostart: word === 'on' },
+    signal: context.signal,
+  })
+  await say(
+    context,
+    network,
+    `Network ${network.name} is ${word === 'on' ? '' : 'not '}started when the host boots.`,
+  )
+  return undefined
+}
+
+export const listLeases: Action = async (context) => {
+  const { client, output, signal } = context
+  const params = byNetwork(context)
+  const leases = await client.call(routes.listLeases, { params, signal })
+  await output.rows<Lease>(
+    leases,
+    [
+      { title: 'ADDRESS', show: ({ address }) => address },
+      { title: 'MAC', show: ({ mac }) => mac },
+      { title: 'NAME', show: ({ name }) => name },
+      {
+        title: 'EXPIRES',
+        show: ({ expiresAt }) => (expiresAt === undefined ? 'never' : localTime(expiresAt)),
+      },
+      { title: 'CLIENT', show: ({ client: id }) => id },
+    ],
+    `Network ${params.network} has given no addresses.`,
+  )
+  return undefined
+}
+
+export const deleteNetwork: Action = async (context) => {
+  const params = byNetwork(context)
+  if (!(await confirm(context, `Delete network ${params.network}? Its guests lose their connection.`)))
+    return 1
+  await context.client.call(routes.deleteNetwork, { params, signal: context.signal })
+  context.output.message(`Network ${params.network} is deleted.`)
+  return undefined
+}
+
+function byNetwork(context: Context): { network: string } {
+  return { network: context.argument('NETWORK') }
+}
+
+async function say(context: Context, network: Network, sentence: string): Promise<void> {
+  if (context.output.format === 'table') context.output.message(sentence)
+  else await context.output.result(network, () => '')
+}
+
+function ipv4Words({ ipv4 }: Network): string {
+  if (!ipv4) return 'none'
+  const dhcp = ipv4.dhcp ? `DHCP ${ipv4.dhcp.first} to ${ipv4.dhcp.last}` : 'no DHCP'
+  return `${ipv4.subnet}, gateway ${ipv4.gateway}, ${dhcp}`
+}
+
+function ipv6Words({ ipv6 }: Network): string {
+  return ipv6 ? `${ipv6.subnet}, gateway ${ipv6.gateway}, SLAAC${ipv6.dhcp ? ' and DHCPv6' : ''}` : 'none'
+}

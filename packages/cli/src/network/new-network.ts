@@ -1,0 +1,70 @@
+/** From the flags of `kvasir network create` to the network that is asked for. */
+import type { NewNetworkInput } from '@kvasir/contract'
+import type { Context } from '../context.ts'
+import { UsageError } from '../usage-error.ts'
+
+const modes = ['nat', 'routed', 'isolated'] as const
+
+/** The network that the flags ask for. */
+export function newNetworkOf(context: Context): NewNetworkInput {
+  const mode = context.choice('mode', modes)
+  const [ipv6, domain, bridge, mtu] = [
+    context.value('ipv6'),
+    context.value('domain'),
+    context.value('bridge'),
+    context.value('mtu'),
+  ]
+  return {
+    name: context.argument('NETWORK'),
+    ...(mode === undefined ? {} : { mode }),
+    ipv4: ipv4Of(context),
+    ...(ipv6 === undefined ? {} : { ipv6: { subnet: ipv6, dhcp: !context.has('no-dhcp') } }),
+    ...(domain === undefined ? {} : { domain }),
+    ...(bridge === undefined ? {} : { bridge }),
+    ...(mtu === undefined ? {} : { mtu: Number(mtu) }),
+    reservations: context.values('reserve').map(reservationOf),
+    ...(context.has('no-autostart') ? { autostart: false } : {}),
+  }
+}
+
+function ipv4Of(context: Context): NonNullable<NewNetworkInput['ipv4']> {
+  const [subnet, gateway, dhcp] = [context.value('subnet'), context.value('gateway'), context.value('dhcp')]
+  if (context.has('no-ipv4')) {
+    if ([subnet, gateway, dhcp].some((value) => value !== undefined))
+      throw new UsageError('--no-ipv4 does not go with flags of IPv4.', 'Leave one of them out.')
+    return false
+  }
+  return {
+    ...(subnet === undefined ? {} : { subnet }),
+    ...(gateway === undefined ? {} : { gateway }),
+    ...(context.has('no-dhcp') ? { dhcp: false } : dhcp === undefined ? {} : { dhcp: rangeOf(dhcp) }),
+  }
+}
+
+function rangeOf(text: string): { first: string; last: string } {
+  const [first, last, ...rest] = text.split('-').map((word) => word.trim())
+  if (!first || !last || rest.length > 0)
+    throw new UsageError(
+      `--dhcp cannot be ${JSON.stringify(text)}.`,
+      'Write --dhcp 192.168.150.100-192.168.150.200, for example.',
+    )
+  return { first, last }
+}
+
+function reservationOf(text: string): NonNullable<NewNetworkInput['reservations']>[number] {
+  const words = new Map(
+    text.split(',').map((word) => {
+      const at = word.indexOf('=')
+      return [at === -1 ? word : word.slice(0, at), at === -1 ? '' : word.slice(at + 1)] as const
+    }),
+  )
+  const unknown = [...words.keys()].find((key) => !['mac', 'address', 'name'].includes(key))
+  const mac = words.get('mac')
+  if (unknown !== undefined || mac === undefined)
+    throw new UsageError(
+      `--reserve cannot be ${JSON.stringify(text)}.`,
+      'Write --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1, for example.',
+    )
+  const [address, name] = [words.get('address'), words.get('name')]
+  return { mac, ...(address === undefined ? {} : { address }), ...(name === undefined ? {} : { name }) }
+}

@@ -1,0 +1,74 @@
+/** The table of `kvasir network`. */
+import type { Verbs } from '../command.ts'
+
+const network = { name: 'NETWORK', completes: 'network' } as const
+const actions = () => import('../network/networks.ts')
+
+export const networkVerbs: Verbs = {
+  list: { summary: 'All networks.', load: async () => (await actions()).listNetworks },
+  show: { summary: 'One network.', arguments: [network], load: async () => (await actions()).showNetwork },
+  create: {
+    summary: 'Create a network and start it.',
+    examples: [
+      'network create lan',
+      'network create lan --subnet 192.168.150.0/24 --dhcp 192.168.150.100-192.168.150.200',
+      'network create dual --ipv6 fd12:3456:789a:1::/64',
+      'network create dmz --mode routed --subnet 203.0.113.0/28',
+      'network create lab --mode isolated --no-autostart',
+      'network create lan --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1',
+    ],
+    arguments: [{ name: 'NETWORK' }],
+    flags: {
+      mode: {
+        summary: 'How far guests get: out under the address of the host, routed, or not at all.',
+        value: 'MODE',
+        completes: ['nat', 'routed', 'isolated'],
+      },
+      subnet: { summary: 'The IPv4 subnet; a free one unless given.', value: 'CIDR' },
+      gateway: { summary: 'The address of the host in it; the first unless given.', value: 'ADDRESS' },
+      dhcp: {
+        summary: 'The addresses that guests are given; all that are free unless given.',
+        value: 'FIRST-LAST',
+      },
+      'no-dhcp': { summary: 'Guests are given no addresses.' },
+      'no-ipv4': { summary: 'Only IPv6.' },
+      ipv6: { summary: 'The IPv6 subnet, a /64.', value: 'CIDR' },
+      domain: { summary: 'The domain of the guests; NETWORK.internal unless given.', value: 'DOMAIN' },
+      bridge: { summary: 'What the bridge is called.', value: 'NAME' },
+      mtu: { summary: 'The largest packet; 1500 unless given.', value: 'BYTES' },
+      reserve: {
+        summary: 'An address or a name that a NIC always gets.',
+        value: 'mac=MAC[,address=ADDRESS][,name=NAME]',
+        multiple: true,
+      },
+      'no-autostart': { summary: 'Do not start it when the host boots.' },
+    },
+    load: async () => (await actions()).createNetwork,
+  },
+  start: {
+    summary: 'Start a network.',
+    arguments: [network],
+    load: async () => (await actions()).startNetwork,
+  },
+  stop: {
+    summary: 'Stop a network; all that was made for it on the host goes.',
+    arguments: [network],
+    load: async () => (await actions()).stopNetwork,
+  },
+  autostart: {
+    summary: 'Say whether a network is started when the host boots.',
+    arguments: [network, { name: 'ON', completes: ['on', 'off'] }],
+    load: async () => (await actions()).setAutostart,
+  },
+  leases: {
+    summary: 'The addresses that guests were given.',
+    arguments: [network],
+    load: async () => (await actions()).listLeases,
+  },
+  delete: {
+    summary: 'Stop a network and forget it, with its leases.',
+    arguments: [network],
+    flags: { yes: { summary: 'Do not ask.', short: 'y' } },
+    load: async () => (await actions()).deleteNetwork,
+  },
+}

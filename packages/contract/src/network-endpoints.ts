@@ -1,0 +1,122 @@
+/** The endpoints of networks. */
+import { z } from 'zod'
+import { endpoint } from './endpoint.ts'
+import { resourceName } from './names.ts'
+import {
+  dhcpRange,
+  domainName,
+  lease,
+  linkName,
+  network,
+  networkLimits,
+  networkModes,
+  reservation,
+} from './network.ts'
+
+const byNetwork = z.strictObject({ network: resourceName })
+
+const newIpv4 = z.strictObject({
+  subnet: z
+    .cidrv4()
+    .optional()
+    .meta({ description: 'One that collides with nothing on the host unless said.' }),
+  gateway: z.ipv4().optional().meta({ description: 'The first address of the subnet unless said.' }),
+  dhcp: z
+    .union([z.boolean(), dhcpRange])
+    .default(true)
+    .meta({ description: 'Whether guests are given addresses, and which; all that are free unless said.' }),
+})
+
+const newIpv6 = z.strictObject({
+  subnet: z.cidrv6().meta({ description: 'A /64, such as fd12:3456:789a:1::/64.' }),
+  dhcp: z.boolean().default(true).meta({ description: 'DHCPv6 besides SLAAC.' }),
+})
+
+/** A network as it is asked for. */
+export const newNetwork = z.strictObject({
+  name: resourceName,
+  mode: z.enum(networkModes).default('nat'),
+  ipv4: z
+    .union([z.literal(false), newIpv4])
+    .prefault({})
+    .meta({ description: 'False: without IPv4.' }),
+  ipv6: newIpv6.optional(),
+  domain: domainName.optional().meta({ description: 'NAME.internal unless said.' }),
+  bridge: linkName.optional().meta({ description: 'What the bridge is called; made of the id unless said.' }),
+  mtu: z.int().min(1280).max(65535).default(1500),
+  reservations: z.array(reservation).max(networkLimits.reservations).default([]),
+  autostart: z.boolean().default(true),
+})
+
+export type NewNetwork = z.output<typeof newNetwork>
+/** As it may be written: what has a default may be left out. */
+export type NewNetworkInput = z.input<typeof newNetwork>
+
+/** What can be asked of networks. */
+export const networkEndpoints = {
+  listNetworks: endpoint({
+    id: 'listNetworks',
+    method: 'GET',
+    path: '/v1/networks',
+    summary: 'All networks',
+    response: z.array(network),
+  }),
+  getNetwork: endpoint({
+    id: 'getNetwork',
+    method: 'GET',
+    path: '/v1/networks/{network}',
+    summary: 'One network',
+    params: byNetwork,
+    response: network,
+  }),
+  createNetwork: endpoint({
+    id: 'createNetwork',
+    method: 'POST',
+    path: '/v1/networks',
+    summary: 'Create a network and start it',
+    body: newNetwork,
+    response: network,
+    status: 201,
+    idempotent: true,
+  }),
+  changeNetwork: endpoint({
+    id: 'changeNetwork',
+    method: 'PATCH',
+    path: '/v1/networks/{network}',
+    summary: 'Change whether a network is started with the daemon',
+    params: byNetwork,
+    body: z.strictObject({ autostart: z.boolean() }),
+    response: network,
+  }),
+  startNetwork: endpoint({
+    id: 'startNetwork',
+    method: 'POST',
+    path: '/v1/networks/{network}/start',
+    summary: 'Start a network: its bridge, its rules, its DHCP and DNS',
+    params: byNetwork,
+    response: network,
+  }),
+  stopNetwork: endpoint({
+    id: 'stopNetwork',
+    method: 'POST',
+    path: '/v1/networks/{network}/stop',
+    summary: 'Stop a network: all that was made for it on the host goes',
+    params: byNetwork,
+    response: network,
+  }),
+  deleteNetwork: endpoint({
+    id: 'deleteNetwork',
+    method: 'DELETE',
+    path: '/v1/networks/{network}',
+    summary: 'Stop a network and forget it, with its leases',
+    params: byNetwork,
+  }),
+  listLeases: endpoint({
+    id: 'listLeases',
+    method: 'GET',
+    path: '/v1/networks/{network}/leases',
+    summary: 'The addresses that guests of a network were given',
+    params: byNetwork,
+    response: z.array(lease),
+  }),
+} as const

@@ -1,0 +1,127 @@
+/** Networks: what guests are connected by. A network is a row that says what is wanted, and what was last seen of it on the host. */
+import { z } from 'zod'
+import { macAddress, resourceName, uuid } from './names.ts'
+import { timestamp } from './units.ts'
+
+/**
+ * How far guests get. `nat`: out of the host, under its address. `routed`: out of it and reached from outside, under their own.
+ * `isolated`: each other and the host, no further.
+ */
+export const networkModes = ['nat', 'routed', 'isolated'] as const
+export type NetworkMode = (typeof networkModes)[number]
+
+/** `failed`: it was started, and something of it is missing on the host, which is tried again. */
+export const networkStates = ['active', 'inactive', 'failed'] as const
+export type NetworkState = (typeof networkStates)[number]
+
+/** The largest numbers that a network may name. */
+export const networkLimits = { reservations: 4096, linkName: 15 } as const
+
+/** The name of a link of the host. */
+export const linkName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/,
+    'is not the name of a link: 1 to 15 letters, digits, dots, dashes and underscores',
+  )
+  .refine((name) => name !== 'all' && name !== 'default', 'is a word that the kernel keeps for itself')
+
+/** One word of a host's name, as DNS takes it. */
+export const hostLabel = z
+  .string()
+  .toLowerCase()
+  .regex(
+    /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+    'is not a name for DNS: 1 to 63 letters, digits and dashes, no dash at its ends',
+  )
+
+/** A domain of DNS. */
+export const domainName = z
+  .string()
+  .toLowerCase()
+  .max(200)
+  .regex(
+    /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/,
+    'is not a domain',
+  )
+
+/** The addresses that guests are given by turns. */
+export const dhcpRange = z.strictObject({ first: z.ipv4(), last: z.ipv4() }).meta({ id: 'DhcpRange' })
+
+/** A NIC that always gets the same address, the same name, or both. */
+export const reservation = z
+  .strictObject({
+    mac: macAddress,
+    address: z.ipv4().optional(),
+    name: hostLabel.optional().meta({ description: 'What DNS calls it.' }),
+  })
+  .refine(
+    ({ address, name }) => address !== undefined || name !== undefined,
+    'reserves neither an address nor a name',
+  )
+  .meta({ id: 'Reservation' })
+
+export type Reservation = z.output<typeof reservation>
+
+/** What keeps a network from working, or will. */
+export const networkFinding = z
+  .strictObject({
+    thing: z.enum(['bridge', 'firewall', 'forwarding', 'dnsmasq', 'addresses']),
+    detail: z.string(),
+  })
+  .meta({ id: 'NetworkFinding' })
+
+export type NetworkFinding = z.output<typeof networkFinding>
+
+export const network = z
+  .strictObject({
+    name: resourceName,
+    id: uuid,
+    mode: z.enum(networkModes),
+    state: z.enum(networkStates),
+    reason: z.string().meta({ description: 'Why it is in this state.' }),
+    since: timestamp,
+    autostart: z.boolean(),
+    bridge: linkName.meta({ description: 'The bridge that its guests are connected to.' }),
+    mac: macAddress.meta({ description: 'Of the bridge.' }),
+    mtu: z.int(),
+    ipv4: z
+      .strictObject({
+        subnet: z.cidrv4(),
+        gateway: z.ipv4().meta({ description: 'The address of the host in it.' }),
+        dhcp: dhcpRange.optional(),
+      })
+      .optional(),
+    ipv6: z
+      .strictObject({
+        subnet: z.cidrv6(),
+        gateway: z.ipv6(),
+        dhcp: z.boolean().meta({ description: 'SLAAC and DHCPv6; else SLAAC alone.' }),
+      })
+      .optional(),
+    domain: domainName,
+    reservations: z.array(reservation),
+    table: z.string().meta({ description: 'The table of nftables with its rules, of the family inet.' }),
+    dnsmasqPid: z.int().optional().meta({ description: 'The process that serves DHCP and DNS.' }),
+    findings: z.array(networkFinding).meta({ description: 'What is amiss with it on the host.' }),
+    createdAt: timestamp,
+  })
+  .meta({ id: 'Network' })
+
+export type Network = z.output<typeof network>
+
+/** An address that a guest was given. */
+export const lease = z
+  .strictObject({
+    address: z.union([z.ipv4(), z.ipv6()]),
+    mac: macAddress.optional().meta({ description: 'Absent where DHCPv6 was asked with another identity.' }),
+    name: z.string().optional(),
+    client: z
+      .string()
+      .optional()
+      .meta({ description: 'What the guest calls itself: its client id, or its DUID.' }),
+    expiresAt: timestamp.optional().meta({ description: 'Absent for one that never does.' }),
+  })
+  .meta({ id: 'Lease' })
+
+export type Lease = z.output<typeof lease>

@@ -1,0 +1,180 @@
+/**
+ * Networks on this host: rules, bridge, forwarding, dnsmasq, made in this order and taken away in the other.
+ *
+ *     RUNTIME/networks/ID        its folder, made before all else and removed after it: what is there may have something on the host
+ *     STATE/networks/ID.leases   what guests were given, kept until the network is deleted
+ *
+ * Rules come first: at no moment does a guest reach what it may not. All calls that change something follow each other.
+ */
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { KvasirError, type NetworkFinding } from '@kvasir/contract'
+import { dnsmasqConf } from '../../model/network/dnsmasq-conf.ts'
+import { parseLeases } from '../../model/network/leases.ts'
+import { tableComment, tableName } from '../../model/network/link-names.ts'
+import type { NetworkSpec } from '../../model/network/network-record.ts'
+import { ruleSet, ruleSetRemoval } from '../../model/network/rule-set.ts'
+import type { Networks, RaiseOptions } from '../../ports/networks.ts'
+import { dressBridge, inspectBridge, isBridgeThere, makeBridge, plugTaps, removeBridge } from './bridge.ts'
+import { Dnsmasq, dnsmasqUser } from './dnsmasq.ts'
+import { Forwarding } from './forwarding.ts'
+import { applyRules, readTable } from './network-commands.ts'
+import { surveyHost } from './survey-host.ts'
+
+export interface HostNetworksOptions {
+  readonly runtimeDir: string
+  readonly stateDir: string
+}
+
+/** The networks of this host. */
+export function createNetworks(options: HostNetworksOptions): Networks {
+  const folders = join(options.runtimeDir, 'networks')
+  const forwarding = new Forwarding(join(options.runtimeDir, 'forwarding.json'))
+  const folderOf = (id: string) => join(folders, checkedId(id))
+  const leasesOf = (id: string) => join(options.stateDir, 'networks', `${checkedId(id)}.leases`)
+  const tools = { folderOf, leasesOf, forwarding }
+  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work, work)
+    last = next.catch(() => {})
+    return next
+  }
+  return {
+    survey: surveyHost,
+    raise: (network, raiseOptions) => inTurn(() => raise(network, { ...tools, ...raiseOptions })),
+    lower: (network) => inTurn(() => lower(network, tools)),
+    inspect: (network, { deep }) => inspect(network, { ...tools, deep }),
+    leases: async ({ id }) => parseLeases(await readFile(leasesOf(id), 'utf8').catch(() => ''), Date.now()),
+    forget: (id) => rm(leasesOf(id), { force: true }),
+    present: async () => readdir(folders).catch(() => []),
+  }
+}
+
+interface NetworkTools {
+  readonly folderOf: (id: string) => string
+  readonly leasesOf: (id: string) => string
+  readonly forwarding: Forwarding
+}
+
+async function raise(network: NetworkSpec, tools: NetworkTools & RaiseOptions): Promise<void> {
+  const { forwarding, onPart = async () => {} } = tools
+  await using undo = new AsyncDisposableStack()
+  const folder = tools.folderOf(network.id)
+  const [hasBridge, hasTable] = [await isBridgeThere(network), await isTableThere(network)]
+  if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined)
+    undo.defer(() => rm(folder, { recursive: true, force: true }))
+
+  if (!hasTable) undo.defer(() => removeTable(network))
+  await putRules(network, folder)
+  await onPart('rules')
+
+  if (!hasBridge) {
+    undo.defer(() => removeBridge(network))
+    await makeBridge(network)
+  }
+  await dressBridge(network)
+  if (!hasBridge) await plugTaps(network, tools.taps)
+  await onPart('bridge')
+
+  if (!hasBridge) undo.defer(() => forwarding.release(network.id))
+  await forwarding.need(network.id, familiesForwarded(network))
+  await onPart('forwarding')
+
+  const dnsmasq = new Dnsmasq(folder)
+  const text = await confOf(network, { ...tools, dnsmasq })
+  if (!(await dnsmasq.serves(text))) {
+    if (!hasBridge) undo.defer(() => dnsmasq.stop())
+    await dnsmasq.start(text, network.name)
+  }
+  await onPart('dnsmasq')
+  undo.move() // All of it stays.
+}
+
+async function lower(network: NetworkSpec, { folderOf, forwarding }: NetworkTools): Promise<void> {
+  const folder = folderOf(network.id)
+  await new Dnsmasq(folder).stop()
+  await forwarding.release(network.id)
+  await removeBridge(network)
+  await removeTable(network)
+  await rm(folder, { recursive: true, force: true })
+}
+
+async function inspect(
+  network: NetworkSpec,
+  { folderOf, forwarding, deep }: NetworkTools & { readonly deep: boolean },
+): ReturnType<Networks['inspect']> {
+  const folder = folderOf(network.id)
+  const process = await new Dnsmasq(folder).find({ among: 'pid-file' })
+  const findings: NetworkFinding[] = []
+  if (!process) findings.push({ thing: 'dnsmasq', detail: 'No dnsmasq serves it.' })
+  if (!(await linkNames()).includes(network.bridge))
+    findings.push({ thing: 'bridge', detail: `The bridge ${network.bridge} is gone.` })
+  else if (deep) findings.push(...(await inspectBridge(network)))
+  for (const family of await forwarding.missing(network.id))
+    findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
+  if (deep && (await digestOfTable(network)) !== (await readFile(rulesNote(folder), 'utf8').catch(() => '')))
+    findings.push({ thing: 'firewall', detail: 'Its rules are gone, or not those that were made.' })
+  return { findings, dnsmasqPid: process?.pid }
+}
+
+async function confOf(
+  network: NetworkSpec,
+  { leasesOf, guests, dnsmasq }: NetworkTools & RaiseOptions & { readonly dnsmasq: Dnsmasq },
+): Promise<string> {
+  const leases = leasesOf(network.id)
+  await mkdir(join(leases, '..'), { recursive: true, mode: 0o700 })
+  return dnsmasqConf(network, { ...(await dnsmasqUser()), leases, pid: dnsmasq.pidFile, guests })
+}
+
+/** Puts the rules in place and notes what nft(8) says of them then, by which a later change is seen. */
+async function putRules(network: NetworkSpec, folder: string): Promise<void> {
+  await applyRules(ruleSet(network), `network ${network.name} has no rules and is not started`)
+  await writeFile(rulesNote(folder), (await digestOfTable(network)) ?? '', { mode: 0o600 })
+}
+
+async function isTableThere(network: NetworkSpec): Promise<boolean> {
+  const table = await readTable(tableName(network.id))
+  if (table === undefined) return false
+  if (table.includes(`comment "${tableComment(network.id)}"`)) return true
+  throw new KvasirError(
+    'network-refused',
+    `The table ${tableName(network.id)} of nftables is there and was not made for network ${network.name}, so the network is not started and the table stays.`,
+    { details: { network: network.name } },
+  )
+}
+
+async function removeTable(network: NetworkSpec): Promise<void> {
+  const table = await readTable(tableName(network.id))
+  if (table?.includes(`comment "${tableComment(network.id)}"`))
+    await applyRules(ruleSetRemoval(network.id), `the rules of network ${network.name} stay`)
+}
+
+async function digestOfTable({ id }: NetworkSpec): Promise<string | undefined> {
+  const table = await readTable(tableName(id))
+  return table === undefined ? undefined : createHash('sha256').update(table).digest('hex')
+}
+
+function rulesNote(folder: string): string {
+  return join(folder, 'rules.sha256')
+}
+
+function familiesForwarded({ mode, ipv4, ipv6 }: NetworkSpec): readonly ('ipv4' | 'ipv6')[] {
+  if (mode === 'isolated') return []
+  return [...(ipv4 ? (['ipv4'] as const) : []), ...(ipv6 ? (['ipv6'] as const) : [])]
+}
+
+/** The links of this process's network namespace; /sys may show those of another. */
+async function linkNames(): Promise<readonly string[]> {
+  const text = await readFile('/proc/self/net/dev', 'utf8')
+  return text
+    .split('\n')
+    .slice(2)
+    .flatMap((line) => line.split(':')[0]?.trim() || [])
+}
+
+/** Ids become file names, so they are what the daemon makes and nothing else. */
+function checkedId(id: string): string {
+  if (!/^[0-9A-Za-z][0-9A-Za-z-]{0,63}$/.test(id)) throw new TypeError(`${JSON.stringify(id)} is not an id.`)
+  return id
+}

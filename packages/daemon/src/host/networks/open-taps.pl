@@ -1,0 +1,45 @@
+# Opens the taps of a VM's NICs, puts each on its bridge, and holds them until whoever starts the emulator has taken them (pidfd_getfd(2)).
+# A tap lives as long as somebody has it open: it ends with the emulator, or with this process where there is none. Words, four for
+# each tap: its name, its bridge, its MTU, its queues. Answer: a line with the numbers of all descriptors, in order; else one sentence.
+# Facts: linux/if_tun.h, linux/if.h, linux/sockios.h.
+use strict;
+use warnings;
+use Socket;
+
+my ($TUNSETIFF, $SIOCGIFINDEX, $SIOCBRADDIF) = (0x400454ca, 0x8933, 0x89a2);
+my ($SIOCSIFMTU, $SIOCGIFFLAGS, $SIOCSIFFLAGS) = (0x8922, 0x8913, 0x8914);
+my ($TAP, $NO_PI, $VNET_HDR, $MULTI_QUEUE, $EXCLUSIVE, $UP) = (2, 0x1000, 0x4000, 0x100, 0x8000, 1);
+
+$| = 1;
+$^F = 1024;    # Descriptors stay open, whatever is executed; nothing is.
+my @held;
+
+sub refuse { print "refused: $_[0]\n"; exit 1 }
+
+socket(my $control, AF_INET, SOCK_DGRAM, 0) or refuse("no socket ($!)");
+while (my ($name, $bridge, $mtu, $queues) = splice @ARGV, 0, 4) {
+    for my $queue (1 .. $queues) {
+        open(my $tap, '+<', '/dev/net/tun') or refuse("/dev/net/tun cannot be opened ($!)");
+        my $flags = $TAP | $NO_PI | $VNET_HDR;
+        $flags |= $MULTI_QUEUE if $queues > 1;
+        $flags |= $EXCLUSIVE if $queue == 1;    # A link of that name is somebody else's.
+        ioctl($tap, $TUNSETIFF, pack('Z16 S x22', $name, $flags)) or refuse("the tap $name cannot be made ($!)");
+        push @held, $tap;
+    }
+    if (open(my $setting, '>', "/proc/sys/net/ipv6/conf/$name/disable_ipv6")) {
+        print $setting "1";    # The host has no address on a guest's cable.
+        close $setting;
+    }
+    ioctl($control, $SIOCSIFMTU, pack('Z16 i x20', $name, $mtu)) or refuse("the tap $name takes no MTU of $mtu ($!)");
+    my $request = pack('Z16 x24', $name);
+    ioctl($control, $SIOCGIFINDEX, $request) or refuse("the tap $name is gone ($!)");
+    my (undef, $index) = unpack('Z16 i', $request);
+    ioctl($control, $SIOCBRADDIF, pack('Z16 i x20', $bridge, $index))
+        or refuse("the tap $name cannot be put on the bridge $bridge ($!)");
+    $request = pack('Z16 x24', $name);
+    ioctl($control, $SIOCGIFFLAGS, $request) or refuse("the tap $name is gone ($!)");
+    my (undef, $now) = unpack('Z16 s', $request);
+    ioctl($control, $SIOCSIFFLAGS, pack('Z16 s x22', $name, $now | $UP)) or refuse("the tap $name cannot be brought up ($!)");
+}
+print join(' ', map { fileno $_ } @held), "\n";
+<STDIN>;    # Until whoever asked has what it wants, or has ended.

@@ -1,0 +1,73 @@
+/**
+ * Opens the taps of a VM that starts: a process (open-taps.pl) makes them and holds them, and the launcher of the emulator takes them from
+ * there. Nothing has to be undone, by us or by a daemon that follows: a tap ends when nobody has it open any more.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
+import { COMMAND_PATH } from '@kvasir/linux'
+import type { TapPlan } from '../../model/qemu/emulator-plan.ts'
+
+const program = join(import.meta.dirname, 'open-taps.pl')
+const openTimeoutMs = 10_000
+const answerLimit = 4096
+
+/** Open taps in another process, for as long as they are not released. */
+export interface OpenTaps {
+  readonly pid: number
+  /** Of each tap, the numbers of its queues there. */
+  readonly queues: ReadonlyMap<string, readonly number[]>
+  release(): void
+}
+
+/** Makes the taps and puts each on its bridge. `host-failed` with what the kernel said. */
+export async function openTaps(taps: readonly TapPlan[]): Promise<OpenTaps> {
+  const words = taps.flatMap(({ tap, bridge, mtu, queues }) => [tap, bridge, String(mtu), String(queues)])
+  const child = spawn('perl', [program, ...words], {
+    detached: true,
+    cwd: '/',
+    env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  child.stdin.on('error', () => {}) // It has ended.
+  const release = () => child.stdin.destroy()
+  try {
+    const numbers = numbersOf(await answerOf(child))
+    if (child.pid === undefined || numbers.length !== taps.reduce((sum, { queues }) => sum + queues, 0))
+      throw new TypeError('The taps are not as many as were asked for.')
+    const queues = new Map<string, readonly number[]>()
+    for (const { tap, queues: count } of taps) queues.set(tap, numbers.splice(0, count))
+    return { pid: child.pid, queues, release }
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+async function answerOf(child: ReturnType<typeof spawn>): Promise<string> {
+  let answer = ''
+  const { stdout } = child
+  if (!stdout) throw new TypeError('There is nothing to read its answer from.')
+  const answered = new Promise<void>((resolve) => {
+    stdout.on('data', (chunk: Buffer) => {
+      if (answer.length < answerLimit) answer += chunk.toString('latin1')
+      if (answer.includes('\n')) resolve()
+    })
+    stdout.once('close', () => resolve())
+    child.once('error', () => resolve())
+  })
+  await Promise.race([
+    answered,
+    once(child, 'kvasir-never', { signal: AbortSignal.timeout(openTimeoutMs) }).catch(() => {}),
+  ])
+  if (!answer.includes('\n')) child.kill('SIGKILL')
+  stdout.destroy()
+  return answer.split('\n')[0] ?? ''
+}
+
+function numbersOf(answer: string): number[] {
+  if (/^\d+( \d+)*$/.test(answer)) return answer.split(' ').map(Number)
+  const why = /^refused: (.*)$/.exec(answer)?.[1] ?? 'perl did not answer'
+  throw new KvasirError('host-failed', `A NIC has no network (${why}), so the VM is not started.`)
+}

@@ -1,0 +1,27 @@
+/** What one running QEMU is made from. */
+import type { QmpClient } from '@kvasir/qmp'
+import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
+import type { Failpoints } from '../../ports/failpoints.ts'
+import type { CageGroups } from '../cage/cage-groups.ts'
+import type { SecretValues } from '../files/secret-files.ts'
+import type { PageWalks } from './page-walks.ts'
+import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
+
+export interface EmulatorParts {
+  readonly id: string
+  readonly paths: EmulatorPaths
+  readonly groups: CageGroups
+  readonly walks: PageWalks
+  readonly secrets: SecretValues
+  readonly failpoint: Failpoints
+  readonly record: StoredEmulator
+  readonly monitor: QmpClient
+  readonly vcpus: readonly VcpuThread[]
+  readonly agentConnected: boolean
+  /** It may have been given servers already. */
+  readonly mayReach: boolean
+  /** How the process ended; absent for an adopted one. */
+  readonly exited:
+    | Promise<{ readonly code: number | undefined; readonly signal: string | undefined }>
+    | undefined
+}

@@ -1,0 +1,92 @@
+/**
+ * The configuration of the dnsmasq of one network (dnsmasq(8)), reservations and names of guests included.
+ *
+ * It reads nothing else of the host than resolv.conf, and of an isolated network not even that: DNS would be a way out. It serves the
+ * bridge alone and gives up root as soon as its sockets are open. From then on it can read no file below a folder that is root's alone,
+ * so everything stands in this one file, and what changes takes a new process; leases outlive it.
+ */
+import type { Reservation } from '@kvasir/contract'
+import type { NetworkSpec } from './network-record.ts'
+
+const leaseTime = '1h'
+const mostLeases = 65_536
+/** Where DHCPv6 gives addresses, within the /64. */
+const dhcp6Range = { first: '1:0', last: '1:ffff' } as const
+
+/** Where it finds and leaves its files, and who it is. */
+export interface DnsmasqPlaces {
+  readonly leases: string
+  readonly pid: string
+  readonly user: string
+  readonly group: string
+}
+
+/** The text of its configuration file. `guests`: the NICs of VMs, besides what the network reserves itself. */
+export function dnsmasqConf(
+  network: NetworkSpec,
+  { guests, ...places }: DnsmasqPlaces & { readonly guests: readonly Reservation[] },
+): string {
+  const { bridge, domain, mode, ipv4, ipv6 } = network
+  const lines = [
+    `# Network ${network.name} of Kvasir; made anew whenever it is started.`,
+    `pid-file=${quoted(places.pid)}`,
+    `user=${places.user}`,
+    `group=${places.group}`,
+    `interface=${bridge}`,
+    'except-interface=lo',
+    'bind-dynamic',
+    'no-hosts',
+    'domain-needed',
+    'bogus-priv',
+    'localise-queries',
+    `domain=${domain}`,
+    `local=/${domain}/`,
+    'expand-hosts',
+    ...(mode === 'isolated' ? ['no-resolv'] : []),
+    ...(ipv4?.dhcp || ipv6 ? [...dhcpLines(network, places), ...hostLines(network, guests)] : []),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** What the network reserves stands before what a VM is called, and is not said twice of one NIC. */
+function hostLines({ reservations }: NetworkSpec, guests: readonly Reservation[]): readonly string[] {
+  const reserved = new Set(reservations.map(({ mac }) => mac))
+  return [...reservations, ...guests.filter(({ mac }) => !reserved.has(mac))].map(
+    ({ mac, address, name }) => {
+      const words = [mac, address, name].filter((word) => word !== undefined)
+      return `dhcp-host=${words.join(',')}`
+    },
+  )
+}
+
+function dhcpLines({ mode, ipv4, ipv6, mtu }: NetworkSpec, places: DnsmasqPlaces): readonly string[] {
+  return [
+    `dhcp-leasefile=${quoted(places.leases)}`,
+    `dhcp-lease-max=${mostLeases}`,
+    'dhcp-authoritative',
+    'dhcp-no-override',
+    'no-ping', // It would hold each first lease up for three seconds; guests look for others with their address themselves.
+    ...(ipv4?.dhcp ? [`dhcp-range=${ipv4.dhcp.first},${ipv4.dhcp.last},${leaseTime}`] : []),
+    ...(ipv4?.dhcp && mode === 'isolated' ? ['dhcp-option=option:router'] : []), // Without a value: there is none.
+    ...(ipv4?.dhcp && mtu !== 1500 ? [`dhcp-option-force=option:mtu,${mtu}`] : []),
+    ...(ipv6 ? ipv6Lines(ipv6, mode === 'isolated') : []),
+  ]
+}
+
+function ipv6Lines(
+  { subnet, dhcp }: NonNullable<NetworkSpec['ipv6']>,
+  isIsolated: boolean,
+): readonly string[] {
+  const base = subnet.split('/')[0] ?? ''
+  const { first, last } = dhcp6Range
+  const range = dhcp
+    ? `dhcp-range=${base}${first},${base}${last},slaac,64,${leaseTime}`
+    : `dhcp-range=${base},slaac,64,${leaseTime}`
+  // A router lifetime of zero: there is a prefix, and no way out.
+  return ['enable-ra', range, ...(isIsolated ? ['ra-param=*,60,0'] : [])]
+}
+
+/** A path may hold what the file's own syntax means something by. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `"${path.replaceAll(/["\\]/g, String.raw`\$&`)}"`
+}

@@ -1,0 +1,31 @@
+/** A network as its row remembers it: what was asked for, with all that was left open decided. */
+import type { NetworkMode, Reservation } from '@kvasir/contract'
+
+/** What of a network does not change while it lives. */
+export interface NetworkSpec {
+  readonly id: string
+  readonly name: string
+  readonly mode: NetworkMode
+  readonly bridge: string
+  readonly mtu: number
+  readonly ipv4: NetworkIpv4 | undefined
+  readonly ipv6: NetworkIpv6 | undefined
+  readonly domain: string
+  readonly reservations: readonly Reservation[]
+}
+
+export interface NetworkIpv4 {
+  /** As `192.168.150.0/24`. */
+  readonly subnet: string
+  readonly gateway: string
+  /** Absent: guests are given no addresses. */
+  readonly dhcp: { readonly first: string; readonly last: string } | undefined
+}
+
+export interface NetworkIpv6 {
+  /** A /64. */
+  readonly subnet: string
+  readonly gateway: string
+  /** DHCPv6 besides SLAAC. */
+  readonly dhcp: boolean
+}

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { NetworkSpec } from './network-record.ts'
+import { ruleSet } from './rule-set.ts'
+
+const lan: NetworkSpec = {
+  id: '0b7e9a52-6f0b-4d58-9f61-1f0de8c0a001',
+  name: 'lan',
+  mode: 'nat',
+  bridge: 'br-lan',
+  mtu: 1500,
+  ipv4: { subnet: '10.9.0.0/24', gateway: '10.9.0.1', dhcp: undefined },
+  ipv6: undefined,
+  domain: 'lan.internal',
+  reservations: [],
+}
+
+function rulesOf(network: NetworkSpec): readonly string[] {
+  return ruleSet(network)
+    .split('\n')
+    .map((line) => line.trim())
+}
+
+test('the table is put in place as a whole: it is there to be deleted, deleted, and made, in one transaction', () => {
+  const [add, remove, table, comment] = rulesOf(lan)
+  assert.match(add ?? '', /^add table inet kvasir_[0-9a-f]{10}$/)
+  assert.equal(remove, add?.replace('add', 'delete'))
+  assert.equal(table, `${add?.replace('add ', '')} {`)
+  assert.equal(comment, `comment "kvasir network ${lan.id}"`)
+})
+
+test('what leaves a nat network by another link is masqueraded, and only answers come in', () => {
+  const rules = rulesOf(lan)
+  assert.deepEqual(
+    rules.filter((rule) => rule.includes('masquerade')),
+    [
+      'oifname != "br-lan" ip saddr 10.9.0.0/24 ip daddr != { 10.9.0.0/24, 224.0.0.0/4, 255.255.255.255 } masquerade',
+    ],
+  )
+  assert.ok(rules.includes('oifname "br-lan" ip daddr 10.9.0.0/24 ct state established,related accept'))
+  assert.ok(rules.includes('oifname "br-lan" reject with icmpx type admin-prohibited'))
+})
+
+test('a routed network is reached from outside and translates nothing', () => {
+  const rules = rulesOf({ ...lan, mode: 'routed' })
+  assert.ok(!rules.some((rule) => rule.includes('masquerade')))
+  assert.ok(rules.includes('oifname "br-lan" ip daddr 10.9.0.0/24 accept'))
+})
+
+test('of an isolated network nothing is forwarded, and the host is reached at its own address there alone', () => {
+  const rules = rulesOf({ ...lan, mode: 'isolated' })
+  assert.deepEqual(
+    rules.filter((rule) => rule.startsWith('iifname') || rule.startsWith('oifname')),
+    [
+      'iifname "br-lan" ip daddr { 10.9.0.0/24, 255.255.255.255, 224.0.0.0/4 } accept',
+      'iifname "br-lan" drop',
+      'iifname "br-lan" oifname "br-lan" accept',
+      'iifname "br-lan" reject with icmpx type admin-prohibited',
+      'oifname "br-lan" reject with icmpx type admin-prohibited',
+    ],
+  )
+})
+
+test('each family has rules of its own, and one that is not there is refused', () => {
+  const rules = rulesOf({ ...lan, ipv6: { subnet: 'fd00:1::/64', gateway: 'fd00:1::1', dhcp: true } })
+  assert.ok(rules.includes('iifname "br-lan" ip6 saddr fd00:1::/64 accept'))
+  assert.equal(rules.filter((rule) => rule.endsWith('masquerade')).length, 2)
+  assert.ok(!rulesOf(lan).some((rule) => rule.includes('ip6')))
+})

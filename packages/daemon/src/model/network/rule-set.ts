@@ -1,0 +1,86 @@
+/**
+ * The rules of one network, as one transaction of nftables (nft(8)): the table is made anew as a whole, so at no moment is there a
+ * part of it, and what flows goes on.
+ *
+ * A table of our own decides only what we forbid. An `accept` here ends the way through this table, and others' tables are asked all
+ * the same: who drops elsewhere, drops.
+ *
+ *     nat       guests reach out; from outside only what answers them gets in
+ *     routed    both ways, from and to the addresses of the network alone
+ *     isolated  nothing is forwarded, and of the host only its address in the network is reached
+ */
+import { tableComment, tableName } from './link-names.ts'
+import type { NetworkSpec } from './network-record.ts'
+
+/** The text for `nft -f -` that puts the rules of a network in the place of what there is of them. */
+export function ruleSet(network: NetworkSpec): string {
+  const table = `inet ${tableName(network.id)}`
+  return [
+    `add table ${table}`, // So that there is one to delete.
+    `delete table ${table}`,
+    `table ${table} {`,
+    `  comment "${tableComment(network.id)}"`,
+    ...chain('input', 'type filter hook input priority filter; policy accept;', inputRules(network)),
+    ...chain('forward', 'type filter hook forward priority filter; policy accept;', forwardRules(network)),
+    ...(network.mode === 'nat'
+      ? chain('postrouting', 'type nat hook postrouting priority srcnat; policy accept;', natRules(network))
+      : []),
+    '}',
+    '',
+  ].join('\n')
+}
+
+/** The text that takes the rules of a network away. */
+export function ruleSetRemoval(networkId: string): string {
+  return `delete table inet ${tableName(networkId)}\n`
+}
+
+function chain(name: string, head: string, rules: readonly string[]): readonly string[] {
+  return [`  chain ${name} {`, `    ${head}`, ...rules.map((rule) => `    ${rule}`), '  }']
+}
+
+/** Of an isolated network, the host's other addresses are outside. */
+function inputRules({ mode, bridge, ipv4, ipv6 }: NetworkSpec): readonly string[] {
+  if (mode !== 'isolated') return []
+  const from = `iifname "${bridge}"`
+  return [
+    // Of the subnet itself only the gateway's address and the broadcast are the host's.
+    ...(ipv4 ? [`${from} ip daddr { ${ipv4.subnet}, 255.255.255.255, 224.0.0.0/4 } accept`] : []),
+    ...(ipv6 ? [`${from} ip6 daddr { ${ipv6.subnet}, fe80::/10, ff00::/8 } accept`] : []),
+    `${from} drop`,
+  ]
+}
+
+function forwardRules(network: NetworkSpec): readonly string[] {
+  const { mode, bridge } = network
+  const [into, from] = [`oifname "${bridge}"`, `iifname "${bridge}"`]
+  const refuse = 'reject with icmpx type admin-prohibited'
+  const subnets = subnetsOf(network)
+  // Frames between two guests come here too where br_netfilter is loaded, as Docker does.
+  const among = `${from} ${into} accept`
+  if (mode === 'isolated') return [among, `${from} ${refuse}`, `${into} ${refuse}`]
+  const out = subnets.map(({ word, subnet }) => `${from} ${word} saddr ${subnet} accept`)
+  const back =
+    mode === 'nat'
+      ? subnets.map(
+          ({ word, subnet }) => `${into} ${word} daddr ${subnet} ct state established,related accept`,
+        )
+      : subnets.map(({ word, subnet }) => `${into} ${word} daddr ${subnet} accept`)
+  return [among, ...out, ...back, `${from} ${refuse}`, `${into} ${refuse}`]
+}
+
+/** What leaves by another link than the bridge gets the host's address there; what is meant for all of a link stays as it is. */
+function natRules(network: NetworkSpec): readonly string[] {
+  const local = { ip: '224.0.0.0/4, 255.255.255.255', ip6: 'ff00::/8, fe80::/10' } as const
+  return subnetsOf(network).map(
+    ({ word, subnet }) =>
+      `oifname != "${network.bridge}" ${word} saddr ${subnet} ${word} daddr != { ${subnet}, ${local[word]} } masquerade`,
+  )
+}
+
+function subnetsOf({ ipv4, ipv6 }: NetworkSpec) {
+  return [
+    ...(ipv4 ? [{ word: 'ip' as const, subnet: ipv4.subnet }] : []),
+    ...(ipv6 ? [{ word: 'ip6' as const, subnet: ipv6.subnet }] : []),
+  ]
+}

@@ -1,0 +1,41 @@
+/** Networks on the host: bridges, rules, DHCP and DNS. What is made of a network bears names that follow from its id. */
+import type { Lease, NetworkFinding, Reservation } from '@kvasir/contract'
+import type { HostNetwork } from '../model/network/host-network.ts'
+import type { NetworkSpec } from '../model/network/network-record.ts'
+
+/** What is seen of a network on the host. */
+export interface NetworkSight {
+  /** What is missing, or not as it was made. */
+  readonly findings: readonly NetworkFinding[]
+  readonly dnsmasqPid: number | undefined
+}
+
+/** The parts of a network that are made one after another, in this order; each is told of when it is there. */
+export type NetworkPart = 'rules' | 'bridge' | 'forwarding' | 'dnsmasq'
+
+export interface RaiseOptions {
+  /** The NICs of VMs on it, with the names that DNS is to know them by. */
+  readonly guests: readonly Reservation[]
+  /** The taps of VMs that run on it: ports of its bridge, also of one that is made again under them. */
+  readonly taps: readonly string[]
+  readonly onPart?: (part: NetworkPart) => Promise<void>
+}
+
+export interface Networks {
+  /** Links, addresses and routes of the host as they are now. */
+  survey(): Promise<HostNetwork>
+  /**
+   * Makes what is missing of a network, and leaves the rest as it is. On failure, what this call made is gone again. `network-refused` when
+   * something of its names is there that is not its; `unsupported` when a program or the kernel lacks what it takes.
+   */
+  raise(network: NetworkSpec, options: RaiseOptions): Promise<void>
+  /** Takes away all of a network and nothing else. Safe to repeat. */
+  lower(network: NetworkSpec): Promise<void>
+  /** Looks at a network that was raised. `deep`: at its rules and addresses too, which takes processes. */
+  inspect(network: NetworkSpec, options: { readonly deep: boolean }): Promise<NetworkSight>
+  leases(network: NetworkSpec): Promise<readonly Lease[]>
+  /** Forgets the leases of a network. */
+  forget(networkId: string): Promise<void>
+  /** The ids of networks of which something may be on the host. */
+  present(): Promise<readonly string[]>
+}

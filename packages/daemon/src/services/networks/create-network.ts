@@ -1,0 +1,75 @@
+/** Creates a network: a row that says `creating`, what it is on the host, then `ready`. Recovery undoes what was interrupted. */
+import { KvasirError, type Network, type NewNetwork } from '@kvasir/contract'
+import { takenSubnets } from '../../model/network/collisions.ts'
+import { resolveNetwork } from '../../model/network/resolve-network.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { NetworkRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { showNetwork } from './show-network.ts'
+
+/** Creates a network and starts it. `name-taken`, `network-refused`. Only for who has the turn. */
+export async function createNetwork(
+  wanted: NewNetwork,
+  context: Context,
+  keep: (answer: Network) => void,
+): Promise<Network> {
+  const { ports, networks } = context
+  const { store, failpoint } = ports
+  await failpoint('network.create.before-row')
+  const record = await resolve(wanted, ports)
+  store.networks.insert(record)
+  await using undo = new AsyncDisposableStack()
+  undo.defer(() => undoNetwork(record, context))
+  await failpoint('network.create.after-row')
+  await networks.raise(record)
+  await failpoint('network.create.after-raise')
+  const ready: NetworkRecord = { ...record, phase: 'ready' }
+  const answer = store.transaction(() => {
+    store.networks.update(ready)
+    context.emit('network.created', record.name, { id: record.id, mode: record.mode })
+    const shown = showNetwork(ready, context)
+    keep(shown)
+    return shown
+  })
+  undo.move()
+  await failpoint('network.create.after-ready')
+  return answer
+}
+
+/** Takes back a network that was not finished. Safe to repeat. */
+export async function undoNetwork(
+  record: NetworkRecord,
+  { ports, networks }: Pick<Context, 'ports' | 'networks'>,
+): Promise<void> {
+  await ports.networks.lower(record)
+  await ports.networks.forget(record.id)
+  ports.store.networks.remove(record.id)
+  networks.forget(record)
+}
+
+async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord> {
+  const { store, clock, bootId } = ports
+  if (store.networks.findByName(wanted.name))
+    throw new KvasirError(
+      'name-taken',
+      `There is a network ${wanted.name} already, so no other one can have that name.`,
+    )
+  const host = await ports.networks.survey()
+  const others = store.networks.list()
+  const spec = resolveNetwork(wanted, { id: clock.uuid(), taken: takenSubnets(host, others) })
+  const holder = others.find(({ bridge }) => bridge === spec.bridge)?.name
+  if (holder !== undefined || host.links.some(({ name }) => name === spec.bridge))
+    throw new KvasirError(
+      'network-refused',
+      `The link ${spec.bridge} ${holder === undefined ? 'is there already and is somebody else’s' : `is the bridge of network ${holder}`}, so network ${wanted.name} cannot have it.`,
+      { details: { network: wanted.name, link: spec.bridge } },
+    )
+  return {
+    ...spec,
+    autostart: wanted.autostart,
+    started: true,
+    bootId,
+    phase: 'creating',
+    createdAt: clock.now(),
+  }
+}

@@ -1,0 +1,245 @@
+/**
+ * What is known of the networks, and who makes them: each started one is looked at every second, and what is missing of it on the host
+ * is made again.
+ *
+ *     inactive ──start──▶ active ◀──made again──┐
+ *         ▲                 │ └──cannot be──▶ failed
+ *         └──────stop───────┴───────stop─────────┘
+ *
+ * A network's row says whether it is started; how it does is only ever in memory. Whatever changes a network or its row has the turn
+ * (`inTurn`), so nobody makes what another one takes away, and two networks never choose one subnet.
+ */
+import type { Lease, NetworkFinding, NetworkState, Reservation } from '@kvasir/contract'
+import type { Emit } from '../../ports/events.ts'
+import type { NetworkPart } from '../../ports/networks.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { NetworkRecord } from '../../ports/store.ts'
+import { requireFree } from './require-free.ts'
+
+const watchMs = 1_000
+/** Rules and addresses, which take processes to read, are looked at with every so many looks. */
+const deepEvery = 4
+/** How long a network that could not be made again waits for the next attempt, at first and at most. */
+const firstRetryMs = 1_000
+const lastRetryMs = 60_000
+
+/** What was last seen of a network. */
+export interface SeenNetwork {
+  readonly state: NetworkState
+  readonly reason: string
+  readonly since: string
+  readonly findings: readonly NetworkFinding[]
+  readonly dnsmasqPid: number | undefined
+}
+
+interface Retry {
+  readonly atMs: number
+  readonly pauseMs: number
+}
+
+export interface NetworkDeskParts {
+  readonly ports: Ports
+  readonly emit: Emit
+  /** The NICs of VMs on a network, as DNS is to know them. */
+  readonly guestsOf: (network: string) => readonly Reservation[]
+  /** The taps of VMs that run on a network. */
+  readonly tapsOf: (network: string) => readonly string[]
+}
+
+export class NetworkDesk {
+  readonly #parts: NetworkDeskParts
+  readonly #seen = new Map<string, SeenNetwork>()
+  readonly #retries = new Map<string, Retry>()
+  /** The guests that each network was last told of. */
+  readonly #told = new Map<string, string>()
+  readonly #leases = new Map<string, readonly Lease[]>()
+  /** Networks of which something that is to go may be on the host. */
+  readonly #unfinished = new Set<string>()
+  #last: Promise<unknown> = Promise.resolve()
+  #begun: Promise<void> = Promise.resolve()
+  #looking: Promise<void> | undefined
+  #looks = 0
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(parts: NetworkDeskParts) {
+    this.#parts = parts
+  }
+
+  /** Settles when what a former daemon left has been brought in order. */
+  get begun(): Promise<void> {
+    return this.#begun
+  }
+
+  /** What is known of a network now. */
+  seen(network: NetworkRecord): SeenNetwork {
+    const known = this.#seen.get(network.id)
+    const nothing = { since: known?.since ?? network.createdAt, findings: [], dnsmasqPid: undefined }
+    if (!network.started)
+      return known?.state === 'inactive'
+        ? known
+        : { ...nothing, state: 'inactive', reason: 'it is not started' }
+    return known ?? { ...nothing, state: 'failed', reason: 'it has not been looked at yet' }
+  }
+
+  /** The leases of a network as they were a moment ago, so that who shows a VM waits for nothing. */
+  leases(network: NetworkRecord): readonly Lease[] {
+    return this.#leases.get(network.id) ?? []
+  }
+
+  /** Does work while nobody else changes a network. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const next = this.#last.then(work)
+    this.#last = next.catch(() => {})
+    return next
+  }
+
+  /** Makes what is missing of a network on the host. Only for who has the turn. */
+  async raise(network: NetworkRecord): Promise<void> {
+    const { ports } = this.#parts
+    await requireFree(network, ports)
+    const guests = this.#parts.guestsOf(network.name)
+    this.#told.set(network.id, JSON.stringify(guests))
+    await ports.networks.raise(network, {
+      guests,
+      taps: this.#parts.tapsOf(network.name),
+      onPart: (part) => ports.failpoint(pointAfter[part]),
+    })
+    await this.#look(network, { deep: false })
+  }
+
+  /** Takes all of a stopped network away from the host. What cannot be is tried again. Only for who has the turn. */
+  async lower(network: NetworkRecord): Promise<void> {
+    this.#unfinished.add(network.id)
+    await this.#parts.ports.networks.lower(network)
+    this.#unfinished.delete(network.id)
+    this.#retries.delete(network.id)
+    this.#write(network, { state: 'inactive', reason: 'it was stopped', findings: [], dnsmasqPid: undefined })
+  }
+
+  forget(network: NetworkRecord): void {
+    this.#unfinished.delete(network.id)
+    this.#told.delete(network.id)
+    this.#leases.delete(network.id)
+    this.#seen.delete(network.id)
+    this.#retries.delete(network.id)
+  }
+
+  /** Brings in order what was left, then looks after the networks from now on. */
+  begin(settle: () => Promise<void>): void {
+    this.#begun = this.inTurn(settle).catch((error: unknown) =>
+      this.#parts.ports.log.error({ err: error }, 'the networks could not be brought in order'),
+    )
+    this.#timer = setInterval(() => this.#lookAtAll(), watchMs).unref()
+  }
+
+  /** Looks no more; the networks stay. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearInterval(this.#timer)
+    await this.#last
+    await this.#looking
+  }
+
+  /** A network could not be made: it is tried again, later each time. */
+  noteFailure(network: NetworkRecord, error: unknown): void {
+    this.#noteRetry(network, error)
+    const reason = error instanceof Error ? error.message : String(error)
+    const { findings, dnsmasqPid } = this.seen(network)
+    this.#write(network, { state: 'failed', reason, findings, dnsmasqPid })
+  }
+
+  #lookAtAll(): void {
+    if (this.#looking || this.#isClosed) return
+    const isDeep = this.#looks++ % deepEvery === 0
+    this.#looking = this.#lookAtEach(isDeep)
+      .catch((error: unknown) =>
+        this.#parts.ports.log.error({ err: error }, 'the networks were not looked at'),
+      )
+      .finally(() => {
+        this.#looking = undefined
+      })
+  }
+
+  async #lookAtEach(isDeep: boolean): Promise<void> {
+    const { store } = this.#parts.ports
+    for (const { id } of store.networks.list())
+      await this.inTurn(async () => {
+        const network = store.networks.get(id)
+        if (!network || this.#isClosed || !this.#isDue(network)) return
+        if (isKept(network)) await this.#keep(network, isDeep)
+        else if (this.#unfinished.has(id)) await this.#finish(network)
+      })
+  }
+
+  #isDue({ id }: NetworkRecord): boolean {
+    return (this.#retries.get(id)?.atMs ?? 0) <= this.#parts.ports.clock.monotonicMs()
+  }
+
+  async #finish(network: NetworkRecord): Promise<void> {
+    try {
+      await this.lower(network)
+    } catch (error) {
+      this.#noteRetry(network, error)
+    }
+  }
+
+  /** Looks at a network, and makes again what it lacks. */
+  async #keep(network: NetworkRecord, isDeep: boolean): Promise<void> {
+    const { log, networks } = this.#parts.ports
+    const isFailed = this.seen(network).state === 'failed'
+    try {
+      const { findings } = await networks.inspect(network, { deep: isDeep || isFailed })
+      this.#leases.set(network.id, await networks.leases(network))
+      const isNews = this.#told.get(network.id) !== JSON.stringify(this.#parts.guestsOf(network.name))
+      if (findings.length === 0 && !isFailed && !isNews) return
+      for (const { detail } of findings)
+        log.warn({ network: network.name, detail }, 'a network is made again')
+      await this.raise(network)
+      this.#retries.delete(network.id)
+    } catch (error) {
+      this.noteFailure(network, error)
+    }
+  }
+
+  #noteRetry(network: NetworkRecord, error: unknown): void {
+    const { clock, log } = this.#parts.ports
+    const pauseMs = Math.min((this.#retries.get(network.id)?.pauseMs ?? firstRetryMs / 2) * 2, lastRetryMs)
+    this.#retries.set(network.id, { pauseMs, atMs: clock.monotonicMs() + pauseMs })
+    log.warn({ network: network.name, err: error }, 'a network could not be made, or taken away')
+  }
+
+  async #look(network: NetworkRecord, options: { readonly deep: boolean }): Promise<void> {
+    const { findings, dnsmasqPid } = await this.#parts.ports.networks.inspect(network, options)
+    this.#write(network, { state: 'active', reason: 'it is there', findings, dnsmasqPid })
+  }
+
+  #write(network: NetworkRecord, next: Omit<SeenNetwork, 'since'>): void {
+    const { clock } = this.#parts.ports
+    const before = this.#seen.get(network.id)
+    const isNews = before?.state !== next.state
+    this.#seen.set(network.id, { ...next, since: isNews || !before ? clock.now() : before.since })
+    if (isNews && !(before === undefined && next.state === 'active')) this.#tell(network, before?.state, next)
+  }
+
+  #tell(network: NetworkRecord, from: NetworkState | undefined, next: Omit<SeenNetwork, 'since'>): void {
+    const { emit, ports } = this.#parts
+    const { state, reason } = next
+    try {
+      emit('network.state', network.name, { state, reason, ...(from === undefined ? {} : { from }) })
+    } catch (error) {
+      ports.log.error({ network: network.name, err: error }, 'the state of a network could not be told')
+    }
+  }
+}
+
+const pointAfter = {
+  rules: 'network.raise.after-rules',
+  bridge: 'network.raise.after-bridge',
+  forwarding: 'network.raise.after-forwarding',
+  dnsmasq: 'network.raise.after-dnsmasq',
+} as const satisfies Record<NetworkPart, string>
+
+function isKept({ started, phase }: NetworkRecord): boolean {
+  return started && phase === 'ready'
+}

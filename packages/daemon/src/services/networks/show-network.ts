@@ -1,0 +1,43 @@
+/** A network as callers see it: its row, and what was last seen of it. */
+import { KvasirError, type Network } from '@kvasir/contract'
+import { bridgeMac, tableName } from '../../model/network/link-names.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { NetworkRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+
+/** The network, as it is known now. */
+export function showNetwork(record: NetworkRecord, { networks }: Pick<Context, 'networks'>): Network {
+  const { id, name, mode, autostart, bridge, mtu, domain, reservations, createdAt, ipv4, ipv6 } = record
+  const { state, reason, since, findings, dnsmasqPid } = networks.seen(record)
+  return {
+    name,
+    id,
+    mode,
+    state,
+    reason,
+    since,
+    autostart,
+    bridge,
+    mac: bridgeMac(id),
+    mtu,
+    ...(ipv4 ? { ipv4: { subnet: ipv4.subnet, gateway: ipv4.gateway, ...dhcpOf(ipv4) } } : {}),
+    ...(ipv6 ? { ipv6 } : {}),
+    domain,
+    reservations: [...reservations],
+    table: tableName(id),
+    ...(dnsmasqPid === undefined ? {} : { dnsmasqPid }),
+    findings: [...findings],
+    createdAt,
+  }
+}
+
+/** The row of a network. `network-not-found` when there is none. */
+export function requireNetwork(name: string, { store }: Pick<Ports, 'store'>): NetworkRecord {
+  const network = store.networks.findByName(name)
+  if (network && network.phase !== 'creating') return network
+  throw new KvasirError('network-not-found', `There is no network ${name}.`, { details: { network: name } })
+}
+
+function dhcpOf({ dhcp }: NonNullable<NetworkRecord['ipv4']>) {
+  return dhcp === undefined ? {} : { dhcp }
+}

@@ -1,0 +1,29 @@
+/** The NICs of a running VM on networks: their way to the bridge, and the addresses that the network has given them. */
+import type { VmStatus } from '@kvasir/contract'
+import { tapName } from '../../model/network/link-names.ts'
+import { queuesOf } from '../../model/qemu/nic.ts'
+import { macFor } from '../../model/vm/mac.ts'
+import type { VmRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+
+/** What is known of them now. Nothing for a VM without any. */
+export function nicStatus({ id, run }: VmRecord, { ports, networks }: Context): Pick<VmStatus, 'nics'> {
+  const spec = run?.bootedSpec
+  const nics = spec?.nics.flatMap((nic) => {
+    const network = nic.network === undefined ? undefined : ports.store.networks.findByName(nic.network)
+    if (!network) return []
+    const mac = nic.mac ?? macFor(id, nic.name)
+    const leases = networks.leases(network).filter((lease) => lease.mac === mac)
+    return [
+      {
+        nic: nic.name,
+        network: network.name,
+        bridge: network.bridge,
+        tap: tapName(id, nic.name),
+        queues: queuesOf(spec),
+        addresses: leases.map(({ address }) => address),
+      },
+    ]
+  })
+  return nics && nics.length > 0 ? { nics } : {}
+}

@@ -1,0 +1,29 @@
+/** The networks of a simulated machine: they are there or not, and nobody is on them. */
+import type { NetworkPart, Networks } from '../ports/networks.ts'
+import type { SimulatedMachine } from './machine.ts'
+
+const parts: readonly NetworkPart[] = ['rules', 'bridge', 'forwarding', 'dnsmasq']
+const simulatedPid = 4321
+
+/** Its networks. */
+export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
+  return {
+    survey: async () => machine.hostNetwork,
+    async raise(network, { guests, onPart }) {
+      for (const part of parts) await onPart?.(part)
+      machine.networks.set(network.id, { network, guests, findings: [] })
+    },
+    async lower({ id }) {
+      machine.networks.delete(id)
+    },
+    async inspect({ id }) {
+      const there = machine.networks.get(id)
+      if (!there)
+        return { findings: [{ thing: 'bridge', detail: 'Its bridge is gone.' }], dnsmasqPid: undefined }
+      return { findings: there.findings, dnsmasqPid: simulatedPid }
+    },
+    leases: async () => [],
+    async forget() {},
+    present: async () => [...machine.networks.keys()],
+  }
+}
