@@ -17,6 +17,7 @@ const repairMs = 40_000
 const port = 7_777
 const mac1 = '52:54:00:00:00:01'
 const mac2 = '52:54:00:00:00:02'
+const mac3 = '52:54:00:00:00:03'
 
 test('a guest of a nat network has an address and a name, and reaches the world under the address of the host', {
   skip,
@@ -40,6 +41,20 @@ test('a guest of a nat network has an address and a name, and reaches the world 
   assert.match(await room.lease(web1, 'web1'), /^lease 10\.9\.0\.\d+\/24 router 10\.9\.0\.1 /)
 
   assert.match(await web1.run('busybox', 'nslookup', 'db1.lan.internal', '10.9.0.1'), /10\.9\.0\.9/)
+  // Both words mean something else to dnsmasq.
+  await world.client.call(endpoints.createVm, {
+    body: { name: 'ignore', spec: { nics: [{ name: 'net0', network: 'lan', mac: mac3 }] } },
+  })
+  const ignore = await room.addGuest(lan.bridge, { mac: mac3 })
+  await eventually(
+    async () => {
+      const address = /lease ([\d.]+)/.exec(await room.lease(ignore, 'localhost'))?.[1] ?? 'none'
+      const said = await web1.run('busybox', 'nslookup', 'ignore.lan.internal', '10.9.0.1').catch(() => '')
+      return said.includes(address) ? true : undefined
+    },
+    { withinMs: repairMs, what: 'DNS knows the VM by its name' },
+  )
+  assert.ok(!(await web1.can('busybox', 'nslookup', 'localhost.lan.internal', '10.9.0.1')))
   assert.ok(await web1.reaches('10.9.0.9'), 'Guests reach each other.')
   assert.ok(await room.host.reaches('10.9.0.9'), 'The host reaches them.')
   assert.equal(await web1.seenAs(outside.world, port), outside.host)
@@ -59,7 +74,7 @@ test('a guest of a nat network has an address and a name, and reaches the world 
   await room.echo(db1, port)
   assert.equal(await room.world.seenAs('10.9.0.9', port), undefined, 'The world does not reach in.')
 
-  await takeGuestsAway(room, 2)
+  await takeGuestsAway(room, 3)
   await world.client.call(endpoints.stopNetwork, { params })
   assert.equal(await room.hostState(), before, 'Stopped, it has left nothing.')
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { dnsLabel } from './dns-label.ts'
 import { dnsmasqConf } from './dnsmasq-conf.ts'
 import type { NetworkSpec } from './network-record.ts'
 
@@ -8,7 +9,7 @@ const places = {
   pid: '/run/k/pid',
   user: 'dnsmasq',
   group: 'nogroup',
-  guests: [],
+  guests: [] as { mac: string; name: string }[],
 }
 const lan: NetworkSpec = {
   id: '0b7e9a52-6f0b-4d58-9f61-1f0de8c0a001',
@@ -57,9 +58,38 @@ test('what the network reserves stands before what a VM is called, once for each
   const hosts = dnsmasqConf(network, { ...places, guests })
     .split('\n')
     .filter((line) => line.startsWith('dhcp-host='))
-  assert.deepEqual(hosts, [`dhcp-host=${mac},10.9.0.9,db1`, 'dhcp-host=52:54:00:00:00:02,web2'])
+  assert.deepEqual(hosts, [
+    `dhcp-host=${mac},10.9.0.9,db1.lan.internal`,
+    'dhcp-host=52:54:00:00:00:02,web2.lan.internal',
+  ])
 })
 
 test('a path that means something in the file is quoted', () => {
   assert.ok(linesOf(lan, { leases: '/srv/a #1/"x"' }).includes(String.raw`dhcp-leasefile="/srv/a #1/\"x\""`))
+})
+
+test('whatever a VM is called, its line is a MAC address and one name below the domain', () => {
+  const mac = '52:54:00:00:00:02'
+  const names = [
+    'ignore',
+    'infinite',
+    '45m',
+    '7200',
+    'LOCALHOST',
+    'wpad',
+    '_-_',
+    '"x"',
+    "a'b",
+    'a\nport=0',
+    '-v',
+    'é',
+  ]
+
+  for (const name of [...names, 'a'.repeat(300), `${'a'.repeat(62)}.b`]) {
+    const lines = linesOf(lan, { guests: [{ mac, name: dnsLabel(name) }] })
+    const [line = '', ...more] = lines.filter((each) => each.includes(mac) || each.includes('port='))
+    assert.match(line, /^dhcp-host=[0-9a-f:]{17},[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.lan\.internal$/)
+    assert.deepEqual(more, [], name)
+    assert.doesNotMatch(line, /,(localhost|wpad|isatap)\./)
+  }
 })

@@ -6,6 +6,7 @@
  * so everything stands in this one file, and what changes takes a new process; leases outlive it.
  */
 import type { Reservation } from '@kvasir/contract'
+import { wordsOfOthers } from './dns-label.ts'
 import type { NetworkSpec } from './network-record.ts'
 
 const leaseTime = '1h'
@@ -49,11 +50,13 @@ export function dnsmasqConf(
 }
 
 /** What the network reserves stands before what a VM is called, and is not said twice of one NIC. */
-function hostLines({ reservations }: NetworkSpec, guests: readonly Reservation[]): readonly string[] {
+function hostLines({ domain, reservations }: NetworkSpec, guests: readonly Reservation[]): readonly string[] {
   const reserved = new Set(reservations.map(({ mac }) => mac))
   return [...reservations, ...guests.filter(({ mac }) => !reserved.has(mac))].map(
     ({ mac, address, name }) => {
-      const words = [mac, address, name].filter((word) => word !== undefined)
+      // Alone, a name such as `ignore`, `infinite` or `45m` would be read as what is done with a lease, or as its length.
+      const fullName = name === undefined ? undefined : `${name}.${domain}`
+      const words = [mac, address, fullName].filter((word) => word !== undefined)
       return `dhcp-host=${words.join(',')}`
     },
   )
@@ -63,6 +66,9 @@ function dhcpLines({ mode, ipv4, ipv6, mtu }: NetworkSpec, places: DnsmasqPlaces
   return [
     `dhcp-leasefile=${quoted(places.leases)}`,
     `dhcp-lease-max=${mostLeases}`,
+    // What a guest calls itself is DNS for all others, and these are names that they look for.
+    ...wordsOfOthers.map((word) => `dhcp-name-match=set:notaname,${word}`),
+    'dhcp-ignore-names=tag:notaname',
     'dhcp-authoritative',
     'dhcp-no-override',
     'no-ping', // It would hold each first lease up for three seconds; guests look for others with their address themselves.

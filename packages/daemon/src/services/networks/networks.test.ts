@@ -133,3 +133,39 @@ test('the names of VMs are those that DNS takes, each once', async () => {
   const [there] = world.machine.networks.values()
   assert.deepEqual(there?.guests.map(({ name }) => name).toSorted(), ['db', 'web-1'])
 })
+
+test('two NICs on one network never have one MAC address, and a refusal names the holder', async () => {
+  await using world = await openSimulatedDaemon()
+  const mac = '52:54:00:00:00:01'
+  const on = (network: string, name = 'net0') => ({ name, network, mac })
+  const { bridge: _, mac: ofBridge } = await create(world)
+  await create(world, { name: 'lan2' })
+  await world.createVm('web1', { nics: [on('lan')] })
+
+  await assert.rejects(world.createVm('web2', { nics: [on('lan')] }), {
+    code: 'in-use',
+    message: /^NIC net0 of VM web1 has the MAC address 52:54:00:00:00:01 on network lan, so /,
+  })
+  await assert.rejects(world.createVm('web2', { nics: [{ ...on('lan'), mac: ofBridge }] }), {
+    code: 'in-use',
+    message: /^The bridge of network lan /,
+  })
+  await assert.rejects(world.createVm('web2', { nics: [on('lan2'), on('lan2', 'net1')] }), {
+    code: 'bad-request',
+    message: /^NICs net0 and net1 of VM web2 /,
+  })
+  await world.createVm('web2', { nics: [on('lan2'), { name: 'net1', mac: '52:54:00:00:00:02' }] })
+  const body = { name: 'web2', spec: vmSpec.parse({ nics: [on('lan')] }) }
+  await assert.rejects(world.call('applyVm', { body }), { code: 'in-use' })
+})
+
+test('of VMs that are created at the same time with one MAC address, one is', async () => {
+  await using world = await openSimulatedDaemon()
+  await create(world)
+  const nics = [{ name: 'net0', network: 'lan', mac: '52:54:00:00:00:01' }]
+
+  const tried = await Promise.allSettled(['a', 'b', 'c'].map((name) => world.createVm(name, { nics })))
+
+  assert.equal(tried.filter(({ status }) => status === 'fulfilled').length, 1)
+  assert.equal((await world.call('listVms', {})).length, 1)
+})

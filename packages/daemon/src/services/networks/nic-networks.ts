@@ -2,9 +2,9 @@
 import { KvasirError, type Reservation, type VmSpec } from '@kvasir/contract'
 import { dnsLabel } from '../../model/network/dns-label.ts'
 import { tapName } from '../../model/network/link-names.ts'
+import { macOf } from '../../model/network/mac-holders.ts'
 import type { NicNetwork } from '../../model/qemu/hardware.ts'
 import { isOff } from '../../model/vm/is-off.ts'
-import { macFor } from '../../model/vm/mac.ts'
 import type { Drivers } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
@@ -44,7 +44,7 @@ export function guestsOf(network: string, drivers: Drivers): readonly Reservatio
     const nic = spec.nics.find((candidate) => candidate.network === network)
     if (!nic || seen.has(label)) return []
     seen.add(label)
-    return [{ mac: nic.mac ?? macFor(id, nic.name), name: label }]
+    return [{ mac: macOf(id, nic), name: label }]
   })
 }
 

@@ -7,6 +7,7 @@ import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { requireMacs } from '../networks/require-own-macs.ts'
 import { requireNoneWorkedOn } from '../volumes/hold-volume.ts'
 import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
@@ -196,6 +197,7 @@ async function change(
   }
   seat.update(after, () => {
     requireStillFree(planned, vm, context)
+    requireMacs(vm, planned.spec, ports)
     for (const row of made) {
       ports.store.volumes.update({ ...row, phase: 'ready' })
       context.emit('volume.created', volumeWords(row), { id: row.id, vm: vm.name })

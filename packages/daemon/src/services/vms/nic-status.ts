@@ -1,8 +1,8 @@
 /** The NICs of a running VM on networks: their way to the bridge, and the addresses that the network has given them. */
 import type { VmStatus } from '@kvasir/contract'
 import { tapName } from '../../model/network/link-names.ts'
+import { macOf } from '../../model/network/mac-holders.ts'
 import { queuesOf } from '../../model/qemu/nic.ts'
-import { macFor } from '../../model/vm/mac.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 
@@ -12,7 +12,7 @@ export function nicStatus({ id, run }: VmRecord, { ports, networks }: Context): 
   const nics = spec?.nics.flatMap((nic) => {
     const network = nic.network === undefined ? undefined : ports.store.networks.findByName(nic.network)
     if (!network) return []
-    const mac = nic.mac ?? macFor(id, nic.name)
+    const mac = macOf(id, nic)
     const leases = networks.leases(network).filter((lease) => lease.mac === mac)
     return [
       {

@@ -4,10 +4,11 @@
  */
 import type { Image, VmSpec } from '@kvasir/contract'
 import { isCdrom, KvasirError } from '@kvasir/contract'
-import { macFor } from '../../model/vm/mac.ts'
+import { freshMac } from '../../model/network/mac-holders.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { findImage } from '../images/find-image.ts'
 import { requireNetworks } from '../networks/nic-networks.ts'
+import { requireMacs, takenMacs } from '../networks/require-own-macs.ts'
 
 export interface ResolvedSpec {
   readonly spec: VmSpec
@@ -35,7 +36,11 @@ export async function resolveSpec(
     }),
   )
   requireNetworks(wanted, ports)
-  const nics = wanted.nics.map((nic) => ({ ...nic, mac: nic.mac ?? macFor(vm.uuid, nic.name) }))
+  const taken = wanted.nics.some(({ mac }) => mac === undefined)
+    ? takenMacs(vm.uuid, ports)
+    : new Set<string>()
+  const nics = wanted.nics.map((nic) => ({ ...nic, mac: nic.mac ?? freshMac(vm.uuid, nic.name, taken) }))
+  requireMacs({ id: vm.uuid, name: vm.name }, { nics }, ports)
   const spec: VmSpec = { ...wanted, ...(image ? { image: image.id } : {}), disks, nics }
   requireBootable(spec, image, vm.name)
   return { spec, image }
