@@ -17,6 +17,48 @@ async function move(world: World, to: string): Promise<void> {
   if ((await poolOf(world)) !== to) await movesOf(world, world.vm('moving')).move('data', { pool: to })
 }
 
+const filled = ['fill-a', 'fill-b'] as const
+const fillSpec: VmSpecInput = { ...diskless, disks: [{ name: 'data', volume: filled[0] }] }
+
+async function volumeOf(world: World): Promise<string | undefined> {
+  return (await world.vm('filling').show()).spec.disks[0]?.volume
+}
+
+/** Moves the disk into one of the two volumes, both of which stay. */
+async function moveInto(world: World, volume: string): Promise<void> {
+  if ((await volumeOf(world)) === volume) return
+  await movesOf(world, world.vm('filling')).move('data', { pool: 'default', volume, keep: true })
+}
+
+/** A move into a volume that is there, at these points. */
+function fillOperation(state: 'running' | 'shutoff', points: RegExp): Operation {
+  return {
+    name: `move a disk of a VM that is ${state} into a volume that is there`,
+    about: ['filling'],
+    points,
+    onlyDies: state === 'running', // Its steps are those of any move.
+    async prepare(world) {
+      for (const name of filled)
+        await world.client
+          .call(endpoints.createVolume, {
+            params: { pool: 'default' },
+            body: { name, size: 16 * 2 ** 20, format: 'raw' },
+          })
+          .catch((error: unknown) => {
+            if (!(error instanceof KvasirError && error.code === 'name-taken')) throw error
+          })
+      await bring(world, 'filling', state, fillSpec)
+      await moveInto(world, filled[0])
+    },
+    run: (world) => moveInto(world, filled[1]),
+    async isDone(world) {
+      const problems = await movesOf(world, world.vm('filling')).differences({ alone: false })
+      if (problems.length > 0) throw new Error(problems.join(' '))
+      return (await volumeOf(world)) === filled[1]
+    },
+  }
+}
+
 /** All operations on disks that move. */
 export const moveOperations: readonly Operation[] = [
   {
@@ -40,4 +82,6 @@ export const moveOperations: readonly Operation[] = [
       return path?.includes(`/${pool}/`) === true
     },
   },
+  fillOperation('shutoff', /^vm\.fill\./),
+  fillOperation('running', /^vm\.move\.after-(?:begin|row-switch)$/),
 ]

@@ -15,6 +15,8 @@ export interface MoveOptions {
   readonly format?: 'qcow2' | 'raw'
   readonly speed?: number
   readonly keep?: boolean
+  /** A volume that is there. */
+  readonly volume?: string
 }
 
 /** The moves of one VM's disks. */

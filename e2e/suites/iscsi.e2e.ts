@@ -1,11 +1,12 @@
 /** Disks on an iSCSI server that QEMU speaks to itself: with CHAP, grown, gone, and with the server stopped under a running guest. */
 import assert from 'node:assert/strict'
-import { readFileSync, readlinkSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readlinkSync, writeSync } from 'node:fs'
 import { test } from 'node:test'
 import { endpoints, KvasirError } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
-import { openIscsiServer } from '../../tools/servers/iscsi-target.ts'
+import { type IscsiServer, openIscsiServer } from '../../tools/servers/iscsi-target.ts'
 import { eventually } from '../machine/eventually.ts'
+import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu', 'tgt')
@@ -24,7 +25,7 @@ function importLun(world: World, file: string) {
 
 test('a guest has a disk on a target with CHAP, and its QEMU has no network', { skip }, async (t) => {
   await using server = await openIscsiServer()
-  await server.addTarget(target, [64 * mib, 32 * mib], chap)
+  await server.addTarget(target, [64 * mib, 32 * mib, 96 * mib], chap)
   await using world = await openWorld(t)
   await world.client.call(endpoints.createSecret, { body: { name: 'san-key', value: chap.secret } })
   const created = ['pool', 'create', 'san', '--type', 'iscsi', '--server', '127.0.0.1', '--target', target]
@@ -68,10 +69,63 @@ test('a guest has a disk on a target with CHAP, and its QEMU has no network', { 
     withinMs: 60_000,
     what: 'the guest lets go of the disk',
   })
-  await vm.powerOff()
+  await moveIntoVolumes(vm, { world, server })
   await vm.delete({ disks: true })
   assert.match(readFileSync(server.file(target, 1)).subarray(0, 32).toString(), /^kept on the server/)
 })
+
+/** Its disk goes from LUN 1 to the larger LUN 3 under the guest, and, when it is off, to a volume of files and back. */
+async function moveIntoVolumes(
+  vm: VmHandle,
+  { world, server }: { readonly world: World; readonly server: IscsiServer },
+): Promise<void> {
+  const into = (...words: string[]) => world.cli('vm', 'disk', 'move', vm.name, 'data', '--into', ...words)
+  const onServer = (lun: number, length: number) =>
+    readFileSync(server.file(target, lun)).subarray(0, length).toString()
+  await importLun(world, 'lun-3')
+  const file = openSync(server.file(target, 3), 'r+')
+  writeSync(file, Buffer.from([0x53, 0xef]), 0, 2, 1080)
+  closeSync(file)
+  const pid = await vm.pid()
+
+  assert.match((await into('san/lun-2')).stderr, /only 32 MiB/)
+  assert.match((await into('san/lun-3')).stderr, /holds an ext2, ext3 or ext4 file system/)
+  const forced = await into('san/lun-3', '--force')
+  assert.equal(forced.code, 0, forced.stderr)
+  assert.equal(await vm.pid(), pid)
+  await eventually(async () => (await vm.shell('cat /sys/block/vda/size')) === String((96 * mib) / 512), {
+    withinMs: 30_000,
+    what: 'the guest sees all of the LUN',
+  })
+  await vm.shell('printf moved | dd of=/dev/vda bs=1 conv=notrunc,fsync 2>/dev/null')
+  assert.equal(onServer(3, 18), 'movedon the server')
+  assert.equal(onServer(1, 18), 'kept on the server')
+  await vm.shell('printf end | dd of=/dev/vda bs=1M seek=95 conv=notrunc,fsync 2>/dev/null')
+  await world.assertCleanAudit()
+
+  await vm.powerOff()
+  assert.match((await into('san/lun-1')).stderr, /only 64 MiB/)
+  const spare = { name: 'spare', size: 96 * mib, format: 'raw' as const }
+  await world.client.call(endpoints.createVolume, { params: { pool: 'default' }, body: spare })
+  for (const words of [['spare'], ['san/lun-3', '--keep']]) {
+    const run = await into(...words)
+    assert.equal(run.code, 0, run.stderr)
+  }
+  assert.equal(onServer(3, 18), 'movedon the server')
+  const volumes = await world.client.call(endpoints.listVolumes)
+  assert.deepEqual(volumes.map(({ name, usedBy }) => [name, ...usedBy].join(' of ')).toSorted(), [
+    'lun-1',
+    'lun-2',
+    `lun-3 of ${vm.name}`,
+    'spare',
+  ])
+  assert.equal(
+    readFileSync(volumes.find(({ name }) => name === 'spare')?.path ?? '')
+      .subarray(95 * mib, 95 * mib + 3)
+      .toString(),
+    'end',
+  )
+}
 
 test('a target that is stopped makes its pool unreachable, its VM says so, and all else is answered', {
   skip,

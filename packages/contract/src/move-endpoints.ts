@@ -16,11 +16,19 @@ export const moveEndpoints = {
     method: 'POST',
     path: '/v1/vms/{name}/disks/{disk}/move',
     summary:
-      'Move a disk to another pool or format, while the guest runs too; it depends on no other volume then',
+      'Move a disk to another pool or format, or into a volume that is there, while the guest runs too; it depends on no other volume then',
     params: byDisk,
     query: wait,
     body: z.strictObject({
       pool: resourceName.optional().meta({ description: 'That of its volume unless said.' }),
+      volume: resourceName.optional().meta({
+        description:
+          'A volume of the pool that is there and free, which takes the disk in; its format stays.',
+      }),
+      force: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'That volume may hold something that is recognised; it is written over.' }),
       format: z
         .enum(volumeFormats)
         .optional()

@@ -33,10 +33,12 @@ export const deviceVerbs: Verbs = {
     load: async () => (await import('../vm/devices.ts')).throttleDisk,
   },
   'disk move': {
-    summary: 'Move a disk to another pool or format, while the guest runs too.',
+    summary:
+      'Move a disk to another pool or format, or into a volume that is there, while the guest runs too.',
     examples: [
       'vm disk move web1 root --pool fast',
       'vm disk move web1 data --format raw --speed 50MiB --keep',
+      'vm disk move web1 data --into san/lun-2',
     ],
     arguments: [name, { name: 'DISK' }],
     flags: {
@@ -46,6 +48,12 @@ export const deviceVerbs: Verbs = {
         value: 'FORMAT',
         completes: ['qcow2', 'raw'],
       },
+      into: {
+        summary: 'A free volume that is there, such as a LUN; its format stays.',
+        value: '[POOL/]VOLUME',
+        completes: 'volume',
+      },
+      force: { summary: 'Also if that volume holds something that is recognised.' },
       speed: { summary: 'What is copied in a second at most, such as 50MiB.', value: 'SIZE' },
       keep: { summary: 'Keep the former volume.' },
       ...detachFlag,

@@ -4,19 +4,27 @@ import { formatBytes, parseBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import { followJob, startQuery } from '../follow-job.ts'
 import { UsageError } from '../usage-error.ts'
+import { parseVolume } from '../volume/volume-address.ts'
 
 export const moveDisk: Action = async (context) => {
   const params = { name: context.argument('NAME'), disk: context.argument('DISK') }
   const [pool, speed] = [context.value('pool'), context.value('speed')]
   const format = context.choice('format', ['qcow2', 'raw'])
-  if (pool === undefined && format === undefined)
+  const into = context.value('into')
+  if (pool === undefined && format === undefined && into === undefined)
     throw new UsageError('There is nowhere to move it to.', 'Write --pool POOL or --format raw, for example.')
+  if (into !== undefined && (pool !== undefined || format !== undefined))
+    throw new UsageError('A volume that is there has a pool and a format.', 'Leave --pool and --format out.')
+  if (into === undefined && context.has('force'))
+    throw new UsageError('Only a volume that is there can hold something.', 'Write --into too.')
   const job = await context.client.call(routes.moveDisk, {
     params,
     query: startQuery(context),
     body: {
       ...(pool === undefined ? {} : { pool }),
       ...(format === undefined ? {} : { format }),
+      ...(into === undefined ? {} : parseVolume(into)),
+      ...(context.has('force') ? { force: true } : {}),
       ...(speed === undefined ? {} : { speed: sizeOf(speed) }),
       ...(context.has('keep') ? { keep: true } : {}),
     },

@@ -21,6 +21,8 @@ export interface MirrorName {
 export interface Mirror extends MirrorName {
   readonly source: VolumeSource
   readonly options: LayerOptions
+  /** What the disk has, where the volume is larger: its rest is left alone until the disk goes over. */
+  readonly sizeBytes?: number | undefined
   /** What it may copy in a second; 0 for as much as it can. */
   readonly bytesPerSecond: number
 }
@@ -54,7 +56,7 @@ export interface EmulatorMirrors {
   follow(mirror: MirrorName, options: FollowOptions): Promise<void>
   /** Has the disk's requests wait as soon as the copy is the same and flushed. */
   hold(mirror: MirrorName, options: FollowOptions): Promise<void>
-  /** Has a held disk go over to its copy, and closes what it was on before. `emulator-failed` when it is still on that. */
+  /** Has a held disk go over to its copy, of which the guest gets all then, and closes what it was on before. `emulator-failed` when it is still on that. */
   finish(mirror: MirrorName, options: LayerOptions): Promise<void>
   /** Ends the copying and closes the copy. No error for what is not there. */
   abandon(mirror: MirrorName): Promise<void>

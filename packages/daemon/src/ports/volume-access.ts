@@ -68,6 +68,13 @@ export interface VolumeServer {
   close(): Promise<void>
 }
 
+export interface FillWork {
+  /** Most bytes that its file may have afterwards. */
+  readonly fileSizeBytes: number
+  readonly onProgress: (fraction: number) => void
+  readonly signal: AbortSignal
+}
+
 export interface VolumeAccess {
   /**
    * Looks through a volume of a format with tables of its own, or repairs it; what it lies on is not opened. `file-not-found`,
@@ -79,6 +86,11 @@ export interface VolumeAccess {
    * program has open, named; `too-many-requests` when many are open already.
    */
   open(chain: readonly VolumeSource[], work: OpenWork): Promise<OpenVolume>
+  /**
+   * Copies what a chain shows over what a volume holds that is at least as large; what lies beyond stays. Broken off, the volume holds
+   * some of either. `in-use`, `not-enough-space`, `pool-unreachable`.
+   */
+  fill(into: VolumeSource, chain: readonly VolumeSource[], work: FillWork): Promise<void>
   /** Serves volumes to be read by NBD until that is ended, or the daemon ends. Errors as of `open`. */
   serve(volumes: readonly ServedVolume[], work: { readonly signal: AbortSignal }): Promise<VolumeServer>
 }

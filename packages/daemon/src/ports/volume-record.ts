@@ -13,6 +13,7 @@ export type VolumeWork =
   | 'downloaded'
   | 'uploaded'
   | 'exported'
+  | 'filled'
 
 /**
  * What a volume is to become that a disk moves to while its VM runs. The volume is `creating` while it is filled, and `ready` from the
@@ -26,6 +27,13 @@ export interface VolumeMove {
   readonly fromId: string
   /** The former volume stays. */
   readonly keep: boolean
+  /**
+   * The volume was there before and stays, whatever becomes of the move: its work is `filled` until the disk is on it, and its phase
+   * says nothing of the move.
+   */
+  readonly into?: boolean | undefined
+  /** Of one that was there before: it is to be let go of. */
+  readonly isGivenUp?: boolean | undefined
   /** The disk stays where it is, and the volume becomes what it was at one instant. */
   readonly exports?: boolean | undefined
   /** It takes in what the guest overwrites of a disk that is kept as it was, and goes with that. */

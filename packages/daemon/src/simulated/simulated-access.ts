@@ -7,6 +7,7 @@ import type { SimulatedMachine } from './machine.ts'
 import { contentsOf } from './simulated-client-files.ts'
 
 const blockBytes = 4096
+const fillSteps = 4
 
 /** What the real tools do, to volumes in memory. */
 export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
@@ -39,6 +40,16 @@ export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
         if (volume) machine.volumes.set(id, { ...volume, writtenAt: (volume.writtenAt ?? 0) + 1 })
       }
       return openBlocks(machine.volumes.get(id)?.capacityBytes ?? 0, { blocks, note })
+    },
+    async fill(into, [top], { onProgress, signal }) {
+      if (!top) throw new TypeError('An empty chain has nothing to copy.')
+      const [to, from] = [idOf(into), idOf(top)]
+      for (let step = 1; step <= fillSteps; step++) {
+        await machine.clock.sleep(machine.stepMs, signal)
+        signal.throwIfAborted()
+        onProgress(step / fillSteps)
+      }
+      machine.contents.set(to, new Map(machine.contents.get(from)))
     },
     async serve(volumes, { signal }) {
       await machine.clock.sleep(machine.stepMs, signal)

@@ -27,6 +27,7 @@ const volumeContent = z.object({
       'downloaded',
       'uploaded',
       'exported',
+      'filled',
     ])
     .optional(),
   move: z
@@ -35,6 +36,8 @@ const volumeContent = z.object({
       disk: z.string(),
       fromId: z.string(),
       keep: z.boolean(),
+      into: z.boolean().optional(),
+      isGivenUp: z.boolean().optional(),
       exports: z.boolean().optional(),
       scratch: z.boolean().optional(),
     })

@@ -11,6 +11,7 @@ import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import { checkedChain } from './chain-check.ts'
 import { isWrongSecret, wrongSecret } from './encrypted-qcow2.ts'
 import { jailedChain, placeOf } from './jailed-chain.ts'
+import { isLockRefusal, lockError } from './lock-error.ts'
 import { parseProgress } from './qemu-img.ts'
 
 const infoTimeoutMs = 30_000
@@ -56,6 +57,8 @@ export async function copyInto(
     readonly signal: AbortSignal
     readonly onProgress: (fraction: number) => void
     readonly isZero: boolean
+    /** What is copied into a file is on the disk afterwards, for whoever does not see to that. */
+    readonly isFlushed?: boolean
     /** Most bytes that it may have where it is a file. */
     readonly fileSizeBytes?: number
   },
@@ -71,7 +74,7 @@ export async function copyInto(
         '-p',
         '-n',
         '-W',
-        ...(target.kind === 'protocol' || target.kind === 'device' ? ['-t', 'none'] : []),
+        ...cacheOf(target, work.isFlushed),
         '-O',
         isEncryptedRaw(target) ? 'luks' : target.format,
         ...zero,
@@ -89,7 +92,14 @@ export async function copyInto(
     },
     work.signal,
   )
+  if (isLockRefusal(result.stderr)) throw await lockError([target, ...chain], 'nothing was copied')
   if (result.exitCode !== 0) throw copyError([target], 'copied into', result)
+}
+
+/** A target is closed with a flush, unless qemu-img is left to its own choice of a cache, `unsafe` (qemu-img(1), convert). */
+function cacheOf({ kind }: VolumeSource, isFlushed = false): readonly string[] {
+  if (kind === 'protocol' || kind === 'device') return ['-t', 'none']
+  return isFlushed ? ['-t', 'writeback'] : []
 }
 
 function copyError(

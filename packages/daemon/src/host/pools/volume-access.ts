@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import type { CheckWork, VolumeAccess } from '../../ports/volume-access.ts'
+import { copyInto } from './copy-chain.ts'
 import { isWrongSecret, wrongSecret } from './encrypted-qcow2.ts'
 import { jailedChain, placeOf } from './jailed-chain.ts'
 import { isLockRefusal, lockError } from './lock-error.ts'
@@ -50,6 +51,10 @@ export function createVolumeAccess({ jailed }: { readonly jailed: JailedTools })
   return {
     check: (source, work) => checkVolume(source, { ...work, jailed }),
     open: (chain, work) => counted(chain, () => openVolume(chain, { ...work, jailed })),
+    fill: (into, chain, work) =>
+      hungIsUnreachable(into, () =>
+        copyInto(into, chain, { ...work, jailed, isZero: false, isFlushed: true }),
+      ),
     serve: (volumes, work) =>
       counted(volumes[0]?.chain ?? [], () => serveVolumes(volumes, { ...work, jailed })),
   }

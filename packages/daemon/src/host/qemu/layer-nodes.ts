@@ -29,11 +29,14 @@ export function formatNode(
     driver,
     file,
     backing,
+    sizeBytes,
     ...rest
   }: NodeOptions & {
     readonly driver: 'qcow2' | 'raw'
     readonly file: string
     readonly backing: string | null
+    /** Of a raw one: so much of its file, from the beginning; all of it unless said. */
+    readonly sizeBytes?: number | undefined
   },
 ): BlockdevAddArguments {
   const { readOnly, options } = rest
@@ -42,7 +45,9 @@ export function formatNode(
   const common = { 'node-name': name, file, ...zeroes, ...shared(rest) }
   const key = layerKey(name, options)
   if (driver === 'raw')
-    return key ? { driver: 'luks', 'key-secret': key.object, ...common } : { driver, ...common }
+    return key
+      ? { driver: 'luks', 'key-secret': key.object, ...common }
+      : { driver, ...common, ...(sizeBytes === undefined ? {} : { size: sizeBytes }) }
   const encrypt = key ? { encrypt: { format: 'luks' as const, 'key-secret': key.object } } : {}
   return { driver, backing, ...common, ...encrypt }
 }

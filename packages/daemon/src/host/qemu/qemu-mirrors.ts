@@ -63,7 +63,7 @@ export class QemuMirrors implements EmulatorMirrors {
     })
   }
 
-  async begin({ disk, id, source, options, bytesPerSecond }: Mirror): Promise<void> {
+  async begin({ disk, id, source, sizeBytes, options, bytesPerSecond }: Mirror): Promise<void> {
     await this.#parts.ask(async (monitor) => {
       const top = await topNode(monitor, disk)
       if (top === undefined)
@@ -71,7 +71,7 @@ export class QemuMirrors implements EmulatorMirrors {
       await using undo = new AsyncDisposableStack()
       undo.defer(() => this.#forget(monitor, id))
       await letReach(this.#parts, { disk, id, source })
-      await openCopy(monitor, { id, source, options }, this.#parts)
+      await openCopy(monitor, { id, source, sizeBytes, options }, this.#parts)
       await monitor.execute('blockdev-mirror', {
         'job-id': jobId({ id }),
         device: top,
@@ -129,7 +129,7 @@ export class QemuMirrors implements EmulatorMirrors {
           'emulator-failed',
           `The emulator did not go over to the copy of disk ${mirror.disk}, so the disk is where it was.`,
         )
-      if (options.discard === 'ignore') await ignoreDiscards(monitor, { names, options })
+      await openAsDisk(monitor, { names, options })
       await removeLooseNodes(monitor, mirror.disk)
       return job !== undefined
     })
@@ -199,7 +199,7 @@ async function topNode(monitor: QmpClient, disk: string): Promise<string | undef
  */
 export async function openCopy(
   monitor: QmpClient,
-  { id, source, options }: Pick<Mirror, 'id' | 'source' | 'options'>,
+  { id, source, sizeBytes, options }: Pick<Mirror, 'id' | 'source' | 'sizeBytes' | 'options'>,
   { secrets, user }: Pick<QemuMirrorsParts, 'secrets' | 'user'>,
 ): Promise<void> {
   const names = layerNames(id)
@@ -226,6 +226,7 @@ export async function openCopy(
     driver: source.format,
     file: names.file,
     backing: null,
+    sizeBytes,
     readOnly: false,
     options: filled,
   })
@@ -235,14 +236,25 @@ export async function openCopy(
   })
 }
 
-async function ignoreDiscards(
+/**
+ * What was filled becomes as the disk is to be: with the guest's discards as its options say, and of a raw volume that is larger than the
+ * disk was, all. A mirror copies only between two of the same size (QEMU 7.2, block/mirror.c), so until then its node was cut short.
+ */
+async function openAsDisk(
   monitor: QmpClient,
   { names, options }: { readonly names: ReturnType<typeof layerNames>; readonly options: LayerOptions },
 ): Promise<void> {
   const nodes = await monitor.execute('query-named-block-nodes', { flat: true })
-  const driver = nodes.find((node) => node['node-name'] === names.format)?.drv === 'qcow2' ? 'qcow2' : 'raw'
+  const nodeOf = (name: string) => nodes.find((node) => node['node-name'] === name)
+  const driver = nodeOf(names.format)?.drv === 'qcow2' ? 'qcow2' : 'raw'
+  const sizeOf = (name: string) => nodeOf(name)?.image['virtual-size'] ?? 0
+  const isCut = nodeOf(names.format)?.drv === 'raw' && sizeOf(names.format) < sizeOf(names.file)
+  if (options.discard !== 'ignore' && !isCut) return
   const node = formatNode(names.format, { driver, file: names.file, backing: null, readOnly: false, options })
   await monitor.execute('blockdev-reopen', { options: [node] })
+  if (!isCut) return
+  const size = sizeOf(names.file)
+  await monitor.execute('block_resize', { 'node-name': names.format, size }, { timeoutMs: finishTimeoutMs })
 }
 
 /** Closes the volume of a copy. */

@@ -4,7 +4,7 @@ import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { backendOf, usablePool } from '../pools/usable-pool.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { layerOptions } from '../snapshots/layer-options.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
@@ -13,13 +13,18 @@ import { beginWork, requireWhole } from '../volumes/hold-volume.ts'
 import { makeVolumeFile, sourceOf } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
-import { type CopyRecord, newCopy } from './move-rows.ts'
-import { settleMoves, writeGivenUp } from './settle-moves.ts'
+import { beginFilling, planInto, requireRoom } from './fill-volume.ts'
+import { type CopyRecord, newCopy, writeGivenUp } from './move-rows.ts'
+import { settleMoves } from './settle-moves.ts'
 
 export interface MoveRequest {
   readonly disk: string
   readonly pool?: string | undefined
   readonly format?: VolumeFormat | undefined
+  /** The name of a volume that is there, into which it goes. */
+  readonly volume?: string | undefined
+  /** What that holds is written over, whatever it is. */
+  readonly force: boolean
   /** In bytes a second; 0 for as fast as it goes. */
   readonly speed: number
   /** The former volume stays. */
@@ -32,6 +37,10 @@ export interface PlannedMove {
   readonly volume: VolumeRecord
   readonly pool: string
   readonly format: VolumeFormat
+  /** The volume that is there already. */
+  readonly into?: VolumeRecord
+  /** The former volume stays. */
+  readonly keep: boolean
 }
 
 /** What a move would be of what; refuses what cannot be moved, whether the VM runs or not. */
@@ -52,6 +61,23 @@ export function planMove(
   if (!disk || !volume)
     throw new KvasirError('volume-not-found', `${words} is not there, so it is not moved.`)
   requireWhole(volume)
+  const place =
+    request.volume === undefined
+      ? planCopy({ words, volume }, request, ports)
+      : planInto({ words, volume }, { ...request, volume: request.volume }, ports)
+  requireAlone(record, { disk, volume }, ports)
+  // What cannot be made here is not forgotten either: a LUN is a free volume again.
+  const keep = request.keep || backendOf(volume, ports).isSizedByOthers === true
+  return { disk, volume, keep, ...place }
+}
+
+/** A volume that is to be made. */
+function planCopy(
+  { words, volume }: { readonly words: string; readonly volume: VolumeRecord },
+  request: Pick<MoveRequest, 'pool' | 'format'>,
+  ports: Ports,
+): Pick<PlannedMove, 'pool' | 'format'> {
+  const { store } = ports
   const pool = request.pool ?? volume.pool
   const backend = usablePool(pool, ports)
   const formats: readonly VolumeFormat[] = backend.capabilities.formats
@@ -72,8 +98,7 @@ export function planMove(
       'name-taken',
       `There is a volume ${volumeWords({ pool, name: volume.name })} already.`,
     )
-  requireAlone(record, { disk, volume }, ports)
-  return { disk, volume, pool, format }
+  return { pool, format }
 }
 
 function requireAlone(
@@ -106,18 +131,20 @@ export async function beginMove(seat: Seat, context: Context, request: MoveReque
   const planned = planMove(record, request, context)
   if (!emulator) throw notOn(record, planned.disk.name)
   requireBooted(record, planned, 'moved')
+  const look = { from: planned.volume, force: request.force, signal: seat.signal, isLive: true }
+  if (planned.into) await requireRoom(planned.into, look, ports)
   await failpoint('vm.move.before-row')
-  const copy = insertRows(record, planned, { context, keep: request.keep })
+  const copy = writeRows(record, planned, context)
   try {
     await failpoint('vm.move.after-row')
-    const { capacityBytes } = await makeVolumeFile(copy, ports)
-    if (capacityBytes !== copy.capacityBytes) ports.store.volumes.update({ ...copy, capacityBytes })
+    const capacityBytes = planned.into ? copy.capacityBytes : await makeCopy(copy, ports)
     await failpoint('vm.move.after-file')
     await emulator.blocks.mirrors.begin({
       disk: planned.disk.name,
       id: copy.id,
       source: sourceOf(copy, ports),
       options: layerOptions({ disk: { ...planned.disk, pool: planned.pool }, volume: copy }, record, ports),
+      ...(capacityBytes > planned.volume.capacityBytes ? { sizeBytes: planned.volume.capacityBytes } : {}),
       bytesPerSecond: request.speed,
     })
     await failpoint('vm.move.after-begin')
@@ -131,13 +158,25 @@ export async function beginMove(seat: Seat, context: Context, request: MoveReque
   }
 }
 
-function insertRows(
-  record: VmRecord,
-  { disk, volume, pool, format }: PlannedMove,
-  { context, keep }: { readonly context: Context; readonly keep: boolean },
-): CopyRecord {
+/** Makes what a copy's row plans; answers its capacity. */
+async function makeCopy(copy: CopyRecord, ports: Ports): Promise<number> {
+  const { capacityBytes } = await makeVolumeFile(copy, ports)
+  if (capacityBytes !== copy.capacityBytes) ports.store.volumes.update({ ...copy, capacityBytes })
+  return capacityBytes
+}
+
+function writeRows(record: VmRecord, planned: PlannedMove, context: Context): CopyRecord {
+  const { disk, volume, pool, format, into, keep } = planned
   const { ports } = context
   const { store } = ports
+  if (into) {
+    const move = { vmId: record.id, disk: disk.name, fromId: volume.id, keep, into: true }
+    return store.transaction(() => {
+      const copy = { ...beginFilling({ volume, into }, context), move }
+      store.volumes.update(copy)
+      return copy
+    })
+  }
   const name =
     pool === volume.pool
       ? freeVolumeName({ pool, name: `${volume.name}.new` }, ports, new Set())

@@ -4,8 +4,8 @@ import type { Driver } from '../../ports/drivers.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { takePatiently } from '../snapshots/take-patiently.ts'
-import { copyNow } from './move-rows.ts'
-import { settleMoves, writeGivenUp } from './settle-moves.ts'
+import { copyNow, writeGivenUp } from './move-rows.ts'
+import { settleMoves } from './settle-moves.ts'
 
 const againMs = 100
 /** How long an emulator that does not answer is asked; after that, whoever finds it answering does. */

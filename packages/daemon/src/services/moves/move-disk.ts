@@ -1,5 +1,5 @@
 /**
- * Moves a disk of a VM that runs to another pool or format.
+ * Moves a disk of a VM that runs to another pool or format, or into a volume that is there.
  *
  *     rows: copy `creating`, volume `moved` ─▶ the copy's file ─▶ the emulator copies, and follows the guest ─▶ it holds the disk
  *       ─▶ row: the disk is on the copy ─▶ the emulator goes over ─▶ row: done ─▶ the former volume goes
@@ -17,7 +17,7 @@ import { removeVolume } from '../vms/delete-vm.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { beginMove, type MoveRequest } from './begin-move.ts'
 import { giveUp } from './give-up.ts'
-import { type CopyRecord, copyNow, writeDone, writeSwitched } from './move-rows.ts'
+import { type CopyRecord, copyNow, stepOf, writeDone, writeSwitched } from './move-rows.ts'
 import { finishGoingOver, settleMoves } from './settle-moves.ts'
 import { WritesOfGuest } from './writes-of-guest.ts'
 
@@ -53,12 +53,14 @@ export async function followMove(moving: Moving): Promise<string> {
   } catch (error) {
     if (isLeaving(job.signal)) throw error
     await giveUp([copyId], moving)
-    if (!isDone(copyId, context)) throw error
+    noteUndefined(first, moving)
+    if (!isDone(first, moving)) throw error
   }
+  noteUndefined(first, moving)
+  const name = isDone(first, moving) ? store.volumes.get(copyId)?.name : undefined
   const former = store.volumes.get(first.move.fromId)
   if (former?.phase === 'deleting') await removeVolume(former, context)
   await context.ports.failpoint('vm.move.after-done')
-  const name = store.volumes.get(copyId)?.name
   if (name !== undefined) return name
   throw new KvasirError(
     'wrong-state',
@@ -66,9 +68,18 @@ export async function followMove(moving: Moving): Promise<string> {
   )
 }
 
-function isDone(copyId: string, { ports }: Context): boolean {
-  const volume = ports.store.volumes.get(copyId)
-  return volume?.phase === 'ready' && volume.move === undefined
+/** Whether the disk is on what it moved to, and nothing is left to do. A volume that was there before is there in any case. */
+function isDone({ id, move }: CopyRecord, { driver, context }: Moving): boolean {
+  const volume = context.ports.store.volumes.get(id)
+  if (volume?.phase !== 'ready' || volume.move !== undefined) return false
+  const { disks } = driver.view().record.spec
+  return !move.into || disks.some((disk) => disk.pool === volume.pool && disk.volume === volume.name)
+}
+
+/** What was there before and was not filled to the end holds some of this and some of that. */
+function noteUndefined(copy: CopyRecord, moving: Moving): void {
+  if (!copy.move.into || isDone(copy, moving)) return
+  moving.job.outcome(`What volume ${volumeWords(copy)} holds is undefined now.`)
 }
 
 /** Until the row says that the move is over, one way or the other: who ends an emulator settles its moves. */
@@ -91,7 +102,7 @@ async function copyAndGoOver(guest: WritesOfGuest, moving: Moving): Promise<void
 
 async function copyAll(copy: CopyRecord, guest: WritesOfGuest, { driver, job }: Moving): Promise<void> {
   const { emulator } = driver.view()
-  if (!emulator || copy.phase !== 'creating') return
+  if (!emulator || stepOf(copy) !== 'creating') return
   const { disk } = copy.move
   const onProgress = (progress: MirrorProgress) => guest.note(copy, progress)
   await emulator.blocks.mirrors.follow({ disk, id: copy.id }, { onProgress, signal: job.signal })
@@ -103,7 +114,7 @@ async function goOver(seat: Seat, guest: WritesOfGuest, { context, job, copyId }
   const copy = copyNow(copyId, ports.store)
   const { emulator } = seat
   if (!copy || !emulator) return
-  if (copy.phase !== 'creating') {
+  if (stepOf(copy) !== 'creating') {
     await settleMoves(seat, ports)
     return
   }

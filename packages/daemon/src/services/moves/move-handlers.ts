@@ -9,10 +9,11 @@ import type { Caller, Handlers } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { beginConvertVolume } from '../volumes/copy-volume.ts'
-import { type MoveRequest, planMove } from './begin-move.ts'
+import { type MoveRequest, type PlannedMove, planMove } from './begin-move.ts'
 import { exportVm } from './export-vm.ts'
+import { beginFillVolume } from './fill-volume.ts'
 import { followMove, moveDisk } from './move-disk.ts'
-import { movesOf } from './move-rows.ts'
+import { movesOf, stepOf } from './move-rows.ts'
 import { planExport } from './plan-export.ts'
 import { settleMoves } from './settle-moves.ts'
 
@@ -29,11 +30,9 @@ export function createMoveHandlers(
       const driver = drivers.find(params.name)
       const { record } = driver.view()
       const request = { ...body, disk: params.disk }
-      const { volume, pool, format } = planMove(record, request, context)
+      const planned = planMove(record, request, context)
       const asked = { context, caller, keep }
-      const job = isOff(record)
-        ? beginConvertVolume(volume, { pool, format, keep: body.keep }, asked)
-        : beginLive(driver, request, asked)
+      const job = isOff(record) ? beginOff(planned, request, asked) : beginLive(driver, request, asked)
       return await jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
     },
     async exportVm({ params, query, body, caller, keep, signal }) {
@@ -62,6 +61,13 @@ interface Asked {
   readonly keep: (job: Job) => void
 }
 
+function beginOff(planned: PlannedMove, { force }: MoveRequest, asked: Asked): Job {
+  const { volume, into, pool, format, keep } = planned
+  return into
+    ? beginFillVolume({ volume, into }, { keep, force }, asked)
+    : beginConvertVolume(volume, { pool, format, keep }, asked)
+}
+
 function beginLive(driver: Driver, request: MoveRequest, asked: Asked): Job {
   driver.requireAllowed('merge')
   return begin('vm.move-disk', driver, asked, (job) => moveDisk(driver, asked.context, { ...request, job }))
@@ -82,7 +88,7 @@ export async function resumeMoves(id: string, context: Context): Promise<void> {
   for (const former of formers.flatMap((fromId) => store.volumes.get(fromId) ?? []))
     if (former.phase === 'deleting') await removeVolume(former, context)
   for (const copy of movesOf(id, store))
-    if (copy.phase === 'creating')
+    if (stepOf(copy) === 'creating')
       begin('vm.move-disk', driver, { context, caller: { name: 'recovery' }, keep: () => {} }, (job) =>
         followMove({ driver, context, job, copyId: copy.id }),
       )
@@ -91,9 +97,10 @@ export async function resumeMoves(id: string, context: Context): Promise<void> {
 /** Has emulators let go of copies in a pool that answers again, which were given up while it did not. */
 export async function settleMovesTo(pool: Pick<PoolRecord, 'name'>, context: Context): Promise<void> {
   const { store, log } = context.ports
-  for (const { pool: place, phase, move } of store.volumes.list()) {
+  for (const volume of store.volumes.list()) {
+    const { pool: place, move } = volume
     const driver = move && context.drivers.get(move.vmId)
-    if (!driver || place !== pool.name || phase !== 'deleting') continue
+    if (!driver || place !== pool.name || stepOf({ ...volume, move }) !== 'deleting') continue
     await driver
       .take('edit', (seat) => settleMoves(seat, context.ports))
       .catch((error: unknown) =>

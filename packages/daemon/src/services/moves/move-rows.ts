@@ -4,12 +4,17 @@
  *     copy `creating`, disk on the former volume ─▶ copy `ready`, disk on it ─▶ the former volume goes, or is free
  *                        ▲                                  │
  *                        └─────── (it did not go over) ─────┘
+ *
+ * A volume that was there before takes the part of the copy too. It has its own name and stays, so its phase is always `ready`: while it is
+ * filled its work says so (`stepOf`).
  */
 import type { VmSpec } from '@kvasir/contract'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { Store, VmRecord, VolumeMove, VolumeRecord } from '../../ports/store.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
+
+type VolumeName = Pick<VolumeRecord, 'pool' | 'name'>
 
 /** A volume that a disk is on its way to. */
 export type CopyRecord = VolumeRecord & { readonly move: VolumeMove }
@@ -47,15 +52,39 @@ export function copyNow(id: string, store: Store): CopyRecord | undefined {
   return volume?.move === undefined ? undefined : { ...volume, move: volume.move }
 }
 
-/** The disk is on the copy, which has the name; the former volume is not gone yet. */
+/** How far a move is, in the words of phases: of a volume that was there before and stays, the rest of its row says it. */
+export function stepOf({ phase, move, work }: CopyRecord): VolumeRecord['phase'] {
+  if (!move.into) return phase
+  if (work !== 'filled') return 'ready'
+  return move.isGivenUp ? 'deleting' : 'creating'
+}
+
+/** A move that was not gone over to yet is over: who has the emulator let go of the copy removes it, or frees what was there before. */
+export function writeGivenUp(id: string, { store }: Pick<Ports, 'store'>): void {
+  const copy = copyNow(id, store)
+  if (!copy || stepOf(copy) !== 'creating') return
+  store.volumes.update(givenUp(copy))
+}
+
+function givenUp(copy: CopyRecord): CopyRecord {
+  if (!copy.move.into) return { ...copy, phase: 'deleting' }
+  return { ...copy, work: 'filled', move: { ...copy.move, isGivenUp: true } }
+}
+
+/** The disk is on the copy, which has the name, unless it was there before; the former volume is not gone yet. */
 export function writeSwitched(seat: Seat, copy: CopyRecord, ports: Ports): void {
   const { store } = ports
   const former = store.volumes.get(copy.move.fromId)
   if (!former) return
+  if (copy.move.into) {
+    const { work: _, ...free } = copy
+    seat.update(onVolume(seat.record, { from: former, to: copy }), () => store.volumes.update(free))
+    return
+  }
   const { name } = former
   const isHere = former.pool === copy.pool
   const left = isHere ? freeVolumeName({ pool: former.pool, name: `${name}.old` }, ports, new Set()) : name
-  seat.update(onPool(seat.record, { name, from: former.pool, to: copy.pool }), () => {
+  seat.update(onVolume(seat.record, { from: former, to: { pool: copy.pool, name } }), () => {
     store.volumes.update({ ...former, name: left, madeForVm: undefined })
     store.volumes.update({ ...copy, name, phase: 'ready', madeForVm: former.madeForVm })
   })
@@ -65,10 +94,14 @@ export function writeSwitched(seat: Seat, copy: CopyRecord, ports: Ports): void 
 export function writeBack(seat: Seat, copy: CopyRecord, { store }: Ports): void {
   const former = store.volumes.get(copy.move.fromId)
   if (!former) return
+  if (copy.move.into) {
+    seat.update(onVolume(seat.record, { from: copy, to: former }), () => store.volumes.update(givenUp(copy)))
+    return
+  }
   const { name } = copy
   const isHere = former.pool === copy.pool
   const left = isHere ? `${name}.${copy.id.slice(0, 8)}`.slice(-63) : name
-  seat.update(onPool(seat.record, { name, from: copy.pool, to: former.pool }), () => {
+  seat.update(onVolume(seat.record, { from: copy, to: { pool: former.pool, name } }), () => {
     store.volumes.update({ ...copy, name: left, phase: 'deleting', madeForVm: undefined })
     store.volumes.update({ ...former, name, madeForVm: copy.madeForVm })
   })
@@ -98,17 +131,19 @@ export function writeLetGo(copy: CopyRecord, { store }: Ports): void {
   })
 }
 
-/** What of a VM's row names the pool of a volume. */
-function onPool(
+/** What of a VM's row names a volume, once its disk is on another one. */
+export function onVolume(
   { spec, run, revision }: VmRecord,
-  place: { readonly name: string; readonly from: string; readonly to: string },
+  place: { readonly from: VolumeName; readonly to: VolumeName },
 ): Partial<VmRecord> {
-  const { name, from, to } = place
-  if (from === to) return {}
+  const { from, to } = place
+  if (from.pool === to.pool && from.name === to.name) return {}
   const moved = (one: VmSpec): VmSpec => ({
     ...one,
     disks: one.disks.map((disk) =>
-      disk.volume === name && disk.pool === from ? { ...disk, pool: to } : disk,
+      disk.volume === from.name && disk.pool === from.pool
+        ? { ...disk, pool: to.pool, volume: to.name }
+        : disk,
     ),
   })
   return {

@@ -10,13 +10,14 @@ const patience = 60 * hurry
 const disks = [{ name: 'data', size: '1GiB' }] as const
 const params = { name: 'web1', disk: 'data' }
 const plain = { pool: 'fast' } as const
+const usual = { speed: 0, keep: false, force: false }
 
 function move(
   world: SimulatedDaemon,
   body: { pool?: string; format?: 'raw'; keep?: boolean } = plain,
   wait = patience,
 ): Promise<Job> {
-  return world.call('moveDisk', { params, query: { wait }, body: { speed: 0, keep: false, ...body } })
+  return world.call('moveDisk', { params, query: { wait }, body: { ...usual, ...body } })
 }
 
 /** Waits until something is so, however slow the machine is. */
@@ -212,11 +213,7 @@ test('what cannot be moved is refused, with a reason', async () => {
   await assert.rejects(move(world, { pool: 'default' }), /already/)
   await assert.rejects(move(world, { pool: 'none' }), { code: 'pool-not-found' })
   await assert.rejects(
-    world.call('moveDisk', {
-      params: { name: 'web1', disk: 'x' },
-      query: {},
-      body: { ...plain, speed: 0, keep: false },
-    }),
+    world.call('moveDisk', { params: { ...params, disk: 'x' }, query: {}, body: { ...usual, ...plain } }),
     /not there/,
   )
   await assert.rejects(world.call('setMoveSpeed', { params, body: { speed: 1 } }), { code: 'wrong-state' })

@@ -6,6 +6,8 @@
  *     ready        taken back          goes over          finished      taken back      finished
  *     deleting     undone              undone             -             undone          undone
  *
+ * A volume that was there before takes the part of the copy with the same steps (move-rows.ts, `stepOf`); undone, it is free.
+ *
  * A copy that is an export never becomes the disk: it is undone, or, `ready`, let go of. The scratch of an instant is always undone.
  *
  * The copy is `ready` only from a moment in which it was the same as the disk, flushed, and the guest's requests waited. So without an
@@ -16,11 +18,13 @@ import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { layerOptions } from '../snapshots/layer-options.ts'
+import { freeFilled } from '../volumes/settle-work.ts'
 import { discardVolume } from '../volumes/volume-files.ts'
 import {
   type CopyRecord,
   copyNow,
   movesOf,
+  stepOf,
   writeBack,
   writeDone,
   writeLetGo,
@@ -30,12 +34,6 @@ import {
 /** Settles the moves of a VM's disks; one whose copying goes on is left to whoever follows it. Removes no former volume. */
 export async function settleMoves(seat: Seat, ports: Ports): Promise<void> {
   for (const copy of movesOf(seat.record.id, ports.store)) await settleMove(seat, copy, ports)
-}
-
-/** Gives a move up that was not gone over to yet: its copy is removed as soon as the emulator lets go of it. */
-export function writeGivenUp(id: string, { store }: Ports): void {
-  const copy = copyNow(id, store)
-  if (copy?.phase === 'creating') store.volumes.update({ ...copy, phase: 'deleting' })
 }
 
 async function settleMove(seat: Seat, copy: CopyRecord, ports: Ports): Promise<void> {
@@ -51,13 +49,13 @@ async function settleMove(seat: Seat, copy: CopyRecord, ports: Ports): Promise<v
   }
   if (!emulator) {
     if (!isOff(seat.record)) return
-    if (copy.phase === 'ready') writeDone(copy, ports)
+    if (stepOf(copy) === 'ready') writeDone(copy, ports)
     else await undo(copy, ports)
     return
   }
   const name = { disk: copy.move.disk, id: copy.id }
   const state = await emulator.blocks.mirrors.state(name)
-  if (copy.phase === 'creating') {
+  if (stepOf(copy) === 'creating') {
     if (state === 'copying') return
     if (state === 'absent') await takeBack(emulator, copy, ports)
     else {
@@ -66,7 +64,7 @@ async function settleMove(seat: Seat, copy: CopyRecord, ports: Ports): Promise<v
     }
     return
   }
-  if (copy.phase === 'deleting') await takeBack(emulator, copy, ports)
+  if (stepOf(copy) === 'deleting') await takeBack(emulator, copy, ports)
   else if (state === 'held' || state === 'over') await finishMove(seat, copy.id, ports)
   else {
     writeBack(seat, copy, ports)
@@ -98,16 +96,17 @@ async function takeBack(emulator: Emulator, copy: CopyRecord, ports: Ports): Pro
   await undo(copy, ports)
 }
 
-/** The copy goes, and nothing is done to the volume any more. */
+/** The copy goes, or is free if it was there before, and nothing is done to the volume any more. */
 async function undo(copy: CopyRecord, ports: Ports): Promise<void> {
   const { store } = ports
   const { move, ...row } = copy
   store.transaction(() => {
-    store.volumes.update({ ...row, phase: 'deleting' })
+    if (move.into) freeFilled(row, ports)
+    else store.volumes.update({ ...row, phase: 'deleting' })
     const former = store.volumes.get(move.fromId)
     if (former?.work !== 'moved' && former?.work !== 'exported') return
     const { work: _, ...free } = former
     store.volumes.update(free)
   })
-  await discardVolume(row, ports)
+  if (!move.into) await discardVolume(row, ports)
 }

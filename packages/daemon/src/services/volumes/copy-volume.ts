@@ -51,7 +51,7 @@ export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeReque
   const format = formatIn(place.pool, { asked: request.format, liked }, context.ports)
   refuseCompressed(request.compress, linked ? 'none' : format)
   requireKept(volume, { pool: place.pool, format, compress: request.compress }, context)
-  return begin('volume.clone', volume, asked, async (job, seats) => {
+  return beginCopyJob('volume.clone', volume, asked, async (job, seats) => {
     requireOff(volume, seats, 'is not cloned')
     const copy = newRow(volume, { ...place, format, baseId: linked ? volume.id : undefined }, context)
     const { independentClones } = usablePool(volume.pool, context.ports).capabilities
@@ -92,7 +92,7 @@ export function beginConvertVolume(
       'in-use',
       `Volume ${volumeWords(child)} is based on ${volumeWords(volume)}, so it is not converted.`,
     )
-  return begin('volume.convert', volume, asked, async (job, seats) => {
+  return beginCopyJob('volume.convert', volume, asked, async (job, seats) => {
     requireOff(volume, seats, 'is not converted')
     const name =
       pool === volume.pool
@@ -268,7 +268,8 @@ function requireFree(place: { readonly pool: string; readonly name: string }, { 
     throw new KvasirError('name-taken', `There is a volume ${volumeWords(place)} already.`)
 }
 
-function begin(
+/** Begins a job on a volume that holds the seats of the VMs that have it. */
+export function beginCopyJob(
   kind: 'volume.clone' | 'volume.convert',
   volume: VolumeRecord,
   { context, caller, keep }: Asked,

@@ -124,7 +124,7 @@ test('a disk moves from a file to a volume group and back while its VM runs', as
   await world.start('web1')
   const move = async (pool: string) => {
     const params = { name: 'web1', disk: 'data' }
-    const body = { pool, speed: 0, keep: false }
+    const body = { pool, speed: 0, keep: false, force: false }
     const job = await world.call('moveDisk', { params, query: { wait: patience }, body })
     assert.equal(job.state, 'succeeded', job.error?.detail ?? '')
     const { format, capacityBytes } = await world.call('getVolume', { params: { pool, volume: 'web1-data' } })
