@@ -83,13 +83,20 @@ export const nicSpec = z
     mode: z.enum(['user', 'network']).default('user').meta({ description: 'Network where one is named.' }),
     network: resourceName.optional().meta({ description: 'The network that it is on.' }),
     mac: macAddress.optional().meta({ description: 'Given at creation and then kept.' }),
-    forwards: z.array(forwardSpec).max(limits.forwards).default([]),
+    address: z.ipv4().optional().meta({
+      description: 'What the network always gives it by DHCP; chosen and then kept where it has forwards.',
+    }),
+    forwards: z
+      .array(forwardSpec)
+      .max(limits.forwards)
+      .default([])
+      .meta({ description: 'In user mode, or on a network of mode nat.' }),
   })
   .overwrite((nic) => (nic.network === undefined ? nic : { ...nic, mode: 'network' as const }))
   .refine(({ mode, network }) => mode !== 'network' || network !== undefined, 'names no network')
   .refine(
-    ({ mode, forwards }) => mode === 'user' || forwards.length === 0,
-    'has forwards, which only user-mode networking has',
+    ({ mode, address }) => mode === 'network' || address === undefined,
+    'has an address, which only a NIC on a network has',
   )
   .meta({ id: 'NicSpec' })
 

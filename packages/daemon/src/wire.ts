@@ -10,7 +10,7 @@ import type { Handlers } from './services/handlers.ts'
 import { createJobRunner } from './services/jobs/job-runner.ts'
 import { settleMovesTo } from './services/moves/move-handlers.ts'
 import { NetworkDesk } from './services/networks/network-desk.ts'
-import { guestsOf, tapsOf } from './services/networks/nic-networks.ts'
+import { guestsOf, wiresOn } from './services/networks/nic-networks.ts'
 import { prepareNetworks, settleNetworks } from './services/networks/settle-networks.ts'
 import { yieldCpus } from './services/placement/yield-cpus.ts'
 import { PoolDesk } from './services/pools/pool-desk.ts'
@@ -117,7 +117,7 @@ function networkDesk(ports: Ports, { emit }: StoredFeed, drivers: Supervisor): N
     ports,
     emit,
     guestsOf: (network) => guestsOf(network, drivers),
-    tapsOf: (network) => tapsOf(network, drivers),
+    wiresOn: (network) => wiresOn(network, drivers),
   })
 }
 

@@ -30,7 +30,8 @@ export const createFlags = {
     multiple: true,
   },
   nic: {
-    summary: 'A NIC: mode=user,mac=,name=,forward=2222:22; none for no NIC.',
+    summary:
+      'A NIC: network=,address=,mac=,name=,forward=2222:22, or mode=user,forward=2222:22; none for no NIC.',
     value: 'KEY=VALUE,...',
     multiple: true,
   },

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { diskSpec, nicSpec } from '@kvasir/contract'
 import fc from 'fast-check'
 import { UsageError } from '../usage-error.ts'
-import { parseDisk, parseForward, parseNic, parseThrottle } from './device-words.ts'
+import { parseDisk, parseForward, parseNic, parseNicChange, parseThrottle } from './device-words.ts'
 import { parseValue, setField } from './set.ts'
 import { disksFromFlags, nicsFromFlags } from './spec-from-flags.ts'
 
@@ -59,6 +59,12 @@ test('a NIC may have several forwards', () => {
     nicSpec.parse(nic).forwards.map((it) => it.hostPort),
     [2222, 8080],
   )
+})
+
+test('of a NIC that is there, what is named changes', () => {
+  assert.deepEqual(parseNicChange('network=lan,forward=none'), { network: 'lan', forwards: [] })
+  assert.deepEqual(parseNicChange('address=10.9.0.9'), { address: '10.9.0.9' })
+  assert.throws(() => parseNicChange('name=net1'), UsageError)
 })
 
 test('no text makes the parsers throw anything but a usage error', () => {

@@ -70,16 +70,26 @@ export function parseThrottle(text: string): DiskInput['throttle'] {
   return limits as DiskInput['throttle'] // As for disks.
 }
 
+const nicKeys = ['mode', 'network', 'mac', 'address', 'forward'] as const
+
 /** Parses a NIC; `forward` may be given several times. */
 export function parseNic(text: string, fallbackName: string): NicInput {
-  const nic: Record<string, unknown> = { name: fallbackName }
-  const forwards: ForwardInput[] = []
-  for (const [key, value] of parsePairs(text, ['name', 'mode', 'network', 'mac', 'forward'], 'NIC')) {
-    if (key === 'forward') forwards.push(parseForward(requireValue(key, value)))
-    else nic[key] = requireValue(key, value)
-  }
-  if (forwards.length > 0) nic['forwards'] = forwards
-  return nic as NicInput // As for disks.
+  // The daemon's schema judges the values, as for disks.
+  return { name: fallbackName, ...nicFields(text, ['name', ...nicKeys]) } as NicInput
+}
+
+/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`. */
+export function parseNicChange(text: string): Omit<NicInput, 'name'> {
+  return nicFields(text, nicKeys)
+}
+
+function nicFields(text: string, keys: readonly string[]): Record<string, unknown> {
+  const fields: Record<string, unknown> = {}
+  const pairs = parsePairs(text, keys, 'NIC')
+  const forwards = pairs.flatMap(([key, value]) => (key === 'forward' ? [requireValue(key, value)] : []))
+  for (const [key, value] of pairs) if (key !== 'forward') fields[key] = requireValue(key, value)
+  const isNone = forwards.length === 1 && forwards[0] === 'none'
+  return forwards.length === 0 ? fields : { ...fields, forwards: isNone ? [] : forwards.map(parseForward) }
 }
 
 /** Parses `[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT`, with an IPv6 address in brackets. */

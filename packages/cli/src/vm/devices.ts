@@ -6,7 +6,14 @@ import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 import { changeSpec } from './change-spec.ts'
-import { type DiskInput, parseDisk, parseNic, parseThrottle } from './device-words.ts'
+import {
+  type DiskInput,
+  type NicInput,
+  parseDisk,
+  parseNic,
+  parseNicChange,
+  parseThrottle,
+} from './device-words.ts'
 
 const sharedWarning =
   'Guests that share a disk must know of each other: a cluster file system, or one that writes. Any other file system is damaged.'
@@ -44,8 +51,9 @@ export const listNics: Action = async (context) => {
     vm.spec.nics,
     [
       { title: 'NIC', show: (nic) => nic.name },
-      { title: 'MODE', show: (nic) => nic.mode },
+      { title: 'NETWORK', show: (nic) => nic.network ?? nic.mode },
       { title: 'MAC', show: (nic) => nic.mac },
+      { title: 'ADDRESS', show: (nic) => nic.address ?? '-' },
       {
         title: 'FORWARDS',
         show: ({ forwards }) =>
@@ -74,6 +82,23 @@ export const addNic: Action = async (context) => {
     return { ...spec, nics: [...spec.nics, nic] }
   })
   return undefined
+}
+
+export const setNic: Action = async (context) => {
+  const name = context.argument('NIC')
+  const change = parseNicChange(context.argument('KEY=VALUE,...'))
+  await changeSpec(context, (spec) => {
+    without(spec.nics, name, 'NIC') // It is there.
+    return { ...spec, nics: spec.nics.map((nic) => (nic.name === name ? changed(nic, change) : nic)) }
+  })
+  return undefined
+}
+
+/** An address is one of its network. */
+function changed(nic: NicSpec, change: Omit<NicInput, 'name'>): NicInput {
+  const { address, ...rest } = nic
+  const stays = change.network === undefined || change.network === nic.network
+  return { ...rest, ...(stays && address !== undefined ? { address } : {}), ...change }
 }
 
 export const throttleDisk: Action = async (context) => {

@@ -64,7 +64,8 @@ export function describeVm(
     Boots: boots(vm, shelf),
     Disks: describeDisks(vm, shelf),
     NICs: spec.nics.map(
-      (nic) => `${nic.name}  ${nic.network ?? nic.mode}${nic.mac === undefined ? '' : `, ${nic.mac}`}`,
+      ({ name, network, mode, mac, address }) =>
+        `${name}  ${[network ?? mode, mac, address].filter((word) => word !== undefined).join(', ')}`,
     ),
     Forwards: forwards(vm),
     'cloud-init': cloudInit(vm),

@@ -2,6 +2,8 @@
 import type { Lease, NetworkFinding, Reservation } from '@kvasir/contract'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
+import type { HostListener } from '../model/network/port-claims.ts'
+import type { Wire } from '../model/network/wires.ts'
 
 /** What is seen of a network on the host. */
 export interface NetworkSight {
@@ -16,14 +18,16 @@ export type NetworkPart = 'rules' | 'bridge' | 'forwarding' | 'dnsmasq'
 export interface RaiseOptions {
   /** The NICs of VMs on it, with the names that DNS is to know them by. */
   readonly guests: readonly Reservation[]
-  /** The taps of VMs that run on it: ports of its bridge, also of one that is made again under them. */
-  readonly taps: readonly string[]
+  /** The NICs of VMs that run on it, or are being started: their taps are ports of its bridge, also of one that is made again. */
+  readonly wires: readonly Wire[]
   readonly onPart?: (part: NetworkPart) => Promise<void>
 }
 
 export interface Networks {
   /** Links, addresses and routes of the host as they are now. */
   survey(): Promise<HostNetwork>
+  /** The sockets of the host that wait for callers. */
+  listeners(): Promise<readonly HostListener[]>
   /**
    * Makes what is missing of a network, and leaves the rest as it is. On failure, what this call made is gone again. `network-refused` when
    * something of its names is there that is not its; `unsupported` when a program or the kernel lacks what it takes.

@@ -8,6 +8,8 @@ import type { Image, NetworkFinding, Reservation } from '@kvasir/contract'
 import type { NodePages } from '../model/memory/hugepages.ts'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
+import type { HostListener } from '../model/network/port-claims.ts'
+import type { Wire } from '../model/network/wires.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { MemoryLimits } from '../ports/emulator-memory.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
@@ -39,6 +41,7 @@ export interface SimulatedSave {
 export interface SimulatedNetwork {
   readonly network: NetworkSpec
   readonly guests: readonly Reservation[]
+  readonly wires: readonly Wire[]
   /** What is amiss with it, until it is made again. */
   readonly findings: readonly NetworkFinding[]
 }
@@ -69,6 +72,8 @@ export class SimulatedMachine {
   readonly networks = new Map<string, SimulatedNetwork>()
   /** What the host has of networks besides. */
   hostNetwork: HostNetwork = { links: [], addresses: [], routes: [] }
+  /** Programs of the host that wait for callers. */
+  listeners: readonly HostListener[] = []
   readonly seeds = new Map<string, Uint8Array>()
   readonly saves = new Map<string, SimulatedSave>()
   /** The memory of snapshots, by their ids. */

@@ -9,9 +9,10 @@ const simulatedPid = 4321
 export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
   return {
     survey: async () => machine.hostNetwork,
-    async raise(network, { guests, onPart }) {
+    listeners: async () => machine.listeners,
+    async raise(network, { guests, wires, onPart }) {
       for (const part of parts) await onPart?.(part)
-      machine.networks.set(network.id, { network, guests, findings: [] })
+      machine.networks.set(network.id, { network, guests, wires, findings: [] })
     },
     async lower({ id }) {
       machine.networks.delete(id)

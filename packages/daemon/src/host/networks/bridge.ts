@@ -5,14 +5,17 @@
 import { writeFile } from 'node:fs/promises'
 import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import { z } from 'zod'
+import { routesLoopback } from '../../model/network/forward-rules.ts'
 import { bridgeMac } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
+import type { Wire } from '../../model/network/wires.ts'
 import { askIp, runIpBatch } from './network-commands.ts'
 
 const shown = z.object({
   ifname: z.string().optional(),
   address: z.string().optional(),
   mtu: z.number().optional(),
+  master: z.string().optional(),
   flags: z.array(z.string()).default([]),
   linkinfo: z.object({ info_kind: z.string().optional() }).optional(),
   addr_info: z
@@ -47,9 +50,9 @@ export async function makeBridge(network: NetworkSpec): Promise<void> {
   )
 }
 
-/** Makes taps ports of the bridge; one that is gone meanwhile is left out. */
-export async function plugTaps({ bridge }: NetworkSpec, taps: readonly string[]): Promise<void> {
-  for (const tap of taps)
+/** Makes taps ports of the bridge; one that is not there, or not yet, is left out. */
+export async function plugTaps({ bridge }: NetworkSpec, wires: readonly Wire[]): Promise<void> {
+  for (const tap of await strayTaps(bridge, wires))
     await runIpBatch([`link set dev ${tap} master ${bridge}`], `the tap ${tap} is on no bridge`).catch(
       (error: unknown) => {
         if (!(error instanceof KvasirError && /Cannot find device/.test(error.message))) throw error
@@ -57,10 +60,21 @@ export async function plugTaps({ bridge }: NetworkSpec, taps: readonly string[])
     )
 }
 
+/** The taps that are there, and not ports of the bridge. */
+async function strayTaps(bridge: string, wires: readonly Wire[]): Promise<readonly string[]> {
+  if (wires.length === 0) return []
+  const taps = new Set(wires.map(({ tap }) => tap))
+  const links = z.array(shown).parse(await askIp(['link', 'show']))
+  return links.flatMap(({ ifname, master }) =>
+    ifname !== undefined && taps.has(ifname) && master !== bridge ? [ifname] : [],
+  )
+}
+
 /** Gives the bridge its addresses and brings it up. Safe to repeat. */
-export async function dressBridge(network: NetworkSpec): Promise<void> {
+export async function dressBridge(network: NetworkSpec, wires: readonly Wire[]): Promise<void> {
   const { bridge, name, ipv6 } = network
   await setIpv6(bridge, ipv6 !== undefined)
+  await writeFile(loopbackSwitch(bridge), routesLoopback(wires) ? '1' : '0')
   await runIpBatch(
     [
       // Nobody else has an address that was chosen here, so none is waited for.
@@ -98,6 +112,11 @@ export async function inspectBridge(network: NetworkSpec): Promise<readonly Netw
       detail: `The bridge ${network.bridge} has lost its address ${address}.`,
     })),
   ]
+}
+
+/** Whether packets of the host's loopback may leave by the bridge, for forwards from there (model/network/forward-rules.ts). */
+function loopbackSwitch(bridge: string): string {
+  return `/proc/sys/net/ipv4/conf/${bridge}/route_localnet`
 }
 
 function isOurs({ address, linkinfo }: Shown, { id }: NetworkSpec): boolean {

@@ -15,10 +15,12 @@ import { parseLeases } from '../../model/network/leases.ts'
 import { tableComment, tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
 import { ruleSet, ruleSetRemoval } from '../../model/network/rule-set.ts'
+import type { Wire } from '../../model/network/wires.ts'
 import type { Networks, RaiseOptions } from '../../ports/networks.ts'
 import { dressBridge, inspectBridge, isBridgeThere, makeBridge, plugTaps, removeBridge } from './bridge.ts'
 import { Dnsmasq, dnsmasqUser } from './dnsmasq.ts'
 import { Forwarding } from './forwarding.ts'
+import { hostListeners } from './host-listeners.ts'
 import { applyRules, readTable } from './network-commands.ts'
 import { surveyHost } from './survey-host.ts'
 
@@ -42,6 +44,7 @@ export function createNetworks(options: HostNetworksOptions): Networks {
   }
   return {
     survey: surveyHost,
+    listeners: hostListeners,
     raise: (network, raiseOptions) => inTurn(() => raise(network, { ...tools, ...raiseOptions })),
     lower: (network) => inTurn(() => lower(network, tools)),
     inspect: (network, { deep }) => inspect(network, { ...tools, deep }),
@@ -66,15 +69,15 @@ async function raise(network: NetworkSpec, tools: NetworkTools & RaiseOptions): 
     undo.defer(() => rm(folder, { recursive: true, force: true }))
 
   if (!hasTable) undo.defer(() => removeTable(network))
-  await putRules(network, folder)
+  await putRules(network, folder, tools.wires)
   await onPart('rules')
 
   if (!hasBridge) {
     undo.defer(() => removeBridge(network))
     await makeBridge(network)
   }
-  await dressBridge(network)
-  if (!hasBridge) await plugTaps(network, tools.taps)
+  await dressBridge(network, tools.wires)
+  await plugTaps(network, tools.wires)
   await onPart('bridge')
 
   if (!hasBridge) undo.defer(() => forwarding.release(network.id))
@@ -128,8 +131,8 @@ async function confOf(
 }
 
 /** Puts the rules in place and notes what nft(8) says of them then, by which a later change is seen. */
-async function putRules(network: NetworkSpec, folder: string): Promise<void> {
-  await applyRules(ruleSet(network), `network ${network.name} has no rules and is not started`)
+async function putRules(network: NetworkSpec, folder: string, wires: readonly Wire[]): Promise<void> {
+  await applyRules(ruleSet(network, wires), `network ${network.name} has no rules and is not started`)
   await writeFile(rulesNote(folder), (await digestOfTable(network)) ?? '', { mode: 0o600 })
 }
 

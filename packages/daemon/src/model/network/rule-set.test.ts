@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { NetworkSpec } from './network-record.ts'
 import { ruleSet } from './rule-set.ts'
+import type { Wire } from './wires.ts'
 
 const lan: NetworkSpec = {
   id: '0b7e9a52-6f0b-4d58-9f61-1f0de8c0a001',
@@ -15,8 +16,8 @@ const lan: NetworkSpec = {
   reservations: [],
 }
 
-function rulesOf(network: NetworkSpec): readonly string[] {
-  return ruleSet(network)
+function rulesOf(network: NetworkSpec, wires: readonly Wire[] = []): readonly string[] {
+  return ruleSet(network, wires)
     .split('\n')
     .map((line) => line.trim())
 }
@@ -66,4 +67,23 @@ test('each family has rules of its own, and one that is not there is refused', (
   assert.ok(rules.includes('iifname "br-lan" ip6 saddr fd00:1::/64 accept'))
   assert.equal(rules.filter((rule) => rule.endsWith('masquerade')).length, 2)
   assert.ok(!rulesOf(lan).some((rule) => rule.includes('ip6')))
+})
+
+test('ports of the host lead to a guest, and the loopback of the host stays the host’s', () => {
+  const forward = (hostAddress: string, hostPort: number) =>
+    ({ protocol: 'tcp', hostAddress, hostPort, guestPort: 80 }) as const
+  const wire = { vm: 'web1', nic: 'net0', network: 'lan', tap: 'kvt1', mac: '52:54:00:00:00:01' }
+  const forwards = [forward('0.0.0.0', 8080), forward('127.0.0.1', 8081), forward('192.0.2.7', 8082)]
+
+  const rules = rulesOf(lan, [{ ...wire, address: '10.9.0.9', forwards }])
+
+  const turned = rules.filter((rule) => rule.includes(' dnat ip to '))
+  const everywhere = 'meta nfproto ipv4 fib daddr type local tcp dport 8080 dnat ip to 10.9.0.9:80'
+  const loopback = 'ip daddr 127.0.0.1 tcp dport 8081 dnat ip to 10.9.0.9:80'
+  const one = 'ip daddr 192.0.2.7 tcp dport 8082 dnat ip to 10.9.0.9:80'
+  assert.deepEqual(turned, [everywhere, one, everywhere, loopback, one])
+  assert.ok(rules.includes('oifname "br-lan" ip daddr 10.9.0.9 tcp dport 80 ct status dnat accept'))
+  assert.ok(rules.includes('oifname "br-lan" ip saddr 10.9.0.0/24 ct status dnat masquerade'))
+  assert.ok(rulesOf(lan).includes('iifname "br-lan" ip daddr 127.0.0.0/8 drop'))
+  assert.ok(!rulesOf(lan).some((rule) => rule.includes('dnat ')))
 })

@@ -9,11 +9,13 @@
  *     routed    both ways, from and to the addresses of the network alone
  *     isolated  nothing is forwarded, and of the host only its address in the network is reached
  */
+import { admittedRules, hairpinRules, loopbackRules, outputRules, preroutingRules } from './forward-rules.ts'
 import { tableComment, tableName } from './link-names.ts'
 import type { NetworkSpec } from './network-record.ts'
+import type { Wire } from './wires.ts'
 
 /** The text for `nft -f -` that puts the rules of a network in the place of what there is of them. */
-export function ruleSet(network: NetworkSpec): string {
+export function ruleSet(network: NetworkSpec, wires: readonly Wire[]): string {
   const table = `inet ${tableName(network.id)}`
   return [
     `add table ${table}`, // So that there is one to delete.
@@ -21,10 +23,11 @@ export function ruleSet(network: NetworkSpec): string {
     `table ${table} {`,
     `  comment "${tableComment(network.id)}"`,
     ...chain('input', 'type filter hook input priority filter; policy accept;', inputRules(network)),
-    ...chain('forward', 'type filter hook forward priority filter; policy accept;', forwardRules(network)),
-    ...(network.mode === 'nat'
-      ? chain('postrouting', 'type nat hook postrouting priority srcnat; policy accept;', natRules(network))
-      : []),
+    ...chain('forward', 'type filter hook forward priority filter; policy accept;', [
+      ...admittedRules(network, wires),
+      ...forwardRules(network),
+    ]),
+    ...(network.mode === 'nat' ? natChains(network, wires) : []),
     '}',
     '',
   ].join('\n')
@@ -67,6 +70,19 @@ function forwardRules(network: NetworkSpec): readonly string[] {
         )
       : subnets.map(({ word, subnet }) => `${into} ${word} daddr ${subnet} accept`)
   return [among, ...out, ...back, `${from} ${refuse}`, `${into} ${refuse}`]
+}
+
+/** Priorities by number: `dstnat` is none in the output hook for nft(8) before 1.0.7. */
+function natChains(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
+  return [
+    ...chain('raw', 'type filter hook prerouting priority raw; policy accept;', loopbackRules(network)),
+    ...chain('prerouting', 'type nat hook prerouting priority -100; policy accept;', preroutingRules(wires)),
+    ...chain('output', 'type nat hook output priority -100; policy accept;', outputRules(wires)),
+    ...chain('postrouting', 'type nat hook postrouting priority srcnat; policy accept;', [
+      ...hairpinRules(network, wires),
+      ...natRules(network),
+    ]),
+  ]
 }
 
 /** What leaves by another link than the bridge gets the host's address there; what is meant for all of a link stays as it is. */

@@ -11,6 +11,7 @@ import type { PlugMemory } from '../memory/plug-memory.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
 import { mediumOr, wholeDiskRule } from './disk-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
+import { forwardsRule } from './nic-rules.ts'
 
 /** The effect of a change, with its reason. */
 export interface ChangeRule {
@@ -123,10 +124,8 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   },
   'disks.*.pool': mediumOr({ effect: 'pinned', reason: 'the volume lies in its pool' }),
   'nics.*': { effect: 'boot', reason: 'NICs are attached when the emulator starts' },
-  'nics.*.forwards': {
-    effect: 'boot',
-    reason: 'ports are forwarded by a process that starts with the emulator',
-  },
+  'nics.*.address': { effect: 'live', reason: 'the network gives it when the guest asks next' },
+  'nics.*.forwards': forwardsRule,
 }
 
 /** The rule of a field for a change. */

@@ -7,7 +7,7 @@
  *
  * Not here: what changes (plan-changes.ts).
  */
-import { type DiskSpec, isCdrom, type VmSpec } from '@kvasir/contract'
+import { type DiskSpec, isCdrom, type NicSpec, type VmSpec } from '@kvasir/contract'
 
 /** The wanted spec with everything filled in that the daemon had decided for the current one. */
 export function mergeKept(current: VmSpec, wanted: VmSpec): VmSpec {
@@ -24,11 +24,15 @@ export function mergeKept(current: VmSpec, wanted: VmSpec): VmSpec {
       ...(version === undefined || !sameMachine ? {} : { version }),
     },
     disks,
-    nics: wanted.nics.map((nic) => {
-      const mac = nic.mac ?? current.nics.find((candidate) => candidate.name === nic.name)?.mac
-      return mac === undefined ? nic : { ...nic, mac }
-    }),
+    nics: wanted.nics.map((nic) => keepNic(current, nic)),
   }
+}
+
+function keepNic({ nics }: VmSpec, nic: NicSpec): NicSpec {
+  const before = nics.find((candidate) => candidate.name === nic.name)
+  const mac = nic.mac ?? before?.mac
+  const address = nic.address ?? (before?.network === nic.network ? before?.address : undefined)
+  return { ...nic, ...(mac === undefined ? {} : { mac }), ...(address === undefined ? {} : { address }) }
 }
 
 /** The pin of an I/O thread goes with its disk, unless somebody has just set it. */

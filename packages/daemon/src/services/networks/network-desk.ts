@@ -10,6 +10,7 @@
  * (`inTurn`), so nobody makes what another one takes away, and two networks never choose one subnet.
  */
 import type { Lease, NetworkFinding, NetworkState, Reservation } from '@kvasir/contract'
+import type { Wire } from '../../model/network/wires.ts'
 import type { Emit } from '../../ports/events.ts'
 import type { NetworkPart } from '../../ports/networks.ts'
 import type { Ports } from '../../ports/ports.ts'
@@ -42,15 +43,15 @@ export interface NetworkDeskParts {
   readonly emit: Emit
   /** The NICs of VMs on a network, as DNS is to know them. */
   readonly guestsOf: (network: string) => readonly Reservation[]
-  /** The taps of VMs that run on a network. */
-  readonly tapsOf: (network: string) => readonly string[]
+  /** The NICs with which VMs run on a network. */
+  readonly wiresOn: (network: string) => readonly Wire[]
 }
 
 export class NetworkDesk {
   readonly #parts: NetworkDeskParts
   readonly #seen = new Map<string, SeenNetwork>()
   readonly #retries = new Map<string, Retry>()
-  /** The guests that each network was last told of. */
+  /** The guests and NICs that each network was last told of. */
   readonly #told = new Map<string, string>()
   readonly #leases = new Map<string, readonly Lease[]>()
   /** Networks of which something that is to go may be on the host. */
@@ -98,14 +99,18 @@ export class NetworkDesk {
   async raise(network: NetworkRecord): Promise<void> {
     const { ports } = this.#parts
     await requireFree(network, ports)
-    const guests = this.#parts.guestsOf(network.name)
-    this.#told.set(network.id, JSON.stringify(guests))
+    const news = this.#newsOf(network)
+    this.#told.set(network.id, JSON.stringify(news))
     await ports.networks.raise(network, {
-      guests,
-      taps: this.#parts.tapsOf(network.name),
+      ...news,
       onPart: (part) => ports.failpoint(pointAfter[part]),
     })
     await this.#look(network, { deep: false })
+  }
+
+  /** What VMs are to a network now. */
+  #newsOf({ name }: NetworkRecord) {
+    return { guests: this.#parts.guestsOf(name), wires: this.#parts.wiresOn(name) }
   }
 
   /** Takes all of a stopped network away from the host. What cannot be is tried again. Only for who has the turn. */
@@ -191,7 +196,7 @@ export class NetworkDesk {
     try {
       const { findings } = await networks.inspect(network, { deep: isDeep || isFailed })
       this.#leases.set(network.id, await networks.leases(network))
-      const isNews = this.#told.get(network.id) !== JSON.stringify(this.#parts.guestsOf(network.name))
+      const isNews = this.#told.get(network.id) !== JSON.stringify(this.#newsOf(network))
       if (findings.length === 0 && !isFailed && !isNews) return
       for (const { detail } of findings)
         log.warn({ network: network.name, detail }, 'a network is made again')

@@ -1,8 +1,8 @@
 /** Networks as a resource, on the simulated host. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type NewNetworkInput, newNetwork, vmSpec } from '@kvasir/contract'
-import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
+import { type NewNetworkInput, newNetwork, type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { eventually, openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 /** It is looked at every second. */
 const patienceMs = 15_000
@@ -107,18 +107,92 @@ test('a network with a VM that runs on it is not stopped, and one that a VM is t
   await world.call('deleteNetwork', lan)
 })
 
-test('a NIC is on a network that there is, and has no forwards there', async () => {
+test('a NIC is on a network that there is, and has there what that network has', async () => {
   await using world = await openSimulatedDaemon()
-
+  const refused = (nic: object, message: RegExp) =>
+    assert.rejects(world.createVm('web1', { nics: [{ name: 'net0', network: 'lan', ...nic }] }), { message })
   await assert.rejects(world.createVm('web1', { nics: [{ name: 'net0', network: 'lan' }] }), {
     code: 'network-not-found',
   })
-  const forwards = [{ hostPort: 2222, guestPort: 22 }]
   for (const nic of [
-    { name: 'net0', network: 'lan', forwards },
     { name: 'net0', mode: 'network' },
+    { name: 'net0', address: '10.9.0.9' },
   ])
     assert.equal(vmSpec.safeParse({ nics: [nic] }).success, false)
+
+  const reservations = [{ mac: '52:54:00:00:00:09', address: '10.9.0.9' }]
+  await create(world, { ipv4: { subnet: '10.9.0.0/24' }, reservations })
+  await create(world, { name: 'cell', mode: 'isolated' })
+  const forwards = [{ hostPort: 2222, guestPort: 22 }]
+
+  await refused({ network: 'cell', forwards }, /mode nat/)
+  await refused({ forwards: [{ ...forwards[0], hostAddress: '::1' }] }, /IPv4 alone/)
+  await refused({ forwards: [...forwards, { ...forwards[0], hostAddress: '0.0.0.0' }] }, /twice/)
+  for (const address of ['10.9.0.0', '10.9.0.1', '10.9.0.255', '10.9.1.2'])
+    await refused({ address }, /no guest's on network lan/)
+  await refused({ address: '10.9.0.9' }, /^The NIC with the MAC address 52:54:00:00:00:09 has the address/)
+})
+
+test('a NIC with forwards has one address for good, which nobody else gets', async () => {
+  await using world = await openSimulatedDaemon()
+  await create(world, { ipv4: { subnet: '10.9.0.0/29' } })
+  const nic = { name: 'net0', network: 'lan' }
+  const forwarded = (hostPort: number) => ({ nics: [{ ...nic, forwards: [{ hostPort, guestPort: 80 }] }] })
+  const addressOf = async (name: string) => (await world.vm(name)).spec.nics[0]?.address
+
+  for (let number = 0; number < 5; number++) await world.createVm(`web${number}`, forwarded(8000 + number))
+
+  const addresses = await Promise.all([0, 1, 2, 3, 4].map((number) => addressOf(`web${number}`)))
+  assert.deepEqual(new Set(addresses), new Set([2, 3, 4, 5, 6].map((last) => `10.9.0.${last}`)))
+  await assert.rejects(world.createVm('web5', forwarded(9000)), {
+    message: /^Every address that network lan/,
+  })
+  const spec = vmSpec.parse(forwarded(9000))
+  await world.call('applyVm', { params: { name: 'web0' }, body: { spec } })
+  assert.equal(await addressOf('web0'), addresses[0])
+  await world.createVm('plain', { nics: [nic] })
+  assert.equal(await addressOf('plain'), undefined)
+})
+
+test('a port of the host leads to one VM that runs, and a refusal names who has it', async () => {
+  await using world = await openSimulatedDaemon()
+  await create(world)
+  const forward = (hostPort: number, more = {}) => [{ hostPort, guestPort: 80, ...more }]
+  const lanNic = (forwards: object) => ({ nics: [{ name: 'net0', network: 'lan', forwards }] }) as VmSpecInput
+  await world.createVm('web1', lanNic(forward(8080)))
+  await world.createVm('web2', lanNic(forward(8080, { hostAddress: '0.0.0.0' })))
+  await world.createVm('web3', { nics: [{ name: 'net0', forwards: forward(8080) }] })
+  const wires = () => [...world.machine.networks.values()].flatMap((network) => network.wires)
+
+  assert.equal((await world.start('web1')).error, undefined)
+
+  assert.deepEqual(
+    wires().map(({ vm, forwards }) => [vm, forwards[0]?.hostPort]),
+    [['web1', 8080]],
+  )
+  for (const name of ['web2', 'web3']) {
+    const { error } = await world.start(name)
+    assert.equal(error?.code, 'in-use')
+    assert.match(error.detail, /^NIC net0 of VM web1 has port 8080 of tcp on the host already/)
+  }
+  world.machine.listeners = [{ protocol: 'tcp', address: '::', port: 8081, program: 'nginx (pid 7)' }]
+  const to = (forwards: object) => ({
+    params: { name: 'web1' },
+    body: { spec: vmSpec.parse(lanNic(forwards)) },
+  })
+  await assert.rejects(world.call('applyVm', to(forward(8081))), {
+    message: /^The program nginx \(pid 7\) has port 8081/,
+  })
+  const plan = await world.call('planVm', to(forward(8082)))
+  assert.deepEqual(
+    plan.changes.map(({ field, effect }) => [field, effect]),
+    [['nics.net0.forwards', 'live']],
+  )
+  await world.call('applyVm', to(forward(8082)))
+  assert.equal(wires()[0]?.forwards[0]?.hostPort, 8082)
+  assert.equal((await world.start('web2')).error, undefined)
+  await world.call('powerOffVm', { params: { name: 'web1' } })
+  await eventually(() => wires().length === 1, 'the forward of a VM that is off goes')
 })
 
 test('the names of VMs are those that DNS takes, each once', async () => {
@@ -155,8 +229,9 @@ test('two NICs on one network never have one MAC address, and a refusal names th
     message: /^NICs net0 and net1 of VM web2 /,
   })
   await world.createVm('web2', { nics: [on('lan2'), { name: 'net1', mac: '52:54:00:00:00:02' }] })
-  const body = { name: 'web2', spec: vmSpec.parse({ nics: [on('lan')] }) }
-  await assert.rejects(world.call('applyVm', { body }), { code: 'in-use' })
+  const body = { spec: vmSpec.parse({ nics: [on('lan')] }) }
+  const params = { name: 'web2' }
+  await assert.rejects(world.call('applyVm', { params, body }), { code: 'in-use' })
 })
 
 test('of VMs that are created at the same time with one MAC address, one is', async () => {

@@ -1,13 +1,14 @@
 /** From the networks that a VM's NICs name to what the VM is started with, and from VMs to what networks are to know of them. */
-import { KvasirError, type Reservation, type VmSpec } from '@kvasir/contract'
+import { KvasirError, type NicSpec, type Reservation, type VmSpec } from '@kvasir/contract'
 import { dnsLabel } from '../../model/network/dns-label.ts'
-import { tapName } from '../../model/network/link-names.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
+import { needsNetworkFirst, type Wire, wiresOf } from '../../model/network/wires.ts'
 import type { NicNetwork } from '../../model/qemu/hardware.ts'
 import { isOff } from '../../model/vm/is-off.ts'
 import type { Drivers } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
 import { requireNetwork } from './show-network.ts'
 
 /** The networks of a spec's NICs. `network-not-found`, or `network-inactive` for one that is not started. */
@@ -35,26 +36,50 @@ export function requireNetworks(spec: Pick<VmSpec, 'nics'>, ports: Pick<Ports, '
   for (const name of networkNames(spec)) requireNetwork(name, ports)
 }
 
-/** The NICs of all VMs on a network, each VM's first with its name. Two VMs whose names are one in DNS: the first has it. */
+/**
+ * The NICs of all VMs on a network: each VM's first with its name, and those that are always given one address with that. Of two VMs whose
+ * names are one in DNS, the first has it.
+ */
 export function guestsOf(network: string, drivers: Drivers): readonly Reservation[] {
   const seen = new Set<string>()
   return drivers.list().flatMap((driver) => {
     const { id, name, spec } = driver.view().record
     const label = dnsLabel(name)
-    const nic = spec.nics.find((candidate) => candidate.network === network)
-    if (!nic || seen.has(label)) return []
-    seen.add(label)
-    return [{ mac: macOf(id, nic), name: label }]
+    return spec.nics.flatMap((nic) => {
+      if (nic.network !== network) return []
+      const isNamed = !seen.has(label)
+      seen.add(label)
+      if (!isNamed && nic.address === undefined) return []
+      return [
+        {
+          mac: macOf(id, nic),
+          ...(nic.address === undefined ? {} : { address: nic.address }),
+          ...(isNamed ? { name: label } : {}),
+        },
+      ]
+    })
   })
 }
 
-/** The taps of VMs that run with a NIC on a network. */
-export function tapsOf(network: string, drivers: Drivers): readonly string[] {
-  return drivers.list().flatMap((driver) => {
-    const { id, run } = driver.view().record
-    const nics = run?.bootedSpec.nics.filter((nic) => nic.network === network) ?? []
-    return nics.map((nic) => tapName(id, nic.name))
-  })
+/** The NICs on a network with which VMs run, or are being started. */
+export function wiresOn(network: string, drivers: Drivers): readonly Wire[] {
+  return drivers
+    .list()
+    .flatMap((driver) => wiresOf(driver.view().record))
+    .filter((wire) => wire.network === network)
+}
+
+/** Tells networks of NICs that they have to know before the guest runs, or that are others now. `host-failed` with what does not go. */
+export async function wireNics(
+  { spec }: Pick<VmRecord, 'spec'>,
+  { ports, networks }: Pick<Context, 'ports' | 'networks'>,
+  isMeant: (nic: NicSpec) => boolean = needsNetworkFirst,
+): Promise<void> {
+  for (const name of networkNames({ nics: spec.nics.filter(isMeant) }))
+    await networks.inTurn(async () => {
+      const network = requireNetwork(name, ports)
+      if (network.started && network.phase === 'ready') await networks.raise(network)
+    })
 }
 
 /** `in-use` while a VM runs with a NIC on a network, or, where any is meant, has one. */

@@ -7,7 +7,9 @@ import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { requireMacs } from '../networks/require-own-macs.ts'
+import { wireNics } from '../networks/nic-networks.ts'
+import { requireOwnNics } from '../networks/own-nics.ts'
+import { requireUnclaimed, requireUnheard } from '../networks/ports-of-host.ts'
 import { requireNoneWorkedOn } from '../volumes/hold-volume.ts'
 import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
@@ -159,6 +161,7 @@ async function change(
   if (changes.length === 0 && !setsVcpus && moving.length === 0) return
   requireNoneRefused(seat.record, changes)
   requireNoneWorkedOn(seat.record, spec, ports)
+  if (changes.some(isLiveNic)) await requireUnheard({ ...seat.record, spec }, ports)
 
   const vm = { id: seat.record.id, name: seat.record.name }
   const planned = await planVolumes(spec, vm, ports)
@@ -197,7 +200,8 @@ async function change(
   }
   seat.update(after, () => {
     requireStillFree(planned, vm, context)
-    requireMacs(vm, planned.spec, ports)
+    requireOwnNics(vm, planned.spec, ports)
+    if (changes.some(isLiveNic)) requireUnclaimed({ ...vm, spec: planned.spec }, context.drivers)
     for (const row of made) {
       ports.store.volumes.update({ ...row, phase: 'ready' })
       context.emit('volume.created', volumeWords(row), { id: row.id, vm: vm.name })
@@ -210,13 +214,18 @@ async function change(
   await ports.failpoint('vm.change.after-row')
   if (setsVcpus) beginSetVcpus(driver, context, wanted.owner ?? 'daemon')
   if (moving.length > 0) ensureSetDisks(driver, context, wanted.owner ?? 'daemon')
-  await tellEmulator(seat, { changes, leave: limits.leave })
+  await tellEmulator(seat, { changes, leave: limits.leave, context })
   limits.end()
 }
 
 /** Whether a change is one that a plan of the emulator would have to allow. */
 function isHardware({ effect, field }: PlanChange): boolean {
   return effect === 'next-boot' || field === 'cpu.count' || field.startsWith('disks.')
+}
+
+/** Whether a change is one that a network carries out while the guest runs. */
+function isLiveNic({ effect, field }: PlanChange): boolean {
+  return effect === 'live' && field.startsWith('nics.')
 }
 
 /** Whether the guest goes on with the CPU that it has. */
@@ -236,11 +245,20 @@ function changesVcpus(record: VmRecord, changes: readonly PlanChange[], context:
   return planChanges(record.run.bootedSpec, record.spec, situationOf(record)).some(isLive)
 }
 
-/** What counts at once is in the row; an emulator that cannot be told now is told when it is adopted, and the caller hears of it. */
+/** What counts at once is in the row; an emulator, or a network, that cannot be told now is told when it is adopted, and the caller hears of it. */
 async function tellEmulator(
   { record, emulator }: Seat,
-  { changes, leave }: { readonly changes: readonly PlanChange[]; readonly leave: readonly string[] },
+  {
+    changes,
+    leave,
+    context,
+  }: {
+    readonly changes: readonly PlanChange[]
+    readonly leave: readonly string[]
+    readonly context: Context
+  },
 ): Promise<void> {
+  if (changes.some(isLiveNic)) await wireNics(record, context, ({ network }) => network !== undefined)
   if (!emulator) return
   const isLive = (fields: RegExp) =>
     changes.some(({ effect, field }) => effect === 'live' && fields.test(field))

@@ -5,12 +5,13 @@
  * overlay on it for the clone and one for the source, which keeps the volume's name: the source's spec does not change.
  */
 import { type DiskSpec, isCdrom, KvasirError } from '@kvasir/contract'
+import { freshMac } from '../../model/network/mac-holders.ts'
 import { planHardware } from '../../model/pci/allocate.ts'
-import { macFor } from '../../model/vm/mac.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
+import { giveAddresses, takenMacs } from '../networks/own-nics.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { exchangeNames } from '../snapshots/switch-layers.ts'
@@ -163,7 +164,7 @@ async function insertClone(
       const copy = clone.disks.find((one) => one.disk === disk.name)?.copy
       return copy ? { ...disk, volume: copy.name } : disk
     }),
-    nics: source.spec.nics.map((nic) => ({ ...nic, mac: macFor(clone.id, nic.name), forwards: [] })),
+    nics: await nicsOfClone(source, clone, context.ports),
     ...(source.spec.cloudInit ? { cloudInit: { ...source.spec.cloudInit, hostname: clone.name } } : {}),
     autostart: { ...source.spec.autostart, enabled: false },
   }
@@ -195,6 +196,21 @@ async function insertClone(
     }
     return record
   })
+}
+
+/** Ports of the host and addresses are the source's. */
+async function nicsOfClone(
+  { spec }: VmRecord,
+  clone: { readonly id: string; readonly name: string },
+  ports: Context['ports'],
+): Promise<VmRecord['spec']['nics']> {
+  const taken = takenMacs(clone.id, ports)
+  const nics = spec.nics.map(({ address: _address, ...nic }) => ({
+    ...nic,
+    mac: freshMac(clone.id, nic.name, taken),
+    forwards: [],
+  }))
+  return await giveAddresses(clone, nics, ports)
 }
 
 async function makeFiles(

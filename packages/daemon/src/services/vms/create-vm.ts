@@ -10,7 +10,7 @@ import { neverStarted } from '../../model/vm/failed-start.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { requireMacs } from '../networks/require-own-macs.ts'
+import { requireOwnNics } from '../networks/own-nics.ts'
 import { makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { type PlannedVolumes, planVolumes, requireStillFree } from './make-volumes.ts'
@@ -106,7 +106,7 @@ function insertRows(
   const now = clock.now()
   return store.transaction(() => {
     requireStillFree(made.planned, made, context)
-    requireMacs(made, made.planned.spec, context.ports)
+    requireOwnNics(made, made.planned.spec, context.ports)
     const record: VmRecord = {
       id: made.id,
       name: made.name,

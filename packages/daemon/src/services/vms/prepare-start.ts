@@ -14,6 +14,8 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { findImage } from '../images/find-image.ts'
 import { nicNetworks } from '../networks/nic-networks.ts'
+import { requireOwnNics } from '../networks/own-nics.ts'
+import { requireUnheard } from '../networks/ports-of-host.ts'
 import { type PlacementFacts, readPlacementFacts } from '../placement/place-vm.ts'
 import { usablePlace } from '../pools/usable-pool.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
@@ -53,6 +55,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     readPlacementFacts(spec, ports),
     requireFits(spec, record.name, ports),
   ])
+  await requireStartableNics(record, spec, ports)
   await askServers(spec, ports)
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
   const hardware = record.saved ? kept : coldHardware(spec, kept)
@@ -87,6 +90,13 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     accelerator: accelerator.kind,
     acceleratorReason: accelerator.reason,
   }
+}
+
+/** Networks may be others by now than when the spec was written, and so may be what else has a port. */
+async function requireStartableNics(record: VmRecord, spec: VmSpec, ports: Ports): Promise<void> {
+  nicNetworks(spec, ports)
+  requireOwnNics(record, spec, ports)
+  await requireUnheard(record, ports)
 }
 
 /**

@@ -8,7 +8,7 @@ import { freshMac } from '../../model/network/mac-holders.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { findImage } from '../images/find-image.ts'
 import { requireNetworks } from '../networks/nic-networks.ts'
-import { requireMacs, takenMacs } from '../networks/require-own-macs.ts'
+import { giveAddresses, requireOwnNics, takenMacs } from '../networks/own-nics.ts'
 
 export interface ResolvedSpec {
   readonly spec: VmSpec
@@ -39,8 +39,9 @@ export async function resolveSpec(
   const taken = wanted.nics.some(({ mac }) => mac === undefined)
     ? takenMacs(vm.uuid, ports)
     : new Set<string>()
-  const nics = wanted.nics.map((nic) => ({ ...nic, mac: nic.mac ?? freshMac(vm.uuid, nic.name, taken) }))
-  requireMacs({ id: vm.uuid, name: vm.name }, { nics }, ports)
+  const addressed = wanted.nics.map((nic) => ({ ...nic, mac: nic.mac ?? freshMac(vm.uuid, nic.name, taken) }))
+  const nics = await giveAddresses({ id: vm.uuid, name: vm.name }, addressed, ports)
+  requireOwnNics({ id: vm.uuid, name: vm.name }, { nics }, ports)
   const spec: VmSpec = { ...wanted, ...(image ? { image: image.id } : {}), disks, nics }
   requireBootable(spec, image, vm.name)
   return { spec, image }

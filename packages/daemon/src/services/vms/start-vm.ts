@@ -16,16 +16,18 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
+import { wireNics } from '../networks/nic-networks.ts'
+import { requireUnclaimed } from '../networks/ports-of-host.ts'
 import { makeRoom } from '../placement/make-room.ts'
 import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-vm.ts'
 import { yieldAtStart, yieldCpus, yieldSinceStart } from '../placement/yield-cpus.ts'
 import { bringNewInLine, bringRestoredInLine, limitsOf } from './bring-in-line.ts'
-import { seedOf } from './cloud-init-seed.ts'
+import { writeSeed } from './cloud-init-seed.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
 import { threadPlan } from './tune-threads.ts'
 
 /** What a start works with: the ports, and the other VMs, beside which it is placed. */
-export type StartContext = Pick<Context, 'ports' | 'drivers' | 'placementMoves'>
+export type StartContext = Pick<Context, 'ports' | 'drivers' | 'networks' | 'placementMoves'>
 
 export interface StartOptions {
   readonly jobId?: string
@@ -103,6 +105,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     await using undo = new AsyncDisposableStack()
     await writeSeed({ ...seat.record, spec: prepared.spec }, ports)
     await ports.failpoint('vm.start.after-seed')
+    await wireNics(seat.record, work)
 
     onStep(restoring ? 'loading saved memory' : 'starting the emulator')
     const emulator = await launch(seat, start, { ports, signal, undo })
@@ -159,6 +162,7 @@ async function findPlace(
   for (let now = prepared; ; ) {
     try {
       const place = takePlace(seat, now, work)
+      requireUnclaimed(seat.record, work.drivers)
       writeIntent(seat, { ...place, before })
       return place
     } catch (error) {
@@ -262,11 +266,6 @@ function runOf(prepared: PreparedStart, emulator: Emulator): VmRun {
     bootedSpec: prepared.spec,
     bootedHardware: prepared.hardware,
   }
-}
-
-async function writeSeed(record: VmRecord, ports: Ports): Promise<void> {
-  if (!record.spec.cloudInit) return
-  await ports.files.writeSeed(record.id, seedOf(record))
 }
 
 /** What a start that failed leaves: what was before it. Saved memory is good for another try until a guest ran from it. */

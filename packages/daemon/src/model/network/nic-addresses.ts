@@ -1,0 +1,109 @@
+/** Addresses that NICs are always given: which they may have, and which one a NIC gets that needs one and names none. */
+import { KvasirError, type Lease, type NicSpec } from '@kvasir/contract'
+import { formatAddress, isInside, lastOf, parseAddress, parseSubnet } from './address.ts'
+import type { NetworkSpec } from './network-record.ts'
+
+/** A NIC on a network, and the VM that has it. */
+export interface NicOnNetwork {
+  readonly vm: string
+  readonly nic: NicSpec
+  readonly mac: string
+  readonly network: NetworkSpec
+}
+
+/** An address that somebody has, in a word for him. */
+export interface AddressHolder {
+  readonly address: string
+  readonly holder: string
+}
+
+/** Whether a NIC needs an address that stays. */
+export function needsAddress({ forwards }: NicSpec): boolean {
+  return forwards.length > 0
+}
+
+/** Refuses a NIC that asks for what its network has not, or for an address that is none of it or somebody else's: `bad-request`, `in-use`. */
+export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[]): void {
+  const { nic, mac, network } = on
+  const { ipv4, mode, name } = network
+  if (nic.forwards.length > 0) {
+    if (mode !== 'nat' || !ipv4)
+      throw refused(on, `has forwards, which networks of mode nat with IPv4 have, and ${name} is none`)
+    const other = nic.forwards.find(({ hostAddress }) => hostAddress.includes(':'))
+    if (other) throw refused(on, `forwards from ${other.hostAddress}, and networks forward IPv4 alone`)
+  }
+  if (nic.address === undefined) {
+    if (needsAddress(nic))
+      throw refused(on, `needs an address, and network ${name} gives none by DHCP; say which`)
+    return
+  }
+  const address = parseAddress(nic.address)
+  const subnet = ipv4 && parseSubnet(ipv4.subnet)
+  const isGuest =
+    address &&
+    subnet &&
+    isInside(address, subnet) &&
+    address.value !== subnet.base &&
+    address.value !== lastOf(subnet)
+  if (!isGuest || nic.address === ipv4?.gateway)
+    throw refused(
+      on,
+      `has the address ${nic.address}, which is no guest's on network ${name}${ipv4 ? ` (${ipv4.subnet})` : ''}`,
+    )
+  const own = network.reservations.find((reservation) => reservation.mac === mac)?.address
+  if (own !== undefined && own !== nic.address)
+    throw refused(on, `has the address ${nic.address}, and network ${name} reserves ${own} for it`)
+  const holder = [...reserved(on), ...held].find((other) => other.address === nic.address)?.holder
+  if (holder === undefined) return
+  throw new KvasirError(
+    'in-use',
+    `${holder} has the address ${nic.address} on network ${name}, so NIC ${nic.name} of VM ${on.vm} cannot have it.`,
+    { details: { address: nic.address, network: name, holder } },
+  )
+}
+
+/**
+ * The address for a NIC that needs one: what its network reserves for it, what it was given before, or one that nobody has, which follows
+ * from the MAC address so that two that look at the same time seldom find the same. Undefined where DHCP gives none.
+ */
+export function pickAddress(
+  on: NicOnNetwork,
+  { held, leases }: { readonly held: readonly AddressHolder[]; readonly leases: readonly Lease[] },
+): string | undefined {
+  const { mac, network, vm, nic } = on
+  const own = network.reservations.find((reservation) => reservation.mac === mac)?.address
+  if (own !== undefined) return own
+  const dhcp = network.ipv4?.dhcp
+  const [first, last] = [parseAddress(dhcp?.first ?? ''), parseAddress(dhcp?.last ?? '')]
+  if (!first || !last) return undefined
+  const taken = new Set([...reserved(on), ...held].map(({ address }) => address))
+  const former = leases.find((lease) => lease.mac === mac && !lease.address.includes(':'))?.address
+  if (former !== undefined && !taken.has(former)) return former
+  for (const lease of leases) taken.add(lease.address)
+  const count = last.value - first.value + 1n
+  const begin = BigInt(`0x${mac.replaceAll(':', '')}`) % count
+  for (let step = 0n; step < count && step <= BigInt(taken.size); step++) {
+    const address = formatAddress({ family: 4, value: first.value + ((begin + step) % count) })
+    if (!taken.has(address)) return address
+  }
+  throw new KvasirError(
+    'in-use',
+    `Every address that network ${network.name} gives is taken, so there is none for NIC ${nic.name} of VM ${vm}.`,
+    { details: { network: network.name } },
+  )
+}
+
+/** What the network keeps for other NICs. */
+function reserved({ network, mac }: NicOnNetwork): readonly AddressHolder[] {
+  return network.reservations.flatMap((other) =>
+    other.address === undefined || other.mac === mac
+      ? []
+      : [{ address: other.address, holder: `The NIC with the MAC address ${other.mac}` }],
+  )
+}
+
+function refused({ vm, nic, network }: NicOnNetwork, why: string): KvasirError {
+  return new KvasirError('bad-request', `NIC ${nic.name} of VM ${vm} ${why}, so it cannot be there.`, {
+    details: { nic: nic.name, network: network.name },
+  })
+}

@@ -1,0 +1,61 @@
+/**
+ * Wires: the NICs of VMs that run, or are about to, as their networks treat them. Which network a NIC is on and what its MAC address is
+ * were decided when the VM was booted; what the network does for it follows the spec as it is now.
+ */
+import type { ForwardSpec, NicSpec, VmState } from '@kvasir/contract'
+import { tapName } from './link-names.ts'
+import { macOf, type NicOwner } from './mac-holders.ts'
+
+/** A NIC on a network. */
+export interface Wire {
+  readonly vm: string
+  readonly nic: string
+  readonly network: string
+  readonly tap: string
+  readonly mac: string
+  /** The IPv4 address that it is always given. */
+  readonly address: string | undefined
+  /** The ports of the host that lead to it. */
+  readonly forwards: readonly ForwardSpec[]
+}
+
+/** A VM as far as wires go. */
+export interface WiredVm extends NicOwner {
+  readonly life: { readonly state: VmState }
+}
+
+/** The NICs with which a VM runs or is being started; none for one that is off. */
+export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
+  const booted = run?.bootedSpec.nics ?? (life.state === 'starting' ? spec.nics : [])
+  return booted.map((nic) => {
+    const now = spec.nics.find(({ name, network }) => name === nic.name && network === nic.network)
+    // passt was told when it was started.
+    return now && nic.network !== undefined
+      ? { ...nic, forwards: now.forwards, ...(now.address === undefined ? {} : { address: now.address }) }
+      : nic
+  })
+}
+
+/** The wires of a VM. */
+export function wiresOf(vm: WiredVm): readonly Wire[] {
+  return nicsInUse(vm).flatMap((nic) => wireOf(vm, nic) ?? [])
+}
+
+/** Whether the network has to know of a NIC before its guest runs. */
+export function needsNetworkFirst(nic: NicSpec): boolean {
+  return nic.network !== undefined && (nic.address !== undefined || nic.forwards.length > 0)
+}
+
+function wireOf({ id, name }: WiredVm, nic: NicSpec): Wire | undefined {
+  const { network, address, forwards } = nic
+  if (network === undefined) return undefined
+  return {
+    vm: name,
+    nic: nic.name,
+    network,
+    tap: tapName(id, nic.name),
+    mac: macOf(id, nic),
+    address,
+    forwards,
+  }
+}
