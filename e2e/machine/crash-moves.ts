@@ -3,6 +3,7 @@ import { endpoints, KvasirError, type VmSpecInput } from '@kvasir/contract'
 import type { Operation } from './crash-operation.ts'
 import { bring, diskless } from './crash-steps.ts'
 import { addPool, movesOf } from './moves.ts'
+import { snapshotsOf } from './snapshots.ts'
 import type { World } from './world.ts'
 
 const pool = 'move-to'
@@ -15,6 +16,11 @@ async function poolOf(world: World): Promise<string | undefined> {
 /** Moves the disk, unless a daemon that went on with a move has meanwhile. */
 async function move(world: World, to: string): Promise<void> {
   if ((await poolOf(world)) !== to) await movesOf(world, world.vm('moving')).move('data', { pool: to })
+}
+
+async function moveLayered(world: World, to: string): Promise<void> {
+  const vm = world.vm('layered')
+  if ((await vm.show()).spec.disks[0]?.pool !== to) await movesOf(world, vm).move('data', { pool: to })
 }
 
 const filled = ['fill-a', 'fill-b'] as const
@@ -80,6 +86,31 @@ export const moveOperations: readonly Operation[] = [
       const problems = await movesOf(world, vm).differences({ alone: false })
       if (problems.length > 0) throw new Error(problems.join(' '))
       return path?.includes(`/${pool}/`) === true
+    },
+  },
+  {
+    name: 'move a disk with snapshots of a running VM',
+    about: ['layered'],
+    points: /^vm\.move\.after-(?:layer|row-switch)$/,
+    onlyDies: true, // Its other steps are those of any move.
+    async prepare(world) {
+      await addPool(world, pool).catch((error: unknown) => {
+        if (!(error instanceof KvasirError && error.code === 'name-taken')) throw error
+      })
+      await world.client.call(endpoints.startPool, { params: { pool } })
+      await bring(world, 'layered', 'running', spec)
+      const snapshots = snapshotsOf(world, world.vm('layered'))
+      if ((await snapshots.list()).length === 0) await snapshots.create('taken')
+      await moveLayered(world, 'default')
+    },
+    run: (world) => moveLayered(world, pool),
+    async isDone(world) {
+      const moves = movesOf(world, world.vm('layered'))
+      const problems = await moves.differences({ alone: false })
+      if (problems.length > 0) throw new Error(problems.join(' '))
+      const { chain = [], pool: now } = await moves.volume('data')
+      if (chain.length !== 1 || chain[0]?.pool !== now) throw new Error('Its layer is elsewhere.')
+      return now === pool
     },
   },
   fillOperation('shutoff', /^vm\.fill\./),

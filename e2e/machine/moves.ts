@@ -1,6 +1,8 @@
 /** Moves of a VM's disks in the words of tests, and whether store, folders and emulator agree on where a disk is. */
+import { execFile } from 'node:child_process'
 import { mkdir, readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { endpoints, type Job, type Volume } from '@kvasir/contract'
 import { waitForJob } from '@kvasir/sdk'
 import { patient } from './patience.ts'
@@ -8,6 +10,7 @@ import type { VmHandle } from './vm-handle.ts'
 import type { World } from './world.ts'
 
 const jobMs = 120_000
+const run = promisify(execFile)
 
 /** How a disk is to move. */
 export interface MoveOptions {
@@ -48,10 +51,11 @@ export function movesOf(world: World, vm: VmHandle): Moves {
     volume,
     async differences({ alone } = { alone: true }) {
       const { spec, status } = await vm.show()
-      const volumes = await Promise.all(spec.disks.map(({ name }) => volume(name)))
-      const recorded = new Set(volumes.flatMap(({ path }) => path ?? []))
+      const chains = await Promise.all(spec.disks.map(async ({ name }) => chainOf(world, await volume(name))))
+      const recorded = new Set(chains.flat())
       const there = await volumeFiles(world)
       const problems = [
+        ...(await Promise.all(chains.map(headerDifferences))).flat(),
         ...[...recorded.difference(there)].map((path) => `${path} is recorded and not there.`),
         ...[...(alone ? there.difference(recorded) : [])].map(
           (path) => `${path} is there and no disk of the VM.`,
@@ -68,6 +72,27 @@ export function movesOf(world: World, vm: VmHandle): Moves {
       ]
     },
   }
+}
+
+/** The paths of a volume and of the volumes that it lies on by the store, its own first. */
+async function chainOf(world: World, { path = '', chain = [] }: Volume): Promise<readonly string[]> {
+  const below = chain.filter(({ kind }) => kind === 'volume')
+  const volumes = await Promise.all(
+    below.map(({ pool = '', name }) =>
+      world.client.call(endpoints.getVolume, { params: { pool, volume: name } }),
+    ),
+  )
+  return [path, ...volumes.flatMap((one) => one.path ?? [])]
+}
+
+/** How a chain differs from what the headers of its files say. */
+async function headerDifferences(chain: readonly string[]): Promise<readonly string[]> {
+  const [top = ''] = chain
+  if (!top.endsWith('.qcow2')) return []
+  const { stdout } = await run('qemu-img', ['info', '-U', '--backing-chain', '--output=json', top])
+  const links: readonly { readonly filename: string }[] = JSON.parse(stdout)
+  const named = links.map(({ filename }) => filename).join(', ')
+  return named === chain.join(', ') ? [] : [`${top} is on ${named} by its headers.`]
 }
 
 /** Makes a pool that is a folder of the place. */

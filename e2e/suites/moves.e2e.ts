@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { addPool, movesOf } from '../machine/moves.ts'
-import { chainDifferences } from '../machine/snapshots.ts'
+import { chainDifferences, snapshotsOf } from '../machine/snapshots.ts'
 import { openWorld } from '../machine/world.ts'
 import { beginWriting, flushedBlocks, untilItWritesOn, wrongBlocks } from '../machine/writing-guest.ts'
 
@@ -52,6 +52,49 @@ test('disks move to another pool and format and back while the guest writes to t
   await vm.waitForLogin(2)
   assert.equal(await vm.shell('head -c 4 /dev/sda'), 'kept')
   assert.deepEqual(readdirSync(join(world.place.stateDir, 'volumes')), [])
+})
+
+test('a disk moves with its snapshots while its guest writes, and back while the VM is off', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  await addPool(world, 'fast')
+  const vm = await world.bootTiny('web1', {
+    disks: [{ name: 'a', size: '16MiB', discard: 'ignore' }],
+    nics: [],
+  })
+  const moves = movesOf(world, vm)
+  const snapshots = snapshotsOf(world, vm)
+  await vm.shell('echo of the first | dd of=/dev/vda bs=1M seek=8 conv=notrunc,fsync 2>/dev/null')
+  await snapshots.create('one', { memory: true })
+  await vm.shell('echo of the second | dd of=/dev/vda bs=1M seek=8 conv=notrunc,fsync 2>/dev/null')
+  await beginWriting(vm, 'vda', 0)
+  await untilItWritesOn(vm)
+  await snapshots.create('two')
+  await untilItWritesOn(vm)
+
+  const run = await world.cli('vm', 'disk', 'move', 'web1', 'a', '--pool', 'fast')
+
+  assert.equal(run.code, 0, run.stderr)
+  t.diagnostic(run.stdout + run.stderr)
+  assert.deepEqual(await moves.differences(), [])
+  await untilItWritesOn(vm)
+  await vm.assertCaged()
+  await world.assertCleanAudit()
+  await snapshots.delete('two')
+  assert.deepEqual(await moves.differences(), [])
+  await untilItWritesOn(vm)
+  const flushed = await flushedBlocks(vm)
+  await vm.powerOff()
+  await moves.move('a', { pool: 'default' })
+  assert.deepEqual(await moves.differences(), [])
+  const { path = '' } = await moves.volume('a')
+  assert.deepEqual(await wrongBlocks({ top: path, scratch: world.place.base }, flushed), [])
+  await snapshots.revert('one')
+  await vm.start() // With the memory of then.
+  await vm.shell('echo 3 >/proc/sys/vm/drop_caches')
+  assert.equal(await vm.shell('dd if=/dev/vda bs=1M skip=8 count=1 2>/dev/null | head -c 12'), 'of the first')
+  assert.deepEqual(readdirSync(join(world.place.base, 'pools', 'fast')), ['.kvasir-pool'])
 })
 
 test('a clone becomes independent of its base while its guest writes, and its base goes', {

@@ -16,7 +16,7 @@ export const moveEndpoints = {
     method: 'POST',
     path: '/v1/vms/{name}/disks/{disk}/move',
     summary:
-      'Move a disk to another pool or format, or into a volume that is there, while the guest runs too; it depends on no other volume then',
+      'Move a disk to another pool or format, or into a volume that is there, while the guest runs too; its snapshots go along, and without any it depends on no other volume then',
     params: byDisk,
     query: wait,
     body: z.strictObject({

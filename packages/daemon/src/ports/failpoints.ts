@@ -151,6 +151,7 @@ export const failpointNames = [
   'checkpoint.delete.after-bitmaps',
   'vm.move.before-row',
   'vm.move.after-row',
+  'vm.move.after-layer',
   'vm.move.after-file',
   'vm.move.after-begin',
   'vm.move.before-hold',

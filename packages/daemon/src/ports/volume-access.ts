@@ -71,6 +71,10 @@ export interface VolumeServer {
 export interface FillWork {
   /** Most bytes that its file may have afterwards. */
   readonly fileSizeBytes: number
+  /** It was just made and reads as zeros. */
+  readonly isNew?: boolean
+  /** What is copied in a second at most; 0 for no limit. */
+  readonly bytesPerSecond: number
   readonly onProgress: (fraction: number) => void
   readonly signal: AbortSignal
 }
@@ -87,10 +91,11 @@ export interface VolumeAccess {
    */
   open(chain: readonly VolumeSource[], work: OpenWork): Promise<OpenVolume>
   /**
-   * Copies what a chain shows over what a volume holds that is at least as large; what lies beyond stays. Broken off, the volume holds
-   * some of either. `in-use`, `not-enough-space`, `pool-unreachable`.
+   * Copies what a chain shows over what a volume holds that is at least as large; what lies beyond stays. A new volume that lies
+   * on others gets only what is on the top of the chain, since they show what the rest of that does. Broken off, the volume holds some of
+   * either. `in-use`, `not-enough-space`, `pool-unreachable`.
    */
-  fill(into: VolumeSource, chain: readonly VolumeSource[], work: FillWork): Promise<void>
+  fill(into: readonly VolumeSource[], chain: readonly VolumeSource[], work: FillWork): Promise<void>
   /** Serves volumes to be read by NBD until that is ended, or the daemon ends. Errors as of `open`. */
   serve(volumes: readonly ServedVolume[], work: { readonly signal: AbortSignal }): Promise<VolumeServer>
 }

@@ -34,6 +34,8 @@ export interface VolumeMove {
   readonly into?: boolean | undefined
   /** Of one that was there before: it is to be let go of. */
   readonly isGivenUp?: boolean | undefined
+  /** Of a copy of a layer under the disk: the id of the copy of the disk itself, with which it comes and goes. */
+  readonly layerOf?: string | undefined
   /** The disk stays where it is, and the volume becomes what it was at one instant. */
   readonly exports?: boolean | undefined
   /** It takes in what the guest overwrites of a disk that is kept as it was, and goes with that. */

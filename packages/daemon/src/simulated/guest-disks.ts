@@ -10,7 +10,8 @@ interface Guest {
 
 export interface GuestMirror {
   readonly disk: string
-  readonly path: string
+  /** Its chain, top first. */
+  readonly paths: readonly string[]
   state: 'copying' | 'held'
 }
 

@@ -41,8 +41,8 @@ export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
       }
       return openBlocks(machine.volumes.get(id)?.capacityBytes ?? 0, { blocks, note })
     },
-    async fill(into, [top], { onProgress, signal }) {
-      if (!top) throw new TypeError('An empty chain has nothing to copy.')
+    async fill([into], [top], { onProgress, signal }) {
+      if (!top || !into) throw new TypeError('An empty chain has nothing to copy.')
       const [to, from] = [idOf(into), idOf(top)]
       for (let step = 1; step <= fillSteps; step++) {
         await machine.clock.sleep(machine.stepMs, signal)

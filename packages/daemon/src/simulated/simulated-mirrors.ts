@@ -30,11 +30,12 @@ export class SimulatedMirrors implements EmulatorMirrors {
     return this.#process.chains.get(disk)?.[0]?.includes(id) ? 'over' : 'absent'
   }
 
-  async begin({ disk, id, source }: Mirror): Promise<void> {
+  async begin({ disk, id, source, below = [] }: Mirror): Promise<void> {
     await this.#process.answer()
     if (!this.#process.chains.has(disk))
       throw new KvasirError('emulator-failed', `The emulator has no disk ${disk}.`)
-    this.#process.disks.mirrors.set(id, { disk, path: pathSource(source).path, state: 'copying' })
+    const paths = [source, ...below].map((one) => pathSource(one).path)
+    this.#process.disks.mirrors.set(id, { disk, paths, state: 'copying' })
   }
 
   async setSpeed({ id }: MirrorName): Promise<void> {
@@ -67,7 +68,7 @@ export class SimulatedMirrors implements EmulatorMirrors {
     await this.#process.answer()
     const { chains, disks } = this.#process
     const mirror = disks.mirrors.get(id)
-    if (mirror) chains.set(disk, [mirror.path])
+    if (mirror) chains.set(disk, mirror.paths)
     disks.mirrors.delete(id)
   }
 

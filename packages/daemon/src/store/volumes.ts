@@ -38,6 +38,7 @@ const volumeContent = z.object({
       keep: z.boolean(),
       into: z.boolean().optional(),
       isGivenUp: z.boolean().optional(),
+      layerOf: z.string().optional(),
       exports: z.boolean().optional(),
       scratch: z.boolean().optional(),
     })

@@ -57,6 +57,10 @@ export async function copyInto(
     readonly signal: AbortSignal
     readonly onProgress: (fraction: number) => void
     readonly isZero: boolean
+    /** What the target lies on: it gets only what is on the top of the chain (qemu-img(1), convert: -B). */
+    readonly below?: readonly VolumeSource[]
+    /** What is copied in a second at most; 0 for no limit. */
+    readonly bytesPerSecond?: number
     /** What is copied into a file is on the disk afterwards, for whoever does not see to that. */
     readonly isFlushed?: boolean
     /** Most bytes that it may have where it is a file. */
@@ -64,7 +68,9 @@ export async function copyInto(
   },
 ): Promise<void> {
   const from = jailedChain(chain, 'read')
-  const to = jailedChain([target], 'write', from.request)
+  const below = work.below ?? []
+  const to = jailedChain([target, ...below], 'write', from.request)
+  const base = below[0] === undefined ? [] : ['-B', to.below[0] ?? '', '-F', below[0].format]
   const zero = work.isZero ? ['--target-is-zero'] : []
   const result = await work.jailed.run(
     {
@@ -78,6 +84,8 @@ export async function copyInto(
         '-O',
         isEncryptedRaw(target) ? 'luks' : target.format,
         ...zero,
+        ...base,
+        ...(work.bytesPerSecond ? ['-r', String(work.bytesPerSecond)] : []),
         '--',
         from.file,
         to.file,

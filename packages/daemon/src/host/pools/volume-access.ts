@@ -51,10 +51,12 @@ export function createVolumeAccess({ jailed }: { readonly jailed: JailedTools })
   return {
     check: (source, work) => checkVolume(source, { ...work, jailed }),
     open: (chain, work) => counted(chain, () => openVolume(chain, { ...work, jailed })),
-    fill: (into, chain, work) =>
-      hungIsUnreachable(into, () =>
-        copyInto(into, chain, { ...work, jailed, isZero: false, isFlushed: true }),
-      ),
+    async fill([into, ...below], chain, work) {
+      if (into === undefined) throw new TypeError('An empty chain has nothing to fill.')
+      const isZero = work.isNew === true && below.length === 0
+      const how = { ...work, jailed, below, isZero, isFlushed: true }
+      await hungIsUnreachable(into, () => copyInto(into, chain, how))
+    },
     serve: (volumes, work) =>
       counted(volumes[0]?.chain ?? [], () => serveVolumes(volumes, { ...work, jailed })),
   }

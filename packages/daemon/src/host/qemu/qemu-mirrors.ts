@@ -28,6 +28,7 @@ import { giveReach, handReachOver, type ReachingEmulator, takeReachBack } from '
 import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
 import { formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
+import { forgetBelow, nodeBelow, openBelow } from './open-below.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
@@ -63,7 +64,7 @@ export class QemuMirrors implements EmulatorMirrors {
     })
   }
 
-  async begin({ disk, id, source, sizeBytes, options, bytesPerSecond }: Mirror): Promise<void> {
+  async begin({ disk, id, source, below = [], sizeBytes, options, bytesPerSecond }: Mirror): Promise<void> {
     await this.#parts.ask(async (monitor) => {
       const top = await topNode(monitor, disk)
       if (top === undefined)
@@ -71,12 +72,12 @@ export class QemuMirrors implements EmulatorMirrors {
       await using undo = new AsyncDisposableStack()
       undo.defer(() => this.#forget(monitor, id))
       await letReach(this.#parts, { disk, id, source })
-      await openCopy(monitor, { id, source, sizeBytes, options }, this.#parts)
+      await openCopy(monitor, { id, source, below, sizeBytes, options }, this.#parts)
       await monitor.execute('blockdev-mirror', {
         'job-id': jobId({ id }),
         device: top,
         target: layerNames(id).format,
-        sync: 'full',
+        sync: below.length > 0 ? 'top' : 'full',
         speed: bytesPerSecond,
         'on-source-error': 'report',
         'on-target-error': 'report',
@@ -129,7 +130,7 @@ export class QemuMirrors implements EmulatorMirrors {
           'emulator-failed',
           `The emulator did not go over to the copy of disk ${mirror.disk}, so the disk is where it was.`,
         )
-      await openAsDisk(monitor, { names, options })
+      await openAsDisk(monitor, { id: mirror.id, options })
       await removeLooseNodes(monitor, mirror.disk)
       return job !== undefined
     })
@@ -199,9 +200,11 @@ async function topNode(monitor: QmpClient, disk: string): Promise<string | undef
  */
 export async function openCopy(
   monitor: QmpClient,
-  { id, source, sizeBytes, options }: Pick<Mirror, 'id' | 'source' | 'sizeBytes' | 'options'>,
+  copy: Pick<Mirror, 'id' | 'source' | 'below' | 'sizeBytes' | 'options'>,
   { secrets, user }: Pick<QemuMirrorsParts, 'secrets' | 'user'>,
 ): Promise<void> {
+  const { id, source, below = [], sizeBytes, options } = copy
+  const backing = await openBelow(monitor, { id, below, options }, { user })
   const names = layerNames(id)
   const cache = { direct: options.direct, 'no-flush': options.noFlush }
   const {
@@ -225,7 +228,7 @@ export async function openCopy(
   const node = formatNode(names.format, {
     driver: source.format,
     file: names.file,
-    backing: null,
+    backing,
     sizeBytes,
     readOnly: false,
     options: filled,
@@ -242,15 +245,17 @@ export async function openCopy(
  */
 async function openAsDisk(
   monitor: QmpClient,
-  { names, options }: { readonly names: ReturnType<typeof layerNames>; readonly options: LayerOptions },
+  { id, options }: Pick<Mirror, 'id' | 'options'>,
 ): Promise<void> {
+  const names = layerNames(id)
   const nodes = await monitor.execute('query-named-block-nodes', { flat: true })
   const nodeOf = (name: string) => nodes.find((node) => node['node-name'] === name)
   const driver = nodeOf(names.format)?.drv === 'qcow2' ? 'qcow2' : 'raw'
   const sizeOf = (name: string) => nodeOf(name)?.image['virtual-size'] ?? 0
   const isCut = nodeOf(names.format)?.drv === 'raw' && sizeOf(names.format) < sizeOf(names.file)
   if (options.discard !== 'ignore' && !isCut) return
-  const node = formatNode(names.format, { driver, file: names.file, backing: null, readOnly: false, options })
+  const backing = nodeBelow(id, nodes)
+  const node = formatNode(names.format, { driver, file: names.file, backing, readOnly: false, options })
   await monitor.execute('blockdev-reopen', { options: [node] })
   if (!isCut) return
   const size = sizeOf(names.file)
@@ -264,4 +269,5 @@ export async function forgetCopy(monitor: QmpClient, id: string): Promise<void> 
   await monitor.execute('blockdev-del', { 'node-name': names.format }).catch(() => undefined)
   await monitor.execute('blockdev-del', { 'node-name': names.file }).catch(() => undefined)
   await takeFileBack(monitor, names.file)
+  await forgetBelow(monitor, id)
 }

@@ -10,11 +10,14 @@ import { layerOptions } from '../snapshots/layer-options.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { requireEncryption } from '../volumes/encryption.ts'
 import { beginWork, requireWhole } from '../volumes/hold-volume.ts'
+import { volumeChain } from '../volumes/volume-chain.ts'
 import { makeVolumeFile, sourceOf } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
+import { planLayers } from './copy-layers.ts'
 import { beginFilling, planInto, requireRoom } from './fill-volume.ts'
-import { type CopyRecord, newCopy, writeGivenUp } from './move-rows.ts'
+import { newLayerCopies } from './layer-rows.ts'
+import { type CopyRecord, copyNow, newCopy, writeGivenUp } from './move-rows.ts'
 import { settleMoves } from './settle-moves.ts'
 
 export interface MoveRequest {
@@ -41,6 +44,8 @@ export interface PlannedMove {
   readonly into?: VolumeRecord
   /** The former volume stays. */
   readonly keep: boolean
+  /** Those of its snapshots, which go along. */
+  readonly layers: readonly VolumeRecord[]
 }
 
 /** What a move would be of what; refuses what cannot be moved, whether the VM runs or not. */
@@ -65,10 +70,11 @@ export function planMove(
     request.volume === undefined
       ? planCopy({ words, volume }, request, ports)
       : planInto({ words, volume }, { ...request, volume: request.volume }, ports)
-  requireAlone(record, { disk, volume }, ports)
+  requireAlone(record, volume, ports)
   // What cannot be made here is not forgotten either: a LUN is a free volume again.
   const keep = request.keep || backendOf(volume, ports).isSizedByOthers === true
-  return { disk, volume, keep, ...place }
+  const layers = planLayers(record, { disk, volume, ...place }, { request, ports })
+  return { disk, volume, keep, layers, ...place }
 }
 
 /** A volume that is to be made. */
@@ -101,19 +107,7 @@ function planCopy(
   return { pool, format }
 }
 
-function requireAlone(
-  record: VmRecord,
-  { disk, volume }: Pick<PlannedMove, 'disk' | 'volume'>,
-  { store }: Ports,
-): void {
-  const [snapshot] = store.snapshots
-    .ofVm(record.id)
-    .filter(({ layers }) => layers.some((layer) => layer.disk === disk.name))
-  if (snapshot)
-    throw new KvasirError(
-      'in-use',
-      `Disk ${disk.name} of VM ${record.name} has snapshot ${snapshot.name}, whose layer would stay behind, so it is not moved; delete its snapshots first.`,
-    )
+function requireAlone(record: VmRecord, volume: VolumeRecord, { store }: Ports): void {
   const holder = holderOf(volume, store, record.id)
   if (holder)
     throw new KvasirError(
@@ -135,24 +129,61 @@ export async function beginMove(seat: Seat, context: Context, request: MoveReque
   if (planned.into) await requireRoom(planned.into, look, ports)
   await failpoint('vm.move.before-row')
   const copy = writeRows(record, planned, context)
+  await orGiveUp(seat, copy, {
+    ports,
+    work: async () => {
+      await failpoint('vm.move.after-row')
+      if (planned.layers.length === 0) await beginCopying(seat, copy, { ports, request })
+    },
+  })
+  return copy
+}
+
+/** Has the emulator copy a disk: all of it, or what is on top of layers that were copied before. On failure the VM is as before. */
+export async function beginOnLayers(
+  seat: Seat,
+  copy: CopyRecord,
+  { ports, request }: { readonly ports: Ports; readonly request: MoveRequest },
+): Promise<void> {
+  if (!seat.emulator || copyNow(copy.id, ports.store)?.phase !== 'creating')
+    throw notOn(seat.record, copy.move.disk)
+  await orGiveUp(seat, copy, { ports, work: () => beginCopying(seat, copy, { ports, request }) })
+}
+
+async function beginCopying(
+  { record, emulator }: Seat,
+  copy: CopyRecord,
+  { ports, request }: { readonly ports: Ports; readonly request: MoveRequest },
+): Promise<void> {
+  const { failpoint, store } = ports
+  const disk = record.spec.disks.find(({ name }) => name === copy.move.disk)
+  if (!emulator || !disk) throw notOn(record, copy.move.disk)
+  const capacityBytes = copy.move.into ? copy.capacityBytes : await makeCopy(copy, ports)
+  await failpoint('vm.move.after-file')
+  const sizeBytes = store.volumes.get(copy.move.fromId)?.capacityBytes ?? capacityBytes
+  await emulator.blocks.mirrors.begin({
+    disk: disk.name,
+    id: copy.id,
+    source: sourceOf(copy, ports),
+    below: volumeChain(copy, ports).slice(1),
+    options: layerOptions({ disk: { ...disk, pool: copy.pool }, volume: copy }, record, ports),
+    ...(capacityBytes > sizeBytes ? { sizeBytes } : {}),
+    bytesPerSecond: request.speed,
+  })
+  await failpoint('vm.move.after-begin')
+}
+
+async function orGiveUp(
+  seat: Seat,
+  copy: CopyRecord,
+  { ports, work }: { readonly ports: Ports; readonly work: () => Promise<void> },
+): Promise<void> {
   try {
-    await failpoint('vm.move.after-row')
-    const capacityBytes = planned.into ? copy.capacityBytes : await makeCopy(copy, ports)
-    await failpoint('vm.move.after-file')
-    await emulator.blocks.mirrors.begin({
-      disk: planned.disk.name,
-      id: copy.id,
-      source: sourceOf(copy, ports),
-      options: layerOptions({ disk: { ...planned.disk, pool: planned.pool }, volume: copy }, record, ports),
-      ...(capacityBytes > planned.volume.capacityBytes ? { sizeBytes: planned.volume.capacityBytes } : {}),
-      bytesPerSecond: request.speed,
-    })
-    await failpoint('vm.move.after-begin')
-    return copy
+    await work()
   } catch (error) {
     writeGivenUp(copy.id, ports)
     await settleMoves(seat, ports).catch((cause: unknown) =>
-      ports.log.warn({ vm: record.name, err: cause }, 'a copy of a disk is still to be removed'),
+      ports.log.warn({ vm: seat.record.name, err: cause }, 'a copy of a disk is still to be removed'),
     )
     throw error
   }
@@ -165,8 +196,9 @@ async function makeCopy(copy: CopyRecord, ports: Ports): Promise<number> {
   return capacityBytes
 }
 
-function writeRows(record: VmRecord, planned: PlannedMove, context: Context): CopyRecord {
-  const { disk, volume, pool, format, into, keep } = planned
+/** The rows of a move: its copy, with those of the layers that go along, and the mark of what is moved. */
+export function writeRows(record: VmRecord, planned: PlannedMove, context: Context): CopyRecord {
+  const { disk, volume, pool, format, into, keep, layers } = planned
   const { ports } = context
   const { store } = ports
   if (into) {
@@ -181,14 +213,13 @@ function writeRows(record: VmRecord, planned: PlannedMove, context: Context): Co
     pool === volume.pool
       ? freeVolumeName({ pool, name: `${volume.name}.new` }, ports, new Set())
       : volume.name
-  const copy = newCopy(
-    volume,
-    { name, pool, format, move: { vmId: record.id, disk: disk.name, keep } },
-    ports,
-  )
+  const place = { name, pool, format, move: { vmId: record.id, disk: disk.name, keep } }
+  const flat = newCopy(volume, place, ports)
+  const copies = newLayerCopies(layers, flat, ports)
+  const copy: CopyRecord = { ...flat, baseId: copies.get(volume.baseId ?? '')?.id }
   store.transaction(() => {
     usablePool(pool, ports)
-    store.volumes.insert(copy)
+    for (const row of [...copies.values(), copy]) store.volumes.insert(row)
     beginWork(volume, 'moved', context)
   })
   return copy

@@ -139,7 +139,7 @@ function requireFree(into: VolumeRecord, { store }: Ports): void {
 /** Begins to move the disk of a VM that is off. The job's result is the name of the volume that it is on then. */
 export function beginFillVolume(
   filling: Filling,
-  { keep, force }: Pick<MoveRequest, 'keep' | 'force'>,
+  { keep, force, speed }: Pick<MoveRequest, 'keep' | 'force' | 'speed'>,
   asked: Asked,
 ): Job {
   const { context } = asked
@@ -147,7 +147,7 @@ export function beginFillVolume(
   return beginCopyJob('volume.convert', volume, asked, async (job, seats) => {
     requireOff(volume, seats, 'is not moved')
     await requireRoom(into, { from: volume, force, signal: job.signal, isLive: false }, context.ports)
-    await fill(filling, { context, job, seats, keep })
+    await fill(filling, { context, job, seats, keep, bytesPerSecond: speed })
     const former = context.ports.store.volumes.get(volume.id)
     if (former?.phase === 'deleting') await removeVolume(former, context)
     await context.ports.failpoint('vm.fill.after-done')
@@ -160,10 +160,11 @@ interface FillWork {
   readonly job: JobHandle
   readonly seats: readonly Seat[]
   readonly keep: boolean
+  readonly bytesPerSecond: number
 }
 
 async function fill(filling: Filling, work: FillWork): Promise<void> {
-  const { context, job } = work
+  const { context, job, bytesPerSecond } = work
   const { ports } = context
   const { volume } = filling
   await ports.failpoint('vm.fill.before-row')
@@ -176,8 +177,9 @@ async function fill(filling: Filling, work: FillWork): Promise<void> {
   })
   await ports.failpoint('vm.fill.after-row')
   await askPools(volume, ports)
-  await ports.access.fill(sourceOf(into, ports), volumeChain(volume, ports), {
+  await ports.access.fill([sourceOf(into, ports)], volumeChain(volume, ports), {
     fileSizeBytes: 2 * into.capacityBytes + spareBytes,
+    bytesPerSecond,
     signal: job.signal,
     onProgress: (fraction) => job.progress(`copying ${volumeWords(volume)}`, fraction),
   })

@@ -1,5 +1,6 @@
 /**
- * Moves a disk of a VM that runs to another pool or format, or into a volume that is there.
+ * Moves a disk of a VM that runs to another pool or format, or into a volume that is there. Layers that it lies on because of snapshots
+ * are copied before the emulator copies what is on top (copy-layers.ts).
  *
  *     rows: copy `creating`, volume `moved` ─▶ the copy's file ─▶ the emulator copies, and follows the guest ─▶ it holds the disk
  *       ─▶ row: the disk is on the copy ─▶ the emulator goes over ─▶ row: done ─▶ the former volume goes
@@ -13,10 +14,11 @@ import type { MirrorProgress } from '../../ports/emulator-mirrors.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { takePatiently } from '../snapshots/take-patiently.ts'
-import { removeVolume } from '../vms/delete-vm.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
-import { beginMove, type MoveRequest } from './begin-move.ts'
+import { beginMove, beginOnLayers, type MoveRequest } from './begin-move.ts'
+import { copyLayers, removeLeft } from './copy-layers.ts'
 import { giveUp } from './give-up.ts'
+import { leftBy } from './layer-rows.ts'
 import { type CopyRecord, copyNow, stepOf, writeDone, writeSwitched } from './move-rows.ts'
 import { finishGoingOver, settleMoves } from './settle-moves.ts'
 import { WritesOfGuest } from './writes-of-guest.ts'
@@ -38,7 +40,27 @@ export async function moveDisk(
 ): Promise<string> {
   const { job } = request
   const copy = await driver.take('merge', (seat) => beginMove(seat, context, request), { jobId: job.id })
+  if (copy.baseId !== undefined)
+    await beginWithLayers(copy, request, { driver, context, job, copyId: copy.id })
   return await followMove({ driver, context, job, copyId: copy.id })
+}
+
+/** Copies the layers that a disk lies on, then has the emulator copy what is on top of them. */
+async function beginWithLayers(copy: CopyRecord, request: MoveRequest, moving: Moving): Promise<void> {
+  const { driver, context, job } = moving
+  const { ports } = context
+  try {
+    await copyLayers(copy, { ports, job, bytesPerSecond: request.speed })
+    await takePatiently(
+      driver,
+      'merge',
+      (seat) => beginOnLayers(seat, copy, { ports, request }),
+      patienceOf(moving),
+    )
+  } catch (error) {
+    if (!isLeaving(job.signal)) await giveUp([copy.id], moving)
+    throw error
+  }
 }
 
 /** Follows a move that was begun to its end. */
@@ -47,6 +69,7 @@ export async function followMove(moving: Moving): Promise<string> {
   const { store } = context.ports
   const first = copyNow(copyId, store)
   if (!first) return ''
+  const left = leftBy(first, store)
   await using guest = new WritesOfGuest(moving)
   try {
     await copyAndGoOver(guest, moving)
@@ -58,8 +81,7 @@ export async function followMove(moving: Moving): Promise<string> {
   }
   noteUndefined(first, moving)
   const name = isDone(first, moving) ? store.volumes.get(copyId)?.name : undefined
-  const former = store.volumes.get(first.move.fromId)
-  if (former?.phase === 'deleting') await removeVolume(former, context)
+  await removeLeft(left, context)
   await context.ports.failpoint('vm.move.after-done')
   if (name !== undefined) return name
   throw new KvasirError(

@@ -7,12 +7,14 @@ import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Caller, Handlers } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { removeVolume } from '../vms/delete-vm.ts'
 import { beginConvertVolume } from '../volumes/copy-volume.ts'
 import { type MoveRequest, type PlannedMove, planMove } from './begin-move.ts'
+import { removeLeft } from './copy-layers.ts'
 import { exportVm } from './export-vm.ts'
 import { beginFillVolume } from './fill-volume.ts'
+import { leftBy } from './layer-rows.ts'
 import { followMove, moveDisk } from './move-disk.ts'
+import { beginMoveLayersOff } from './move-layers-off.ts'
 import { movesOf, stepOf } from './move-rows.ts'
 import { planExport } from './plan-export.ts'
 import { settleMoves } from './settle-moves.ts'
@@ -32,7 +34,9 @@ export function createMoveHandlers(
       const request = { ...body, disk: params.disk }
       const planned = planMove(record, request, context)
       const asked = { context, caller, keep }
-      const job = isOff(record) ? beginOff(planned, request, asked) : beginLive(driver, request, asked)
+      const job = isOff(record)
+        ? beginOff(driver, { planned, request }, asked)
+        : beginLive(driver, request, asked)
       return await jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
     },
     async exportVm({ params, query, body, caller, keep, signal }) {
@@ -49,7 +53,13 @@ export function createMoveHandlers(
       const copy = movesOf(record.id, ports.store).find(({ move }) => move.disk === params.disk)
       if (!copy || !emulator)
         throw new KvasirError('wrong-state', `Disk ${params.disk} of VM ${record.name} is not being moved.`)
-      await emulator.blocks.mirrors.setSpeed({ disk: params.disk, id: copy.id }, body.speed)
+      const name = { disk: params.disk, id: copy.id }
+      if (copy.baseId !== undefined && (await emulator.blocks.mirrors.state(name)) === 'absent')
+        throw new KvasirError(
+          'wrong-state',
+          `The layers under disk ${params.disk} of VM ${record.name} are still being copied, and keep the speed that they were begun with.`,
+        )
+      await emulator.blocks.mirrors.setSpeed(name, body.speed)
       return undefined
     },
   }
@@ -61,10 +71,16 @@ interface Asked {
   readonly keep: (job: Job) => void
 }
 
-function beginOff(planned: PlannedMove, { force }: MoveRequest, asked: Asked): Job {
-  const { volume, into, pool, format, keep } = planned
+function beginOff(
+  driver: Driver,
+  move: { readonly planned: PlannedMove; readonly request: MoveRequest },
+  asked: Asked,
+): Job {
+  const { volume, into, pool, format, keep, layers } = move.planned
+  const { force, speed } = move.request
+  if (layers.length > 0) return beginMoveLayersOff(driver, move, asked)
   return into
-    ? beginFillVolume({ volume, into }, { keep, force }, asked)
+    ? beginFillVolume({ volume, into }, { keep, force, speed }, asked)
     : beginConvertVolume(volume, { pool, format, keep }, asked)
 }
 
@@ -83,10 +99,9 @@ export async function resumeMoves(id: string, context: Context): Promise<void> {
     context.jobs.isUnderWay(['vm.move-disk', 'vm.export'], id)
   )
     return
-  const formers = movesOf(id, store).map(({ move }) => move.fromId)
+  const left = movesOf(id, store).flatMap((copy) => leftBy(copy, store))
   await driver.take('edit', (seat) => settleMoves(seat, context.ports))
-  for (const former of formers.flatMap((fromId) => store.volumes.get(fromId) ?? []))
-    if (former.phase === 'deleting') await removeVolume(former, context)
+  await removeLeft(left, context)
   for (const copy of movesOf(id, store))
     if (stepOf(copy) === 'creating')
       begin('vm.move-disk', driver, { context, caller: { name: 'recovery' }, keep: () => {} }, (job) =>

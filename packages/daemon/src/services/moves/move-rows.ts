@@ -13,6 +13,7 @@ import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { Store, VmRecord, VolumeMove, VolumeRecord } from '../../ports/store.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
+import { layerCopiesOf, writeLayersBack, writeLayersSwitched } from './layer-rows.ts'
 
 type VolumeName = Pick<VolumeRecord, 'pool' | 'name'>
 
@@ -43,7 +44,9 @@ export function newCopy(
 
 /** The volumes that disks of a VM are on their way to. */
 export function movesOf(vmId: string, store: Store): readonly CopyRecord[] {
-  return store.volumes.list().filter((volume): volume is CopyRecord => volume.move?.vmId === vmId)
+  return store.volumes
+    .list()
+    .filter((row): row is CopyRecord => row.move?.vmId === vmId && row.move.layerOf === undefined)
 }
 
 /** The copy as its row is now; undefined when it is no copy any more. */
@@ -87,11 +90,13 @@ export function writeSwitched(seat: Seat, copy: CopyRecord, ports: Ports): void 
   seat.update(onVolume(seat.record, { from: former, to: { pool: copy.pool, name } }), () => {
     store.volumes.update({ ...former, name: left, madeForVm: undefined })
     store.volumes.update({ ...copy, name, phase: 'ready', madeForVm: former.madeForVm })
+    writeLayersSwitched(copy, ports)
   })
 }
 
 /** The disk did not go over: it is on the former volume, as before, and the copy is to go. */
-export function writeBack(seat: Seat, copy: CopyRecord, { store }: Ports): void {
+export function writeBack(seat: Seat, copy: CopyRecord, ports: Ports): void {
+  const { store } = ports
   const former = store.volumes.get(copy.move.fromId)
   if (!former) return
   if (copy.move.into) {
@@ -104,6 +109,7 @@ export function writeBack(seat: Seat, copy: CopyRecord, { store }: Ports): void 
   seat.update(onVolume(seat.record, { from: copy, to: { pool: former.pool, name } }), () => {
     store.volumes.update({ ...copy, name: left, phase: 'deleting', madeForVm: undefined })
     store.volumes.update({ ...former, name, madeForVm: copy.madeForVm })
+    writeLayersBack(copy, ports)
   })
 }
 
@@ -111,6 +117,7 @@ export function writeBack(seat: Seat, copy: CopyRecord, { store }: Ports): void 
 export function writeDone(copy: CopyRecord, { store }: Ports): void {
   store.transaction(() => {
     const { move, ...rest } = copy
+    for (const { move: _, ...layer } of layerCopiesOf(copy.id, store)) store.volumes.update(layer)
     store.volumes.update(rest)
     const former = store.volumes.get(move.fromId)
     if (!former) return

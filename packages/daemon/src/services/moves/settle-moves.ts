@@ -17,9 +17,11 @@ import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
+import type { VolumeRecord } from '../../ports/store.ts'
 import { layerOptions } from '../snapshots/layer-options.ts'
 import { freeFilled } from '../volumes/settle-work.ts'
 import { discardVolume } from '../volumes/volume-files.ts'
+import { layerCopiesOf } from './layer-rows.ts'
 import {
   type CopyRecord,
   copyNow,
@@ -100,13 +102,16 @@ async function takeBack(emulator: Emulator, copy: CopyRecord, ports: Ports): Pro
 async function undo(copy: CopyRecord, ports: Ports): Promise<void> {
   const { store } = ports
   const { move, ...row } = copy
+  // From the top down, so that nothing lies on what is removed.
+  const rows: VolumeRecord[] = [row]
+  for (const { move: _, ...layer } of layerCopiesOf(copy.id, store).toReversed()) rows.push(layer)
   store.transaction(() => {
     if (move.into) freeFilled(row, ports)
-    else store.volumes.update({ ...row, phase: 'deleting' })
+    else for (const one of rows) store.volumes.update({ ...one, phase: 'deleting' })
     const former = store.volumes.get(move.fromId)
     if (former?.work !== 'moved' && former?.work !== 'exported') return
     const { work: _, ...free } = former
     store.volumes.update(free)
   })
-  if (!move.into) await discardVolume(row, ports)
+  if (!move.into) for (const one of rows) await discardVolume(one, ports)
 }

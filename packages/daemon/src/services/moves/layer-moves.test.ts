@@ -1,0 +1,237 @@
+/** Moves of disks that have snapshots: their layers go along. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Job, newPool, newVolume } from '@kvasir/contract'
+import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
+import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
+
+const hurry = 50
+const patience = 60 * hurry
+const params = { name: 'web1' }
+const waiting = { query: { wait: patience } }
+
+function move(world: SimulatedDaemon, more = {}, wait = patience): Promise<Job> {
+  const body = { pool: 'fast', speed: 0, keep: false, force: false, ...more }
+  return world.call('moveDisk', { params: { ...params, disk: 'data' }, query: { wait }, body })
+}
+
+async function snapshot(world: SimulatedDaemon, name: string, memory = false): Promise<void> {
+  const body = { name, description: '', quiesce: false, memory }
+  const job = await world.call('createSnapshot', { params, ...waiting, body })
+  assert.equal(job.state, 'succeeded', String(job.error?.detail))
+}
+
+async function revert(world: SimulatedDaemon, name: string): Promise<void> {
+  const body = { keep: false }
+  const job = await world.call('revertSnapshot', { params: { ...params, snapshot: name }, ...waiting, body })
+  assert.equal(job.state, 'succeeded', String(job.error?.detail))
+}
+
+/** A VM whose disk has two snapshots, the first with memory if it runs, and a second pool. */
+async function openWorld(runs: boolean, options = {}): Promise<SimulatedDaemon> {
+  const world = await openSimulatedDaemon({ hurry, ...options })
+  await world.call('createPool', { body: newPool.parse({ type: 'dir', name: 'fast', path: '/mnt/fast' }) })
+  await world.createVm('web1', { disks: [{ name: 'data', size: '64MiB' }] })
+  if (runs) await world.call('startVm', { params, ...waiting })
+  await snapshot(world, 'one', runs)
+  await snapshot(world, 'two')
+  return world
+}
+
+/** Each volume with its pool and what it lies on; store, pools, snapshots and emulator agree, and nothing is under way. */
+async function volumes(world: SimulatedDaemon): Promise<readonly string[]> {
+  const { store } = world.daemon.context.ports
+  const rows = store.volumes.list()
+  assert.ok(
+    rows.every(({ phase, work, move: begun }) => phase === 'ready' && work === undefined && !begun),
+    JSON.stringify(rows),
+  )
+  assert.deepEqual([...world.machine.volumes.keys()].toSorted(), rows.map(({ id }) => id).toSorted())
+  const { spec, status } = await world.vm('web1')
+  const [disk] = spec.disks
+  const chain: string[] = []
+  for (let row = store.volumes.find(disk?.pool ?? '', disk?.volume ?? ''); row; ) {
+    chain.push(row.id)
+    row = row.baseId === undefined ? undefined : store.volumes.get(row.baseId)
+  }
+  if (status.state === 'running') {
+    const open = world.process('web1').chains.get('data') ?? []
+    assert.equal(open.length, chain.length, open.join(', '))
+    for (const [depth, id] of chain.entries()) assert.ok(open[depth]?.includes(id), open.join(', '))
+    assert.equal(world.process('web1').disks.mirrors.size, 0)
+  }
+  for (const { name, layers, spec: then, memory } of store.snapshots.list())
+    for (const { volumeId } of layers) {
+      const layer = store.volumes.get(volumeId)
+      assert.equal(layer?.pool, disk?.pool, `The layer of snapshot ${name} is where the disk is.`)
+      const specs = [then, memory?.booted?.spec ?? then]
+      assert.deepEqual(
+        specs.map((one) => one.disks[0]?.pool),
+        [disk?.pool, disk?.pool],
+      )
+    }
+  return rows
+    .map(({ pool, name, baseId }) =>
+      [`${pool}/${name}`, ...(baseId === undefined ? [] : [`on ${store.volumes.get(baseId)?.name}`])].join(
+        ' ',
+      ),
+    )
+    .toSorted()
+}
+
+const inFast = [
+  'fast/web1-data on web1-data.two',
+  'fast/web1-data.one',
+  'fast/web1-data.two on web1-data.one',
+]
+
+for (const runs of [true, false])
+  test(`a disk of a VM that ${runs ? 'runs' : 'is off'} moves with the layers of its snapshots, which go on being snapshots`, async () => {
+    await using world = await openWorld(runs)
+
+    const job = await move(world)
+
+    assert.equal(job.state, 'succeeded', String(job.error?.detail))
+    assert.deepEqual(await volumes(world), inFast)
+    await revert(world, 'one')
+    await snapshot(world, 'three')
+    assert.equal((await volumes(world)).length, 4)
+    for (const name of ['two', 'one', 'three']) {
+      const deleted = await world.call('deleteSnapshot', {
+        params: { ...params, snapshot: name },
+        ...waiting,
+      })
+      assert.equal(deleted.state, 'succeeded', String(deleted.error?.detail))
+    }
+    assert.deepEqual(await volumes(world), ['fast/web1-data'])
+  })
+
+test('layers of another branch go along, and there and back nothing is left behind', async () => {
+  await using world = await openWorld(true)
+  await revert(world, 'one')
+  const before = await volumes(world)
+
+  for (const pool of ['fast', 'default']) {
+    const job = await move(world, { pool })
+    assert.equal(job.state, 'succeeded', String(job.error?.detail))
+    const expected = before.map((words) => words.replace(/^default/, pool))
+    assert.deepEqual(await volumes(world), expected)
+  }
+})
+
+test('layers go only from files to files, all of them, and into nothing that is there', async () => {
+  await using world = await openWorld(true)
+  await world.call('createPool', { body: newPool.parse({ type: 'lvm', name: 'slow', vg: 'vg0' }) })
+  const add = (name: string) =>
+    world.call('createVolume', {
+      params: { pool: 'fast' },
+      body: newVolume.parse({ name, size: '64MiB', format: 'raw' }),
+    })
+  await add('spare')
+
+  await assert.rejects(move(world, { pool: 'slow' }), /only from one pool of files to another/)
+  await assert.rejects(move(world, { format: 'raw' }), /is qcow2/)
+  await assert.rejects(move(world, { pool: 'default', format: 'raw' }), /stay in their pool/)
+  await assert.rejects(move(world, { keep: true }), /would stay without them/)
+  await assert.rejects(move(world, { volume: 'spare' }), /takes no layers in/)
+  await add('web1-data.one')
+  assert.equal((await move(world)).state, 'succeeded')
+  assert.deepEqual(await volumes(world), [
+    'fast/spare',
+    'fast/web1-data on web1-data.two',
+    'fast/web1-data.one',
+    'fast/web1-data.one-2',
+    'fast/web1-data.two on web1-data.one-2',
+  ])
+})
+
+test('a VM that is powered off while layers are copied keeps them where they are', async () => {
+  await using world = await openWorld(true)
+  world.machine.stepMs = 20_000
+  const moving = move(world)
+  const { store } = world.daemon.context.ports
+  for (let turn = 0; !store.volumes.list().some(({ move: begun }) => begun?.layerOf); turn++) {
+    assert.ok(turn < 3_000, 'It is copied.')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+
+  await world.call('powerOffVm', { params })
+
+  assert.equal((await moving).error?.code, 'wrong-state')
+  assert.deepEqual(
+    await volumes(world),
+    inFast.map((words) => words.replace('fast/', 'default/')),
+  )
+})
+
+const ends = [
+  'the daemon dies',
+  'the daemon and the emulator die',
+  'the emulator dies',
+  'the step fails',
+] as const
+
+for (const end of ends)
+  test(`at whichever step ${end}, the disk and all its layers are in one pool`, async () => {
+    const points = failpointNames.filter((name) => name.startsWith('vm.move.'))
+    const off: readonly FailpointName[] = ['vm.move.after-row', 'vm.move.after-layer', 'vm.move.after-file']
+    const cases = [
+      ...points.map((point) => ({ point, runs: true })),
+      ...(end.includes('emulator') ? [] : off.map((point) => ({ point, runs: false }))),
+    ]
+
+    const all = await Promise.allSettled(cases.map((one) => breakOff({ ...one, end })))
+
+    const failed = all.flatMap((one, index) =>
+      one.status === 'rejected' ? [`${JSON.stringify(cases[index])}: ${String(one.reason)}`] : [],
+    )
+    assert.deepEqual(failed, [])
+  })
+
+interface Case {
+  readonly point: FailpointName
+  readonly runs: boolean
+  readonly end: (typeof ends)[number]
+}
+
+/** Moves a disk, breaks that off at a point, and looks at what has become of it. */
+async function breakOff({ point, runs, end }: Case): Promise<void> {
+  const reached = Promise.withResolvers<void>()
+  let isArmed = false
+  let kill = () => {}
+  const failpoint = async (name: FailpointName) => {
+    if (!isArmed || name !== point) return
+    isArmed = false
+    reached.resolve()
+    if (end === 'the step fails') throw new Error('a step failed')
+    if (end === 'the emulator dies') kill()
+    else await new Promise(() => {}) // The daemon does no more.
+  }
+  const first = await openWorld(runs, { failpoint })
+  if (runs) kill = () => first.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
+  isArmed = true
+  const isDeath = end.startsWith('the daemon')
+  const moving = move(first, {}, isDeath ? 0 : patience)
+  await reached.promise
+  if (end === 'the daemon and the emulator die') kill()
+  if (!isDeath) await moving
+  await using world = isDeath ? await first.killAndFollow() : first
+
+  const { store } = world.daemon.context.ports
+  const isStill = async () =>
+    world.daemon.context.jobs.running() === 0 &&
+    store.volumes.list().length === 3 &&
+    store.volumes.list().every(({ work, move: begun }) => !work && !begun) &&
+    (!end.includes('emulator') || (await world.vm('web1')).status.state === 'crashed')
+  for (let turn = 0; !(await isStill()); turn++) {
+    assert.ok(turn < 3_000, `Something is under way for ever: ${JSON.stringify(store.volumes.list())}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  const left = await volumes(world)
+  const inDefault = inFast.map((words) => words.replace('fast/', 'default/'))
+  if (left[0]?.startsWith('fast')) assert.deepEqual(left, inFast)
+  else {
+    assert.deepEqual(left, inDefault)
+    assert.equal((await move(world)).state, 'succeeded')
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * What the store says of the layers of snapshots under a disk that moves: a copy of each, in the order in which they lie on each other. They
+ * come and go with the copy of the disk itself, in the same transactions (move-rows.ts); until those say so the snapshots have what they
+ * had.
+ */
+import type { VmSpec } from '@kvasir/contract'
+import type { Ports } from '../../ports/ports.ts'
+import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
+import type { Store, VolumeMove, VolumeRecord } from '../../ports/store.ts'
+import { freeVolumeName } from '../vms/make-volumes.ts'
+import { volumeWords } from '../volumes/volume-words.ts'
+
+/** A copy of a layer. */
+export type LayerCopy = VolumeRecord & { readonly move: VolumeMove }
+
+/** The layers that a disk's snapshots are, on whatever branch, and all that they and the disk lie on: each after what it lies on. */
+export function layersUnder(
+  volume: VolumeRecord,
+  { vmId, disk }: Pick<VolumeMove, 'vmId' | 'disk'>,
+  store: Store,
+): readonly VolumeRecord[] {
+  const found = new Map<string, VolumeRecord>()
+  const add = (id: string) => {
+    const layer = store.volumes.get(id)
+    if (!layer || found.has(id)) return
+    if (layer.baseId !== undefined) add(layer.baseId)
+    found.set(id, layer)
+  }
+  add(volume.id)
+  for (const { layers } of store.snapshots.ofVm(vmId))
+    for (const layer of layers) if (layer.disk === disk) add(layer.volumeId)
+  found.delete(volume.id)
+  return [...found.values()]
+}
+
+/** The copies of the layers under a copy of a disk, each after what it lies on. */
+export function layerCopiesOf(copyId: string, store: Store): readonly LayerCopy[] {
+  const copies = store.volumes
+    .list()
+    .flatMap((row) => (row.move?.layerOf === copyId ? [{ ...row, move: row.move }] : []))
+  const ordered = new Map<string, LayerCopy>()
+  const add = (copy: LayerCopy) => {
+    const base = copies.find(({ id }) => id === copy.baseId)
+    if (base && !ordered.has(base.id)) add(base)
+    ordered.set(copy.id, copy)
+  }
+  for (const copy of copies) if (!ordered.has(copy.id)) add(copy)
+  return [...ordered.values()]
+}
+
+/** The ids of what a disk leaves that goes over to a copy, each before what it lies on. */
+export function leftBy(copy: LayerCopy, store: Store): readonly string[] {
+  return [
+    copy.move.fromId,
+    ...layerCopiesOf(copy.id, store)
+      .map(({ move }) => move.fromId)
+      .toReversed(),
+  ]
+}
+
+/** The rows of copies of layers, to lie on each other in another pool as they do now; and on which of them the disk's copy lies. */
+export function newLayerCopies(
+  layers: readonly VolumeRecord[],
+  { id, pool, move }: LayerCopy,
+  ports: Ports,
+): ReadonlyMap<string, LayerCopy> {
+  const { clock } = ports
+  const planned = new Set<string>()
+  const copies = new Map<string, LayerCopy>()
+  const { vmId, disk } = move
+  for (const { file: _, madeForVm: __, ...layer } of layers) {
+    const name = freeVolumeName({ pool, name: layer.name }, ports, planned)
+    planned.add(volumeWords({ pool, name }))
+    copies.set(layer.id, {
+      ...layer,
+      id: clock.uuid(),
+      name,
+      pool,
+      baseId: layer.baseId === undefined ? undefined : copies.get(layer.baseId)?.id,
+      madeForVm: undefined,
+      phase: 'creating',
+      createdAt: clock.now(),
+      move: { vmId, disk, fromId: layer.id, keep: false, layerOf: id },
+    })
+  }
+  return copies
+}
+
+/** The disk is on its copy: the snapshots have the copies of their layers. Part of a transaction. */
+export function writeLayersSwitched(copy: LayerCopy, { store }: Pick<Ports, 'store'>): void {
+  const copies = layerCopiesOf(copy.id, store)
+  for (const one of copies) store.volumes.update({ ...one, phase: 'ready' })
+  const to = new Map(copies.map(({ id, move }) => [move.fromId, id]))
+  const [former] = copies.flatMap(({ move }) => store.volumes.get(move.fromId) ?? [])
+  if (former) remap({ copy, to, pools: { from: former.pool, to: copy.pool } }, store)
+}
+
+/** The disk is not on its copy after all: the snapshots have what they had, and the copies are to go. Part of a transaction. */
+export function writeLayersBack(copy: LayerCopy, { store }: Pick<Ports, 'store'>): void {
+  const copies = layerCopiesOf(copy.id, store)
+  for (const one of copies) store.volumes.update({ ...one, phase: 'deleting' })
+  const to = new Map(copies.map(({ id, move }) => [id, move.fromId]))
+  const [former] = copies.flatMap(({ move }) => store.volumes.get(move.fromId) ?? [])
+  if (former) remap({ copy, to, pools: { from: copy.pool, to: former.pool } }, store)
+}
+
+interface Remap {
+  readonly copy: LayerCopy
+  /** From the id of a volume to that of the one in its place. */
+  readonly to: ReadonlyMap<string, string>
+  readonly pools: { readonly from: string; readonly to: string }
+}
+
+function remap({ copy: { move }, to, pools }: Remap, store: Store): void {
+  const moved = (spec: VmSpec): VmSpec => ({
+    ...spec,
+    disks: spec.disks.map((disk) =>
+      disk.name === move.disk && disk.pool === pools.from ? { ...disk, pool: pools.to } : disk,
+    ),
+  })
+  for (const snapshot of store.snapshots.ofVm(move.vmId)) {
+    if (!snapshot.layers.some(({ volumeId }) => to.has(volumeId))) continue
+    const { memory, spec, layers } = snapshot
+    const next: SnapshotRecord = {
+      ...snapshot,
+      spec: moved(spec),
+      layers: layers.map((layer) => ({ ...layer, volumeId: to.get(layer.volumeId) ?? layer.volumeId })),
+      memory: memory?.booted
+        ? { ...memory, booted: { ...memory.booted, spec: moved(memory.booted.spec) } }
+        : memory,
+    }
+    store.snapshots.update(next)
+  }
+}
