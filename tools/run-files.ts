@@ -75,6 +75,16 @@ export function withRepeated(first: Totals, second: Totals): Totals {
   }
 }
 
+/** What two runs of different files came to together. */
+export function sumOfTotals(one: Totals, other: Totals): Totals {
+  return {
+    ...sumOf(one, other, 1),
+    success: one.success && other.success,
+    times: [...one.times, ...other.times],
+    failedFiles: new Map([...one.failedFiles, ...other.failedFiles]),
+  }
+}
+
 function sumOf(one: Counts, other: Counts, sign: 1 | -1): Counts {
   return {
     tests: one.tests + sign * other.tests,
@@ -89,7 +99,16 @@ function sumOf(one: Counts, other: Counts, sign: 1 | -1): Counts {
 /** Runs files of a rung, and prints what they say. */
 export async function runFiles(
   files: readonly string[],
-  { rung: name, namePatterns }: { readonly rung: RungName; readonly namePatterns: readonly string[] },
+  {
+    rung: name,
+    namePatterns,
+    concurrency,
+  }: {
+    readonly rung: RungName
+    readonly namePatterns: readonly string[]
+    /** How many files run side by side. */
+    readonly concurrency: number
+  },
 ): Promise<Totals> {
   const rung = rungs[name]
   await using room =
@@ -97,7 +116,7 @@ export async function runFiles(
   const programs = room.programsOf(files.map((file) => join(root, file)))
   const stream = run({
     files: programs,
-    concurrency: rung.concurrency,
+    concurrency,
     timeout: rung.testSeconds * 1000,
     execArgv: [
       '--disable-warning=ExperimentalWarning',

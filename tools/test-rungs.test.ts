@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
-import { findTestFiles, rungOf } from './test-rungs.ts'
+import { findTestFiles, rungOf, sideBySide } from './test-rungs.ts'
 
 test('a file belongs to the rung that the end of its name says', () => {
   assert.equal(rungOf('packages/qmp/src/client.test.ts'), 'unit')
@@ -28,4 +28,14 @@ test('files are found below the packages, and filters narrow them by path', () =
 
   assert.deepEqual(all, files.slice(0, 2))
   assert.deepEqual(some, files.slice(1, 2))
+})
+
+test('files that need the machine for themselves run one by one after the others', () => {
+  const files = ['e2e/suites/crash.e2e.ts', 'e2e/suites/disks.e2e.ts', 'e2e/suites/life.e2e.ts']
+  assert.deepEqual(sideBySide(files, { alone: /crash/, concurrency: 2 }), [
+    [files.slice(1), 2],
+    [files.slice(0, 1), 1],
+  ])
+  assert.deepEqual(sideBySide(files, { concurrency: 3 }), [[files, 3]])
+  assert.deepEqual(sideBySide([], { alone: /crash/, concurrency: 2 }), [])
 })

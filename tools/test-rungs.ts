@@ -5,6 +5,7 @@
  */
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { basename } from 'node:path'
 import type { Purpose } from './debian-packages.ts'
 
 /** The rungs that every machine runs, in their order. */
@@ -19,6 +20,8 @@ export interface Rung {
   readonly testSeconds: number
   readonly fileSeconds: number
   readonly concurrency: number
+  /** Files that run one by one after all others: they assert times, count on the host's CPUs, or do many things at once themselves. */
+  readonly alone?: RegExp
   /** In how many processes the files are put together; each file has its own when this is absent. */
   readonly processes?: number
   /** What the whole rung should take at most; more is reported, not refused. */
@@ -42,16 +45,25 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
   api: { needs: [], testSeconds: 60, fileSeconds: 300, concurrency: cores + 1, processes: cores + 1 },
   qemu: { needs: ['run'], testSeconds: 60, fileSeconds: 300, concurrency: cores },
   host: { needs: ['run', 'images', 'test'], testSeconds: 300, fileSeconds: 900, concurrency: 1 },
-  // Guests run on all cores under TCG, and suites assert times: as many suites at once as there are pairs of cores.
+  // A guest under TCG takes a core while it boots, and hardly any of it afterwards.
   e2e: {
     needs: ['run', 'images', 'test'],
     testSeconds: 600,
     fileSeconds: 1800,
-    concurrency: Math.max(1, Math.floor(cores / 2)),
+    concurrency: Math.min(cores, Math.max(2, Math.floor(cores / 2))),
+    alone: /crash|kill|trouble|debian|disk-throttle|instants|ksm|memory|placement|threads|vcpus/,
+    budgetSeconds: 1800,
     repeats: true,
   },
   // Everything is emulated there, which takes some twenty times as long.
-  lab: { needs: ['run', 'images'], testSeconds: 1500, fileSeconds: 1500, concurrency: 1, repeats: true },
+  lab: {
+    needs: ['run', 'images'],
+    testSeconds: 1500,
+    fileSeconds: 1500,
+    concurrency: 1,
+    budgetSeconds: 1500,
+    repeats: true,
+  },
 }
 
 /** The rung that a file belongs to, or nothing when it is not a test. */
@@ -74,4 +86,17 @@ export function findTestFiles(
     .filter((path) => rungOf(path) === rung)
     .filter((path) => where.filters.length === 0 || where.filters.some((filter) => path.includes(filter)))
     .toSorted()
+}
+
+/** The files in parts that run one part after the other, each with how many of it run side by side. */
+export function sideBySide(
+  files: readonly string[],
+  { alone, concurrency }: Pick<Rung, 'alone' | 'concurrency'>,
+): readonly (readonly [files: readonly string[], concurrency: number])[] {
+  const isAlone = (path: string) => alone?.test(basename(path)) ?? false
+  const parts = [
+    [files.filter((path) => !isAlone(path)), concurrency],
+    [files.filter(isAlone), 1],
+  ] as const
+  return parts.filter(([part]) => part.length > 0)
 }

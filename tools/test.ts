@@ -13,8 +13,8 @@ import { parseArgs } from 'node:util'
 import { LabRefusal } from '../lab/machine/lab.ts'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { provideGuestAgent } from './guest-agent.ts'
-import { filesToRepeat, noTotals, runFiles, type Totals, withRepeated } from './run-files.ts'
-import { findTestFiles, type RungName, rungNames, rungs, usualRungs } from './test-rungs.ts'
+import { filesToRepeat, noTotals, runFiles, sumOfTotals, type Totals, withRepeated } from './run-files.ts'
+import { findTestFiles, type RungName, rungNames, rungs, sideBySide, usualRungs } from './test-rungs.ts'
 
 const root = join(import.meta.dirname, '..')
 const shownSlowFiles = 8
@@ -69,11 +69,13 @@ async function runTwice(
   selection: Selection,
 ): Promise<Totals & Pick<RungResult, 'unstable'>> {
   const options = { rung: name, namePatterns: selection.namePatterns }
-  const first = files.length === 0 ? noTotals : await runFiles(files, options)
+  let first = noTotals
+  for (const [part, concurrency] of sideBySide(files, rungs[name]))
+    first = sumOfTotals(first, await runFiles(part, { ...options, concurrency }))
   const again = filesToRepeat(first.failedFiles, rungs[name])
   if (again.length === 0) return { ...first, unstable: [] }
   console.log(`\nThese failed, and run once more, alone: ${again.join(', ')}`)
-  const second = await runFiles(again, options)
+  const second = await runFiles(again, { ...options, concurrency: 1 })
   const unstable = again.filter((file) => !second.failedFiles.has(file))
   return { ...withRepeated(first, second), unstable }
 }
