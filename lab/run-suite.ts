@@ -106,7 +106,7 @@ async function explainEnd({ ended, place }: Lab, error: unknown): Promise<never>
 /** KVASIR_PATIENCE is how much longer than elsewhere a test waits for what has no deadline of its own. */
 const labTestEnvironment = {
   KVASIR_LAB: '1',
-  KVASIR_PATIENCE: '8',
+  KVASIR_PATIENCE: '4',
   NODE_COMPILE_CACHE: '/run/kvasir-lab/compiled',
 }
 

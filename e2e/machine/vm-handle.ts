@@ -18,6 +18,7 @@ import { patient } from './patience.ts'
 /** What the tiny guest prints once per boot when its shell is there. */
 export const loginMarker = 'tiny login:'
 
+const shownOfConsole = 2_000
 const bootMs = 60_000
 const agentMs = 30_000
 const stateMs = 20_000
@@ -142,6 +143,10 @@ export class VmHandle {
     await eventually(async () => ((await this.boots()) >= boots ? true : undefined), {
       withinMs: bootMs,
       what: `VM ${this.name} shows its login prompt ${boots === 1 ? '' : `for the ${boots}th time`}`,
+    }).catch(async (cause: unknown) => {
+      const said = await this.serialLog().catch(() => '')
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new Error(`${why} Its console ended with:\n${said.slice(-shownOfConsole)}`, { cause })
     })
     await this.assertCaged()
   }

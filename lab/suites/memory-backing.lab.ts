@@ -1,12 +1,12 @@
-/** How the memory of real guests is made, as the kernel of the host says it: KSM, reserved huge pages, nodes, locking, sharing. */
+/** How the memory of real guests is made, as the kernel of the host says it: reserved huge pages, nodes, locking, sharing. */
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
 import { eventually } from '../../e2e/machine/eventually.ts'
+import { guestMapping } from '../../e2e/machine/guest-pages.ts'
 import { openWorld } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
-import { guestPages } from '../testing/guest-pages.ts'
 
 const skip = needs('lab', 'root', 'qemu')
 const mib = 2 ** 20
@@ -21,13 +21,6 @@ function set(t: TestContext, path: string, value: string): void {
   t.after(() => writeFileSync(path, before))
 }
 
-/** The one mapping of a process that has the size of the guest's memory, from smaps. */
-function guestMapping(pid: number, bytes: number): string {
-  const blocks = read(`/proc/${pid}/smaps`).split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
-  const isIt = (block: string) => new RegExp(`^Size:\\s+${bytes / 1024} kB$`, 'm').test(block)
-  return blocks.find(isIt) ?? assert.fail(`no mapping of ${bytes} bytes`)
-}
-
 function kibibytes(text: string, name: string): number {
   return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1] ?? assert.fail(`no ${name}`))
 }
@@ -37,62 +30,6 @@ function lineOfPolicy(pid: number, policy: string): string {
   const lines = read(`/proc/${pid}/numa_maps`).split('\n')
   return lines.find((line) => line.includes(` ${policy} `)) ?? assert.fail(`nothing has ${policy}`)
 }
-
-/** So much of each guest holds the same as in the others, no two pages of it equal. */
-const equalBytes = 16 * mib
-const quarter = equalBytes / 4
-const fill = [
-  `seq 1 700000 | head -c ${quarter} > /run/equal0`,
-  'tr 0123456789 abcdefghij < /run/equal0 > /run/equal1',
-  'tr 0123456789 klmnopqrst < /run/equal0 > /run/equal2',
-  'tr 0123456789 ABCDEFGHIJ < /run/equal0 > /run/equal3',
-  'cat /run/equal[0-3] | wc -c',
-].join(' && ')
-
-test('two guests with equal pages share half of them or more, and a third without KSM none', {
-  skip,
-}, async (t) => {
-  const ksm = '/sys/kernel/mm/ksm'
-  set(t, `${ksm}/pages_to_scan`, '20000')
-  set(t, `${ksm}/sleep_millisecs`, '20')
-  set(t, `${ksm}/run`, '1')
-  await using world = await openWorld(t)
-  const [one, two, alone] = await Promise.all([
-    world.bootTiny('one'),
-    world.bootTiny('two'),
-    world.bootTiny('alone', { memory: { ksm: false } }),
-  ])
-  for (const vm of [one, two, alone]) assert.equal(await vm.shell(fill), String(equalBytes))
-
-  const merged = await eventually(
-    async () => {
-      const bytes = await Promise.all(
-        [one, two].map(async (vm) => (await vm.show()).status.memory?.host?.ksmBytes ?? 0),
-      )
-      return bytes.every((count) => count >= equalBytes) ? bytes : undefined
-    },
-    { withinMs: 120_000, everyMs: 1_000, what: 'as much is merged as is equal' },
-  )
-  await Promise.all([one.pause(), two.pause()])
-  const [ones, twos] = await Promise.all([one, two].map(async (vm) => guestPages(await vm.pid(), 128 * mib)))
-
-  const shown = merged.map((bytes) => Math.round(bytes / mib)).join(' and ')
-  t.diagnostic(`vm show: ${shown} MiB merged; ${read(`${ksm}/pages_sharing`)} pages saved on the host`)
-  for (const [mine, theirs] of [
-    [ones ?? [], twos ?? []],
-    [twos ?? [], ones ?? []],
-  ] as const) {
-    const known = new Set(theirs.map(({ digest }) => digest))
-    const equal = mine.filter(({ digest }) => known.has(digest))
-    const shared = equal.filter(({ isMerged }) => isMerged)
-    t.diagnostic(`${shared.length} of ${equal.length} pages that both have are shared`)
-    assert.ok(equal.length * 4096 >= equalBytes, `${equal.length} pages are equal`)
-    assert.ok(shared.length >= equal.length / 2, `${shared.length} of ${equal.length} are shared`)
-  }
-  assert.ok(Number(read(`${ksm}/pages_sharing`)) * 4096 >= equalBytes / 2)
-  assert.doesNotMatch(guestMapping(await alone.pid(), 128 * mib), /VmFlags:.*\bmg\b/)
-  assert.equal((await alone.show()).status.memory?.host?.ksmBytes ?? 0, 0)
-})
 
 test('huge pages of node 1 are reserved for a VM, outlive a killed daemon and a save, and go back', {
   skip,

@@ -101,42 +101,6 @@ test('memory is plugged into a guest and unplugged from it', { skip }, async (t)
   assert.ok((await guestTotal(vm)) <= before + 8 * mib)
 })
 
-test('two VMs share their equal pages by KSM, and the statuses say how much', { skip }, async (t) => {
-  setFiles(t, {
-    '/sys/kernel/mm/ksm/pages_to_scan': '5000',
-    '/sys/kernel/mm/ksm/sleep_millisecs': '20',
-    '/sys/kernel/mm/ksm/run': '1',
-  })
-  await using world = await openWorld(t)
-  const vms = await Promise.all(
-    ['web1', 'web2'].map((name) => world.bootTiny(name, { memory: { size: '192MiB' } })),
-  )
-  await Promise.all(vms.map((vm) => vm.shell(copies(24))))
-  const equal = 24 * Number(await vms[0]?.shell('stat -c %s /bin/busybox'))
-  assert.ok(equal > 16 * mib)
-
-  for (const vm of vms)
-    await until(
-      async () => (await held(vm))?.ksmBytes,
-      (now) => now >= equal / 2,
-      'half of the equal pages are shared',
-    )
-  const { stdout } = await world.cli('host', 'show')
-  assert.match(stdout, /^KSM +on, saves \d/m)
-  const page = await world.cli('vm', 'show', 'web1')
-  assert.match(page.stdout, /shared by KSM/)
-
-  const [first] = vms
-  const { spec } = (await first?.show()) ?? assert.fail('there is no VM')
-  await first?.apply({ ...spec, memory: { ...spec.memory, ksm: false } })
-  const mayMerge = async (vm: VmHandle) => {
-    const blocks = readFileSync(`/proc/${await vm.pid()}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
-    return blocks.some((block) => /^Size:\s+196608 kB$/m.test(block) && /^VmFlags:.* mg /m.test(block))
-  }
-  assert.deepEqual(await Promise.all(vms.map(mayMerge)), [false, true])
-  await first?.isCounting()
-})
-
 test('a VM above its high limit is swapped out, and its status says how much and where', {
   skip,
 }, async (t) => {

@@ -1,5 +1,7 @@
 /** The pages of a guest's memory as the host's kernel has them: what is in each, and whether KSM has merged it. Formats: proc(5), mm/pagemap.rst. */
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 
 const pageBytes = 4096
@@ -13,6 +15,15 @@ const ksmBit = 1n << 21n
 export interface GuestPage {
   readonly digest: string
   readonly isMerged: boolean
+}
+
+/** The one mapping of a process that has the size of the guest's memory, from smaps. */
+export function guestMapping(pid: number, bytes: number): string {
+  const blocks = readFileSync(`/proc/${pid}/smaps`, 'utf8')
+    .trim()
+    .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+  const isIt = (block: string) => new RegExp(`^Size:\\s+${bytes / 1024} kB$`, 'm').test(block)
+  return blocks.find(isIt) ?? assert.fail(`no mapping of ${bytes} bytes`)
 }
 
 /** The pages of the one mapping of a process that has the size of the guest's memory. The guest should stand still. */
