@@ -50,10 +50,15 @@ export function networkOperations(room: NetworkRoom, bare: string): readonly Ope
   ]
 }
 
-/** A VM that starts on a network: its taps are there when it runs, and not when it does not. */
+/** A VM that starts on a network: its tap and what the network does for it are there when it runs, and its tap not when it does not. */
 export function wiredOperation(room: NetworkRoom): Operation {
   const hasTap = async () => /\bkvt[0-9a-f]{10}\b/.test(await room.hostState())
-  const nics = [{ name: 'net0', network: name }]
+  const hasRules = async () => {
+    const state = await room.hostState()
+    return /dport 8080 dnat ip to/.test(state) && /iifname vmap \{ "kvt/.test(state)
+  }
+  const forwards = [{ hostPort: 8080, hostAddress: '0.0.0.0', guestPort: 80 }]
+  const nics = [{ name: 'net0', network: name, forwards, antiSpoof: true, isolated: true }]
   return {
     name: 'start a VM on a network',
     about: ['wired'],
@@ -64,7 +69,8 @@ export function wiredOperation(room: NetworkRoom): Operation {
       if (await hasTap()) throw new Error('A tap is left of a VM that is off.')
     },
     run: (world) => world.vm('wired').start(),
-    isDone: async (world) => (await world.vm('wired').state()) === 'running' && (await hasTap()),
+    isDone: async (world) =>
+      (await world.vm('wired').state()) === 'running' && (await hasTap()) && (await hasRules()),
   }
 }
 

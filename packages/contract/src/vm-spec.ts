@@ -84,19 +84,32 @@ export const nicSpec = z
     network: resourceName.optional().meta({ description: 'The network that it is on.' }),
     mac: macAddress.optional().meta({ description: 'Given at creation and then kept.' }),
     address: z.ipv4().optional().meta({
-      description: 'What the network always gives it by DHCP; chosen and then kept where it has forwards.',
+      description:
+        'What the network always gives it by DHCP; chosen and then kept where it has forwards or antiSpoof.',
     }),
     forwards: z
       .array(forwardSpec)
       .max(limits.forwards)
       .default([])
       .meta({ description: 'In user mode, or on a network of mode nat.' }),
+    antiSpoof: z.boolean().default(false).meta({
+      description:
+        'What it sends has its own MAC address and the addresses that the network gives it, and it is no DHCP server and no router; of IPv6, it has the addresses that follow from its MAC address.',
+    }),
+    isolated: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Nothing goes between it and other isolated NICs of its network.' }),
   })
   .overwrite((nic) => (nic.network === undefined ? nic : { ...nic, mode: 'network' as const }))
   .refine(({ mode, network }) => mode !== 'network' || network !== undefined, 'names no network')
   .refine(
     ({ mode, address }) => mode === 'network' || address === undefined,
     'has an address, which only a NIC on a network has',
+  )
+  .refine(
+    ({ mode, antiSpoof, isolated }) => mode === 'network' || !(antiSpoof || isolated),
+    'has antiSpoof or isolated, which only a NIC on a network has',
   )
   .meta({ id: 'NicSpec' })
 

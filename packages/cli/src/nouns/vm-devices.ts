@@ -105,8 +105,11 @@ export const deviceVerbs: Verbs = {
     load: async () => (await import('../vm/devices.ts')).addNic,
   },
   'nic set': {
-    summary: 'Change a NIC; on a network, forwards change while the guest runs.',
-    examples: ['vm nic set web1 net0 forward=0.0.0.0:8080:80', 'vm nic set web1 net0 forward=none'],
+    summary: 'Change a NIC; on a network, forwards, antiSpoof and isolated change while the guest runs.',
+    examples: [
+      'vm nic set web1 net0 forward=0.0.0.0:8080:80',
+      'vm nic set web1 net0 antiSpoof,isolated=false,forward=none',
+    ],
     arguments: [name, { name: 'NIC' }, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).setNic,
   },

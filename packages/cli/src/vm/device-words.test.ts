@@ -63,7 +63,7 @@ test('a NIC may have several forwards', () => {
 
 test('of a NIC that is there, what is named changes', () => {
   assert.deepEqual(parseNicChange('network=lan,forward=none'), { network: 'lan', forwards: [] })
-  assert.deepEqual(parseNicChange('address=10.9.0.9'), { address: '10.9.0.9' })
+  assert.deepEqual(parseNicChange('antiSpoof,isolated=false'), { antiSpoof: true, isolated: false })
   assert.throws(() => parseNicChange('name=net1'), UsageError)
 })
 

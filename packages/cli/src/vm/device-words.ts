@@ -70,7 +70,7 @@ export function parseThrottle(text: string): DiskInput['throttle'] {
   return limits as DiskInput['throttle'] // As for disks.
 }
 
-const nicKeys = ['mode', 'network', 'mac', 'address', 'forward'] as const
+const nicKeys = ['mode', 'network', 'mac', 'address', 'forward', 'antiSpoof', 'isolated'] as const
 
 /** Parses a NIC; `forward` may be given several times. */
 export function parseNic(text: string, fallbackName: string): NicInput {
@@ -87,7 +87,10 @@ function nicFields(text: string, keys: readonly string[]): Record<string, unknow
   const fields: Record<string, unknown> = {}
   const pairs = parsePairs(text, keys, 'NIC')
   const forwards = pairs.flatMap(([key, value]) => (key === 'forward' ? [requireValue(key, value)] : []))
-  for (const [key, value] of pairs) if (key !== 'forward') fields[key] = requireValue(key, value)
+  for (const [key, value] of pairs) {
+    if (key === 'antiSpoof' || key === 'isolated') fields[key] = toBoolean(key, value)
+    else if (key !== 'forward') fields[key] = requireValue(key, value)
+  }
   const isNone = forwards.length === 1 && forwards[0] === 'none'
   return forwards.length === 0 ? fields : { ...fields, forwards: isNone ? [] : forwards.map(parseForward) }
 }

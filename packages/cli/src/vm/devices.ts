@@ -55,6 +55,11 @@ export const listNics: Action = async (context) => {
       { title: 'MAC', show: (nic) => nic.mac },
       { title: 'ADDRESS', show: (nic) => nic.address ?? '-' },
       {
+        title: 'GUARDS',
+        show: ({ antiSpoof, isolated }) =>
+          [...(antiSpoof ? ['antiSpoof'] : []), ...(isolated ? ['isolated'] : [])].join(' ') || '-',
+      },
+      {
         title: 'FORWARDS',
         show: ({ forwards }) =>
           forwards

@@ -1,5 +1,6 @@
 /** Networks on the host: bridges, rules, DHCP and DNS. What is made of a network bears names that follow from its id. */
-import type { Lease, NetworkFinding, Reservation } from '@kvasir/contract'
+import type { Lease, NetworkFinding } from '@kvasir/contract'
+import type { GuestNic } from '../model/network/dnsmasq-conf.ts'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { HostListener } from '../model/network/port-claims.ts'
@@ -17,7 +18,7 @@ export type NetworkPart = 'rules' | 'bridge' | 'forwarding' | 'dnsmasq'
 
 export interface RaiseOptions {
   /** The NICs of VMs on it, with the names that DNS is to know them by. */
-  readonly guests: readonly Reservation[]
+  readonly guests: readonly GuestNic[]
   /** The NICs of VMs that run on it, or are being started: their taps are ports of its bridge, also of one that is made again. */
   readonly wires: readonly Wire[]
   readonly onPart?: (part: NetworkPart) => Promise<void>

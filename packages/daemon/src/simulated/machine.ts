@@ -4,8 +4,9 @@
  * Several simulated ports, made one after another over the same machine, are daemons that follow each other on one host. Tests change
  * the machine directly: that is what the guest, the kernel or an operator would do.
  */
-import type { Image, NetworkFinding, Reservation } from '@kvasir/contract'
+import type { Image, NetworkFinding } from '@kvasir/contract'
 import type { NodePages } from '../model/memory/hugepages.ts'
+import type { GuestNic } from '../model/network/dnsmasq-conf.ts'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { HostListener } from '../model/network/port-claims.ts'
@@ -40,7 +41,7 @@ export interface SimulatedSave {
 /** A network on the host. */
 export interface SimulatedNetwork {
   readonly network: NetworkSpec
-  readonly guests: readonly Reservation[]
+  readonly guests: readonly GuestNic[]
   readonly wires: readonly Wire[]
   /** What is amiss with it, until it is made again. */
   readonly findings: readonly NetworkFinding[]

@@ -6,23 +6,19 @@
  *
  * Rules come first: at no moment does a guest reach what it may not. All calls that change something follow each other.
  */
-import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { KvasirError, type NetworkFinding } from '@kvasir/contract'
+import type { NetworkFinding } from '@kvasir/contract'
 import { dnsmasqConf } from '../../model/network/dnsmasq-conf.ts'
 import { parseLeases } from '../../model/network/leases.ts'
-import { tableComment, tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
-import { ruleSet, ruleSetRemoval } from '../../model/network/rule-set.ts'
-import type { Wire } from '../../model/network/wires.ts'
 import type { Networks, RaiseOptions } from '../../ports/networks.ts'
 import { dressBridge, inspectBridge, isBridgeThere, makeBridge, plugTaps, removeBridge } from './bridge.ts'
 import { Dnsmasq, dnsmasqUser } from './dnsmasq.ts'
 import { Forwarding } from './forwarding.ts'
 import { hostListeners } from './host-listeners.ts'
-import { applyRules, readTable } from './network-commands.ts'
 import { surveyHost } from './survey-host.ts'
+import { areTablesAsPut, areTablesThere, putRules, removeTables } from './tables.ts'
 
 export interface HostNetworksOptions {
   readonly runtimeDir: string
@@ -64,11 +60,11 @@ async function raise(network: NetworkSpec, tools: NetworkTools & RaiseOptions): 
   const { forwarding, onPart = async () => {} } = tools
   await using undo = new AsyncDisposableStack()
   const folder = tools.folderOf(network.id)
-  const [hasBridge, hasTable] = [await isBridgeThere(network), await isTableThere(network)]
+  const [hasBridge, hasTables] = [await isBridgeThere(network), await areTablesThere(network)]
   if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined)
     undo.defer(() => rm(folder, { recursive: true, force: true }))
 
-  if (!hasTable) undo.defer(() => removeTable(network))
+  if (!hasTables) undo.defer(() => removeTables(network))
   await putRules(network, folder, tools.wires)
   await onPart('rules')
 
@@ -99,7 +95,7 @@ async function lower(network: NetworkSpec, { folderOf, forwarding }: NetworkTool
   await new Dnsmasq(folder).stop()
   await forwarding.release(network.id)
   await removeBridge(network)
-  await removeTable(network)
+  await removeTables(network)
   await rm(folder, { recursive: true, force: true })
 }
 
@@ -116,7 +112,7 @@ async function inspect(
   else if (deep) findings.push(...(await inspectBridge(network)))
   for (const family of await forwarding.missing(network.id))
     findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
-  if (deep && (await digestOfTable(network)) !== (await readFile(rulesNote(folder), 'utf8').catch(() => '')))
+  if (deep && !(await areTablesAsPut(network, folder)))
     findings.push({ thing: 'firewall', detail: 'Its rules are gone, or not those that were made.' })
   return { findings, dnsmasqPid: process?.pid }
 }
@@ -128,38 +124,6 @@ async function confOf(
   const leases = leasesOf(network.id)
   await mkdir(join(leases, '..'), { recursive: true, mode: 0o700 })
   return dnsmasqConf(network, { ...(await dnsmasqUser()), leases, pid: dnsmasq.pidFile, guests })
-}
-
-/** Puts the rules in place and notes what nft(8) says of them then, by which a later change is seen. */
-async function putRules(network: NetworkSpec, folder: string, wires: readonly Wire[]): Promise<void> {
-  await applyRules(ruleSet(network, wires), `network ${network.name} has no rules and is not started`)
-  await writeFile(rulesNote(folder), (await digestOfTable(network)) ?? '', { mode: 0o600 })
-}
-
-async function isTableThere(network: NetworkSpec): Promise<boolean> {
-  const table = await readTable(tableName(network.id))
-  if (table === undefined) return false
-  if (table.includes(`comment "${tableComment(network.id)}"`)) return true
-  throw new KvasirError(
-    'network-refused',
-    `The table ${tableName(network.id)} of nftables is there and was not made for network ${network.name}, so the network is not started and the table stays.`,
-    { details: { network: network.name } },
-  )
-}
-
-async function removeTable(network: NetworkSpec): Promise<void> {
-  const table = await readTable(tableName(network.id))
-  if (table?.includes(`comment "${tableComment(network.id)}"`))
-    await applyRules(ruleSetRemoval(network.id), `the rules of network ${network.name} stay`)
-}
-
-async function digestOfTable({ id }: NetworkSpec): Promise<string | undefined> {
-  const table = await readTable(tableName(id))
-  return table === undefined ? undefined : createHash('sha256').update(table).digest('hex')
-}
-
-function rulesNote(folder: string): string {
-  return join(folder, 'rules.sha256')
 }
 
 function familiesForwarded({ mode, ipv4, ipv6 }: NetworkSpec): readonly ('ipv4' | 'ipv6')[] {

@@ -39,13 +39,14 @@ export async function applyRules(text: string, purpose: string): Promise<void> {
   await runNetworkCommand(['nft', '-f', '-'], { input: text, purpose })
 }
 
-/** A table as nft(8) prints it, without counters; undefined when there is none. */
-export async function readTable(name: string): Promise<string | undefined> {
+/** A table as nft(8) prints it, without counters; undefined when there is none, or none of its family. */
+export async function readTable(family: 'inet' | 'bridge', name: string): Promise<string | undefined> {
   try {
-    const argv = ['nft', '--stateless', 'list', 'table', 'inet', name]
+    const argv = ['nft', '--stateless', 'list', 'table', family, name]
     return (await runCommand(argv, { timeoutMs })).stdout
   } catch (error) {
-    if (error instanceof CommandError && error.failure === 'exit' && /No such file/.test(error.stderr))
+    const isNone = /No such file|not supported/
+    if (error instanceof CommandError && error.failure === 'exit' && isNone.test(error.stderr))
       return undefined
     throw networkError('nft', { purpose: 'the rules of the host cannot be looked at', error })
   }

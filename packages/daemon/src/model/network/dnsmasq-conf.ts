@@ -7,12 +7,19 @@
  */
 import type { Reservation } from '@kvasir/contract'
 import { wordsOfOthers } from './dns-label.ts'
+import { derivedAddresses } from './guard-rules.ts'
 import type { NetworkSpec } from './network-record.ts'
 
 const leaseTime = '1h'
 const mostLeases = 65_536
 /** Where DHCPv6 gives addresses, within the /64. */
 const dhcp6Range = { first: '1:0', last: '1:ffff' } as const
+
+/** A NIC of a VM, as DHCP and DNS are to know it. */
+export interface GuestNic extends Reservation {
+  /** It may send with no addresses but those that it is given here, and those that follow from its MAC address. */
+  readonly isGuarded?: boolean
+}
 
 /** Where it finds and leaves its files, and who it is. */
 export interface DnsmasqPlaces {
@@ -25,7 +32,7 @@ export interface DnsmasqPlaces {
 /** The text of its configuration file. `guests`: the NICs of VMs, besides what the network reserves itself. */
 export function dnsmasqConf(
   network: NetworkSpec,
-  { guests, ...places }: DnsmasqPlaces & { readonly guests: readonly Reservation[] },
+  { guests, ...places }: DnsmasqPlaces & { readonly guests: readonly GuestNic[] },
 ): string {
   const { bridge, domain, mode, ipv4, ipv6 } = network
   const lines = [
@@ -49,14 +56,20 @@ export function dnsmasqConf(
   return `${lines.join('\n')}\n`
 }
 
-/** What the network reserves stands before what a VM is called, and is not said twice of one NIC. */
-function hostLines({ domain, reservations }: NetworkSpec, guests: readonly Reservation[]): readonly string[] {
+/**
+ * What the network reserves stands before what a VM is called, and is not said twice of one NIC. DHCPv6 gives a NIC that may have no other
+ * the address that SLAAC does.
+ */
+function hostLines(network: NetworkSpec, guests: readonly GuestNic[]): readonly string[] {
+  const { domain, reservations, ipv6 } = network
   const reserved = new Set(reservations.map(({ mac }) => mac))
+  const guarded = new Set(guests.flatMap(({ mac, isGuarded }) => (isGuarded && ipv6?.dhcp ? [mac] : [])))
   return [...reservations, ...guests.filter(({ mac }) => !reserved.has(mac))].map(
     ({ mac, address, name }) => {
       // Alone, a name such as `ignore`, `infinite` or `45m` would be read as what is done with a lease, or as its length.
       const fullName = name === undefined ? undefined : `${name}.${domain}`
-      const words = [mac, address, fullName].filter((word) => word !== undefined)
+      const address6 = guarded.has(mac) ? `[${derivedAddresses(mac, network)[1]}]` : undefined
+      const words = [mac, address, address6, fullName].filter((word) => word !== undefined)
       return `dhcp-host=${words.join(',')}`
     },
   )

@@ -18,8 +18,8 @@ export interface AddressHolder {
 }
 
 /** Whether a NIC needs an address that stays. */
-export function needsAddress({ forwards }: NicSpec): boolean {
-  return forwards.length > 0
+export function needsAddress({ forwards, antiSpoof }: NicSpec, { ipv4 }: NetworkSpec): boolean {
+  return forwards.length > 0 || (antiSpoof && ipv4 !== undefined)
 }
 
 /** Refuses a NIC that asks for what its network has not, or for an address that is none of it or somebody else's: `bad-request`, `in-use`. */
@@ -33,7 +33,7 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     if (other) throw refused(on, `forwards from ${other.hostAddress}, and networks forward IPv4 alone`)
   }
   if (nic.address === undefined) {
-    if (needsAddress(nic))
+    if (needsAddress(nic, network))
       throw refused(on, `needs an address, and network ${name} gives none by DHCP; say which`)
     return
   }

@@ -17,7 +17,7 @@ const lan: NetworkSpec = {
 }
 
 function rulesOf(network: NetworkSpec, wires: readonly Wire[] = []): readonly string[] {
-  return ruleSet(network, wires)
+  return ruleSet(network, wires, { hasGuards: false })
     .split('\n')
     .map((line) => line.trim())
 }
@@ -72,7 +72,15 @@ test('each family has rules of its own, and one that is not there is refused', (
 test('ports of the host lead to a guest, and the loopback of the host stays the host’s', () => {
   const forward = (hostAddress: string, hostPort: number) =>
     ({ protocol: 'tcp', hostAddress, hostPort, guestPort: 80 }) as const
-  const wire = { vm: 'web1', nic: 'net0', network: 'lan', tap: 'kvt1', mac: '52:54:00:00:00:01' }
+  const wire = {
+    vm: 'web1',
+    nic: 'net0',
+    network: 'lan',
+    tap: 'kvt1',
+    mac: '52:54:00:00:00:01',
+    antiSpoof: false,
+    isolated: false,
+  }
   const forwards = [forward('0.0.0.0', 8080), forward('127.0.0.1', 8081), forward('192.0.2.7', 8082)]
 
   const rules = rulesOf(lan, [{ ...wire, address: '10.9.0.9', forwards }])

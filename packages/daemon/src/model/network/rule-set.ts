@@ -10,16 +10,21 @@
  *     isolated  nothing is forwarded, and of the host only its address in the network is reached
  */
 import { admittedRules, hairpinRules, loopbackRules, outputRules, preroutingRules } from './forward-rules.ts'
+import { guardTable } from './guard-rules.ts'
 import { tableComment, tableName } from './link-names.ts'
 import type { NetworkSpec } from './network-record.ts'
 import type { Wire } from './wires.ts'
 
-/** The text for `nft -f -` that puts the rules of a network in the place of what there is of them. */
-export function ruleSet(network: NetworkSpec, wires: readonly Wire[]): string {
+/** The text for `nft -f -` that puts the rules of a network in the place of what there is of them. `hasGuards`: those of ports are there. */
+export function ruleSet(
+  network: NetworkSpec,
+  wires: readonly Wire[],
+  { hasGuards }: { readonly hasGuards: boolean },
+): string {
   const table = `inet ${tableName(network.id)}`
+  const guards = guardTable(network, wires)
   return [
-    `add table ${table}`, // So that there is one to delete.
-    `delete table ${table}`,
+    ...emptied(table),
     `table ${table} {`,
     `  comment "${tableComment(network.id)}"`,
     ...chain('input', 'type filter hook input priority filter; policy accept;', inputRules(network)),
@@ -29,13 +34,21 @@ export function ruleSet(network: NetworkSpec, wires: readonly Wire[]): string {
     ]),
     ...(network.mode === 'nat' ? natChains(network, wires) : []),
     '}',
+    // A kernel without this family is asked for it only where there is something to guard.
+    ...(hasGuards || guards.length > 0 ? emptied(`bridge ${tableName(network.id)}`) : []),
+    ...guards,
     '',
   ].join('\n')
 }
 
-/** The text that takes the rules of a network away. */
-export function ruleSetRemoval(networkId: string): string {
-  return `delete table inet ${tableName(networkId)}\n`
+/** The text that takes the rules of a network away, of the families of which there are any. */
+export function ruleSetRemoval(networkId: string, families: readonly ('inet' | 'bridge')[]): string {
+  return families.map((family) => `delete table ${family} ${tableName(networkId)}\n`).join('')
+}
+
+/** It is made first, so that there is one to delete. */
+function emptied(table: string): readonly string[] {
+  return [`add table ${table}`, `delete table ${table}`]
 }
 
 function chain(name: string, head: string, rules: readonly string[]): readonly string[] {

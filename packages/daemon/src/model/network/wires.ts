@@ -17,6 +17,10 @@ export interface Wire {
   readonly address: string | undefined
   /** The ports of the host that lead to it. */
   readonly forwards: readonly ForwardSpec[]
+  /** It sends as nobody but itself. */
+  readonly antiSpoof: boolean
+  /** It and others that are isolated have nothing of each other. */
+  readonly isolated: boolean
 }
 
 /** A VM as far as wires go. */
@@ -31,7 +35,13 @@ export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
     const now = spec.nics.find(({ name, network }) => name === nic.name && network === nic.network)
     // passt was told when it was started.
     return now && nic.network !== undefined
-      ? { ...nic, forwards: now.forwards, ...(now.address === undefined ? {} : { address: now.address }) }
+      ? {
+          ...nic,
+          forwards: now.forwards,
+          antiSpoof: now.antiSpoof,
+          isolated: now.isolated,
+          ...(now.address === undefined ? {} : { address: now.address }),
+        }
       : nic
   })
 }
@@ -42,20 +52,13 @@ export function wiresOf(vm: WiredVm): readonly Wire[] {
 }
 
 /** Whether the network has to know of a NIC before its guest runs. */
-export function needsNetworkFirst(nic: NicSpec): boolean {
-  return nic.network !== undefined && (nic.address !== undefined || nic.forwards.length > 0)
+export function needsNetworkFirst({ network, address, forwards, antiSpoof, isolated }: NicSpec): boolean {
+  return network !== undefined && (address !== undefined || forwards.length > 0 || antiSpoof || isolated)
 }
 
 function wireOf({ id, name }: WiredVm, nic: NicSpec): Wire | undefined {
-  const { network, address, forwards } = nic
+  const { network, address, forwards, antiSpoof, isolated } = nic
   if (network === undefined) return undefined
-  return {
-    vm: name,
-    nic: nic.name,
-    network,
-    tap: tapName(id, nic.name),
-    mac: macOf(id, nic),
-    address,
-    forwards,
-  }
+  const names = { vm: name, nic: nic.name, network, tap: tapName(id, nic.name), mac: macOf(id, nic) }
+  return { ...names, address, forwards, antiSpoof, isolated }
 }

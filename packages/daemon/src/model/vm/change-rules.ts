@@ -11,7 +11,7 @@ import type { PlugMemory } from '../memory/plug-memory.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
 import { mediumOr, wholeDiskRule } from './disk-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
-import { forwardsRule } from './nic-rules.ts'
+import { forwardsRule, guardRule } from './nic-rules.ts'
 
 /** The effect of a change, with its reason. */
 export interface ChangeRule {
@@ -126,6 +126,8 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'nics.*': { effect: 'boot', reason: 'NICs are attached when the emulator starts' },
   'nics.*.address': { effect: 'live', reason: 'the network gives it when the guest asks next' },
   'nics.*.forwards': forwardsRule,
+  'nics.*.antiSpoof': guardRule,
+  'nics.*.isolated': guardRule,
 }
 
 /** The rule of a field for a change. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type VmSpec, type VmSpecInput, type VmState, vmSpec, vmStates } from '@kvasir/contract'
+import { nicSpec, type VmSpec, type VmSpecInput, type VmState, vmSpec, vmStates } from '@kvasir/contract'
 import fc from 'fast-check'
 import { fuzzRuns } from '../../../../../tools/fuzz-runs.ts'
 import { anySpec } from '../qemu/any-spec.ts'
@@ -102,7 +102,7 @@ test('hardware changes wait for the next boot, and are refused while the VM is s
     disks: spec.disks
       .filter((disk) => disk.name === 'root')
       .map((disk) => ({ ...disk, cache: 'writeback' as const })),
-    nics: [...spec.nics, { name: 'dmz', mode: 'user' as const, forwards: [] }],
+    nics: [...spec.nics, nicSpec.parse({ name: 'dmz' })],
   }))
   const fields = ['cpu.count', 'disks.data', 'disks.root.cache', 'memory.size', 'nics.dmz']
   assert.deepEqual(effects(wanted), Object.fromEntries(fields.map((field) => [field, 'next-boot'])))

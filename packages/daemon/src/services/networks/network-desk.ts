@@ -9,7 +9,8 @@
  * A network's row says whether it is started; how it does is only ever in memory. Whatever changes a network or its row has the turn
  * (`inTurn`), so nobody makes what another one takes away, and two networks never choose one subnet.
  */
-import type { Lease, NetworkFinding, NetworkState, Reservation } from '@kvasir/contract'
+import type { Lease, NetworkFinding, NetworkState } from '@kvasir/contract'
+import type { GuestNic } from '../../model/network/dnsmasq-conf.ts'
 import type { Wire } from '../../model/network/wires.ts'
 import type { Emit } from '../../ports/events.ts'
 import type { NetworkPart } from '../../ports/networks.ts'
@@ -42,7 +43,7 @@ export interface NetworkDeskParts {
   readonly ports: Ports
   readonly emit: Emit
   /** The NICs of VMs on a network, as DNS is to know them. */
-  readonly guestsOf: (network: string) => readonly Reservation[]
+  readonly guestsOf: (network: string) => readonly GuestNic[]
   /** The NICs with which VMs run on a network. */
   readonly wiresOn: (network: string) => readonly Wire[]
 }

@@ -1,6 +1,7 @@
 /** From the networks that a VM's NICs name to what the VM is started with, and from VMs to what networks are to know of them. */
-import { KvasirError, type NicSpec, type Reservation, type VmSpec } from '@kvasir/contract'
+import { KvasirError, type NicSpec, type VmSpec } from '@kvasir/contract'
 import { dnsLabel } from '../../model/network/dns-label.ts'
+import type { GuestNic } from '../../model/network/dnsmasq-conf.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
 import { needsNetworkFirst, type Wire, wiresOf } from '../../model/network/wires.ts'
 import type { NicNetwork } from '../../model/qemu/hardware.ts'
@@ -40,7 +41,7 @@ export function requireNetworks(spec: Pick<VmSpec, 'nics'>, ports: Pick<Ports, '
  * The NICs of all VMs on a network: each VM's first with its name, and those that are always given one address with that. Of two VMs whose
  * names are one in DNS, the first has it.
  */
-export function guestsOf(network: string, drivers: Drivers): readonly Reservation[] {
+export function guestsOf(network: string, drivers: Drivers): readonly GuestNic[] {
   const seen = new Set<string>()
   return drivers.list().flatMap((driver) => {
     const { id, name, spec } = driver.view().record
@@ -49,12 +50,13 @@ export function guestsOf(network: string, drivers: Drivers): readonly Reservatio
       if (nic.network !== network) return []
       const isNamed = !seen.has(label)
       seen.add(label)
-      if (!isNamed && nic.address === undefined) return []
+      if (!isNamed && nic.address === undefined && !nic.antiSpoof) return []
       return [
         {
           mac: macOf(id, nic),
           ...(nic.address === undefined ? {} : { address: nic.address }),
           ...(isNamed ? { name: label } : {}),
+          ...(nic.antiSpoof ? { isGuarded: true } : {}),
         },
       ]
     })

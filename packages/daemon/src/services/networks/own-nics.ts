@@ -35,8 +35,8 @@ export function requireOwnNics(vm: Named, spec: Pick<VmSpec, 'nics'>, ports: Pic
 export async function giveAddresses(vm: Named, nics: readonly NicSpec[], ports: Ports): Promise<NicSpec[]> {
   const given: NicSpec[] = []
   for (const nic of nics) {
-    const [on] = nic.address === undefined && needsAddress(nic) ? onNetworks(vm, [nic], ports) : []
-    if (!on) {
+    const [on] = onNetworks(vm, [nic], ports)
+    if (!on || nic.address !== undefined || !needsAddress(nic, on.network)) {
       given.push(nic)
       continue
     }

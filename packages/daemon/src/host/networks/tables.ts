@@ -1,0 +1,73 @@
+/** The tables of a network in nftables: by their marks they are known as its, and by a note of what nft(8) says of them a later change is seen. */
+import { createHash } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
+import { tableComment, tableName } from '../../model/network/link-names.ts'
+import type { NetworkSpec } from '../../model/network/network-record.ts'
+import { ruleSet, ruleSetRemoval } from '../../model/network/rule-set.ts'
+import type { Wire } from '../../model/network/wires.ts'
+import { applyRules, readTable } from './network-commands.ts'
+
+/** The families in which a network has a table of its name. */
+const families = ['inet', 'bridge'] as const
+type Family = (typeof families)[number]
+
+/** Puts the rules in place, all of them or none, and notes them. */
+export async function putRules(network: NetworkSpec, folder: string, wires: readonly Wire[]): Promise<void> {
+  const hasGuards = (await tablesOf(network)).has('bridge')
+  await applyRules(
+    ruleSet(network, wires, { hasGuards }),
+    `network ${network.name} has not the rules that it is to have`,
+  )
+  await writeFile(noteIn(folder), await digestOf(network), { mode: 0o600 })
+}
+
+/** Whether there are any. `network-refused` when one of their name is somebody else's. */
+export async function areTablesThere(network: NetworkSpec): Promise<boolean> {
+  const tables = await tablesOf(network)
+  for (const [family, text] of tables)
+    if (!isMarked(text, network))
+      throw new KvasirError(
+        'network-refused',
+        `The table ${tableName(network.id)} of nftables (${family}) is there and was not made for network ${network.name}, so the network is not started and the table stays.`,
+        { details: { network: network.name } },
+      )
+  return tables.size > 0
+}
+
+/** Takes them away, and no others of their name. */
+export async function removeTables(network: NetworkSpec): Promise<void> {
+  const own = [...(await tablesOf(network))].flatMap(([family, text]) =>
+    isMarked(text, network) ? [family] : [],
+  )
+  if (own.length > 0)
+    await applyRules(ruleSetRemoval(network.id, own), `the rules of network ${network.name} stay`)
+}
+
+/** Whether they are as they were put. */
+export async function areTablesAsPut(network: NetworkSpec, folder: string): Promise<boolean> {
+  return (await digestOf(network)) === (await readFile(noteIn(folder), 'utf8').catch(() => undefined))
+}
+
+async function tablesOf({ id }: NetworkSpec): Promise<ReadonlyMap<Family, string>> {
+  const tables = new Map<Family, string>()
+  for (const family of families) {
+    const text = await readTable(family, tableName(id))
+    if (text !== undefined) tables.set(family, text)
+  }
+  return tables
+}
+
+function isMarked(text: string, { id }: NetworkSpec): boolean {
+  return text.includes(`comment "${tableComment(id)}"`)
+}
+
+async function digestOf(network: NetworkSpec): Promise<string> {
+  const texts = [...(await tablesOf(network)).values()]
+  return createHash('sha256').update(texts.join('')).digest('hex')
+}
+
+function noteIn(folder: string): string {
+  return join(folder, 'rules.sha256')
+}

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { derivedAddresses, guardTable } from './guard-rules.ts'
+import type { NetworkSpec } from './network-record.ts'
+import { ruleSet } from './rule-set.ts'
+import type { Wire } from './wires.ts'
+
+const lan: NetworkSpec = {
+  id: '0b7e9a52-6f0b-4d58-9f61-1f0de8c0a001',
+  name: 'lan',
+  mode: 'nat',
+  bridge: 'br-lan',
+  mtu: 1500,
+  ipv4: { subnet: '10.9.0.0/24', gateway: '10.9.0.1', dhcp: undefined },
+  ipv6: { subnet: 'fd00:1::/64', gateway: 'fd00:1::1', dhcp: true },
+  domain: 'lan.internal',
+  reservations: [],
+}
+
+function wire(number: number, more: Partial<Wire>): Wire {
+  const names = { vm: `web${number}`, nic: 'net0', network: 'lan', tap: `kvt${number}` }
+  const addresses = { mac: `52:54:00:00:00:0${number}`, address: `10.9.0.${number}` }
+  return { ...names, ...addresses, forwards: [], antiSpoof: false, isolated: false, ...more }
+}
+
+test('the addresses of IPv6 that a guest may have follow from its MAC address (RFC 4291, appendix A)', () => {
+  assert.deepEqual(derivedAddresses('34:56:78:9a:bc:de', lan), [
+    'fe80::3656:78ff:fe9a:bcde',
+    'fd00:1::3656:78ff:fe9a:bcde',
+  ])
+  assert.deepEqual(derivedAddresses('52:54:00:00:00:01', { ipv6: undefined }), ['fe80::5054:ff:fe00:1'])
+})
+
+test('a network without guards asks the kernel for no table of bridges, and takes one that is left away', () => {
+  assert.deepEqual(guardTable(lan, [wire(2, {})]), [])
+  assert.ok(!ruleSet(lan, [wire(2, {})], { hasGuards: false }).includes('bridge kvasir'))
+  assert.match(ruleSet(lan, [], { hasGuards: true }), /^delete table bridge kvasir_[0-9a-f]{10}$/m)
+})
+
+test('each guarded tap has its own sets and its own chain, and only isolated ones are kept from each other', () => {
+  const lines = guardTable(lan, [
+    wire(2, { antiSpoof: true }),
+    wire(3, { antiSpoof: true, isolated: true }),
+    wire(4, { isolated: true }),
+    wire(5, {}),
+  ]).map((line) => line.trim())
+
+  assert.ok(lines.includes('iifname vmap { "kvt2" : jump kvt2, "kvt3" : jump kvt3 }'))
+  assert.ok(lines.includes('elements = { "kvt3", "kvt4" }'))
+  assert.ok(lines.includes('elements = { fe80::5054:ff:fe00:2, fd00:1::5054:ff:fe00:2 }'))
+  assert.ok(lines.includes('iifname @isolated oifname @isolated drop'))
+  assert.deepEqual(
+    lines.filter((line) => line.startsWith('set ')),
+    ['set kvt2_4 {', 'set kvt2_6 {', 'set kvt3_4 {', 'set kvt3_6 {', 'set isolated {'],
+  )
+  assert.ok(!lines.some((line) => line.includes('kvt5')))
+})

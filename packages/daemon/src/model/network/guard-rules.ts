@@ -1,0 +1,130 @@
+/**
+ * The rules that hold guests to what they are, on the ports of the bridge (nft(8), family bridge): a table of its own, replaced together
+ * with the other one. They are by the names of taps, so they are there before the tap is.
+ *
+ *     antiSpoof   a frame leaves a guest with its NIC's MAC address, as ARP, IPv4 or IPv6; with the address that the network gives it, or
+ *                 with those of IPv6 that follow from its MAC address (RFC 4291, appendix A), since of others nobody knows whose they
+ *                 are. It asks for a lease in its own name, and answers for its own addresses alone (ARP; RFC 4861). It is no DHCP server
+ *                 and no router. ICMPv6 in fragments, in which that could be hidden, is dropped (RFC 6980).
+ *     isolated    no frame goes from one isolated guest to another, and no packet between guests by way of the host's routing
+ *
+ * Isolation is not the flag of the port that the kernel has: that can be set only on a tap that is there, and leaves the way by the host.
+ */
+import { formatAddress, parseAddress } from './address.ts'
+import { bridgeMac, tableComment, tableName } from './link-names.ts'
+import type { NetworkSpec } from './network-record.ts'
+import type { Wire } from './wires.ts'
+
+/** The addresses of IPv6 that follow from a MAC address on a network: link-local, and the one of SLAAC. */
+export function derivedAddresses(mac: string, { ipv6 }: Pick<NetworkSpec, 'ipv6'>): readonly string[] {
+  return ['fe80::/64', ...(ipv6 ? [ipv6.subnet] : [])].flatMap((subnet) => {
+    const base = parseAddress(subnet.split('/')[0] ?? '')
+    return base ? [formatAddress({ family: 6, value: base.value + interfaceId(mac) })] : []
+  })
+}
+
+/** The table of a network's guards; nothing where no NIC has any. */
+export function guardTable(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
+  const guarded = wires.filter(({ antiSpoof }) => antiSpoof)
+  const isolated = wires.filter((wire) => wire.isolated)
+  if (guarded.length + isolated.length === 0) return []
+  const jumps = guarded.map(({ tap }) => `"${tap}" : jump ${tap}`)
+  return [
+    `table bridge ${tableName(network.id)} {`,
+    `  comment "${tableComment(network.id)}"`,
+    ...guarded.flatMap((wire) => guardOf(wire, network)),
+    ...(isolated.length > 0
+      ? [`  set isolated {`, '    type ifname', elements(isolated.map(({ tap }) => `"${tap}"`)), '  }']
+      : []),
+    '  chain prerouting {',
+    '    type filter hook prerouting priority -300; policy accept;',
+    ...(isolated.length > 0 ? hairpinsOf(network) : []),
+    ...(jumps.length > 0 ? [`    iifname vmap { ${jumps.join(', ')} }`] : []),
+    '  }',
+    ...(isolated.length > 0
+      ? [
+          '  chain forward {',
+          '    type filter hook forward priority -200; policy accept;',
+          '    iifname @isolated oifname @isolated drop',
+          '  }',
+        ]
+      : []),
+    '}',
+  ]
+}
+
+/** The sets and the chain of a guarded tap. */
+function guardOf({ tap, mac, address }: Wire, network: NetworkSpec): readonly string[] {
+  const derived = derivedAddresses(mac, network)
+  const own4 = address === undefined || !network.ipv4 ? [] : [address]
+  return [
+    ...(own4.length > 0 ? [`  set ${tap}_4 {`, '    type ipv4_addr', elements(own4), '  }'] : []),
+    `  set ${tap}_6 {`,
+    '    type ipv6_addr',
+    elements(derived),
+    '  }',
+    `  chain ${tap} {`,
+    `    ether saddr != ${mac} drop`,
+    ...(own4.length > 0 ? ipv4Rules(tap, mac) : []),
+    ...ipv6Rules(tap, derived),
+    '    drop',
+    '  }',
+  ]
+}
+
+/** Offsets: of UDP's payload, and of the address of the client in it (RFC 2131, chapter 2). */
+const clientBits = (8 + 28) * 8
+
+function ipv4Rules(tap: string, mac: string): readonly string[] {
+  const arp = `ether type arp arp saddr ether ${mac} arp saddr ip`
+  return [
+    `    ${arp} @${tap}_4 accept`,
+    `    ${arp} 0.0.0.0 accept`, // It looks whether somebody has an address (RFC 5227).
+    '    ether type ip udp sport 67 drop',
+    `    ether type ip udp dport 67 @th,${clientBits},48 != 0x${mac.replaceAll(':', '')} drop`,
+    `    ether type ip ip saddr @${tap}_4 accept`,
+    '    ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept',
+  ]
+}
+
+/** The address that a solicitation or an advertisement is about begins after eight bytes (RFC 4861, 4.3 and 4.4). */
+const targetBits = 8 * 8
+
+function ipv6Rules(tap: string, derived: readonly string[]): readonly string[] {
+  const targets = derived.map((address) => `@th,${targetBits},128 0x${hexOf(address)}`)
+  return [
+    '    ether type ip6 exthdr frag exists meta l4proto ipv6-icmp drop',
+    '    icmpv6 type { nd-router-advert, nd-redirect } drop',
+    '    ether type ip6 udp sport 547 drop',
+    ...targets.map((target) => `    ip6 saddr :: icmpv6 type nd-neighbor-solicit ${target} accept`),
+    '    ip6 saddr :: icmpv6 type { mld-listener-report, mld2-listener-report, nd-router-solicit } accept',
+    ...targets.map((target) => `    ip6 saddr @${tap}_6 icmpv6 type nd-neighbor-advert ${target} accept`),
+    '    icmpv6 type nd-neighbor-advert drop',
+    `    ip6 saddr @${tap}_6 accept`,
+  ]
+}
+
+/** The host passes on what it is given, also back to where it came from. */
+function hairpinsOf({ id, ipv4, ipv6 }: NetworkSpec): readonly string[] {
+  const toHost = `    iifname @isolated ether daddr ${bridgeMac(id)}`
+  return [
+    ...(ipv4 ? [`${toHost} ip daddr ${ipv4.subnet} ip daddr != ${ipv4.gateway} drop`] : []),
+    ...(ipv6 ? [`${toHost} ip6 daddr ${ipv6.subnet} ip6 daddr != ${ipv6.gateway} drop`] : []),
+  ]
+}
+
+function elements(all: readonly string[]): string {
+  return `    elements = { ${all.join(', ')} }`
+}
+
+/** Modified EUI-64: ff:fe in the middle, and the bit for a universal address turned over. */
+function interfaceId(mac: string): bigint {
+  const bytes = mac.split(':').map((pair) => BigInt(`0x${pair}`))
+  const [first = 0n, ...rest] = bytes
+  const all = [first ^ 2n, ...rest.slice(0, 2), 0xffn, 0xfen, ...rest.slice(2)]
+  return all.reduce((sum, byte) => (sum << 8n) + byte, 0n)
+}
+
+function hexOf(address: string): string {
+  return (parseAddress(address)?.value ?? 0n).toString(16).padStart(32, '0')
+}
