@@ -2,6 +2,7 @@
 import { endpoints, KvasirError, type NewNetworkInput } from '@kvasir/contract'
 import type { Operation } from './crash-operation.ts'
 import { bring, diskless } from './crash-steps.ts'
+import { eventually } from './eventually.ts'
 import type { NetworkRoom } from './network-room.ts'
 import type { World } from './world.ts'
 
@@ -52,10 +53,10 @@ export function networkOperations(room: NetworkRoom, bare: string): readonly Ope
 
 /** A VM that starts on a network: its tap and what the network does for it are there when it runs, and its tap not when it does not. */
 export function wiredOperation(room: NetworkRoom): Operation {
-  const hasTap = async () => /\bkvt[0-9a-f]{10}\b/.test(await room.hostState())
-  const hasRules = async () => {
+  const hasTap = async () => /^kvt[0-9a-f]{10}\b/m.test(await room.hostState())
+  const rules = async () => {
     const state = await room.hostState()
-    return /dport 8080 dnat ip to/.test(state) && /iifname vmap \{ "kvt/.test(state)
+    return [/dport 8080 dnat ip to/, /iifname vmap \{ "kvt/].filter((rule) => rule.test(state)).length
   }
   const forwards = [{ hostPort: 8080, hostAddress: '0.0.0.0', guestPort: 80 }]
   const nics = [{ name: 'net0', network: name, forwards, antiSpoof: true, isolated: true }]
@@ -67,10 +68,12 @@ export function wiredOperation(room: NetworkRoom): Operation {
       await start(world)
       await bring(world, 'wired', 'shutoff', { ...diskless, nics })
       if (await hasTap()) throw new Error('A tap is left of a VM that is off.')
+      const areGone = async () => ((await rules()) === 0 ? true : undefined)
+      await eventually(areGone, { withinMs: 10_000, what: 'the rules of a VM that is off are gone' })
     },
     run: (world) => world.vm('wired').start(),
     isDone: async (world) =>
-      (await world.vm('wired').state()) === 'running' && (await hasTap()) && (await hasRules()),
+      (await world.vm('wired').state()) === 'running' && (await hasTap()) && (await rules()) === 2,
   }
 }
 
