@@ -23,7 +23,7 @@ export interface Part {
 }
 
 /** A volume that a process of ours has open and locked: the socket on which it serves it, or the raw file that it is. */
-export interface ServedVolume {
+export interface VolumeEnd {
   readonly kind: 'nbd' | 'file'
   readonly path: string
 }
@@ -35,8 +35,8 @@ export interface ClientFile {
   next(offset: number, end: number): Promise<Extent>
   resize(sizeBytes: number): Promise<void>
   /** Moves a part to the same place of a volume, or from there. */
-  put(volume: ServedVolume, part: Part): Promise<void>
-  get(volume: ServedVolume, part: Part): Promise<void>
+  put(volume: VolumeEnd, part: Part): Promise<void>
+  get(volume: VolumeEnd, part: Part): Promise<void>
   close(): void
 }
 

@@ -1,6 +1,6 @@
 /** Files of clients of a simulated daemon: bytes in memory, found by the number of their descriptor. */
 import { KvasirError } from '@kvasir/contract'
-import type { ClientFile, ClientFiles, Part, ServedVolume } from '../ports/client-files.ts'
+import type { ClientFile, ClientFiles, Part, VolumeEnd } from '../ports/client-files.ts'
 import type { SimulatedMachine } from './machine.ts'
 
 /** What such a file holds. */
@@ -49,11 +49,11 @@ class SimulatedClientFile implements ClientFile, Contents {
     this.#contents.bytes = grown
   }
 
-  put(_volume: ServedVolume, _part: Part): Promise<void> {
+  put(_volume: VolumeEnd, _part: Part): Promise<void> {
     return Promise.reject(new TypeError('A simulated volume is served by nobody.'))
   }
 
-  get(_volume: ServedVolume, _part: Part): Promise<void> {
+  get(_volume: VolumeEnd, _part: Part): Promise<void> {
     return Promise.reject(new TypeError('A simulated volume is served by nobody.'))
   }
 

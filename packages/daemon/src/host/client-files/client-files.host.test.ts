@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import { needs } from '../../../../../tools/require.ts'
 import { localConnection } from '../../api/local-connection.ts'
-import type { ClaimedFile, ServedVolume } from '../../ports/client-files.ts'
+import type { ClaimedFile, VolumeEnd } from '../../ports/client-files.ts'
 import { createClientFiles } from './client-files.ts'
 
 const skip = needs('root', 'qemu')
@@ -50,7 +50,7 @@ async function claim(t: TestContext, path: string, access: 'read' | 'write'): Pr
 }
 
 /** A volume that `qemu-nbd` serves. */
-async function serve(t: TestContext, path: string, format: string): Promise<ServedVolume> {
+async function serve(t: TestContext, path: string, format: string): Promise<VolumeEnd> {
   const socket = `${path}.sock`
   const server = spawn('qemu-nbd', ['-k', socket, '--shared=2', '--persistent', '-f', format, path], {
     stdio: 'inherit',

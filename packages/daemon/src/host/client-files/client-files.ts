@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { KvasirError } from '@kvasir/contract'
 import { COMMAND_PATH } from '@kvasir/linux'
-import type { ClaimedFile, ClientFile, ClientFiles, Part, ServedVolume } from '../../ports/client-files.ts'
+import type { ClaimedFile, ClientFile, ClientFiles, Part, VolumeEnd } from '../../ports/client-files.ts'
 import { NbdError } from '../nbd/nbd-client.ts'
 
 const program = join(import.meta.dirname, 'client-file.pl')
@@ -37,8 +37,8 @@ export function createClientFiles(): ClientFiles {
 }
 
 function fileOf(process: FileProcess, sizeBytes: number): ClientFile {
-  let opened: ServedVolume | undefined
-  const move = async (order: 'put' | 'get', volume: ServedVolume, { offset, lengthBytes }: Part) => {
+  let opened: VolumeEnd | undefined
+  const move = async (order: 'put' | 'get', volume: VolumeEnd, { offset, lengthBytes }: Part) => {
     if (opened !== volume) await process.order(`volume ${volume.kind} ${volume.path}`)
     opened = volume
     await process.order(`${order} ${offset} ${lengthBytes}`)

@@ -5,24 +5,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
-import type { ServedVolume } from '../../ports/client-files.ts'
+import type { VolumeEnd } from '../../ports/client-files.ts'
 import { type JailedServer, type JailedTools, jailedSockets } from '../../ports/jailed-tools.ts'
 import type { OpenVolume, OpenWork } from '../../ports/volume-access.ts'
 import { NbdClient, NbdError, NbdTimeout } from '../nbd/nbd-client.ts'
-import { isWrongSecret, wrongSecret } from './encrypted-qcow2.ts'
 import { jailedChain, placeOf } from './jailed-chain.ts'
-import { isLockRefusal, lockError } from './lock-error.ts'
+import { openTimeoutMs, servedSocket, serveTimeoutMs, unreachable, whenServed } from './when-served.ts'
 
-const openTimeoutMs = 30_000
 /** A disk that is busy with others may take long; one that hangs takes for ever. */
 const answerTimeoutMs = 60_000
-/** A volume of many TB on a slow line. */
-export const serveTimeoutMs = 7 * 24 * 3600 * 1000
 const closeTimeoutMs = 30_000
-const lookAgainMs = 5
 /** Most that one request asks about or zeroes, so that each is answered in time. */
 const mostAtOnceBytes = 2 ** 30
-const socketName = 'nbd'
 /** errno(3). */
 const noSpace: ReadonlySet<number> = new Set([28, 122])
 
@@ -36,7 +30,7 @@ export async function openVolume(
   const server = await jailed.serve({
     tool: 'qemu-nbd',
     args: [
-      `--socket=${jailedSockets}/${socketName}`,
+      `--socket=${jailedSockets}/${servedSocket}`,
       '--shared=2', // Us, and who moves bytes between it and a client's file.
       '--discard=unmap',
       ...(access === 'read' ? ['--read-only'] : []),
@@ -48,57 +42,14 @@ export async function openVolume(
     fileSizeBytes: access === 'read' ? 0 : fileSizeBytes,
   })
   try {
-    return opened(await connect(server, chain, signal), { server, chain })
+    const socket = `${server.directory}/${servedSocket}`
+    const limits = { greetMs: openTimeoutMs, timeoutMs: answerTimeoutMs }
+    const nbd = await whenServed({ server, chain, signal }, () => NbdClient.connect(socket, limits))
+    return opened(nbd, { server, chain })
   } catch (error) {
     await server.end()
     throw error
   }
-}
-
-async function connect(
-  server: JailedServer,
-  chain: readonly VolumeSource[],
-  signal: AbortSignal,
-): Promise<NbdClient> {
-  let ended: Awaited<JailedServer['ended']> | undefined
-  void server.ended.then((how) => {
-    ended = how
-  })
-  const cancelled = new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  })
-  await Promise.race([server.begun, cancelled])
-  const deadline = AbortSignal.timeout(openTimeoutMs)
-  while (ended === undefined) {
-    signal.throwIfAborted()
-    if (deadline.aborted) throw unreachable(chain, `it was not opened within ${openTimeoutMs / 1000} s`)
-    try {
-      return await NbdClient.connect(`${server.directory}/${socketName}`, {
-        greetMs: openTimeoutMs,
-        timeoutMs: answerTimeoutMs,
-      })
-    } catch (error) {
-      if (error instanceof NbdTimeout) throw unreachable(chain, error.message)
-      await sleep(lookAgainMs) // It does not listen yet, or has ended.
-    }
-  }
-  throw await refusalOf(ended, chain)
-}
-
-/** Why a tool ended without having served. */
-export async function refusalOf(
-  ended: Awaited<JailedServer['ended']>,
-  chain: readonly VolumeSource[],
-): Promise<Error> {
-  if (ended instanceof Error) return ended
-  const { stderr, exitCode } = ended
-  if (isLockRefusal(stderr)) return await lockError(chain, 'it is not opened')
-  const path = placeOf(chain)
-  if (isWrongSecret(stderr)) return wrongSecret(path, 'it is not opened')
-  return new KvasirError('host-failed', `QEMU’s tool could not open ${path}, so nothing was done with it.`, {
-    details: { path, stderr: stderr.slice(-500) },
-    cause: new Error(`It ended with exit code ${exitCode}: ${stderr}`),
-  })
 }
 
 function opened(
@@ -140,7 +91,7 @@ function opened(
 }
 
 /** A raw file is what a guest sees byte by byte, so it is copied as a file; `qemu-nbd` has it locked meanwhile. */
-function servedVolume(server: JailedServer, chain: readonly VolumeSource[]): ServedVolume {
+function servedVolume(server: JailedServer, chain: readonly VolumeSource[]): VolumeEnd {
   const [top] = chain
   const isPlain =
     chain.length === 1 &&
@@ -150,7 +101,7 @@ function servedVolume(server: JailedServer, chain: readonly VolumeSource[]): Ser
     top.encryption === undefined
   return isPlain
     ? { kind: 'file', path: top.path }
-    : { kind: 'nbd', path: `${server.directory}/${socketName}` }
+    : { kind: 'nbd', path: `${server.directory}/${servedSocket}` }
 }
 
 function failureOf(error: unknown, chain: readonly VolumeSource[]): unknown {
@@ -168,8 +119,4 @@ function failureOf(error: unknown, chain: readonly VolumeSource[]): unknown {
   return new KvasirError('host-failed', `${placeOf(chain)} cannot be read or written on: ${why}.`, {
     cause: error,
   })
-}
-
-function unreachable(chain: readonly VolumeSource[], why: string): KvasirError {
-  return new KvasirError('pool-unreachable', `What ${placeOf(chain)} lies on does not answer: ${why}.`)
 }

@@ -5,16 +5,12 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import { type JailedServer, type JailedTools, jailedSockets } from '../../ports/jailed-tools.ts'
 import type { ServedVolume, VolumeServer } from '../../ports/volume-access.ts'
-import { type JailedChain, jailedChain, placeOf } from './jailed-chain.ts'
-import { refusalOf, serveTimeoutMs } from './open-volume.ts'
+import { type JailedChain, jailedChain } from './jailed-chain.ts'
+import { servedSocket, serveTimeoutMs, whenServed } from './when-served.ts'
 
-const socketName = 'nbd'
-const openTimeoutMs = 30_000
-const lookAgainMs = 5
 /** fcntl.h: not opened, only pointed at. */
 const pathOnly = 0o10000000
 
@@ -30,7 +26,7 @@ export async function serveVolumes(
     args: [
       ...nodes.flatMap((node) => ['--blockdev', JSON.stringify(node)]),
       '--nbd-server',
-      `addr.type=unix,addr.path=${jailedSockets}/${socketName}`,
+      `addr.type=unix,addr.path=${jailedSockets}/${servedSocket}`,
       ...volumes.flatMap(({ name }, index) => [
         '--export',
         `type=nbd,id=export${index},node-name=volume${index},name=${name},writable=off`,
@@ -42,7 +38,12 @@ export async function serveVolumes(
   })
   try {
     const chain = volumes.flatMap((volume) => volume.chain)
-    const first = await firstConnection(server, { chain, signal })
+    // It accepts connections when all exports are there.
+    const first = await whenServed({ server, chain, signal }, async (deadline) => {
+      const socket = await connectTo(server)
+      await greeted(socket, deadline)
+      return socket
+    })
     first.destroy()
   } catch (error) {
     await server.end()
@@ -83,41 +84,9 @@ function nodesOf(volumes: readonly ServedVolume[]): {
   return { nodes, request }
 }
 
-/** It accepts connections when all exports are there. */
-async function firstConnection(
-  server: JailedServer,
-  { chain, signal }: { readonly chain: ServedVolume['chain']; readonly signal: AbortSignal },
-): Promise<Socket> {
-  let ended: Awaited<JailedServer['ended']> | undefined
-  void server.ended.then((how) => {
-    ended = how
-  })
-  const cancelled = new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  })
-  await Promise.race([server.begun, cancelled])
-  const deadline = AbortSignal.timeout(openTimeoutMs)
-  while (ended === undefined) {
-    signal.throwIfAborted()
-    if (deadline.aborted)
-      throw new KvasirError(
-        'pool-unreachable',
-        `What ${placeOf(chain)} lies on does not answer: it was not opened within ${openTimeoutMs / 1000} s.`,
-      )
-    try {
-      const socket = await connectTo(server)
-      await greeted(socket, deadline)
-      return socket
-    } catch {
-      await sleep(lookAgainMs) // It does not listen yet, or has ended.
-    }
-  }
-  throw await refusalOf(ended, chain)
-}
-
 /** What lies in the directory is a stranger's, so it may be a link to somewhere else, which is not followed. */
 async function connectTo({ directory }: JailedServer): Promise<Socket> {
-  await using place = await open(`${directory}/${socketName}`, pathOnly | constants.O_NOFOLLOW)
+  await using place = await open(`${directory}/${servedSocket}`, pathOnly | constants.O_NOFOLLOW)
   if (!(await place.stat()).isSocket()) throw new Error('What should be a socket is something else.')
   const socket = connect({ path: `/proc/self/fd/${place.fd}` })
   const { promise, resolve, reject } = Promise.withResolvers<void>()
