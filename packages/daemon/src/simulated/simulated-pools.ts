@@ -41,6 +41,7 @@ class SimulatedPool implements PoolBackend {
   readonly flatten?: NonNullable<PoolBackend['flatten']>
   readonly directIo = true
   readonly isGuarded = false
+  readonly isSizedByOthers?: true
   readonly #pool: Pick<PoolRecord, 'id' | 'source'>
   readonly #machine: SimulatedMachine
   readonly #onUnreachable: (reason: string) => void
@@ -68,6 +69,7 @@ class SimulatedPool implements PoolBackend {
       shrink: true,
       importInPlace: true,
     }
+    if (source.type === 'iscsi') this.isSizedByOthers = true
     if (source.type !== 'rbd') return
     this.moments = this.#keeping(machine.keptForCopies)
     this.flatten = async ({ id }, { onProgress, signal }) => {
@@ -265,7 +267,9 @@ class SimulatedPool implements PoolBackend {
   #capacityOf(source: VolumeSource): number {
     const path = source.kind === 'protocol' ? '' : source.path
     const { volumes, images } = this.#machine
-    const volume = [...volumes].find(([id]) => path.includes(id))?.[1]
+    const isAt = ([id, { file }]: [string, { readonly file?: string | undefined }]) =>
+      path.includes(id) || (file !== undefined && path.endsWith(`/${file}`))
+    const volume = [...volumes].find(isAt)?.[1]
     const image = [...images.values()].find(({ id }) => path.includes(id))
     const capacity = volume?.capacityBytes ?? image?.disk?.virtualSizeBytes
     if (capacity !== undefined) return capacity

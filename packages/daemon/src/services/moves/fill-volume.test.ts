@@ -166,6 +166,42 @@ test('a volume that is too small, in use, a base, an overlay or of another forma
   assert.equal((await stateOf(world)).disk, 'default/web1-data')
 })
 
+test('a LUN that a disk leaves is a free volume again, under whatever layers it was', async () => {
+  await using world = await openSimulatedDaemon({ hurry })
+  const target = { type: 'iscsi', name: 'san', server: '192.0.2.1', target: 'iqn.2026-11.example:a' }
+  await world.call('createPool', { body: newPool.parse(target) })
+  const folder = '/simulated/192.0.2.1/iqn.2026-11.example:a'
+  const lun = { capacityBytes: 64 * mib, allocatedBytes: 0, basePath: undefined, folder, file: 'lun-1' }
+  world.machine.volumes.set('theirs', lun)
+  const wanted = { name: 'lun-1', file: 'lun-1', format: 'raw' as const, force: false }
+  await world.call('importVolume', { params: { pool: 'san' }, body: wanted })
+  await world.createVm('web1', { disks: [{ name: 'data', pool: 'san', volume: 'lun-1' }] })
+  const names = () => world.daemon.context.ports.store.volumes.list().map(({ name }) => name)
+  const waiting = { query: { wait: patience } }
+  const away = { speed: 0, keep: false, force: false, pool: 'default' }
+  const leave = () => world.call('moveDisk', { params, ...waiting, body: away })
+  for (const name of ['one', 'two']) {
+    const body = { name, description: '', quiesce: false, memory: false }
+    const made = await world.call('createSnapshot', { params: { name: 'web1' }, ...waiting, body })
+    assert.equal(made.state, 'succeeded', String(made.error?.detail))
+  }
+  const named = (snapshot: string) => ({ params: { name: 'web1', snapshot }, ...waiting })
+  await world.call('revertSnapshot', { ...named('one'), body: { keep: false } })
+  for (const name of ['one', 'two']) await world.call('deleteSnapshot', named(name))
+  assert.equal(names().length, 2, names().join(', '))
+
+  const job = await leave()
+
+  assert.equal(job.state, 'succeeded', String(job.error?.detail))
+  const left = world.daemon.context.ports.store.volumes.list().find(({ pool }) => pool === 'san')
+  assert.deepEqual([left?.frozen, left?.file, names().length], [false, 'lun-1', 2])
+  const body = { ...away, pool: 'san', volume: left?.name ?? '' }
+  const back = await world.call('moveDisk', { params, ...waiting, body })
+  assert.equal(back.state, 'succeeded', String(back.error?.detail))
+  assert.equal((await leave()).state, 'succeeded')
+  assert.equal(names().length, 2, 'The LUN stays when the disk was on it, too.')
+})
+
 test('a qcow2 volume of the same size takes a disk in', async () => {
   await using world = await openWorld(true)
   await addVolume(world, 'same', 64 * mib, 'qcow2')

@@ -18,6 +18,7 @@ import { removeVolume } from '../vms/delete-vm.ts'
 import { askPools } from '../volumes/ask-pools.ts'
 import { type Asked, beginCopyJob } from '../volumes/copy-volume.ts'
 import { beginWork, endWork, requireOff, requireWhole } from '../volumes/hold-volume.ts'
+import { keepGround } from '../volumes/keep-ground.ts'
 import { freeFilled } from '../volumes/settle-work.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { sourceOf } from '../volumes/volume-files.ts'
@@ -193,6 +194,7 @@ function takePlace({ volume, into }: Filling, { context, seats, keep }: FillWork
   const { store } = context.ports
   const [{ work: _, ...free }, { work: __, ...former }] = [into, store.volumes.get(volume.id) ?? volume]
   store.volumes.update(free)
+  if (!keep) keepGround(former, context.ports)
   store.volumes.update({ ...former, phase: keep ? 'ready' : 'deleting', madeForVm: undefined })
   for (const seat of seats) seat.update(onVolume(seat.record, { from: volume, to: into }))
   const { id, pool, format } = into

@@ -13,6 +13,7 @@ import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { Store, VmRecord, VolumeMove, VolumeRecord } from '../../ports/store.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
+import { keepGround } from '../volumes/keep-ground.ts'
 import { layerCopiesOf, writeLayersBack, writeLayersSwitched } from './layer-rows.ts'
 
 type VolumeName = Pick<VolumeRecord, 'pool' | 'name'>
@@ -114,7 +115,8 @@ export function writeBack(seat: Seat, copy: CopyRecord, ports: Ports): void {
 }
 
 /** The move is over: the former volume is to be removed, or is nobody's. Part of a transaction, or one. */
-export function writeDone(copy: CopyRecord, { store }: Ports): void {
+export function writeDone(copy: CopyRecord, ports: Ports): void {
+  const { store } = ports
   store.transaction(() => {
     const { move, ...rest } = copy
     for (const { move: _, ...layer } of layerCopiesOf(copy.id, store)) store.volumes.update(layer)
@@ -122,6 +124,7 @@ export function writeDone(copy: CopyRecord, { store }: Ports): void {
     const former = store.volumes.get(move.fromId)
     if (!former) return
     const { work: _, ...free } = former
+    if (!move.keep) keepGround(free, ports)
     store.volumes.update({ ...free, phase: move.keep ? 'ready' : 'deleting' })
   })
 }

@@ -18,6 +18,7 @@ import { freeVolumeName } from '../vms/make-volumes.ts'
 import { askPools } from './ask-pools.ts'
 import { requireEncryption, requirePlain } from './encryption.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
+import { keepGround } from './keep-ground.ts'
 import { volumeChain } from './volume-chain.ts'
 import { asMade, discardVolume, makeLinkedClone } from './volume-files.ts'
 import { formatIn } from './volume-format.ts'
@@ -236,6 +237,7 @@ function takePlace(
   const { work: _, ...old } = held
   const isHere = row.pool === held.pool
   const left = { pool: old.pool, name: `${old.name}.old` }
+  if (!keep) keepGround(old, context.ports)
   store.volumes.update({
     ...old,
     phase: keep ? 'ready' : 'deleting',
