@@ -1,11 +1,12 @@
 /** Ports of the host that lead to guests of a nat network: by packets from outside, from the host itself and from other guests. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { endpoints } from '@kvasir/contract'
+import { endpoints, type Network } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
 import { type Namespace, openNetworkRoom, outside } from '../machine/network-room.ts'
-import { openWorld } from '../machine/world.ts'
+import type { VmHandle } from '../machine/vm-handle.ts'
+import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
 const withinMs = 40_000
@@ -63,6 +64,10 @@ test('ports of the host lead to a guest, for whom they are meant, and follow its
   assert.equal(await get(outsider, outside.host, 8080), page, 'Without the daemon, too.')
   await world.startDaemon()
 
+  const network = await world.client.call(endpoints.getNetwork, { params: { network: 'lan' } }) // It is settled.
+  await takeAway(host, network, web1)
+  await untilRepaired(world, host)
+
   const { spec } = await web1.show()
   const moved = { ...spec, nics: nic([open(8090)]).nics }
   assert.deepEqual(
@@ -92,6 +97,25 @@ function nic(forwards: readonly Forward[]) {
 
 function open(hostPort: number, hostAddress = '0.0.0.0'): Forward {
   return { hostPort, hostAddress, guestPort: 80 }
+}
+
+/** What forwards need, as others might change it. */
+async function takeAway(host: Namespace, { bridge, table }: Network, vm: VmHandle): Promise<void> {
+  const [nic] = (await vm.show()).status.nics ?? []
+  await host.run('ip', 'link', 'set', 'dev', nic?.tap ?? '', 'nomaster')
+  await host.run('sysctl', '-w', `net.ipv4.conf.${bridge}.route_localnet=0`)
+  await host.run('nft', 'delete', 'table', 'inet', table)
+}
+
+async function untilRepaired(world: World, host: Namespace): Promise<void> {
+  const isBack = async () => ((await get(host, '127.0.0.1', 8081)) === page ? true : undefined)
+  await eventually(isBack, { withinMs, what: 'what others took away is put right' })
+  const isSaid = async () => {
+    const { stdout } = await world.cli('network', 'show', 'lan')
+    const said = [/The tap kvt\w+ is not on the bridge/, /routes the loopback/, /Its rules are gone/]
+    return said.every((what) => what.test(stdout)) ? true : undefined
+  }
+  await eventually(isSaid, { withinMs, what: 'the network says what was put right' })
 }
 
 /** What is at the first page of a server. */

@@ -15,7 +15,7 @@ export const networkStates = ['active', 'inactive', 'failed'] as const
 export type NetworkState = (typeof networkStates)[number]
 
 /** The largest numbers that a network may name. */
-export const networkLimits = { reservations: 4096, linkName: 15 } as const
+export const networkLimits = { reservations: 4096, linkName: 15, repairs: 16 } as const
 
 /** The name of a link of the host. */
 export const linkName = z
@@ -73,6 +73,13 @@ export const networkFinding = z
 
 export type NetworkFinding = z.output<typeof networkFinding>
 
+/** Something that was amiss with a network and was put right. */
+export const networkRepair = z
+  .strictObject({ at: timestamp, detail: z.string().meta({ description: 'What was found.' }) })
+  .meta({ id: 'NetworkRepair' })
+
+export type NetworkRepair = z.output<typeof networkRepair>
+
 export const network = z
   .strictObject({
     name: resourceName,
@@ -104,6 +111,10 @@ export const network = z
     table: z.string().meta({ description: 'The table of nftables with its rules, of the family inet.' }),
     dnsmasqPid: z.int().optional().meta({ description: 'The process that serves DHCP and DNS.' }),
     findings: z.array(networkFinding).meta({ description: 'What is amiss with it on the host.' }),
+    repairs: z.array(networkRepair).meta({
+      description:
+        'What others took away or changed and was put right since the daemon began, the last ones last.',
+    }),
     createdAt: timestamp,
   })
   .meta({ id: 'Network' })

@@ -46,6 +46,7 @@ export const showNetwork: Action = async (context) => {
     Rules: `table inet ${network.table}`,
     dnsmasq: network.dnsmasqPid === undefined ? 'none' : `pid ${network.dnsmasqPid}`,
     Findings: network.findings.map(({ detail }) => detail),
+    'Put right': network.repairs.map(({ at, detail }) => `${localTime(at)}  ${detail}`),
     Created: localTime(network.createdAt),
   }))
   return undefined

@@ -36,8 +36,11 @@ export interface Networks {
   raise(network: NetworkSpec, options: RaiseOptions): Promise<void>
   /** Takes away all of a network and nothing else. Safe to repeat. */
   lower(network: NetworkSpec): Promise<void>
-  /** Looks at a network that was raised. `deep`: at its rules and addresses too, which takes processes. */
-  inspect(network: NetworkSpec, options: { readonly deep: boolean }): Promise<NetworkSight>
+  /** Looks at a network that was raised with these wires. `deep`: at its rules, addresses and ports too, which takes processes. */
+  inspect(
+    network: NetworkSpec,
+    options: { readonly deep: boolean; readonly wires: readonly Wire[] },
+  ): Promise<NetworkSight>
   leases(network: NetworkSpec): Promise<readonly Lease[]>
   /** Forgets the leases of a network. */
   forget(networkId: string): Promise<void>

@@ -2,7 +2,7 @@
  * The bridge of a network. It is known as ours by its MAC address, which it has from its first moment (model/network/link-names.ts); a
  * link of its name that is none, or has another, is somebody else's and stays as it is.
  */
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import { z } from 'zod'
 import { routesLoopback } from '../../model/network/forward-rules.ts'
@@ -96,7 +96,10 @@ export async function removeBridge(network: NetworkSpec): Promise<void> {
 }
 
 /** What of the bridge is not as it was made. */
-export async function inspectBridge(network: NetworkSpec): Promise<readonly NetworkFinding[]> {
+export async function inspectBridge(
+  network: NetworkSpec,
+  wires: readonly Wire[],
+): Promise<readonly NetworkFinding[]> {
   const found = await lookAtBridge(network)
   if (!found) return [{ thing: 'bridge', detail: `The bridge ${network.bridge} is gone.` }]
   if (!isOurs(found, network))
@@ -111,6 +114,19 @@ export async function inspectBridge(network: NetworkSpec): Promise<readonly Netw
       thing: 'addresses' as const,
       detail: `The bridge ${network.bridge} has lost its address ${address}.`,
     })),
+    ...(await strayTaps(network.bridge, wires)).map((tap) => ({
+      thing: 'bridge' as const,
+      detail: `The tap ${tap} is not on the bridge ${network.bridge}.`,
+    })),
+    ...((await readFile(loopbackSwitch(network.bridge), 'utf8')).trim() ===
+    (routesLoopback(wires) ? '1' : '0')
+      ? []
+      : [
+          {
+            thing: 'forwarding' as const,
+            detail: `Somebody has changed whether the bridge ${network.bridge} routes the loopback.`,
+          },
+        ]),
   ]
 }
 

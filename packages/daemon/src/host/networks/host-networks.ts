@@ -43,7 +43,7 @@ export function createNetworks(options: HostNetworksOptions): Networks {
     listeners: hostListeners,
     raise: (network, raiseOptions) => inTurn(() => raise(network, { ...tools, ...raiseOptions })),
     lower: (network) => inTurn(() => lower(network, tools)),
-    inspect: (network, { deep }) => inspect(network, { ...tools, deep }),
+    inspect: (network, inspectOptions) => inspect(network, { ...tools, ...inspectOptions }),
     leases: async ({ id }) => parseLeases(await readFile(leasesOf(id), 'utf8').catch(() => ''), Date.now()),
     forget: (id) => rm(leasesOf(id), { force: true }),
     present: async () => readdir(folders).catch(() => []),
@@ -101,7 +101,7 @@ async function lower(network: NetworkSpec, { folderOf, forwarding }: NetworkTool
 
 async function inspect(
   network: NetworkSpec,
-  { folderOf, forwarding, deep }: NetworkTools & { readonly deep: boolean },
+  { folderOf, forwarding, deep, wires }: NetworkTools & Parameters<Networks['inspect']>[1],
 ): ReturnType<Networks['inspect']> {
   const folder = folderOf(network.id)
   const process = await new Dnsmasq(folder).find({ among: 'pid-file' })
@@ -109,7 +109,7 @@ async function inspect(
   if (!process) findings.push({ thing: 'dnsmasq', detail: 'No dnsmasq serves it.' })
   if (!(await linkNames()).includes(network.bridge))
     findings.push({ thing: 'bridge', detail: `The bridge ${network.bridge} is gone.` })
-  else if (deep) findings.push(...(await inspectBridge(network)))
+  else if (deep) findings.push(...(await inspectBridge(network, wires)))
   for (const family of await forwarding.missing(network.id))
     findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
   if (deep && !(await areTablesAsPut(network, folder)))

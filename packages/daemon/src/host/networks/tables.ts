@@ -20,7 +20,7 @@ export async function putRules(network: NetworkSpec, folder: string, wires: read
     ruleSet(network, wires, { hasGuards }),
     `network ${network.name} has not the rules that it is to have`,
   )
-  await writeFile(noteIn(folder), await digestOf(network), { mode: 0o600 })
+  await writeFile(noteIn(folder), (await digestOf(network)) ?? '', { mode: 0o600 })
 }
 
 /** Whether there are any. `network-refused` when one of their name is somebody else's. */
@@ -45,9 +45,10 @@ export async function removeTables(network: NetworkSpec): Promise<void> {
     await applyRules(ruleSetRemoval(network.id, own), `the rules of network ${network.name} stay`)
 }
 
-/** Whether they are as they were put. */
+/** Whether they are as they were put. None never are, also where they were gone before they were noted. */
 export async function areTablesAsPut(network: NetworkSpec, folder: string): Promise<boolean> {
-  return (await digestOf(network)) === (await readFile(noteIn(folder), 'utf8').catch(() => undefined))
+  const now = await digestOf(network)
+  return now !== undefined && now === (await readFile(noteIn(folder), 'utf8').catch(() => undefined))
 }
 
 async function tablesOf({ id }: NetworkSpec): Promise<ReadonlyMap<Family, string>> {
@@ -63,9 +64,9 @@ function isMarked(text: string, { id }: NetworkSpec): boolean {
   return text.includes(`comment "${tableComment(id)}"`)
 }
 
-async function digestOf(network: NetworkSpec): Promise<string> {
+async function digestOf(network: NetworkSpec): Promise<string | undefined> {
   const texts = [...(await tablesOf(network)).values()]
-  return createHash('sha256').update(texts.join('')).digest('hex')
+  return texts.length === 0 ? undefined : createHash('sha256').update(texts.join('')).digest('hex')
 }
 
 function noteIn(folder: string): string {

@@ -9,7 +9,13 @@
  * A network's row says whether it is started; how it does is only ever in memory. Whatever changes a network or its row has the turn
  * (`inTurn`), so nobody makes what another one takes away, and two networks never choose one subnet.
  */
-import type { Lease, NetworkFinding, NetworkState } from '@kvasir/contract'
+import {
+  type Lease,
+  type NetworkFinding,
+  type NetworkRepair,
+  type NetworkState,
+  networkLimits,
+} from '@kvasir/contract'
 import type { GuestNic } from '../../model/network/dnsmasq-conf.ts'
 import type { Wire } from '../../model/network/wires.ts'
 import type { Emit } from '../../ports/events.ts'
@@ -31,8 +37,12 @@ export interface SeenNetwork {
   readonly reason: string
   readonly since: string
   readonly findings: readonly NetworkFinding[]
+  /** What was amiss and was put right, the last ones last. */
+  readonly repairs: readonly NetworkRepair[]
   readonly dnsmasqPid: number | undefined
 }
+
+type Seen = Omit<SeenNetwork, 'repairs'>
 
 interface Retry {
   readonly atMs: number
@@ -50,10 +60,11 @@ export interface NetworkDeskParts {
 
 export class NetworkDesk {
   readonly #parts: NetworkDeskParts
-  readonly #seen = new Map<string, SeenNetwork>()
+  readonly #seen = new Map<string, Seen>()
   readonly #retries = new Map<string, Retry>()
   /** The guests and NICs that each network was last told of. */
   readonly #told = new Map<string, string>()
+  readonly #repairs = new Map<string, readonly NetworkRepair[]>()
   readonly #leases = new Map<string, readonly Lease[]>()
   /** Networks of which something that is to go may be on the host. */
   readonly #unfinished = new Set<string>()
@@ -76,12 +87,13 @@ export class NetworkDesk {
   /** What is known of a network now. */
   seen(network: NetworkRecord): SeenNetwork {
     const known = this.#seen.get(network.id)
+    const repairs = this.#repairs.get(network.id) ?? []
     const nothing = { since: known?.since ?? network.createdAt, findings: [], dnsmasqPid: undefined }
     if (!network.started)
       return known?.state === 'inactive'
-        ? known
-        : { ...nothing, state: 'inactive', reason: 'it is not started' }
-    return known ?? { ...nothing, state: 'failed', reason: 'it has not been looked at yet' }
+        ? { ...known, repairs }
+        : { ...nothing, repairs, state: 'inactive', reason: 'it is not started' }
+    return { ...nothing, state: 'failed', reason: 'it has not been looked at yet', ...known, repairs }
   }
 
   /** The leases of a network as they were a moment ago, so that who shows a VM waits for nothing. */
@@ -127,6 +139,7 @@ export class NetworkDesk {
     this.#unfinished.delete(network.id)
     this.#told.delete(network.id)
     this.#leases.delete(network.id)
+    this.#repairs.delete(network.id)
     this.#seen.delete(network.id)
     this.#retries.delete(network.id)
   }
@@ -148,10 +161,10 @@ export class NetworkDesk {
   }
 
   /** A network could not be made: it is tried again, later each time. */
-  noteFailure(network: NetworkRecord, error: unknown): void {
+  noteFailure(network: NetworkRecord, error: unknown, findings = this.seen(network).findings): void {
     this.#noteRetry(network, error)
     const reason = error instanceof Error ? error.message : String(error)
-    const { findings, dnsmasqPid } = this.seen(network)
+    const { dnsmasqPid } = this.seen(network)
     this.#write(network, { state: 'failed', reason, findings, dnsmasqPid })
   }
 
@@ -192,20 +205,30 @@ export class NetworkDesk {
 
   /** Looks at a network, and makes again what it lacks. */
   async #keep(network: NetworkRecord, isDeep: boolean): Promise<void> {
-    const { log, networks } = this.#parts.ports
+    const { networks } = this.#parts.ports
     const isFailed = this.seen(network).state === 'failed'
+    let findings: readonly NetworkFinding[] | undefined
     try {
-      const { findings } = await networks.inspect(network, { deep: isDeep || isFailed })
+      const news = this.#newsOf(network)
+      const isNews = this.#told.get(network.id) !== JSON.stringify(news)
+      const deep = isDeep || isFailed
+      findings = (await networks.inspect(network, { deep, wires: news.wires })).findings
       this.#leases.set(network.id, await networks.leases(network))
-      const isNews = this.#told.get(network.id) !== JSON.stringify(this.#newsOf(network))
       if (findings.length === 0 && !isFailed && !isNews) return
-      for (const { detail } of findings)
-        log.warn({ network: network.name, detail }, 'a network is made again')
       await this.raise(network)
       this.#retries.delete(network.id)
+      this.#noteRepairs(network, findings)
     } catch (error) {
-      this.noteFailure(network, error)
+      this.noteFailure(network, error, findings)
     }
+  }
+
+  #noteRepairs({ id, name }: NetworkRecord, findings: readonly NetworkFinding[]): void {
+    const { clock, log } = this.#parts.ports
+    if (findings.length === 0) return
+    for (const { detail } of findings) log.warn({ network: name, detail }, 'a network was made again')
+    const repairs = findings.map(({ detail }) => ({ at: clock.now(), detail }))
+    this.#repairs.set(id, [...(this.#repairs.get(id) ?? []), ...repairs].slice(-networkLimits.repairs))
   }
 
   #noteRetry(network: NetworkRecord, error: unknown): void {
@@ -216,11 +239,13 @@ export class NetworkDesk {
   }
 
   async #look(network: NetworkRecord, options: { readonly deep: boolean }): Promise<void> {
-    const { findings, dnsmasqPid } = await this.#parts.ports.networks.inspect(network, options)
+    const { networks } = this.#parts.ports
+    const { wires } = this.#newsOf(network)
+    const { findings, dnsmasqPid } = await networks.inspect(network, { ...options, wires })
     this.#write(network, { state: 'active', reason: 'it is there', findings, dnsmasqPid })
   }
 
-  #write(network: NetworkRecord, next: Omit<SeenNetwork, 'since'>): void {
+  #write(network: NetworkRecord, next: Omit<Seen, 'since'>): void {
     const { clock } = this.#parts.ports
     const before = this.#seen.get(network.id)
     const isNews = before?.state !== next.state
@@ -228,7 +253,7 @@ export class NetworkDesk {
     if (isNews && !(before === undefined && next.state === 'active')) this.#tell(network, before?.state, next)
   }
 
-  #tell(network: NetworkRecord, from: NetworkState | undefined, next: Omit<SeenNetwork, 'since'>): void {
+  #tell(network: NetworkRecord, from: NetworkState | undefined, next: Omit<Seen, 'since'>): void {
     const { emit, ports } = this.#parts
     const { state, reason } = next
     try {

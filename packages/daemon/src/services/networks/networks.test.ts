@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type NewNetworkInput, newNetwork, type VmSpecInput, vmSpec } from '@kvasir/contract'
-import { eventually, openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
+import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 /** It is looked at every second. */
 const patienceMs = 15_000
@@ -71,22 +71,41 @@ test('a network whose subnet the host has come to meanwhile is not started', asy
   assert.equal((await world.call('getNetwork', lan)).state, 'inactive')
 })
 
-test('what is lost of a network is made again', async () => {
+test('what is lost of a network is made again, and the network says what that was', async () => {
   await using world = await openSimulatedDaemon()
   await create(world)
   const [there] = world.machine.networks.values()
   assert.ok(there)
+  const findings = [{ thing: 'dnsmasq' as const, detail: 'It is gone.' }]
 
-  world.machine.networks.set(there.network.id, {
-    ...there,
-    findings: [{ thing: 'dnsmasq', detail: 'It is gone.' }],
-  })
+  world.machine.networks.set(there.network.id, { ...there, findings })
 
-  const deadline = performance.now() + patienceMs
-  while (world.machine.networks.get(there.network.id)?.findings.length !== 0) {
-    assert.ok(performance.now() < deadline, 'It is not made again.')
-    await new Promise((resolve) => setTimeout(resolve, 20))
+  await until(async () => (await world.call('getNetwork', lan)).repairs.length > 0, 'it is made again')
+  const { repairs, findings: left, state } = await world.call('getNetwork', lan)
+  assert.deepEqual([repairs.map(({ detail }) => detail), left, state], [['It is gone.'], [], 'active'])
+})
+
+test('a network that cannot be made again says what is amiss with it', async () => {
+  await using world = await openSimulatedDaemon()
+  const made = await create(world)
+  const [there] = world.machine.networks.values()
+  assert.ok(there)
+  const findings = [{ thing: 'bridge' as const, detail: 'The bridge is gone.' }]
+  world.machine.hostNetwork = {
+    links: [],
+    addresses: [],
+    routes: [{ link: 'wg0', to: made.ipv4?.subnet ?? '' }],
   }
+
+  world.machine.networks.set(there.network.id, { ...there, findings })
+
+  await until(
+    async () => (await world.call('getNetwork', lan)).state === 'failed',
+    'the state of a network that collides',
+  )
+  const { reason, findings: told, repairs } = await world.call('getNetwork', lan)
+  assert.match(reason, /collides with the host's route/)
+  assert.deepEqual([told, repairs], [findings, []])
 })
 
 test('a network with a VM that runs on it is not stopped, and one that a VM is to be on is not deleted', async () => {
@@ -192,7 +211,7 @@ test('a port of the host leads to one VM that runs, and a refusal names who has 
   assert.equal(wires()[0]?.forwards[0]?.hostPort, 8082)
   assert.equal((await world.start('web2')).error, undefined)
   await world.call('powerOffVm', { params: { name: 'web1' } })
-  await eventually(() => wires().length === 1, 'the forward of a VM that is off goes')
+  await until(() => wires().length === 1, 'the forward of a VM that is off goes')
 })
 
 test('the names of VMs are those that DNS takes, each once', async () => {
@@ -244,3 +263,12 @@ test('of VMs that are created at the same time with one MAC address, one is', as
   assert.equal(tried.filter(({ status }) => status === 'fulfilled').length, 1)
   assert.equal((await world.call('listVms', {})).length, 1)
 })
+
+/** Waits for what follows when networks are looked at. */
+async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const deadline = performance.now() + patienceMs
+  while (!(await isSo())) {
+    assert.ok(performance.now() < deadline, `In vain: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

@@ -8,7 +8,7 @@ import type { Context } from '../context.ts'
 /** The network, as it is known now. */
 export function showNetwork(record: NetworkRecord, { networks }: Pick<Context, 'networks'>): Network {
   const { id, name, mode, autostart, bridge, mtu, domain, reservations, createdAt, ipv4, ipv6 } = record
-  const { state, reason, since, findings, dnsmasqPid } = networks.seen(record)
+  const { state, reason, since, findings, repairs, dnsmasqPid } = networks.seen(record)
   return {
     name,
     id,
@@ -27,6 +27,7 @@ export function showNetwork(record: NetworkRecord, { networks }: Pick<Context, '
     table: tableName(id),
     ...(dnsmasqPid === undefined ? {} : { dnsmasqPid }),
     findings: [...findings],
+    repairs: [...repairs],
     createdAt,
   }
 }
