@@ -90,6 +90,7 @@ test('where the module of KVM forbids nesting, a VM that wants it is refused wit
   const plain = await world.bootTiny('plain')
   assert.doesNotMatch(await plain.shell('grep -m1 ^flags /proc/cpuinfo'), /\bsvm\b/)
   const shown = await world.cli('host', 'show')
+  assert.equal(shown.code, 0, shown.stderr)
   assert.match(shown.stdout, /nested.*(off|N|0)/i)
   await plain.powerOff()
 })

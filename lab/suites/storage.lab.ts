@@ -163,11 +163,10 @@ const snapshots: readonly Step[] = [
         states,
       )
       assert.ok(first - last <= 1, `${states.join(', ')} are of one instant.`)
-      await blocks.begin(first + 1)
+      await blocks.begin(last + 1) // What one disk may have already is written again.
       await blocks.moves()
       for (const name of ['one', 'three']) await cli.run('snapshot', 'delete', 'web1', name, '--yes')
       await blocks.moves()
-      assert.equal(await layersOf(scene), undefined)
     },
   ],
 ]
@@ -205,7 +204,7 @@ const trouble: readonly Step[] = [
         states.every((state) => state === said || state === said + 1),
         `It said ${said}, and the disks have ${states.join(', ')}.`,
       )
-      await blocks.begin(Math.max(...states) + 1)
+      await blocks.begin(Math.min(...states) + 1)
       await blocks.moves()
     },
   ],
