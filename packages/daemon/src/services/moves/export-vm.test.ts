@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Job } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
+import { breakOffAt, type End, ends } from '../../testing/break-off.ts'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 /** What sleeps sleeps so many times shorter, and who waits for a job is as many times more patient. */
@@ -69,13 +70,6 @@ test('a guest that is frozen for an export writes again, and one that cannot be 
   assert.deepEqual(await volumes(world), ['web1-data', 'web1-data.monday', 'web1-root'])
 })
 
-const ends = [
-  'the daemon dies',
-  'the daemon and the emulator die',
-  'the emulator dies',
-  'the step fails',
-] as const
-
 for (const end of ends)
   test(`at whichever step of an export ${end}, it was done or nothing of it is left`, async () => {
     const points = failpointNames.filter((name) => name.startsWith('vm.export.'))
@@ -88,29 +82,15 @@ for (const end of ends)
     assert.deepEqual(failed, [])
   })
 
-async function breakOff(point: FailpointName, end: (typeof ends)[number]): Promise<void> {
-  const reached = Promise.withResolvers<void>()
-  let isArmed = false
-  let kill = () => {}
-  const failpoint = async (name: FailpointName) => {
-    if (!isArmed || name !== point) return
-    isArmed = false
-    reached.resolve()
-    if (end === 'the step fails') throw new Error('a step failed')
-    if (end === 'the emulator dies') kill()
-    else await new Promise(() => {}) // The daemon does no more.
-  }
-  const first = await openWorld(true, { failpoint })
-  kill = () => first.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
-  isArmed = true
-  const isDeath = end.startsWith('the daemon')
-  const work = isDeath
-    ? first.call('exportVm', { params, query: {}, body: { name: 'monday', speed: 0, quiesce: false } })
-    : exported(first)
-  await reached.promise
-  if (end === 'the daemon and the emulator die') kill()
-  if (!isDeath) await work
-  await using world = isDeath ? await first.killAndFollow() : first
+async function breakOff(point: FailpointName, end: End): Promise<void> {
+  await using world = await breakOffAt(point, end, {
+    open: (options) => openWorld(true, options),
+    runs: true,
+    begin: (first, { isDeath }) =>
+      isDeath
+        ? first.call('exportVm', { params, query: {}, body: { name: 'monday', speed: 0, quiesce: false } })
+        : exported(first),
+  })
 
   const { store } = world.daemon.context.ports
   const isStill = () =>

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Job, newPool, newVolume } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
+import { breakOffAt, type End, ends } from '../../testing/break-off.ts'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const hurry = 50
@@ -212,13 +213,6 @@ test('a qcow2 volume of the same size takes a disk in', async () => {
   assert.equal((await stateOf(world)).disk, 'fast/same')
 })
 
-const ends = [
-  'the daemon dies',
-  'the daemon and the emulator die',
-  'the emulator dies',
-  'the step fails',
-] as const
-
 for (const end of ends)
   test(`at whichever step ${end}, both volumes are there or only the filled one, and the disk is on one of them`, async () => {
     const live = failpointNames
@@ -238,28 +232,13 @@ for (const end of ends)
 /** Moves a disk, breaks that off at a point, and looks at what has become of it. */
 async function breakOff(
   point: FailpointName,
-  { end, runs }: { readonly end: (typeof ends)[number]; readonly runs: boolean },
+  { end, runs }: { readonly end: End; readonly runs: boolean },
 ): Promise<void> {
-  const reached = Promise.withResolvers<void>()
-  let isArmed = false
-  let kill = () => {}
-  const failpoint = async (name: FailpointName) => {
-    if (!isArmed || name !== point) return
-    isArmed = false
-    reached.resolve()
-    if (end === 'the step fails') throw new Error('a step failed')
-    if (end === 'the emulator dies') kill()
-    else await new Promise(() => {}) // The daemon does no more.
-  }
-  const first = await openWorld(runs, { failpoint })
-  if (runs) kill = () => first.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
-  isArmed = true
-  const isDeath = end.startsWith('the daemon')
-  const moving = move(first, {}, isDeath ? 0 : patience)
-  await reached.promise
-  if (end === 'the daemon and the emulator die') kill()
-  if (!isDeath) await moving
-  await using world = isDeath ? await first.killAndFollow() : first
+  await using world = await breakOffAt(point, end, {
+    open: (options) => openWorld(runs, options),
+    runs,
+    begin: (first, { isDeath }) => move(first, {}, isDeath ? 0 : patience),
+  })
 
   const { store } = world.daemon.context.ports
   await eventually(

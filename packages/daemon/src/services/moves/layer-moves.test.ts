@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Job, newPool, newVolume } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
+import { breakOffAt, type End, ends } from '../../testing/break-off.ts'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const hurry = 50
@@ -164,13 +165,6 @@ test('a VM that is powered off while layers are copied keeps them where they are
   )
 })
 
-const ends = [
-  'the daemon dies',
-  'the daemon and the emulator die',
-  'the emulator dies',
-  'the step fails',
-] as const
-
 for (const end of ends)
   test(`at whichever step ${end}, the disk and all its layers are in one pool`, async () => {
     const points = failpointNames.filter((name) => name.startsWith('vm.move.'))
@@ -191,31 +185,16 @@ for (const end of ends)
 interface Case {
   readonly point: FailpointName
   readonly runs: boolean
-  readonly end: (typeof ends)[number]
+  readonly end: End
 }
 
 /** Moves a disk, breaks that off at a point, and looks at what has become of it. */
 async function breakOff({ point, runs, end }: Case): Promise<void> {
-  const reached = Promise.withResolvers<void>()
-  let isArmed = false
-  let kill = () => {}
-  const failpoint = async (name: FailpointName) => {
-    if (!isArmed || name !== point) return
-    isArmed = false
-    reached.resolve()
-    if (end === 'the step fails') throw new Error('a step failed')
-    if (end === 'the emulator dies') kill()
-    else await new Promise(() => {}) // The daemon does no more.
-  }
-  const first = await openWorld(runs, { failpoint })
-  if (runs) kill = () => first.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
-  isArmed = true
-  const isDeath = end.startsWith('the daemon')
-  const moving = move(first, {}, isDeath ? 0 : patience)
-  await reached.promise
-  if (end === 'the daemon and the emulator die') kill()
-  if (!isDeath) await moving
-  await using world = isDeath ? await first.killAndFollow() : first
+  await using world = await breakOffAt(point, end, {
+    open: (options) => openWorld(runs, options),
+    runs,
+    begin: (first, { isDeath }) => move(first, {}, isDeath ? 0 : patience),
+  })
 
   const { store } = world.daemon.context.ports
   const isStill = async () =>

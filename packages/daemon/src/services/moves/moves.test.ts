@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Job, newPool } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
+import { breakOffAt, type End, ends } from '../../testing/break-off.ts'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 /** What sleeps sleeps so many times shorter, and who waits for a job is as many times more patient. */
@@ -240,13 +241,6 @@ test('a VM that is powered off while its disk moves keeps the disk where it was'
 
 // Layers are copied in layer-moves.test.ts.
 const points = failpointNames.filter((name) => /^vm\.move\.(?!after-layer)/.test(name))
-const ends = [
-  'the daemon dies',
-  'the daemon and the emulator die',
-  'the emulator dies',
-  'the step fails',
-] as const
-
 for (const end of ends)
   test(`at whichever step ${end}, the disk is one volume, which store and emulator agree on`, async () => {
     const all = await Promise.allSettled(points.map((point) => breakOff(point, end)))
@@ -258,28 +252,12 @@ for (const end of ends)
   })
 
 /** Moves a disk, breaks that off at a point, and looks at what has become of it. */
-async function breakOff(point: FailpointName, end: (typeof ends)[number]): Promise<void> {
-  const reached = Promise.withResolvers<void>()
-  let isArmed = false
-  let kill = () => {}
-  const failpoint = async (name: FailpointName) => {
-    if (!isArmed || name !== point) return
-    isArmed = false
-    reached.resolve()
-    if (end === 'the step fails') throw new Error('a step failed')
-    if (end === 'the emulator dies') kill()
-    else await new Promise(() => {}) // The daemon does no more.
-  }
-  const first = await openWorld(true, { failpoint })
-  kill = () => first.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
-  isArmed = true
-
-  const isDeath = end.startsWith('the daemon')
-  const moving = move(first, plain, isDeath ? 0 : patience)
-  await reached.promise
-  if (end === 'the daemon and the emulator die') kill()
-  if (!isDeath) await moving
-  await using world = isDeath ? await first.killAndFollow() : first
+async function breakOff(point: FailpointName, end: End): Promise<void> {
+  await using world = await breakOffAt(point, end, {
+    open: (options) => openWorld(true, options),
+    runs: true,
+    begin: (first, { isDeath }) => move(first, plain, isDeath ? 0 : patience),
+  })
 
   await eventually(() => {
     const { store } = world.daemon.context.ports
