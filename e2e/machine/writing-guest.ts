@@ -19,19 +19,29 @@ const blockBytes = 512
 const marker = 'flushed block'
 /** The longest that a guest may take to go on after what was done to it. */
 const goOnMs = 20_000
+/** A file in the guest while it writes; without it, the guest ends between two blocks. */
+const writing = '/tmp/writing'
+/** A file in the guest once it has ended so. */
+const written = '/tmp/written'
 
 /** Begins to write to a disk, from a number on; what the guest ran before is forgotten. */
 export async function beginWriting(vm: VmHandle, disk: string, from: number): Promise<void> {
   const script = [
     `n=${from}`,
-    'while :; do',
+    `while [ -e ${writing} ]; do`,
     'sum=$(echo "block $n" | md5sum | cut -c1-32)',
     `printf "%-${blockBytes - 1}s\\n" "block $n $sum" | dd of=/dev/${disk} bs=${blockBytes} seek=$((n % ${slots})) conv=fsync,notrunc 2>/dev/null || exit 1`,
     `echo "${marker} $n" >/dev/ttyS0`,
     'n=$((n + 1))',
     'done',
+    `: >${written}`,
   ].join('\n')
-  await vm.shell(`(${script}) </dev/null >/dev/null 2>&1 &`)
+  await vm.shell(`rm -f ${written}; : >${writing}; (${script}) </dev/null >/dev/null 2>&1 &`)
+}
+
+/** Ends the writing after a whole block. */
+export async function endWriting(vm: VmHandle): Promise<void> {
+  await vm.shell(`rm ${writing}; until [ -e ${written} ]; do sleep 0.1; done; sync`)
 }
 
 /** The numbers that the guest has said were flushed, in order. */

@@ -59,23 +59,23 @@ test('a full clone is cancelled, or dies with the daemon, and nothing of it is l
     })
     return job
   }
-  const endsAtOnce = () =>
+  const ends = () =>
     eventually(async () => ((await copyingOn(world)).length === 0 ? true : undefined), {
-      withinMs: 1_000,
+      withinMs: 10_000,
       everyMs: 10,
       what: 'the copy has ended',
     })
 
   const { id } = await beginClone()
   await world.client.call(endpoints.cancelJob, { params: { id } })
-  await endsAtOnce()
+  await ends()
   await eventually(async () => ((await readdir(volumes)).length === 1 ? true : undefined), {
-    withinMs: 2_000,
+    withinMs: 10_000,
     what: 'the volume is gone',
   })
   await beginClone()
   await world.daemon.kill9()
-  await endsAtOnce()
+  await ends()
   await world.startDaemon()
 
   assert.deepEqual(await readdir(volumes), [volume])

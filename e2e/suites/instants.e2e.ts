@@ -11,7 +11,13 @@ import { addPool, movesOf } from '../machine/moves.ts'
 import { snapshotsOf } from '../machine/snapshots.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld, type World } from '../machine/world.ts'
-import { beginWriting, flushedBlocks, untilItWritesOn, wrongBlocks } from '../machine/writing-guest.ts'
+import {
+  beginWriting,
+  endWriting,
+  flushedBlocks,
+  untilItWritesOn,
+  wrongBlocks,
+} from '../machine/writing-guest.ts'
 
 const skip = needs('root', 'qemu')
 
@@ -88,8 +94,7 @@ test('a full copy and what changed since its checkpoints are the disks, over a r
   await snapshotsOf(world, vm).create('between')
   await untilItWritesOn(vm)
   await vm.shell('echo fourth | dd of=/dev/sda bs=1M seek=12 conv=notrunc; sync')
-  // It stops to write when one of its writes is killed; then two exports are of the same disk.
-  await vm.shell('until killall dd 2>/dev/null; do :; done; sync; sleep 1')
+  await endWriting(vm) // Then two exports are of the same disk.
   const lastSaid = await exportTo(world, 'two', '--since', 'tuesday')
   await exportTo(world, 'whole')
 
