@@ -17,6 +17,8 @@ const root = join(import.meta.dirname, '..')
 
 /** More failed files than these are not repeated. */
 const repeatedAtMost = 3
+/** So much of the error of a failed test is told once more at the end. */
+const toldCharacters = 2_000
 /** Their rounds happen by chance, so passing later proves nothing. */
 const neverRepeated = /crash|kill|trouble/
 
@@ -37,6 +39,8 @@ export interface Totals extends Counts {
   readonly times: readonly (readonly [file: string, seconds: number])[]
   /** What the files came to of which a test failed, or that failed as a whole. */
   readonly failedFiles: ReadonlyMap<string, Counts>
+  /** The failed tests, each with its file, name and error, for whoever reads the end of a long run only. */
+  readonly failures: readonly string[]
 }
 
 /** The end of a test, as the runner tells it. */
@@ -47,12 +51,17 @@ interface TestEnd {
   readonly details: { readonly duration_ms: number }
 }
 
+/** The end of a test that failed. */
+interface TestFailure extends TestEnd {
+  readonly details: { readonly duration_ms: number; readonly error: Error }
+}
+
 type TestsStream = ReturnType<typeof run>
 
 const none: Counts = { tests: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 }
 
 /** What no file at all comes to. */
-export const noTotals: Totals = { ...none, success: true, times: [], failedFiles: new Map() }
+export const noTotals: Totals = { ...none, success: true, times: [], failedFiles: new Map(), failures: [] }
 
 /** The failed files that run once more, or none. */
 export function filesToRepeat(
@@ -72,6 +81,7 @@ export function withRepeated(first: Totals, second: Totals): Totals {
     success: second.success,
     times: [...first.times, ...second.times],
     failedFiles: second.failedFiles,
+    failures: [...first.failures, ...second.failures],
   }
 }
 
@@ -82,6 +92,7 @@ export function sumOfTotals(one: Totals, other: Totals): Totals {
     success: one.success && other.success,
     times: [...one.times, ...other.times],
     failedFiles: new Map([...one.failedFiles, ...other.failedFiles]),
+    failures: [...one.failures, ...other.failures],
   }
 }
 
@@ -145,10 +156,11 @@ function countResults(
 ): Promise<Totals> {
   const times = new Map<string, number>()
   const failed = new Map<string, Counts>()
+  const failures: string[] = []
   let empty = 0 // A program without a test is told as a test that passed.
-  const fileOf = (told: string) => files[programs.indexOf(told)] ?? relative(root, told)
-  const addFailed = (told: string, counts: Counts) => {
-    const file = fileOf(told)
+  const fileOf = (path: string) => files[programs.indexOf(path)] ?? relative(root, path)
+  const addFailed = (path: string, counts: Counts) => {
+    const file = fileOf(path)
     failed.set(file, sumOf(failed.get(file) ?? none, counts, 1))
   }
   const noteTime = ({ file, nesting, details }: TestEnd) => {
@@ -164,11 +176,12 @@ function countResults(
     noteTime(end)
     // A program that does not load, or ends badly, is told as one test with its name.
     if (isProgram(end)) addFailed(end.name, { ...none, tests: 1, failed: 1 })
+    failures.push(told(end, fileOf(end.file ?? end.name)))
   })
   const { promise, resolve } = Promise.withResolvers<Totals>()
   stream.on('test:summary', ({ file, counts, success }) => {
     const { tests, passed, cancelled, skipped, todo } = counts
-    const told = {
+    const all = {
       tests,
       passed,
       failed: tests - passed - cancelled - skipped - todo,
@@ -177,11 +190,17 @@ function countResults(
       todo,
     }
     if (file !== undefined) {
-      if (!success) addFailed(file, told)
+      if (!success) addFailed(file, all)
       return
     }
-    const real = { ...told, tests: tests - empty, passed: passed - empty }
-    resolve({ ...real, success, times: [...times], failedFiles: failed })
+    const real = { ...all, tests: tests - empty, passed: passed - empty }
+    resolve({ ...real, success, times: [...times], failedFiles: failed, failures })
   })
   return promise
+}
+
+/** A failed test in words, of which a long error is cut. */
+function told({ name, details: { error } }: TestFailure, file: string): string {
+  const cause = error.cause instanceof Error ? error.cause : error
+  return `${name}\n  in ${file}\n${(cause.stack ?? cause.message).slice(0, toldCharacters)}`
 }

@@ -98,6 +98,7 @@ function report(results: readonly RungResult[]): void {
     for (const file of result.unstable)
       console.log(`      UNSTABLE: ${file} failed and then passed; what it said the first time stands above`)
   }
+  for (const failure of results.flatMap(({ failures }) => failures)) console.log(`\nFailed: ${failure}`)
   const sum = (pick: (result: RungResult) => number) =>
     results.reduce((total, result) => total + pick(result), 0)
   const failed = sum((result) => result.failed + result.cancelled)
