@@ -112,3 +112,11 @@ test('limits under which no emulator lives, and flags without number, are refuse
   const features = Object.fromEntries(Array.from({ length: 513 }, (_, index) => [`f${index}`, true]))
   assert.match(issues({ cpu: { features } }), /cpu\.features: has more than 512 flags/)
 })
+
+test('what only some devices have is refused without them', () => {
+  assert.equal(vmSpec.parse({ devices: { rngBytesPerSecond: '1MiB' } }).devices.rngBytesPerSecond, 2 ** 20)
+  assert.match(issues({ devices: { rng: false, rngBytesPerSecond: '1MiB' } }), /only a VM with rng/)
+  assert.match(issues({ devices: { rngBytesPerSecond: 0 } }), /between 1KiB and 1GiB/)
+  assert.match(issues({ devices: { watchdogModel: 'itco' } }), /only a VM with a watchdog/)
+  assert.match(issues({ devices: { pointer: 'trackball' } }), /devices.pointer/)
+})

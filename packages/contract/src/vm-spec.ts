@@ -7,6 +7,7 @@
  */
 import { z } from 'zod'
 import { cpuSpec, vcpuLimit } from './cpu-spec.ts'
+import { devicesSpec } from './devices-spec.ts'
 import { diskSpec, sharesControllers } from './disk-spec.ts'
 import { sharesLimits } from './disk-throttle.ts'
 import { memorySpec } from './memory-spec.ts'
@@ -147,21 +148,6 @@ export const cloudInitSpec = z
   })
   .meta({ id: 'CloudInitSpec' })
 
-const devices = z
-  .strictObject({
-    rng: z.boolean().default(true),
-    balloon: z.boolean().default(true).meta({ description: 'With free page reporting.' }),
-    agent: z.boolean().default(true).meta({ description: 'The channel of the guest agent.' }),
-    vnc: z.boolean().default(true).meta({ description: 'A VGA display, reached by VNC.' }),
-    vsock: z.boolean().default(true).meta({ description: 'Where the host has /dev/vhost-vsock.' }),
-    panic: z
-      .boolean()
-      .default(true)
-      .meta({ description: 'pvpanic: the guest can say that its kernel panicked.' }),
-    watchdog: z.boolean().default(false).meta({ description: 'An i6300ESB watchdog.' }),
-  })
-  .prefault({})
-
 const lifecycle = z
   .strictObject({
     onReboot: z.enum(['restart', 'power-off']).default('restart'),
@@ -234,7 +220,7 @@ export const vmSpec = z
       .default([]),
     nics: z.array(nicSpec).max(limits.nics).refine(uniqueNames, 'has two NICs of one name').default([]),
     cloudInit: cloudInitSpec.optional(),
-    devices,
+    devices: devicesSpec,
     lifecycle,
     autostart,
     clock,

@@ -103,6 +103,10 @@ export const vmStatus = z
       .string()
       .optional()
       .meta({ description: 'Where a VM that is placed lies, in a line; all of it: GET placement.' }),
+    vsockCid: z
+      .int()
+      .optional()
+      .meta({ description: 'Its address by vsock, which no other VM of the host has.' }),
     vncSocket: z.string().optional(),
     serialSocket: z.string().optional(),
     restartNeeded: z

@@ -40,6 +40,11 @@ export const createFlags = {
     value: 'FORWARD',
     multiple: true,
   },
+  devices: {
+    summary:
+      'The other devices: watchdog,watchdogModel=itco,rngBytesPerSecond=1MiB,usb,pointer=usb,sound,vnc=false,...',
+    value: 'KEY=VALUE,...',
+  },
   user: { summary: 'cloud-init: the user to make.', value: 'USER' },
   'ssh-key': {
     summary: 'cloud-init: a file with public keys for that user.',

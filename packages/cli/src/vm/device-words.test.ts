@@ -3,7 +3,14 @@ import { test } from 'node:test'
 import { diskSpec, nicSpec } from '@kvasir/contract'
 import fc from 'fast-check'
 import { UsageError } from '../usage-error.ts'
-import { parseDisk, parseForward, parseNic, parseNicChange, parseThrottle } from './device-words.ts'
+import {
+  parseDevices,
+  parseDisk,
+  parseForward,
+  parseNic,
+  parseNicChange,
+  parseThrottle,
+} from './device-words.ts'
 import { parseValue, setField } from './set.ts'
 import { disksFromFlags, nicsFromFlags } from './spec-from-flags.ts'
 
@@ -149,4 +156,15 @@ test('limits of a disk are written in one word, with bursts, and taken away by a
   assert.equal(parseThrottle('none'), undefined)
   assert.throws(() => parseThrottle('iop=100'), UsageError)
   assert.throws(() => parseThrottle('iops=many'), UsageError)
+})
+
+test('the other devices are written in one word', () => {
+  assert.deepEqual(parseDevices('watchdog,watchdogModel=itco,vnc=false,rngBytesPerSecond=1MiB'), {
+    watchdog: true,
+    watchdogModel: 'itco',
+    vnc: false,
+    rngBytesPerSecond: '1MiB',
+  })
+  assert.throws(() => parseDevices('wachdog'), UsageError)
+  assert.throws(() => parseDevices('usb=perhaps'), UsageError)
 })

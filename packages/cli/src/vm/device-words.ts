@@ -95,6 +95,18 @@ function nicFields(text: string, keys: readonly string[]): Record<string, unknow
   return forwards.length === 0 ? fields : { ...fields, forwards: isNone ? [] : forwards.map(parseForward) }
 }
 
+const switches = ['rng', 'balloon', 'agent', 'vnc', 'vsock', 'panic', 'watchdog', 'usb', 'sound']
+const deviceKeys = [...switches, 'rngBytesPerSecond', 'watchdogModel', 'pointer'] as const
+
+/** Parses the other devices: `watchdog,usb,vnc=false,pointer=usb`. */
+export function parseDevices(text: string): NonNullable<VmSpecInput['devices']> {
+  const fields = parsePairs(text, deviceKeys, 'VM').map(([key, value]) => [
+    key,
+    switches.includes(key) ? toBoolean(key, value) : requireValue(key, value),
+  ])
+  return Object.fromEntries(fields) // As for disks.
+}
+
 /** Parses `[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT`, with an IPv6 address in brackets. */
 export function parseForward(text: string): ForwardInput {
   const match = /^(?:(tcp|udp):)?(?:(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+):)?(\d{1,5}):(\d{1,5})$/i.exec(text)

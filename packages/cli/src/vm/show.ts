@@ -7,6 +7,7 @@ import type { Properties } from '../output/table.ts'
 import { timeAndAge } from '../output/time.ts'
 import { imageName, type Shelf } from '../volume/chain.ts'
 import { describeCpu } from './describe-cpu.ts'
+import { describeDevices } from './describe-devices.ts'
 import { describeDisks } from './describe-disks.ts'
 import { describeVmMemory } from './show-memory.ts'
 import { sharingWords, threadLines } from './threads.ts'
@@ -68,6 +69,7 @@ export function describeVm(
         `${name}  ${[network ?? mode, mac, address].filter((word) => word !== undefined).join(', ')}`,
     ),
     Forwards: forwards(vm),
+    Devices: describeDevices(vm),
     'cloud-init': cloudInit(vm),
     Autostart: autostart(vm),
     Guest: guest(vm),

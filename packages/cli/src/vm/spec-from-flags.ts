@@ -9,6 +9,7 @@ import {
   type DiskInput,
   type NicInput,
   parseAssignment,
+  parseDevices,
   parseDisk,
   parseForward,
   parseNic,
@@ -26,6 +27,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
   const labels = context.values('label').map((text) => parseAssignment(text, 'label'))
   const cloudInit = await cloudInitFromFlags(context)
   const disks = disksFromFlags(context.values('disk'), imageBoot)
+  const devices = context.value('devices')
   return {
     ...(description === undefined ? {} : { description }),
     ...(labels.length > 0 ? { labels: Object.fromEntries(labels) } : {}),
@@ -38,6 +40,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
     ...(disks.length > 0 ? { disks } : {}),
     nics: nicsFromFlags(context.values('nic'), context.values('forward')),
     ...(cloudInit === undefined ? {} : { cloudInit }),
+    ...(devices === undefined ? {} : { devices: parseDevices(devices) }),
     ...(context.has('autostart') ? { autostart: { enabled: true } } : {}),
   }
 }

@@ -204,9 +204,9 @@ export class EmulatorProcess {
     this.#become('guest-panicked', { kind: 'stopped' })
   }
 
-  guestHangsWatchdog(): void {
-    this.#tell({ kind: 'watchdog', action: 'pause' })
-    this.#become('watchdog', { kind: 'stopped' })
+  guestHangsWatchdog(action: 'reset' | 'pause'): void {
+    this.#tell({ kind: 'watchdog', action })
+    if (action === 'pause') this.#become('watchdog', { kind: 'stopped' })
   }
 
   /** A disk of the guest fails; `nospace` means that the pool is full. */

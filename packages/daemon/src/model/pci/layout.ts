@@ -94,7 +94,7 @@ export function fixedDevices(spec: VmSpec): readonly FixedDevice[] {
     rng: devices.rng,
     balloon: devices.balloon,
     vsock: devices.vsock,
-    watchdog: devices.watchdog,
+    watchdog: devices.watchdog && devices.watchdogModel !== 'itco',
     // q35 has it on the ISA bus, where older guests find it too.
     panic: devices.panic && machine.type === 'microvm',
   }
@@ -111,7 +111,22 @@ export function pluggableDevices(spec: VmSpec): readonly string[] {
     ...nics.sort(byText),
     ...(spec.cloudInit === undefined ? [] : ['seed']),
     ...(spec.memory.max === undefined ? [] : [plugMemoryId]),
+    ...extraDevices(spec),
   ]
+}
+
+/** What came after the fixed slots were all given. */
+function extraDevices({ devices }: VmSpec): readonly string[] {
+  return [
+    ...(hasUsb(devices) ? ['usb'] : []),
+    ...(devices.pointer === 'virtio' ? ['pointer'] : []),
+    ...(devices.sound ? ['sound'] : []),
+  ]
+}
+
+/** Whether a VM has a USB controller: it was asked for, or something that sits on it. */
+export function hasUsb({ usb, pointer }: VmSpec['devices']): boolean {
+  return usb === true || pointer === 'usb'
 }
 
 /** The id of what takes a slot for a disk: itself, or the controller that it shares. One on SATA takes none. */

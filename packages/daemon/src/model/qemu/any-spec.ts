@@ -143,6 +143,9 @@ const specInput = fc.record({
     vsock: onOff,
     panic: onOff,
     watchdog: onOff,
+    usb: onOff,
+    pointer: fc.constantFrom('ps2' as const, 'usb' as const, 'virtio' as const),
+    sound: onOff,
   }),
   lifecycle: fc.record({
     onReboot: fc.constantFrom('restart' as const, 'power-off' as const),

@@ -41,6 +41,7 @@ const options: Readonly<Record<string, boolean>> = {
   '-add-fd': true,
   '-blockdev': true,
   '-netdev': true,
+  '-audiodev': true,
   '-display': true,
   '-vnc': true,
   '-incoming': true,

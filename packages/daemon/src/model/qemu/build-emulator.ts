@@ -25,11 +25,14 @@ import { keyValues } from './options.ts'
 import { panicArgs } from './panic.ts'
 import { pciBus } from './pci-bus.ts'
 import { plugMemoryArgs } from './plug-memory.ts'
+import { pointerArgs } from './pointer.ts'
 import { restoreArgs } from './restore.ts'
 import { rngArgs } from './rng.ts'
 import { sandboxArgs } from './sandbox.ts'
 import { seedArgs } from './seed.ts'
 import { serialArgs } from './serial.ts'
+import { soundArgs } from './sound.ts'
+import { usbArgs } from './usb.ts'
 import { isAtLeast, oldestQemu } from './version.ts'
 import { vncArgs, vncSocketName } from './vnc.ts'
 import { vsockArgs } from './vsock.ts'
@@ -76,6 +79,9 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...vsockArgs(context),
     ...panicArgs(context),
     ...watchdogArgs(context),
+    ...usbArgs(context),
+    ...pointerArgs(context),
+    ...soundArgs(context),
     ...vncArgs(context),
     ...restoreArgs(context),
   ]

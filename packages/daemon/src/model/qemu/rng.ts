@@ -2,7 +2,9 @@
 import type { BuildContext } from './build-context.ts'
 import { jsonOption } from './options.ts'
 
-/** The arguments for the entropy device; a guest gets at most 64 KiB a second. */
+const bytesPerSecond = 64 * 1024
+
+/** The arguments for the entropy device: virtio-rng hands out `max-bytes` in each `period` of milliseconds. */
 export function rngArgs({ input, bus }: BuildContext): readonly string[] {
   if (!input.spec.devices.rng) return []
   return [
@@ -13,7 +15,7 @@ export function rngArgs({ input, bus }: BuildContext): readonly string[] {
       ...bus.place('rng'),
       'disable-legacy': 'on',
       rng: 'entropy',
-      'max-bytes': 65536,
+      'max-bytes': input.spec.devices.rngBytesPerSecond ?? bytesPerSecond,
       period: 1000,
     }),
   ]

@@ -3,6 +3,7 @@ import type { BuildContext } from './build-context.ts'
 import { shareDirectory } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { jsonOption } from './options.ts'
+import { audioId } from './sound.ts'
 
 /** The file name of the VNC socket in the share directory; undefined for a VM without a display. */
 export function vncSocketName(input: HardwareInput): string | undefined {
@@ -18,6 +19,6 @@ export function vncArgs({ input, bus }: BuildContext): readonly string[] {
     '-display',
     'none',
     '-vnc',
-    `unix:${shareDirectory}/${socketName},share=force-shared`,
+    `unix:${shareDirectory}/${socketName},share=force-shared${input.spec.devices.sound ? `,audiodev=${audioId}` : ''}`,
   ]
 }

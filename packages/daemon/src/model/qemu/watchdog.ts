@@ -1,9 +1,25 @@
-/** The watchdog: an i6300ESB, for which Linux has a driver; what happens when it fires is in lifecycle.ts. */
+/**
+ * The watchdog: an i6300ESB on PCI, or the iTCO that the chipset of a q35 has anyway; Linux has a driver for both. What happens when it
+ * fires is in lifecycle.ts.
+ */
+import { KvasirError } from '@kvasir/contract'
 import type { BuildContext } from './build-context.ts'
 import { jsonOption } from './options.ts'
 
-/** The arguments for the watchdog. */
+/** The arguments for the watchdog. Refuses an iTCO on a microvm. */
 export function watchdogArgs({ input, bus }: BuildContext): readonly string[] {
-  if (!input.spec.devices.watchdog) return []
-  return jsonOption('-device', { driver: 'i6300esb', id: 'watchdog', ...bus.place('watchdog') })
+  const { watchdog, watchdogModel } = input.spec.devices
+  if (!watchdog) return []
+  if (watchdogModel !== 'itco') {
+    return jsonOption('-device', { driver: 'i6300esb', id: 'watchdog', ...bus.place('watchdog') })
+  }
+  if (input.spec.machine.type !== 'q35') {
+    throw new KvasirError(
+      'unsupported',
+      `VM ${input.name} is a microvm, whose chipset has no watchdog, so it cannot start; set devices.watchdogModel to i6300esb.`,
+      { details: { field: 'devices.watchdogModel' } },
+    )
+  }
+  // It does nothing when it fires as long as the chipset's strap says "no reboot", which it does in QEMU 7.2 (hw/isa/lpc_ich9.c).
+  return ['-global', 'ICH9-LPC.noreboot=off']
 }

@@ -111,10 +111,10 @@ const cases: readonly (readonly [string, Happening, Circumstances, Decision])[] 
     { kind: 'restart', reason: "the guest's kernel panicked" },
   ],
   [
-    'a watchdog that reset the guest changes nothing',
+    'a watchdog that reset the guest is told, and the guest goes on',
     { kind: 'watchdog', action: 'reset' },
     untouched,
-    { kind: 'none', reason: "the guest's watchdog fired, and the guest was reset" },
+    { kind: 'note', reason: "the guest's watchdog fired, and the guest was reset" },
   ],
   [
     'a watchdog under power-off ends the emulator, which QEMU only paused',

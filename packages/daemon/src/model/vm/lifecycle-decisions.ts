@@ -35,6 +35,8 @@ export interface Circumstances {
 export type Decision =
   /** Nothing changes; a reason, if any, is for the log. */
   | { readonly kind: 'none'; readonly reason: string | undefined }
+  /** The guest goes on as it is, and its status says why it is so. */
+  | { readonly kind: 'note'; readonly reason: string }
   /** The VM is in this state now; the emulator stays. */
   | ({ readonly kind: 'report' } & StateAndReason)
   /** End the emulator if it still runs; then the VM is in this state. */
@@ -100,8 +102,8 @@ function afterPanic(circumstances: Circumstances): Decision {
 /** QEMU has reset the guest already, or paused it, or done nothing (model/qemu/lifecycle.ts). */
 function afterWatchdog(action: string, { lifecycle, stopAsked }: Circumstances): Decision {
   const reason = "the guest's watchdog fired"
-  if (action === 'reset') return { kind: 'none', reason: `${reason}, and the guest was reset` }
-  if (action === 'none') return { kind: 'none', reason }
+  if (action === 'reset') return { kind: 'note', reason: `${reason}, and the guest was reset` }
+  if (action === 'none') return { kind: 'note', reason: `${reason}, and nothing was done` }
   if (stopAsked || lifecycle.onWatchdog === 'power-off') return end('shutoff', reason)
   return { kind: 'report', state: 'paused', reason }
 }

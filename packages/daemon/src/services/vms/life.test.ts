@@ -140,6 +140,20 @@ test('a panic pauses the VM by default', async () => {
   assert.match(await stateOf(world, 'web1'), /panicked/)
 })
 
+test('a watchdog that fires is told in the status, whatever follows from it', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1', { devices: { watchdog: true } })
+  await world.start('web1')
+
+  world.process('web1').guestHangsWatchdog('reset')
+  await eventually(async () => /watchdog/.test(await stateOf(world, 'web1')), 'it says that it was reset')
+  assert.equal(await stateOf(world, 'web1'), "running: the guest's watchdog fired, and the guest was reset")
+
+  world.process('web1').guestHangsWatchdog('pause')
+  await eventually(async () => (await world.vm('web1')).status.state === 'paused', 'it is paused')
+  assert.equal(await stateOf(world, 'web1'), "paused: the guest's watchdog fired")
+})
+
 test('a full pool pauses the VM and says so; resuming goes on', async () => {
   await using world = await openSimulatedDaemon()
   await world.createVm('web1', { disks: [{ name: 'data', size: '1GiB' }] })

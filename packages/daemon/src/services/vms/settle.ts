@@ -185,6 +185,10 @@ async function carryOut(
   switch (decision.kind) {
     case 'none':
       return
+    case 'note':
+      if (seat.record.life.state === 'running')
+        seat.update({ life: { ...seat.record.life, reason: decision.reason } })
+      return
     case 'report':
       report(seat, decision, parts)
       return

@@ -46,6 +46,7 @@ function lifeStatus({ record, jobId }: VmView, context: Context): VmStatus {
     since: life.since,
     uid: record.uid,
     machine: record.hardware.machine,
+    ...(record.hardware.vsockCid === undefined ? {} : { vsockCid: record.hardware.vsockCid }),
     ...(job ? { job } : {}),
     ...(exit ? { exit } : {}),
     ...(saved?.booted ? { restartNeeded: waitingFor(record, saved.booted.spec) } : {}),

@@ -1,0 +1,26 @@
+/**
+ * Sound: an HD Audio card whose samples go nowhere on the host, which has no sound server in the cage; a viewer that knows QEMU's audio
+ * messages of VNC hears them.
+ */
+import type { BuildContext } from './build-context.ts'
+import { jsonOption } from './options.ts'
+
+/** The id of the audio backend. */
+export const audioId = 'audio'
+
+/** The arguments for the card and what is behind it; they come before the display's. */
+export function soundArgs({ input, bus }: BuildContext): readonly string[] {
+  if (!input.spec.devices.sound) return []
+  return [
+    '-audiodev',
+    `none,id=${audioId}`,
+    ...jsonOption('-device', { driver: 'ich9-intel-hda', id: 'sound', ...bus.place('sound') }),
+    ...jsonOption('-device', {
+      driver: 'hda-duplex',
+      id: 'codec',
+      bus: 'sound.0',
+      cad: 0,
+      audiodev: audioId,
+    }),
+  ]
+}
