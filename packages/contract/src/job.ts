@@ -17,6 +17,7 @@ export const jobKinds = [
   'snapshot.delete',
   'snapshot.revert',
   'vm.set-disks',
+  'vm.set-nics',
   'vm.move-disk',
   'vm.export',
   'volume.clone',

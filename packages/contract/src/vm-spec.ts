@@ -101,6 +101,9 @@ export const nicSpec = z
       .boolean()
       .default(false)
       .meta({ description: 'Nothing goes between it and other isolated NICs of its network.' }),
+    link: z.enum(['up', 'down']).default('up').meta({
+      description: 'Whether its cable is in, as its guest sees it; changed while that runs.',
+    }),
   })
   .overwrite((nic) => (nic.network === undefined ? nic : { ...nic, mode: 'network' as const }))
   .refine(({ mode, network }) => mode !== 'network' || network !== undefined, 'names no network')

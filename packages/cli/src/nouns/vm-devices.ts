@@ -99,22 +99,24 @@ export const deviceVerbs: Verbs = {
     load: async () => (await import('../vm/devices.ts')).listNics,
   },
   'nic add': {
-    summary: 'Add a NIC, such as mode=user,forward=2222:22.',
+    summary: 'Add a NIC, such as network=lan; on a network, while the guest runs too.',
     examples: ['vm nic add web1 network=lan', 'vm nic add web1 forward=2222:22,forward=8080:80'],
     arguments: [name, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).addNic,
   },
   'nic set': {
-    summary: 'Change a NIC; on a network, forwards, antiSpoof and isolated change while the guest runs.',
+    summary: 'Change a NIC: its link, and on a network all but its MAC address while the guest runs.',
     examples: [
       'vm nic set web1 net0 forward=0.0.0.0:8080:80',
       'vm nic set web1 net0 antiSpoof,isolated=false,forward=none',
+      'vm nic set web1 net0 link=down',
+      'vm nic set web1 net0 network=other',
     ],
     arguments: [name, { name: 'NIC' }, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).setNic,
   },
   'nic remove': {
-    summary: 'Remove a NIC.',
+    summary: 'Remove a NIC; one on a network goes when the guest that runs lets go of it.',
     arguments: [name, { name: 'NIC' }],
     load: async () => (await import('../vm/devices.ts')).removeNic,
   },

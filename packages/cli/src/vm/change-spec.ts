@@ -89,7 +89,7 @@ export async function followGuest(context: Context, after: Vm): Promise<boolean>
 }
 
 /** The jobs that wait for a guest. */
-const guestJobs: readonly Job['kind'][] = ['vm.set-vcpus', 'vm.set-disks']
+const guestJobs: readonly Job['kind'][] = ['vm.set-vcpus', 'vm.set-disks', 'vm.set-nics']
 
 async function guestJob({ client, signal }: Context, { status }: Vm): Promise<Job | undefined> {
   if (status.job === undefined) return undefined

@@ -70,7 +70,7 @@ export function parseThrottle(text: string): DiskInput['throttle'] {
   return limits as DiskInput['throttle'] // As for disks.
 }
 
-const nicKeys = ['mode', 'network', 'mac', 'address', 'forward', 'antiSpoof', 'isolated'] as const
+const nicKeys = ['mode', 'network', 'mac', 'address', 'forward', 'antiSpoof', 'isolated', 'link'] as const
 
 /** Parses a NIC; `forward` may be given several times. */
 export function parseNic(text: string, fallbackName: string): NicInput {

@@ -54,6 +54,7 @@ export const listNics: Action = async (context) => {
       { title: 'NETWORK', show: (nic) => nic.network ?? nic.mode },
       { title: 'MAC', show: (nic) => nic.mac },
       { title: 'ADDRESS', show: (nic) => nic.address ?? '-' },
+      { title: 'LINK', show: (nic) => nic.link },
       {
         title: 'GUARDS',
         show: ({ antiSpoof, isolated }) =>

@@ -13,6 +13,7 @@ import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorBlocks } from './emulator-blocks.ts'
 import type { DiskAnswer, EmulatorDisks } from './emulator-disks.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
+import type { EmulatorNics, NicAnswer } from './emulator-nics.ts'
 import type { EmulatorThreads, ThreadUse } from './emulator-threads.ts'
 import type { EmulatorVcpus, VcpuAnswer, VcpuThread } from './emulator-vcpus.ts'
 
@@ -42,6 +43,8 @@ export type EmulatorEvent =
   | { readonly kind: 'vcpus'; readonly answer: VcpuAnswer | undefined }
   /** The guest let go of a disk, or refused to. */
   | { readonly kind: 'disk'; readonly answer: DiskAnswer }
+  /** The guest let go of a NIC, or refused to. */
+  | { readonly kind: 'nic'; readonly answer: NicAnswer }
   /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
   | { readonly kind: 'network-lost'; readonly netdev: string }
 
@@ -92,6 +95,7 @@ export interface Emulator {
   blocks: EmulatorBlocks
   vcpus: EmulatorVcpus
   disks: EmulatorDisks
+  nics: EmulatorNics
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
   connectVnc(): Promise<Duplex>

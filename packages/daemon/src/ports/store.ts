@@ -29,9 +29,9 @@ export interface VmRun {
   readonly emulator: EmulatorRecord
   readonly accelerator: 'kvm' | 'tcg'
   readonly acceleratorReason: string
-  /** The spec that was booted, with the vCPUs and disks that there are now; the difference to the spec of now waits for the next boot. */
+  /** The spec that was booted, with the vCPUs, disks and NICs that there are now; the difference to the spec of now waits for the next boot. */
   readonly bootedSpec: VmSpec
-  /** The hardware that was booted, with the disks that there are now; the oldest rows lack it. */
+  /** The hardware that was booted, with the disks and NICs that there are now; the oldest rows lack it. */
   readonly bootedHardware?: Hardware | undefined
   /** Its threads were given something after its start; kept when that is taken back. */
   readonly tuned?: boolean
@@ -41,6 +41,8 @@ export interface VmRun {
   readonly vcpuTarget?: number | undefined
   /** Names of disks that come or go, for as long as that is worked on: those of the spec are plugged, others taken away. */
   readonly movingDisks?: readonly string[] | undefined
+  /** The same of NICs; those that the emulator and the spec have are on their way to another network. */
+  readonly movingNics?: readonly string[] | undefined
 }
 
 /**

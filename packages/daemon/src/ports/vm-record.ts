@@ -65,6 +65,7 @@ const run = z.object({
   limits: z.record(z.string(), z.string()).optional(),
   vcpuTarget: z.int().positive().optional(),
   movingDisks: z.array(z.string()).optional(),
+  movingNics: z.array(z.string()).optional(),
 })
 
 const storedPlan = z.object({ plan: placementPlan, basis: z.string() })

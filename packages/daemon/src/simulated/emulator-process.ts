@@ -14,6 +14,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorEvent, EmulatorExit, LaunchRequest } from '../ports/emulators.ts'
 import { GuestDisks } from './guest-disks.ts'
+import { GuestNics } from './guest-nics.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { startedChains } from './simulated-blocks.ts'
 
@@ -38,6 +39,7 @@ export class EmulatorProcess {
   /** Whether its guest lets go of vCPUs: at once when asked, never, or with a refusal. */
   vcpuRelease: 'willing' | 'silent' | 'refusing' = 'willing'
   readonly disks: GuestDisks
+  readonly nics: GuestNics
   hasAgent = true
   agentConnected = false
   io: { kind: 'ok' | 'failed' | 'nospace'; device?: string } = { kind: 'ok' }
@@ -63,10 +65,9 @@ export class EmulatorProcess {
     this.startedAt = machine.clock.now()
     this.balloonBytes = request.memoryBytes
     this.vcpuCount = request.vcpuCount
-    this.disks = new GuestDisks(request.plan.ids, {
-      later: (work) => this.#later(work),
-      tell: (event) => this.#tell(event),
-    })
+    const guest = { later: this.#later.bind(this), tell: this.#tell.bind(this) }
+    this.disks = new GuestDisks(request.plan.ids, guest)
+    this.nics = new GuestNics(request.plan.ids, guest)
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     this.chains = startedChains(request)
@@ -230,7 +231,6 @@ export class EmulatorProcess {
     this.#isMute = true
   }
 
-  /** The monitor answers again. */
   speaksAgain(): void {
     this.#isMute = false
   }

@@ -19,6 +19,7 @@ import { SimulatedBlocks } from './simulated-blocks.ts'
 import { SimulatedDisks } from './simulated-disks.ts'
 import { vmIdOfSave } from './simulated-files.ts'
 import { SimulatedMemory } from './simulated-memory.ts'
+import { SimulatedNics } from './simulated-nics.ts'
 import { SimulatedThreads } from './simulated-threads.ts'
 import { SimulatedVcpus } from './simulated-vcpus.ts'
 
@@ -33,6 +34,7 @@ export class SimulatedEmulator implements Emulator {
   readonly vcpus: SimulatedVcpus
   readonly blocks: SimulatedBlocks
   readonly disks: SimulatedDisks
+  readonly nics: SimulatedNics
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -46,11 +48,12 @@ export class SimulatedEmulator implements Emulator {
     this.vcpus = new SimulatedVcpus(process)
     this.blocks = new SimulatedBlocks(process, machine)
     this.disks = new SimulatedDisks(process)
+    this.nics = new SimulatedNics(process)
     this.closed = process.ended
   }
 
   get record(): EmulatorRecord {
-    const { pid, request, startedAt, disks } = this.#process
+    const { pid, request, startedAt, disks, nics } = this.#process
     return {
       pid,
       startTicks: pid * 100,
@@ -63,6 +66,7 @@ export class SimulatedEmulator implements Emulator {
           ...request.plan.ids,
           ioThreads: [...disks.ioThreads],
           disks: Object.fromEntries(disks.plugged),
+          nics: Object.fromEntries(nics.plugged),
         },
       },
     }

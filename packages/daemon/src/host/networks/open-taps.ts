@@ -21,8 +21,11 @@ export interface OpenTaps {
   release(): void
 }
 
-/** Makes the taps and puts each on its bridge. `host-failed` with what the kernel said. */
-export async function openTaps(taps: readonly TapPlan[]): Promise<OpenTaps> {
+/** Makes the taps and puts each on its bridge. `host-failed` with what the kernel said, and what follows from it. */
+export async function openTaps(
+  taps: readonly TapPlan[],
+  consequence = 'the VM is not started',
+): Promise<OpenTaps> {
   const words = taps.flatMap(({ tap, bridge, mtu, queues }) => [tap, bridge, String(mtu), String(queues)])
   const child = spawn('perl', [program, ...words], {
     detached: true,
@@ -33,7 +36,7 @@ export async function openTaps(taps: readonly TapPlan[]): Promise<OpenTaps> {
   child.stdin.on('error', () => {}) // It has ended.
   const release = () => child.stdin.destroy()
   try {
-    const numbers = numbersOf(await answerOf(child))
+    const numbers = numbersOf(await answerOf(child), consequence)
     if (child.pid === undefined || numbers.length !== taps.reduce((sum, { queues }) => sum + queues, 0))
       throw new TypeError('The taps are not as many as were asked for.')
     const queues = new Map<string, readonly number[]>()
@@ -66,8 +69,8 @@ async function answerOf(child: ReturnType<typeof spawn>): Promise<string> {
   return answer.split('\n')[0] ?? ''
 }
 
-function numbersOf(answer: string): number[] {
+function numbersOf(answer: string, consequence: string): number[] {
   if (/^\d+( \d+)*$/.test(answer)) return answer.split(' ').map(Number)
   const why = /^refused: (.*)$/.exec(answer)?.[1] ?? 'perl did not answer'
-  throw new KvasirError('host-failed', `A NIC has no network (${why}), so the VM is not started.`)
+  throw new KvasirError('host-failed', `A NIC has no network (${why}), so ${consequence}.`)
 }

@@ -33,6 +33,7 @@ import { QemuBlocks } from './qemu-blocks.ts'
 import { QemuDisks, type QemuDisksParts } from './qemu-disks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
+import { QemuNics } from './qemu-nics.ts'
 import { QemuVcpus } from './qemu-vcpus.ts'
 import { readLimitFiles } from './read-limit-files.ts'
 import { groupOf, type StoredEmulator, writeLaunch, writeRecord } from './runtime-directory.ts'
@@ -49,6 +50,7 @@ const logTailBytes = 4096
 export class QemuEmulator implements Emulator {
   readonly closed: Promise<EmulatorExit>
   readonly disks: QemuDisks
+  readonly nics: QemuNics
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
   readonly threads: QemuThreads
@@ -95,18 +97,21 @@ export class QemuEmulator implements Emulator {
     const connector = this.#connector
     if (parts.mayReach) void connector.resume()
     this.blocks = new QemuBlocks({ ask, pid, user: uid, secrets, paths, connector })
+    const keep: QemuDisksParts['keep'] = async (change) => {
+      this.#record = change(this.#record)
+      await Promise.all([writeRecord(paths, this.#record), writeLaunch(paths, this.#record)])
+    }
+    const { failpoint } = parts
     this.disks = new QemuDisks({
       ask,
       paths,
       connector,
       record: () => this.#record,
-      keep: async (change) => {
-        this.#record = change(this.#record)
-        await Promise.all([writeRecord(parts.paths, this.#record), writeLaunch(parts.paths, this.#record)])
-      },
-      failpoint: parts.failpoint,
+      keep,
+      failpoint,
       secrets,
     })
+    this.nics = new QemuNics({ ask, keep, failpoint })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise

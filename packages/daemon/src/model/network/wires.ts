@@ -25,13 +25,21 @@ export interface Wire {
 
 /** A VM as far as wires go. */
 export interface WiredVm extends NicOwner {
+  readonly run?:
+    | {
+        readonly bootedSpec: { readonly nics: readonly NicSpec[] }
+        readonly movingNics?: readonly string[] | undefined
+      }
+    | undefined
   readonly life: { readonly state: VmState }
 }
 
-/** The NICs with which a VM runs or is being started; none for one that is off. */
+/** The NICs with which a VM runs or is being started, and those that are about to be plugged; none for one that is off. */
 export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
   const booted = run?.bootedSpec.nics ?? (life.state === 'starting' ? spec.nics : [])
-  return booted.map((nic) => {
+  const isThere = ({ name }: NicSpec) => booted.some((nic) => nic.name === name)
+  const comes = spec.nics.filter((nic) => run?.movingNics?.includes(nic.name) && !isThere(nic))
+  const there = booted.map((nic) => {
     const now = spec.nics.find(({ name, network }) => name === nic.name && network === nic.network)
     // passt was told when it was started.
     return now && nic.network !== undefined
@@ -44,6 +52,7 @@ export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
         }
       : nic
   })
+  return [...there, ...comes]
 }
 
 /** The wires of a VM. */

@@ -11,7 +11,7 @@ import type { PlugMemory } from '../memory/plug-memory.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
 import { mediumOr, wholeDiskRule } from './disk-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
-import { forwardsRule, guardRule } from './nic-rules.ts'
+import { forwardsRule, guardRule, networkRule, wholeNicRule } from './nic-rules.ts'
 
 /** The effect of a change, with its reason. */
 export interface ChangeRule {
@@ -123,7 +123,9 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
     reason: 'requests are held back by the emulator, whose limits can change',
   },
   'disks.*.pool': mediumOr({ effect: 'pinned', reason: 'the volume lies in its pool' }),
-  'nics.*': { effect: 'boot', reason: 'NICs are attached when the emulator starts' },
+  'nics.*': wholeNicRule,
+  'nics.*.network': networkRule,
+  'nics.*.link': { effect: 'live', reason: 'its cable is put in or taken out while the guest runs' },
   'nics.*.address': { effect: 'live', reason: 'the network gives it when the guest asks next' },
   'nics.*.forwards': forwardsRule,
   'nics.*.antiSpoof': guardRule,

@@ -1,25 +1,93 @@
-/** What changes of NICs do. */
+/**
+ * What changes of NICs do.
+ *
+ * A NIC on a network comes behind an empty root port of a guest that runs, goes when that lets go of it, and has another network when its tap
+ * is put on the other bridge. One in user mode is served by a process that starts with the emulator.
+ */
+import type { NicSpec, VmSpec } from '@kvasir/contract'
+import { pluggableDevices } from '../pci/layout.ts'
+import { deviceId } from '../qemu/ids.ts'
 import type { ChangeRule, SpecChange } from './change-rules.ts'
 
-const byRules = { effect: 'live', reason: 'the rules of its network can change' } as const
+const boot = (reason: string): ChangeRule => ({ effect: 'boot', reason })
+const live = (reason: string): ChangeRule => ({ effect: 'live', reason })
+
+const byRules = live('the rules of its network can change')
+const withEmulator = boot('a NIC in user mode comes and goes with the emulator')
+
+/** The rule for a NIC that one of the specs has and the other has not; `path` is `nics.NAME`. */
+export function wholeNicRule(change: SpecChange, path: string): ChangeRule {
+  const name = path.slice('nics.'.length)
+  const { to, booted } = change
+  if (booted === undefined) return boot('NICs are plugged only into a guest that runs')
+  if (to.machine.type === 'microvm') return boot('nothing can be plugged into a microvm')
+  const wanted = nicOf(to, name)
+  const there = nicOf(booted, name)
+  if (wanted === undefined) return removalRule(there)
+  if (wanted.network === undefined) return withEmulator
+  if (there === undefined) return additionRule(name, booted, change)
+  return isSameCard(there, wanted)
+    ? live('the guest still has it')
+    : boot('the guest has another NIC of this name until then')
+}
+
+function removalRule(there: NicSpec | undefined): ChangeRule {
+  if (there === undefined) return live('the guest does not have it yet')
+  if (there.network === undefined) return withEmulator
+  return live('the guest is asked to let go of it while it runs')
+}
+
+/** Disks and NICs that come share the slots that are left. */
+function additionRule(name: string, booted: VmSpec, { from, to, freePorts }: SpecChange): ChangeRule {
+  if (freePorts === undefined) return boot('it was started by a version that did not note its hardware')
+  const known = new Set([...pluggableDevices(booted), ...pluggableDevices(from)])
+  const comes = pluggableDevices(to).filter((id) => !known.has(id))
+  if (comes.indexOf(deviceId('nic', name)) < freePorts) return live('it is plugged while the guest runs')
+  return boot(
+    `it has ${freePorts} slots left to plug a NIC into; the next boot makes more (machine.spareSlots)`,
+  )
+}
+
+/** Another network for a NIC that is on one already. */
+export function networkRule({ from, to, booted }: SpecChange, path: string): ChangeRule {
+  const name = path.slice('nics.'.length, path.lastIndexOf('.'))
+  if (booted === undefined || [from, to, booted].some((spec) => nicOf(spec, name)?.network === undefined))
+    return boot('a NIC comes to its network when the emulator starts')
+  return live('its cable is put on the bridge of the other network, and the guest sees it go out and in')
+}
 
 /** A network forwards by rules of the host, user mode by a process that knows its ports from its start. */
 export function forwardsRule(change: SpecChange, path: string): ChangeRule {
-  return staysOnNetwork(change, path)
+  return staysOnNetworks(change, path)
     ? byRules
-    : { effect: 'boot', reason: 'ports are forwarded by a process that starts with the emulator' }
+    : boot('ports are forwarded by a process that starts with the emulator')
 }
 
 /** What a network allows a NIC. */
 export function guardRule(change: SpecChange, path: string): ChangeRule {
-  return staysOnNetwork(change, path)
-    ? byRules
-    : { effect: 'boot', reason: 'a NIC comes to its network when the emulator starts' }
+  return staysOnNetworks(change, path) ? byRules : boot('a NIC comes to its network when the emulator starts')
 }
 
-function staysOnNetwork({ from, to }: SpecChange, path: string): boolean {
-  const isNic = ({ name }: { readonly name: string }) =>
-    path.startsWith(`nics.${name}.`) && !path.slice(`nics.${name}.`.length).includes('.')
-  const [before, after] = [from.nics.find(isNic), to.nics.find(isNic)]
-  return after?.network !== undefined && before?.network === after.network
+function staysOnNetworks({ from, to }: SpecChange, path: string): boolean {
+  const name = path.slice('nics.'.length, path.lastIndexOf('.'))
+  return [from, to].every((spec) => nicOf(spec, name)?.network !== undefined)
+}
+
+/** NICs that a run has and the spec has not, or the other way round, and those that are on another network by now. */
+export function movedNics(booted: Pick<VmSpec, 'nics'>, spec: Pick<VmSpec, 'nics'>): readonly string[] {
+  const all = new Set([...booted.nics, ...spec.nics].map(({ name }) => name))
+  return [...all].sort().filter((name) => {
+    const [before, after] = [nicOf(booted, name), nicOf(spec, name)]
+    return before === undefined || after === undefined || before.network !== after.network
+  })
+}
+
+/** Whether a spec wants the device that a guest has; where its cable leads is another matter. */
+export function isSameCard(there: NicSpec, wanted: NicSpec): boolean {
+  return there.mode === wanted.mode && there.mac === wanted.mac
+}
+
+/** A NIC of a spec by its name. */
+export function nicOf({ nics }: Pick<VmSpec, 'nics'>, name: string): NicSpec | undefined {
+  return nics.find((nic) => nic.name === name)
 }

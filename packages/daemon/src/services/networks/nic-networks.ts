@@ -12,10 +12,11 @@ import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { requireNetwork } from './show-network.ts'
 
-/** The networks of a spec's NICs. `network-not-found`, or `network-inactive` for one that is not started. */
+/** The networks of a spec's NICs. `network-not-found`, or `network-inactive` for one that is not started, with what follows from it. */
 export function nicNetworks(
   spec: Pick<VmSpec, 'nics'>,
   ports: Ports,
+  otherwise = 'no VM can be started on it',
 ): Readonly<Record<string, NicNetwork>> | undefined {
   const names = networkNames(spec)
   if (names.length === 0) return undefined
@@ -25,7 +26,7 @@ export function nicNetworks(
       if (started && phase === 'ready') return [name, { bridge, mtu }]
       throw new KvasirError(
         'network-inactive',
-        `Network ${name} is not started, so no VM can be started on it; kvasir network start ${name} starts it.`,
+        `Network ${name} is not started, so ${otherwise}; kvasir network start ${name} starts it.`,
         { details: { network: name } },
       )
     }),

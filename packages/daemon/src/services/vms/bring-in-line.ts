@@ -43,15 +43,22 @@ export async function throttleInLine({ spec }: Pick<VmRecord, 'spec'>, emulator:
   await emulator.disks.throttle(new Map(spec.disks.map(({ name, throttle }) => [name, throttle])))
 }
 
+/** Puts the cables of an emulator's NICs in, or takes them out, as its spec says. */
+export async function linksInLine({ spec }: Pick<VmRecord, 'spec'>, emulator: Emulator): Promise<void> {
+  await emulator.nics.setLinks(new Map(spec.nics.map(({ name, link }) => [name, link])))
+}
+
 /** Gives a new emulator, whose guest goes on from saved memory, what its argv could not say. */
 export async function bringRestoredInLine(record: VmRecord, emulator: Emulator): Promise<void> {
   await bringMemoryInLine(record, emulator)
   if (record.spec.disks.some(({ throttle }) => throttle)) await throttleInLine(record, emulator)
+  if (record.spec.nics.length > 0) await linksInLine(record, emulator) // Saved memory may say otherwise.
 }
 
 /** Gives a new emulator, whose guest has not begun, what its argv could not say. Costs nothing where that is nothing. */
 export async function bringNewInLine(record: VmRecord, emulator: Emulator): Promise<void> {
   if (record.spec.disks.some(({ throttle }) => throttle)) await throttleInLine(record, emulator)
+  if (record.spec.nics.some(({ link }) => link === 'down')) await linksInLine(record, emulator)
   if (record.spec.memory.target === undefined) return
   await emulator.memory.setBalloon(ordersOf(record).balloon)
 }

@@ -1,5 +1,5 @@
 /** Changes the spec of a VM: plan first, then everything that the plan allows in one transaction. */
-import type { PlanChange, Vm, VmPlan, VmSpec } from '@kvasir/contract'
+import type { JobKind, PlanChange, Vm, VmPlan, VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { planHardware } from '../../model/pci/allocate.ts'
 import { mergeKept } from '../../model/vm/merge-kept.ts'
@@ -13,17 +13,21 @@ import { requireUnclaimed, requireUnheard } from '../networks/ports-of-host.ts'
 import { requireNoneWorkedOn } from '../volumes/hold-volume.ts'
 import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
-import { bringMemoryInLine, throttleInLine } from './bring-in-line.ts'
+import { bringMemoryInLine, linksInLine, throttleInLine } from './bring-in-line.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
 import { ensureSetDisks } from './disk-job.ts'
 import { judgeSurvival } from './judge-survival.ts'
 import { planVolumes, requireStillFree } from './make-volumes.ts'
-import { allMoving, disksToMove } from './moved-disks.ts'
+import { disksToMove } from './moved-disks.ts'
+import { nicsToMove } from './moved-nics.ts'
+import { ensureSetNics } from './nic-job.ts'
 import { beginLimits } from './outside-limits.ts'
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
+import { requireLiveNics } from './require-nics.ts'
 import { resolveSpec } from './resolve-spec.ts'
+import { runOnItsWay } from './run-on-its-way.ts'
 import { showView } from './show-vm.ts'
 import { situationOf } from './situation.ts'
 import { requireStillTunable, requireTunable, retune } from './tune-threads.ts'
@@ -144,6 +148,7 @@ async function decide(
   await requireFits(spec, record.name, context.ports)
   const changes = planChanges(record.spec, spec, situationOf(record))
   await requireStillTunable({ name: record.name, spec, changes }, context.ports)
+  requireLiveNics(record, { spec, changes }, context.ports)
   return { spec, changes: await judgeSurvival({ emulator }, spec, changes) }
 }
 
@@ -156,9 +161,10 @@ async function change(
   requireRevision(seat.record, wanted.ifMatch)
   const { spec, changes } = await decide(seat, wanted.spec, context)
   const setsVcpus = changesVcpus({ ...seat.record, spec }, changes, context)
-  const isUnderWay = context.jobs.isUnderWay(['vm.set-disks'], seat.record.id)
-  const moving = disksToMove(seat.record, { spec, changes, isUnderWay })
-  if (changes.length === 0 && !setsVcpus && moving.length === 0) return
+  const isUnderWay = (kind: JobKind) => context.jobs.isUnderWay([kind], seat.record.id)
+  const moving = disksToMove(seat.record, { spec, changes, isUnderWay: isUnderWay('vm.set-disks') })
+  const nics = nicsToMove(seat.record, { spec, changes, isUnderWay: isUnderWay('vm.set-nics') })
+  if (changes.length === 0 && !setsVcpus && moving.length + nics.length === 0) return
   requireNoneRefused(seat.record, changes)
   requireNoneWorkedOn(seat.record, spec, ports)
   if (changes.some(isLiveNic)) await requireUnheard({ ...seat.record, spec }, ports)
@@ -184,18 +190,16 @@ async function change(
     made.push(await makeVolumeFile(row, ports))
     await ports.failpoint('vm.change.after-volume-file')
   }
-  const { run } = seat.record
-  const vcpuTarget = setsVcpus ? spec.cpu.count : undefined
   const after = {
     spec: planned.spec,
     hardware,
     revision: seat.record.revision + (changes.length > 0 ? 1 : 0),
-    ...(run && {
-      run: {
-        ...run,
-        ...(setsVcpus || changes.some(isVcpuCount) ? { vcpuTarget } : {}),
-        ...(moving.length > 0 ? { movingDisks: allMoving(run, moving) } : {}),
-      },
+    ...runOnItsWay(seat.record, {
+      disks: moving,
+      nics,
+      ...(setsVcpus || changes.some(isVcpuCount)
+        ? { vcpuTarget: setsVcpus ? spec.cpu.count : undefined }
+        : {}),
     }),
   }
   seat.update(after, () => {
@@ -214,13 +218,14 @@ async function change(
   await ports.failpoint('vm.change.after-row')
   if (setsVcpus) beginSetVcpus(driver, context, wanted.owner ?? 'daemon')
   if (moving.length > 0) ensureSetDisks(driver, context, wanted.owner ?? 'daemon')
+  if (nics.length > 0) ensureSetNics(driver, context, wanted.owner ?? 'daemon')
   await tellEmulator(seat, { changes, leave: limits.leave, context })
   limits.end()
 }
 
 /** Whether a change is one that a plan of the emulator would have to allow. */
 function isHardware({ effect, field }: PlanChange): boolean {
-  return effect === 'next-boot' || field === 'cpu.count' || field.startsWith('disks.')
+  return effect === 'next-boot' || field === 'cpu.count' || /^(disks|nics)\./.test(field)
 }
 
 /** Whether a change is one that a network carries out while the guest runs. */
@@ -264,6 +269,7 @@ async function tellEmulator(
     changes.some(({ effect, field }) => effect === 'live' && fields.test(field))
   if (isLive(/^memory\./)) await bringMemoryInLine(record, emulator, leave)
   if (isLive(/^disks\..*\.throttle$/)) await throttleInLine(record, emulator)
+  if (isLive(/^nics\..*\.link$/)) await linksInLine(record, emulator)
 }
 
 function requireNoneRefused(record: VmRecord, changes: readonly PlanChange[]): void {

@@ -4,6 +4,7 @@ import { resumeCheckpoints } from '../checkpoints/checkpoint-handlers.ts'
 import type { Context } from '../context.ts'
 import { resumeMoves } from '../moves/move-handlers.ts'
 import { resumeSetDisks } from './disk-job.ts'
+import { resumeSetNics } from './nic-job.ts'
 import { resumeSetVcpus } from './vcpu-job.ts'
 
 /** Begins the jobs that are not finished. Returns at once; what goes wrong is logged. */
@@ -11,6 +12,9 @@ export function resumeGuestWork(id: string, context: Context): void {
   resumeSetVcpus(id, context)
   resumeSetDisks(id, context).catch((error: unknown) =>
     context.ports.log.warn({ vm: id, err: error }, 'the disks of a VM were not brought in line'),
+  )
+  resumeSetNics(id, context).catch((error: unknown) =>
+    context.ports.log.warn({ vm: id, err: error }, 'the NICs of a VM were not brought in line'),
   )
   const driver = context.drivers.get(id)
   if (driver)

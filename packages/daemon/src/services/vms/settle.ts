@@ -5,6 +5,7 @@
  * and that decides (model/vm/lifecycle-decisions.ts). An emulator that does not answer makes the VM `unknown`, nothing else.
  */
 import { KvasirError } from '@kvasir/contract'
+import { deviceId } from '../../model/qemu/ids.ts'
 import { isOff } from '../../model/vm/is-off.ts'
 import {
   type Circumstances,
@@ -24,6 +25,7 @@ import { endEmulator } from './end-emulator.ts'
 import { finishWhenGone } from './set-disks.ts'
 import { noteVcpus } from './set-vcpus.ts'
 import { giveUpAsking } from './stop-vm.ts'
+import { finishGoneNic } from './take-nic-away.ts'
 
 /** How long a lost emulator is asked before it counts as not answering. */
 const readoptTimeoutMs = 2_000
@@ -37,7 +39,7 @@ export interface SettleParts {
   readonly restart: (id: string) => void
   /** Whether a job waits for the guest of this VM to shut down or to reboot. */
   readonly isAwaited: (id: string) => boolean
-  /** Goes on with changes of vCPUs and disks that are not finished. Called outside the seat. */
+  /** Goes on with changes of vCPUs, disks and NICs that are not finished. Called outside the seat. */
   readonly resumeGuestWork: (id: string) => void
 }
 
@@ -121,6 +123,9 @@ async function happeningOf(
       case 'disk':
         if (event.answer.isGone) await finishGoneDisk(seat, event.answer.device, parts.ports)
         return undefined
+      case 'nic':
+        if (event.answer.isGone) await finishNic(seat, event.answer.device, parts.ports)
+        return undefined
       case 'vcpus':
         noteVcpus(seat, await emulator.vcpus.count())
         return undefined
@@ -138,6 +143,13 @@ async function finishGoneDisk(seat: Seat, device: string, ports: Ports): Promise
   const disks = seat.record.run?.bootedSpec.disks ?? []
   const gone = disks.find(({ name }) => devicesOfDisk(name).includes(device))
   if (gone) await finishWhenGone(seat, gone.name, ports)
+}
+
+/** The same of a NIC. */
+async function finishNic(seat: Seat, device: string, ports: Ports): Promise<void> {
+  const nics = seat.record.run?.bootedSpec.nics ?? []
+  const gone = nics.find(({ name }) => deviceId('nic', name) === device)
+  if (gone) await finishGoneNic(seat, gone.name, ports)
 }
 
 function tellOfLostNetwork({ record }: Seat, netdev: string, parts: SettleParts): void {

@@ -9,6 +9,7 @@ import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { defaultPool } from '../pools/create-pool.ts'
 import { memoryStatus } from './memory-status.ts'
+import { movingFields } from './moved-nics.ts'
 import { nicStatus } from './nic-status.ts'
 import { bootBytesOf } from './situation.ts'
 
@@ -56,7 +57,11 @@ function lifeStatus({ record, jobId }: VmView, context: Context): VmStatus {
 
 /** The job that carries a change of the spec into the guest. */
 function guestJobOf(id: string, { jobs }: Context): string | undefined {
-  return (jobs.newest('vm.set-vcpus', id) ?? jobs.newest('vm.set-disks', id))?.id
+  return (
+    jobs.newest('vm.set-vcpus', id) ??
+    jobs.newest('vm.set-disks', id) ??
+    jobs.newest('vm.set-nics', id)
+  )?.id
 }
 
 function runStatus(view: VmView, context: Context): Partial<VmStatus> {
@@ -122,10 +127,13 @@ function poolTrouble({ spec }: VmRecord, { ports, pools }: Context): Pick<VmStat
   return troubled.size > 0 ? { poolTrouble: [...troubled.values()] } : {}
 }
 
-/** What waits for the next boot. vCPUs and disks that are being plugged or asked for do not. */
+/** What waits for the next boot. vCPUs, disks and NICs that are being plugged or asked for do not. */
 function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[] {
   const fields = waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })
-  const moving = new Set(run?.movingDisks?.flatMap((disk) => [`disks.${disk}`, ...mediumPaths(disk)]))
+  const moving = new Set([
+    ...(run?.movingDisks?.flatMap((disk) => [`disks.${disk}`, ...mediumPaths(disk)]) ?? []),
+    ...(run?.movingNics?.flatMap(movingFields) ?? []),
+  ])
   return fields.filter(
     (field) => (field !== 'cpu.count' || run?.vcpuTarget === undefined) && !moving.has(field),
   )

@@ -1,0 +1,110 @@
+/** What a run is once a NIC has come, gone, or another network. */
+import type { NicSpec, PlanChange, VmSpec } from '@kvasir/contract'
+import { nicsInUse } from '../../model/network/wires.ts'
+import { freePorts, portCount } from '../../model/pci/layout.ts'
+import type { Hardware } from '../../model/qemu/hardware.ts'
+import { deviceId } from '../../model/qemu/ids.ts'
+import { movedNics } from '../../model/vm/nic-rules.ts'
+import { planChanges } from '../../model/vm/plan-changes.ts'
+import type { VmRecord, VmRun } from '../../ports/store.ts'
+import { situationOf } from './situation.ts'
+
+/**
+ * The NICs that are to be plugged, taken away or moved now: by this change, or because an earlier one did not get so far and the same is
+ * asked for again.
+ */
+export function nicsToMove(
+  record: VmRecord,
+  wanted: {
+    readonly spec: VmSpec
+    readonly changes: readonly PlanChange[]
+    /** Whether a job works on the NICs that come or go. */
+    readonly isUnderWay: boolean
+  },
+): readonly string[] {
+  const { run, spec } = record
+  if (!run) return []
+  const moved = (before: VmSpec, changes: readonly PlanChange[]) =>
+    movedNics(before, wanted.spec).filter((name) =>
+      changes.some(({ effect, field }) => effect === 'live' && movingFields(name).includes(field)),
+    )
+  if (wanted.changes.length > 0) return moved(spec, wanted.changes)
+  const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
+  const situation = { ...situationOf(record), freePorts: ports }
+  const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
+  return missing.filter((name) => !wanted.isUnderWay || run.movingNics?.includes(name) !== true)
+}
+
+/** The fields of a plan by which a NIC comes, goes or is moved. */
+export function movingFields(nic: string): readonly string[] {
+  return [`nics.${nic}`, `nics.${nic}.network`]
+}
+
+/**
+ * The run once NICs are on their way. What its networks do for those that are there stays as it was: the spec of now may name others.
+ */
+export function withMovingNics(record: VmRecord, more: readonly string[]): Partial<VmRun> {
+  const { run } = record
+  if (!run || more.length === 0) return {}
+  const nics = nicsInUse({ ...record, run: { bootedSpec: run.bootedSpec } })
+  return {
+    bootedSpec: { ...run.bootedSpec, nics: [...nics] },
+    movingNics: [...new Set([...(run.movingNics ?? []), ...more])],
+  }
+}
+
+/** The run after a NIC of the spec has come. */
+export function withPluggedNic(
+  run: VmRun,
+  came: { readonly nic: NicSpec; readonly hardware: Hardware; readonly emulator: VmRun['emulator'] },
+): VmRun {
+  const { nic, hardware, emulator } = came
+  const slot = deviceId('nic', nic.name)
+  const address = hardware.pci[slot]
+  const { bootedHardware } = run
+  return {
+    ...withoutMovingNic(withNicOf(run, nic), nic.name),
+    emulator,
+    ...(bootedHardware && address
+      ? {
+          bootedHardware: {
+            ...keptPorts(bootedHardware),
+            pci: { ...bootedHardware.pci, [slot]: address },
+          },
+        }
+      : {}),
+  }
+}
+
+/** The run in which a NIC is as a spec says. */
+export function withNicOf(run: VmRun, nic: NicSpec): VmRun {
+  const others = run.bootedSpec.nics.filter(({ name }) => name !== nic.name)
+  return { ...run, bootedSpec: { ...run.bootedSpec, nics: [...others, nic] } }
+}
+
+/** The run after a NIC has gone, whether the spec has it or not. */
+export function withoutGoneNic(
+  run: VmRun,
+  gone: { readonly nic: string; readonly emulator: VmRun['emulator'] },
+): VmRun {
+  const { bootedSpec, bootedHardware } = run
+  const { [deviceId('nic', gone.nic)]: _free, ...pci } = bootedHardware?.pci ?? {}
+  return {
+    ...withoutMovingNic(run, gone.nic),
+    emulator: gone.emulator,
+    bootedSpec: { ...bootedSpec, nics: bootedSpec.nics.filter(({ name }) => name !== gone.nic) },
+    ...(bootedHardware ? { bootedHardware: { ...keptPorts(bootedHardware), pci } } : {}),
+  }
+}
+
+/** The run when nobody works on a NIC any more. */
+export function withoutMovingNic(run: VmRun, nic: string): VmRun {
+  const { movingNics = [], ...rest } = run
+  const left = movingNics.filter((name) => name !== nic)
+  return left.length === 0 ? rest : { ...rest, movingNics: left }
+}
+
+/** The number of ports follows from the addresses only until the first device comes or goes. */
+function keptPorts(hardware: Hardware): Hardware {
+  return { ...hardware, ports: portCount(hardware) }
+}

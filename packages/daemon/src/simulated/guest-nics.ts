@@ -1,0 +1,39 @@
+/** The NICs of a simulated QEMU process, and a guest that lets go of them or does not, as a test wants. */
+import type { NicSpec } from '@kvasir/contract'
+import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
+import type { EmulatorEvent } from '../ports/emulators.ts'
+
+interface Guest {
+  readonly later: (work: () => void) => void
+  readonly tell: (event: EmulatorEvent) => void
+}
+
+export class GuestNics {
+  /** By name. */
+  readonly plugged: Map<string, EmulatorPlan['ids']['nics'][string]>
+  /** Each cable that was put in or taken out since the start, the last one last. */
+  readonly links: { readonly nic: string; readonly link: NicSpec['link'] }[] = []
+  readonly #guest: Guest
+
+  /** Whether the guest lets go: at once when asked, never, or with a refusal. */
+  release: 'willing' | 'silent' | 'refusing' = 'willing'
+
+  constructor(ids: EmulatorPlan['ids'], guest: Guest) {
+    this.plugged = new Map(Object.entries(ids.nics))
+    this.#guest = guest
+  }
+
+  /** The guest is asked to let go of a NIC. */
+  askFor(nic: string): void {
+    if (this.release !== 'silent') this.#guest.later(() => this.answer(nic))
+  }
+
+  /** The guest lets go of a NIC, or refuses to: asked, or by itself. */
+  answer(nic: string): void {
+    const device = this.plugged.get(nic)?.device
+    if (device === undefined) return
+    const isGone = this.release !== 'refusing'
+    if (isGone) this.plugged.delete(nic)
+    this.#guest.tell({ kind: 'nic', answer: { device, isGone } })
+  }
+}

@@ -1,0 +1,38 @@
+/** The NICs of a simulated emulator: plugged at once, let go of by a guest that a test may make stubborn. */
+import type { NicSpec } from '@kvasir/contract'
+import type { NicPlan } from '../model/qemu/nic.ts'
+import type { EmulatorNics } from '../ports/emulator-nics.ts'
+import type { EmulatorProcess } from './emulator-process.ts'
+
+export class SimulatedNics implements EmulatorNics {
+  readonly #process: EmulatorProcess
+
+  constructor(process: EmulatorProcess) {
+    this.#process = process
+  }
+
+  async plug({ nic, ids }: NicPlan): Promise<void> {
+    await this.#process.answer()
+    this.#process.nics.plugged.set(nic, ids)
+  }
+
+  async present(nics: readonly string[]): Promise<readonly string[]> {
+    await this.#process.answer()
+    return nics.filter((nic) => this.#process.nics.plugged.has(nic))
+  }
+
+  async askFor(nic: string): Promise<void> {
+    await this.#process.answer()
+    this.#process.nics.askFor(nic)
+  }
+
+  async remove(): Promise<void> {
+    await this.#process.answer()
+  }
+
+  async setLinks(links: ReadonlyMap<string, NicSpec['link']>): Promise<void> {
+    await this.#process.answer()
+    for (const [nic, link] of links)
+      if (this.#process.nics.plugged.has(nic)) this.#process.nics.links.push({ nic, link })
+  }
+}
