@@ -68,6 +68,10 @@ export const networkFinding = z
   .strictObject({
     thing: z.enum(['bridge', 'firewall', 'forwarding', 'dnsmasq', 'addresses']),
     detail: z.string(),
+    fix: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Commands that put it right, for who runs the firewall in the way.' }),
   })
   .meta({ id: 'NetworkFinding' })
 
@@ -109,6 +113,9 @@ export const network = z
     domain: domainName,
     reservations: z.array(reservation),
     table: z.string().meta({ description: 'The table of nftables with its rules, of the family inet.' }),
+    guardTable: z.string().optional().meta({
+      description: 'The table of the family bridge that guards NICs; absent while it has none to guard.',
+    }),
     dnsmasqPid: z.int().optional().meta({ description: 'The process that serves DHCP and DNS.' }),
     findings: z.array(networkFinding).meta({ description: 'What is amiss with it on the host.' }),
     repairs: z.array(networkRepair).meta({

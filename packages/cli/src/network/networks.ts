@@ -43,9 +43,12 @@ export const showNetwork: Action = async (context) => {
     Reservations: network.reservations.map(({ mac, address, name }) =>
       [mac, address, name].filter((word) => word !== undefined).join(' '),
     ),
-    Rules: `table inet ${network.table}`,
+    Rules: [
+      `table inet ${network.table} (ways and forwards)`,
+      ...(network.guardTable === undefined ? [] : [`table bridge ${network.guardTable} (guards of NICs)`]),
+    ],
     dnsmasq: network.dnsmasqPid === undefined ? 'none' : `pid ${network.dnsmasqPid}`,
-    Findings: network.findings.map(({ detail }) => detail),
+    Findings: network.findings.flatMap(findingLines),
     'Put right': network.repairs.map(({ at, detail }) => `${localTime(at)}  ${detail}`),
     Created: localTime(network.createdAt),
   }))
@@ -64,6 +67,7 @@ export const createNetwork: Action = async (context) => {
     network,
     `Network ${network.name} is created with ${subnets.join(' and ')} on bridge ${network.bridge}.`,
   )
+  await tellFindings(context, network)
   return undefined
 }
 
@@ -71,6 +75,7 @@ export const startNetwork: Action = async (context) => {
   const params = byNetwork(context)
   const network = await context.client.call(routes.startNetwork, { params, signal: context.signal })
   await say(context, network, `Network ${network.name} is ${network.state}.`)
+  await tellFindings(context, network)
   return undefined
 }
 
@@ -126,6 +131,18 @@ export const deleteNetwork: Action = async (context) => {
   await context.client.call(routes.deleteNetwork, { params, signal: context.signal })
   context.output.message(`Network ${params.network} is deleted.`)
   return undefined
+}
+
+function findingLines({ detail, fix = [] }: Network['findings'][number]): readonly string[] {
+  return [detail, ...fix.map((command) => `  to let it through: ${command}`)]
+}
+
+/** What is in the way of a network that has just been made or started. */
+async function tellFindings(context: Context, { name }: Network): Promise<void> {
+  const { client, output, signal } = context
+  if (output.format !== 'table') return
+  const { findings } = await client.call(routes.getNetwork, { params: { network: name }, signal })
+  for (const line of findings.flatMap(findingLines)) output.message(line)
 }
 
 function byNetwork(context: Context): { network: string } {

@@ -1,6 +1,7 @@
 /** Networks on the host: bridges, rules, DHCP and DNS. What is made of a network bears names that follow from its id. */
 import type { Lease, NetworkFinding } from '@kvasir/contract'
 import type { GuestNic } from '../model/network/dnsmasq-conf.ts'
+import type { HostFilters } from '../model/network/host-filters.ts'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { HostListener } from '../model/network/port-claims.ts'
@@ -29,6 +30,8 @@ export interface Networks {
   survey(): Promise<HostNetwork>
   /** The sockets of the host that wait for callers. */
   listeners(): Promise<readonly HostListener[]>
+  /** The rules of all firewalls of the host, as they are now. */
+  filters(): Promise<HostFilters>
   /**
    * Makes what is missing of a network, and leaves the rest as it is. On failure, what this call made is gone again. `network-refused` when
    * something of its names is there that is not its; `unsupported` when a program or the kernel lacks what it takes.

@@ -7,6 +7,7 @@
 import type { Image, NetworkFinding } from '@kvasir/contract'
 import type { NodePages } from '../model/memory/hugepages.ts'
 import type { GuestNic } from '../model/network/dnsmasq-conf.ts'
+import type { HostFilters } from '../model/network/host-filters.ts'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { HostListener } from '../model/network/port-claims.ts'
@@ -73,6 +74,13 @@ export class SimulatedMachine {
   readonly networks = new Map<string, SimulatedNetwork>()
   /** What the host has of networks besides. */
   hostNetwork: HostNetwork = { links: [], addresses: [], routes: [] }
+  /** The firewalls of others. */
+  filters: HostFilters = {
+    ruleset: { nftables: [] },
+    text: '',
+    uplinks: { 4: [], 6: [] },
+    seesBridged: { 4: false, 6: false },
+  }
   /** Programs of the host that wait for callers. */
   listeners: readonly HostListener[] = []
   readonly seeds = new Map<string, Uint8Array>()

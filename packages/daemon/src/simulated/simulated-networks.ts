@@ -10,6 +10,7 @@ export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
   return {
     survey: async () => machine.hostNetwork,
     listeners: async () => machine.listeners,
+    filters: async () => machine.filters,
     async raise(network, { guests, wires, onPart }) {
       for (const part of parts) await onPart?.(part)
       machine.networks.set(network.id, { network, guests, wires, findings: [] })

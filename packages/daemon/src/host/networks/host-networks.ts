@@ -17,6 +17,7 @@ import { dressBridge, inspectBridge, isBridgeThere, makeBridge, plugTaps, remove
 import { Dnsmasq, dnsmasqUser } from './dnsmasq.ts'
 import { Forwarding } from './forwarding.ts'
 import { hostListeners } from './host-listeners.ts'
+import { readFilters } from './read-filters.ts'
 import { surveyHost } from './survey-host.ts'
 import { areTablesAsPut, areTablesThere, putRules, removeTables } from './tables.ts'
 
@@ -41,6 +42,7 @@ export function createNetworks(options: HostNetworksOptions): Networks {
   return {
     survey: surveyHost,
     listeners: hostListeners,
+    filters: readFilters,
     raise: (network, raiseOptions) => inTurn(() => raise(network, { ...tools, ...raiseOptions })),
     lower: (network) => inTurn(() => lower(network, tools)),
     inspect: (network, inspectOptions) => inspect(network, { ...tools, ...inspectOptions }),

@@ -23,6 +23,11 @@ export function derivedAddresses(mac: string, { ipv6 }: Pick<NetworkSpec, 'ipv6'
   })
 }
 
+/** Whether any NIC is guarded, or kept from others. */
+export function hasGuards(wires: readonly Wire[]): boolean {
+  return wires.some(({ antiSpoof, isolated }) => antiSpoof || isolated)
+}
+
 /** The table of a network's guards; nothing where no NIC has any. */
 export function guardTable(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
   const guarded = wires.filter(({ antiSpoof }) => antiSpoof)

@@ -101,6 +101,11 @@ export class NetworkDesk {
     return this.#leases.get(network.id) ?? []
   }
 
+  /** The NICs with which VMs run on a network. */
+  wires({ name }: NetworkRecord): readonly Wire[] {
+    return this.#parts.wiresOn(name)
+  }
+
   /** Does work while nobody else changes a network. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     const next = this.#last.then(work)

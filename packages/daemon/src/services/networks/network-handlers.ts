@@ -5,6 +5,7 @@ import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
 import { createNetwork } from './create-network.ts'
 import { deleteNetwork, finishNetworkDeletion } from './delete-network.ts'
+import { droppedByOthers } from './dropped-by-others.ts'
 import { requireUnused } from './nic-networks.ts'
 import { requireNetwork, showNetwork } from './show-network.ts'
 import { startNetwork, stopNetwork } from './start-network.ts'
@@ -31,7 +32,10 @@ export function createNetworkHandlers(context: Context): Pick<Handlers, NetworkH
     },
     async getNetwork({ params }) {
       await networks.begun
-      return showNetwork(requireNetwork(params.network, ports), context)
+      const network = requireNetwork(params.network, ports)
+      const dropped = await droppedByOthers(network, context)
+      const shown = showNetwork(network, context)
+      return { ...shown, findings: [...shown.findings, ...dropped] }
     },
     createNetwork: ({ body, keep }) => networks.inTurn(() => createNetwork(body, context, keep)),
     changeNetwork: ({ params, body }) =>

@@ -1,5 +1,6 @@
 /** A network as callers see it: its row, and what was last seen of it. */
 import { KvasirError, type Network } from '@kvasir/contract'
+import { hasGuards } from '../../model/network/guard-rules.ts'
 import { bridgeMac, tableName } from '../../model/network/link-names.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
@@ -25,6 +26,7 @@ export function showNetwork(record: NetworkRecord, { networks }: Pick<Context, '
     domain,
     reservations: [...reservations],
     table: tableName(id),
+    ...(record.started && hasGuards(networks.wires(record)) ? { guardTable: tableName(id) } : {}),
     ...(dnsmasqPid === undefined ? {} : { dnsmasqPid }),
     findings: [...findings],
     repairs: [...repairs],

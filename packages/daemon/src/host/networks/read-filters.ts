@@ -1,0 +1,40 @@
+/** Reads the rules of all firewalls of the host that nft(8) knows, those of iptables-nft among them. */
+import { readFile } from 'node:fs/promises'
+import { z } from 'zod'
+import type { HostFilters } from '../../model/network/host-filters.ts'
+import { askIp, runNetworkCommand } from './network-commands.ts'
+
+/** Hosts of many containers have thousands of rules; whoever asks for a network waits for them. */
+const limits = { timeoutMs: 3_000, maxOutputBytes: 4 * 1024 * 1024 } as const
+const purpose = 'the rules of others cannot be looked at'
+
+const route = z.object({
+  dev: z.string().optional(),
+  nexthops: z.array(z.object({ dev: z.string().optional() })).default([]),
+})
+
+/** The rules as they are now. */
+export async function readFilters(): Promise<HostFilters> {
+  const [json, text, uplinks4, uplinks6, bridged4, bridged6] = await Promise.all([
+    runNetworkCommand(['nft', '--json', '--stateless', 'list', 'ruleset'], { ...limits, purpose }),
+    runNetworkCommand(['nft', '--handle', '--stateless', 'list', 'ruleset'], { ...limits, purpose }),
+    uplinksOf('-4'),
+    uplinksOf('-6'),
+    isOn('bridge-nf-call-iptables'),
+    isOn('bridge-nf-call-ip6tables'),
+  ])
+  const ruleset: unknown = JSON.parse(json)
+  return { ruleset, text, uplinks: { 4: uplinks4, 6: uplinks6 }, seesBridged: { 4: bridged4, 6: bridged6 } }
+}
+
+async function uplinksOf(family: '-4' | '-6'): Promise<readonly string[]> {
+  const routes = z.array(route).parse(await askIp([family, 'route', 'show', 'default']))
+  return [
+    ...new Set(routes.flatMap(({ dev, nexthops }) => [dev, ...nexthops.map((hop) => hop.dev)])),
+  ].flatMap((link) => link ?? [])
+}
+
+/** Kernels without br_netfilter have no such file. */
+async function isOn(setting: string): Promise<boolean> {
+  return (await readFile(`/proc/sys/net/bridge/${setting}`, 'utf8').catch(() => '0')).trim() === '1'
+}
