@@ -34,9 +34,10 @@ export interface ClientFile {
   /** What is at a place, up to `end` at most. */
   next(offset: number, end: number): Promise<Extent>
   resize(sizeBytes: number): Promise<void>
-  /** Moves a part to the same place of a volume, or from there. */
+  /** Moves a part to the same place of a volume. */
   put(volume: VolumeEnd, part: Part): Promise<void>
-  get(volume: VolumeEnd, part: Part): Promise<void>
+  /** Moves parts from the same places of a volume, at most some hundred at once. */
+  get(volume: VolumeEnd, parts: readonly Part[]): Promise<void>
   close(): void
 }
 

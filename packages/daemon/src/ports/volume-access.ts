@@ -36,8 +36,8 @@ export interface OpenVolume {
   zero(offset: number, lengthBytes: number): Promise<void>
   /** Moves a part of a file to the same place here. */
   take(file: ClientFile, part: Part): Promise<void>
-  /** Moves a part to the same place of a file. */
-  give(file: ClientFile, part: Part): Promise<void>
+  /** Moves parts to the same places of a file, at most some hundred at once. */
+  give(file: ClientFile, parts: readonly Part[]): Promise<void>
   /** What was written is on the disk. */
   flush(): Promise<void>
   /** Lets go of it; what was not flushed may be lost. Returns when no process has it open. */

@@ -133,8 +133,8 @@ function openBlocks(
     async take(file, { offset, lengthBytes }) {
       write(offset, contentsOf(file).read(offset, lengthBytes))
     },
-    async give(file, { offset, lengthBytes }) {
-      contentsOf(file).write(offset, read(offset, lengthBytes))
+    async give(file, parts) {
+      for (const { offset, lengthBytes } of parts) contentsOf(file).write(offset, read(offset, lengthBytes))
     },
     async flush() {},
     async close() {},

@@ -53,7 +53,7 @@ class SimulatedClientFile implements ClientFile, Contents {
     return Promise.reject(new TypeError('A simulated volume is served by nobody.'))
   }
 
-  get(_volume: VolumeEnd, _part: Part): Promise<void> {
+  get(_volume: VolumeEnd, _parts: readonly Part[]): Promise<void> {
     return Promise.reject(new TypeError('A simulated volume is served by nobody.'))
   }
 

@@ -134,6 +134,26 @@ sub read_and_write {
     return $read;
 }
 
+sub get_part {
+    my ($from, $length) = @_;
+    if ($direct) { copy($direct, $file, $from, $length); return }
+    each_step(
+        $from, $length,
+        sub { request(0, @_) },
+        sub {
+            my ($at, $bytes) = @_;
+            my $text = receive($bytes);
+            sysseek $file, $at, $SEEK_SET;
+            for (my $written = 0; $written < $bytes;) {
+                my $count = syswrite $file, $text, $bytes - $written, $written;
+                defined $count or die 'file ', $! + 0, " write: $!\n";
+                $count or die "file $ENOSPC write: nothing more goes in\n";
+                $written += $count;
+            }
+        },
+    );
+}
+
 my %orders = (
     volume => sub { my ($kind, @path) = @_; $kind eq 'nbd' ? greet("@path") : open_direct("@path"); return '' },
     next => sub {
@@ -166,23 +186,7 @@ my %orders = (
         return '';
     },
     get => sub {
-        my ($from, $length) = @_;
-        if ($direct) { copy($direct, $file, $from, $length); return '' }
-        each_step(
-            $from, $length,
-            sub { request(0, @_) },
-            sub {
-                my ($at, $bytes) = @_;
-                my $text = receive($bytes);
-                sysseek $file, $at, $SEEK_SET;
-                for (my $written = 0; $written < $bytes;) {
-                    my $count = syswrite $file, $text, $bytes - $written, $written;
-                    defined $count or die 'file ', $! + 0, " write: $!\n";
-                    $count or die "file $ENOSPC write: nothing more goes in\n";
-                    $written += $count;
-                }
-            },
-        );
+        while (my ($from, $length) = splice @_, 0, 2) { get_part($from, $length) }
         return '';
     },
     size => sub { truncate $file, $_[0] or die 'file ', $! + 0, " truncate: $!\n"; return '' },

@@ -97,7 +97,7 @@ test('a file with holes goes to a volume and back, through a server and as the f
 
     const into = await files.take(connection, await claim(t, at(`back-${volume.kind}`), 'write'))
     t.after(() => into.close())
-    await into.get(volume, { offset: 0, lengthBytes: 8 * mib })
+    await into.get(volume, [{ offset: 0, lengthBytes: 8 * mib }])
     await into.resize(8 * mib)
     into.close()
     assert.ok(readFileSync(at(`back-${volume.kind}`)).equals(whole), volume.kind)
@@ -125,7 +125,7 @@ test('nothing is taken but the regular file that was claimed, with the access th
   const held = await files.take(connection, { ...mine, access: 'write' })
   t.after(() => held.close())
   const before = readFileSync(at('mine'))
-  await assert.rejects(held.get({ kind: 'file', path: at('volume') }, { offset: 0, lengthBytes: mib }), {
+  await assert.rejects(held.get({ kind: 'file', path: at('volume') }, [{ offset: 0, lengthBytes: mib }]), {
     code: 'host-failed',
   })
   await assert.rejects(held.resize(0), KvasirError)
@@ -166,7 +166,7 @@ test('a file system that is full is told as such, and what does not answer ends 
   const { dev, ino } = await target.stat({ bigint: true })
   const claimed = { descriptor: target.fd, device: String(dev), inode: String(ino), access: 'write' } as const
   const held = await files.take(connection, claimed)
-  const full = held.get({ kind: 'file', path: at('volume') }, { offset: 0, lengthBytes: 4 * mib })
+  const full = held.get({ kind: 'file', path: at('volume') }, [{ offset: 0, lengthBytes: 4 * mib }])
   await assert.rejects(full, { code: 'not-enough-space' }).finally(() => held.close())
   await target.close()
 

@@ -38,10 +38,12 @@ export function createClientFiles(): ClientFiles {
 
 function fileOf(process: FileProcess, sizeBytes: number): ClientFile {
   let opened: VolumeEnd | undefined
-  const move = async (order: 'put' | 'get', volume: VolumeEnd, { offset, lengthBytes }: Part) => {
+  const move = async (order: 'put' | 'get', volume: VolumeEnd, parts: readonly Part[]) => {
     if (opened !== volume) await process.order(`volume ${volume.kind} ${volume.path}`)
     opened = volume
-    await process.order(`${order} ${offset} ${lengthBytes}`)
+    await process.order(
+      [order, ...parts.flatMap(({ offset, lengthBytes }) => [offset, lengthBytes])].join(' '),
+    )
   }
   return {
     sizeBytes,
@@ -52,8 +54,8 @@ function fileOf(process: FileProcess, sizeBytes: number): ClientFile {
     async resize(bytes) {
       await process.order(`size ${bytes}`)
     },
-    put: (volume, part) => move('put', volume, part),
-    get: (volume, part) => move('get', volume, part),
+    put: (volume, part) => move('put', volume, [part]),
+    get: (volume, parts) => move('get', volume, parts),
     close: () => process.close(),
   }
 }

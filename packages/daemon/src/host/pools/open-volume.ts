@@ -74,7 +74,7 @@ function opened(
         await told(nbd.zero(at, Math.min(mostAtOnceBytes, offset + lengthBytes - at)))
     },
     take: (file, part) => told(file.put(served, part)),
-    give: (file, part) => told(file.get(served, part)),
+    give: (file, parts) => told(file.get(served, parts)),
     flush: () => told(nbd.flush()),
     async close() {
       nbd.close()

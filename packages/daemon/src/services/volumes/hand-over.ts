@@ -4,8 +4,10 @@
  * A file is let go of before the volume, which is served until nobody has it open.
  */
 import { KvasirError } from '@kvasir/contract'
+import { nextParts } from '../../model/storage/next-parts.ts'
 import type { ClientFile } from '../../ports/client-files.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
+import type { Extent } from '../../ports/volume-access.ts'
 import type { Context } from '../context.ts'
 import { clearPart } from './contents.ts'
 import { openToSend } from './download-volume.ts'
@@ -65,11 +67,12 @@ export async function giveVolume(
       await file.resize(from)
       // Where nobody can tell whether the volume has changed, another call could not go on with this one.
       const ms = source.tag === undefined ? Number.POSITIVE_INFINITY : callMs
+      let known: readonly Extent[] = []
       const { reached, error } = await inSteps({ from, to: sizeBytes, ms }, signal, async (at) => {
-        const wanted = Math.min(stepBytes, sizeBytes - at)
-        const [part] = await open.extents(at, wanted)
-        const lengthBytes = Math.min(part?.lengthBytes ?? wanted, wanted)
-        if (!part?.isZero) await open.give(file, { offset: at, lengthBytes })
+        if (known.length === 0) known = await open.extents(at, sizeBytes - at)
+        const { parts, lengthBytes, left } = nextParts(known, { offset: at, mostBytes: stepBytes })
+        if (parts.length > 0) await open.give(file, parts)
+        known = left
         return lengthBytes
       })
       if (error !== undefined) throw error
