@@ -98,6 +98,8 @@ export interface VmRecord {
   readonly life: VmLife
   /** The life before the start that is under way, to which the VM goes back when that comes to nothing. */
   readonly lifeBeforeStart?: VmLife | undefined
+  /** How many starts by itself were begun since it was to be started again (intent `restart`); none of them was seen to end. */
+  readonly restartsBegun?: number | undefined
   readonly run: VmRun | undefined
   /** Oldest first; absent for a VM that never had one. */
   readonly checkpoints?: readonly CheckpointRecord[] | undefined

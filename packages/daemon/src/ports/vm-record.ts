@@ -101,6 +101,7 @@ const record = z.object({
   placementLost: z.string().optional(),
   life,
   lifeBeforeStart: life.optional(),
+  restartsBegun: z.int().positive().optional(),
   run: run.optional(),
   checkpoints: z.array(checkpoint).optional(),
   saved: savedMemory.optional(),

@@ -3,7 +3,7 @@
  *
  *     intent        emulator runs              emulator stands            gone
  *     none          adopt                      adopt (paused, panicked)   crashed, unless it was off
- *     start         adopt                      end; a restore: resume     as before it: shutoff, crashed, saved
+ *     start         adopt                      end; a restore: resume     as before it: shutoff, crashed, saved; `restart` if it was that
  *     stop          wait for the guest         end if off, else adopt     shutoff
  *     reboot        adopt                      reset and resume           crashed
  *     save          go on                      go on                      crashed
@@ -18,7 +18,7 @@ import { stateFromRunState } from '../../model/vm/run-state.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { VmLife, VmRun } from '../../ports/store.ts'
+import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { settleMoves } from '../moves/settle-moves.ts'
@@ -31,6 +31,8 @@ import { noteVcpus } from '../vms/set-vcpus.ts'
 import { tuneAdopted } from '../vms/tune-threads.ts'
 
 const keptLogCharacters = 2_000
+/** Starts by itself that end with their daemon, one after the other: more of them may be why it ends. */
+const mostRestarts = 3
 
 /** Brings one VM's row and the host together. */
 export async function recoverVm(
@@ -75,7 +77,7 @@ function recoverGone(seat: Seat, { log, bootId }: { readonly log: string; readon
   const off = isOff(seat.record) && intent === 'none'
   if (off) return
   const base = { intent: 'none' as const, run: undefined, lifeBeforeStart: undefined }
-  if (intent === 'start') seat.update({ ...base, life: lifeAfterStart(seat) })
+  if (intent === 'start') seat.update({ ...base, ...afterStart(seat) })
   else if (saved) seat.update({ ...base, life: seat.life('saved', 'its memory was saved') })
   else if (intent === 'stop')
     seat.update({ ...base, life: seat.life('shutoff', 'it was shut down on request') })
@@ -96,14 +98,21 @@ function recoverGone(seat: Seat, { log, bootId }: { readonly log: string; readon
   }
 }
 
-/** What a VM is again when the daemon died before its guest ran. */
-function lifeAfterStart(seat: Seat): VmLife {
-  const { saved, lifeBeforeStart } = seat.record
+/**
+ * What a VM is again when the daemon died before its guest ran. One that was being started by itself, as after a revert, is started again,
+ * unless the memory that it was to go on with is gone.
+ */
+function afterStart(seat: Seat): Pick<VmRecord, 'intent' | 'life' | 'restartsBegun'> {
+  const { saved, lifeBeforeStart, restartsBegun } = seat.record
   const wasSaved = lifeBeforeStart?.state === 'saved'
   const isAsBefore = lifeBeforeStart !== undefined && wasSaved === (saved !== undefined)
   const reason = saved ? 'its memory was saved' : wasSaved ? 'its saved memory was loaded and is gone' : ''
   const former = isAsBefore ? lifeBeforeStart : seat.life(saved ? 'saved' : 'shutoff', reason)
-  return afterFailedStart(former, 'the daemon ended while it was being started')
+  const life = afterFailedStart(former, 'the daemon ended while it was being started')
+  const again = isAsBefore && restartsBegun !== undefined && restartsBegun < mostRestarts
+  return again
+    ? { intent: 'restart', life, restartsBegun }
+    : { intent: 'none', life, restartsBegun: undefined }
 }
 
 async function recoverAlive(seat: Seat, emulator: Emulator, ports: Ports): Promise<void> {
@@ -165,7 +174,7 @@ async function endUnstarted(seat: Seat, ports: Ports): Promise<void> {
   seat.detach()
   await emulator?.end({ graceMs: 0 })
   await ports.emulators.clean(seat.record.id)
-  seat.update({ intent: 'none', run: undefined, lifeBeforeStart: undefined, life: lifeAfterStart(seat) })
+  seat.update({ run: undefined, lifeBeforeStart: undefined, ...afterStart(seat) })
 }
 
 /**
@@ -206,6 +215,7 @@ async function adoptAs(seat: Seat, runState: string, ports: Ports): Promise<void
     intent: 'none',
     saved: undefined,
     lifeBeforeStart: undefined,
+    restartsBegun: undefined,
     run: seat.record.run ?? (await runFromMemo(seat, ports)),
     life: isSame ? life : seat.life(seen.state, seen.reason),
   })

@@ -126,6 +126,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
       intent: 'none',
       saved: undefined,
       lifeBeforeStart: undefined,
+      restartsBegun: undefined,
       run: taken.length > 0 ? { ...run, tuned: true } : run,
       life: seat.life('running', restoring ? 'its saved memory was loaded' : 'it was started'),
     } as const
@@ -185,9 +186,10 @@ function writeIntent(
   seat: Seat,
   { placement, start, before }: ReturnType<typeof takePlace> & { readonly before: VmRecord['life'] },
 ): void {
-  const { saved } = seat.record
+  const { saved, intent, restartsBegun = 0 } = seat.record
   seat.update({
     intent: 'start',
+    ...(intent === 'restart' ? { restartsBegun: restartsBegun + 1 } : {}),
     placement,
     placementLost: undefined,
     ...(saved?.booted ? {} : { hardware: start.hardware }),
@@ -286,6 +288,7 @@ function tellOfFailedStart(
       run: undefined,
       saved,
       lifeBeforeStart: undefined,
+      restartsBegun: undefined,
       life: afterFailedStart(life, why),
     })
   } catch (cause) {
