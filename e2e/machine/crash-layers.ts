@@ -38,7 +38,8 @@ function operationOf(state: 'running' | 'shutoff', server: LunServer, lun: numbe
       await bringLun(world, server, volume)
       await bring(world, vm, state, spec)
       for (const { name } of await snapshots(world).list()) await removeOrFollow(world, vm, name)
-      await snapshots(world).create('taken')
+      if (state === 'running') await leaveGround(snapshots(world))
+      else await snapshots(world).create('taken')
     },
     run: (world) => removeOrFollow(world, vm, 'taken'),
     async isDone(world) {
@@ -52,6 +53,13 @@ function operationOf(state: 'running' | 'shutoff', server: LunServer, lun: numbe
       return true
     },
   }
+}
+
+/** Goes back and forth, so that no snapshot names the LUN under the disk, and the one that is left is of a branch beside it. */
+async function leaveGround(snapshots: ReturnType<typeof snapshotsOf>): Promise<void> {
+  for (const name of ['ground', 'taken']) await snapshots.create(name)
+  await snapshots.revert('ground')
+  await snapshots.delete('ground')
 }
 
 async function bringLun(world: World, { address, port }: LunServer, volume: string): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * Deletes a snapshot: what its layers hold and others need goes into the layers above them.
  *
- *     row `deleting` ─▶ for each layer: merged into the one above it, removed, or left as a base ─▶ the row goes
+ *     row `deleting` ─▶ for each layer, the highest first: merged into the one above it, removed, or left as a base ─▶ the row goes
  *
  * A merge of a running VM is a job of its emulator, during which the VM's seat is free. When the emulator ends, the merge goes on
  * without it. A layer goes out of the store only after what took it in was flushed.
@@ -16,6 +16,7 @@ import type { JobHandle } from '../jobs/live-job.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { requireSettled, requireSnapshot } from './find-snapshot.ts'
+import { layersToDrop } from './layers-to-drop.ts'
 import { hasOpen, mergeLive, mergeOffline } from './merge-layer.ts'
 import { settleSnapshots } from './settle-snapshots.ts'
 import { finishSink, sinkLive } from './sink-layer.ts'
@@ -34,37 +35,38 @@ export async function deleteSnapshot(
   { name, job }: DeleteSnapshotRequest,
 ): Promise<void> {
   const { ports } = context
-  const snapshot = await driver.take(
+  const { former, layers } = await driver.take(
     'merge',
     async (seat) => {
       await settleSnapshots(seat, ports)
       const found = requireSnapshot(seat.record, name, ports)
       requireSettled(seat.record, ports, found.id)
-      for (const { volumeId } of found.layers) {
+      const layers = layersToDrop(found, seat.record, ports.store)
+      for (const { volumeId } of layers) {
         const layer = ports.store.volumes.get(volumeId)
         if (layer) usablePool(layer.pool, ports)
       }
       await ports.failpoint('snapshot.delete.before-phase')
-      ports.store.snapshots.update({ ...found, phase: 'deleting' })
-      return found
+      ports.store.snapshots.update({ ...found, layers, phase: 'deleting' })
+      return { former: found, layers }
     },
     { jobId: job.id },
   )
   try {
     await ports.failpoint('snapshot.delete.after-phase')
-    for (const [index, layer] of snapshot.layers.entries())
+    for (const [index, layer] of layers.entries())
       await dropLayer(driver, layer, {
         context,
         job,
-        snapshotId: snapshot.id,
+        snapshotId: former.id,
         onProgress: (fraction) =>
-          job.progress(`merging disk ${layer.disk}`, (index + fraction) / snapshot.layers.length),
+          job.progress(`merging disk ${layer.disk}`, (index + fraction) / layers.length),
       })
   } catch (error) {
-    returnToReady(snapshot, ports.store)
+    returnToReady(former, ports.store)
     throw error
   }
-  await takePatiently(driver, 'edit', (seat) => removeRow(seat, snapshot.id, { context, job }), {
+  await takePatiently(driver, 'edit', (seat) => removeRow(seat, former.id, { context, job }), {
     ...ports,
     ...job,
     jobId: job.id,
@@ -72,15 +74,18 @@ export async function deleteSnapshot(
   try {
     await ports.failpoint('snapshot.delete.after-row')
   } finally {
-    await ports.files.removeMemory(snapshot.id)
+    await ports.files.removeMemory(former.id)
   }
 }
 
 /** One that has lost no layer yet is as good as before. */
-function returnToReady(snapshot: SnapshotRecord, store: Store): void {
-  const now = store.snapshots.get(snapshot.id)
-  const isWhole = now?.layers.length === snapshot.layers.length && !now.layers.some(({ sinks }) => sinks)
-  if (now && isWhole && snapshot.phase === 'ready') store.snapshots.update({ ...now, phase: 'ready' })
+function returnToReady(former: SnapshotRecord, store: Store): void {
+  const now = store.snapshots.get(former.id)
+  const has = (volumeId: string) => now?.layers.some((layer) => layer.volumeId === volumeId)
+  const isWhole =
+    former.layers.every(({ volumeId }) => has(volumeId)) && !now?.layers.some(({ sinks }) => sinks)
+  if (now && isWhole && former.phase === 'ready')
+    store.snapshots.update({ ...now, layers: former.layers, phase: 'ready' })
 }
 
 interface Drop {

@@ -32,6 +32,11 @@ async function remove(world: SimulatedDaemon, snapshot: string): Promise<void> {
   assert.deepEqual([job.state, job.error?.detail], ['succeeded', undefined])
 }
 
+async function revert(world: SimulatedDaemon, snapshot: string, keep = false): Promise<void> {
+  const one = { params: { ...params, snapshot }, body: { keep } }
+  assert.equal((await world.call('revertSnapshot', { ...waiting, ...one })).state, 'succeeded')
+}
+
 /** The volumes of the pool, each with where it lies and what it lies on. */
 async function volumes(world: SimulatedDaemon): Promise<readonly string[]> {
   const all = await world.call('listPoolVolumes', { params: { pool: 'slow' } })
@@ -105,15 +110,63 @@ for (const runs of [true, false]) {
     await using world = await openWorld(runs)
     await create(world, 'one')
 
-    const revert = { params: { ...params, snapshot: 'one' }, body: { keep: false } }
-    assert.equal((await world.call('revertSnapshot', { ...waiting, ...revert })).state, 'succeeded')
+    await revert(world, 'one')
 
     assert.deepEqual(await volumes(world), [
       'web1-root qcow2 in default on web1-root.one',
       'web1-root.one raw frozen',
     ])
   })
+
+  test(`a VM ${how} that left branches behind is back on its logical volume when the last snapshot goes`, async () => {
+    await using world = await openWorld(runs)
+    for (const name of ['one', 'two', 'three']) await create(world, name)
+    await revert(world, 'two')
+    await create(world, 'four')
+    await revert(world, 'one')
+
+    for (const name of ['one', 'two']) await remove(world, name)
+    assert.deepEqual(await volumes(world), [
+      'web1-root qcow2 in default on web1-root.one',
+      'web1-root.four qcow2 in default on web1-root.two frozen',
+      'web1-root.one raw frozen',
+      'web1-root.three qcow2 in default on web1-root.two frozen',
+      'web1-root.two qcow2 in default on web1-root.one frozen',
+    ])
+    for (const name of ['three', 'four']) await remove(world, name)
+
+    assert.deepEqual(await volumes(world), ['web1-root raw'])
+    if (runs) assert.equal(layersOpen(world), 1)
+  })
+
+  test(`of a VM ${how}, a layer that was left goes up and the snapshot under it down`, async () => {
+    await using world = await openWorld(runs)
+    for (const name of ['one', 'two', 'three']) await create(world, name)
+    await revert(world, 'two')
+
+    await remove(world, 'two')
+    await remove(world, 'three')
+    assert.deepEqual(await volumes(world), [
+      'web1-root qcow2 in default on web1-root.one',
+      'web1-root.one raw frozen',
+    ])
+    await remove(world, 'one')
+
+    assert.deepEqual(await volumes(world), ['web1-root raw'])
+  })
 }
+
+test('a volume under layers that another volume lies on too stays when the last snapshot goes', async () => {
+  await using world = await openWorld(false)
+  for (const name of ['one', 'two']) await create(world, name)
+  await revert(world, 'one', true)
+
+  for (const name of ['two', 'one']) await remove(world, name)
+
+  const [now, former] = await volumes(world)
+  assert.match(`${now} ${former}`, /web1-root qcow2 in default on web1-root.one web1-root.one raw frozen/)
+  assert.equal((await volumes(world)).length, 4, 'what was kept lies on what snapshot two was')
+})
 
 const points = [
   'snapshot.sink.after-begun-row',
