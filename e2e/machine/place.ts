@@ -55,6 +55,7 @@ export function environmentOf(place: Place): Record<string, string> {
     KVASIR_PREFIX: place.prefix,
     KVASIR_SOCKET_GROUP: 'root',
     KVASIR_UIDS: `${place.uids.first}:${place.uids.count}`,
+    KVASIR_DEFAULT_NETWORK: 'none',
     KVASIR_URL: `unix://${place.socketPath}`,
   }
 }

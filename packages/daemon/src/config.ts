@@ -98,6 +98,8 @@ const configSchema = z
     hugepages: z.enum(['existing', 'reserve']).default('existing'),
     /** Which VMs may be moved within their NUMA node while they run, to make room for one that starts. */
     placementMoves: z.enum(['none', 'shared', 'all']).default('none'),
+    /** Whether the first start makes the network `default`, once; `none` where daemons run beside each other, or tests. */
+    defaultNetwork: z.enum(['create', 'none']).default('create'),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .refine((config) => config.listen.length === 0 || config.tokens.length > 0, {
@@ -123,6 +125,7 @@ const settings = {
   uids: { flag: 'uids', variable: 'KVASIR_UIDS', parse: parseUids },
   hugepages: { flag: 'hugepages', variable: 'KVASIR_HUGEPAGES' },
   placementMoves: { flag: 'placement-moves', variable: 'KVASIR_PLACEMENT_MOVES' },
+  defaultNetwork: { flag: 'default-network', variable: 'KVASIR_DEFAULT_NETWORK' },
   logLevel: { flag: 'log-level', variable: 'KVASIR_LOG_LEVEL' },
 } as const satisfies Record<
   ConfigKey,
@@ -279,21 +282,6 @@ function isLoopback(host: string): boolean {
 }
 
 function originsOf(origins: Readonly<Record<string, string>>): Record<ConfigKey, string> {
-  const of = (key: ConfigKey) => origins[key] ?? 'default'
-  return {
-    stateDir: of('stateDir'),
-    runtimeDir: of('runtimeDir'),
-    logDir: of('logDir'),
-    prefix: of('prefix'),
-    qemu: of('qemu'),
-    socketGroup: of('socketGroup'),
-    listen: of('listen'),
-    tokens: of('tokens'),
-    ksm: of('ksm'),
-    zswap: of('zswap'),
-    uids: of('uids'),
-    hugepages: of('hugepages'),
-    placementMoves: of('placementMoves'),
-    logLevel: of('logLevel'),
-  }
+  const told = configKeys.map((key) => [key, origins[key] ?? 'default'])
+  return Object.fromEntries(told) as Record<ConfigKey, string> // One for each key of a closed table.
 }

@@ -38,6 +38,7 @@ import { applyHostTuning } from './host/tuning/host-tuning.ts'
 import type { Log } from './ports/log.ts'
 import type { Ports } from './ports/ports.ts'
 import { collectSamples, sampleHost } from './services/host/collect-samples.ts'
+import { makeDefaultNetwork } from './services/networks/default-network.ts'
 import { markForAutostart, startInOrder } from './services/vms/autostart.ts'
 import { openStore } from './store/open-store.ts'
 import { type WiredDaemon, wireDaemon } from './wire.ts'
@@ -98,6 +99,7 @@ async function serve(config: Config, log: Log, openHost: OpenHost): Promise<{ cl
   daemon.supervisor.watch()
   log.info({ socket, pid: process.pid }, 'kvasird serves')
   void startOnBoot(config, daemon)
+  void makeDefaultOnce(config, daemon)
   return {
     async close() {
       await api.close({ graceMs: closeGraceMs })
@@ -231,6 +233,18 @@ async function startOnBoot(config: Config, daemon: WiredDaemon): Promise<void> {
     await startInOrder(wanted, daemon.context)
   } catch (error) {
     log.error({ err: error }, 'autostart ended early')
+  }
+}
+
+/** The network `default` is made once in the life of a store: who deleted it does not get it again. */
+async function makeDefaultOnce(config: Config, { context }: WiredDaemon): Promise<void> {
+  const mark = join(config.stateDir, 'default-network')
+  if (config.defaultNetwork === 'none' || existsSync(mark)) return
+  try {
+    await makeDefaultNetwork(context)
+    await writeFile(mark, `${context.ports.clock.now()}\n`)
+  } catch (error) {
+    context.ports.log.warn({ err: error }, 'the network default was not made; the next start tries it again')
   }
 }
 

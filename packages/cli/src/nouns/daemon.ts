@@ -23,6 +23,12 @@ export const daemonCommand: Verbs = {
       },
       listen: { summary: 'Listen on TCP too; else KVASIR_LISTEN.', value: 'HOST:PORT' },
       uids: { summary: 'The UIDs for VMs, as FIRST:COUNT; else KVASIR_UIDS.', value: 'RANGE' },
+      'default-network': {
+        summary:
+          'Whether the first start makes the network default: create or none; else KVASIR_DEFAULT_NETWORK.',
+        value: 'WORD',
+        completes: ['create', 'none'],
+      },
       'log-level': { summary: 'How much is logged; else KVASIR_LOG_LEVEL.', value: 'LEVEL' },
       simulated: { summary: 'Serve a simulated host, which needs no root.' },
     },
