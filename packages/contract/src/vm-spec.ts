@@ -12,6 +12,7 @@ import { diskSpec, sharesControllers } from './disk-spec.ts'
 import { sharesLimits } from './disk-throttle.ts'
 import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
+import { byteSize } from './units.ts'
 
 /** The largest numbers a spec may name. */
 export const limits = {
@@ -78,6 +79,17 @@ export const forwardSpec = z
   .meta({ id: 'ForwardSpec' })
 
 /** A NIC of a VM: on a network, or on user-mode networking of its own. */
+/** What a second may bring of one NIC; the kernel's tokens for it are 64 bits of bytes times nanoseconds (net/netfilter/nft_limit.c). */
+const nicRate = byteSize
+  .refine((size) => size >= 65_536 && size <= 10_000_000_000, 'is not between 64KiB and 10000000000')
+  .optional()
+
+/** How much a NIC may send and receive. */
+export const nicLimits = z
+  .strictObject({ send: nicRate, receive: nicRate })
+  .refine(({ send, receive }) => (send ?? receive) !== undefined, 'limits nothing')
+  .meta({ id: 'NicLimits' })
+
 export const nicSpec = z
   .strictObject({
     name: resourceName,
@@ -101,6 +113,10 @@ export const nicSpec = z
       .boolean()
       .default(false)
       .meta({ description: 'Nothing goes between it and other isolated NICs of its network.' }),
+    limits: nicLimits.optional().meta({
+      description:
+        'Bytes a second that it sends and receives at most, after a burst of a second; what is more is dropped.',
+    }),
     link: z.enum(['up', 'down']).default('up').meta({
       description: 'Whether its cable is in, as its guest sees it; changed while that runs.',
     }),
@@ -110,6 +126,10 @@ export const nicSpec = z
   .refine(
     ({ mode, address }) => mode === 'network' || address === undefined,
     'has an address, which only a NIC on a network has',
+  )
+  .refine(
+    ({ mode, limits }) => mode === 'network' || limits === undefined,
+    'has limits, which only a NIC on a network has',
   )
   .refine(
     ({ mode, antiSpoof, isolated }) => mode === 'network' || !(antiSpoof || isolated),

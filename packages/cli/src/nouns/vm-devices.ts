@@ -110,6 +110,7 @@ export const deviceVerbs: Verbs = {
       'vm nic set web1 net0 forward=0.0.0.0:8080:80',
       'vm nic set web1 net0 antiSpoof,isolated=false,forward=none',
       'vm nic set web1 net0 link=down',
+      'vm nic set web1 net0 send=10MiB,receive=none',
       'vm nic set web1 net0 network=other',
     ],
     arguments: [name, { name: 'NIC' }, { name: 'KEY=VALUE,...' }],

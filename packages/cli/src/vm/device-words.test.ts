@@ -71,6 +71,9 @@ test('a NIC may have several forwards', () => {
 test('of a NIC that is there, what is named changes', () => {
   assert.deepEqual(parseNicChange('network=lan,forward=none'), { network: 'lan', forwards: [] })
   assert.deepEqual(parseNicChange('antiSpoof,isolated=false'), { antiSpoof: true, isolated: false })
+  assert.deepEqual(parseNicChange('send=10MiB,receive=none'), {
+    limits: { send: '10MiB', receive: undefined },
+  })
   assert.throws(() => parseNicChange('name=net1'), UsageError)
 })
 

@@ -70,7 +70,18 @@ export function parseThrottle(text: string): DiskInput['throttle'] {
   return limits as DiskInput['throttle'] // As for disks.
 }
 
-const nicKeys = ['mode', 'network', 'mac', 'address', 'forward', 'antiSpoof', 'isolated', 'link'] as const
+const nicKeys = [
+  'mode',
+  'network',
+  'mac',
+  'address',
+  'forward',
+  'antiSpoof',
+  'isolated',
+  'link',
+  'send',
+  'receive',
+] as const
 
 /** Parses a NIC; `forward` may be given several times. */
 export function parseNic(text: string, fallbackName: string): NicInput {
@@ -78,18 +89,30 @@ export function parseNic(text: string, fallbackName: string): NicInput {
   return { name: fallbackName, ...nicFields(text, ['name', ...nicKeys]) } as NicInput
 }
 
-/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`. */
-export function parseNicChange(text: string): Omit<NicInput, 'name'> {
+/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`; a limit that is `none` goes. */
+export function parseNicChange(text: string): NicChange {
   return nicFields(text, nicKeys)
 }
 
+/** Fields of a NIC; a limit that goes is `undefined`. */
+export type NicChange = Omit<NicInput, 'name' | 'limits'> & {
+  readonly limits?: { readonly send?: string | undefined; readonly receive?: string | undefined }
+}
+
+function limitFields(pairs: readonly (readonly [key: string, value: string | undefined])[]) {
+  const limits = pairs
+    .filter(([key]) => key === 'send' || key === 'receive')
+    .map(([key, value]) => [key, value === 'none' ? undefined : requireValue(key, value)] as const)
+  return limits.length === 0 ? {} : { limits: Object.fromEntries(limits) }
+}
+
 function nicFields(text: string, keys: readonly string[]): Record<string, unknown> {
-  const fields: Record<string, unknown> = {}
   const pairs = parsePairs(text, keys, 'NIC')
+  const fields: Record<string, unknown> = limitFields(pairs)
   const forwards = pairs.flatMap(([key, value]) => (key === 'forward' ? [requireValue(key, value)] : []))
   for (const [key, value] of pairs) {
     if (key === 'antiSpoof' || key === 'isolated') fields[key] = toBoolean(key, value)
-    else if (key !== 'forward') fields[key] = requireValue(key, value)
+    else if (!['forward', 'send', 'receive'].includes(key)) fields[key] = requireValue(key, value)
   }
   const isNone = forwards.length === 1 && forwards[0] === 'none'
   return forwards.length === 0 ? fields : { ...fields, forwards: isNone ? [] : forwards.map(parseForward) }

@@ -8,6 +8,7 @@ import { UsageError } from '../usage-error.ts'
 import { changeSpec } from './change-spec.ts'
 import {
   type DiskInput,
+  type NicChange,
   type NicInput,
   parseDisk,
   parseNic,
@@ -60,6 +61,7 @@ export const listNics: Action = async (context) => {
         show: ({ antiSpoof, isolated }) =>
           [...(antiSpoof ? ['antiSpoof'] : []), ...(isolated ? ['isolated'] : [])].join(' ') || '-',
       },
+      { title: 'LIMITS', show: ({ limits }) => (limits ? describeLimits(limits) : '-') },
       {
         title: 'FORWARDS',
         show: ({ forwards }) =>
@@ -100,11 +102,18 @@ export const setNic: Action = async (context) => {
   return undefined
 }
 
-/** An address is one of its network. */
-function changed(nic: NicSpec, change: Omit<NicInput, 'name'>): NicInput {
-  const { address, ...rest } = nic
+/** An address is one of its network; a limit that is not named stays. */
+function changed(nic: NicSpec, { limits: newLimits, ...change }: NicChange): NicInput {
+  const { address, limits: oldLimits, ...rest } = nic
+  const limits = { ...oldLimits, ...newLimits }
+  const isLimited = (limits.send ?? limits.receive) !== undefined
   const stays = change.network === undefined || change.network === nic.network
-  return { ...rest, ...(stays && address !== undefined ? { address } : {}), ...change }
+  return {
+    ...rest,
+    ...(stays && address !== undefined ? { address } : {}),
+    ...change,
+    ...(isLimited ? { limits } : {}),
+  }
 }
 
 export const throttleDisk: Action = async (context) => {
@@ -145,6 +154,12 @@ function describeThrottle({ burst = {}, group, burstSeconds, ...limits }: DiskTh
     ...(group === undefined ? [] : [`group=${group}`]),
   ]
   return [...words(limits, ''), ...words(burst, 'burst.'), ...more].join(',')
+}
+
+/** The same of a NIC. */
+function describeLimits({ send, receive }: NonNullable<NicSpec['limits']>): string {
+  const words = Object.entries({ send, receive })
+  return words.flatMap(([way, rate]) => (rate === undefined ? [] : `${way}=${formatBytes(rate)}`)).join(',')
 }
 
 function readVm(context: Context) {

@@ -110,6 +110,66 @@ test('of what a guarded guest sends, what is its own arrives, and nothing else',
   assert.deepEqual(namesOf(within), namesOf(all.filter((number) => cases[number]?.[1])))
 })
 
+test('what a limited guest sends and receives comes to its limits, and not beyond', { skip }, async (t) => {
+  const room = await openRoom(t)
+  const names = { vm: 'web1', nic: 'net0', network: 'lan', tap: 'kvt1', mac: '52:54:00:00:00:01' }
+  const limits = { send: 2_000_000, receive: 1_000_000 }
+  const wire = { ...names, address: undefined, forwards: [], antiSpoof: false, isolated: false, limits }
+  const input = ruleSet(lan, [wire], { hasGuards: false })
+  await runCommand(['ip', 'netns', 'exec', room.host, 'nft', '-f', '-'], { timeoutMs, input })
+  for (const [index, guest] of room.guests.entries())
+    await runCommand(['ip', '-n', guest, 'address', 'add', `10.9.0.${index + 2}/24`, 'dev', 'eth0'], {
+      timeoutMs,
+    })
+  const [limited = '', other = ''] = room.guests
+
+  const sent = await streamed({ from: limited, to: other, address: '10.9.0.3' })
+  const received = await streamed({ from: other, to: limited, address: '10.9.0.2' })
+
+  for (const [{ bytes, seconds }, rate] of [
+    [sent, limits.send],
+    [received, limits.receive],
+  ] as const) {
+    // The kernel's bucket is full at first: what a second brings, and the burst.
+    assert.ok(bytes < rate * (seconds + 1) * 1.1 + 200_000, `${bytes} bytes in ${seconds} s`)
+    assert.ok(bytes > rate * seconds * 0.3, `${bytes} bytes in ${seconds} s`)
+  }
+})
+
+/** Sends for some seconds, or takes what comes from one sender and prints how much that was, and in how many seconds. */
+const stream = `
+use strict; use IO::Socket::INET; use Time::HiRes 'time'; $| = 1; $SIG{ALRM} = sub { exit 0 };
+if ($ARGV[0] eq 'send') { my $s = IO::Socket::INET->new(PeerAddr => $ARGV[1], PeerPort => 5000) or die "$@";
+  alarm 3; while (1) { syswrite($s, 'x' x 65536) or exit 0 } }
+my $l = IO::Socket::INET->new(LocalPort => 5000, Listen => 1, ReuseAddr => 1) or die "$@"; print "ready\n";
+my $s = $l->accept; my ($n, $t) = (0, time); while (my $r = sysread($s, my $b, 1 << 20)) { $n += $r } print "$n ", time - $t, "\n"
+`
+
+async function streamed({
+  from,
+  to,
+  address,
+}: {
+  readonly from: string
+  readonly to: string
+  readonly address: string
+}) {
+  const listener = spawn('ip', ['netns', 'exec', to, 'perl', '-e', stream, 'take'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 4 * timeoutMs,
+  })
+  await new Promise((resolve) => listener.stdout.once('readable', resolve))
+  await runCommand(['ip', 'netns', 'exec', from, 'perl', '-e', stream, 'send', address], {
+    timeoutMs: 3 * timeoutMs,
+  })
+  const [bytes = 0, seconds = 0] = (await text(listener.stdout))
+    .replace('ready', '')
+    .trim()
+    .split(' ')
+    .map(Number)
+  return { bytes, seconds }
+}
+
 interface Room {
   readonly host: string
   readonly guests: readonly string[]

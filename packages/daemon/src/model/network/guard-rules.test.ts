@@ -55,3 +55,21 @@ test('each guarded tap has its own sets and its own chain, and only isolated one
   )
   assert.ok(!lines.some((line) => line.includes('kvt5')))
 })
+
+test('what is limited of a tap is so before a guard accepts it, each way by a chain of its own', () => {
+  const lines = guardTable(lan, [
+    wire(2, { antiSpoof: true, limits: { send: 1_000_000, receive: 2_000_000 } }),
+    wire(3, { limits: { receive: 3_000_000 } }),
+  ]).map((line) => line.trim())
+
+  const jumps = lines.filter((line) => line.includes('vmap'))
+  assert.deepEqual(jumps, [
+    'iifname vmap { "kvt2" : jump kvt2_send }',
+    'iifname vmap { "kvt2" : jump kvt2 }',
+    'oifname vmap { "kvt2" : jump kvt2_receive, "kvt3" : jump kvt3_receive }',
+  ])
+  assert.equal(
+    lines[lines.indexOf('chain kvt3_receive {') + 1],
+    'limit rate over 3000000 bytes/second burst 131072 bytes drop',
+  )
+})

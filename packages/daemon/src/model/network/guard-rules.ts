@@ -7,6 +7,11 @@
  *                 are. It asks for a lease in its own name, and answers for its own addresses alone (ARP; RFC 4861). It is no DHCP server
  *                 and no router. ICMPv6 in fragments, in which that could be hidden, is dropped (RFC 6980).
  *     isolated    no frame goes from one isolated guest to another, and no packet between guests by way of the host's routing
+ *     limits      what a guest sends in a second, or is sent, is dropped beyond so many bytes; a bucket of theirs holds what a second brings and
+ *                 `burst` more (net/netfilter/nft_limit.c), so a packet that a NIC's offloads leave at 64 KiB always fits
+ *
+ * Limits are rules and not queues of tc(8): they are in the transaction with the others, before the tap is, and its like for what a guest sends
+ * would be a police action that not every kernel has. Both ways a TCP connection comes to what it may, as measured.
  *
  * Isolation is not the flag of the port that the kernel has: that can be set only on a tap that is there, and leaves the way by the host.
  */
@@ -32,17 +37,21 @@ export function hasGuards(wires: readonly Wire[]): boolean {
 export function guardTable(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
   const guarded = wires.filter(({ antiSpoof }) => antiSpoof)
   const isolated = wires.filter((wire) => wire.isolated)
-  if (guarded.length + isolated.length === 0) return []
+  const [senders, receivers] = [limitsOf(wires, 'send'), limitsOf(wires, 'receive')]
+  if (guarded.length + isolated.length + senders.length + receivers.length === 0) return []
   const jumps = guarded.map(({ tap }) => `"${tap}" : jump ${tap}`)
   return [
     `table bridge ${tableName(network.id)} {`,
     `  comment "${tableComment(network.id)}"`,
     ...guarded.flatMap((wire) => guardOf(wire, network)),
+    ...[...senders, ...receivers].flatMap(({ chain }) => chain),
     ...(isolated.length > 0
       ? [`  set isolated {`, '    type ifname', elements(isolated.map(({ tap }) => `"${tap}"`)), '  }']
       : []),
     '  chain prerouting {',
     '    type filter hook prerouting priority -300; policy accept;',
+    // What a guard accepts is looked at no more.
+    ...mapOf('iifname', senders),
     ...(isolated.length > 0 ? hairpinsOf(network) : []),
     ...(jumps.length > 0 ? [`    iifname vmap { ${jumps.join(', ')} }`] : []),
     '  }',
@@ -54,8 +63,38 @@ export function guardTable(network: NetworkSpec, wires: readonly Wire[]): readon
           '  }',
         ]
       : []),
+    ...(receivers.length > 0
+      ? [
+          '  chain postrouting {',
+          '    type filter hook postrouting priority 0; policy accept;',
+          ...mapOf('oifname', receivers),
+          '  }',
+        ]
+      : []),
     '}',
   ]
+}
+
+/** Beyond what a second brings. */
+const burstBytes = 131_072
+
+interface TapLimit {
+  readonly jump: string
+  readonly chain: readonly string[]
+}
+
+/** The chains that hold taps to their limits, and what leads there. */
+function limitsOf(wires: readonly Wire[], way: 'send' | 'receive'): readonly TapLimit[] {
+  return wires.flatMap(({ tap, limits }) => {
+    const rate = limits?.[way]
+    if (rate === undefined) return []
+    const rule = `    limit rate over ${rate} bytes/second burst ${burstBytes} bytes drop`
+    return { jump: `"${tap}" : jump ${tap}_${way}`, chain: [`  chain ${tap}_${way} {`, rule, '  }'] }
+  })
+}
+
+function mapOf(link: 'iifname' | 'oifname', limits: readonly TapLimit[]): readonly string[] {
+  return limits.length === 0 ? [] : [`    ${link} vmap { ${limits.map(({ jump }) => jump).join(', ')} }`]
 }
 
 /** The sets and the chain of a guarded tap. */

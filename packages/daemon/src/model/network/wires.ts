@@ -21,6 +21,8 @@ export interface Wire {
   readonly antiSpoof: boolean
   /** It and others that are isolated have nothing of each other. */
   readonly isolated: boolean
+  /** How many bytes it may send and receive in a second. */
+  readonly limits?: NicSpec['limits']
 }
 
 /** A VM as far as wires go. */
@@ -48,6 +50,7 @@ export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
           forwards: now.forwards,
           antiSpoof: now.antiSpoof,
           isolated: now.isolated,
+          limits: now.limits,
           ...(now.address === undefined ? {} : { address: now.address }),
         }
       : nic
@@ -61,13 +64,14 @@ export function wiresOf(vm: WiredVm): readonly Wire[] {
 }
 
 /** Whether the network has to know of a NIC before its guest runs. */
-export function needsNetworkFirst({ network, address, forwards, antiSpoof, isolated }: NicSpec): boolean {
-  return network !== undefined && (address !== undefined || forwards.length > 0 || antiSpoof || isolated)
+export function needsNetworkFirst({ network, address, forwards, ...rules }: NicSpec): boolean {
+  const hasRules = rules.antiSpoof || rules.isolated || rules.limits !== undefined
+  return network !== undefined && (address !== undefined || forwards.length > 0 || hasRules)
 }
 
 function wireOf({ id, name }: WiredVm, nic: NicSpec): Wire | undefined {
-  const { network, address, forwards, antiSpoof, isolated } = nic
+  const { network, address, forwards, antiSpoof, isolated, limits } = nic
   if (network === undefined) return undefined
   const names = { vm: name, nic: nic.name, network, tap: tapName(id, nic.name), mac: macOf(id, nic) }
-  return { ...names, address, forwards, antiSpoof, isolated }
+  return { ...names, address, forwards, antiSpoof, isolated, limits }
 }

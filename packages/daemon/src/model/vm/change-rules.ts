@@ -130,6 +130,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'nics.*.forwards': forwardsRule,
   'nics.*.antiSpoof': guardRule,
   'nics.*.isolated': guardRule,
+  'nics.*.limits': guardRule,
 }
 
 /** The rule of a field for a change. */
