@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { type IscsiServer, openIscsiServer } from '../../tools/servers/iscsi-target.ts'
-import { snapshotsOf } from '../machine/snapshots.ts'
+import { chainDifferences, snapshotsOf } from '../machine/snapshots.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
@@ -106,6 +106,19 @@ test('a running VM has snapshots of LUNs beside other disks, and its disk is on 
   await snapshots.delete('again')
   assert.equal(await read(vm), 'kept')
   assert.equal(onServer(server), 'kept')
+
+  await snapshots.create('last')
+  await write(vm, 'moved', { place: 1 })
+  const moved = await world.cli('vm', 'disk', 'move', 'web1', 'a', '--pool', 'default')
+  assert.equal(moved.code, 0, moved.stderr)
+  assert.deepEqual(await chainDifferences(world, vm), [])
+  const left = (await world.client.call(endpoints.listPoolVolumes, { params: { pool: 'san' } })).map(
+    ({ format, usedBy }) => [format, ...usedBy],
+  )
+  assert.deepEqual(left, [['raw'], ['raw']])
+  await snapshots.delete('last')
+  assert.deepEqual([await read(vm), await read(vm, { place: 1 })], ['kept', 'moved'])
+  assert.deepEqual([onServer(server), onServer(server, 1)], ['kept', 'two'])
   await vm.assertCaged()
   await world.assertCleanAudit()
 })

@@ -2,7 +2,7 @@
  * Copies the layers under a disk that moves with its snapshots: bottom first, each on the copy of what it lies on. Nobody writes to them,
  * so the guest goes on meanwhile on the disk's own volume, which is copied last: by a mirror while the VM runs (move-disk.ts).
  *
- * Both pools are of files. What is copied is what a layer has itself, so each copy holds as much as its layer.
+ * They go to a pool of files: from another one, or from a LUN or logical volume whose layers lie in files. What is copied is what a layer has itself, so each copy holds as much as its layer.
  */
 import { KvasirError } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
@@ -13,6 +13,7 @@ import { layersIn } from '../pools/layers-place.ts'
 import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { requireNoWork } from '../volumes/hold-volume.ts'
+import { keepGround } from '../volumes/keep-ground.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { makeVolumeFile, removeVolumeFile } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
@@ -43,20 +44,25 @@ export function planLayers(
   if (into) throw refuse('in-use', 'a volume that is there takes no layers in')
   if (request.keep) throw refuse('in-use', 'a volume of that name would stay without them')
   if (pool === volume.pool) throw refuse('in-use', 'its layers stay in their pool with their formats')
-  const isOfFiles = (name: string) => {
-    const { nativeSnapshots, formats } = usablePool(name, ports).capabilities
-    return (
-      !nativeSnapshots && formats.includes('qcow2') && layersIn(requirePool(name, ports), ports) === undefined
-    )
-  }
-  if (!isOfFiles(pool) || !isOfFiles(volume.pool))
+  if (!hasLayersInFiles(volume.pool, ports) || !isOfFiles(pool, ports))
     throw refuse('in-use', 'layers go only from one pool of files to another')
   if (format !== 'qcow2') throw refuse('in-use', 'what lies on a layer is qcow2')
-  const other = layers.find((layer) => layer.encryption || layer.pool !== volume.pool || layer.liesIn)
+  const other = layers.find((layer) => layer.encryption || layer.pool !== volume.pool)
   if (volume.encryption || other)
     throw refuse('unsupported', 'one of its layers is encrypted or in a third pool')
   for (const layer of layers) requireNoWork(layer)
   return layers
+}
+
+/** Whether layers of a pool's volumes lie beside them. */
+function isOfFiles(name: string, ports: Ports): boolean {
+  const { nativeSnapshots, formats } = usablePool(name, ports).capabilities
+  return !nativeSnapshots && formats.includes('qcow2')
+}
+
+/** Those of a LUN or a logical volume do too, but for the volume itself, which is copied to a raw file. */
+function hasLayersInFiles(name: string, ports: Ports): boolean {
+  return isOfFiles(name, ports) || layersIn(requirePool(name, ports), ports) !== undefined
 }
 
 /** Copies the layers under the copy of a disk. Fails as soon as the move was given up. */
@@ -131,6 +137,8 @@ export async function removeLeft(ids: readonly string[], context: Context): Prom
     const left = store.volumes.get(id)
     if (!left) continue
     const isOver = left.phase === 'deleting' || (left.frozen && holderOf(left, store) === undefined)
-    if (isOver) await removeVolume(left, context)
+    if (!isOver) continue
+    keepGround(left, context.ports)
+    await removeVolume(left, context)
   }
 }

@@ -39,6 +39,28 @@ async function openWorld(runs: boolean, options = {}): Promise<SimulatedDaemon> 
   return world
 }
 
+/** A VM whose disk has two snapshots, on a volume of a pool that has no layers itself. */
+async function openGround(type: 'lvm' | 'iscsi', runs: boolean): Promise<SimulatedDaemon> {
+  const world = await openSimulatedDaemon({ hurry })
+  const iscsi = { type, server: '192.0.2.1', target: 'iqn.2026-11.example:a', name: 'ground' }
+  const place = type === 'lvm' ? { type, name: 'ground', vg: 'vg0' } : iscsi
+  for (const pool of [place, { type: 'dir', name: 'fast', path: '/mnt/fast' }])
+    await world.call('createPool', { body: newPool.parse(pool) })
+  if (type === 'iscsi') {
+    const folder = '/simulated/192.0.2.1/iqn.2026-11.example:a'
+    const lun = { capacityBytes: 64 * 2 ** 20, allocatedBytes: 0, basePath: undefined, folder, file: 'lun-1' }
+    world.machine.volumes.set('theirs', lun)
+    const body = { name: 'data', file: 'lun-1', format: 'raw' as const, force: false }
+    await world.call('importVolume', { params: { pool: 'ground' }, body })
+  }
+  const disk = type === 'iscsi' ? { volume: 'data' } : { size: '64MiB' }
+  await world.createVm('web1', { disks: [{ name: 'data', pool: 'ground', ...disk }] })
+  if (runs) await world.call('startVm', { params, ...waiting })
+  await snapshot(world, 'one', runs)
+  await snapshot(world, 'two')
+  return world
+}
+
 /** Each volume with its pool and what it lies on; store, pools, snapshots and emulator agree, and nothing is under way. */
 async function volumes(world: SimulatedDaemon): Promise<readonly string[]> {
   const { store } = world.daemon.context.ports
@@ -119,6 +141,34 @@ test('layers of another branch go along, and there and back nothing is left behi
     assert.deepEqual(await volumes(world), expected)
   }
 })
+
+for (const type of ['lvm', 'iscsi'] as const)
+  for (const runs of [true, false])
+    test(`a disk of a VM that ${runs ? 'runs' : 'is off'} goes from ${type} to files with all its layers`, async () => {
+      await using world = await openGround(type, runs)
+      await revert(world, 'one')
+      await snapshot(world, 'three')
+      await revert(world, 'two')
+
+      const job = await move(world)
+
+      assert.equal(job.state, 'succeeded', String(job.error?.detail))
+      const left = (await volumes(world)).filter((words) => !words.startsWith('fast/'))
+      assert.deepEqual(left, type === 'iscsi' ? ['ground/data.one'] : [])
+      const { store } = world.daemon.context.ports
+      const moved = store.volumes.list().filter(({ pool }) => pool === 'fast')
+      assert.equal(moved.length, 4)
+      assert.deepEqual(
+        moved
+          .flatMap(({ liesIn, baseId, format }) => [liesIn, baseId === undefined ? format : undefined])
+          .filter(Boolean),
+        ['raw'],
+      )
+      await revert(world, 'one')
+      for (const name of ['two', 'one', 'three'])
+        await world.call('deleteSnapshot', { params: { ...params, snapshot: name }, ...waiting })
+      assert.equal((await volumes(world)).filter((words) => words.startsWith('fast/')).length <= 2, true)
+    })
 
 test('layers go only from files to files, all of them, and into nothing that is there', async () => {
   await using world = await openWorld(true)

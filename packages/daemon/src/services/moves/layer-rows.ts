@@ -68,7 +68,7 @@ export function newLayerCopies(
   const planned = new Set<string>()
   const copies = new Map<string, LayerCopy>()
   const { vmId, disk } = move
-  for (const { file: _, madeForVm: __, ...layer } of layers) {
+  for (const { file: _, madeForVm: __, liesIn: ___, ...layer } of layers) {
     const name = freeVolumeName({ pool, name: layer.name }, ports, planned)
     planned.add(volumeWords({ pool, name }))
     copies.set(layer.id, {
