@@ -31,6 +31,7 @@ export const debianPackages = {
     { name: 'qemu-system-x86', why: 'the emulator' },
     { name: 'qemu-utils', why: 'qemu-img: volumes and imported images' },
     { name: 'qemu-block-extra', why: "QEMU's own clients of iSCSI, NFS and Ceph" },
+    { name: 'ovmf', why: 'UEFI firmware' },
     { name: 'passt', why: 'user-mode networking of a VM' },
     { name: 'iproute2', why: 'ip: bridges and addresses of networks' },
     { name: 'nftables', why: 'nft: the rules of networks' },

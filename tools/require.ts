@@ -2,7 +2,7 @@
  * What a test may lack on this machine. A skip is loud: it prints what was lacking and which promise goes unchecked; and
  * `KVASIR_REQUIRE=qemu,root` turns such a skip into a failure.
  */
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /** What a test can lack. */
@@ -16,6 +16,8 @@ export type Requirement =
   | 'ganesha'
   /** A Ceph that runs beside the test. */
   | 'ceph'
+  /** The UEFI images of Debian's package. */
+  | 'ovmf'
   | 'guest-agent'
   | 'kvm'
   | 'ksm'
@@ -50,7 +52,7 @@ export function lacking(what: Requirement, reason: string): string {
 
 /** The `skip` of a test that needs these: false where the machine has them all. */
 export function needs(
-  ...requirements: readonly ('qemu' | 'root' | 'passt' | 'lab' | 'tgt' | 'ganesha' | 'ceph')[]
+  ...requirements: readonly ('qemu' | 'root' | 'passt' | 'lab' | 'tgt' | 'ganesha' | 'ceph' | 'ovmf')[]
 ): string | false {
   for (const requirement of requirements) {
     const reason = reasonFor[requirement]()
@@ -65,6 +67,8 @@ const reasonFor = {
   ganesha: () => programMissing('ganesha.nfsd'),
   passt: () => programMissing('passt'),
   ceph: () => programMissing('ceph-osd'),
+  ovmf: () =>
+    existsSync('/usr/share/OVMF/OVMF_CODE_4M.fd') ? undefined : 'the package ovmf is not installed',
   lab: () =>
     process.env['KVASIR_LAB'] === '1'
       ? undefined

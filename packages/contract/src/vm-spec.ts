@@ -34,7 +34,14 @@ const machine = z
       .regex(/^\d{1,2}\.\d{1,2}$/, 'is not a machine version such as 7.2')
       .optional()
       .meta({ description: 'Pinned at creation to the newest that the QEMU at hand offers.' }),
-    firmware: z.enum(['bios', 'uefi']).default('bios'),
+    firmware: z
+      .enum(['bios', 'uefi'])
+      .default('bios')
+      .meta({ description: 'uefi has variables of its own for each VM, which are kept with its disks.' }),
+    secureBoot: z
+      .boolean()
+      .optional()
+      .meta({ description: 'UEFI boots only what is signed by a key that it knows; those of Microsoft.' }),
     spareSlots: z
       .int()
       .min(0)
@@ -42,6 +49,10 @@ const machine = z
       .optional()
       .meta({ description: 'Slots that are empty after a boot, to plug disks into; 2 unless said.' }),
   })
+  .refine(
+    ({ firmware, secureBoot }) => firmware === 'uefi' || !secureBoot,
+    'has secureBoot, which only a VM with firmware uefi has',
+  )
   .prefault({})
 
 const kernelBoot = z.strictObject({

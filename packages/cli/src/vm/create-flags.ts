@@ -59,6 +59,7 @@ export const createFlags = {
   accelerator: { summary: 'Which accelerator to require.', value: 'KIND', completes: ['auto', 'kvm', 'tcg'] },
   machine: { summary: 'The machine type.', value: 'TYPE', completes: ['q35', 'microvm'] },
   firmware: { summary: 'The firmware.', value: 'KIND', completes: ['bios', 'uefi'] },
+  'secure-boot': { summary: 'UEFI that boots only what is signed; --firmware uefi goes without saying.' },
   'cpu-model': {
     summary: 'The CPU model: auto, host, max, x86-64-v2, x86-64-v3, x86-64-v4, or one of QEMU.',
     value: 'MODEL',

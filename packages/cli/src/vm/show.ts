@@ -56,7 +56,7 @@ export function describeVm(
     'Next boot': waiting(vm),
     'Last exit': lastExit(vm),
     Accelerator: accelerator(vm),
-    Machine: `${status.machine ?? spec.machine.type}, ${spec.machine.firmware}`,
+    Machine: `${status.machine ?? spec.machine.type}, ${spec.machine.firmware}${spec.machine.secureBoot ? ' with secure boot' : ''}`,
     CPU: describeCpu(vm),
     'CPU sharing': sharingWords(vm),
     Threads: [...threadLines(vm)],

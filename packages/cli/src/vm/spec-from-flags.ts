@@ -105,10 +105,15 @@ function nodeNumbers(text: string): number[] {
 
 function machineFromFlags(context: Context): Pick<VmSpecInput, 'machine'> {
   const type = context.choice('machine', ['q35', 'microvm'])
-  const firmware = context.choice('firmware', ['bios', 'uefi'])
+  const secureBoot = context.has('secure-boot')
+  const firmware = context.choice('firmware', ['bios', 'uefi']) ?? (secureBoot ? 'uefi' : undefined)
   if (type === undefined && firmware === undefined) return {}
   return {
-    machine: { ...(type === undefined ? {} : { type }), ...(firmware === undefined ? {} : { firmware }) },
+    machine: {
+      ...(type === undefined ? {} : { type }),
+      ...(firmware === undefined ? {} : { firmware }),
+      ...(secureBoot ? { secureBoot } : {}),
+    },
   }
 }
 

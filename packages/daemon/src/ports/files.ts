@@ -19,6 +19,15 @@ export interface StateFiles {
   removeMemory(snapshotId: string): Promise<void>
   /** Ids of snapshots that have memory, those of no row too. */
   listMemories(): Promise<readonly string[]>
+  /** The variables of a UEFI, by an id that the daemon made. */
+  nvramPath(id: string): string
+  /** Makes variables of a template of the host, unless they are there; `host-failed` where that is not a small file. */
+  ensureNvram(id: string, template: string): Promise<void>
+  /** Copies variables as they are at this moment; `host-failed` where there are none. Replaces what is there. */
+  copyNvram(fromId: string, toId: string): Promise<void>
+  /** Removes variables; no error when there are none. */
+  removeNvram(id: string): Promise<void>
+  listNvrams(): Promise<readonly string[]>
   listSeeds(): Promise<readonly string[]>
   freeBytes(): Promise<number>
   /** Whether the file systems under images and the default pool take O_DIRECT; tmpfs before Linux 6.6 does not. */

@@ -42,6 +42,8 @@ export interface HostFacts {
   /** What a process of ours may be allowed to lock; undefined: anything. */
   lockableBytes(): Promise<number | undefined>
   thpMode(): Promise<ThpMode>
+  /** The UEFI images of this host by their descriptors, in their order; files are named through no link. */
+  firmware(): Promise<Host['firmware']>
   hasVsock(): boolean
   /** The frequency of the CPU's time stamp counter in kHz; undefined where the kernel does not say it for certain. */
   tscKhz(): Promise<number | undefined>

@@ -38,6 +38,8 @@ const record = z.object({
   /** It is to have the memory; without `memory` it does not have it yet. */
   wantsMemory: z.boolean().default(false),
   memory: savedMemory.optional(),
+  /** The copy of the variables of its UEFI, where it had any; written before anything goes over. */
+  nvramId: z.string().min(1).optional(),
   spec: vmSpec,
   layers: z.array(layer),
 })

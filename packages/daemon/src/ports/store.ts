@@ -104,6 +104,8 @@ export interface VmRecord {
   /** Oldest first; absent for a VM that never had one. */
   readonly checkpoints?: readonly CheckpointRecord[] | undefined
   readonly saved: SavedMemory | undefined
+  /** The variables of its UEFI, from its first start on, and the image that they fit. */
+  readonly nvram?: { readonly id: string; readonly executable: string } | undefined
 }
 
 export interface DamagedVm {

@@ -105,6 +105,7 @@ const record = z.object({
   run: run.optional(),
   checkpoints: z.array(checkpoint).optional(),
   saved: savedMemory.optional(),
+  nvram: z.object({ id: z.string().min(1), executable: z.string().min(1) }).optional(),
 })
 
 /** A record that could be read, or why it could not. */

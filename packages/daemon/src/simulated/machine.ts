@@ -87,6 +87,10 @@ export class SimulatedMachine {
   readonly saves = new Map<string, SimulatedSave>()
   /** The memory of snapshots, by their ids. */
   readonly memories = new Map<string, Uint8Array>()
+  /** The variables of UEFI, by their ids. */
+  readonly nvrams = new Map<string, Uint8Array>()
+  /** Whether it has images of UEFI. */
+  hasUefi = true
   readonly images = new Map<string, Image>()
   /** What the cgroups of VMs allow. */
   readonly memoryLimits = new Map<string, MemoryLimits>()

@@ -12,6 +12,7 @@ export function createSimulatedFiles(machine: SimulatedMachine): StateFiles {
     partialSavePath: (vmId) => `${root}/saves/${requireId(vmId)}.memory.partial`,
     ...seedFiles(machine),
     ...memoryFiles(machine),
+    ...nvramFiles(machine),
     async commitSave(vmId) {
       const whole = machine.saves.get(vmId)?.partial
       if (!whole)
@@ -48,6 +49,24 @@ function memoryFiles(machine: SimulatedMachine) {
       machine.memories.delete(snapshotId)
     },
     listMemories: async () => [...machine.memories.keys()],
+  } satisfies Partial<StateFiles>
+}
+
+function nvramFiles({ nvrams }: SimulatedMachine) {
+  return {
+    nvramPath: (id) => `${root}/nvram/${requireId(id)}.fd`,
+    async ensureNvram(id) {
+      if (!nvrams.has(requireId(id))) nvrams.set(id, Buffer.from('as delivered'))
+    },
+    async copyNvram(fromId, toId) {
+      const content = nvrams.get(fromId)
+      if (!content) throw new KvasirError('host-failed', `There are no UEFI variables ${fromId}.`)
+      nvrams.set(requireId(toId), content)
+    },
+    async removeNvram(id) {
+      nvrams.delete(id)
+    },
+    listNvrams: async () => [...nvrams.keys()],
   } satisfies Partial<StateFiles>
 }
 

@@ -8,6 +8,18 @@ import { simulatedReading, simulatedTopology } from './simulated-hardware.ts'
 
 const binary = '/usr/bin/qemu-system-x86_64'
 
+const simulatedUefi = {
+  descriptor: '/usr/share/qemu/firmware/60-edk2-x86_64.json',
+  description: 'UEFI',
+  interfaces: ['uefi'],
+  device: 'flash',
+  executable: '/usr/share/OVMF/OVMF_CODE_4M.fd',
+  nvramTemplate: '/usr/share/OVMF/OVMF_VARS_4M.fd',
+  targets: [{ architecture: 'x86_64', machines: ['pc-q35-*'] }],
+  features: [],
+  installed: true,
+}
+
 /** The facts of a machine, read at each call. */
 export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
   async function qemu() {
@@ -71,6 +83,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     }),
     lockableBytes: async () => machine.lockableBytes,
     thpMode: async () => 'madvise',
+    firmware: async () => (machine.hasUefi ? [simulatedUefi] : []),
     hasVsock: () => machine.hasVsock,
     tscKhz: async () => undefined,
     noIoUring: async () => machine.noIoUring,

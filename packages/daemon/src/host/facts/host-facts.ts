@@ -63,6 +63,7 @@ export function createHostFacts(
     hugepages: async (pageBytes) => options.hugepages.read(pageBytes),
     lockableBytes,
     thpMode,
+    firmware: async () => machine.firmware(),
     hasVsock: () => opens('/dev/vhost-vsock'),
     tscKhz: async () =>
       existsSync('/sys/devices/system/cpu/cpu0/cpufreq')

@@ -2,14 +2,16 @@
  * What the kernel shows of this machine in /sys and /proc, read when asked and kept for a moment: a page that shows it asks often,
  * and a machine of hundreds of CPUs takes part of a second to read.
  */
-import { statSync } from 'node:fs'
+import { existsSync, realpathSync, statSync } from 'node:fs'
 import { machine as machineName, userInfo } from 'node:os'
 import { type Host, type HostTopology, KvasirError } from '@kvasir/contract'
+import { readFirmwareDescriptors } from '@kvasir/linux/firmware-reading'
 import { readHost, readMemory } from '@kvasir/linux/host-reading'
 import { DirectoryTree } from '@kvasir/linux/host-tree'
 import { readTopology } from '@kvasir/linux/topology'
 import type { AcceleratorFacts } from '../../model/accelerator.ts'
 import { type DescribedHost, describeHost } from '../../model/host/describe-host.ts'
+import { describeFirmware } from '../../model/host/firmware.ts'
 
 const keptMs = 1_000
 
@@ -41,6 +43,15 @@ export class MachineFacts {
       user: userInfo().username,
       ...permissionsOf('/dev/kvm'),
     })
+  }
+
+  /** Images of firmware, of which what is a link is named by what it leads to. */
+  firmware(): Host['firmware'] {
+    const descriptors = readFirmwareDescriptors(this.#tree)
+    return describeFirmware(descriptors, existsSync).map((image) => ({
+      ...image,
+      executable: image.installed ? realpathSync(image.executable) : image.executable,
+    }))
   }
 
   /** Memory as the kernel's files say it now. */

@@ -1,5 +1,5 @@
 /**
- * Files below the state directory that are no volumes: saved memory, the memory of snapshots, seeds, each named by an id that the daemon
+ * Files below the state directory that are no volumes: saved memory, the memory of snapshots, seeds, UEFI variables, each named by an id that the daemon
  * made.
  *
  * Files belong to root with mode 0600; emulators get descriptors. A file is on the disk, its name included, before the call that made
@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { StateFiles } from '../../ports/files.ts'
 import { memoryFiles } from './memory-files.ts'
+import { nvramFiles } from './nvram-files.ts'
 import { publish, removeFiles, replaceFile, syncPath } from './synced-files.ts'
 
 export interface StateFilesOptions {
@@ -33,6 +34,7 @@ export async function openStateFiles(options: StateFilesOptions): Promise<StateF
     saves: join(options.stateDir, 'saves'),
     seeds: join(options.stateDir, 'seeds'),
     snapshots: join(options.stateDir, 'snapshots'),
+    nvram: join(options.stateDir, 'nvram'),
   }
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 })
   await syncPath(options.stateDir)
@@ -43,6 +45,7 @@ export async function openStateFiles(options: StateFilesOptions): Promise<StateF
     ...saveFiles(folders.saves),
     ...memoryFiles(folders),
     ...seedFiles(folders.seeds, space),
+    ...nvramFiles(folders.nvram, { requireSpace: (bytes) => space.require(bytes) }),
     freeBytes: () => space.freeBytes(),
     directIo: (await Promise.all([options.stateDir, folders.volumes].map(takesDirectIo))).every(Boolean),
   }

@@ -44,6 +44,7 @@ const offeredModules = [
   'virtio_input',
   'dm_mod',
   'tcp_diag',
+  'efivarfs',
 ]
 
 /** Where the unpacked kernel package is, and the release of its kernel. */

@@ -115,7 +115,13 @@ const forward = fc.record({
 const specInput = fc.record({
   description: anyLine(),
   labels: fc.dictionary(anyName(), anyLine(), { maxKeys: 3 }),
-  machine: fc.record({ type: fc.constantFrom('q35' as const, 'microvm' as const) }),
+  machine: fc.oneof(
+    fc.constant({ type: 'microvm' as const }),
+    fc.record({
+      type: fc.constant('q35' as const),
+      firmware: fc.constantFrom('bios' as const, 'uefi' as const),
+    }),
+  ),
   cpu: fc
     .tuple(topology, fc.dictionary(fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,20}$/), onOff, { maxKeys: 4 }))
     .map(([cpu, features]) => ({ ...cpu, features })),
@@ -201,6 +207,7 @@ export function anyInput(): fc.Arbitrary<HardwareInput> {
         hardware: planHardware(spec, undefined, { qemu: rest.qemu, vsockCid: 3 }),
         disks: spec.disks.map(({ name }) => ({ disk: name, chain })),
         kernel: boots || spec.machine.type === 'microvm' ? kernel : undefined,
+        firmware: { executable: path, nvramPath: `${path}.nvram` },
         seedPath: seeded ? `${path}.seed` : undefined,
         restorePath: restored ? `${path}.saved` : undefined,
       }

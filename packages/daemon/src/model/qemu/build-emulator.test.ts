@@ -164,8 +164,16 @@ function start(spec: VmSpecInput, change: Partial<HardwareInput> = {}): () => un
   }
 }
 
+const uefi = { executable: '/srv/code.fd', nvramPath: '/srv/nvram.fd' }
+
 const refusals: readonly (readonly [string, () => unknown, string, RegExp])[] = [
-  ['UEFI', start({ machine: { firmware: 'uefi' } }), 'unsupported', /UEFI/],
+  ['UEFI on a host without it', start({ machine: { firmware: 'uefi' } }), 'unsupported', /no UEFI image/],
+  [
+    'UEFI on a microvm',
+    start({ machine: { type: 'microvm', firmware: 'uefi' } }, { firmware: uefi }),
+    'unsupported',
+    /microvm/,
+  ],
   [
     'a microvm that would boot from a disk',
     start({ machine: { type: 'microvm' } }),

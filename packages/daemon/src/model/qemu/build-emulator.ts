@@ -54,6 +54,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
   const disks = diskArgs(context)
   const seed = seedArgs(context)
   const nics = nicArgs(context)
+  const firmware = firmwareArgs(context)
 
   const argv = [
     ...processArgs(input),
@@ -62,7 +63,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...cpuArgs(input),
     ...memoryArgs(input),
     ...guestNodeArgs(input),
-    ...firmwareArgs(input),
+    ...firmware,
     ...bootArgs(input),
     ...clockArgs(input),
     ...lifecycleArgs(input),

@@ -1,17 +1,53 @@
 /**
- * Firmware: SeaBIOS comes with QEMU and needs no arguments. UEFI will put its code and variable flash devices here.
+ * Firmware: SeaBIOS comes with QEMU and needs no arguments. UEFI is two flash devices: the image, which all VMs share, and the variables,
+ * a file of the VM alone.
  */
 import { KvasirError } from '@kvasir/contract'
+import type { BuildContext } from './build-context.ts'
 import type { HardwareInput } from './hardware.ts'
+import { jsonOption } from './options.ts'
 
-/** The arguments for the firmware. Refuses what cannot be combined. */
-export function firmwareArgs(input: HardwareInput): readonly string[] {
-  if (input.spec.machine.firmware === 'uefi') {
-    throw new KvasirError(
-      'unsupported',
-      `VM ${input.name} asks for UEFI, which this version does not provide, so it cannot start.`,
-      { details: { field: 'machine.firmware' } },
-    )
-  }
-  return []
+/** The block nodes of the two, which the machine names. */
+export const firmwareNodes = { code: 'firmware', variables: 'nvram' } as const
+
+/** The arguments for the firmware. */
+export function firmwareArgs({ input, descriptors }: BuildContext): readonly string[] {
+  const files = requireFirmware(input)
+  if (files === undefined) return []
+  const code = descriptors.addSet(
+    { kind: 'file', path: files.executable, access: 'read', direct: false },
+    'firmware',
+  )
+  const variables = descriptors.addSet(
+    { kind: 'file', path: files.nvramPath, access: 'read-write', direct: false },
+    'nvram',
+  )
+  return [
+    ...code.args,
+    ...jsonOption('-blockdev', {
+      driver: 'file',
+      'node-name': firmwareNodes.code,
+      filename: code.path,
+      'read-only': true,
+    }),
+    ...variables.args,
+    ...jsonOption('-blockdev', {
+      driver: 'file',
+      'node-name': firmwareNodes.variables,
+      filename: variables.path,
+      'read-only': false,
+    }),
+    // Only firmware in system management mode writes to it then, and the guest cannot change the keys (QEMU: hw/block/pflash_cfi01.c).
+    ...(input.spec.machine.secureBoot ? ['-global', 'driver=cfi.pflash01,property=secure,value=on'] : []),
+  ]
+}
+
+/** The files of UEFI; undefined for a BIOS. Refuses where they are not known. */
+function requireFirmware({ name, spec, firmware }: HardwareInput): HardwareInput['firmware'] {
+  if (spec.machine.firmware === 'bios') return undefined
+  if (spec.machine.type === 'q35' && firmware) return firmware
+  const why = firmware ? 'is a microvm, which has no UEFI' : 'has no UEFI image'
+  throw new KvasirError('unsupported', `VM ${name} ${why}, so it cannot start.`, {
+    details: { field: 'machine.firmware' },
+  })
 }

@@ -9,6 +9,8 @@ import { diskCases } from './golden-disks.ts'
 
 const kernel = { path: '/srv/vmlinuz', initrd: '/srv/initrd.img', cmdline: 'console=ttyS0 quiet' }
 
+const firmware = { executable: '/usr/share/OVMF/OVMF_CODE_4M.fd', nvramPath: '/srv/nvram.fd' }
+
 /** Both on the one node that every host has: these command lines are started. */
 const guestNodes = {
   nodes: [
@@ -44,6 +46,12 @@ const machines: readonly GoldenCase[] = [
     'q35-kernel-hostile-cmdline',
     { devices: noDevices },
     { kernel: { ...kernel, cmdline: '-monitor stdio,locking=off "a,,b"' } },
+  ),
+  goldenCase('uefi', { machine: { firmware: 'uefi' }, disks: [root] }, { firmware }),
+  goldenCase(
+    'uefi-secure-boot',
+    { machine: { firmware: 'uefi', secureBoot: true }, devices: noDevices },
+    { firmware },
   ),
   goldenCase('microvm-kernel', { machine: { type: 'microvm' } }, { kernel }),
   goldenCase(

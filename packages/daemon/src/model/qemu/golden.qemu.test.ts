@@ -152,7 +152,7 @@ async function makeDisk(path: string): Promise<void> {
     return
   }
   await writeFile(path, '')
-  await truncate(path, 2 ** 24)
+  await truncate(path, path.endsWith('.fd') ? 2 ** 18 : 2 ** 24) // Flash devices are 8 MiB at most in all.
 }
 
 /** The least that QEMU takes for a Linux kernel (kernel: Documentation/arch/x86/boot.rst). It is never run. */

@@ -65,6 +65,8 @@ export interface HardwareInput {
   readonly kernel:
     | { readonly path: string; readonly initrd: string | undefined; readonly cmdline: string }
     | undefined
+  /** The image of UEFI and the VM's own variables, where its spec has that. */
+  readonly firmware?: { readonly executable: string; readonly nvramPath: string } | undefined
   /** The NoCloud seed's file, when the spec has cloudInit. */
   readonly seedPath: string | undefined
   /** Whether the host has /dev/vhost-vsock. */

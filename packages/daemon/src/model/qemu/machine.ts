@@ -6,6 +6,7 @@
  * addresses and MSI-X, and ACPI gives it a power button.
  */
 import { KvasirError, type VmSpec } from '@kvasir/contract'
+import { firmwareNodes } from './firmware.ts'
 import type { HardwareInput, QemuCapabilities } from './hardware.ts'
 import { memoryBackendId } from './ids.ts'
 import { keyValues } from './options.ts'
@@ -44,6 +45,9 @@ export function machineArgs(input: HardwareInput): readonly string[] {
       'memory-backend': input.guestNodes ? undefined : memoryBackendId,
       usb: false,
       'dump-guest-core': false,
+      ...(input.spec.machine.firmware === 'uefi'
+        ? { pflash0: firmwareNodes.code, pflash1: firmwareNodes.variables }
+        : {}),
       'mem-merge': input.spec.memory.ksm ? undefined : false,
       ...options,
     }),
@@ -62,8 +66,8 @@ function q35Options(input: HardwareInput): Readonly<Record<string, boolean>> {
     vmport: false,
     // Linux and Windows both have better clocks, and an HPET wakes the emulator needlessly.
     hpet: false,
-    // System management mode protects only UEFI's variables.
-    smm: input.spec.machine.firmware === 'uefi',
+    // System management mode protects only the keys of secure boot.
+    smm: input.spec.machine.secureBoot === true,
     // Disks are virtio; without SATA the firmware and the guest need not look for any.
     sata: false,
   }

@@ -65,6 +65,11 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   },
   'machine.firmware': { effect: 'pinned', reason: 'the guest boots from its disks with this firmware only' },
 
+  'machine.secureBoot': {
+    effect: 'pinned',
+    reason: 'the variables of its firmware were made with the keys or without them',
+  },
+
   accelerator: { effect: 'boot', reason: 'the accelerator is chosen when the emulator starts' },
   'cpu.placement': {
     effect: 'boot',

@@ -200,7 +200,7 @@ test('a machine version is not carried over to another machine type', () => {
 test('every rule names a field that a spec can have', () => {
   const full = vmSpec.parse({
     image,
-    machine: { version: '7.2' },
+    machine: { version: '7.2', firmware: 'uefi', secureBoot: true },
     cpu: {
       topology: {},
       max: 1,

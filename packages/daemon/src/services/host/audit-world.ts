@@ -11,6 +11,7 @@ import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { placeName } from '../pools/usable-pool.ts'
 import { layerFiles } from '../snapshots/layer-files.ts'
+import { knownNvrams } from '../vms/nvram.ts'
 import { findOutsideLimits, limitSentences } from '../vms/outside-limits.ts'
 import { inspectTuning } from '../vms/tune-threads.ts'
 
@@ -24,6 +25,7 @@ export async function auditWorld(context: Context): Promise<Audit> {
     auditVolumes,
     auditSaves,
     auditSeeds,
+    auditNvrams,
     auditUids,
     auditImages,
   ]) {
@@ -223,6 +225,25 @@ async function auditSeeds(context: Context): Promise<Found> {
       detail: 'A seed of a VM that does not exist.',
     }))
   return { entries, checked: seeds.length }
+}
+
+/** UEFI variables. While a VM is worked on, some are made that no row names yet. */
+async function auditNvrams({ ports, drivers }: Context): Promise<Found> {
+  const { files, store } = ports
+  const there = new Set(await files.listNvrams())
+  const known = knownNvrams(store)
+  const isCalm = drivers.list().every((driver) => driver.view().busyWith === undefined)
+  const orphans = [...there].filter((id) => isCalm && !known.has(id) && !store.vms.get(id))
+  const missing = [...known].filter((id) => isCalm && !there.has(id))
+  const entries: AuditEntry[] = [
+    ...orphans.map((id) => ({
+      id,
+      kind: 'orphan' as const,
+      detail: 'They belong to no VM and no snapshot.',
+    })),
+    ...missing.map((id) => ({ id, kind: 'missing' as const, detail: 'A VM or a snapshot has them.' })),
+  ].map((entry) => ({ ...entry, thing: 'UEFI variables' }))
+  return { entries, checked: there.size }
 }
 
 async function auditUids(context: Context): Promise<Found> {

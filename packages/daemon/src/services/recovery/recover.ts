@@ -19,6 +19,7 @@ import { settleImageNames } from '../images/image-names.ts'
 import { defaultPool } from '../pools/create-pool.ts'
 import { placeName } from '../pools/usable-pool.ts'
 import { finishDeletion, removeVolume } from '../vms/delete-vm.ts'
+import { knownNvrams } from '../vms/nvram.ts'
 import { undoCreation } from '../vms/undo-creation.ts'
 import { isUnfinished } from '../volumes/expired-upload.ts'
 import { settleWork, unsettledWork } from '../volumes/settle-work.ts'
@@ -164,6 +165,9 @@ async function removeStrays(keep: ReadonlySet<string>, context: Context): Promis
   }
   for (const id of await files.listMemories())
     if (!store.snapshots.get(id)) await remove(() => files.removeMemory(id))
+  const nvrams = knownNvrams(store)
+  for (const id of await files.listNvrams())
+    if (!nvrams.has(id) && !keep.has(id)) await remove(() => files.removeNvram(id))
   for (const vmId of await files.listSeeds()) if (!keep.has(vmId)) await remove(() => files.removeSeed(vmId))
   await tolerate(context, () => images.sweep())
   await tolerate(context, () => settleImageNames(context))

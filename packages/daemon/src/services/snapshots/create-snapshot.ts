@@ -56,7 +56,7 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
     const switching: SnapshotRecord = { ...snapshot, phase: 'switching' }
     ports.store.snapshots.update(switching)
     await ports.failpoint('snapshot.create.before-switch')
-    const goOver = () => takeOver(seat, { disks, request, context })
+    const goOver = () => takeOver(seat, { disks, nvramId: snapshot.nvramId, request, context })
     const { pauseMs, memory } = request.memory
       ? await withMemory(seat, snapshot.id, { ports, job, goOver })
       : { pauseMs: await goOver(), memory: undefined }
@@ -116,6 +116,7 @@ function insertRows(
     pauseMs: undefined,
     wantsMemory: request.memory,
     memory: undefined,
+    ...(record.nvram ? { nvramId: clock.uuid() } : {}),
     spec: record.spec,
     layers: disks.map((one) => ({
       disk: one.disk,

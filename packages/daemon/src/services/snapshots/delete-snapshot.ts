@@ -75,6 +75,7 @@ export async function deleteSnapshot(
     await ports.failpoint('snapshot.delete.after-row')
   } finally {
     await ports.files.removeMemory(former.id)
+    if (former.nvramId !== undefined) await ports.files.removeNvram(former.nvramId)
   }
 }
 

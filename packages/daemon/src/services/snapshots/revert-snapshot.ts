@@ -8,8 +8,9 @@
 import { KvasirError } from '@kvasir/contract'
 import { isOff } from '../../model/vm/is-off.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
-import type { VolumeRecord } from '../../ports/store.ts'
+import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { layersIn } from '../pools/layers-place.ts'
@@ -87,14 +88,18 @@ async function revert(seat: Seat, context: Context, request: RevertRequest): Pro
     request.job.progress('ending the emulator')
     await endEmulator(seat, ports, { state: 'shutoff', reason, restarts: true })
   }
+  const formerNvram = seat.record.nvram
+  const nvram = await nvramOf(seat, snapshot, ports)
+  if (nvram) undo.defer(() => ports.files.removeNvram(nvram.id))
   await ports.failpoint('snapshot.revert.before-switch')
   if (snapshot.memory) await ports.files.lendMemory(snapshot.id, seat.record.id)
-  writeReverted(seat, { snapshot, disks: made, reason, keep: request.keep }, context)
+  writeReverted(seat, { snapshot, disks: made, nvram, reason, keep: request.keep }, context)
   undo.move()
   try {
     await ports.failpoint('snapshot.revert.after-switch')
   } finally {
     if (!snapshot.memory) await ports.files.removeSave(seat.record.id)
+    if (formerNvram) await ports.files.removeNvram(formerNvram.id)
     if (!request.keep)
       for (const { former } of disks) {
         const going = store.volumes.get(former.id)
@@ -150,23 +155,33 @@ function planRevert(seat: Seat, snapshot: SnapshotRecord, context: Context): rea
   })
 }
 
+/** A copy of the snapshot's UEFI variables; undefined where it has none: they are made anew then, at the next start. */
+async function nvramOf(seat: Seat, { nvramId }: SnapshotRecord, ports: Ports): Promise<VmRecord['nvram']> {
+  const { nvram } = seat.record
+  if (nvramId === undefined || !nvram) return undefined
+  const id = ports.clock.uuid()
+  await ports.files.copyNvram(nvramId, id)
+  return { ...nvram, id }
+}
+
 /** In one transaction: the disks are on the overlays, and the former volumes are on their way out or have names of their own. */
 function writeReverted(
   seat: Seat,
   done: {
     readonly snapshot: SnapshotRecord
     readonly disks: readonly DiskRevert[]
+    readonly nvram: VmRecord['nvram']
     readonly reason: string
     readonly keep: boolean
   },
   context: Context,
 ): void {
   const { store } = context.ports
-  const { snapshot, disks, reason, keep } = done
+  const { snapshot, disks, nvram, reason, keep } = done
   const { life } = seat.record
   const without = life.state === 'saved' ? 'shutoff' : life.state
   const state = snapshot.memory ? 'saved' : without
-  seat.update({ saved: snapshot.memory, life: seat.life(state, reason) }, () => {
+  seat.update({ saved: snapshot.memory, nvram, life: seat.life(state, reason) }, () => {
     for (const { former, fresh } of disks) {
       const holding = `${fresh.name}.${fresh.id.slice(0, 8)}`.slice(-63)
       store.volumes.update({ ...fresh, name: holding })

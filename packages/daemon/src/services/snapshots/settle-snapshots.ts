@@ -78,8 +78,10 @@ async function finish(snapshot: SnapshotRecord, ports: Ports): Promise<void> {
   writeSwitched(snapshot, ports, undefined)
 }
 
-/** Whether all clones were made or can be, which comes before anything goes over: they are of one instant, or not all of them are there. */
+/** Whether the variables of its UEFI were copied, and all clones made or can be, which comes before anything goes over: they are of one instant, or not all of them are there. */
 async function hasCopies(snapshot: SnapshotRecord, ports: Ports): Promise<boolean> {
+  const { nvramId } = snapshot
+  if (nvramId !== undefined && !(await ports.files.listNvrams()).includes(nvramId)) return false
   const copies = copiesOf(snapshot, ports)
   if (copies.length < snapshot.layers.filter(({ copyId }) => copyId !== undefined).length) return false
   for (const one of copies) {

@@ -60,6 +60,7 @@ export async function undoSnapshot(snapshot: SnapshotRecord, ports: Ports): Prom
     const row = store.volumes.get(id)
     if (row) await removeVolumeFile(row, ports)
   }
+  if (snapshot.nvramId !== undefined) await ports.files.removeNvram(snapshot.nvramId)
   for (const one of copiesOf(snapshot, ports)) await backendOf(one.copy, ports).moments?.letGo(one)
   store.transaction(() => {
     for (const id of successors) store.volumes.remove(id)

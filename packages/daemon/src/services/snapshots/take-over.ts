@@ -3,7 +3,7 @@
  * are cloned. A clone is of one instant by itself; where there is more than one thing to do, the guest stands meanwhile.
  *
  * Clones come first: what goes wrong with them leaves the emulator as it was. Where a clone takes long, only what the volume holds is kept
- * then, and the clone is made of that when the guest goes on.
+ * then, and the clone is made of that when the guest goes on. The variables of a UEFI are copied while the guest stands.
  */
 import type { Seat } from '../../ports/drivers.ts'
 import type { NewOverlay } from '../../ports/emulator-blocks.ts'
@@ -20,6 +20,8 @@ import { whileStanding } from './stand-still.ts'
 
 interface TakeOver {
   readonly disks: readonly DiskSwitch[]
+  /** What the copy of the variables of its UEFI is called, where it has any. */
+  readonly nvramId: string | undefined
   readonly request: { readonly quiesce: boolean; readonly job: JobHandle }
   readonly context: Context
 }
@@ -27,7 +29,7 @@ interface TakeOver {
 /** Does what makes the instant; answers how long disks or guest waited for it, in milliseconds, where there was somebody to wait. */
 export async function takeOver(
   seat: Seat,
-  { disks, request, context }: TakeOver,
+  { disks, nvramId, request, context }: TakeOver,
 ): Promise<number | undefined> {
   const { ports } = context
   const { emulator } = seat
@@ -39,7 +41,12 @@ export async function takeOver(
       await ports.failpoint('snapshot.create.after-volume-file')
     }
   }
+  const keepNvram = async () => {
+    const { nvram } = seat.record
+    if (nvram && nvramId !== undefined) await ports.files.copyNvram(nvram.id, nvramId)
+  }
   if (!emulator) {
+    await keepNvram()
     await makeCopies(copies)
     return undefined
   }
@@ -47,20 +54,24 @@ export async function takeOver(
   await using moments = await openMoments(copies, ports)
   const now = copies.filter((copy) => !moments.keeps(copy))
   const freezes = request.quiesce && seat.record.life.state === 'running'
-  if (overlays.length + copies.length === 0) return undefined
+  const steps = overlays.length + copies.length
+  const hasNvram = nvramId !== undefined
+  if (steps === 0 && !hasNvram) return undefined
   request.job.progress(freezes ? 'freezing the guest' : 'switching')
   let startedAt = ports.clock.monotonicMs()
   let waitedMs: number | undefined
   const goOver = async () => {
     if (!freezes) startedAt = ports.clock.monotonicMs() // The guest stands from here on.
+    await keepNvram() // First: whether the emulator has gone over says whether all is there.
     await moments.take()
     await makeCopies(now)
     const laid = overlays.length > 0 ? await emulator.blocks.layOver(overlays) : undefined
-    waitedMs = copies.length === 0 && laid ? laid.waitedMs : ports.clock.monotonicMs() - startedAt
+    waitedMs =
+      copies.length === 0 && !hasNvram && laid ? laid.waitedMs : ports.clock.monotonicMs() - startedAt
   }
   try {
     if (freezes) await emulator.agent.freeze()
-    if (copies.length === 0 || overlays.length + copies.length === 1) await goOver()
+    if (!hasNvram && (copies.length === 0 || steps === 1)) await goOver()
     else await whileStanding(seat, 'a snapshot of its disks is being taken', goOver)
   } finally {
     if (freezes) await thaw(emulator, ports)

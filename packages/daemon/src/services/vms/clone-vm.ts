@@ -59,6 +59,7 @@ async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): P
   await using undo = new AsyncDisposableStack()
   undo.defer(() => undoCreation(id, ports))
   await ports.failpoint('vm.clone.after-row')
+  if (seat.record.nvram) await ports.files.copyNvram(seat.record.nvram.id, id)
 
   const made: DiskClone[] = []
   for (const [index, disk] of disks.entries()) {
@@ -188,6 +189,7 @@ async function insertClone(
       saved: undefined,
       placement: undefined,
       placementLost: undefined,
+      nvram: source.nvram && { ...source.nvram, id: clone.id },
     }
     store.vms.insert(record)
     for (const disk of clone.disks) {

@@ -9,7 +9,6 @@ const impossible: Readonly<Record<string, readonly [VmSpecInput, ErrorCode]>> = 
     { cpu: { count: 4, topology: { sockets: 3, dies: 1, cores: 1, threads: 1 } } },
     'bad-request',
   ],
-  'UEFI, which comes later': [{ machine: { firmware: 'uefi' } }, 'unsupported'],
   'dies on a microvm': [
     {
       machine: { type: 'microvm' },

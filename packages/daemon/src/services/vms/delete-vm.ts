@@ -61,6 +61,8 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
   await ports.emulators.removeLogs(record.id)
   await ports.files.removeSeed(record.id)
   await ports.files.removeSave(record.id)
+  await ports.files.removeNvram(record.id)
+  if (record.nvram) await ports.files.removeNvram(record.nvram.id)
   await ports.failpoint('vm.delete.after-clean')
   const layers = await dropSnapshots(record, ports)
 
@@ -92,7 +94,10 @@ async function dropSnapshots(record: VmRecord, { store, files }: Ports): Promise
   store.transaction(() => {
     for (const { id } of snapshots) store.snapshots.remove(id)
   })
-  for (const { id } of snapshots) await files.removeMemory(id)
+  for (const { id, nvramId } of snapshots) {
+    await files.removeMemory(id)
+    if (nvramId !== undefined) await files.removeNvram(nvramId)
+  }
   return snapshots.flatMap(({ layers }) => layers.map(({ volumeId }) => volumeId))
 }
 

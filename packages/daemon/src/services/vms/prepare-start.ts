@@ -6,6 +6,7 @@ import type { StoredPlan } from '../../model/placement/keep-plan.ts'
 import { placedInput } from '../../model/placement/placed-input.ts'
 import type { ThreadPlan } from '../../model/placement/plan-threads.ts'
 import { buildEmulator } from '../../model/qemu/build-emulator.ts'
+import type { FirmwareImage } from '../../model/qemu/choose-firmware.ts'
 import type { DiskInput } from '../../model/qemu/disk.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
@@ -20,6 +21,7 @@ import { type PlacementFacts, readPlacementFacts } from '../placement/place-vm.t
 import { usablePlace } from '../pools/usable-pool.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { askServers } from './ask-servers.ts'
+import { firmwareFiles, firmwareOf } from './nvram.ts'
 import { requireBacking } from './require-backing.ts'
 import { requireCpu, requireCpuHere } from './require-cpu.ts'
 import { requireFits } from './require-fits.ts'
@@ -33,6 +35,8 @@ export interface PreparedStart {
     | undefined
   /** What is started: what the record says, or for saved memory what that was saved with. */
   readonly spec: VmSpec
+  /** The image of its UEFI, where it has that. */
+  readonly firmware: FirmwareImage | undefined
   /** Undefined when the VM asks for nothing. */
   readonly threads: ThreadPlan | undefined
   readonly pages: PageWant | undefined
@@ -61,6 +65,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   const hardware = record.saved ? kept : coldHardware(spec, kept)
   const extension = await requireCpu({ name: record.name, spec }, accelerator.kind, ports)
   const disks = diskBackings(spec, ports)
+  const firmware = await firmwareOf(record, { spec, machine: hardware.machine }, ports)
   const input: HardwareInput = {
     name: record.name,
     uuid: record.id,
@@ -70,6 +75,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     qemu,
     disks,
     kernel,
+    firmware: firmwareFiles(record, firmware, ports),
     seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
     vsock: ports.host.hasVsock(),
     extension,
@@ -85,6 +91,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     pages: await requireBacking({ name: record.name, spec }, plan.memory, ports),
     place: facts && { facts, planAt: (placement) => buildEmulator(placedInput(input, placement.plan)) },
     spec,
+    firmware,
     threads,
     hardware,
     accelerator: accelerator.kind,
@@ -123,6 +130,7 @@ export async function requireBuildable(
     qemu,
     disks: spec.disks.map((disk) => ({ disk: disk.name, chain: [{ path: '/volume', format: 'qcow2' }] })),
     kernel,
+    firmware: { executable: '/firmware', nvramPath: '/nvram' },
     seedPath: spec.cloudInit ? '/seed' : undefined,
     vsock: true,
     tscKhz: undefined,
