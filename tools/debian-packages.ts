@@ -32,6 +32,7 @@ export const debianPackages = {
     { name: 'qemu-utils', why: 'qemu-img: volumes and imported images' },
     { name: 'qemu-block-extra', why: "QEMU's own clients of iSCSI, NFS and Ceph" },
     { name: 'ovmf', why: 'UEFI firmware' },
+    { name: 'swtpm', why: 'the TPM of a VM' },
     { name: 'passt', why: 'user-mode networking of a VM' },
     { name: 'iproute2', why: 'ip: bridges and addresses of networks' },
     { name: 'nftables', why: 'nft: the rules of networks' },

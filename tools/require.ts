@@ -18,6 +18,8 @@ export type Requirement =
   | 'ceph'
   /** The UEFI images of Debian's package. */
   | 'ovmf'
+  /** The TPM of a VM. */
+  | 'swtpm'
   | 'guest-agent'
   | 'kvm'
   | 'ksm'
@@ -52,7 +54,17 @@ export function lacking(what: Requirement, reason: string): string {
 
 /** The `skip` of a test that needs these: false where the machine has them all. */
 export function needs(
-  ...requirements: readonly ('qemu' | 'root' | 'passt' | 'lab' | 'tgt' | 'ganesha' | 'ceph' | 'ovmf')[]
+  ...requirements: readonly (
+    | 'qemu'
+    | 'root'
+    | 'passt'
+    | 'lab'
+    | 'tgt'
+    | 'ganesha'
+    | 'ceph'
+    | 'ovmf'
+    | 'swtpm'
+  )[]
 ): string | false {
   for (const requirement of requirements) {
     const reason = reasonFor[requirement]()
@@ -67,6 +79,7 @@ const reasonFor = {
   ganesha: () => programMissing('ganesha.nfsd'),
   passt: () => programMissing('passt'),
   ceph: () => programMissing('ceph-osd'),
+  swtpm: () => programMissing('swtpm'),
   ovmf: () =>
     existsSync('/usr/share/OVMF/OVMF_CODE_4M.fd') ? undefined : 'the package ovmf is not installed',
   lab: () =>

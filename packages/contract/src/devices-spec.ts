@@ -50,6 +50,10 @@ export const devicesSpec = z
       .boolean()
       .optional()
       .meta({ description: 'An HD Audio card; it is heard by VNC, and by nobody where nobody listens.' }),
+    tpm: z.boolean().optional().meta({
+      description:
+        'A TPM 2.0, whose state stays with the VM: a clone has a new one, and going back to a snapshot of disks leaves it as it is.',
+    }),
   })
   .refine(
     ({ rng, rngBytesPerSecond }) => rng || rngBytesPerSecond === undefined,

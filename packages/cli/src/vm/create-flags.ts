@@ -42,7 +42,7 @@ export const createFlags = {
   },
   devices: {
     summary:
-      'The other devices: watchdog,watchdogModel=itco,rngBytesPerSecond=1MiB,usb,pointer=usb,sound,vnc=false,...',
+      'The other devices: watchdog,watchdogModel=itco,rngBytesPerSecond=1MiB,usb,pointer=usb,sound,tpm,vnc=false,...',
     value: 'KEY=VALUE,...',
   },
   user: { summary: 'cloud-init: the user to make.', value: 'USER' },

@@ -16,6 +16,7 @@ export function describeDevices({ spec, status }: Pick<Vm, 'spec' | 'status'>): 
     devices.usb && 'usb',
     pointer !== undefined && pointer !== 'ps2' && `${pointer} tablet`,
     devices.sound && 'sound',
+    devices.tpm && 'TPM',
   ]
   return words.filter((word) => word !== false && word !== undefined).join(', ') || 'none'
 }

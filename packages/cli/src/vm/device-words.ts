@@ -118,7 +118,7 @@ function nicFields(text: string, keys: readonly string[]): Record<string, unknow
   return forwards.length === 0 ? fields : { ...fields, forwards: isNone ? [] : forwards.map(parseForward) }
 }
 
-const switches = ['rng', 'balloon', 'agent', 'vnc', 'vsock', 'panic', 'watchdog', 'usb', 'sound']
+const switches = ['rng', 'balloon', 'agent', 'vnc', 'vsock', 'panic', 'watchdog', 'usb', 'sound', 'tpm']
 const deviceKeys = [...switches, 'rngBytesPerSecond', 'watchdogModel', 'pointer'] as const
 
 /** Parses the other devices: `watchdog,usb,vnc=false,pointer=usb`. */

@@ -28,6 +28,13 @@ export interface StateFiles {
   /** Removes variables; no error when there are none. */
   removeNvram(id: string): Promise<void>
   listNvrams(): Promise<readonly string[]>
+  /** Where the state of a VM's TPM lies. */
+  tpmDirectory(vmId: string): string
+  /** Makes that directory, or lets this user go on with it, and nobody else. */
+  ensureTpm(vmId: string, uid: number): Promise<void>
+  /** Removes the state of a TPM; no error when there is none. */
+  removeTpm(vmId: string): Promise<void>
+  listTpms(): Promise<readonly string[]>
   listSeeds(): Promise<readonly string[]>
   freeBytes(): Promise<number>
   /** Whether the file systems under images and the default pool take O_DIRECT; tmpfs before Linux 6.6 does not. */

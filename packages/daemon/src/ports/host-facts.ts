@@ -44,6 +44,8 @@ export interface HostFacts {
   thpMode(): Promise<ThpMode>
   /** The UEFI images of this host by their descriptors, in their order; files are named through no link. */
   firmware(): Promise<Host['firmware']>
+  /** Whether the program is there that is a VM's TPM. */
+  hasSwtpm(): boolean
   hasVsock(): boolean
   /** The frequency of the CPU's time stamp counter in kHz; undefined where the kernel does not say it for certain. */
   tscKhz(): Promise<number | undefined>

@@ -89,6 +89,10 @@ export class SimulatedMachine {
   readonly memories = new Map<string, Uint8Array>()
   /** The variables of UEFI, by their ids. */
   readonly nvrams = new Map<string, Uint8Array>()
+  /** The VMs whose TPMs have a state. */
+  readonly tpms = new Set<string>()
+  /** Whether it has a program for TPMs. */
+  hasSwtpm = true
   /** Whether it has images of UEFI. */
   hasUefi = true
   readonly images = new Map<string, Image>()

@@ -13,6 +13,7 @@ export function createSimulatedFiles(machine: SimulatedMachine): StateFiles {
     ...seedFiles(machine),
     ...memoryFiles(machine),
     ...nvramFiles(machine),
+    ...tpmFiles(machine),
     async commitSave(vmId) {
       const whole = machine.saves.get(vmId)?.partial
       if (!whole)
@@ -67,6 +68,19 @@ function nvramFiles({ nvrams }: SimulatedMachine) {
       nvrams.delete(id)
     },
     listNvrams: async () => [...nvrams.keys()],
+  } satisfies Partial<StateFiles>
+}
+
+function tpmFiles({ tpms }: SimulatedMachine) {
+  return {
+    tpmDirectory: (vmId) => `${root}/tpm/${requireId(vmId)}`,
+    async ensureTpm(vmId) {
+      tpms.add(requireId(vmId))
+    },
+    async removeTpm(vmId) {
+      tpms.delete(vmId)
+    },
+    listTpms: async () => [...tpms],
   } satisfies Partial<StateFiles>
 }
 

@@ -40,10 +40,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     return { kind: 'tcg', reason: 'the simulated machine has no /dev/kvm' }
   }
 
-  async function checkFile(path: string): Promise<void> {
-    if (machine.bootFiles.has(path) || path.startsWith('/simulated/')) return
-    throw new KvasirError('file-not-found', `There is no file ${path}, so no VM gets it.`)
-  }
+  const checkFile = (path: string) => requireFile(path, machine)
 
   return {
     qemu,
@@ -84,10 +81,16 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     lockableBytes: async () => machine.lockableBytes,
     thpMode: async () => 'madvise',
     firmware: async () => (machine.hasUefi ? [simulatedUefi] : []),
+    hasSwtpm: () => machine.hasSwtpm,
     hasVsock: () => machine.hasVsock,
     tscKhz: async () => undefined,
     noIoUring: async () => machine.noIoUring,
     checkBootFile: checkFile,
     checkMedium: checkFile,
   }
+}
+
+async function requireFile(path: string, { bootFiles }: SimulatedMachine): Promise<void> {
+  if (bootFiles.has(path) || path.startsWith('/simulated/')) return
+  throw new KvasirError('file-not-found', `There is no file ${path}, so no VM gets it.`)
 }

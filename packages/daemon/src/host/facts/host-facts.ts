@@ -12,6 +12,7 @@ import { decideAccelerator } from '../../model/accelerator.ts'
 import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
 import type { HostFacts, TuningOutcome } from '../../ports/host-facts.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
+import { swtpmBinary } from '../qemu/tpm-helper.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
 import { CpuOffers } from './cpu-offers.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
@@ -64,6 +65,7 @@ export function createHostFacts(
     lockableBytes,
     thpMode,
     firmware: async () => machine.firmware(),
+    hasSwtpm: () => existsSync(swtpmBinary),
     hasVsock: () => opens('/dev/vhost-vsock'),
     tscKhz: async () =>
       existsSync('/sys/devices/system/cpu/cpu0/cpufreq')

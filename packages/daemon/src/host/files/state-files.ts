@@ -16,6 +16,7 @@ import type { StateFiles } from '../../ports/files.ts'
 import { memoryFiles } from './memory-files.ts'
 import { nvramFiles } from './nvram-files.ts'
 import { publish, removeFiles, replaceFile, syncPath } from './synced-files.ts'
+import { tpmFiles } from './tpm-files.ts'
 
 export interface StateFilesOptions {
   readonly stateDir: string
@@ -35,6 +36,7 @@ export async function openStateFiles(options: StateFilesOptions): Promise<StateF
     seeds: join(options.stateDir, 'seeds'),
     snapshots: join(options.stateDir, 'snapshots'),
     nvram: join(options.stateDir, 'nvram'),
+    tpm: join(options.stateDir, 'tpm'),
   }
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 })
   await syncPath(options.stateDir)
@@ -45,6 +47,7 @@ export async function openStateFiles(options: StateFilesOptions): Promise<StateF
     ...saveFiles(folders.saves),
     ...memoryFiles(folders),
     ...seedFiles(folders.seeds, space),
+    ...tpmFiles(folders.tpm),
     ...nvramFiles(folders.nvram, { requireSpace: (bytes) => space.require(bytes) }),
     freeBytes: () => space.freeBytes(),
     directIo: (await Promise.all([options.stateDir, folders.volumes].map(takesDirectIo))).every(Boolean),

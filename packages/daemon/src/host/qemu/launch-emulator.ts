@@ -19,7 +19,7 @@ import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { writeReach } from './emulator-reach.ts'
 import { laySecrets, removeSecrets } from './hand-secrets.ts'
 import { startNetworkHelpers } from './network-helper.ts'
-import { type OpenDescriptors, openDescriptors } from './open-descriptors.ts'
+import { type OpenDescriptors, openDescriptors, tpmEnd } from './open-descriptors.ts'
 import type { PageWalks } from './page-walks.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
 import {
@@ -34,6 +34,7 @@ import {
   writeWhole,
 } from './runtime-directory.ts'
 import { cageOf, spawnEmulator, untilLogged } from './spawn-emulator.ts'
+import { startTpm } from './tpm-helper.ts'
 
 const removeTimeoutMs = 10_000
 
@@ -105,7 +106,7 @@ interface StandingEmulator {
 }
 
 /**
- * The network helpers come up while QEMU does, and not while the cage closes: several programs take turns then, and QEMU alone would
+ * The network helpers and the TPM come up while QEMU does, and not while the cage closes: several programs take turns then, and QEMU alone would
  * leave a core idle. What goes wrong with them says more than what it does to QEMU.
  */
 async function comeUp(
@@ -124,7 +125,11 @@ async function comeUp(
   await opened.release()
 
   const ended = new AbortController()
-  const served = serveNics(request, opened, { cgroup, signal: AbortSignal.any([signal, ended.signal]) })
+  const served = serveDevices(request, opened, {
+    ...tools,
+    cgroup,
+    signal: AbortSignal.any([signal, ended.signal]),
+  })
   served.catch(() => {}) // Asked below.
   try {
     const monitor = await connectMonitor(request, { paths, caged, signal })
@@ -217,17 +222,22 @@ async function makeGroup(request: LaunchRequest, { cages }: LaunchTools): Promis
   return path
 }
 
-async function serveNics(
+async function serveDevices(
   request: LaunchRequest,
   opened: OpenDescriptors,
-  context: { readonly cgroup: string; readonly signal: AbortSignal },
+  context: LaunchTools & { readonly cgroup: string; readonly signal: AbortSignal },
 ): Promise<void> {
+  const end = opened.helperEnds.get(tpmEnd)
   const nics = request.plan.userNics.map((plan) => {
     const end = opened.helperEnds.get(plan.nic)
     if (end === undefined) throw new TypeError(`NIC ${plan.nic} has no descriptor in the plan.`)
     return { plan, fd: end.fd }
   })
-  await startNetworkHelpers({ ...context, helperUid: request.uid + 1, nics })
+  const { cgroup, signal } = context
+  await allDone([
+    startNetworkHelpers({ cgroup, signal, helperUid: request.uid + 1, nics }),
+    end && startTpm(request, { ...context, fd: end.fd }),
+  ])
   releaseEnds(opened)
 }
 

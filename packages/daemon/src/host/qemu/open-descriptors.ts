@@ -11,10 +11,13 @@ import { openTaps } from '../networks/open-taps.ts'
 import { openGuarded } from '../pools/open-guarded.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
+/** What the other end of the TPM's socket is called; no NIC's name has a space. */
+export const tpmEnd = 'the TPM'
+
 /** Descriptors to pass on, by their numbers in this process. */
 export interface OpenDescriptors {
   readonly numbers: readonly PassedDescriptor[]
-  /** The other ends of the NICs' sockets, by the NIC's name. */
+  /** The other ends of the NICs' sockets, by the NIC's name, and of the TPM's under `tpmEnd`. */
   readonly helperEnds: ReadonlyMap<string, SocketEnd>
   /** Closes our copies of what QEMU has; the helpers' ends stay. */
   release(): Promise<void>
@@ -48,6 +51,13 @@ export async function openDescriptors(
         helperEnds.set(descriptor.nic, helperEnd)
         return end.fd
       }
+      if (descriptor.kind === 'tpm') {
+        const [end, helperEnd] = await connectPair(paths.directory)
+        undo.defer(() => end.release())
+        failed.defer(() => helperEnd.release())
+        helperEnds.set(tpmEnd, helperEnd)
+        return end.fd
+      }
       if (descriptor.kind === 'tap') {
         const fd = held?.queues.get(descriptor.tap)?.[descriptor.queue]
         if (held === undefined || fd === undefined)
@@ -71,7 +81,7 @@ export async function openDescriptors(
 
 /** Opens a file or device as QEMU is to have it. `host-failed` when that does not go. */
 export async function openForGuest(
-  descriptor: Exclude<Descriptor, { kind: 'listener' | 'nic' | 'tap' }>,
+  descriptor: Exclude<Descriptor, { kind: 'listener' | 'nic' | 'tap' | 'tpm' }>,
 ): Promise<FileHandle> {
   const isRead = descriptor.kind === 'file' && descriptor.access === 'read'
   // From QEMU 9.1 a node with cache.direct takes only a descriptor that has the flag already.

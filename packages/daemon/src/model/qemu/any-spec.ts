@@ -152,6 +152,7 @@ const specInput = fc.record({
     usb: onOff,
     pointer: fc.constantFrom('ps2' as const, 'usb' as const, 'virtio' as const),
     sound: onOff,
+    tpm: onOff,
   }),
   lifecycle: fc.record({
     onReboot: fc.constantFrom('restart' as const, 'power-off' as const),
@@ -170,7 +171,8 @@ export function anySpec(): fc.Arbitrary<VmSpec> {
     const disks = input.disks.map((one) =>
       isMicrovm && one.bus === 'sata' ? { ...one, bus: 'virtio-scsi' as const } : one,
     )
-    return vmSpec.parse({ ...input, disks })
+    const devices = { ...input.devices, tpm: input.devices.tpm && !isMicrovm }
+    return vmSpec.parse({ ...input, disks, devices })
   })
 }
 
@@ -207,6 +209,7 @@ export function anyInput(): fc.Arbitrary<HardwareInput> {
         hardware: planHardware(spec, undefined, { qemu: rest.qemu, vsockCid: 3 }),
         disks: spec.disks.map(({ name }) => ({ disk: name, chain })),
         kernel: boots || spec.machine.type === 'microvm' ? kernel : undefined,
+        tpmDirectory: `${path}.tpm`,
         firmware: { executable: path, nvramPath: `${path}.nvram` },
         seedPath: seeded ? `${path}.seed` : undefined,
         restorePath: restored ? `${path}.saved` : undefined,

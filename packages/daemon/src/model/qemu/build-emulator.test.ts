@@ -42,6 +42,7 @@ const options: Readonly<Record<string, boolean>> = {
   '-blockdev': true,
   '-netdev': true,
   '-audiodev': true,
+  '-tpmdev': true,
   '-display': true,
   '-vnc': true,
   '-incoming': true,

@@ -32,6 +32,7 @@ import { sandboxArgs } from './sandbox.ts'
 import { seedArgs } from './seed.ts'
 import { serialArgs } from './serial.ts'
 import { soundArgs } from './sound.ts'
+import { tpmArgs, tpmPlan } from './tpm.ts'
 import { usbArgs } from './usb.ts'
 import { isAtLeast, oldestQemu } from './version.ts'
 import { vncArgs, vncSocketName } from './vnc.ts'
@@ -80,6 +81,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...vsockArgs(context),
     ...panicArgs(context),
     ...watchdogArgs(context),
+    ...tpmArgs(context),
     ...usbArgs(context),
     ...pointerArgs(context),
     ...soundArgs(context),
@@ -92,6 +94,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     binds: bootBinds(input),
     userNics: nics.userNics,
     taps: nics.taps,
+    tpm: tpmPlan(input),
     secrets: disks.secrets,
     memory: memoryPlan(input),
     reach: disks.reach,

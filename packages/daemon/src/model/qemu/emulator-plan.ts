@@ -37,6 +37,8 @@ export type Descriptor =
   | { readonly kind: 'device'; readonly path: string }
   /** A connected UNIX socket, whose other end the network helper of the NIC has. */
   | { readonly kind: 'nic'; readonly nic: string }
+  /** A connected UNIX socket, whose other end the TPM has. */
+  | { readonly kind: 'tpm' }
   /** A queue of a tap, which is made on a bridge. */
   | { readonly kind: 'tap'; readonly tap: string; readonly queue: number }
 
@@ -124,6 +126,8 @@ export interface EmulatorPlan {
   readonly userNics: readonly UserNicPlan[]
   /** Absent: none. */
   readonly taps?: readonly TapPlan[]
+  /** The directory of its TPM's state; absent: it has no TPM. */
+  readonly tpm?: { readonly stateDirectory: string } | undefined
   /** What must lie at `secretPath` when it is executed. */
   readonly secrets: readonly SecretObject[]
   readonly memory: MemoryPlan

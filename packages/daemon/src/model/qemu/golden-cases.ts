@@ -192,6 +192,7 @@ const others: readonly GoldenCase[] = [
   goldenCase('device-pointer-usb', { devices: { ...noDevices, vnc: true, pointer: 'usb' } }),
   goldenCase('device-pointer-virtio', { devices: { ...noDevices, vnc: true, pointer: 'virtio' } }),
   goldenCase('device-sound', { devices: { ...noDevices, vnc: true, sound: true } }),
+  goldenCase('device-tpm', { devices: { ...noDevices, tpm: true } }, { tpmDirectory: '/srv/tpm' }),
   goldenCase('device-sound-alone', { devices: { ...noDevices, sound: true } }),
   goldenCase('device-vsock', { devices: { ...noDevices, vsock: true } }, { vsock: true }),
   goldenCase('clock-localtime', { clock: { base: 'localtime', drift: 'none' }, devices: noDevices }),

@@ -19,7 +19,9 @@ import { buildEmulator } from './build-emulator.ts'
 import { type Descriptor, type EmulatorPlan, firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
 import type { GoldenCase } from './golden-case.ts'
 import { goldenCases } from './golden-cases.ts'
+import { emptyKernel } from './testing/empty-kernel.ts'
 import { type Monitor, openMonitor } from './testing/plain-monitor.ts'
+import { startTpm } from './testing/plain-tpm.ts'
 
 const binary = 'qemu-system-x86_64'
 const stepTimeoutMs = 10_000
@@ -46,6 +48,7 @@ function hasKvm(): boolean {
 function skipFor({ name, input }: GoldenCase): string | false {
   if (input.accelerator === 'kvm' && !hasKvm()) return lacking('kvm', `${name} is not started`)
   if (input.vsock && !fs.existsSync('/dev/vhost-vsock')) return lacking('vsock', `${name} is not started`)
+  if (input.spec.devices.tpm && needs('swtpm') !== false) return needs('swtpm')
   return skipForMemory(input.spec.memory)
 }
 
@@ -132,6 +135,10 @@ async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDe
       fds.push(ends[0].fd)
       continue
     }
+    if (descriptor.kind === 'tpm') {
+      fds.push(await startTpm(bench))
+      continue
+    }
     const path =
       descriptor.kind === 'file' ? bench.path(descriptor.path.replaceAll('/', '_')) : descriptor.path
     if (!fs.existsSync(path)) await makeDisk(path)
@@ -140,7 +147,9 @@ async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDe
   return { fds, listeners }
 }
 
-function openFlags(descriptor: Exclude<Descriptor, { readonly kind: 'listener' | 'nic' | 'tap' }>): number {
+function openFlags(
+  descriptor: Exclude<Descriptor, { readonly kind: 'listener' | 'nic' | 'tap' | 'tpm' }>,
+): number {
   if (descriptor.kind === 'device') return fs.constants.O_RDWR
   const mode = descriptor.access === 'read' ? fs.constants.O_RDONLY : fs.constants.O_RDWR
   return descriptor.direct ? mode | fs.constants.O_DIRECT : mode
@@ -153,17 +162,6 @@ async function makeDisk(path: string): Promise<void> {
   }
   await writeFile(path, '')
   await truncate(path, path.endsWith('.fd') ? 2 ** 18 : 2 ** 24) // Flash devices are 8 MiB at most in all.
-}
-
-/** The least that QEMU takes for a Linux kernel (kernel: Documentation/arch/x86/boot.rst). It is never run. */
-function emptyKernel(): Uint8Array {
-  const kernel = Buffer.alloc(8192)
-  kernel[0x1f1] = 1
-  kernel.writeUInt16LE(0xaa55, 0x1fe)
-  kernel.write('HdrS', 0x202, 'latin1')
-  kernel.writeUInt16LE(0x020c, 0x206)
-  kernel.writeUInt32LE(0x7fffffff, 0x22c)
-  return kernel
 }
 
 interface Started {

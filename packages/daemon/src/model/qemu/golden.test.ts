@@ -31,6 +31,8 @@ function describe(descriptor: Descriptor): string {
       return `device ${descriptor.path}`
     case 'nic':
       return `socket of NIC ${descriptor.nic}`
+    case 'tpm':
+      return 'socket of the TPM'
     case 'tap':
       return `queue ${descriptor.queue} of tap ${descriptor.tap}`
   }

@@ -67,6 +67,8 @@ export interface HardwareInput {
     | undefined
   /** The image of UEFI and the VM's own variables, where its spec has that. */
   readonly firmware?: { readonly executable: string; readonly nvramPath: string } | undefined
+  /** Where the state of its TPM lies, where its spec has one. */
+  readonly tpmDirectory?: string | undefined
   /** The NoCloud seed's file, when the spec has cloudInit. */
   readonly seedPath: string | undefined
   /** Whether the host has /dev/vhost-vsock. */

@@ -212,19 +212,23 @@ async function auditSaves(context: Context): Promise<Found> {
   return { entries, checked: saves.length }
 }
 
-/** A seed is written at each start of its VM and goes with the VM, so that one of no VM is left over. */
+/** A seed is written at each start of its VM, and so is the directory of its TPM; both go with the VM, so that one of no VM is left over. */
 async function auditSeeds(context: Context): Promise<Found> {
   const { files, store } = context.ports
   const seeds = await files.listSeeds()
-  const entries: AuditEntry[] = seeds
-    .filter((vmId) => !store.vms.get(vmId))
-    .map((id) => ({
-      kind: 'orphan',
-      thing: 'cloud-init seed',
-      id,
-      detail: 'A seed of a VM that does not exist.',
-    }))
-  return { entries, checked: seeds.length }
+  const tpms = await files.listTpms()
+  const orphan = (thing: string) => (id: string) => ({
+    kind: 'orphan' as const,
+    thing,
+    id,
+    detail: `The ${thing} of a VM that does not exist.`,
+  })
+  const isStray = (vmId: string) => !store.vms.get(vmId)
+  const entries: AuditEntry[] = [
+    ...seeds.filter(isStray).map(orphan('cloud-init seed')),
+    ...tpms.filter(isStray).map(orphan('state of the TPM')),
+  ]
+  return { entries, checked: seeds.length + tpms.length }
 }
 
 /** UEFI variables. While a VM is worked on, some are made that no row names yet. */

@@ -62,6 +62,7 @@ export async function finishDeletion(record: VmRecord, context: Context): Promis
   await ports.files.removeSeed(record.id)
   await ports.files.removeSave(record.id)
   await ports.files.removeNvram(record.id)
+  await ports.files.removeTpm(record.id)
   if (record.nvram) await ports.files.removeNvram(record.nvram.id)
   await ports.failpoint('vm.delete.after-clean')
   const layers = await dropSnapshots(record, ports)

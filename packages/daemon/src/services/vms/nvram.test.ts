@@ -60,6 +60,29 @@ test('a host without an image for a VM says which and what to install', async ()
   assert.equal((await world.vm('web1')).status.state, 'shutoff')
 })
 
+test('the state of a TPM is there from the first start, and goes with its VM; a clone has its own', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1', { devices: { tpm: true } })
+  world.machine.hasSwtpm = false
+  const refused = await world.start('web1').catch((error: unknown) => error)
+  assert.match(JSON.stringify(refused), /no swtpm to be it.*install the package swtpm/)
+  world.machine.hasSwtpm = true
+
+  await world.start('web1')
+  const { uuid } = await world.vm('web1')
+  assert.deepEqual([...world.machine.tpms], [uuid])
+  assert.equal(world.process('web1').request.plan.tpm?.stateDirectory, `/simulated/tpm/${uuid}`)
+  await world.call('powerOffVm', { params })
+  await world.call('cloneVm', { params, query, body: { name: 'web2', mode: 'full' } })
+  await world.start('web2')
+
+  assert.equal(world.machine.tpms.size, 2)
+  await world.call('deleteVm', { params, query: { disks: true } })
+  assert.deepEqual([...world.machine.tpms], [(await world.vm('web2')).uuid])
+  world.machine.tpms.add('of-nobody')
+  assert.match(JSON.stringify((await world.call('getAudit', {})).entries), /state of the TPM.*of-nobody/)
+})
+
 test('a snapshot has the variables of its instant, and going back brings them', async () => {
   await using world = await openSimulatedDaemon()
   await world.createVm('web1', spec)

@@ -1,6 +1,6 @@
 /**
  * The variables of a VM's UEFI. They are made at its first start, under the VM's id; from then on its row says which they are: a revert
- * brings others, so that row and disks change in one transaction.
+ * brings others, so that row and disks change in one transaction. The state of its TPM is the VM's alone.
  */
 import { KvasirError, type VmSpec } from '@kvasir/contract'
 import { chooseFirmware, type FirmwareImage } from '../../model/qemu/choose-firmware.ts'
@@ -37,16 +37,32 @@ export function firmwareFiles(
   return image && { executable: image.executable, nvramPath: files.nvramPath(nvram?.id ?? id) }
 }
 
-/** Makes the variables of a VM that is started for the first time. */
-export async function ensureNvram(
+/** Makes what a VM has besides disks at its first start: the variables of its UEFI, and the directory of its TPM. */
+export async function ensurePlatform(
   seat: Seat,
-  image: FirmwareImage | undefined,
+  { spec, firmware: image }: { readonly spec: VmSpec; readonly firmware: FirmwareImage | undefined },
   { files }: Ports,
 ): Promise<void> {
-  const { id, nvram } = seat.record
+  const { id, nvram, uid } = seat.record
+  if (spec.devices.tpm) await files.ensureTpm(id, uid + 1) // The user of its helpers (ports/emulators.ts).
   if (image === undefined || nvram) return
   await files.ensureNvram(id, image.template)
   seat.update({ nvram: { id, executable: image.executable } })
+}
+
+/** The directory of a VM's TPM; undefined without one. `file-not-found` where the host has no program for it. */
+export function tpmDirectoryOf(
+  { id, name }: Pick<VmRecord, 'id' | 'name'>,
+  spec: VmSpec,
+  { host, files }: Ports,
+): string | undefined {
+  if (!spec.devices.tpm) return undefined
+  if (host.hasSwtpm()) return files.tpmDirectory(id)
+  throw new KvasirError(
+    'file-not-found',
+    `VM ${name} has a TPM, and this host has no swtpm to be it, so it cannot start; install the package swtpm.`,
+    { details: { field: 'devices.tpm' } },
+  )
 }
 
 /** The variables that VMs and snapshots have. */

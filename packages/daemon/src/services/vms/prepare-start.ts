@@ -21,7 +21,7 @@ import { type PlacementFacts, readPlacementFacts } from '../placement/place-vm.t
 import { usablePlace } from '../pools/usable-pool.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { askServers } from './ask-servers.ts'
-import { firmwareFiles, firmwareOf } from './nvram.ts'
+import { firmwareFiles, firmwareOf, tpmDirectoryOf } from './nvram.ts'
 import { requireBacking } from './require-backing.ts'
 import { requireCpu, requireCpuHere } from './require-cpu.ts'
 import { requireFits } from './require-fits.ts'
@@ -76,6 +76,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     disks,
     kernel,
     firmware: firmwareFiles(record, firmware, ports),
+    tpmDirectory: tpmDirectoryOf(record, spec, ports),
     seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
     vsock: ports.host.hasVsock(),
     extension,

@@ -23,7 +23,7 @@ import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-v
 import { yieldAtStart, yieldCpus, yieldSinceStart } from '../placement/yield-cpus.ts'
 import { bringNewInLine, bringRestoredInLine, limitsOf } from './bring-in-line.ts'
 import { writeSeed } from './cloud-init-seed.ts'
-import { ensureNvram } from './nvram.ts'
+import { ensurePlatform } from './nvram.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
 import { threadPlan } from './tune-threads.ts'
 
@@ -104,7 +104,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     const { placement, start } = await findPlace(seat, { prepared, before }, work)
     await ports.failpoint('vm.start.after-intent')
     await using undo = new AsyncDisposableStack()
-    await ensureNvram(seat, prepared.firmware, ports)
+    await ensurePlatform(seat, prepared, ports)
     await writeSeed({ ...seat.record, spec: prepared.spec }, ports)
     await ports.failpoint('vm.start.after-seed')
     await wireNics(seat.record, work)

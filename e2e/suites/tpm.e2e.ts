@@ -1,0 +1,75 @@
+/** A guest with a TPM: one process beside its emulator, which ends with it, whoever dies; its state stays with the VM. */
+import assert from 'node:assert/strict'
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
+import type { VmHandle } from '../machine/vm-handle.ts'
+import { openWorld } from '../machine/world.ts'
+
+/** The processes that are the TPM of a VM. */
+async function tpmsOf(vm: VmHandle): Promise<readonly number[]> {
+  const { cgroup = '' } = (await vm.show()).status
+  const pids = (await readFile(join(cgroup, 'cgroup.procs'), 'utf8')).trim().split('\n').map(Number)
+  const programs = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/exe`).catch(() => '')))
+  return pids.filter((_, index) => programs[index] === '/usr/bin/swtpm')
+}
+
+test('a guest has a TPM that outlives the daemon and ends with the emulator, and its state is kept', {
+  skip: needs('root', 'qemu', 'swtpm'),
+}, async (t) => {
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1', { devices: { tpm: true } })
+  const { uuid, status } = await vm.show()
+  const [tpm = 0, ...others] = await tpmsOf(vm)
+  assert.deepEqual(others, [])
+  assert.equal(await vm.shell('cat /sys/class/tpm/tpm0/tpm_version_major'), '2')
+
+  await world.daemon.kill9()
+  await world.startDaemon()
+  assert.deepEqual(await tpmsOf(vm), [tpm])
+  await assertCaged(tpm, status.uid)
+  await world.assertCleanAudit()
+
+  process.kill(status.pid ?? 0, 'SIGKILL')
+  await vm.untilState('crashed')
+  await eventually(async () => (isThere(tpm) ? undefined : true), { withinMs: 10_000, what: 'the TPM ends' })
+  const state = join(world.place.stateDir, 'tpm', uuid)
+  assert.ok((await readdir(state)).includes('tpm2-00.permall'))
+
+  await vm.start()
+  const [second = 0, ...more] = await tpmsOf(vm)
+  assert.deepEqual(more, [])
+  process.kill(second, 'SIGKILL')
+  await eventually(async () => (isThere(second) ? undefined : true), {
+    withinMs: 10_000,
+    what: 'it is killed',
+  })
+  assert.equal(await vm.state(), 'running') // The guest goes on without it.
+  await vm.powerOff()
+  await vm.delete()
+  assert.deepEqual(await readdir(join(world.place.stateDir, 'tpm')), [])
+})
+
+/** It has a user of its own, no capabilities, and nothing of the host but its state. */
+async function assertCaged(pid: number, emulatorUid = 0): Promise<void> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  assert.match(status, new RegExp(`^Uid:\\t${emulatorUid + 1}\\t`, 'm'))
+  for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd'])
+    assert.match(status, new RegExp(`^${set}:\\t0+$`, 'm'))
+  assert.match(status, /^NoNewPrivs:\t1$/m)
+  for (const kind of ['net', 'mnt', 'ipc'])
+    assert.notEqual(await readlink(`/proc/${pid}/ns/${kind}`), await readlink(`/proc/self/ns/${kind}`), kind)
+  assert.ok((await readdir(`/proc/${pid}/root/run/vm`)).includes('tpm2-00.permall'))
+  await assert.rejects(readdir(`/proc/${pid}/root/etc/ssl`))
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
