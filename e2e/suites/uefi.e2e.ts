@@ -25,15 +25,21 @@ async function written(vm: VmHandle): Promise<string> {
   return await vm.shell(`for file in ${folder}/*-${vendor}; do tail -c +5 $file; echo; done`)
 }
 
-test('what a guest writes to its UEFI outlasts its emulator, and goes back with a snapshot', {
+test('a guest boots securely where asked; what one writes to its UEFI outlasts its emulator, and goes back with a snapshot', {
   skip: needs('root', 'qemu', 'ovmf'),
 }, async (t) => {
   await using world = await openWorld(t)
-  const vm = await world.bootTiny('web1', {
-    machine: { firmware: 'uefi' },
-    memory: { size: '256MiB' },
-    disks: [{ name: 'data', size: '16MiB' }],
-  })
+  const memory = { size: '256MiB' }
+  const [vm, sealed] = await Promise.all([
+    world.bootTiny('web1', {
+      machine: { firmware: 'uefi' },
+      memory,
+      disks: [{ name: 'data', size: '16MiB' }],
+    }),
+    world.bootTiny('sealed', { machine: { firmware: 'uefi', secureBoot: true }, memory }),
+  ])
+  assert.match(await sealed.shell('dmesg | grep -i secure'), /Secure boot enabled/)
+  await sealed.powerOff()
   const snapshots = snapshotsOf(world, vm)
   await mount(vm)
   await write(vm, 'then')
@@ -50,5 +56,6 @@ test('what a guest writes to its UEFI outlasts its emulator, and goes back with 
   await vm.powerOff()
   await snapshots.delete('one')
   await vm.delete()
+  await sealed.delete()
   assert.deepEqual(await readdir(join(world.place.stateDir, 'nvram')), [])
 })
