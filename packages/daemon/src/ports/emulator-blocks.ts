@@ -47,6 +47,12 @@ export interface NewOverlay {
   readonly options: LayerOptions
 }
 
+/** Overlays that are open and that no disk has yet. */
+export interface OpenOverlays extends AsyncDisposable {
+  /** Puts one on each disk at one instant, or on none. Answers how long the disks waited at most. */
+  layOver(): Promise<{ readonly waitedMs: number }>
+}
+
 /** A layer that takes in what lies under it, so that those below it down to a base go out of the chain. */
 export interface Absorption {
   readonly disk: string
@@ -82,8 +88,8 @@ export interface EmulatorBlocks {
   readonly instants: EmulatorInstants
   /** The chains of disks; one that the emulator does not have is left out. */
   chains(asked: AskedChains): Promise<readonly OpenChain[]>
-  /** Puts an overlay on each disk at one instant, or on none. Answers how long the disks waited at most. */
-  layOver(overlays: readonly NewOverlay[]): Promise<{ readonly waitedMs: number }>
+  /** Opens overlays, to be put on their disks. What was not put on one is closed again with the answer. */
+  openOverlays(overlays: readonly NewOverlay[]): Promise<OpenOverlays>
   /** Merges layers while the guest runs, or follows such a merge that a former daemon began. */
   absorb(absorption: Absorption, options: AbsorbOptions): Promise<void>
   /** Tells a disk's file and its device of another capacity, which the guest sees. */

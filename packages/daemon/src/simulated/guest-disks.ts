@@ -32,6 +32,8 @@ export class GuestDisks {
 
   /** Whether the guest lets go: at once when asked, never, or with a refusal. */
   release: 'willing' | 'silent' | 'refusing' = 'willing'
+  /** Whether the guest was frozen when files of overlays were last opened; undefined when none were. */
+  openedFrozen: boolean | undefined
   /** What drives hold that were given another medium since the start, by their paths. */
   readonly media = new Map<string, readonly string[]>()
   readonly openTrays = new Set<string>()

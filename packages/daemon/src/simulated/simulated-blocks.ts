@@ -9,6 +9,7 @@ import type {
   EmulatorBlocks,
   NewOverlay,
   OpenChain,
+  OpenOverlays,
 } from '../ports/emulator-blocks.ts'
 import type { LaunchRequest } from '../ports/emulators.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
@@ -42,11 +43,18 @@ export class SimulatedBlocks implements EmulatorBlocks {
     })
   }
 
-  async layOver(overlays: readonly NewOverlay[]): Promise<{ readonly waitedMs: number }> {
+  async openOverlays(overlays: readonly NewOverlay[]): Promise<OpenOverlays> {
     await this.#process.answer()
     for (const { disk } of overlays) this.#chainOf(disk)
-    for (const { disk, path } of overlays) this.#process.chains.set(disk, [path, ...this.#chainOf(disk)])
-    return { waitedMs: 1 }
+    this.#process.disks.openedFrozen = this.#process.isFrozen
+    return {
+      layOver: async () => {
+        await this.#process.answer()
+        for (const { disk, path } of overlays) this.#process.chains.set(disk, [path, ...this.#chainOf(disk)])
+        return { waitedMs: 1 }
+      },
+      [Symbol.asyncDispose]: async () => {},
+    }
   }
 
   async absorb(absorption: Absorption, { onProgress, signal }: AbsorbOptions): Promise<void> {

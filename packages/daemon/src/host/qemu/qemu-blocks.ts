@@ -17,19 +17,18 @@ import type {
   Absorption,
   AskedChains,
   EmulatorBlocks,
-  LayerOptions,
   NewOverlay,
   OpenChain,
+  OpenOverlays,
 } from '../../ports/emulator-blocks.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { type DiskChain, type LayerNodes, readBlockGraph } from './block-graph.ts'
 import { followJob, jobStatus } from './block-jobs.ts'
-import { carriedActions } from './carry-bitmaps.ts'
 import type { EmulatorConnector } from './emulator-connector.ts'
 import { forget, forgetFile, giveUp } from './forget-layers.ts'
-import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
-import { fileNode, formatNode, layerKey, layerNames } from './layer-nodes.ts'
-import { passFile } from './pass-file.ts'
+import { formatNode, layerNames } from './layer-nodes.ts'
+import { openOverlays } from './new-overlays.ts'
+import { openLayer } from './open-layer.ts'
 import { QemuInstants } from './qemu-instants.ts'
 import { QemuMirrors } from './qemu-mirrors.ts'
 import { QemuSinks } from './qemu-sinks.ts'
@@ -86,42 +85,8 @@ export class QemuBlocks implements EmulatorBlocks {
     )
   }
 
-  async layOver(overlays: readonly NewOverlay[]): Promise<{ readonly waitedMs: number }> {
-    return await this.#parts.ask(async (monitor) => {
-      await using undo = new AsyncDisposableStack()
-      for (const overlay of overlays) {
-        const names = layerNames(overlay.id)
-        undo.defer(async () => void (await forget(monitor, { node: names.format, fileNode: names.file })))
-        await openLayer(monitor, { ...overlay, names, access: 'read-write', user: this.#parts.user })
-        const { options } = overlay
-        const node = formatNode(names.format, {
-          driver: 'qcow2',
-          file: names.file,
-          backing: null,
-          readOnly: false,
-          options,
-        })
-        await withSecret(monitor, layerKey(names.format, options), {
-          values: this.#parts.secrets,
-          open: () => monitor.execute('blockdev-add', node, { timeoutMs: keyTimeoutMs }),
-        })
-      }
-      const ways = overlays.map(({ id, over }) => ({ from: over.node, to: layerNames(id).format }))
-      const carried = await carriedActions(monitor, ways)
-      const startedAt = performance.now()
-      await monitor.execute('transaction', {
-        actions: [
-          // First: they hold the disks' requests until all is done.
-          ...ways.map(({ from, to }) => ({
-            type: 'blockdev-snapshot' as const,
-            data: { node: from, overlay: to },
-          })),
-          ...carried,
-        ],
-      })
-      undo.move()
-      return { waitedMs: performance.now() - startedAt }
-    })
+  openOverlays(overlays: readonly NewOverlay[]): Promise<OpenOverlays> {
+    return openOverlays(this.#parts, overlays)
   }
 
   async absorb(absorption: Absorption, options: AbsorbOptions): Promise<void> {
@@ -207,32 +172,6 @@ function requireTop(chains: readonly DiskChain[], disk: string): LayerNodes {
   throw new KvasirError(
     'emulator-failed',
     `The emulator has no disk ${disk}, so nothing was done to its disks.`,
-  )
-}
-
-/** Hands over the file of a layer and makes its node. */
-async function openLayer(
-  monitor: QmpClient,
-  {
-    path,
-    names,
-    access,
-    options,
-    user,
-  }: {
-    readonly path: string
-    readonly names: { readonly file: string }
-    readonly access: 'read' | 'read-write'
-    readonly options: LayerOptions
-    readonly user: number
-  },
-): Promise<void> {
-  const guarded = options.guarded ? { guarded: true as const } : {}
-  const file = { kind: 'file' as const, path, access, direct: options.direct, ...guarded }
-  const fileName = await passFile(monitor, { file, label: names.file, user })
-  await monitor.execute(
-    'blockdev-add',
-    fileNode(names.file, { fileName, readOnly: access === 'read', options }),
   )
 }
 

@@ -126,6 +126,7 @@ test('a guest is thawed whether its snapshot was taken or not', async () => {
 
   assert.equal((await create(world, 'quiet', true)).state, 'succeeded')
   assert.equal(process.isFrozen, false)
+  assert.equal(process.disks.openedFrozen, false, 'Nobody waits while layers are opened.')
   process.agentGoes()
 
   const job = await create(world, 'never', true)
