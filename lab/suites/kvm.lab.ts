@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { endpoints } from '@kvasir/contract'
 import { QmpClient } from '@kvasir/qmp'
+import { eventually } from '../../e2e/machine/eventually.ts'
 import { openWorld } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
 
@@ -70,5 +72,48 @@ test('every thread of a VM that is pinned is in its threaded cgroup, and the cag
     all.filter((id) => !inGroups.has(id)),
     [],
   )
+  await world.assertCleanAudit()
+})
+
+test('the kernel moves the packets of a guest with KVM, also of a NIC that is plugged, by threads that the VM shows', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const name = 'lan'
+  await world.client.call(endpoints.createNetwork, { body: { name, ipv4: { subnet: '10.9.0.0/24' } } })
+  const nics = [{ name: 'net0', network: name }]
+  const vm = await world.bootTiny('web1', { cpu: { count: 2 }, accelerator: 'kvm', nics })
+  const { spec } = await vm.show()
+
+  const { status } = await vm.apply({ ...spec, nics: [...spec.nics, { name: 'net1', network: name }] })
+  assert.ok(status.job)
+  const query = { wait: 60 }
+  const job = await world.client.call(endpoints.getJob, {
+    params: { id: status.job },
+    query,
+    timeoutMs: 600_000,
+  })
+  assert.equal(job.outcome, 'NIC net1 is plugged.', JSON.stringify(job.error))
+  for (const eth of ['eth0', 'eth1'])
+    await eventually(
+      async () => ((await vm.run(`ping -c 1 -W 5 -I ${eth} 10.9.0.1`)).exitCode === 0 ? true : undefined),
+      {
+        withinMs: 60_000,
+        what: `the host answers at ${eth}`,
+      },
+    )
+
+  const shown = (await vm.show()).status
+  assert.deepEqual(
+    shown.nics?.map(({ vhost, queues }) => [vhost, queues]),
+    [
+      [true, 2],
+      [true, 2],
+    ],
+  )
+  const workers = shown.vhostThreads ?? []
+  assert.ok(workers.length >= 2, `${workers.length} threads of vhost`)
+  for (const { threadId } of workers)
+    assert.match(read(`/proc/${shown.pid}/task/${threadId}/comm`), /^vhost-/)
   await world.assertCleanAudit()
 })

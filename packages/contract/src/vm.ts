@@ -55,6 +55,9 @@ const nicStatus = z
     bridge: z.string(),
     tap: z.string().meta({ description: 'The link of the host that is its cable.' }),
     queues: z.int(),
+    vhost: z
+      .boolean()
+      .meta({ description: 'The kernel of the host moves its packets, and not the emulator.' }),
     addresses: z.array(z.string()).meta({ description: 'By the leases of the network.' }),
   })
   .meta({ id: 'NicStatus' })
@@ -96,6 +99,10 @@ export const vmStatus = z
     vcpus: z.array(vcpuStatus).optional(),
     emulatorThread: threadStatus.optional(),
     ioThreads: z.array(ioThreadStatus).optional(),
+    vhostThreads: z
+      .array(threadStatus)
+      .optional()
+      .meta({ description: 'The threads of the kernel that move packets of its NICs.' }),
     disks: z.array(diskStatus).optional(),
     nics: z.array(nicStatus).optional().meta({ description: 'Its NICs on networks.' }),
     guest: guestStatus.optional(),

@@ -64,10 +64,7 @@ export function describeVm(
     ...describeVmMemory(vm, nowMs),
     Boots: boots(vm, shelf),
     Disks: describeDisks(vm, shelf),
-    NICs: spec.nics.map(
-      ({ name, network, mode, mac, address }) =>
-        `${name}  ${[network ?? mode, mac, address].filter((word) => word !== undefined).join(', ')}`,
-    ),
+    NICs: spec.nics.map((nic) => nicWords(nic, vm)),
     Forwards: forwards(vm),
     Devices: describeDevices(vm),
     'cloud-init': cloudInit(vm),
@@ -113,6 +110,23 @@ function forwards({ spec }: Vm): string[] {
       (it) => `${hostPart(it.hostAddress)}:${it.hostPort} -> ${it.guestPort} (${it.protocol})`,
     ),
   )
+}
+
+/** A NIC, and the way of its packets where it has one. */
+function nicWords(
+  { name, network, mode, mac, address, link }: Vm['spec']['nics'][number],
+  { status }: Vm,
+): string {
+  const way = status.nics?.find(({ nic }) => nic === name)
+  const words = [
+    network ?? mode,
+    mac,
+    address,
+    link === 'down' ? 'link down' : undefined,
+    way &&
+      `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap} -> ${way.bridge}`,
+  ]
+  return `${name}  ${words.filter((word) => word !== undefined).join(', ')}`
 }
 
 function hostPart(address: string): string {

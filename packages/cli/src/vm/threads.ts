@@ -7,7 +7,7 @@ type Use = NonNullable<VmStatus['emulatorThread']>
 export interface ThreadRow {
   /** As `vm pin` takes it: the number of a vCPU, `emulator`, or the name of a disk. */
   readonly thread: string
-  readonly kind: 'vCPU' | 'emulator' | 'I/O'
+  readonly kind: 'vCPU' | 'emulator' | 'I/O' | 'vhost'
   readonly pin: string | undefined
   readonly use: Use | undefined
 }
@@ -39,6 +39,10 @@ export function threadRows({ spec, status }: Vm): readonly ThreadRow[] {
         pin: cpu.pin?.ioThreads[name],
         use: status.ioThreads?.find((one) => one.disk === name),
       }),
+    ),
+    // They are where the emulator's thread is.
+    ...(status.vhostThreads ?? []).map(
+      (use): ThreadRow => ({ thread: 'vhost', kind: 'vhost', pin: cpu.pin?.emulator, use }),
     ),
   ]
 }

@@ -133,6 +133,8 @@ export interface EmulatorStatistics {
   /** The main thread. */
   readonly emulatorThread: ThreadUse | undefined
   readonly ioThreads: readonly (ThreadUse & { readonly disk: string })[]
+  /** The workers of vhost, where the kernel shows them as threads of the emulator (Linux 6.4 and newer). */
+  readonly vhostThreads?: readonly ThreadUse[] | undefined
   readonly disks: readonly BlockCounters[]
   readonly balloonBytes: number | undefined
   readonly swappedBytes: number

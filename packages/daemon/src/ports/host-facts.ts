@@ -47,6 +47,8 @@ export interface HostFacts {
   /** Whether the program is there that is a VM's TPM. */
   hasSwtpm(): boolean
   hasVsock(): boolean
+  /** Whether the kernel can serve the NICs of guests itself: /dev/vhost-net is there and opens. */
+  hasVhostNet(): boolean
   /** The frequency of the CPU's time stamp counter in kHz; undefined where the kernel does not say it for certain. */
   tscKhz(): Promise<number | undefined>
   /** Why emulators have no io_uring here, as a clause; undefined where they have it. */

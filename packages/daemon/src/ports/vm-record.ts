@@ -48,7 +48,10 @@ const emulator = z.object({
     ids: z.object({
       ioThreads: z.array(z.string()),
       disks: z.record(z.string(), diskIds),
-      nics: z.record(z.string(), z.object({ device: z.string(), netdev: z.string() })),
+      nics: z.record(
+        z.string(),
+        z.object({ device: z.string(), netdev: z.string(), vhost: z.boolean().optional() }),
+      ),
       balloon: z.string().optional(),
       vncSocketName: z.string().optional(),
     }),

@@ -113,6 +113,7 @@ export class SimulatedMachine {
   /** CPU flags that the host has no longer, and that all models of QEMU but its own have. */
   lostCpuFlags: readonly string[] = []
   hasVsock = true
+  hasVhostNet = true
   /** Why it has no io_uring. */
   noIoUring: string | undefined = undefined
   /** The controllers of cgroup v2. */

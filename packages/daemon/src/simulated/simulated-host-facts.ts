@@ -6,6 +6,8 @@ import type { SimulatedMachine } from './machine.ts'
 import { simulatedCpuOffer } from './simulated-cpu-offer.ts'
 import { simulatedReading, simulatedTopology } from './simulated-hardware.ts'
 
+const presentCpus = [0, 1, 2, 3, 4, 5, 6, 7]
+
 const binary = '/usr/bin/qemu-system-x86_64'
 
 const simulatedUefi = {
@@ -48,9 +50,8 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     cpuOffer: async (accelerator) => simulatedCpuOffer(accelerator, machine.lostCpuFlags),
     topology: async () => simulatedTopology(machine),
     async cpuSets() {
-      const present = [0, 1, 2, 3, 4, 5, 6, 7]
-      const online = present.filter((cpu) => !machine.offlineCpus.includes(cpu))
-      return { present, online, allowed: online, inherited: online }
+      const online = presentCpus.filter((cpu) => !machine.offlineCpus.includes(cpu))
+      return { present: presentCpus, online, allowed: online, inherited: online }
     },
     async describe() {
       const { version, machines } = await qemu()
@@ -83,6 +84,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     firmware: async () => (machine.hasUefi ? [simulatedUefi] : []),
     hasSwtpm: () => machine.hasSwtpm,
     hasVsock: () => machine.hasVsock,
+    hasVhostNet: () => machine.hasVhostNet,
     tscKhz: async () => undefined,
     noIoUring: async () => machine.noIoUring,
     checkBootFile: checkFile,

@@ -57,7 +57,7 @@ const rootNames = new Set(
   'bin boot dev empty in lib lib32 lib64 libx32 memory old out run sbin complete usr'.split(' '),
 )
 const deviceFiles = new Set(
-  ['null', 'zero', 'full', 'random', 'urandom', 'kvm', 'net/tun'].map((name) => `/dev/${name}`),
+  ['null', 'zero', 'full', 'random', 'urandom', 'kvm', 'net/tun', 'vhost-net'].map((name) => `/dev/${name}`),
 )
 const ownNamespaces = ['mnt', 'net', 'ipc', 'uts']
 const MAX_MOUNTS = 12

@@ -10,6 +10,7 @@ import { KvasirError } from '@kvasir/contract'
 import { CommandError, findCgroupRoot, readCpuSets, runCommand } from '@kvasir/linux'
 import { decideAccelerator } from '../../model/accelerator.ts'
 import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
+import { vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
 import type { HostFacts, TuningOutcome } from '../../ports/host-facts.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { swtpmBinary } from '../qemu/tpm-helper.ts'
@@ -67,6 +68,7 @@ export function createHostFacts(
     firmware: async () => machine.firmware(),
     hasSwtpm: () => existsSync(swtpmBinary),
     hasVsock: () => opens('/dev/vhost-vsock'),
+    hasVhostNet: () => opens(vhostNetDevice),
     tscKhz: async () =>
       existsSync('/sys/devices/system/cpu/cpu0/cpufreq')
         ? undefined

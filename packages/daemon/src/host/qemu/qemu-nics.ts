@@ -9,12 +9,13 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { KvasirError, type NicSpec } from '@kvasir/contract'
 import { sendDescriptor } from '@kvasir/linux'
 import { type QmpClient, QmpError } from '@kvasir/qmp'
-import type { TapPlan } from '../../model/qemu/emulator-plan.ts'
+import { type TapPlan, vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
-import type { NicPlan } from '../../model/qemu/nic.ts'
+import { type NicPlan, tapOptions } from '../../model/qemu/nic.ts'
 import type { EmulatorNics } from '../../ports/emulator-nics.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import { openTaps } from '../networks/open-taps.ts'
+import { openForGuest } from './open-descriptors.ts'
 import { withNic, withoutNic } from './record-of-nics.ts'
 import type { StoredEmulator } from './runtime-directory.ts'
 
@@ -83,14 +84,11 @@ export class QemuNics implements EmulatorNics {
     const { failpoint } = this.#parts
     await takeBack(monitor, plan)
     await passTap(monitor, plan)
+    for (const fdname of vhostNames(plan)) await passVhost(monitor, fdname)
     await failpoint('emulator.plug-nic.after-tap')
-    const names = endNames(plan)
+    const [fds, vhostFds] = [endNames(plan), vhostNames(plan)]
     // What the model planned is what QEMU's introspection names; its types are those of one version of it.
-    await monitor.executeUntyped('netdev_add', {
-      type: 'tap',
-      id: plan.ids.netdev,
-      ...(names.length === 1 ? { fd: names[0] } : { fds: names.join(':') }),
-    })
+    await monitor.executeUntyped('netdev_add', { ...tapOptions(plan.ids.netdev, { fds, vhostFds }) })
     await failpoint('emulator.plug-nic.after-netdev')
     await monitor.executeUntyped('device_add', { ...plan.device })
     await failpoint('emulator.plug-nic.after-device')
@@ -100,6 +98,19 @@ export class QemuNics implements EmulatorNics {
 /** What QEMU calls the queues of a tap until its back end takes them. */
 function endNames({ ids, tap }: NicPlan): readonly string[] {
   return Array.from({ length: tap.queues }, (_, queue) => `${ids.netdev}.${queue}`)
+}
+
+/** The same of what serves them in the kernel, where that does. */
+function vhostNames({ ids, tap }: NicPlan): readonly string[] {
+  return tap.vhost ? Array.from({ length: tap.queues }, (_, queue) => `vhost-${ids.netdev}.${queue}`) : []
+}
+
+async function passVhost(monitor: QmpClient, fdname: string): Promise<void> {
+  await using file = await openForGuest({ kind: 'device', path: vhostNetDevice })
+  await monitor.executeBeside('getfd', {
+    args: { fdname },
+    send: (socket, text) => sendDescriptor(socket, { text, descriptor: file.fd }),
+  })
 }
 
 async function passTap(monitor: QmpClient, plan: NicPlan): Promise<void> {
@@ -135,7 +146,7 @@ async function openWhenFree(tap: TapPlan) {
 /** Takes away what there is of a NIC whose device is not. */
 async function takeBack(monitor: QmpClient, plan: NicPlan): Promise<void> {
   await removeBackEnd(monitor, plan.ids.netdev)
-  for (const fdname of endNames(plan))
+  for (const fdname of [...endNames(plan), ...vhostNames(plan)])
     await monitor.execute('closefd', { fdname }).catch((error: unknown) => {
       if (!(error instanceof QmpError)) throw error // It has none of that name.
     })

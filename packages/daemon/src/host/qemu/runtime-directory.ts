@@ -97,7 +97,10 @@ export async function readWhole(path: string): Promise<string | undefined> {
 const ids = z.object({
   ioThreads: z.array(z.string()),
   disks: z.record(z.string(), diskIds),
-  nics: z.record(z.string(), z.object({ device: z.string(), netdev: z.string() })),
+  nics: z.record(
+    z.string(),
+    z.object({ device: z.string(), netdev: z.string(), vhost: z.boolean().optional() }),
+  ),
   balloon: z.string().optional(),
   vncSocketName: z.string().optional(),
 })

@@ -1,5 +1,5 @@
 /** What a running VM uses, from /proc and from QEMU's statistics monitor, without disturbing its vCPUs (kvm-facts: no query-stats). */
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
 import { parseMergedBytes, readThread } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
@@ -44,6 +44,8 @@ export async function readStatistics(
     ])
   const merged = parseMergedBytes(ksm)
   const { ioThreads, ...counters } = fromQemu
+  const hasVhost = Object.values(record.plan.ids.nics).some(({ vhost }) => vhost)
+  const vhostThreads = hasVhost ? await vhostThreadsOf(record.pid) : undefined
   const io = await Promise.all(ioThreads.map(({ disk, threadId }) => useOf(record.pid, threadId, { disk })))
   const kibibytes = (field: string) =>
     Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0)
@@ -58,6 +60,7 @@ export async function readStatistics(
     vcpus: threads.filter((thread) => thread !== undefined),
     emulatorThread,
     ioThreads: io.filter((thread) => thread !== undefined),
+    vhostThreads,
     ...counters,
   }
 }
@@ -70,6 +73,15 @@ async function readProcess(pid: number) {
       cause,
     })
   }
+}
+
+/** They bear the emulator's pid in their names (drivers/vhost/vhost.c). */
+async function vhostThreadsOf(pid: number): Promise<readonly ThreadUse[]> {
+  const ids = (await readdir(`/proc/${pid}/task`).catch(() => [])).map(Number)
+  const reports = await Promise.all(ids.map((id) => readThread(pid, id)))
+  const workers = ids.filter((_, at) => reports[at]?.name.startsWith('vhost-'))
+  const uses = await Promise.all(workers.map((id) => useOf(pid, id, {})))
+  return uses.filter((use) => use !== undefined)
 }
 
 /** A thread that has ended uses nothing. */

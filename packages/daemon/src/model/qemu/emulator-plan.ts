@@ -60,6 +60,9 @@ export function secretPath({ object }: Pick<SecretObject, 'object'>): string {
   return `${shareDirectory}/${object}`
 }
 
+/** What is opened for each queue that the kernel is to serve. */
+export const vhostNetDevice = '/dev/vhost-net'
+
 /** One user-mode NIC: served by a passt process, which has the other end of the NIC's descriptor. */
 export interface UserNicPlan {
   readonly nic: string
@@ -79,6 +82,8 @@ export interface TapPlan {
   readonly bridge: string
   readonly mtu: number
   readonly queues: number
+  /** The kernel serves its queues (vhost-net); else the emulator's main thread does. */
+  readonly vhost: boolean
 }
 
 /** The directory inside the cage in which the files of shared memory lie, when the plan has a file system for them. */
@@ -118,6 +123,13 @@ export interface DiskIds {
   readonly aio?: AioChoice | undefined
 }
 
+/** A NIC's device and its back end, and whether the kernel serves that. */
+export interface NicIds {
+  readonly device: string
+  readonly netdev: string
+  readonly vhost?: boolean | undefined
+}
+
 export interface EmulatorPlan {
   /** QEMU's arguments, without the binary. */
   readonly argv: readonly string[]
@@ -141,7 +153,7 @@ export interface EmulatorPlan {
     /** By the disk's name. */
     readonly disks: Readonly<Record<string, DiskIds>>
     /** By the NIC's name. */
-    readonly nics: Readonly<Record<string, { readonly device: string; readonly netdev: string }>>
+    readonly nics: Readonly<Record<string, NicIds>>
     readonly balloon: string | undefined
     readonly vncSocketName: string | undefined
   }

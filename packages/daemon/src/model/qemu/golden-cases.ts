@@ -177,6 +177,16 @@ const others: readonly GoldenCase[] = [
     { networks },
   ),
   goldenCase(
+    'nic-network-vhost',
+    {
+      cpu: { count: 2 },
+      accelerator: 'kvm',
+      nics: [{ name: 'lan', network: 'lan' }],
+      devices: noDevices,
+    },
+    { networks, accelerator: 'kvm', vhostNet: true },
+  ),
+  goldenCase(
     'nic-network-queues',
     { cpu: { count: 12 }, nics: [{ name: 'lan', network: 'big' }], devices: noDevices },
     { networks },

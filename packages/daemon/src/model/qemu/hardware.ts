@@ -73,6 +73,8 @@ export interface HardwareInput {
   readonly seedPath: string | undefined
   /** Whether the host has /dev/vhost-vsock. */
   readonly vsock: boolean
+  /** Whether the host has /dev/vhost-net; it has not, when not said. */
+  readonly vhostNet?: boolean | undefined
   /** The extension that `cpu.nested` shows to the guest; svm when not said. */
   readonly extension?: Extension | undefined
   /** The host's time stamp counter in kHz, which a guest under TCG reads; absent where it is not known for certain. */

@@ -1,13 +1,22 @@
 /**
  * NICs: virtio-net. In user mode behind passt, which speaks Ethernet frames over a UNIX socket that is connected before either of the two is
  * started; on a network behind a tap, which is open before QEMU is. Other modes will choose another `-netdev` here.
+ *
+ * Where the host has vhost-net, its kernel moves the packets of a guest with KVM, a worker thread for each queue, and QEMU's main thread has no
+ * part in it (QEMU: net/tap.c, hw/net/vhost_net.c). Under TCG the guest itself is slower than that thread, and QEMU serves it.
  */
 import { KvasirError, type NicSpec, type VmSpec } from '@kvasir/contract'
 import { tapName } from '../network/link-names.ts'
 import { macFor } from '../vm/mac.ts'
 import type { BuildContext } from './build-context.ts'
 import type { QemuOptions } from './disk-plan.ts'
-import type { EmulatorPlan, TapPlan, UserNicPlan } from './emulator-plan.ts'
+import {
+  type EmulatorPlan,
+  type NicIds,
+  type TapPlan,
+  type UserNicPlan,
+  vhostNetDevice,
+} from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { deviceId } from './ids.ts'
 import { jsonOption } from './options.ts'
@@ -29,7 +38,7 @@ export interface NicsPlan {
 export interface NicPlan {
   readonly nic: string
   readonly tap: TapPlan
-  readonly ids: EmulatorPlan['ids']['nics'][string]
+  readonly ids: NicIds
   readonly device: QemuOptions & { readonly driver: string; readonly id: string }
 }
 
@@ -39,11 +48,14 @@ export function planNic(input: NicInput, name: string): NicPlan {
   if (!nic) throw new TypeError(`There is no NIC ${name} in the spec.`)
   const tap = tapOf(input, nic)
   const device = deviceOf(input, nic, { bus: pciBus(input), tap })
-  return { nic: name, tap, ids: idsOf(nic), device }
+  return { nic: name, tap, ids: idsOf(nic, tap), device }
 }
 
 /** What a NIC on a network is planned from. */
-export type NicInput = Pick<HardwareInput, 'name' | 'uuid' | 'spec' | 'hardware' | 'networks'>
+export type NicInput = Pick<
+  HardwareInput,
+  'name' | 'uuid' | 'spec' | 'hardware' | 'networks' | 'accelerator' | 'vhostNet'
+>
 
 /** The network back ends and devices of the VM's NICs, in the order of their names. */
 export function nicArgs(context: BuildContext): NicsPlan {
@@ -51,7 +63,7 @@ export function nicArgs(context: BuildContext): NicsPlan {
   const args: string[] = []
   const userNics: UserNicPlan[] = []
   const taps: TapPlan[] = []
-  const ids: Record<string, EmulatorPlan['ids']['nics'][string]> = {}
+  const ids: Record<string, NicIds> = {}
   const nics = [...input.spec.nics].sort((a, b) => (a.name < b.name ? -1 : 1))
   const macs = new Set<string>()
   for (const nic of nics) {
@@ -66,8 +78,8 @@ export function nicArgs(context: BuildContext): NicsPlan {
     const tap = nic.mode === 'network' ? tapOf(input, nic) : undefined
     if (tap) taps.push(tap)
     else userNics.push({ nic: nic.name, mac, forwards: nic.forwards })
-    const { netdev } = idsOf(nic)
-    ids[nic.name] = idsOf(nic)
+    const { netdev } = idsOf(nic, tap)
+    ids[nic.name] = idsOf(nic, tap)
     args.push(
       ...jsonOption('-netdev', tap ? tapBackEnd(context, netdev, tap) : userBackEnd(context, netdev, nic)),
       ...jsonOption('-device', deviceOf(input, nic, { bus, tap })),
@@ -76,8 +88,9 @@ export function nicArgs(context: BuildContext): NicsPlan {
   return { args, userNics, taps, ids }
 }
 
-function idsOf({ name }: NicSpec): EmulatorPlan['ids']['nics'][string] {
-  return { device: deviceId('nic', name), netdev: deviceId('net', name) }
+function idsOf({ name }: NicSpec, tap: TapPlan | undefined): NicIds {
+  const ids = { device: deviceId('nic', name), netdev: deviceId('net', name) }
+  return tap?.vhost ? { ...ids, vhost: true } : ids
 }
 
 function deviceOf(
@@ -85,7 +98,7 @@ function deviceOf(
   nic: NicSpec,
   { bus, tap }: { readonly bus: PciBus; readonly tap: TapPlan | undefined },
 ): NicPlan['device'] {
-  const { device, netdev } = idsOf(nic)
+  const { device, netdev } = idsOf(nic, tap)
   return {
     driver: 'virtio-net-pci',
     id: device,
@@ -108,12 +121,38 @@ export function queuesOf({ cpu }: Pick<VmSpec, 'cpu'>): number {
 function tapOf(input: NicInput, nic: NicSpec): TapPlan {
   const network = input.networks?.[nic.network ?? '']
   if (!network) throw new TypeError(`NIC ${nic.name} is on a network that nothing is known of.`)
-  return { nic: nic.name, tap: tapName(input.uuid, nic.name), ...network, queues: queuesOf(input.spec) }
+  const vhost = input.accelerator === 'kvm' && input.vhostNet === true
+  return {
+    nic: nic.name,
+    tap: tapName(input.uuid, nic.name),
+    ...network,
+    queues: queuesOf(input.spec),
+    vhost,
+  }
 }
 
-function tapBackEnd({ descriptors }: BuildContext, id: string, { tap, queues }: TapPlan) {
-  const numbers = Array.from({ length: queues }, (_, queue) => descriptors.add({ kind: 'tap', tap, queue }))
-  return { type: 'tap', id, ...(queues === 1 ? { fd: String(numbers[0]) } : { fds: numbers.join(':') }) }
+function tapBackEnd({ descriptors }: BuildContext, id: string, { tap, queues, vhost }: TapPlan) {
+  const each = Array.from({ length: queues }, (_, queue) => queue)
+  const fds = each.map((queue) => String(descriptors.add({ kind: 'tap', tap, queue })))
+  const vhostFds = vhost
+    ? each.map(() => String(descriptors.add({ kind: 'device', path: vhostNetDevice })))
+    : []
+  return tapOptions(id, { fds, vhostFds })
+}
+
+/** The back end of a tap whose queues, and what serves them in the kernel, QEMU has by these names or numbers. */
+export function tapOptions(
+  id: string,
+  { fds, vhostFds }: { readonly fds: readonly string[]; readonly vhostFds: readonly string[] },
+) {
+  const isOne = fds.length === 1
+  return {
+    type: 'tap',
+    id,
+    ...(isOne ? { fd: fds.join() } : { fds: fds.join(':') }),
+    ...(vhostFds.length === 0 ? {} : { vhost: true }),
+    ...(vhostFds.length === 0 ? {} : isOne ? { vhostfd: vhostFds.join() } : { vhostfds: vhostFds.join(':') }),
+  }
 }
 
 function userBackEnd({ descriptors }: BuildContext, id: string, { name }: NicSpec) {

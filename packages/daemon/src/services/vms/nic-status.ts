@@ -21,6 +21,7 @@ export function nicStatus({ id, run }: VmRecord, { ports, networks }: Context): 
         bridge: network.bridge,
         tap: tapName(id, nic.name),
         queues: queuesOf(spec),
+        vhost: run?.emulator.plan.ids.nics[nic.name]?.vhost === true,
         addresses: leases.map(({ address }) => address),
       },
     ]

@@ -79,6 +79,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     tpmDirectory: tpmDirectoryOf(record, spec, ports),
     seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
     vsock: ports.host.hasVsock(),
+    vhostNet: ports.host.hasVhostNet(),
     extension,
     tscKhz,
     hasThp: await hasThp(spec, ports),

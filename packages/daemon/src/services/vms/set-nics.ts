@@ -105,6 +105,8 @@ async function plug(seat: Seat, nic: NicSpec, task: NicTask): Promise<string> {
     spec,
     hardware,
     networks: nicNetworks({ nics: [nic] }, ports),
+    accelerator: record.run?.accelerator ?? 'tcg',
+    vhostNet: ports.host.hasVhostNet(),
   }
   await wireNics({ spec: { ...spec, nics: [nic] } }, task, () => true)
   await ports.failpoint('vm.nics.before-plug')

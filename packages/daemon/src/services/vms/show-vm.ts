@@ -92,6 +92,9 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
           residentBytes: statistics.residentBytes,
           vcpus: statistics.vcpus.map((vcpu) => ({ ...vcpu })),
           ioThreads: statistics.ioThreads.map((thread) => ({ ...thread })),
+          ...(statistics.vhostThreads
+            ? { vhostThreads: statistics.vhostThreads.map((thread) => ({ ...thread })) }
+            : {}),
           disks: diskStatus(statistics.disks, run),
           ...(statistics.emulatorThread ? { emulatorThread: { ...statistics.emulatorThread } } : {}),
           ...(statistics.balloonBytes === undefined
