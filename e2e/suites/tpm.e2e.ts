@@ -17,14 +17,20 @@ async function tpmsOf(vm: VmHandle): Promise<readonly number[]> {
 }
 
 test('a guest has a TPM that outlives the daemon and ends with the emulator, and its state is kept', {
-  skip: needs('root', 'qemu', 'swtpm'),
+  skip: needs('root', 'qemu', 'ovmf', 'swtpm'),
 }, async (t) => {
   await using world = await openWorld(t)
-  const vm = await world.bootTiny('web1', { devices: { tpm: true } })
+  const vm = await world.bootTiny('web1', {
+    machine: { firmware: 'uefi' },
+    memory: { size: '256MiB' },
+    devices: { tpm: true },
+  })
   const { uuid, status } = await vm.show()
   const [tpm = 0, ...others] = await tpmsOf(vm)
   assert.deepEqual(others, [])
   assert.equal(await vm.shell('cat /sys/class/tpm/tpm0/tpm_version_major'), '2')
+  // What the firmware told it of itself (TCG PC Client Platform Firmware Profile: PCR 0).
+  assert.match(await vm.shell('cat /sys/class/tpm/tpm0/pcr-sha256/0'), /^(?!0+$)[0-9A-F]{64}$/)
 
   await world.daemon.kill9()
   await world.startDaemon()
