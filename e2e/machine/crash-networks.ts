@@ -42,6 +42,19 @@ export function networkOperations(room: NetworkRoom, bare: string): readonly Ope
     },
     { name: 'start a network', about: [], prepare: stop, run: start, isDone: isThere },
     {
+      name: 'change the subnet of a network',
+      about: [],
+      prepare: async (world) => {
+        await start(world)
+        await change(world, '10.9.0.0/24')
+      },
+      run: (world) => change(world, '10.7.0.0/24'),
+      async isDone(world) {
+        const [state, host] = [await stateOf(world), await room.hostState()]
+        return state === 'active' && host.includes('10.7.0.1/24') && !host.includes('10.9.0.')
+      },
+    },
+    {
       name: 'delete a network',
       about: [],
       prepare: start,
@@ -90,6 +103,14 @@ async function start(world: World): Promise<void> {
 async function stop(world: World): Promise<void> {
   if ((await stateOf(world)) === 'none') await start(world)
   await world.client.call(endpoints.stopNetwork, { params })
+}
+
+async function change({ client }: World, subnet: string): Promise<void> {
+  await client.call(endpoints.changeNetwork, {
+    params,
+    query: { restart: 'true' },
+    body: { ipv4: { subnet } },
+  })
 }
 
 async function remove({ client }: World): Promise<void> {

@@ -4,6 +4,8 @@
  * Not here: VMs on networks, and daemons that die in the middle of a step (network-crash.e2e.ts).
  */
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { endpoints, type Network, type NewNetworkInput } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
@@ -249,6 +251,23 @@ test('the command line creates, shows, lists, stops, starts and deletes a networ
   assert.match((await world.cli('network', 'leases', 'lan')).stdout, /10\.9\.0\.\d+ +52:54:00:00:00:01 +web1/)
   assert.match((await world.cli('network', 'list')).stdout, /lan +nat +active/)
   assert.equal((await world.cli('network', 'autostart', 'lan', 'off')).code, 0)
+
+  const file = join(world.place.base, 'lan.yaml')
+  await writeFile(file, 'domain: office.example\n')
+  const edit = (...flags: string[]) => world.cli('network', 'edit', 'lan', '-f', file, '--yes', ...flags)
+  assert.equal((await edit()).code, 0)
+  assert.match(await guest.run('busybox', 'nslookup', 'web1.office.example', '10.9.0.1'), /10\.9\.0\.\d+/)
+  await writeFile(file, 'ipv4: { subnet: 10.8.0.0/24 }\n')
+  assert.match((await world.cli('network', 'plan', 'lan', '-f', file)).stdout, /ipv4\.subnet .* restart /)
+  assert.equal((await edit()).code, 1, 'Not without --restart.')
+  assert.equal((await edit('--restart')).code, 0)
+  await room.plug('guest0', bridge)
+  assert.match(
+    await room.lease(guest, 'web1'),
+    /^lease 10\.8\.0\.\d+\/24 router 10\.8\.0\.1 .* domain office\.example/,
+  )
+  assert.doesNotMatch(await room.hostState(), /10\.9\.0\./, 'Nothing is left of the former subnet.')
+
   assert.equal((await world.cli('network', 'stop', 'lan')).code, 0)
   assert.equal((await world.cli('network', 'start', 'lan')).code, 0)
   assert.equal((await world.cli('network', 'delete', 'lan', '--yes')).code, 0)

@@ -22,7 +22,14 @@ export * from './memory-status.ts'
 export { floorOf, plugBlockBytes } from './memory-tuning.ts'
 export * from './names.ts'
 export * from './network.ts'
-export { type NewNetwork, type NewNetworkInput, newNetwork } from './network-endpoints.ts'
+export {
+  type NetworkChange,
+  type NetworkChangeInput,
+  type NewNetwork,
+  type NewNetworkInput,
+  networkChange,
+  newNetwork,
+} from './network-endpoints.ts'
 export { packedImageBytes, packedImageOf } from './packed-image.ts'
 export * from './placement.ts'
 export * from './pool.ts'

@@ -10,8 +10,10 @@ import {
   network,
   networkLimits,
   networkModes,
+  networkPlan,
   reservation,
 } from './network.ts'
+import { queryFlag } from './parameters.ts'
 
 const byNetwork = z.strictObject({ network: resourceName })
 
@@ -52,6 +54,26 @@ export type NewNetwork = z.output<typeof newNetwork>
 /** As it may be written: what has a default may be left out. */
 export type NewNetworkInput = z.input<typeof newNetwork>
 
+/** What of a network is to be another; what is not named stays. `ipv4` and `ipv6` are named whole, but for a subnet and a gateway that stay. */
+export const networkChange = z.strictObject({
+  mode: z.enum(networkModes).optional(),
+  ipv4: z
+    .union([z.literal(false), newIpv4])
+    .optional()
+    .meta({ description: 'False: without IPv4.' }),
+  ipv6: z
+    .union([z.literal(false), newIpv6])
+    .optional()
+    .meta({ description: 'False: without IPv6.' }),
+  domain: domainName.optional(),
+  mtu: z.int().min(1280).max(65535).optional(),
+  reservations: z.array(reservation).max(networkLimits.reservations).optional(),
+  autostart: z.boolean().optional(),
+})
+
+export type NetworkChange = z.output<typeof networkChange>
+export type NetworkChangeInput = z.input<typeof networkChange>
+
 /** What can be asked of networks. */
 export const networkEndpoints = {
   listNetworks: endpoint({
@@ -83,10 +105,24 @@ export const networkEndpoints = {
     id: 'changeNetwork',
     method: 'PATCH',
     path: '/v1/networks/{network}',
-    summary: 'Change whether a network is started with the daemon',
+    summary: 'Change a network',
     params: byNetwork,
-    body: z.strictObject({ autostart: z.boolean() }),
+    query: z.strictObject({
+      restart: queryFlag
+        .default(false)
+        .meta({ description: 'Stop and start it for what needs that; without, such a change is refused.' }),
+    }),
+    body: networkChange,
     response: network,
+  }),
+  planNetwork: endpoint({
+    id: 'planNetwork',
+    method: 'POST',
+    path: '/v1/networks/{network}/plan',
+    summary: 'What a change of a network would do',
+    params: byNetwork,
+    body: networkChange,
+    response: networkPlan,
   }),
   startNetwork: endpoint({
     id: 'startNetwork',

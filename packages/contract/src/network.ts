@@ -128,6 +128,30 @@ export const network = z
 
 export type Network = z.output<typeof network>
 
+/** The effect of one changed field of a network. */
+export const networkPlanChange = z
+  .strictObject({
+    field: z.string(),
+    from: z.unknown(),
+    to: z.unknown(),
+    effect: z.enum(['live', 'restart', 'next-start']),
+    reason: z.string(),
+  })
+  .meta({ id: 'NetworkPlanChange' })
+
+export type NetworkPlanChange = z.output<typeof networkPlanChange>
+
+/** What changing a network would do, field by field. */
+export const networkPlan = z
+  .strictObject({
+    name: resourceName,
+    action: z.enum(['nothing', 'change', 'restart']),
+    changes: z.array(networkPlanChange),
+  })
+  .meta({ id: 'NetworkPlan' })
+
+export type NetworkPlan = z.output<typeof networkPlan>
+
 /** An address that a guest was given. */
 export const lease = z
   .strictObject({

@@ -88,6 +88,7 @@ export const routes = {
   getNetwork: {"id":"getNetwork","method":"GET","path":"/v1/networks/{network}","answer":"json","idempotent":false,"ifMatch":false},
   createNetwork: {"id":"createNetwork","method":"POST","path":"/v1/networks","answer":"json","idempotent":true,"ifMatch":false},
   changeNetwork: {"id":"changeNetwork","method":"PATCH","path":"/v1/networks/{network}","answer":"json","idempotent":false,"ifMatch":false},
+  planNetwork: {"id":"planNetwork","method":"POST","path":"/v1/networks/{network}/plan","answer":"json","idempotent":false,"ifMatch":false},
   startNetwork: {"id":"startNetwork","method":"POST","path":"/v1/networks/{network}/start","answer":"json","idempotent":false,"ifMatch":false},
   stopNetwork: {"id":"stopNetwork","method":"POST","path":"/v1/networks/{network}/stop","answer":"json","idempotent":false,"ifMatch":false},
   deleteNetwork: {"id":"deleteNetwork","method":"DELETE","path":"/v1/networks/{network}","answer":"none","idempotent":false,"ifMatch":false},

@@ -2,6 +2,12 @@
 import type { Verbs } from '../command.ts'
 
 const network = { name: 'NETWORK', completes: 'network' } as const
+const fromFile = {
+  summary: 'The fields that are to be others, in YAML or JSON; - is stdin.',
+  value: 'FILE',
+  short: 'f',
+  completes: 'file',
+} as const
 const actions = () => import('../network/networks.ts')
 
 export const networkVerbs: Verbs = {
@@ -44,6 +50,24 @@ export const networkVerbs: Verbs = {
       'no-autostart': { summary: 'Do not start it when the host boots.' },
     },
     load: async () => (await actions()).createNetwork,
+  },
+  edit: {
+    summary: 'Change a network in $EDITOR, or to what a file says; the plan is shown first.',
+    examples: ['network edit lan', 'network edit lan -f lan.yaml --restart --yes'],
+    arguments: [network],
+    flags: {
+      file: fromFile,
+      restart: { summary: 'Stop and start it for what needs that.' },
+      yes: { summary: 'Do not ask.', short: 'y' },
+    },
+    load: async () => (await import('../network/edit.ts')).editNetwork,
+  },
+  plan: {
+    summary: 'What a change would do, field by field.',
+    examples: ['network plan lan -f lan.yaml'],
+    arguments: [network],
+    flags: { file: fromFile },
+    load: async () => (await import('../network/edit.ts')).planNetwork,
   },
   start: {
     summary: 'Start a network.',

@@ -89,7 +89,7 @@ async function specOf(text: string, before: Vm): Promise<VmSpecInput> {
   )
 }
 
-async function editedText({ environment }: Context, file: string): Promise<string> {
+export async function editedText({ environment }: Context, file: string): Promise<string> {
   const editor = environment['VISUAL'] || environment['EDITOR'] || 'vi'
   // As git and others do it: the variable may hold arguments, which are for the shell to read.
   const code = await runProgram('/bin/sh', ['-c', `${editor} "$1"`, 'sh', file])

@@ -39,8 +39,16 @@ export async function parseVmFile(text: string, shown: string): Promise<VmFile> 
   return { name, spec: spec as VmSpecInput } // The daemon's schema judges what is in it.
 }
 
+/** Reads the text of a file; `-` is stdin. Throws `file-not-found` and `bad-request`. */
+export async function readYaml(file: string): Promise<unknown> {
+  return await parseYaml(
+    file === '-' ? await readStdin() : await readText(file),
+    file === '-' ? 'stdin' : file,
+  )
+}
+
 /** Parses one YAML document, which JSON is too. Throws `bad-request` with line and column. */
-async function parseYaml(text: string, shown: string): Promise<unknown> {
+export async function parseYaml(text: string, shown: string): Promise<unknown> {
   const { parseDocument } = await import('yaml')
   const document = parseDocument(text, { prettyErrors: true })
   const [error] = document.errors

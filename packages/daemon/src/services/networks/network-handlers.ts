@@ -3,6 +3,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { NetworkRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
+import { changeNetwork, planNetwork } from './change-network.ts'
 import { createNetwork } from './create-network.ts'
 import { deleteNetwork, finishNetworkDeletion } from './delete-network.ts'
 import { droppedByOthers } from './dropped-by-others.ts'
@@ -15,6 +16,7 @@ type NetworkHandlerIds =
   | 'getNetwork'
   | 'createNetwork'
   | 'changeNetwork'
+  | 'planNetwork'
   | 'startNetwork'
   | 'stopNetwork'
   | 'deleteNetwork'
@@ -38,16 +40,14 @@ export function createNetworkHandlers(context: Context): Pick<Handlers, NetworkH
       return { ...shown, findings: [...shown.findings, ...dropped] }
     },
     createNetwork: ({ body, keep }) => networks.inTurn(() => createNetwork(body, context, keep)),
-    changeNetwork: ({ params, body }) =>
-      networks.inTurn(async () => {
-        const network = requireReady(params.network, context)
-        const next = { ...network, autostart: body.autostart }
-        store.transaction(() => {
-          store.networks.update(next)
-          if (network.autostart !== next.autostart) context.emit('network.changed', network.name, body)
-        })
-        return showNetwork(next, context)
-      }),
+    changeNetwork: ({ params, query, body }) =>
+      networks.inTurn(() =>
+        changeNetwork(requireReady(params.network, context), { ...query, change: body }, context),
+      ),
+    planNetwork: ({ params, body }) =>
+      networks.inTurn(
+        async () => (await planNetwork(requireReady(params.network, context), body, context)).plan,
+      ),
     startNetwork: ({ params }) =>
       networks.inTurn(() => startNetwork(requireReady(params.network, context), context)),
     stopNetwork: ({ params }) =>

@@ -1,0 +1,110 @@
+/**
+ * What a change of a network would do: which fields are others then, and whether that goes while guests are on it.
+ *
+ * Its DHCP and its DNS are one process, which is replaced in a moment and keeps its leases. All else guests were told when they came, or is
+ * what links and rules are made of: the network is stopped and started for it, which no VM may run on meanwhile.
+ */
+import {
+  type NetworkChange,
+  type NetworkPlan,
+  type NetworkPlanChange,
+  type NewNetwork,
+  newNetwork,
+} from '@kvasir/contract'
+import { isInside, parseAddress, parseSubnet } from './address.ts'
+import type { NetworkSpec } from './network-record.ts'
+
+type Changeable = NetworkSpec & { readonly autostart: boolean }
+
+/** The network as it would have to be asked for to be the one that the change makes of it. */
+export function wantedAfter(current: Changeable, change: NetworkChange): NewNetwork {
+  const { name, mode, bridge, mtu, domain, reservations, autostart } = { ...current, ...change }
+  return newNetwork.parse({
+    name,
+    mode,
+    bridge,
+    mtu,
+    domain,
+    reservations,
+    autostart,
+    ipv4: ipv4After(current, change),
+    ipv6: change.ipv6 === undefined ? ipv6Of(current) : change.ipv6 || undefined,
+  })
+}
+
+/** The changes between two states of a network, in the order of its fields. */
+export function planNetworkChanges(
+  from: Changeable,
+  to: Changeable,
+  { isStarted }: { readonly isStarted: boolean },
+): NetworkPlan {
+  const [before, after] = [fieldsOf(from), fieldsOf(to)]
+  const changes = rules.flatMap(({ field, effect, reason }): readonly NetworkPlanChange[] => {
+    const [old, next] = [before[field] ?? null, after[field] ?? null]
+    if (JSON.stringify(old) === JSON.stringify(next)) return []
+    const told = isStarted || field === 'autostart' ? { effect, reason } : offRule
+    return [{ field, from: old, to: next, ...told }]
+  })
+  const needsRestart = changes.some(({ effect }) => effect === 'restart')
+  const action = needsRestart ? 'restart' : changes.length > 0 ? 'change' : 'nothing'
+  return { name: from.name, action, changes }
+}
+
+const offRule = {
+  effect: 'next-start',
+  reason: 'the network is not started and has it from its next start',
+} as const
+
+const rules = [
+  { field: 'mode', effect: 'restart', reason: 'its rules and its routes are made of it' },
+  { field: 'mtu', effect: 'restart', reason: 'links have it from when they are made' },
+  { field: 'ipv4.subnet', effect: 'restart', reason: 'guests have addresses in it' },
+  { field: 'ipv4.gateway', effect: 'restart', reason: 'guests were told of it' },
+  {
+    field: 'ipv4.dhcp',
+    effect: 'live',
+    reason: 'guests with an address outside of it get another when they renew theirs',
+  },
+  { field: 'ipv6.subnet', effect: 'restart', reason: 'guests have addresses in it' },
+  { field: 'ipv6.dhcp', effect: 'live', reason: 'guests are told with the next advertisement' },
+  {
+    field: 'domain',
+    effect: 'live',
+    reason: 'its DNS knows guests by it at once; guests are told when they renew their addresses',
+  },
+  { field: 'reservations', effect: 'live', reason: 'a guest gets what is reserved for it when it asks next' },
+  { field: 'autostart', effect: 'live', reason: 'it counts when the host boots' },
+] as const satisfies readonly Pick<NetworkPlanChange, 'field' | 'effect' | 'reason'>[]
+
+function fieldsOf({ mode, mtu, ipv4, ipv6, domain, reservations, autostart }: Changeable) {
+  const fields: Readonly<Record<(typeof rules)[number]['field'], unknown>> = {
+    mode,
+    mtu,
+    'ipv4.subnet': ipv4?.subnet,
+    'ipv4.gateway': ipv4?.gateway,
+    'ipv4.dhcp': ipv4 && (ipv4.dhcp ?? false),
+    'ipv6.subnet': ipv6?.subnet,
+    'ipv6.dhcp': ipv6?.dhcp,
+    domain,
+    reservations: reservations.map(({ mac, address, name }) => ({ mac, address, name })),
+    autostart,
+  }
+  return fields
+}
+
+function ipv4After({ ipv4 }: Changeable, change: NetworkChange): unknown {
+  if (change.ipv4 === undefined) return ipv4 ? { ...ipv4, dhcp: ipv4.dhcp ?? false } : false
+  if (change.ipv4 === false || !ipv4) return change.ipv4
+  const subnetText = change.ipv4.subnet ?? ipv4.subnet
+  const [subnet, gateway] = [parseSubnet(subnetText), parseAddress(ipv4.gateway)]
+  const keepsGateway = subnet && gateway && isInside(gateway, subnet) && subnetText === ipv4.subnet
+  return {
+    ...change.ipv4,
+    subnet: subnetText,
+    gateway: change.ipv4.gateway ?? (keepsGateway ? ipv4.gateway : undefined),
+  }
+}
+
+function ipv6Of({ ipv6 }: Changeable): unknown {
+  return ipv6 && { subnet: ipv6.subnet, dhcp: ipv6.dhcp }
+}
