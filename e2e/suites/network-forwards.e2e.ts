@@ -104,7 +104,7 @@ async function takeAway(host: Namespace, { bridge, table }: Network, vm: VmHandl
   const [nic] = (await vm.show()).status.nics ?? []
   await host.run('ip', 'link', 'set', 'dev', nic?.tap ?? '', 'nomaster')
   await host.run('sysctl', '-w', `net.ipv4.conf.${bridge}.route_localnet=0`)
-  await host.run('nft', 'delete', 'table', 'inet', table)
+  await host.run('nft', 'delete', 'table', 'inet', table ?? '')
 }
 
 async function untilRepaired(world: World, host: Namespace): Promise<void> {

@@ -44,7 +44,10 @@ export const newNetwork = z.strictObject({
     .meta({ description: 'False: without IPv4.' }),
   ipv6: newIpv6.optional(),
   domain: domainName.optional().meta({ description: 'NAME.internal unless said.' }),
-  bridge: linkName.optional().meta({ description: 'What the bridge is called; made of the id unless said.' }),
+  bridge: linkName.optional().meta({
+    description:
+      'What the bridge is called, made of the id unless said; of mode bridge, the one that is there.',
+  }),
   mtu: z.int().min(1280).max(65535).default(1500),
   reservations: z.array(reservation).max(networkLimits.reservations).default([]),
   autostart: z.boolean().default(true),

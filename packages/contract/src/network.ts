@@ -5,9 +5,9 @@ import { timestamp } from './units.ts'
 
 /**
  * How far guests get. `nat`: out of the host, under its address. `routed`: out of it and reached from outside, under their own.
- * `isolated`: each other and the host, no further.
+ * `isolated`: each other and the host, no further. `bridge`: they are on the host's own LAN, by a bridge that somebody else made.
  */
-export const networkModes = ['nat', 'routed', 'isolated'] as const
+export const networkModes = ['nat', 'routed', 'isolated', 'bridge'] as const
 export type NetworkMode = (typeof networkModes)[number]
 
 /** `failed`: it was started, and something of it is missing on the host, which is tried again. */
@@ -94,7 +94,7 @@ export const network = z
     since: timestamp,
     autostart: z.boolean(),
     bridge: linkName.meta({ description: 'The bridge that its guests are connected to.' }),
-    mac: macAddress.meta({ description: 'Of the bridge.' }),
+    mac: macAddress.optional().meta({ description: 'Of the bridge, where it is the network’s own.' }),
     mtu: z.int(),
     ipv4: z
       .strictObject({
@@ -112,7 +112,10 @@ export const network = z
       .optional(),
     domain: domainName,
     reservations: z.array(reservation),
-    table: z.string().meta({ description: 'The table of nftables with its rules, of the family inet.' }),
+    table: z.string().optional().meta({
+      description:
+        'The table of nftables with its rules, of the family inet; a network of mode bridge has none.',
+    }),
     guardTable: z.string().optional().meta({
       description: 'The table of the family bridge that guards NICs; absent while it has none to guard.',
     }),

@@ -36,7 +36,7 @@ export const showNetwork: Action = async (context) => {
     State: `${network.state}: ${network.reason}`,
     Since: localTime(network.since),
     Autostart: network.autostart ? 'on' : 'off',
-    Bridge: `${network.bridge} (${network.mac}), MTU ${network.mtu}`,
+    Bridge: `${network.bridge} (${network.mac ?? 'somebody else’s'}), MTU ${network.mtu}`,
     IPv4: ipv4Words(network),
     IPv6: ipv6Words(network),
     Domain: network.domain,
@@ -44,7 +44,7 @@ export const showNetwork: Action = async (context) => {
       [mac, address, name].filter((word) => word !== undefined).join(' '),
     ),
     Rules: [
-      `table inet ${network.table} (ways and forwards)`,
+      ...(network.table === undefined ? [] : [`table inet ${network.table} (ways and forwards)`]),
       ...(network.guardTable === undefined ? [] : [`table bridge ${network.guardTable} (guards of NICs)`]),
     ],
     dnsmasq: network.dnsmasqPid === undefined ? 'none' : `pid ${network.dnsmasqPid}`,
@@ -65,7 +65,7 @@ export const createNetwork: Action = async (context) => {
   await say(
     context,
     network,
-    `Network ${network.name} is created with ${subnets.join(' and ')} on bridge ${network.bridge}.`,
+    `Network ${network.name} is created${subnets.length > 0 ? ` with ${subnets.join(' and ')}` : ''} on bridge ${network.bridge}.`,
   )
   await tellFindings(context, network)
   return undefined

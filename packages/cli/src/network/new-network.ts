@@ -3,7 +3,7 @@ import type { NewNetworkInput } from '@kvasir/contract'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 
-const modes = ['nat', 'routed', 'isolated'] as const
+const modes = ['nat', 'routed', 'isolated', 'bridge'] as const
 
 /** The network that the flags ask for. */
 export function newNetworkOf(context: Context): NewNetworkInput {

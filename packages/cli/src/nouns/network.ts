@@ -21,14 +21,16 @@ export const networkVerbs: Verbs = {
       'network create dual --ipv6 fd12:3456:789a:1::/64',
       'network create dmz --mode routed --subnet 203.0.113.0/28',
       'network create lab --mode isolated --no-autostart',
+      'network create office --mode bridge --bridge br0',
       'network create lan --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1',
     ],
     arguments: [{ name: 'NETWORK' }],
     flags: {
       mode: {
-        summary: 'How far guests get: out under the address of the host, routed, or not at all.',
+        summary:
+          'How far guests get: out under the address of the host, routed, not at all; or on a bridge of the host.',
         value: 'MODE',
-        completes: ['nat', 'routed', 'isolated'],
+        completes: ['nat', 'routed', 'isolated', 'bridge'],
       },
       subnet: { summary: 'The IPv4 subnet; a free one unless given.', value: 'CIDR' },
       gateway: { summary: 'The address of the host in it; the first unless given.', value: 'ADDRESS' },
@@ -40,7 +42,7 @@ export const networkVerbs: Verbs = {
       'no-ipv4': { summary: 'Only IPv6.' },
       ipv6: { summary: 'The IPv6 subnet, a /64.', value: 'CIDR' },
       domain: { summary: 'The domain of the guests; NETWORK.internal unless given.', value: 'DOMAIN' },
-      bridge: { summary: 'What the bridge is called.', value: 'NAME' },
+      bridge: { summary: 'What the bridge is called; of mode bridge, the one that is there.', value: 'NAME' },
       mtu: { summary: 'The largest packet; 1500 unless given.', value: 'BYTES' },
       reserve: {
         summary: 'An address or a name that a NIC always gets.',

@@ -6,6 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import { z } from 'zod'
 import { routesLoopback } from '../../model/network/forward-rules.ts'
+import { bridgedOf } from '../../model/network/host-bridges.ts'
 import { bridgeMac } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
 import type { Wire } from '../../model/network/wires.ts'
@@ -35,6 +36,56 @@ export async function isBridgeThere(network: NetworkSpec): Promise<boolean> {
     `The link ${network.bridge} is there and was not made for network ${network.name}, so the network is not started and the link stays.`,
     { details: { network: network.name, link: network.bridge } },
   )
+}
+
+/** `network-refused` where the bridge that somebody else made is not there, is none, is down, or has another MTU than guests were told. */
+export async function requireHostBridge({ bridge, name, mtu }: NetworkSpec): Promise<void> {
+  const links = z.array(shown).parse(await askIp(['-details', 'link', 'show']))
+  const found = bridgedOf(
+    bridge,
+    links.map(({ ifname = '', address, mtu: own = 0, master, linkinfo }) => ({
+      name: ifname,
+      kind: linkinfo?.info_kind,
+      mac: address,
+      mtu: own,
+      bridge: master,
+    })),
+  )
+  const isUp = links.some(({ ifname, flags }) => ifname === bridge && flags.includes('UP'))
+  const why =
+    typeof found === 'string'
+      ? found
+      : !isUp
+        ? `the bridge ${bridge} is down; ip link set ${bridge} up brings it up`
+        : found.mtu > mtu
+          ? `the bridge ${bridge} has an MTU of ${found.mtu} now and the network one of ${mtu}; stop and start the network`
+          : undefined
+  if (why !== undefined)
+    throw new KvasirError(
+      'network-refused',
+      `Network ${name} has no bridge that guests can be put on: ${why}.`,
+      {
+        details: { network: name, link: bridge },
+      },
+    )
+}
+
+/** What is amiss with a bridge that somebody else made, and with our ports on it. */
+export async function inspectHostBridge(
+  network: NetworkSpec,
+  wires: readonly Wire[],
+): Promise<readonly NetworkFinding[]> {
+  try {
+    await requireHostBridge(network)
+  } catch (error) {
+    if (error instanceof KvasirError && error.code === 'network-refused')
+      return [{ thing: 'bridge', detail: error.message }]
+    throw error
+  }
+  return (await strayTaps(network.bridge, wires)).map((tap) => ({
+    thing: 'bridge',
+    detail: `The tap ${tap} is not on the bridge ${network.bridge}.`,
+  }))
 }
 
 /** Makes the bridge, without addresses and not up. */

@@ -13,7 +13,16 @@ import { dnsmasqConf } from '../../model/network/dnsmasq-conf.ts'
 import { parseLeases } from '../../model/network/leases.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
 import type { Networks, RaiseOptions } from '../../ports/networks.ts'
-import { dressBridge, inspectBridge, isBridgeThere, makeBridge, plugTaps, removeBridge } from './bridge.ts'
+import {
+  dressBridge,
+  inspectBridge,
+  inspectHostBridge,
+  isBridgeThere,
+  makeBridge,
+  plugTaps,
+  removeBridge,
+  requireHostBridge,
+} from './bridge.ts'
 import { Dnsmasq, dnsmasqUser } from './dnsmasq.ts'
 import { Forwarding } from './forwarding.ts'
 import { hostListeners } from './host-listeners.ts'
@@ -43,7 +52,12 @@ export function createNetworks(options: HostNetworksOptions): Networks {
     survey: surveyHost,
     listeners: hostListeners,
     filters: readFilters,
-    raise: (network, raiseOptions) => inTurn(() => raise(network, { ...tools, ...raiseOptions })),
+    raise: (network, raiseOptions) =>
+      inTurn(() =>
+        network.mode === 'bridge'
+          ? raiseBridged(network, { ...tools, ...raiseOptions })
+          : raise(network, { ...tools, ...raiseOptions }),
+      ),
     lower: (network) => inTurn(() => lower(network, tools)),
     inspect: (network, inspectOptions) => inspect(network, { ...tools, ...inspectOptions }),
     leases: async ({ id }) => parseLeases(await readFile(leasesOf(id), 'utf8').catch(() => ''), Date.now()),
@@ -92,11 +106,30 @@ async function raise(network: NetworkSpec, tools: NetworkTools & RaiseOptions): 
   undo.move() // All of it stays.
 }
 
+/** Of a bridge that somebody else made, only what guards its guests and their ports are ours. */
+async function raiseBridged(network: NetworkSpec, tools: NetworkTools & RaiseOptions): Promise<void> {
+  const { wires, onPart = async () => {} } = tools
+  await using undo = new AsyncDisposableStack()
+  const folder = tools.folderOf(network.id)
+  await requireHostBridge(network)
+  const hasTables = await areTablesThere(network)
+  if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined)
+    undo.defer(() => rm(folder, { recursive: true, force: true }))
+  if (!hasTables) undo.defer(() => removeTables(network))
+  await putRules(network, folder, wires)
+  await onPart('rules')
+  await plugTaps(network, wires)
+  await onPart('bridge')
+  undo.move()
+}
+
 async function lower(network: NetworkSpec, { folderOf, forwarding }: NetworkTools): Promise<void> {
   const folder = folderOf(network.id)
-  await new Dnsmasq(folder).stop()
-  await forwarding.release(network.id)
-  await removeBridge(network)
+  if (network.mode !== 'bridge') {
+    await new Dnsmasq(folder).stop()
+    await forwarding.release(network.id)
+    await removeBridge(network)
+  }
   await removeTables(network)
   await rm(folder, { recursive: true, force: true })
 }
@@ -106,6 +139,12 @@ async function inspect(
   { folderOf, forwarding, deep, wires }: NetworkTools & Parameters<Networks['inspect']>[1],
 ): ReturnType<Networks['inspect']> {
   const folder = folderOf(network.id)
+  if (network.mode === 'bridge') {
+    const isGone = !(await linkNames()).includes(network.bridge)
+    const amiss = deep || isGone ? await inspectHostBridge(network, wires) : []
+    const hasRules = !deep || (await areTablesAsPut(network, folder))
+    return { findings: hasRules ? amiss : [...amiss, ruleFinding], dnsmasqPid: undefined }
+  }
   const process = await new Dnsmasq(folder).find({ among: 'pid-file' })
   const findings: NetworkFinding[] = []
   if (!process) findings.push({ thing: 'dnsmasq', detail: 'No dnsmasq serves it.' })
@@ -114,10 +153,14 @@ async function inspect(
   else if (deep) findings.push(...(await inspectBridge(network, wires)))
   for (const family of await forwarding.missing(network.id))
     findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
-  if (deep && !(await areTablesAsPut(network, folder)))
-    findings.push({ thing: 'firewall', detail: 'Its rules are gone, or not those that were made.' })
+  if (deep && !(await areTablesAsPut(network, folder))) findings.push(ruleFinding)
   return { findings, dnsmasqPid: process?.pid }
 }
+
+const ruleFinding = {
+  thing: 'firewall',
+  detail: 'Its rules are gone, or not those that were made.',
+} as const
 
 async function confOf(
   network: NetworkSpec,

@@ -7,6 +7,7 @@ use warnings;
 use Socket;
 
 my ($TUNSETIFF, $SIOCGIFINDEX, $SIOCBRADDIF) = (0x400454ca, 0x8933, 0x89a2);
+my $SIOCGIFMTU = 0x8921;
 my ($SIOCSIFMTU, $SIOCGIFFLAGS, $SIOCSIFFLAGS) = (0x8922, 0x8913, 0x8914);
 my ($TAP, $NO_PI, $VNET_HDR, $MULTI_QUEUE, $EXCLUSIVE, $UP) = (2, 0x1000, 0x4000, 0x100, 0x8000, 1);
 
@@ -30,6 +31,11 @@ while (my ($name, $bridge, $mtu, $queues) = splice @ARGV, 0, 4) {
         print $setting "1";    # The host has no address on a guest's cable.
         close $setting;
     }
+    my $is = pack('Z16 x24', $bridge);
+    ioctl($control, $SIOCGIFMTU, $is) or refuse("the bridge $bridge is gone ($!)");
+    my (undef, $largest) = unpack('Z16 i', $is);
+    # A port with a smaller one would change that of all its others (br_mtu_auto_adjust of the kernel's net/bridge).
+    refuse("the bridge $bridge has an MTU of $largest now, and its network one of $mtu") if $largest > $mtu;
     ioctl($control, $SIOCSIFMTU, pack('Z16 i x20', $name, $mtu)) or refuse("the tap $name takes no MTU of $mtu ($!)");
     my $request = pack('Z16 x24', $name);
     ioctl($control, $SIOCGIFINDEX, $request) or refuse("the tap $name is gone ($!)");

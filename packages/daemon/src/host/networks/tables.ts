@@ -16,10 +16,8 @@ type Family = (typeof families)[number]
 /** Puts the rules in place, all of them or none, and notes them. */
 export async function putRules(network: NetworkSpec, folder: string, wires: readonly Wire[]): Promise<void> {
   const hasGuards = (await tablesOf(network)).has('bridge')
-  await applyRules(
-    ruleSet(network, wires, { hasGuards }),
-    `network ${network.name} has not the rules that it is to have`,
-  )
+  const text = ruleSet(network, wires, { hasGuards })
+  if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
   await writeFile(noteIn(folder), (await digestOf(network)) ?? '', { mode: 0o600 })
 }
 
@@ -48,7 +46,8 @@ export async function removeTables(network: NetworkSpec): Promise<void> {
 /** Whether they are as they were put. None never are, also where they were gone before they were noted. */
 export async function areTablesAsPut(network: NetworkSpec, folder: string): Promise<boolean> {
   const now = await digestOf(network)
-  return now !== undefined && now === (await readFile(noteIn(folder), 'utf8').catch(() => undefined))
+  const isComplete = now !== undefined || network.mode === 'bridge' // Which may have nothing to guard.
+  return isComplete && (now ?? '') === (await readFile(noteIn(folder), 'utf8').catch(() => undefined))
 }
 
 async function tablesOf({ id }: NetworkSpec): Promise<ReadonlyMap<Family, string>> {

@@ -32,6 +32,11 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     const other = nic.forwards.find(({ hostAddress }) => hostAddress.includes(':'))
     if (other) throw refused(on, `forwards from ${other.hostAddress}, and networks forward IPv4 alone`)
   }
+  if (mode === 'bridge' && (nic.antiSpoof || nic.address !== undefined))
+    throw refused(
+      on,
+      `has an address or is held to its own, and who has which on network ${name} is the LAN's to say`,
+    )
   if (nic.address === undefined) {
     if (needsAddress(nic, network))
       throw refused(on, `needs an address, and network ${name} gives none by DHCP; say which`)

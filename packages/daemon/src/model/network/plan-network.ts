@@ -24,7 +24,8 @@ export function wantedAfter(current: Changeable, change: NetworkChange): NewNetw
     mode,
     bridge,
     mtu,
-    domain,
+    // Where the LAN gives names, none is asked for; one that is, is refused.
+    domain: mode === 'bridge' ? change.domain : domain,
     reservations,
     autostart,
     ipv4: ipv4After(current, change),

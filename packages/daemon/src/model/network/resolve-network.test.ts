@@ -20,6 +20,7 @@ function resolve(
   return resolveNetwork(newNetwork.parse({ name: 'lan', ...wanted }), {
     id,
     taken: takenSubnets(host, networks),
+    links: host.links,
   })
 }
 
@@ -145,4 +146,29 @@ test('the names on the host fit into 15 bytes, follow from the id, and are other
   assert.match(bridgeMac(id), /^02(:[0-9a-f]{2}){5}$/)
   const other = id.replace('0b', '0c')
   for (const name of [bridgeName, bridgeMac, tableName]) assert.notEqual(name(id), name(other))
+})
+
+test('a network of mode bridge is a bridge of the host with its MTU, and gives nothing', () => {
+  const link = { mac: undefined, bridge: undefined, mtu: 9000 }
+  const host = {
+    ...bare,
+    links: [
+      { ...link, name: 'br0', kind: 'bridge' },
+      { ...link, name: 'eth0', kind: undefined },
+    ],
+  }
+  const bridged = { mode: 'bridge', bridge: 'br0' } as const
+
+  const { bridge, mtu, ipv4, ipv6 } = resolve(bridged, { host })
+  assert.deepEqual([bridge, mtu, ipv4, ipv6], ['br0', 9000, undefined, undefined])
+
+  assert.match(refusal({ mode: 'bridge' }, { host }), /needs the name of a bridge of the host/)
+  assert.match(refusal({ ...bridged, bridge: 'br1' }, { host }), /has no link br1; its bridges are br0/)
+  assert.match(refusal({ ...bridged, bridge: 'eth0' }, { host }), /eth0 of the host is no bridge/)
+  for (const given of [
+    { ipv4: { subnet: '10.9.0.0/24' } },
+    { domain: 'a.example' },
+    { ipv6: { subnet: 'fd00:1::/64' } },
+  ])
+    assert.match(refusal({ ...bridged, ...given }, { host }), /neither addresses nor names/)
 })

@@ -17,6 +17,8 @@ import {
 } from './address.ts'
 import { collisionOf, freeSubnet, type TakenSubnet } from './collisions.ts'
 import { dnsLabel } from './dns-label.ts'
+import { bridgedOf } from './host-bridges.ts'
+import type { HostLink } from './host-network.ts'
 import { bridgeName } from './link-names.ts'
 import type { NetworkIpv4, NetworkIpv6, NetworkSpec } from './network-record.ts'
 
@@ -38,9 +40,14 @@ const keptSubnets = [
 /** Decides what was left open. `network-refused` for what does not fit together, or collides. */
 export function resolveNetwork(
   wanted: NewNetwork,
-  { id, taken }: { readonly id: string; readonly taken: readonly TakenSubnet[] },
+  {
+    id,
+    taken,
+    links = [],
+  }: { readonly id: string; readonly taken: readonly TakenSubnet[]; readonly links?: readonly HostLink[] },
 ): NetworkSpec {
   const { name, mode, mtu } = wanted
+  if (mode === 'bridge') return resolveBridged(wanted, { id, links })
   const ipv4 = wanted.ipv4 === false ? undefined : resolveIpv4(wanted, taken)
   const ipv6 = wanted.ipv6 && resolveIpv6(name, wanted.ipv6, taken)
   if (!ipv4 && !ipv6) throw refused(name, 'it has neither IPv4 nor IPv6')
@@ -56,6 +63,22 @@ export function resolveNetwork(
     domain: wanted.domain ?? defaultDomain(name),
     reservations: wanted.reservations,
   }
+}
+
+/** All but the bridge is somebody else's: who has which address there, and how large packets are. */
+function resolveBridged(
+  wanted: NewNetwork,
+  { id, links }: { readonly id: string; readonly links: readonly HostLink[] },
+): NetworkSpec {
+  const { name, bridge, ipv4, ipv6, reservations } = wanted
+  const isAddressed = ipv4 !== false && (ipv4.subnet ?? ipv4.gateway ?? typeof ipv4.dhcp === 'object')
+  if (isAddressed || ipv6 || reservations.length > 0 || wanted.domain !== undefined)
+    throw refused(name, 'a network of mode bridge gives neither addresses nor names; the LAN does')
+  if (bridge === undefined) throw refused(name, 'of mode bridge, it needs the name of a bridge of the host')
+  const found = bridgedOf(bridge, links)
+  if (typeof found === 'string') throw refused(name, found)
+  const none = { ipv4: undefined, ipv6: undefined, reservations: [] } as const
+  return { id, name, mode: 'bridge', mtu: found.mtu, bridge, domain: defaultDomain(name), ...none }
 }
 
 function defaultDomain(name: string): string {

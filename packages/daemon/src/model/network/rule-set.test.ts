@@ -95,3 +95,13 @@ test('ports of the host lead to a guest, and the loopback of the host stays the 
   assert.ok(rulesOf(lan).includes('iifname "br-lan" ip daddr 127.0.0.0/8 drop'))
   assert.ok(!rulesOf(lan).some((rule) => rule.includes('dnat ')))
 })
+
+test('of somebody else’s bridge no packet is judged, but by what guards a NIC', () => {
+  const office: NetworkSpec = { ...lan, mode: 'bridge', ipv4: undefined }
+
+  assert.equal(ruleSet(office, [], { hasGuards: false }), '')
+  assert.match(
+    ruleSet(office, [], { hasGuards: true }),
+    /^add table bridge kvasir_[0-9a-f]+\ndelete table bridge/,
+  )
+})

@@ -21,8 +21,19 @@ export function ruleSet(
   wires: readonly Wire[],
   { hasGuards }: { readonly hasGuards: boolean },
 ): string {
-  const table = `inet ${tableName(network.id)}`
   const guards = guardTable(network, wires)
+  return [
+    ...(network.mode === 'bridge' ? [] : wayRules(network, wires)),
+    // A kernel without this family is asked for it only where there is something to guard.
+    ...(hasGuards || guards.length > 0 ? emptied(`bridge ${tableName(network.id)}`) : []),
+    ...guards,
+    '',
+  ].join('\n')
+}
+
+/** How packets leave and reach the network; the LAN of somebody else's bridge is no business of ours. */
+function wayRules(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
+  const table = `inet ${tableName(network.id)}`
   return [
     ...emptied(table),
     `table ${table} {`,
@@ -34,11 +45,7 @@ export function ruleSet(
     ]),
     ...(network.mode === 'nat' ? natChains(network, wires) : []),
     '}',
-    // A kernel without this family is asked for it only where there is something to guard.
-    ...(hasGuards || guards.length > 0 ? emptied(`bridge ${tableName(network.id)}`) : []),
-    ...guards,
-    '',
-  ].join('\n')
+  ]
 }
 
 /** The text that takes the rules of a network away, of the families of which there are any. */

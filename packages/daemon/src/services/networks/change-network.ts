@@ -19,6 +19,16 @@ export async function planNetwork(
   change: NetworkChange,
   { ports, drivers }: Context,
 ): Promise<{ readonly plan: NetworkPlan; readonly next: NetworkRecord }> {
+  if (
+    change.mode !== undefined &&
+    change.mode !== network.mode &&
+    [change.mode, network.mode].includes('bridge')
+  )
+    throw new KvasirError(
+      'network-refused',
+      `Network ${network.name} is of mode ${network.mode}, which does not become ${change.mode}; create another one.`,
+      { details: { network: network.name } },
+    )
   const wanted = wantedAfter(network, change)
   const host = await ports.networks.survey()
   const others = ports.store.networks.list().filter(({ id }) => id !== network.id)
@@ -28,7 +38,11 @@ export async function planNetwork(
     addresses: host.addresses.filter(isOthers),
     routes: host.routes.filter(isOthers),
   }
-  const spec = resolveNetwork(wanted, { id: network.id, taken: takenSubnets(outside, others) })
+  const spec = resolveNetwork(wanted, {
+    id: network.id,
+    taken: takenSubnets(outside, others),
+    links: host.links,
+  })
   const next: NetworkRecord = { ...network, ...spec, autostart: wanted.autostart }
   for (const driver of drivers.list()) {
     const { id, name, spec: vm, run } = driver.view().record

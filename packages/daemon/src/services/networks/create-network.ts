@@ -56,9 +56,13 @@ async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord>
     )
   const host = await ports.networks.survey()
   const others = store.networks.list()
-  const spec = resolveNetwork(wanted, { id: clock.uuid(), taken: takenSubnets(host, others) })
+  const spec = resolveNetwork(wanted, {
+    id: clock.uuid(),
+    taken: takenSubnets(host, others),
+    links: host.links,
+  })
   const holder = others.find(({ bridge }) => bridge === spec.bridge)?.name
-  if (holder !== undefined || host.links.some(({ name }) => name === spec.bridge))
+  if (holder !== undefined || (spec.mode !== 'bridge' && host.links.some(({ name }) => name === spec.bridge)))
     throw new KvasirError(
       'network-refused',
       `The link ${spec.bridge} ${holder === undefined ? 'is there already and is somebody else’s' : `is the bridge of network ${holder}`}, so network ${wanted.name} cannot have it.`,

@@ -2,6 +2,7 @@
 import type { Network } from '@kvasir/contract'
 import type { NetworkRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { wiresOn } from './nic-networks.ts'
 import { showNetwork } from './show-network.ts'
 
 /** Starts a network, or makes again what it lacks. `network-refused` when the host has its subnet meanwhile. Only for who has the turn. */
@@ -9,7 +10,7 @@ export async function startNetwork(network: NetworkRecord, context: Context): Pr
   const { ports, networks } = context
   const { store, failpoint } = ports
   await failpoint('network.start.before-row')
-  const started: NetworkRecord = { ...network, started: true }
+  const started: NetworkRecord = { ...(await asHostHasIt(network, context)), started: true }
   store.networks.update(started)
   await using undo = new AsyncDisposableStack()
   if (!network.started) undo.defer(() => takeDown(network, context))
@@ -18,6 +19,14 @@ export async function startNetwork(network: NetworkRecord, context: Context): Pr
   await failpoint('network.start.after-raise')
   undo.move()
   return showNetwork(started, context)
+}
+
+/** A bridge that is somebody else's may have another MTU than before: a port with a smaller one would change the bridge's. */
+async function asHostHasIt(network: NetworkRecord, { ports, drivers }: Context): Promise<NetworkRecord> {
+  if (network.mode !== 'bridge' || wiresOn(network.name, drivers).length > 0) return network
+  const { links } = await ports.networks.survey()
+  const mtu = links.find(({ name }) => name === network.bridge)?.mtu
+  return mtu === undefined ? network : { ...network, mtu }
 }
 
 /** Stops a network. Only for who has the turn. */

@@ -103,6 +103,17 @@ test('frames between guests count where the host shows them to rules of packets'
   assert.match(found?.detail ?? '', /drops what its guests send each other\.$/)
 })
 
+test('Docker drops what passes a bridge of the host too, where the kernel shows it such frames', () => {
+  const links = [{ name: 'br0', kind: 'bridge', mac: undefined, mtu: 1500, bridge: undefined }]
+  const asked = newNetwork.parse({ name: 'office', mode: 'bridge', bridge: 'br0' })
+  const office = resolveNetwork(asked, { id, taken: [], links })
+
+  assert.deepEqual(drops([chain(docker)], {}, office), [])
+  const [found] = drops([chain(docker)], { seesBridged: { 4: true, 6: false } }, office)
+  assert.match(found?.detail ?? '', /drops what its guests send each other and others on the bridge\.$/)
+  assert.deepEqual(found?.fix, ['iptables -I FORWARD -i br0 -j ACCEPT'])
+})
+
 test('a rule is named by the words that nft has for it', () => {
   const text = 'table inet own {\n\tchain fwd { # handle 1\n\t\tip saddr @nets drop # handle 10\n\t}\n}\n'
   const set = [

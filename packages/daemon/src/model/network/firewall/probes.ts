@@ -23,6 +23,8 @@ export function probesOf(
   network: NetworkSpec,
   { wires, filters }: { readonly wires: readonly Wire[]; readonly filters: HostFilters },
 ): readonly Probe[] {
+  if (network.mode === 'bridge')
+    return ([4, 6] as const).flatMap((family) => among({ network, family, subnet: '', filters }))
   return ([4, 6] as const).flatMap((family) => {
     const own = family === 4 ? network.ipv4 : network.ipv6
     if (!own) return []
@@ -79,7 +81,8 @@ function toHost({ network, family, subnet }: Of, gateway: string): readonly Prob
 function among({ network, family, subnet, filters }: Of): readonly Probe[] {
   const both = { saddr: parseSubnet(subnet), daddr: parseSubnet(subnet) }
   const packet = { ...https, ...both, family, hook: 'forward', bridge: network.bridge } as const
-  const words = `what its guests send each other${of(family)}`
+  const others = network.mode === 'bridge' ? ' and others on the bridge' : ''
+  const words = `what its guests send each other${others}${of(family)}`
   const ends = { iifname: network.bridge, oifname: network.bridge }
   return [
     { words, packet: { ...packet, layer: 'bridge' } },

@@ -1,0 +1,68 @@
+/** Networks of mode bridge: guests are on the host's own LAN, by a bridge that is somebody else's and stays as it is. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { endpoints, type NewNetworkInput } from '@kvasir/contract'
+import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
+import { openNetworkRoom, outside } from '../machine/network-room.ts'
+import { openWorld } from '../machine/world.ts'
+
+const skip = needs('root', 'qemu')
+const params = { network: 'office' }
+const withinMs = 60_000
+const port = 7_777
+const own = '198.51.100.50'
+
+test('a guest on a bridge of the host is on the host’s LAN, and the bridge stays as it was', {
+  skip,
+}, async (t) => {
+  await using room = await openNetworkRoom()
+  const { host } = room
+  await using world = await openWorld(t, { network: host.path })
+  const create = (wanted: Partial<NewNetworkInput>) =>
+    world.client.call(endpoints.createNetwork, { body: { name: 'office', mode: 'bridge', ...wanted } })
+  await assert.rejects(create({ bridge: 'br0' }), /the host has no link br0; it has no bridge/)
+  await host.run('ip', 'link', 'add', 'br0', 'type', 'bridge')
+  await assert.rejects(create({ bridge: 'uplink' }), /uplink of the host is no bridge; its bridges are br0/)
+  await assert.rejects(create({ bridge: 'br0', ipv4: { subnet: '10.9.0.0/24' } }), /the LAN does/)
+  await assert.rejects(create({ bridge: 'br0' }), /br0 is down; ip link set br0 up/)
+  await host.run('ip', 'address', 'flush', 'dev', 'uplink')
+  for (const link of ['br0', 'uplink']) await host.run('ip', 'link', 'set', link, 'mtu', '1400', 'up')
+  await host.run('ip', 'link', 'set', 'uplink', 'master', 'br0')
+  await host.run('ip', 'address', 'add', `${outside.host}/24`, 'dev', 'br0')
+  await room.echo(room.world, port)
+  const bare = await room.hostState()
+
+  const office = await create({ bridge: 'br0' })
+  assert.deepEqual(
+    [office.state, office.mtu, office.ipv4, office.table],
+    ['active', 1400, undefined, undefined],
+  )
+  assert.equal(await room.hostState(), bare, 'Nothing is made of it on the host.')
+  await assert.rejects(
+    world.client.call(endpoints.createVm, {
+      body: { name: 'shy', spec: { nics: [{ name: 'net0', network: 'office', antiSpoof: true }] } },
+    }),
+    { code: 'bad-request' },
+  )
+  const web1 = await world.bootTiny('web1', { nics: [{ name: 'net0', network: 'office', isolated: true }] })
+  await web1.shell(`ip address add ${own}/24 dev eth0 && ip link set eth0 up`)
+  const seen = async () => ((await web1.run(`nc ${outside.world} ${port}`)).stdout === own ? true : undefined)
+  await eventually(seen, { withinMs, what: 'the world sees the guest under its own address' })
+  assert.ok(await room.world.reaches(own), 'The world reaches it.')
+  assert.match(await host.run('ip', 'link', 'show', 'dev', 'br0'), /mtu 1400 /)
+  assert.match(await room.hostState(), /table bridge kvasir_/)
+  await world.assertCleanAudit()
+
+  const tap = (await web1.show()).status.nics?.[0]?.tap ?? ''
+  await host.run('ip', 'link', 'set', tap, 'nomaster')
+  const isBack = async () => ((await room.world.reaches(own)) ? true : undefined)
+  await eventually(isBack, { withinMs, what: 'the tap is on the bridge again' })
+  await assert.rejects(world.client.call(endpoints.stopNetwork, { params }), { code: 'in-use' })
+
+  await web1.powerOff()
+  await world.client.call(endpoints.stopNetwork, { params })
+  assert.equal(await room.hostState(), bare)
+  await host.run('ip', 'link', 'delete', 'br0')
+  await assert.rejects(world.client.call(endpoints.startNetwork, { params }), /the host has no link br0/)
+})

@@ -1,0 +1,13 @@
+/** Bridges of the host that others made, and whether guests can be put on one. */
+import type { HostLink } from './host-network.ts'
+
+/** The bridge of that name, or in words why there is none. */
+export function bridgedOf(name: string, links: readonly HostLink[]): HostLink | string {
+  const found = links.find((link) => link.name === name)
+  if (found?.kind === 'bridge') return found
+  const bridges = links.flatMap((link) => (link.kind === 'bridge' ? [link.name] : []))
+  const others = bridges.length === 0 ? 'it has no bridge' : `its bridges are ${bridges.join(', ')}`
+  return found
+    ? `the link ${name} of the host is no bridge; ${others}`
+    : `the host has no link ${name}; ${others}`
+}
