@@ -12,6 +12,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { eventually } from './eventually.ts'
 import { patient } from './patience.ts'
 
 const run = promisify(execFile)
@@ -176,11 +177,21 @@ export async function openNetworkRoom(): Promise<NetworkRoom> {
       }
       await namespace.run('ip', 'link', 'set', 'uplink', 'up')
     }
+    await hasLinkLocal(host)
     return room
   } catch (error) {
     await room[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** The kernel gives a link its own address of IPv6 when it likes; what the host is without networks is looked at afterwards. */
+async function hasLinkLocal(host: Namespace): Promise<void> {
+  const has = async () =>
+    /\bfe80:/.test(await host.run('ip', '-6', '-brief', 'address', 'show', 'dev', 'uplink', '-tentative'))
+      ? true
+      : undefined
+  await eventually(has, { withinMs: commandMs, what: 'the uplink of the host has its link-local address' })
 }
 
 function killQuietly(pid: number): void {

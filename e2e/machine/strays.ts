@@ -21,12 +21,12 @@ export async function straysOf(world: World): Promise<readonly string[]> {
   return strays
 }
 
-/** The dnsmasq and the folder of a network that is there, and the leases of one that is stopped too. */
+/** The dnsmasq and the folder of a network that is started, and the leases of one that is stopped too. */
 function isOfNetwork(line: string, networks: readonly Network[]): boolean {
   return networks.some(
     ({ id, state }) =>
       line.endsWith(`/state/networks/${id}.leases`) ||
-      (state === 'active' && line.includes(`/run/networks/${id}`)),
+      (state !== 'inactive' && line.includes(`/run/networks/${id}`)),
   )
 }
 
