@@ -44,6 +44,7 @@ export function networkOperations(room: NetworkRoom, bare: string): readonly Ope
     {
       name: 'change the subnet of a network',
       about: [],
+      points: /^network\.change\./,
       prepare: async (world) => {
         await start(world)
         await change(world, '10.9.0.0/24')
