@@ -5,6 +5,7 @@ import { driveEndpoints } from './drive-endpoints.ts'
 import { endpoint } from './endpoint.ts'
 import { event } from './event.ts'
 import { audit, daemonStatus, host } from './host.ts'
+import { hostDevice } from './host-device.ts'
 import { hostMemory } from './host-memory.ts'
 import { hostTopology } from './host-topology.ts'
 import { imageEndpoints } from './image-endpoints.ts'
@@ -41,6 +42,13 @@ export const endpoints = {
     path: '/v1/host/topology',
     summary: 'Sockets, L3 domains, cores, NUMA nodes and PCI devices of the host',
     response: hostTopology,
+  }),
+  listHostDevices: endpoint({
+    id: 'listHostDevices',
+    method: 'GET',
+    path: '/v1/host/devices',
+    summary: 'Devices of the host, who uses them, and which of them a VM could be given',
+    response: z.array(hostDevice),
   }),
   getHostMemory: endpoint({
     id: 'getHostMemory',

@@ -3,6 +3,7 @@ export const routes = {
   getStatus: {"id":"getStatus","method":"GET","path":"/v1/status","answer":"json","idempotent":false,"ifMatch":false},
   getHost: {"id":"getHost","method":"GET","path":"/v1/host","answer":"json","idempotent":false,"ifMatch":false},
   getHostTopology: {"id":"getHostTopology","method":"GET","path":"/v1/host/topology","answer":"json","idempotent":false,"ifMatch":false},
+  listHostDevices: {"id":"listHostDevices","method":"GET","path":"/v1/host/devices","answer":"json","idempotent":false,"ifMatch":false},
   getHostMemory: {"id":"getHostMemory","method":"GET","path":"/v1/host/memory","answer":"json","idempotent":false,"ifMatch":false},
   getAudit: {"id":"getAudit","method":"GET","path":"/v1/audit","answer":"json","idempotent":false,"ifMatch":false},
   listVms: {"id":"listVms","method":"GET","path":"/v1/vms","answer":"json","idempotent":false,"ifMatch":false},

@@ -10,6 +10,7 @@ import { cpuSpec, vcpuLimit } from './cpu-spec.ts'
 import { devicesSpec } from './devices-spec.ts'
 import { diskSpec, sharesControllers } from './disk-spec.ts'
 import { sharesLimits } from './disk-throttle.ts'
+import { hostDeviceSpec } from './host-device.ts'
 import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
 import { byteSize } from './units.ts'
@@ -19,6 +20,7 @@ export const limits = {
   vcpus: vcpuLimit,
   disks: 256,
   nics: 16,
+  hostDevices: 16,
   forwards: 64,
   labels: 64,
   spareSlots: 32,
@@ -253,6 +255,11 @@ export const vmSpec = z
       .refine(sharesControllers, 'has two disks of one controller with different I/O threads or queues')
       .default([]),
     nics: z.array(nicSpec).max(limits.nics).refine(uniqueNames, 'has two NICs of one name').default([]),
+    hostDevices: z
+      .array(hostDeviceSpec)
+      .max(limits.hostDevices)
+      .refine(uniqueNames, 'has two host devices of one name')
+      .default([]),
     cloudInit: cloudInitSpec.optional(),
     devices: devicesSpec,
     lifecycle,

@@ -104,6 +104,10 @@ export const vmStatus = z
       .optional()
       .meta({ description: 'The threads of the kernel that move packets of its NICs.' }),
     disks: z.array(diskStatus).optional(),
+    hostDevices: z
+      .array(z.strictObject({ name: z.string(), address: z.string() }))
+      .optional()
+      .meta({ description: 'The devices of the host that it has.' }),
     nics: z.array(nicStatus).optional().meta({ description: 'Its NICs on networks.' }),
     guest: guestStatus.optional(),
     placement: z

@@ -16,6 +16,7 @@ import { type Config, configFlags, loadConfig } from './config.ts'
 import { openCages } from './host/cage/cage.ts'
 import { createClientFiles } from './host/client-files/client-files.ts'
 import { createClock } from './host/clock.ts'
+import { DeviceDesk } from './host/devices/device-desk.ts'
 import { createHostFacts } from './host/facts/host-facts.ts'
 import { createFailpoints } from './host/failpoints.ts'
 import { openSecretFiles } from './host/files/secret-files.ts'
@@ -129,6 +130,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
   const tuning = await tuneHost(config, bootId, log)
+  const devices = new DeviceDesk({ directory: join(config.runtimeDir, 'devices'), bootId })
   const hugepages = new HugepageDesk({ bootId, mayReserve: config.hugepages === 'reserve' })
   const host = createHostFacts({
     hugepages,
@@ -171,6 +173,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
       logDir: config.logDir,
       cages,
       hugepages,
+      devices,
       secrets,
       binary: async () => (await host.qemu()).binary,
       failpoint,

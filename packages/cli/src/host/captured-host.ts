@@ -4,7 +4,7 @@
  * The readers and the daemon's judgements are imported where they are used, so that no other command loads them: the bundle of the
  * command line leaves them out. Not here: how files are read (@kvasir/linux) and what they mean (@kvasir/daemon/model/host).
  */
-import type { Host, HostTopology } from '@kvasir/contract'
+import type { Host, HostDevice, HostTopology } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract/error-table'
 
 /** What a captured tree tells; the rest only the host itself could. */
@@ -25,6 +25,16 @@ export async function readCapturedHost(root: string): Promise<CapturedHost> {
   const reading = readHost(await openCapture(root))
   if (reading === undefined) throw noHost(root)
   return describeHost(reading)
+}
+
+/** The devices in a tree, which no VM has. */
+export async function readCapturedDevices(root: string): Promise<readonly HostDevice[]> {
+  const { readHostDevices } = await import('@kvasir/linux/device-reading')
+  const { describeDevices } = await import('@kvasir/daemon/model/devices/describe-devices')
+  const { judgeIommu } = await import('@kvasir/daemon/model/host/judge-iommu')
+  const reading = readHostDevices(await openCapture(root))
+  const { iommu: files, kernelOptions, pci: pciDevices } = reading
+  return describeDevices(reading, judgeIommu({ files, kernelOptions, pciDevices }), new Map())
 }
 
 /** What a tree tells of the memory of a host. Throws `file-not-found` when no kernel described itself in it. */

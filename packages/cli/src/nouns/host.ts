@@ -15,6 +15,12 @@ export const hostVerbs: Verbs = {
     flags: { root: rootFlag },
     load: async () => (await import('../host/show-host.ts')).showHost,
   },
+  devices: {
+    summary: 'PCI, USB and mediated devices: who uses them, and which of them a VM could be given.',
+    examples: ['host devices', 'host devices --all', 'host devices --root ./capture -o json'],
+    flags: { root: rootFlag, all: { summary: 'With those that are never given away, such as bridges.' } },
+    load: async () => (await import('../host/devices.ts')).listDevices,
+  },
   memory: {
     summary: 'Memory of the host, what VMs have of it, and what they could claim at once.',
     examples: ['host memory', 'host memory --root ./capture'],

@@ -45,6 +45,11 @@ export const createFlags = {
       'The other devices: watchdog,watchdogModel=itco,rngBytesPerSecond=1MiB,usb,pointer=usb,sound,tpm,vnc=false,...',
     value: 'KEY=VALUE,...',
   },
+  'host-device': {
+    summary: 'A device of the host: ADDRESS, vf=eth0 or model=10de:2204; name=,force,rom=false.',
+    value: 'DEVICE',
+    multiple: true,
+  },
   user: { summary: 'cloud-init: the user to make.', value: 'USER' },
   'ssh-key': {
     summary: 'cloud-init: a file with public keys for that user.',

@@ -11,6 +11,8 @@ import { UsageError } from '../usage-error.ts'
 export type DiskInput = NonNullable<VmSpecInput['disks']>[number]
 /** A NIC as a request writes it. */
 export type NicInput = NonNullable<VmSpecInput['nics']>[number]
+/** A device of the host as a request writes it. */
+export type HostDeviceInput = NonNullable<VmSpecInput['hostDevices']>[number]
 /** A forward as a request writes it. */
 export type ForwardInput = NonNullable<NicInput['forwards']>[number]
 
@@ -128,6 +130,19 @@ export function parseDevices(text: string): NonNullable<VmSpecInput['devices']> 
     switches.includes(key) ? toBoolean(key, value) : requireValue(key, value),
   ])
   return Object.fromEntries(fields) // As for disks.
+}
+
+const hostDeviceKeys = ['name', 'address', 'vf', 'model', 'force', 'rom'] as const
+
+/** Parses a device of the host; a word without a key is its address. */
+export function parseHostDevice(text: string, fallbackName: string): HostDeviceInput {
+  const isAddress = /^[0-9a-f:]+\.[0-7](,|$)/i.test(text)
+  const pairs = parsePairs(isAddress ? `address=${text}` : text, hostDeviceKeys, 'host device')
+  const fields = pairs.map(([key, value]) => [
+    key,
+    key === 'force' || key === 'rom' ? toBoolean(key, value) : requireValue(key, value),
+  ])
+  return { name: fallbackName, ...Object.fromEntries(fields) } // The daemon's schema judges the values.
 }
 
 /** Parses `[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT`, with an IPv6 address in brackets. */

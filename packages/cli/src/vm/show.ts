@@ -65,6 +65,7 @@ export function describeVm(
     Boots: boots(vm, shelf),
     Disks: describeDisks(vm, shelf),
     NICs: spec.nics.map((nic) => nicWords(nic, vm)),
+    'Host devices': hostDevices(vm),
     Forwards: forwards(vm),
     Devices: describeDevices(vm),
     'cloud-init': cloudInit(vm),
@@ -127,6 +128,14 @@ function nicWords(
       `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap} -> ${way.bridge}`,
   ]
   return `${name}  ${words.filter((word) => word !== undefined).join(', ')}`
+}
+
+function hostDevices({ spec, status }: Vm): string[] {
+  return spec.hostDevices.map(({ name, address, vf, model }) => {
+    const has = status.hostDevices?.find((given) => given.name === name)?.address
+    const wanted = address ?? (vf === undefined ? `any ${model}` : `any VF of ${vf}`)
+    return `${name}  ${has === undefined || has === wanted ? wanted : `${wanted}: ${has}`}`
+  })
 }
 
 function hostPart(address: string): string {

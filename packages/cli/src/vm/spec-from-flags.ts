@@ -12,6 +12,7 @@ import {
   parseDevices,
   parseDisk,
   parseForward,
+  parseHostDevice,
   parseNic,
 } from './device-words.ts'
 
@@ -28,6 +29,9 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
   const cloudInit = await cloudInitFromFlags(context)
   const disks = disksFromFlags(context.values('disk'), imageBoot)
   const devices = context.value('devices')
+  const hostDevices = context
+    .values('host-device')
+    .map((text, index) => parseHostDevice(text, `host${index}`))
   return {
     ...(description === undefined ? {} : { description }),
     ...(labels.length > 0 ? { labels: Object.fromEntries(labels) } : {}),
@@ -39,6 +43,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
     ...bootFromFlags(context),
     ...(disks.length > 0 ? { disks } : {}),
     nics: nicsFromFlags(context.values('nic'), context.values('forward')),
+    ...(hostDevices.length > 0 ? { hostDevices } : {}),
     ...(cloudInit === undefined ? {} : { cloudInit }),
     ...(devices === undefined ? {} : { devices: parseDevices(devices) }),
     ...(context.has('autostart') ? { autostart: { enabled: true } } : {}),

@@ -1,6 +1,8 @@
 /** What the host is and can do. Asked when it matters, never assumed. */
 import type { AcceleratorChoice, Host, HostTopology, VmSpec } from '@kvasir/contract'
 import type { CpuOffer } from '../model/cpu/cpu-offer.ts'
+import type { DevicesReading } from '../model/devices/describe-devices.ts'
+import type { IommuSurroundings } from '../model/host/judge-iommu.ts'
 import type { ThpMode } from '../model/memory/host-memory.ts'
 import type { HugepageReading } from '../model/memory/hugepages.ts'
 import type { HostCpuSets } from '../model/placement/host-cpus.ts'
@@ -19,10 +21,17 @@ export interface TuningOutcome {
   readonly reason?: string
 }
 
+/** The devices of the host as its kernel shows them. */
+export interface HostDeviceFacts extends DevicesReading, Pick<IommuSurroundings, 'kernelOptions'> {
+  readonly iommu: IommuSurroundings['files']
+}
+
 export interface HostFacts {
   describe(): Promise<Host>
   /** CPUs, caches, NUMA nodes and PCI devices; `host-failed` when the kernel shows no CPU. */
   topology(): Promise<HostTopology>
+  /** PCI functions, USB and mediated devices, and what the IOMMU does with them; read anew each time. */
+  devices(): Promise<HostDeviceFacts>
   /** Which CPUs VMs may be given; unlike `topology` cheap enough for each start. */
   cpuSets(): Promise<HostCpuSets>
   /** Asks the QEMU at hand; `emulator-missing` when there is none or it is too old. Cached by the binary's identity. */

@@ -17,6 +17,7 @@ const hardware = z.object({
   spareSlots: z.int().nonnegative().optional(),
   sata: z.record(z.string(), z.int().nonnegative()).optional(),
   luns: z.record(z.string(), z.int().nonnegative()).optional(),
+  hostDevices: z.record(z.string(), z.string()).optional(),
   plugMemory: z.object({ bootBytes: z.int().positive(), regionBytes: z.int().positive() }).optional(),
 })
 

@@ -14,6 +14,7 @@ import type { HostListener } from '../model/network/port-claims.ts'
 import type { Wire } from '../model/network/wires.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { MemoryLimits } from '../ports/emulator-memory.ts'
+import type { HostDeviceFacts } from '../ports/host-facts.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedContents } from './simulated-client-files.ts'
 
@@ -114,6 +115,14 @@ export class SimulatedMachine {
   lostCpuFlags: readonly string[] = []
   hasVsock = true
   hasVhostNet = true
+  /** What hangs on its buses; tests put devices there. */
+  devices: HostDeviceFacts = {
+    pci: [],
+    usb: [],
+    mdevs: [],
+    iommu: { units: [], tables: [], groups: [] },
+    kernelOptions: [],
+  }
   /** Why it has no io_uring. */
   noIoUring: string | undefined = undefined
   /** The controllers of cgroup v2. */

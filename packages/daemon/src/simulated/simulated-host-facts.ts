@@ -49,6 +49,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     chooseAccelerator,
     cpuOffer: async (accelerator) => simulatedCpuOffer(accelerator, machine.lostCpuFlags),
     topology: async () => simulatedTopology(machine),
+    devices: async () => machine.devices,
     async cpuSets() {
       const online = presentCpus.filter((cpu) => !machine.offlineCpus.includes(cpu))
       return { present: presentCpus, online, allowed: online, inherited: online }

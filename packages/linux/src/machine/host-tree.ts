@@ -45,6 +45,8 @@ export interface HostTree {
   list(path: string, pattern: RegExp): readonly string[]
   /** The last word of what a symbolic link names, such as the driver of a device. */
   linkName(path: string): string | undefined
+  /** What a symbolic link names, as it stands there. */
+  linkTarget(path: string): string | undefined
 }
 
 /** A tree of /sys, /proc and what lies beside them, below a root directory. */
@@ -90,12 +92,17 @@ export class DirectoryTree implements HostTree {
   }
 
   linkName(path: string): string | undefined {
+    const target = this.linkTarget(path)
+    return target === undefined ? undefined : basename(target)
+  }
+
+  linkTarget(path: string): string | undefined {
     const real = this.#realPath(path)
     if (real === undefined) return undefined
     try {
       const target = readlinkSync(real)
       this.#record({ kind: 'link', path, target })
-      return basename(target)
+      return target
     } catch {
       return undefined
     }

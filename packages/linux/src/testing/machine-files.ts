@@ -222,6 +222,7 @@ export function memoryTree(files: MachineFiles): HostTree {
       const target = linkOf(path)
       return target === undefined ? undefined : basename(target)
     },
+    linkTarget: linkOf,
   }
 }
 

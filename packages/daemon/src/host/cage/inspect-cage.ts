@@ -54,7 +54,7 @@ export interface ExpectedCage {
 }
 
 const rootNames = new Set(
-  'bin boot dev empty in lib lib32 lib64 libx32 memory old out run sbin complete usr'.split(' '),
+  'bin boot dev devices empty in lib lib32 lib64 libx32 memory old out run sbin complete usr'.split(' '),
 )
 const deviceFiles = new Set(
   ['null', 'zero', 'full', 'random', 'urandom', 'kvm', 'net/tun', 'vhost-net'].map((name) => `/dev/${name}`),
@@ -160,7 +160,8 @@ function rootBreaches(report: CageReport, expected: ExpectedCage): readonly stri
     breaches.push('Its root is not the template.')
   if (report.mounts.filter((mount) => mount.mountPoint === '/').length < 2)
     breaches.push('Nothing lies over its root, so it may make user namespaces.')
-  const most = MAX_MOUNTS + (expected.trees?.length ?? 0)
+  const devices = expected.binds.filter(({ place }) => place.startsWith('/dev'))
+  const most = MAX_MOUNTS + (expected.trees?.length ?? 0) + devices.length
   if (report.mounts.length > most) breaches.push(`It sees ${report.mounts.length} mounts, more than ${most}.`)
   const trees = (expected.trees ?? []).map((tree) => tree.split('/')[1] ?? '')
   for (const name of report.rootEntries)

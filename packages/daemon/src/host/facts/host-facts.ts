@@ -78,6 +78,7 @@ export function createHostFacts(
     checkMedium: (path) => checkFile(path, { throughLinks: false }),
 
     topology: () => machine.topology(),
+    devices: async () => machine.devices(),
     cpuSets: () => cpuSets(options.cgroupName),
     memory: async () => machine.memory(),
     tuning: options.tuning ?? (() => []),

@@ -5,6 +5,7 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import { machine as machineName, userInfo } from 'node:os'
 import { type Host, type HostTopology, KvasirError } from '@kvasir/contract'
+import { type HostDevicesReading, readHostDevices } from '@kvasir/linux/device-reading'
 import { readFirmwareDescriptors } from '@kvasir/linux/firmware-reading'
 import { readHost, readMemory } from '@kvasir/linux/host-reading'
 import { DirectoryTree } from '@kvasir/linux/host-tree'
@@ -60,6 +61,11 @@ export class MachineFacts {
     if (this.#memory === undefined || this.#memory.untilMs < now)
       this.#memory = { untilMs: now + keptMs, answer: readMemory(this.#tree, machineName()) }
     return this.#memory.answer
+  }
+
+  /** The devices as they are now: who asks is about to give one away, or has. */
+  devices(): HostDevicesReading {
+    return readHostDevices(this.#tree)
   }
 
   async #readTopology(): Promise<HostTopology> {

@@ -17,6 +17,8 @@ const loadTimeoutMs = 15 * 60_000
 /** How long QEMU may hash the passphrase of one volume: half a second on a host that does nothing else. */
 const keyMs = 5_000
 const pollMs = 20
+/** How long a device of the host may take to be reset and mapped, each. */
+const deviceMs = 15_000
 /** What an emulator is while it loads saved memory. */
 const loading = 'inmigrate'
 const logTailBytes = 2048
@@ -34,7 +36,10 @@ export async function connectMonitor(
     return await QmpClient.connect({
       path: paths.socket('monitor'),
       greetingTimeoutMs:
-        monitorTimeoutMs + (touchedBytes + loadedBytes) / bytesPerMs + plan.secrets.length * keyMs,
+        monitorTimeoutMs +
+        (touchedBytes + loadedBytes) / bytesPerMs +
+        plan.secrets.length * keyMs +
+        (plan.hostDevices?.length ?? 0) * deviceMs,
       signal: AbortSignal.any([signal, died.signal]),
     })
   } catch (error) {

@@ -6,6 +6,7 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import type { Cages } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
+import type { DeviceDesk } from '../devices/device-desk.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { adoptEmulator } from './adopt-emulator.ts'
@@ -28,6 +29,7 @@ export interface QemuOptions {
   readonly logDir: string
   readonly cages: Cages
   readonly hugepages: HugepageDesk
+  readonly devices: DeviceDesk
   readonly secrets: SecretValues
   /** The path of QEMU, asked for at each launch: an upgrade may have changed it. */
   readonly binary: () => Promise<string>
@@ -37,7 +39,7 @@ export interface QemuOptions {
 
 /** The emulators below a runtime directory. */
 export function createQemuEmulators(options: QemuOptions): Emulators {
-  const { cages, hugepages, secrets, failpoint } = options
+  const { cages, hugepages, devices, secrets, failpoint } = options
   const walks = new PageWalks()
   const pathsOf = (id: string) => emulatorPaths(options, id)
   return {
@@ -45,7 +47,17 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
     async launch(request, signal) {
       const [binary] = await Promise.all([options.binary(), requireNone(request, cages)])
       const { now } = options
-      const tools = { cages, hugepages, secrets, walks, binary, failpoint, paths: pathsOf(request.id), now }
+      const tools = {
+        cages,
+        hugepages,
+        devices,
+        secrets,
+        walks,
+        binary,
+        failpoint,
+        paths: pathsOf(request.id),
+        now,
+      }
       return await launchEmulator(request, tools, signal)
     },
     async adopt(id, { timeoutMs }) {
@@ -56,23 +68,11 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
     },
     async present() {
       const groups = (await cages.groups.list()).map(idOfGroup).filter((id) => id !== undefined)
-      return [...new Set([...groups, ...(await listDirectories(options.runtimeDir))])]
+      const lenders = (await devices.lent()).map(({ vm }) => vm)
+      return [...new Set([...groups, ...lenders, ...(await listDirectories(options.runtimeDir))])]
     },
     memo: (id) => readWhole(pathsOf(id).memo),
-    async clean(id) {
-      try {
-        await cages.groups.remove(groupOf(id), { timeoutMs: removeTimeoutMs })
-      } catch (cause) {
-        throw new KvasirError(
-          'host-failed',
-          `What is left of the emulator of VM ${id} does not end, so nothing of it was removed.`,
-          { cause },
-        )
-      }
-      await hugepages.giveBack(pathsOf(id).pages)
-      await removeDirectory(pathsOf(id))
-      await failpoint('emulator.end.after-directory')
-    },
+    clean: (id) => cleanUp(id, options),
     async readLog(id, source, bytes) {
       const paths = pathsOf(id)
       return await readCappedLog(source === 'serial' ? paths.serialLog : paths.emulatorLog, bytes)
@@ -97,6 +97,25 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
       })
     },
   }
+}
+
+/** Removes all that there is of an emulator, which ends with it, and gives back what it was lent. */
+async function cleanUp(id: string, options: QemuOptions): Promise<void> {
+  const { cages, hugepages, devices, failpoint } = options
+  const paths = emulatorPaths(options, id)
+  try {
+    await cages.groups.remove(groupOf(id), { timeoutMs: removeTimeoutMs })
+  } catch (cause) {
+    throw new KvasirError(
+      'host-failed',
+      `What is left of the emulator of VM ${id} does not end, so nothing of it was removed.`,
+      { cause },
+    )
+  }
+  await hugepages.giveBack(paths.pages)
+  await devices.giveBack(id)
+  await removeDirectory(paths)
+  await failpoint('emulator.end.after-directory')
 }
 
 /** A device is open by the name of its node, and written down by the links that lead there. */

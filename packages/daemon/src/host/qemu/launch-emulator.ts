@@ -11,6 +11,7 @@ import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { makeShare, sealShare } from '../cage/share.ts'
+import type { DeviceDesk } from '../devices/device-desk.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { applyThreads } from '../threads/apply-threads.ts'
@@ -18,6 +19,7 @@ import { askThreadNames } from '../threads/emulator-threads.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { writeReach } from './emulator-reach.ts'
 import { laySecrets, removeSecrets } from './hand-secrets.ts'
+import { describeToEmulator } from './host-device-files.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors, tpmEnd } from './open-descriptors.ts'
 import type { PageWalks } from './page-walks.ts'
@@ -33,7 +35,7 @@ import {
   writeRecord,
   writeWhole,
 } from './runtime-directory.ts'
-import { cageOf, spawnEmulator, untilLogged } from './spawn-emulator.ts'
+import { cageOf, type SpawnTools, spawnEmulator, untilLogged } from './spawn-emulator.ts'
 import { startTpm } from './tpm-helper.ts'
 
 const removeTimeoutMs = 10_000
@@ -41,6 +43,7 @@ const removeTimeoutMs = 10_000
 export interface LaunchTools {
   readonly cages: Cages
   readonly hugepages: HugepageDesk
+  readonly devices: DeviceDesk
   readonly secrets: SecretValues
   readonly walks: PageWalks
   readonly binary: string
@@ -55,23 +58,26 @@ export async function launchEmulator(
   tools: LaunchTools,
   signal: AbortSignal,
 ): Promise<QemuEmulator> {
-  const { paths, failpoint, cages, hugepages } = tools
+  const { paths, failpoint, cages, hugepages, devices } = tools
   const group = groupOf(request.id)
   await using undo = new AsyncDisposableStack()
   undo.defer(async () => {
     await cages.groups.remove(group, { timeoutMs: removeTimeoutMs })
     await hugepages.giveBack(paths.pages)
+    await devices.giveBack(request.id)
     await removeDirectory(paths)
   })
   await makeDirectories(paths)
   await failpoint('emulator.launch.after-directory')
   if (request.pages) await hugepages.handOut(request.pages, paths.pages, { signal })
+  const lent = await devices.lend(request, request.plan.hostDevices ?? [])
+  await describeToEmulator(lent, paths)
   const launch = {
     uid: request.uid,
     plan: { ids: request.plan.ids },
-    cage: { ...cageOf(request, paths), trees: tools.cages.trees },
+    cage: { ...cageOf(request, { paths, lent }), trees: tools.cages.trees },
   }
-  const { caged, monitor, record, vcpus } = await comeUp(request, launch, { ...tools, signal })
+  const { caged, monitor, record, vcpus } = await comeUp(request, launch, { ...tools, signal, lent })
   undo.defer(() => monitor.close())
   hugepages.taken(paths.pages)
   await failpoint('emulator.launch.after-monitor')
@@ -112,7 +118,7 @@ interface StandingEmulator {
 async function comeUp(
   request: LaunchRequest,
   launch: StoredLaunch,
-  tools: LaunchTools & { readonly signal: AbortSignal },
+  tools: LaunchTools & Pick<SpawnTools, 'signal' | 'lent'>,
 ): Promise<StandingEmulator> {
   const { paths, failpoint, signal } = tools
   const { opened, cgroup } = await makeReady(request, launch, tools)

@@ -10,6 +10,7 @@ import { z } from 'zod'
 import type { ListenerName } from '../../model/qemu/emulator-plan.ts'
 import type { EmulatorRecord } from '../../ports/emulators.ts'
 import { diskIds } from '../../ports/vm-record.ts'
+import { maxVfioGroups, vfioPlace } from '../cage/root-template.ts'
 
 const uuidName = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -22,6 +23,8 @@ export interface EmulatorPaths {
   readonly memo: string
   /** What was reserved for it of huge pages. */
   readonly pages: string
+  /** What QEMU is told of the devices of the host that it is given. */
+  readonly devices: string
   /** The servers that it may connect to. */
   readonly reach: string
   readonly emulatorLog: string
@@ -56,6 +59,7 @@ export function emulatorPaths(
     launch: join(directory, 'launch.json'),
     memo: join(directory, 'memo.json'),
     pages: join(directory, 'huge-pages.json'),
+    devices: join(directory, 'devices'),
     reach: join(directory, 'reach'),
     logDirectory,
     emulatorLog: join(logDirectory, 'emulator.log'),
@@ -106,7 +110,15 @@ const ids = z.object({
 })
 
 /** The places of a cage that an emulator gets something bound to. */
-const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm', '/memory'] as const
+const bindPlaces = [
+  '/boot/kernel',
+  '/boot/initrd',
+  '/run/vm',
+  '/memory',
+  '/devices',
+  '/dev/vfio/vfio',
+  ...Array.from({ length: maxVfioGroups }, (_, index) => vfioPlace(index)),
+] as const
 
 const launch = z.object({
   uid: z.int(),
@@ -130,6 +142,15 @@ const record = launch.extend({
 })
 
 /** What an emulator may see and hold, by which its cage is judged. */
+/** Something of the host that is laid over a place of an emulator's cage. */
+export interface EmulatorBind {
+  readonly source: string
+  readonly place: (typeof bindPlaces)[number]
+  readonly writable: boolean
+  /** It is a device node. */
+  readonly device?: boolean
+}
+
 export interface StoredCage {
   readonly places: readonly { readonly place: (typeof bindPlaces)[number]; readonly writable: boolean }[]
   /** Directories of the host besides /usr that it shows. */

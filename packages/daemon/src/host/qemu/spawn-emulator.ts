@@ -6,7 +6,9 @@ import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { CageError } from '../cage/cage-error.ts'
 import { memoryPlace } from '../cage/cage-request.ts'
 import type { PassedDescriptor } from '../cage/launcher-script.ts'
-import { type EmulatorPaths, groupOf, type StoredCage } from './runtime-directory.ts'
+import type { LentDevice } from '../devices/device-desk.ts'
+import { vfioBinds } from './host-device-files.ts'
+import { type EmulatorBind, type EmulatorPaths, groupOf, type StoredCage } from './runtime-directory.ts'
 
 const launchTimeoutMs = 15_000
 /** Both files of one log together; what a guest says beyond pushes the oldest out. */
@@ -15,6 +17,7 @@ const logCapBytes = 8 * 1024 * 1024
 const workersPerLoop = 64
 
 export interface SpawnTools {
+  readonly lent: readonly LentDevice[]
   readonly paths: EmulatorPaths
   readonly cages: Cages
   readonly binary: string
@@ -35,7 +38,7 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         gid: uid,
         binary,
         args: plan.argv,
-        binds: bindsOf(request, paths),
+        binds: bindsOf(request, tools),
         memory: plan.memory.fileSystem,
         withoutThp: plan.memory.withoutThp,
         withoutIoUring: !usesIoUring(request),
@@ -71,25 +74,31 @@ function asFailure(error: unknown): unknown {
   return new KvasirError('emulator-failed', error.message, { cause: error })
 }
 
-function bindsOf(request: LaunchRequest, paths: EmulatorPaths) {
+type BindTools = Pick<SpawnTools, 'paths' | 'lent'>
+
+function bindsOf(request: LaunchRequest, { paths, lent }: BindTools): readonly EmulatorBind[] {
   const { plan } = request
   return [
     ...plan.binds.map(({ source, target }) => ({ source, place: target, writable: false })),
     { source: paths.share, place: '/run/vm' as const, writable: true },
+    ...vfioBinds(lent, paths),
   ]
 }
 
 /** What the emulator may see and hold: by this its cage is judged for as long as it runs. */
-export function cageOf(request: LaunchRequest, paths: EmulatorPaths): Omit<StoredCage, 'trees'> {
+export function cageOf(request: LaunchRequest, tools: BindTools): Omit<StoredCage, 'trees'> {
   const { fileSystem } = request.plan.memory
+  const { paths } = tools
+  const binds = bindsOf(request, tools)
   const opened = request.plan.descriptors.filter((one) => one.kind === 'file' || one.kind === 'device')
   return {
     places: [
-      ...bindsOf(request, paths).map(({ place, writable }) => ({ place, writable })),
+      ...binds.map(({ place, writable }) => ({ place, writable })),
       ...(fileSystem ? [{ place: memoryPlace, writable: true as const }] : []),
     ],
     files: [
       ...opened.map((descriptor) => descriptor.path),
+      ...binds.filter(({ device }) => device).map(({ place }) => place),
       ...(fileSystem?.files ?? []),
       join(paths.directory, 'output.fifo'),
       join(paths.directory, 'serial.fifo'),

@@ -109,6 +109,7 @@ export function pluggableDevices(spec: VmSpec): readonly string[] {
   return [
     ...disks.sort(rootFirst),
     ...nics.sort(byText),
+    ...spec.hostDevices.map((device) => deviceId('host', device.name)).sort(byText),
     ...(spec.cloudInit === undefined ? [] : ['seed']),
     ...(spec.memory.max === undefined ? [] : [plugMemoryId]),
     ...extraDevices(spec),

@@ -141,6 +141,13 @@ const specInput = fc.record({
     maxLength: 4,
     selector: ({ name }) => name,
   }),
+  hostDevices: fc.uniqueArray(
+    fc.record({
+      name: anyName(),
+      address: fc.integer({ min: 0, max: 31 }).map((n) => `0000:01:${n.toString(16).padStart(2, '0')}.0`),
+    }),
+    { maxLength: 3, selector: ({ name }) => name },
+  ),
   devices: fc.record({
     rng: onOff,
     balloon: onOff,
@@ -206,7 +213,10 @@ export function anyInput(): fc.Arbitrary<HardwareInput> {
       return {
         ...rest,
         spec,
-        hardware: planHardware(spec, undefined, { qemu: rest.qemu, vsockCid: 3 }),
+        hardware: {
+          ...planHardware(spec, undefined, { qemu: rest.qemu, vsockCid: 3 }),
+          hostDevices: Object.fromEntries(spec.hostDevices.map((each) => [each.name, each.address ?? ''])),
+        },
         disks: spec.disks.map(({ name }) => ({ disk: name, chain })),
         kernel: boots || spec.machine.type === 'microvm' ? kernel : undefined,
         tpmDirectory: `${path}.tpm`,

@@ -16,6 +16,7 @@ import type { EmulatorPlan } from './emulator-plan.ts'
 import { firmwareArgs } from './firmware.ts'
 import { guestNodeArgs } from './guest-nodes.ts'
 import type { HardwareInput } from './hardware.ts'
+import { handedOver, hostDeviceArgs } from './host-devices.ts'
 import { lifecycleArgs } from './lifecycle.ts'
 import { machineArgs } from './machine.ts'
 import { memoryArgs, memoryPlan } from './memory.ts'
@@ -75,6 +76,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...disks.args,
     ...seed,
     ...nics.args,
+    ...hostDeviceArgs(context),
     ...rngArgs(context),
     ...balloonArgs(context),
     ...plugMemoryArgs(context),
@@ -95,6 +97,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     userNics: nics.userNics,
     taps: nics.taps,
     tpm: tpmPlan(input),
+    ...handedOver(input),
     secrets: disks.secrets,
     memory: memoryPlan(input),
     reach: disks.reach,

@@ -86,6 +86,9 @@ export interface TapPlan {
   readonly vhost: boolean
 }
 
+/** The directory inside the cage in which a device of the host is described, as far as QEMU asks. */
+export const hostDeviceDirectory = '/devices'
+
 /** The directory inside the cage in which the files of shared memory lie, when the plan has a file system for them. */
 export const memoryDirectory = '/memory'
 
@@ -140,6 +143,8 @@ export interface EmulatorPlan {
   readonly taps?: readonly TapPlan[]
   /** The directory of its TPM's state; absent: it has no TPM. */
   readonly tpm?: { readonly stateDirectory: string } | undefined
+  /** Devices of the host that it is given, by address. Absent: none. */
+  readonly hostDevices?: readonly string[]
   /** What must lie at `secretPath` when it is executed. */
   readonly secrets: readonly SecretObject[]
   readonly memory: MemoryPlan

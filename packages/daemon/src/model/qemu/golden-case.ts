@@ -32,19 +32,21 @@ export const root = { name: 'root', image: 'debian-13' }
 
 interface Start extends Partial<Omit<HardwareInput, 'spec'>> {
   /** The files of each disk's chain, top first; without an entry, one qcow2 file. */
+  /** The addresses of its devices of the host. */
+  readonly handed?: Readonly<Record<string, string>>
   readonly chains?: Readonly<Record<string, HardwareInput['disks'][number]['chain']>>
 }
 
 /** A start of a spec, under TCG with the oldest QEMU unless `start` says otherwise. */
 export function goldenCase(name: string, specInput: VmSpecInput, start: Start = {}): GoldenCase {
-  const { chains, ...rest } = start
+  const { chains, handed, ...rest } = start
   const spec = vmSpec.parse(specInput)
   const qemu = rest.qemu ?? qemu7
   const input: HardwareInput = {
     name: 'web1',
     uuid: '3c4f9f6a-7e43-4b0e-9d55-0c8a1f6f2b10',
     spec,
-    hardware: planHardware(spec, undefined, { qemu, vsockCid: 4242 }),
+    hardware: { ...planHardware(spec, undefined, { qemu, vsockCid: 4242 }), hostDevices: handed },
     accelerator: 'tcg',
     qemu,
     disks: spec.disks.map((disk) => ({

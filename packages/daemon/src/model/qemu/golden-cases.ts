@@ -204,6 +204,18 @@ const others: readonly GoldenCase[] = [
   goldenCase('device-sound', { devices: { ...noDevices, vnc: true, sound: true } }),
   goldenCase('device-tpm', { devices: { ...noDevices, tpm: true } }, { tpmDirectory: '/srv/tpm' }),
   goldenCase('device-sound-alone', { devices: { ...noDevices, sound: true } }),
+  goldenCase(
+    'host-devices',
+    {
+      memory: { size: '1GiB' },
+      hostDevices: [
+        { name: 'net', vf: 'eth0', rom: false },
+        { name: 'disk', address: '03:00.0' },
+      ],
+      devices: noDevices,
+    },
+    { handed: { net: '0000:02:10.1', disk: '0000:03:00.0' } },
+  ),
   goldenCase('device-vsock', { devices: { ...noDevices, vsock: true } }, { vsock: true }),
   goldenCase('clock-localtime', { clock: { base: 'localtime', drift: 'none' }, devices: noDevices }),
   goldenCase('clock-kvm', { devices: noDevices }, { accelerator: 'kvm' }),

@@ -25,6 +25,8 @@ export interface Hardware {
   readonly sata?: Readonly<Record<string, number>> | undefined
   /** The LUNs of disks that share a controller, by the disk's name. */
   readonly luns?: Readonly<Record<string, number>> | undefined
+  /** The addresses of the devices of the host that its last start gave it, by their names in the spec. */
+  readonly hostDevices?: Readonly<Record<string, string>> | undefined
   /** The memory that the emulator is started with, where more can be plugged while it runs. */
   readonly plugMemory?: PlugMemory | undefined
 }

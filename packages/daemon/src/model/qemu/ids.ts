@@ -12,7 +12,7 @@ const longestPlainName = 19
 const digestLength = 8
 
 /** What ids are made for. `base` nodes carry their place in the chain: `base1-root`. */
-export type DeviceKind = 'disk' | 'nic' | 'scsi' | 'hba' | 'io' | 'file' | 'net'
+export type DeviceKind = 'disk' | 'nic' | 'scsi' | 'hba' | 'io' | 'file' | 'net' | 'host'
 
 /** The id of the memory of the boot; saved memory is found by it. */
 export const memoryBackendId = 'memory'

@@ -87,10 +87,18 @@ export function memoryPlan({ spec, hardware, hasThp, guestNodes, restorePath }: 
         }
       : undefined,
     withoutThp: memory.thp === 'never',
-    lockableBytes: memory.lock ? size + emulatorBytes + threads * threadBytes : undefined,
-    touchedBytes: isHeld(memory) ? size : 0,
+    lockableBytes: memory.lock ? size + emulatorBytes + threads * threadBytes : lockedForDevices(spec, size),
+    touchedBytes: isHeld(memory) || spec.hostDevices.length > 0 ? size : 0,
     loadedBytes: restorePath === undefined ? 0 : size,
   }
+}
+
+/**
+ * A device of the host reaches the guest's memory at any time, so the kernel locks all of it, once for each container and device of the
+ * group at most, and the windows of the devices besides (drivers/vfio/vfio_iommu_type1.c).
+ */
+function lockedForDevices({ hostDevices, memory }: VmSpec, size: number): number | undefined {
+  return hostDevices.length === 0 ? undefined : Math.max(size, memory.max ?? 0) + emulatorBytes
 }
 
 function isFile({ sharing, pageSize }: Memory): boolean {

@@ -128,6 +128,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
     reason: 'requests are held back by the emulator, whose limits can change',
   },
   'disks.*.pool': mediumOr({ effect: 'pinned', reason: 'the volume lies in its pool' }),
+  'hostDevices.*': { effect: 'boot', reason: 'devices of the host are handed over when the emulator starts' },
   'nics.*': wholeNicRule,
   'nics.*.network': networkRule,
   'nics.*.link': { effect: 'live', reason: 'its cable is put in or taken out while the guest runs' },

@@ -227,6 +227,7 @@ test('every rule names a field that a spec can have', () => {
       { name: 'c', bus: 'sata', device: 'cdrom', file: '/iso' },
     ],
     nics: [{ name: 'n', network: 'lan', address: '10.9.0.9', limits: { send: '1MiB' } }],
+    hostDevices: [{ name: 'h', vf: 'eth0' }],
   })
   const kinds = new Set([...specFields(full).values()].map((field) => field.kind))
   for (const kind of Object.keys(changeRules)) assert.ok(kinds.has(kind), kind)

@@ -2,7 +2,7 @@
  * A spec as a flat list of fields, so that two specs can be compared field by field: `cpu.count`, `disks.root.cache`,
  * `nics.lan.forwards`. Devices are told apart by their names, never by their places.
  */
-import type { DiskSpec, ForwardSpec, NicSpec, VmSpec } from '@kvasir/contract'
+import type { DiskSpec, ForwardSpec, HostDeviceSpec, NicSpec, VmSpec } from '@kvasir/contract'
 
 /** One field of a spec. */
 export interface SpecField {
@@ -29,10 +29,14 @@ export function specFields(spec: VmSpec): ReadonlyMap<string, SpecField> {
   }
   for (const disk of spec.disks) fields.push(...deviceFields('disks', disk))
   for (const nic of spec.nics) fields.push(...deviceFields('nics', withSortedForwards(nic)))
+  for (const device of spec.hostDevices) fields.push(...deviceFields('hostDevices', device))
   return new Map(fields.map((field) => [`${field.kind}\n${field.path}`, field]))
 }
 
-function deviceFields(list: 'disks' | 'nics', device: DiskSpec | NicSpec): readonly SpecField[] {
+function deviceFields(
+  list: 'disks' | 'nics' | 'hostDevices',
+  device: DiskSpec | NicSpec | HostDeviceSpec,
+): readonly SpecField[] {
   const path = `${list}.${device.name}`
   const parts = Object.entries(device).filter(([key]) => key !== 'name')
   return [

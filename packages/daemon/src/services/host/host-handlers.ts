@@ -3,6 +3,7 @@ import type { DaemonStatus } from '@kvasir/contract'
 import type { Context } from '../context.ts'
 import type { EventFeed, Handlers } from '../handlers.ts'
 import { auditWorld } from './audit-world.ts'
+import { listHostDevices } from './host-devices.ts'
 import { readHostMemory } from './host-memory.ts'
 import { refuseGoneEvents } from './refuse-gone-events.ts'
 
@@ -17,6 +18,7 @@ type HostHandlerIds =
   | 'getHost'
   | 'getHostTopology'
   | 'getHostMemory'
+  | 'listHostDevices'
   | 'getAudit'
   | 'listEvents'
   | 'listJobs'
@@ -34,6 +36,7 @@ export function createHostHandlers(
     getHost: () => ports.host.describe(),
     getHostTopology: () => ports.host.topology(),
     getHostMemory: () => readHostMemory(context),
+    listHostDevices: () => listHostDevices(context),
     getAudit: () => auditWorld(context),
     async listEvents({ query }) {
       // 0 means all that are kept.

@@ -8,6 +8,7 @@
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { Context } from '../context.ts'
+import { requireNoHostDevices } from '../host/host-devices.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { makeVolumeFile } from '../volumes/volume-files.ts'
 import { requireSettled } from './find-snapshot.ts'
@@ -40,6 +41,7 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
   const { job } = request
   await settleSnapshots(seat, ports)
   requireSettled(seat.record, ports)
+  if (request.memory) requireNoHostDevices(seat.record, 'kept')
   if (request.memory) requireMemory(seat)
   const disks = planSwitch(seat, request.name, ports)
   await ports.failpoint('snapshot.create.before-row')

@@ -13,6 +13,7 @@ import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
 import { restoredSpec } from '../../model/vm/waiting-changes.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { chooseHostDevices } from '../host/host-devices.ts'
 import { findImage } from '../images/find-image.ts'
 import { nicNetworks } from '../networks/nic-networks.ts'
 import { requireOwnNics } from '../networks/own-nics.ts'
@@ -62,7 +63,9 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   await requireStartableNics(record, spec, ports)
   await askServers(spec, ports)
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
-  const hardware = record.saved ? kept : coldHardware(spec, kept)
+  const hostDevices = await chooseHostDevices(record, spec, ports)
+  const cold = record.saved ? kept : coldHardware(spec, kept)
+  const hardware = hostDevices === undefined ? cold : { ...cold, hostDevices }
   const extension = await requireCpu({ name: record.name, spec }, accelerator.kind, ports)
   const disks = diskBackings(spec, ports)
   const firmware = await firmwareOf(record, { spec, machine: hardware.machine }, ports)
@@ -127,7 +130,10 @@ export async function requireBuildable(
     name: vm.name,
     uuid: vm.id,
     spec,
-    hardware: coldHardware(spec, vm.hardware),
+    hardware: {
+      ...coldHardware(spec, vm.hardware),
+      hostDevices: Object.fromEntries(spec.hostDevices.map(({ name }) => [name, '0000:00:00.0'])),
+    },
     accelerator: 'kvm',
     qemu,
     disks: spec.disks.map((disk) => ({ disk: disk.name, chain: [{ path: '/volume', format: 'qcow2' }] })),

@@ -104,9 +104,15 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
               }),
         }
       : {}),
+    ...hostDeviceStatus(run),
     ...nicStatus(record, context),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }
+}
+
+function hostDeviceStatus({ bootedHardware }: VmRun): Pick<VmStatus, 'hostDevices'> {
+  const given = Object.entries(bootedHardware?.hostDevices ?? {})
+  return given.length === 0 ? {} : { hostDevices: given.map(([name, address]) => ({ name, address })) }
 }
 
 function diskStatus(disks: EmulatorStatistics['disks'], { emulator }: VmRun): NonNullable<VmStatus['disks']> {

@@ -8,7 +8,6 @@
 import { KvasirError } from '@kvasir/contract'
 import { pagesAtPlace } from '../../model/memory/hugepages.ts'
 import { bootMemoryBytes } from '../../model/memory/plug-memory.ts'
-import { afterFailedStart } from '../../model/vm/failed-start.ts'
 import { limitFiles } from '../../model/vm/limit-files.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
@@ -16,6 +15,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
+import { requireUnlent } from '../host/host-devices.ts'
 import { wireNics } from '../networks/nic-networks.ts'
 import { requireUnclaimed } from '../networks/ports-of-host.ts'
 import { makeRoom } from '../placement/make-room.ts'
@@ -25,6 +25,7 @@ import { bringNewInLine, bringRestoredInLine, limitsOf } from './bring-in-line.t
 import { writeSeed } from './cloud-init-seed.ts'
 import { ensurePlatform } from './nvram.ts'
 import { type PreparedStart, prepareStart } from './prepare-start.ts'
+import { tellOfFailedStart } from './tell-of-failed-start.ts'
 import { threadPlan } from './tune-threads.ts'
 
 /** What a start works with: the ports, and the other VMs, beside which it is placed. */
@@ -166,6 +167,7 @@ async function findPlace(
     try {
       const place = takePlace(seat, now, work)
       requireUnclaimed(seat.record, work.drivers)
+      requireUnlent(seat.record, place.start.hardware.hostDevices, work.drivers)
       writeIntent(seat, { ...place, before })
       return place
     } catch (error) {
@@ -269,31 +271,5 @@ function runOf(prepared: PreparedStart, emulator: Emulator): VmRun {
     acceleratorReason: prepared.acceleratorReason,
     bootedSpec: prepared.spec,
     bootedHardware: prepared.hardware,
-  }
-}
-
-/** What a start that failed leaves: what was before it. Saved memory is good for another try until a guest ran from it. */
-function tellOfFailedStart(
-  seat: Seat,
-  was: { readonly former: VmRecord['life']; readonly saved: VmRecord['saved']; readonly error: unknown },
-  ports: Ports,
-): void {
-  const { former, saved, error } = was
-  const reason = error instanceof Error ? error.message : String(error)
-  const why =
-    error instanceof KvasirError && error.code === 'cancelled' ? 'starting it was cancelled' : reason
-  const isLost = former.state === 'saved' && !saved
-  const life = isLost ? seat.life('shutoff', 'its saved memory was loaded and is gone') : former
-  try {
-    seat.update({
-      intent: 'none',
-      run: undefined,
-      saved,
-      lifeBeforeStart: undefined,
-      restartsBegun: undefined,
-      life: afterFailedStart(life, why),
-    })
-  } catch (cause) {
-    ports.log.error({ vm: seat.record.name, err: cause }, 'why a VM did not start could not be stored')
   }
 }

@@ -13,6 +13,7 @@ import type { Emulators, LaunchRequest } from '../../../ports/emulators.ts'
 import type { SecretFiles } from '../../../ports/secrets.ts'
 import { openCages } from '../../cage/cage.ts'
 import type { CageGroups } from '../../cage/cage-groups.ts'
+import { DeviceDesk } from '../../devices/device-desk.ts'
 import { openSecretFiles } from '../../files/secret-files.ts'
 import { HugepageDesk } from '../../memory/hugepage-desk.ts'
 import { createQemuEmulators } from '../emulators.ts'
@@ -49,6 +50,7 @@ export async function openRealEmulators(): Promise<RealEmulators> {
       logDir: join(folder, 'log'),
       cages,
       secrets,
+      devices: new DeviceDesk({ directory: join(runtimeDir, 'devices'), bootId: 'test' }),
       hugepages: new HugepageDesk({ bootId: 'test', mayReserve: true }),
       binary: async () => binary,
       failpoint: async () => {},

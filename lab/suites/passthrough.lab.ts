@@ -1,0 +1,165 @@
+/**
+ * Devices of the host in a guest: an NVMe disk whose content it reads, and a virtual function of a NIC that it brings up. Both are back
+ * with their drivers afterwards, however the VM, its emulator and the daemon end.
+ */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { endpoints, type VmSpecInput } from '@kvasir/contract'
+import { eventually } from '../../e2e/machine/eventually.ts'
+import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
+import { openWorld, type World } from '../../e2e/machine/world.ts'
+import { needs } from '../../tools/require.ts'
+import { sh } from '../testing/shell.ts'
+
+const skip = needs('lab', 'root', 'qemu')
+const bootMs = 120_000
+
+const pciFolder = '/sys/bus/pci/devices'
+const read = (path: string) => readFileSync(path, 'utf8').trim()
+const pciOf = (pciClass: string) =>
+  readdirSync(pciFolder).find((address) => read(`${pciFolder}/${address}/class`) === pciClass) ??
+  assert.fail(`no PCI device of class ${pciClass}`)
+
+/** What the guest does: it loads drivers, reads the disk, brings the link up, and says so on its console. */
+const init = `#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs dev /dev
+exec >/dev/ttyS0 2>&1
+for module in $(/bin/busybox cat /modules); do /bin/busybox insmod /m/$module; done
+until [ -b /dev/nvme0n1 ]; do /bin/busybox sleep 0.2; done
+echo "disk $(/bin/busybox head -c 1048576 /dev/nvme0n1 | /bin/busybox sha256sum)"
+echo from the guest | /bin/busybox dd of=/dev/nvme0n1 bs=1M seek=2 conv=fsync
+until [ -e /sys/class/net/eth0 ]; do /bin/busybox sleep 0.2; done
+/bin/busybox ip link set eth0 up && echo "link $(/bin/busybox cat /sys/class/net/eth0/flags)"
+echo all done
+while :; do /bin/busybox sleep 60; done
+`
+
+/** A kernel and an initramfs that has the drivers. */
+async function makeGuest(folder: string): Promise<{ readonly kernel: string; readonly initrd: string }> {
+  const root = join(folder, 'guest')
+  await sh(`mkdir -p ${root}/bin ${root}/m && cp /bin/busybox ${root}/bin/busybox`)
+  writeFileSync(join(root, 'init'), init, { mode: 0o755 })
+  await sh(`
+    for name in nvme igbvf; do modprobe --show-depends $name; done | awk '$1 == "insmod" { print $2 }' | while read path; do
+      plain=$(basename $path | sed 's/\\.xz$//; s/\\.zst$//')
+      [ -e ${root}/m/$plain ] && continue
+      case $path in *.xz) xz -dc $path ;; *.zst) zstd -dcq $path ;; *) cat $path ;; esac >${root}/m/$plain
+      echo $plain >>${root}/modules
+    done`)
+  await sh(`cd ${root} && find . | cpio -o -H newc --quiet | gzip -1 >${folder}/guest.img`)
+  return { kernel: await sh('ls /boot/vmlinuz-* | tail -1'), initrd: `${folder}/guest.img` }
+}
+
+async function create(world: World, name: string, spec: VmSpecInput): Promise<VmHandle> {
+  await world.client.call(endpoints.createVm, { body: { name, spec } })
+  return world.vm(name)
+}
+
+/** Waits until the guest has said all of it once more, and answers that. */
+async function untilDone(vm: VmHandle, times: number): Promise<string> {
+  return await eventually(
+    async () => {
+      const parts = (await vm.serialLog()).split('all done')
+      return parts.length > times ? parts[times - 1] : undefined
+    },
+    { withinMs: bootMs, what: 'the guest is done' },
+  )
+}
+
+/** Which driver has which device. */
+const drivers = () => sh('lspci -Dk | grep -v "Kernel modules"')
+
+/** Makes one virtual function of the NIC, and names what there is to be given away. */
+async function makeVf(t: TestContext) {
+  const [nic, nvme] = [pciOf('0x020000'), pciOf('0x010802')]
+  const [link = ''] = readdirSync(`${pciFolder}/${nic}/net`)
+  writeFileSync(`${pciFolder}/${nic}/sriov_numvfs`, '1')
+  t.after(() => writeFileSync(`${pciFolder}/${nic}/sriov_numvfs`, '0'))
+  const vf = await eventually(
+    async () =>
+      readdirSync(pciFolder).find((address) => {
+        const known = readdirSync(`${pciFolder}/${address}`)
+        return known.includes('physfn') && known.includes('driver')
+      }),
+    { withinMs: 30_000, what: 'the virtual function has a driver' },
+  )
+  return { nvme, link, vf }
+}
+
+test('a disk and a virtual function work in a guest, and go back to the host however it ends', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const { nvme, link, vf } = await makeVf(t)
+  const written =
+    (await sh('head -c 1M /dev/urandom | tee /dev/nvme0n1 | sha256sum; sync')).split(' ')[0] ?? ''
+  const before = await drivers()
+  const isBack = () =>
+    eventually(async () => ((await drivers()) === before ? true : undefined), {
+      withinMs: 30_000,
+      what: 'the drivers have their devices again',
+    })
+  assert.match((await world.cli('host', 'devices')).stdout, new RegExp(`${nvme} .*nvme .*yes: group`))
+
+  const kernel = await makeGuest(world.place.base)
+  const vm = await create(world, 'web1', {
+    accelerator: 'kvm',
+    memory: { size: '256MiB' },
+    boot: { kernel: { ...kernel, cmdline: 'console=ttyS0 quiet' } },
+    hostDevices: [
+      { name: 'disk', address: nvme },
+      { name: 'net', vf: link, rom: false },
+    ],
+  })
+  await vm.start()
+  const said = await untilDone(vm, 1)
+  assert.match(said, new RegExp(`disk ${written}`))
+  assert.match(said, /link 0x1003/)
+  assert.deepEqual((await vm.show()).status.hostDevices, [
+    { name: 'disk', address: nvme },
+    { name: 'net', address: vf },
+  ])
+  await vm.assertCaged()
+  await world.assertCleanAudit()
+  assert.match((await world.cli('host', 'devices')).stdout, new RegExp(`${nvme} .*vfio-pci .*VM web1`))
+
+  const rival = await create(world, 'db1', {
+    hostDevices: [{ name: 'disk', address: nvme }],
+    memory: { size: '64MiB' },
+  })
+  await assert.rejects(rival.start(), /VM web1 has .*so VM db1 cannot have it/)
+  await assert.rejects(vm.save(), /has devices of the host/)
+
+  process.kill(await vm.pid(), 'SIGKILL')
+  await vm.untilState('crashed')
+  await isBack()
+  assert.equal(
+    await sh('dd if=/dev/nvme0n1 bs=1M skip=2 count=1 status=none iflag=direct | head -1'),
+    'from the guest',
+  )
+
+  await vm.start()
+  await untilDone(vm, 2)
+  const pid = await vm.pid()
+  await world.daemon.kill9()
+  process.kill(pid, 'SIGKILL')
+  await world.startDaemon()
+  await vm.untilState('crashed')
+  await isBack()
+
+  await sh('mkfs.ext4 -qF /dev/nvme0n1 && mkdir -p /mnt/kept && mount /dev/nvme0n1 /mnt/kept')
+  try {
+    await assert.rejects(vm.start(), /holds \/mnt\/kept \(nvme0n1\), so VM web1 gets it only with force/)
+  } finally {
+    await sh('umount /mnt/kept')
+  }
+  await vm.start()
+  await vm.powerOff()
+  await isBack()
+  await world.assertCleanAudit()
+})

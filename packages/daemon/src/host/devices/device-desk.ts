@@ -1,0 +1,241 @@
+/**
+ * Hands PCI functions of the host to VMs by VFIO, and takes them back for the drivers that had them.
+ *
+ * What a VM has is written down in a file of the device's name before the kernel is asked for anything, and the file goes when the device
+ * is back. The file is made only where there is none, so two VMs never have one device, whoever asks; and whoever cleans up after a
+ * VM, however it and its daemon ended, knows which driver had it. A boot of the host gives everything back, and a file of an earlier
+ * boot says nothing. Facts: Documentation/ABI/testing/sysfs-bus-pci (driver_override), Documentation/driver-api/vfio.rst.
+ */
+import { chown, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KvasirError } from '@kvasir/contract'
+import { CommandError, runCommand } from '@kvasir/linux'
+import { z } from 'zod'
+
+const addressPattern = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/
+const vfioDriver = 'vfio-pci'
+/** A driver that lets go of its device waits for what is under way on it. */
+const writeTimeoutMs = 30_000
+const moduleTimeoutMs = 20_000
+/** How long the node of a group, or a driver that probes, may take to come. */
+const appearMs = 10_000
+const pauseMs = 20
+
+const note = z.object({
+  bootId: z.string(),
+  vm: z.string(),
+  /** The driver that had it. */
+  driver: z.string().optional(),
+})
+
+type Note = z.output<typeof note>
+
+/** A device that a VM has, and the group by which it is opened. */
+export interface LentDevice {
+  readonly address: string
+  readonly group: string
+}
+
+export interface DeviceDeskOptions {
+  /** Where it is written down who has what. */
+  readonly directory: string
+  readonly bootId: string
+  /** The root of /sys and /dev, which tests have of their own. */
+  readonly root?: string
+}
+
+export class DeviceDesk {
+  readonly #options: DeviceDeskOptions
+  readonly #pci: string
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(options: DeviceDeskOptions) {
+    this.#options = options
+    this.#pci = join(options.root ?? '/', 'sys/bus/pci')
+  }
+
+  /** Gives devices to a VM, which opens their groups as `uid`. Throws `in-use` or `host-failed`; what was lent until then stays lent. */
+  async lend(
+    vm: { readonly id: string; readonly name: string; readonly uid: number },
+    addresses: readonly string[],
+  ): Promise<readonly LentDevice[]> {
+    if (addresses.length === 0) return []
+    const lent: LentDevice[] = []
+    await this.#inTurn(async () => {
+      await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
+      await this.#requireVfio()
+      for (const address of addresses) {
+        await this.#writeDown(vm, address)
+        await this.#hand(address, vfioDriver)
+      }
+      for (const address of addresses) lent.push({ address, group: await this.#openTo(vm.uid, address) })
+    })
+    return lent
+  }
+
+  /** Takes back what a VM had that no longer runs. Safe to repeat. Throws `host-failed`. */
+  async giveBack(vmId: string): Promise<void> {
+    const all = await this.lent()
+    const own = all.filter(({ vm }) => vm === vmId)
+    if (own.length === 0) return
+    await this.#inTurn(async () => {
+      for (const { address, driver, bootId } of own) {
+        if (bootId === this.#options.bootId) await this.#takeBack(address, driver)
+        await rm(this.#notePath(address), { force: true })
+      }
+    })
+  }
+
+  /** All that is written down, with the ids of the VMs. */
+  async lent(): Promise<readonly (Note & { readonly address: string })[]> {
+    const names = await readdir(this.#options.directory).catch(() => [])
+    const addresses = names.filter((name) => addressPattern.test(name))
+    const notes = addresses.map(async (address) => {
+      const found = await this.#read(address)
+      return found === undefined ? [] : [{ ...found, address }]
+    })
+    return (await Promise.all(notes)).flat()
+  }
+
+  async #requireVfio(): Promise<void> {
+    const isThere = async () =>
+      (await stat(join(this.#pci, 'drivers', vfioDriver)).catch(() => undefined)) !== undefined
+    if (await isThere()) return
+    const why = await runCommand(['modprobe', vfioDriver], { timeoutMs: moduleTimeoutMs }).then(
+      () => '',
+      (error: unknown) => (error instanceof CommandError ? error.stderr.trim() : String(error)),
+    )
+    if (await isThere()) return
+    throw new KvasirError(
+      'host-failed',
+      `The kernel has no driver ${vfioDriver}${why === '' ? '' : ` (${why})`}, so no device can be given to a VM.`,
+    )
+  }
+
+  async #writeDown(vm: { readonly id: string; readonly name: string }, address: string): Promise<void> {
+    const driver = await this.#driverOf(address)
+    if (!(await this.#exists(address)))
+      throw new KvasirError('host-failed', `The device ${address} is gone, so VM ${vm.name} cannot have it.`)
+    const value: Note = {
+      bootId: this.#options.bootId,
+      vm: vm.id,
+      ...(driver === undefined ? {} : { driver }),
+    }
+    const path = this.#notePath(address)
+    const known = await this.#read(address)
+    if (known?.bootId === this.#options.bootId) {
+      if (known.vm === vm.id) return // Of a start that did not come to its end: which driver had it is known already.
+      throw new KvasirError(
+        'in-use',
+        `Another VM has the device ${address}, so VM ${vm.name} cannot have it.`,
+      )
+    }
+    await rm(path, { force: true })
+    await writeFile(path, JSON.stringify(value), { mode: 0o600, flag: 'wx' })
+  }
+
+  /** Gives the group to the user, and answers its number. */
+  async #openTo(uid: number, address: string): Promise<string> {
+    const group = basename(await readlink(join(this.#pci, 'devices', address, 'iommu_group')).catch(() => ''))
+    const node = join(this.#options.root ?? '/', 'dev/vfio', group)
+    const isThere = async () => (await stat(node).catch(() => undefined)) !== undefined
+    if (group === '' || !(await eventually(isThere)))
+      throw new KvasirError(
+        'host-failed',
+        `The kernel offers no group for the device ${address} (${node}), so it cannot be given to a VM.`,
+      )
+    await chown(node, uid, uid)
+    return group
+  }
+
+  async #takeBack(address: string, driver: string | undefined): Promise<void> {
+    if (!(await this.#exists(address))) return
+    if (driver === vfioDriver) {
+      const group = basename(
+        await readlink(join(this.#pci, 'devices', address, 'iommu_group')).catch(() => ''),
+      )
+      await chown(join(this.#options.root ?? '/', 'dev/vfio', group), 0, 0).catch(() => {})
+      return
+    }
+    await this.#hand(address, driver)
+  }
+
+  /** Lets the driver have the device, and no other; without one, nobody has it. */
+  async #hand(address: string, driver: string | undefined): Promise<void> {
+    const folder = join(this.#pci, 'devices', address)
+    await this.#write(join(folder, 'driver_override'), driver === vfioDriver ? vfioDriver : '\n')
+    const now = await this.#driverOf(address)
+    if (now === driver) return
+    if (now !== undefined) await this.#write(join(folder, 'driver/unbind'), address)
+    if (driver === undefined) return
+    await this.#write(join(this.#pci, 'drivers_probe'), address)
+    const hasIt = async () => (await this.#driverOf(address)) === driver
+    if (await eventually(hasIt, 1_000)) return
+    // Another driver that fits may have been first.
+    const wrong = await this.#driverOf(address)
+    if (wrong !== undefined) await this.#write(join(folder, 'driver/unbind'), address)
+    await this.#write(join(this.#pci, 'drivers', driver, 'bind'), address)
+    if (await eventually(hasIt)) return
+    throw new KvasirError(
+      'host-failed',
+      `The driver ${driver} does not take the device ${address}; it has ${(await this.#driverOf(address)) ?? 'no driver'}.`,
+    )
+  }
+
+  /** In a child, since drivers may hang. */
+  async #write(path: string, text: string): Promise<void> {
+    try {
+      await runCommand(['/bin/sh', '-c', 'printf %s "$1" >"$2"', 'kvasir-device', text, path], {
+        timeoutMs: writeTimeoutMs,
+      })
+    } catch (cause) {
+      const why = cause instanceof CommandError ? cause.stderr.trim() || cause.failure : String(cause)
+      throw new KvasirError(
+        'host-failed',
+        `The kernel did not take ${JSON.stringify(text.trim())} in ${path}: ${why}.`,
+        {
+          cause,
+        },
+      )
+    }
+  }
+
+  async #exists(address: string): Promise<boolean> {
+    return (await stat(join(this.#pci, 'devices', address)).catch(() => undefined)) !== undefined
+  }
+
+  async #driverOf(address: string): Promise<string | undefined> {
+    const target = await readlink(join(this.#pci, 'devices', address, 'driver')).catch(() => undefined)
+    return target === undefined ? undefined : basename(target)
+  }
+
+  #notePath(address: string): string {
+    return join(this.#options.directory, address)
+  }
+
+  async #read(address: string): Promise<Note | undefined> {
+    const text = await readFile(this.#notePath(address), 'utf8').catch(() => undefined)
+    if (text === undefined) return undefined
+    try {
+      return note.parse(JSON.parse(text))
+    } catch {
+      return undefined
+    }
+  }
+
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.#turn.then(work)
+    this.#turn = mine.catch(() => {})
+    await mine
+  }
+}
+
+async function eventually(isSo: () => Promise<boolean>, withinMs = appearMs): Promise<boolean> {
+  const deadline = performance.now() + withinMs
+  while (!(await isSo())) {
+    if (performance.now() > deadline) return false
+    await sleep(pauseMs)
+  }
+  return true
+}
