@@ -28,9 +28,17 @@ export class BenchDaemon implements AsyncDisposable {
     return timesFileOf(this.place)
   }
 
-  static async open({ tracesSteps = false } = {}): Promise<BenchDaemon> {
+  /** `network`: the path of the network namespace that it runs in, for those that have networks. */
+  static async open({
+    tracesSteps = false,
+    network,
+  }: {
+    readonly tracesSteps?: boolean
+    readonly network?: string
+  } = {}): Promise<BenchDaemon> {
     requireRoot()
-    const place = await makePlace()
+    const made = await makePlace()
+    const place = network === undefined ? made : { ...made, network }
     const environment = tracesSteps ? { KVASIR_FAILPOINT_TIMES: timesFileOf(place) } : {}
     try {
       await seedTinyImage(place)
