@@ -96,7 +96,8 @@ async function openOn(
     call,
     createVm: (name, spec = {}) =>
       call('createVm', { body: { name, spec: vmSpec.parse(spec), start: false } }),
-    start: (name) => call('startVm', { params: { name }, query: { wait: 10 } }),
+    // In seconds of a clock that may hurry, while the start takes its time.
+    start: (name) => call('startVm', { params: { name }, query: { wait: 1000 } }),
     vm: (name) => call('getVm', { params: { name } }),
     process(name) {
       const process = machine.processes.get(daemon.supervisor.find(name).id)
