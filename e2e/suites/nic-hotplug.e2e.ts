@@ -97,6 +97,9 @@ async function plugAndMove({ room, world, vm, set }: Scene): Promise<void> {
   assert.equal(await vm.shell('cat /sys/class/net/eth0/address'), mac)
   await untilReached(vm, { from: address, to: '10.9.0.1' })
   assert.equal((await vm.show()).status.nics?.[0]?.queues, 2)
+  const isCounted = async () =>
+    ((await vm.show()).status.nics?.[0]?.counters?.sentPackets ?? 0) > 0 ? true : undefined
+  await eventually(isCounted, { withinMs, what: 'what the guest sent is counted' })
   await world.assertCleanAudit()
 
   assert.equal((await world.cli('vm', 'nic', 'set', 'web1', 'net0', 'link=down')).code, 0)

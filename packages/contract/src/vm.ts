@@ -48,6 +48,21 @@ const interfaceStatus = z
   })
   .meta({ id: 'InterfaceStatus' })
 
+const nicCounters = z
+  .strictObject({
+    sentBytes: bytes,
+    sentPackets: z.int(),
+    sendDrops: z.int(),
+    receivedBytes: bytes,
+    receivedPackets: z.int(),
+    receiveDrops: z.int(),
+  })
+  .meta({
+    id: 'NicCounters',
+    description:
+      "In the guest's words, since its tap was made; what the rules of its network drop counts as sent.",
+  })
+
 const nicStatus = z
   .strictObject({
     nic: z.string(),
@@ -59,6 +74,7 @@ const nicStatus = z
       .boolean()
       .meta({ description: 'The kernel of the host moves its packets, and not the emulator.' }),
     addresses: z.array(z.string()).meta({ description: 'By the leases of the network.' }),
+    counters: nicCounters.optional(),
   })
   .meta({ id: 'NicStatus' })
 

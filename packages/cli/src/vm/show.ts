@@ -1,6 +1,8 @@
 /** `kvasir vm show`: what a VM is, how it does, how to reach it, and what waits for its next boot, on one page. */
+
 import type { Vm } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
+import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import type { Properties } from '../output/table.ts'
@@ -113,6 +115,13 @@ function forwards({ spec }: Vm): string[] {
   )
 }
 
+function trafficWords(counters: NonNullable<NonNullable<Vm['status']['nics']>[number]['counters']>): string {
+  const { sentBytes, sendDrops, receivedBytes, receiveDrops } = counters
+  const dropped = sendDrops + receiveDrops
+  const drops = dropped === 0 ? '' : `, ${dropped} packets dropped`
+  return `${formatBytes(sentBytes)} sent, ${formatBytes(receivedBytes)} received${drops}`
+}
+
 /** A NIC, and the way of its packets where it has one. */
 function nicWords(
   { name, network, mode, mac, address, link }: Vm['spec']['nics'][number],
@@ -126,6 +135,7 @@ function nicWords(
     link === 'down' ? 'link down' : undefined,
     way &&
       `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap} -> ${way.bridge}`,
+    way?.counters && trafficWords(way.counters),
   ]
   return `${name}  ${words.filter((word) => word !== undefined).join(', ')}`
 }

@@ -23,6 +23,19 @@ const run: RunSample = {
       flushRequests: 5,
     },
   ],
+  nics: [
+    {
+      nic: 'net0',
+      tap: 'kvt1',
+      bridge: 'kvb1',
+      sentBytes: 6,
+      sentPackets: 1,
+      sendDrops: 0,
+      receivedBytes: 7,
+      receivedPackets: 2,
+      receiveDrops: 8,
+    },
+  ],
 }
 
 function sample(name: string, given: Partial<VmSample> = {}): VmSample {
@@ -35,6 +48,7 @@ test('a running VM is told in the names of the libvirt exporters', async () => {
 
   assert.match(contentType, /^text\/plain/)
   const disk = '{domain="web1",target_device="root",source_file="web1-root"}'
+  const nic = '{domain="web1",source_bridge="kvb1",target_device="kvt1"}'
   for (const line of [
     'libvirt_up 1',
     'libvirt_domain_info_maximum_memory_bytes{domain="web1"} 512',
@@ -48,6 +62,8 @@ test('a running VM is told in the names of the libvirt exporters', async () => {
     `libvirt_domain_block_stats_write_requests_total${disk} 4`,
     `libvirt_domain_block_stats_flush_requests_total${disk} 5`,
     `libvirt_domain_block_stats_capacity_bytes${disk} 1000`,
+    `libvirt_domain_interface_stats_transmit_bytes_total${nic} 6`,
+    `libvirt_domain_interface_stats_receive_drops_total${nic} 8`,
     'kvasir_vm_vcpu_wait_seconds_total{domain="web1",vcpu="0"} 0.25',
     '# TYPE libvirt_domain_info_cpu_time_seconds_total counter',
   ])

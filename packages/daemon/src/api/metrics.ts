@@ -8,6 +8,7 @@
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { DiskSample, HostSample, RunSample, VmSample } from '../services/host/collect-samples.ts'
 import { hostMemoryFamilies, vmMemoryFamilies } from './memory-metrics.ts'
+import { vmNicFamilies } from './nic-metrics.ts'
 
 /** How long one scrape may wait for samples. */
 const scrapeDeadlineMs = 1_000
@@ -129,7 +130,7 @@ function createFamilies(registry: Registry) {
     'accelerator',
   ])
   const maximumMemory = gauge(`${info}_maximum_memory_bytes`, 'Memory of the VM at boot.', vmLabels)
-  const setMemory = vmMemoryFamilies(registry)
+  const others = [vmMemoryFamilies(registry), vmNicFamilies(registry)]
   const vcpus = gauge(`${info}_virtual_cpus`, 'vCPUs of the VM.', vmLabels)
   const cpuTime = counter(`${info}_cpu_time_seconds_total`, 'CPU time of the emulator.', vmLabels)
   const vcpuTime = counter('kvasir_vm_vcpu_cpu_seconds_total', 'CPU time of a vCPU.', vcpuLabels)
@@ -169,7 +170,7 @@ function createFamilies(registry: Registry) {
     maximumMemory.set({ domain }, vm.maximumMemoryBytes)
     vcpus.set({ domain }, vm.vcpuCount)
     if (!run) return
-    setMemory(domain, run)
+    for (const set of others) set(domain, run)
     cpuTime.inc({ domain }, run.cpuSeconds)
     for (const { index, cpuSeconds, waitSeconds } of run.vcpus) {
       vcpuTime.inc({ domain, vcpu: String(index) }, cpuSeconds)

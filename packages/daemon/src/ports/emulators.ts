@@ -7,6 +7,7 @@
 import type { Duplex } from 'node:stream'
 import type { DiskLatency } from '@kvasir/contract'
 import type { PageWant } from '../model/memory/hugepages.ts'
+import type { NicCounters } from '../model/network/link-counters.ts'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
@@ -136,6 +137,8 @@ export interface EmulatorStatistics {
   /** The workers of vhost, where the kernel shows them as threads of the emulator (Linux 6.4 and newer). */
   readonly vhostThreads?: readonly ThreadUse[] | undefined
   readonly disks: readonly BlockCounters[]
+  /** Those on networks. */
+  readonly nics: readonly NicCounters[]
   readonly balloonBytes: number | undefined
   readonly swappedBytes: number
   readonly ksmBytes?: number | undefined

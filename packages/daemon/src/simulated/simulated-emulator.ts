@@ -176,6 +176,7 @@ export class SimulatedEmulator implements Emulator {
         writeRequests: 2,
         flushRequests: 1,
       })),
+      nics: [],
       balloonBytes: this.#process.balloonBytes,
     }
   }

@@ -205,6 +205,7 @@ export class QemuEmulator implements Emulator {
       vcpus: this.vcpus.threads,
       monitor: () => this.#openStatisticsMonitor(),
       reports: this.#reports,
+      id: this.#parts.id,
       plugged: () => this.memory.plugged((work) => this.#openStatisticsMonitor().then(work)),
     })
   }

@@ -3,6 +3,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
 import { parseMergedBytes, readThread } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
+import { type NicCounters, nicCounters } from '../../model/network/link-counters.ts'
+import { tapName } from '../../model/network/link-names.ts'
 import type { PluggedMemory } from '../../ports/emulator-memory.ts'
 import type { ThreadUse } from '../../ports/emulator-threads.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
@@ -22,12 +24,14 @@ export interface StatisticsSources {
   /** Undefined without a balloon. */
   readonly reports: BalloonReports | undefined
   readonly plugged: () => Promise<PluggedMemory | undefined>
+  /** The VM's id, after which its taps are named. */
+  readonly id: string
 }
 
 /** Reads the counters of an emulator. What QEMU does not answer in time is left out. */
 export async function readStatistics(
   record: EmulatorRecord,
-  { vcpus, monitor, reports, plugged }: StatisticsSources,
+  { vcpus, monitor, reports, plugged, id }: StatisticsSources,
 ): Promise<EmulatorStatistics> {
   const [[status, cpuSeconds], threads, emulatorThread, ksm, fromQemu, guestMemory, pluggedNow] =
     await Promise.all([
@@ -61,6 +65,7 @@ export async function readStatistics(
     emulatorThread,
     ioThreads: io.filter((thread) => thread !== undefined),
     vhostThreads,
+    nics: await nicsOf(id, record),
     ...counters,
   }
 }
@@ -73,6 +78,11 @@ async function readProcess(pid: number) {
       cause,
     })
   }
+}
+
+async function nicsOf(id: string, { plan }: EmulatorRecord): Promise<readonly NicCounters[]> {
+  const taps = new Map(Object.keys(plan.ids.nics).map((nic) => [tapName(id, nic), nic]))
+  return taps.size === 0 ? [] : nicCounters(await readFile('/proc/self/net/dev', 'utf8'), taps)
 }
 
 /** They bear the emulator's pid in their names (drivers/vhost/vhost.c). */

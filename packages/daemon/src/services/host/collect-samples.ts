@@ -3,6 +3,8 @@
  * scrape decides how long it waits.
  */
 import type { VmState } from '@kvasir/contract'
+import type { NicCounters } from '../../model/network/link-counters.ts'
+import { tapName } from '../../model/network/link-names.ts'
 import type { VmView } from '../../ports/drivers.ts'
 import type { BlockCounters, EmulatorStatistics } from '../../ports/emulators.ts'
 import type { Context } from '../context.ts'
@@ -13,6 +15,12 @@ export interface DiskSample extends BlockCounters {
   /** The volume behind it. */
   readonly source: string
   readonly capacityBytes?: number | undefined
+}
+
+/** Counters of one NIC since its tap was made. */
+export interface NicSample extends NicCounters {
+  readonly tap: string
+  readonly bridge: string
 }
 
 /** What only a running emulator can tell. */
@@ -31,6 +39,7 @@ export interface RunSample {
     readonly waitSeconds: number
   }[]
   readonly disks: readonly DiskSample[]
+  readonly nics: readonly NicSample[]
 }
 
 /** One VM at a scrape. */
@@ -94,8 +103,13 @@ function runSample({ record }: VmView, statistics: EmulatorStatistics, context: 
     const source = volumeWords({ pool, name: volume })
     return { ...counters, source, capacityBytes: volumes.find(pool, volume)?.capacityBytes }
   })
+  const nics = statistics.nics.map((counters) => {
+    const nic = record.run?.bootedSpec.nics.find(({ name }) => name === counters.nic)
+    const bridge = context.ports.store.networks.findByName(nic?.network ?? '')?.bridge ?? ''
+    return { ...counters, tap: tapName(record.id, counters.nic), bridge }
+  })
   const { balloonBytes, plugged, guestMemory } = statistics
   const memoryBytes =
     balloonBytes === undefined ? record.spec.memory.size : balloonBytes + (plugged?.pluggedBytes ?? 0)
-  return { ...statistics, memoryBytes, guestAvailableBytes: guestMemory?.availableBytes, disks }
+  return { ...statistics, memoryBytes, guestAvailableBytes: guestMemory?.availableBytes, disks, nics }
 }

@@ -3,16 +3,22 @@ import type { VmStatus } from '@kvasir/contract'
 import { tapName } from '../../model/network/link-names.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
 import { queuesOf } from '../../model/qemu/nic.ts'
+import type { EmulatorStatistics } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 
 /** What is known of them now. Nothing for a VM without any. */
-export function nicStatus({ id, run }: VmRecord, { ports, networks }: Context): Pick<VmStatus, 'nics'> {
+export function nicStatus(
+  { id, run }: VmRecord,
+  statistics: EmulatorStatistics | undefined,
+  { ports, networks }: Context,
+): Pick<VmStatus, 'nics'> {
   const spec = run?.bootedSpec
   const nics = spec?.nics.flatMap((nic) => {
     const network = nic.network === undefined ? undefined : ports.store.networks.findByName(nic.network)
     if (!network) return []
     const mac = macOf(id, nic)
+    const { nic: _name, ...counters } = statistics?.nics.find((one) => one.nic === nic.name) ?? {}
     const leases = networks.leases(network).filter((lease) => lease.mac === mac)
     return [
       {
@@ -23,6 +29,7 @@ export function nicStatus({ id, run }: VmRecord, { ports, networks }: Context): 
         queues: queuesOf(spec),
         vhost: run?.emulator.plan.ids.nics[nic.name]?.vhost === true,
         addresses: leases.map(({ address }) => address),
+        ...('sentBytes' in counters ? { counters } : {}),
       },
     ]
   })

@@ -105,7 +105,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
         }
       : {}),
     ...hostDeviceStatus(run),
-    ...nicStatus(record, context),
+    ...nicStatus(record, statistics, context),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }
 }

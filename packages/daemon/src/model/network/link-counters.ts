@@ -1,0 +1,36 @@
+/**
+ * What the kernel counts of links, read from /proc/net/dev (proc_pid_net(5)), which is of the network namespace of who reads it.
+ *
+ * A tap receives what its guest sends, so the words here are the guest's. What a network's rules drop, its guards and limits among them, was
+ * received by the tap and counts as sent.
+ */
+
+/** The packets of a NIC as its guest sees them, since its tap was made. */
+export interface NicCounters {
+  readonly nic: string
+  readonly sentBytes: number
+  readonly sentPackets: number
+  /** Sent, and not taken by the host. */
+  readonly sendDrops: number
+  readonly receivedBytes: number
+  readonly receivedPackets: number
+  /** For the guest, which did not take them in time. */
+  readonly receiveDrops: number
+}
+
+/** The counters of NICs by the names of their taps; one whose tap is not there is left out. */
+export function nicCounters(text: string, taps: ReadonlyMap<string, string>): readonly NicCounters[] {
+  return text.split('\n').flatMap((line) => {
+    const colon = line.indexOf(':')
+    const nic = taps.get(line.slice(0, colon).trim())
+    if (colon < 0 || nic === undefined) return []
+    const numbers = line
+      .slice(colon + 1)
+      .trim()
+      .split(/\s+/)
+      .map(Number)
+    const [sentBytes = 0, sentPackets = 0, , sendDrops = 0] = numbers
+    const [receivedBytes = 0, receivedPackets = 0, , receiveDrops = 0] = numbers.slice(8)
+    return [{ nic, sentBytes, sentPackets, sendDrops, receivedBytes, receivedPackets, receiveDrops }]
+  })
+}
