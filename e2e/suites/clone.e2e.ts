@@ -69,6 +69,7 @@ test('a full clone is cancelled, or dies with the daemon, and nothing of it is l
   const { id } = await beginClone()
   await world.client.call(endpoints.cancelJob, { params: { id } })
   await ends()
+  await world.client.call(endpoints.getJob, { params: { id }, query: { wait: 30 } })
   await eventually(async () => ((await readdir(volumes)).length === 1 ? true : undefined), {
     withinMs: 10_000,
     what: 'the volume is gone',

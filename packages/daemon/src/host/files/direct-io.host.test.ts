@@ -20,6 +20,7 @@ test('a file system that refuses O_DIRECT is known, and nothing of the trial sta
   const files = await openStateFiles({ stateDir })
 
   assert.equal(files.directIo, false)
-  assert.deepEqual((await readdir(stateDir)).toSorted(), ['saves', 'seeds', 'snapshots', 'volumes'])
+  const names = ['nvram', 'saves', 'seeds', 'snapshots', 'tpm', 'volumes']
+  assert.deepEqual((await readdir(stateDir)).toSorted(), names)
   assert.deepEqual(await readdir(join(stateDir, 'volumes')), [])
 })

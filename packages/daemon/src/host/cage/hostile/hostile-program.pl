@@ -74,9 +74,12 @@ chdir '/';
 
 # Devices.
 attempt("open $_", can_read($_)) for qw(/dev/mem /dev/kmem /dev/port /dev/kmsg /dev/sda /dev/vda /dev/nvme0n1 /dev/dm-0 /dev/loop-control
-  /dev/fuse /dev/vhost-net /dev/vhost-vsock /dev/tty /dev/tty0 /dev/console /dev/ptmx /dev/shm /dev/vfio/vfio /dev/userfaultfd /dev/hwrng
+  /dev/fuse /dev/vhost-net /dev/vhost-vsock /dev/tty /dev/tty0 /dev/console /dev/ptmx /dev/shm /dev/userfaultfd /dev/hwrng
   /dev/uinput /dev/snapshot /dev/btrfs-control /dev/cuse /dev/mapper/control /dev/cpu/0/msr);
 attempt('make a tap', sub { my $request = pack('a16 s x22', 'tap', 2); sysopen($tun, '/dev/net/tun', O_RDONLY) && ioctl($tun, 0x400454ca, $request) });
+# Places where devices of the host are laid for those that were given some (VFIO_GET_API_VERSION, VFIO_GROUP_GET_STATUS).
+attempt('ask for devices of the host', sub { sysopen($tun, '/dev/vfio/vfio', O_RDONLY) && ioctl($tun, 0x3b64, 0) });
+attempt('ask for a group of devices of the host', sub { my $status = pack('L2', 8, 0); sysopen($tun, '/dev/vfio/0', O_RDONLY) && ioctl($tun, 0x3b67, $status) });
 for my $device (['a memory device', 0020666, (1 << 8) | 1], ['a disk', 0060666, (254 << 8) | 0], ['a kvm', 0020666, (10 << 8) | 232]) {
   attempt_call("make $device->[0] in /run/vm", 'mknodat', -100, "/run/vm/node", $device->[1], $device->[2]);
 }
