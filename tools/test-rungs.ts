@@ -51,7 +51,7 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
     testSeconds: 600,
     fileSeconds: 1800,
     concurrency: Math.min(cores, Math.max(2, Math.floor(cores / 2))),
-    alone: /crash|kill|trouble|debian|disk-throttle|instants|ksm|memory|placement|threads|vcpus/,
+    alone: /crash|kill|trouble|debian|disk-throttle|instants|ksm|memory|placement|threads|vcpus|^rbd\./,
     budgetSeconds: 1800,
     repeats: true,
   },
