@@ -53,19 +53,7 @@ export function lacking(what: Requirement, reason: string): string {
 }
 
 /** The `skip` of a test that needs these: false where the machine has them all. */
-export function needs(
-  ...requirements: readonly (
-    | 'qemu'
-    | 'root'
-    | 'passt'
-    | 'lab'
-    | 'tgt'
-    | 'ganesha'
-    | 'ceph'
-    | 'ovmf'
-    | 'swtpm'
-  )[]
-): string | false {
+export function needs(...requirements: readonly (Requirement & keyof typeof reasonFor)[]): string | false {
   for (const requirement of requirements) {
     const reason = reasonFor[requirement]()
     if (reason !== undefined) return lacking(requirement, reason)

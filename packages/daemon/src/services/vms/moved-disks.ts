@@ -118,8 +118,8 @@ export function withoutMoving(run: VmRun, disk: string): VmRun {
   return left.length === 0 ? rest : { ...rest, movingDisks: left }
 }
 
-/** The number of ports follows from the addresses only until the first disk comes or goes. */
-function keptPorts(hardware: Hardware): Hardware {
+/** The number of ports follows from the addresses only until the first device comes or goes. */
+export function keptPorts(hardware: Hardware): Hardware {
   return { ...hardware, ports: portCount(hardware) }
 }
 

@@ -1,12 +1,13 @@
 /** What a run is once a NIC has come, gone, or another network. */
 import type { NicSpec, PlanChange, VmSpec } from '@kvasir/contract'
 import { nicsInUse } from '../../model/network/wires.ts'
-import { freePorts, portCount } from '../../model/pci/layout.ts'
+import { freePorts } from '../../model/pci/layout.ts'
 import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { movedNics } from '../../model/vm/nic-rules.ts'
 import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
+import { keptPorts } from './moved-disks.ts'
 import { situationOf } from './situation.ts'
 
 /**
@@ -102,9 +103,4 @@ export function withoutMovingNic(run: VmRun, nic: string): VmRun {
   const { movingNics = [], ...rest } = run
   const left = movingNics.filter((name) => name !== nic)
   return left.length === 0 ? rest : { ...rest, movingNics: left }
-}
-
-/** The number of ports follows from the addresses only until the first device comes or goes. */
-function keptPorts(hardware: Hardware): Hardware {
-  return { ...hardware, ports: portCount(hardware) }
 }
