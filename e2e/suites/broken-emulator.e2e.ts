@@ -138,7 +138,7 @@ test('a QEMU that floods its log fills no disk and holds nobody up', { skip }, a
   await pause(3_000)
   const before = performance.now()
   await vm.show()
-  assert.ok(performance.now() - before < 500, 'Reads are answered.')
+  assert.ok(performance.now() - before < 2_000, 'Reads are answered.')
   const bytes = await logBytes(world, t)
   assert.ok(bytes > 0 && bytes < 64 * 2 ** 20, `The logs hold ${bytes} bytes.`)
 

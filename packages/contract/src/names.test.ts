@@ -36,10 +36,10 @@ test('names that could be a path, an option, a query or a trick of the eye are r
   for (const name of bad) assert.equal(resourceName.safeParse(name).success, false, String(name).slice(0, 80))
 })
 
-test('a name of ten thousand characters is refused within a millisecond or so', () => {
+test('a name of ten thousand characters is refused at once', () => {
   const started = performance.now()
   assert.equal(resourceName.safeParse(`${'a'.repeat(10_000)}-`).success, false)
-  assert.ok(performance.now() - started < 100)
+  assert.ok(performance.now() - started < 500)
 })
 
 test('MAC addresses are unicast and come out in lower case', () => {

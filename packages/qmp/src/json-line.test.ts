@@ -32,7 +32,7 @@ test('Five million nested arrays are refused without being parsed', () => {
   const startedAt = performance.now()
 
   assert.throws(() => parseJsonLine(line, 64), /nested deeper than 64 levels/)
-  assert.ok(performance.now() - startedAt < 500)
+  assert.ok(performance.now() - startedAt < 2_000)
 })
 
 test('A depth of 64 is read and one of 65 is not', () => {

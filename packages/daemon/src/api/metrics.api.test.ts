@@ -99,7 +99,7 @@ test('an emulator that does not answer delays a scrape no longer than the deadli
 
   const { body } = await metrics.render()
 
-  assert.ok(performance.now() - begun < 500)
+  assert.ok(performance.now() - begun < 2_000)
   assert.match(body, /kvasir_stale_vms 2\n/)
   assert.match(body, /cpu_time_seconds_total\{domain="web1"\} 1\.5/)
   assert.match(body, /maximum_memory_bytes\{domain="mute"\} 512/)
