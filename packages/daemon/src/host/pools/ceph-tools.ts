@@ -27,7 +27,9 @@ const noSuchCommand = 127
 
 /** Numbers of errors, with which the tools of Ceph end (errno.h). */
 export const cephErrors = {
+  notPermitted: 1,
   missing: 2,
+  denied: 13,
   busy: 16,
   exists: 17,
   invalid: 22,
@@ -35,8 +37,6 @@ export const cephErrors = {
   notEmpty: 39,
   quota: 122,
 } as const
-const notPermitted = 1
-const denied = 13
 const timedOut = 110
 const noHost = 113
 
@@ -172,7 +172,7 @@ export class CephTools {
     if (error instanceof CommandError && error.failure === 'timeout')
       return `it did not answer within ${this.#deadlines.lookMs / 1000} s`
     const code = cephErrorOf(error)
-    if (code === notPermitted || code === denied)
+    if (code === cephErrors.notPermitted || code === cephErrors.denied)
       return `the cluster refuses user ${place.user} with the key it was given`
     if (code === timedOut || code === noHost) return 'its monitors or OSDs do not answer'
     return undefined
@@ -203,6 +203,7 @@ export class CephRefused extends Error {
 
 /** The number of the error that a command ended with; `rados` ends with 1 and names it, as in `(2) No such file or directory`. */
 export function cephErrorOf(error: unknown): number | undefined {
+  if (error instanceof KvasirError && error.code === 'host-failed') return cephErrorOf(error.cause)
   if (error instanceof CephRefused) return error.number
   if (!(error instanceof CommandError) || error.failure !== 'exit') return undefined
   const named = /\((\d{1,3})\) [A-Z]/.exec(error.stderr)?.[1]

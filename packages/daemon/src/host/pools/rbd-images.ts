@@ -19,7 +19,9 @@ import {
   usedBytes,
 } from '../../model/storage/ceph-report.ts'
 import type { Moment } from '../../ports/pools.ts'
+import { imageFlags, poolFlags } from './ceph-flags.ts'
 import { CephGone, type CephTools, cephErrorOf, cephErrors, cephWords } from './ceph-tools.ts'
+import { copyState, makeClone } from './rbd-clone.ts'
 import { openMoment } from './rbd-moment.ts'
 
 /** Beyond the 30 s after which Ceph forgets a client that was killed. */
@@ -103,24 +105,25 @@ export class RbdImages {
 
   /** Makes an image of what was kept of another one for it, or of what that holds now. */
   async clone(name: string, origin: string): Promise<void> {
+    await this.size(origin)
     const snapshot = [...this.#image(origin), '--snap', keptFor(name)]
     const { cephPool, namespace } = this.#where
-    const into = [
-      '--dest-pool',
-      cephPool,
-      ...(namespace === undefined ? [] : ['--dest-namespace', namespace]),
-    ]
-    const wasKept = await this.isKept(name, origin)
-    if (wasKept)
-      await this.#removeOnce(name) // Of an attempt that was broken off.
-    else await this.#change(['snap', 'create', ...snapshot, '--no-progress'])
-    try {
-      await this.#change(['clone', ...snapshot, ...into, '--dest', name])
-    } catch (error) {
-      if (!wasKept) await this.letGo(name, origin).catch(() => {}) // What made it fail says more.
-      throw error
-    }
-    await this.#change(['snap', 'rm', ...snapshot, '--no-progress'])
+    const named = namespace === undefined ? [] : ['--dest-namespace', namespace]
+    const into = ['--dest-pool', cephPool, ...named, '--dest', name]
+    await makeClone(
+      { name, origin },
+      {
+        isKept: () => this.isKept(name, origin),
+        copy: (isKept) =>
+          this.#tools.reach(() =>
+            copyState(this.#tools, this.#where, { name, kept: isKept ? snapshot : undefined }),
+          ),
+        keep: () => this.#change(['snap', 'create', ...snapshot, '--no-progress']),
+        clone: () => this.#change(['clone', ...snapshot, ...into]),
+        remove: async () => void (await this.#removeOnce(name)),
+        letGo: () => this.letGo(name, origin),
+      },
+    )
   }
 
   /** Opens images, so that what they hold can be kept at one moment, for others of these names. */
@@ -263,15 +266,22 @@ export class RbdImages {
     await this.#spending(() => this.#tools.reach(() => this.#tools.change('rbd', args, options)))
   }
 
-  /** Says that the pool is full where that is the reason. */
+  /** Says that the pool is full where that is the reason, and what Ceph said where it is another one. */
   async #spending<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {
       const number = cephErrorOf(error)
-      if (number !== cephErrors.noSpace && number !== cephErrors.quota) throw error
-      const sentence = `Ceph pool ${placeWords(this.#where)} is full: ${cephWords(error)}`
-      throw new KvasirError('not-enough-space', sentence, { cause: error })
+      if (error instanceof KvasirError || number === undefined) throw error
+      const place = placeWords(this.#where)
+      if (number === cephErrors.noSpace || number === cephErrors.quota)
+        throw new KvasirError('not-enough-space', `Ceph pool ${place} is full: ${cephWords(error)}`, {
+          cause: error,
+        })
+      const said = cephWords(error)
+      throw new KvasirError('host-failed', `Ceph did not do its part in pool ${place}: ${said}`, {
+        cause: error,
+      })
     }
   }
 
@@ -280,16 +290,11 @@ export class RbdImages {
   }
 
   #image(name: string): readonly string[] {
-    return [...this.#pool(), '--image', name]
+    return imageFlags(this.#where, name)
   }
 }
 
 /** The snapshot of an origin, for as long as it takes to make a clone of it. */
 function keptFor(name: string): string {
   return `for-${name}`
-}
-
-/** The flags that name a Ceph pool and a namespace in it. */
-export function poolFlags({ cephPool, namespace }: CephPlace): readonly string[] {
-  return ['--pool', cephPool, ...(namespace === undefined ? [] : ['--namespace', namespace])]
 }

@@ -221,6 +221,28 @@ describe('rbd', { skip }, () => {
     assert.equal((await ceph.tool('rbd', 'trash', 'ls', `rbd/${namespace}`)).trim(), '')
   })
 
+  test('a clone that was whole when its daemon died is kept, and one of a name that is taken is refused in words', async (t) => {
+    const namespace = await newNamespace()
+    const { pool } = await openPool(t, { namespace })
+    await pool.claim({ force: false })
+    await pool.createEmpty(volume(1), { capacityBytes: 8 * mib })
+    const [origin, copy] = [`rbd/${namespace}/${volume(1).id}`, `rbd/${namespace}/${volume(2).id}`]
+    await ceph.tool('rbd', 'snap', 'create', `${origin}@for-${volume(2).id}`)
+    await ceph.tool('rbd', 'clone', '--rbd-default-clone-format', '2', `${origin}@for-${volume(2).id}`, copy)
+    const idOf = async () => JSON.parse(await ceph.tool('rbd', 'info', copy, '--format', 'json')).id
+    const id = await idOf()
+
+    await pool.createClone(volume(2), volume(1))
+
+    assert.equal(await idOf(), id)
+    assert.equal((await ceph.tool('rbd', 'snap', 'ls', origin)).trim(), '')
+    await assert.rejects(pool.createClone(volume(2), volume(1)), {
+      code: 'host-failed',
+      message: /There is an RBD image .* already/,
+    })
+    await assert.rejects(pool.createClone(volume(3), volume(9)), { code: 'file-not-found' })
+  })
+
   test('what a folder holds is copied into an image and back, byte by byte', async (t) => {
     const { pool } = await openPool(t, { namespace: await newNamespace() })
     await pool.claim({ force: false })

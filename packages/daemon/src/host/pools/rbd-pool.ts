@@ -26,9 +26,10 @@ import type {
   VolumeKey,
   VolumePlan,
 } from '../../ports/pools.ts'
+import { poolFlags } from './ceph-flags.ts'
 import { CephGone, CephTools, type CephToolsOptions, cephErrorOf, cephErrors } from './ceph-tools.ts'
 import { copyInto, inspectChain } from './copy-chain.ts'
-import { ourImage, poolFlags, RbdImages } from './rbd-images.ts'
+import { ourImage, RbdImages } from './rbd-images.ts'
 
 export interface RbdPoolOptions extends CephToolsOptions {
   /** The pool's id, which its mark says. */

@@ -41,6 +41,27 @@ export function isClone(report: unknown): boolean {
   return info.parse(report).parent !== undefined
 }
 
+const children = z.array(
+  z.object({ pool: z.string(), pool_namespace: z.string().optional(), image: z.string() }),
+)
+
+/** Whether an image is among the clones that read through a snapshot (`rbd children`). */
+export function hasChild(
+  report: unknown,
+  child: {
+    readonly cephPool: string
+    readonly namespace: string | undefined
+    readonly image: string
+  },
+): boolean {
+  return children
+    .parse(report)
+    .some(
+      ({ pool, pool_namespace = '', image }) =>
+        pool === child.cephPool && pool_namespace === (child.namespace ?? '') && image === child.image,
+    )
+}
+
 const extents = z.array(z.object({ length: z.number(), exists: z.union([z.boolean(), z.string()]) }))
 
 /** What an image holds of its own and of what it reads through (`rbd diff --whole-object`). */

@@ -67,10 +67,13 @@ export async function asMade(row: VolumeRecord, ports: Ports): Promise<VolumeRec
   return { ...row, capacityBytes: await pool.capacityBytes(row) }
 }
 
-/** Removes what a row stands for; no error when there is nothing, nor when its pool has no row any more. */
+/** Removes what a row stands for, and what was kept for a clone that was not finished; no error when there is nothing, nor when its pool has no row any more. */
 export async function removeVolumeFile(row: VolumeRecord, ports: Ports): Promise<void> {
   if (ports.store.pools.findByName(row.pool) === undefined) return
-  await backendOf(row, ports).remove(row)
+  const backend = backendOf(row, ports)
+  await backend.remove(row)
+  const origin = row.baseId === undefined ? undefined : ports.store.volumes.get(row.baseId)
+  if (origin?.pool === row.pool) await backend.moments?.letGo({ origin, copy: row })
 }
 
 /**
