@@ -64,6 +64,7 @@ test('NICs are plugged, moved and taken away while the guest runs, whatever the 
   const scene: Scene = { room, world, vm, set }
 
   await plugAndMove(scene)
+  await plugCard(scene)
   await failpoints.arm('emulator.plug-nic.after-netdev', 'throw')
   const failed = await set([lan])
   await failpoints.disarm()
@@ -88,6 +89,16 @@ test('NICs are plugged, moved and taken away while the guest runs, whatever the 
   const isBare = async () => (linksOf(await room.hostState()) === linksOf(before) ? true : undefined)
   await eventually(isBare, { withinMs, what: 'no tap and no rule is left' })
 })
+
+/** The guest has no driver for it, and its bus tells what it is: an Intel 82574L. */
+async function plugCard({ vm, set }: Scene): Promise<void> {
+  assert.equal((await set([{ ...lan, model: 'e1000e' }])).outcome, 'NIC net0 is plugged.')
+  const ids = async () => await vm.shell('cat /sys/bus/pci/devices/*/device')
+  const isThere = async () => ((await ids()).includes('0x10d3') ? true : undefined)
+  await eventually(isThere, { withinMs, what: 'the guest sees the card' })
+  await set([])
+  assert.ok(!(await ids()).includes('0x10d3'))
+}
 
 /** By the guest's own eyes and packets; in the end it has no NIC again. */
 async function plugAndMove({ room, world, vm, set }: Scene): Promise<void> {

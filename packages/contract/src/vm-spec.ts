@@ -13,6 +13,7 @@ import { sharesLimits } from './disk-throttle.ts'
 import { hostDeviceSpec } from './host-device.ts'
 import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
+import { nicModels } from './nic-model.ts'
 import { byteSize } from './units.ts'
 
 /** The largest numbers a spec may name. */
@@ -108,6 +109,10 @@ export const nicSpec = z
     name: resourceName,
     mode: z.enum(['user', 'network']).default('user').meta({ description: 'Network where one is named.' }),
     network: resourceName.optional().meta({ description: 'The network that it is on.' }),
+    model: z.enum(nicModels).optional().meta({
+      description:
+        'What it is for the guest: virtio unless said; the others are for guests without its driver, have one queue and are served by the emulator.',
+    }),
     mac: macAddress.optional().meta({ description: 'Given at creation and then kept.' }),
     address: z.ipv4().optional().meta({
       description:

@@ -75,6 +75,7 @@ export function parseThrottle(text: string): DiskInput['throttle'] {
 const nicKeys = [
   'mode',
   'network',
+  'model',
   'mac',
   'address',
   'forward',

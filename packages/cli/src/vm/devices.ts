@@ -53,6 +53,7 @@ export const listNics: Action = async (context) => {
     [
       { title: 'NIC', show: (nic) => nic.name },
       { title: 'NETWORK', show: (nic) => nic.network ?? nic.mode },
+      { title: 'MODEL', show: (nic) => nic.model ?? 'virtio' },
       { title: 'MAC', show: (nic) => nic.mac },
       { title: 'ADDRESS', show: (nic) => nic.address ?? '-' },
       { title: 'LINK', show: (nic) => nic.link },

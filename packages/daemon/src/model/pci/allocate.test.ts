@@ -6,7 +6,14 @@ import { fuzzRuns } from '../../../../../tools/fuzz-runs.ts'
 import { anySpec } from '../qemu/any-spec.ts'
 import type { Hardware } from '../qemu/hardware.ts'
 import { planHardware } from './allocate.ts'
-import { firstPluggableSlot, fixedSlots, pluggableAddress, portNumber } from './layout.ts'
+import {
+  firstPluggableSlot,
+  fixedSlots,
+  pluggableAddress,
+  portCount,
+  portNumber,
+  roomForPorts,
+} from './layout.ts'
 
 const runs = fuzzRuns(60)
 
@@ -20,9 +27,10 @@ function places(hardware: Hardware): readonly string[] {
 }
 
 function onMachineOf(first: VmSpec, next: VmSpec): VmSpec {
-  const isMicrovm = first.machine.type === 'microvm' // It has no SATA.
+  const isMicrovm = first.machine.type === 'microvm' // It has no SATA, and NICs of one model.
   const disks = next.disks.filter(({ bus }) => !isMicrovm || bus !== 'sata')
-  return { ...next, disks, machine: first.machine }
+  const nics = next.nics.map((nic) => (isMicrovm ? { ...nic, model: undefined } : nic))
+  return { ...next, disks, nics, machine: first.machine }
 }
 
 test('through any history of edits addresses are unique and a device that stays keeps its own', () => {
@@ -108,4 +116,29 @@ test('a vsock CID stays with its VM', () => {
 test('the number of a port is the inverse of its place, and fixed slots come before ports', () => {
   for (let index = 0; index < 184; index += 1) assert.equal(portNumber(pluggableAddress('q35', index)), index)
   for (const slot of Object.values(fixedSlots)) assert.ok(slot < firstPluggableSlot)
+})
+
+test('a NIC of conventional PCI has a slot of the root bus, and no root port comes to it', () => {
+  const nics = [
+    { name: 'old', model: 'e1000' },
+    { name: 'older', model: 'rtl8139' },
+    { name: 'new', model: 'e1000e' },
+  ]
+  const input = { nics, machine: { spareSlots: 32 } } as const
+  const { pci } = planHardware(vmSpec.parse(input), undefined, host)
+  assert.deepEqual(pci['card-old'], { slot: 30, function: 0 })
+  assert.deepEqual(pci['card-older'], { slot: 29, function: 0 })
+  assert.equal(portNumber(pci['nic-new'] ?? { slot: 0, function: 0 }), 0)
+  assert.equal(portCount({ pci, spareSlots: 32 }), 33)
+  assert.equal(roomForPorts(pci), (29 - firstPluggableSlot) * 8)
+  const disks = Array.from({ length: 170 }, (_, index) => ({ name: `d${index}` }))
+  assert.throws(() => planHardware(vmSpec.parse({ ...input, disks }), undefined, host), /room for 168/)
+})
+
+test('a model that QEMU or the machine has not is refused when it is asked for', () => {
+  const spec = vmSpec.parse({ nics: [{ name: 'lan', model: 'igb' }] })
+  const old = { ...host, qemu: { ...host.qemu, version: [7, 2, 22] } } as const
+  assert.throws(() => planHardware(spec, undefined, old), /has the NIC model igb since 8\.0 and is 7\.2\.22/)
+  const micro = vmSpec.parse({ machine: { type: 'microvm' }, nics: [{ name: 'lan', model: 'e1000e' }] })
+  assert.throws(() => planHardware(micro, undefined, host), /NIC lan cannot be an e1000e/)
 })

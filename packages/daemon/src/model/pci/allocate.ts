@@ -8,14 +8,19 @@ import { KvasirError, type VmSpec } from '@kvasir/contract'
 import { planPlugMemory } from '../memory/plug-memory.ts'
 import type { Hardware, QemuCapabilities } from '../qemu/hardware.ts'
 import { requireMachine } from '../qemu/machine.ts'
+import { requireNicModels } from '../qemu/nic-models.ts'
 import { allocateLuns, allocateSata } from './allocate-numbers.ts'
 import {
+  cardsOf,
   fixedDevices,
   fixedSlots,
+  isCard,
+  lastSlot,
   type PciAddress,
   pluggableAddress,
   pluggableDevices,
   pluggableRoom,
+  roomForPorts,
 } from './layout.ts'
 
 /** What the host contributes to a VM's hardware. */
@@ -34,9 +39,12 @@ export interface HardwareHost {
  */
 export function planHardware(spec: VmSpec, previous: Hardware | undefined, host: HardwareHost): Hardware {
   const machine = previous?.machine ?? requireMachine(spec, host.qemu)
+  requireNicModels(spec, host.qemu)
   const pci: Record<string, PciAddress> = {}
   for (const id of fixedDevices(spec)) pci[id] = previous?.pci[id] ?? { slot: fixedSlots[id], function: 0 }
-  Object.assign(pci, allocatePluggable(spec, { kept: previous?.pci, booted: host.booted?.pci }))
+  const before = { kept: previous?.pci, booted: host.booted?.pci }
+  const cards = allocateCards(spec, before)
+  Object.assign(pci, cards, allocatePluggable(spec, { ...before, cards }))
   const vsockCid = spec.devices.vsock ? (previous?.vsockCid ?? host.vsockCid) : undefined
   const plugMemory = previous ? previous.plugMemory : planPlugMemory(spec)
   const spareSlots = previous ? previous.spareSlots : spec.machine.spareSlots
@@ -64,16 +72,38 @@ export function coldHardware(spec: VmSpec, hardware: Hardware): Hardware {
   }
 }
 
+interface Before {
+  readonly kept?: Hardware['pci'] | undefined
+  readonly booted?: Hardware['pci'] | undefined
+}
+
+/** Slots for NICs of conventional PCI, the last one first. There is room for as many as a spec can have. */
+function allocateCards(spec: VmSpec, { kept = {}, booted = {} }: Before): Hardware['pci'] {
+  const taken = new Set([...Object.values(kept), ...Object.values(booted)].map(({ slot }) => slot))
+  const given: Record<string, PciAddress> = {}
+  for (const id of cardsOf(spec)) {
+    const address = kept[id] ?? booted[id]
+    if (address === undefined) continue
+    given[id] = address
+    taken.add(address.slot)
+  }
+  let slot = lastSlot
+  for (const id of cardsOf(spec)) {
+    if (given[id] !== undefined) continue
+    while (taken.has(slot)) slot -= 1
+    given[id] = { slot, function: 0 }
+    taken.add(slot)
+  }
+  return given
+}
+
 /** Free is what neither a device has that stays nor one that is still there until the guest lets go of it. */
 function allocatePluggable(
   spec: VmSpec,
-  {
-    kept = {},
-    booted = {},
-  }: { readonly kept?: Hardware['pci'] | undefined; readonly booted?: Hardware['pci'] | undefined },
+  { kept = {}, booted = {}, cards }: Before & { readonly cards: Hardware['pci'] },
 ): Record<string, PciAddress> {
   const wanted = pluggableDevices(spec)
-  const room = pluggableRoom[spec.machine.type]
+  const room = Math.min(pluggableRoom[spec.machine.type], roomForPorts({ ...cards, ...cardsIn(booted) }))
   if (wanted.length > room) {
     throw new KvasirError(
       'unsupported',
@@ -101,4 +131,8 @@ function allocatePluggable(
 
 function key(address: PciAddress): string {
   return `${address.slot}.${address.function}`
+}
+
+function cardsIn(pci: Hardware['pci']): Hardware['pci'] {
+  return Object.fromEntries(Object.entries(pci).filter(([id]) => isCard(id)))
 }

@@ -3,7 +3,8 @@
  *
  * q35: devices that stay for the VM's life sit on `pcie.0` itself, in a slot of their own each (1 to 7). What can be plugged while
  * the guest runs (disks, NICs, the seed) sits behind a root port of its own. Root ports fill slots 8 to 30 in order, eight
- * functions a slot. Slot 0 is the host bridge, slot 31 the ICH9.
+ * functions a slot. Slot 0 is the host bridge, slot 31 the ICH9. NICs of conventional PCI (e1000, rtl8139) want a window of I/O ports, which root ports
+ * have not: they take a whole slot each, from 30 down, and are not plugged.
  *
  * Firmware numbers buses in the order of the ports, and Linux names NICs by bus (`enp3s0`). So port number n is always bus n + 1:
  * every port up to the highest in use exists, also when the device behind it is gone.
@@ -12,6 +13,7 @@
  */
 import type { DiskSpec, VmSpec } from '@kvasir/contract'
 import { deviceId, plugMemoryId } from '../qemu/ids.ts'
+import { isConventional, nicSlot } from '../qemu/nic-models.ts'
 
 /** A place on `pcie.0`. */
 export interface PciAddress {
@@ -35,10 +37,12 @@ export type FixedDevice = keyof typeof fixedSlots
 /** The first slot of root ports (q35) or of disks and NICs (microvm). */
 export const firstPluggableSlot = 8
 const functionsPerSlot = 8
+/** The last slot that is not the chipset's. */
+export const lastSlot = 30
 
 /** How many pluggable devices a machine has room for. */
 export const pluggableRoom = {
-  q35: (31 - firstPluggableSlot) * functionsPerSlot,
+  q35: (lastSlot + 1 - firstPluggableSlot) * functionsPerSlot,
   microvm: 32 - firstPluggableSlot,
 } as const satisfies Record<VmSpec['machine']['type'], number>
 
@@ -69,7 +73,23 @@ interface KeptPorts {
 /** How many root ports a q35 has: those up to the last in use and spare ones, or as many as it was booted with. */
 export function portCount({ pci, ports, spareSlots = sparePorts }: KeptPorts): number {
   const used = pluggablePlaces(pci).map((address) => portNumber(address) + 1)
-  return ports ?? Math.min(Math.max(0, ...used) + spareSlots, pluggableRoom.q35)
+  return ports ?? Math.min(Math.max(0, ...used) + spareSlots, roomForPorts(pci))
+}
+
+/** The room for root ports below the slots that NICs of conventional PCI have. */
+export function roomForPorts(pci: KeptPorts['pci']): number {
+  const cards = Object.entries(pci).flatMap(([id, { slot }]) => (isCard(id) ? [slot] : []))
+  return (Math.min(lastSlot + 1, ...cards) - firstPluggableSlot) * functionsPerSlot
+}
+
+/** Whether an id is that of a place on the root bus, of a NIC of conventional PCI. */
+export function isCard(id: string): boolean {
+  return id.startsWith('card-')
+}
+
+/** The ids of the places of NICs of conventional PCI, in an order that does not depend on the order of the list. */
+export function cardsOf(spec: VmSpec): readonly string[] {
+  return spec.nics.filter(isConventional).map(nicSlot).sort(byText)
 }
 
 /** How many root ports of a q35 have nothing behind them, and will not by what its next start brings. */
@@ -81,7 +101,7 @@ export function freePorts(booted: KeptPorts, next: KeptPorts): number {
 
 function pluggablePlaces(pci: KeptPorts['pci']): readonly PciAddress[] {
   return Object.entries(pci)
-    .filter(([id]) => !Object.hasOwn(fixedSlots, id))
+    .filter(([id]) => !Object.hasOwn(fixedSlots, id) && !isCard(id))
     .map(([, address]) => address)
 }
 
@@ -105,7 +125,7 @@ export function fixedDevices(spec: VmSpec): readonly FixedDevice[] {
 /** The ids of the pluggable devices of a spec, in an order that does not depend on the order of its lists. */
 export function pluggableDevices(spec: VmSpec): readonly string[] {
   const disks = [...new Set(spec.disks.flatMap((disk) => slotOf(disk) ?? []))]
-  const nics = spec.nics.map((nic) => deviceId('nic', nic.name))
+  const nics = spec.nics.filter((nic) => !isConventional(nic)).map(nicSlot)
   return [
     ...disks.sort(rootFirst),
     ...nics.sort(byText),

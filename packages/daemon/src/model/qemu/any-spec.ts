@@ -137,10 +137,14 @@ const specInput = fc.record({
     nodePolicy: fc.constantFrom('bind' as const, 'interleave' as const),
   }),
   disks: fc.uniqueArray(disk, { maxLength: 6, selector: ({ name }) => name }),
-  nics: fc.uniqueArray(fc.record({ name: anyName(), forwards: fc.array(forward, { maxLength: 3 }) }), {
-    maxLength: 4,
-    selector: ({ name }) => name,
-  }),
+  nics: fc.uniqueArray(
+    fc.record({
+      name: anyName(),
+      model: fc.constantFrom(undefined, 'virtio' as const, 'e1000e' as const, 'e1000' as const),
+      forwards: fc.array(forward, { maxLength: 3 }),
+    }),
+    { maxLength: 4, selector: ({ name }) => name },
+  ),
   hostDevices: fc.uniqueArray(
     fc.record({
       name: anyName(),
@@ -179,7 +183,8 @@ export function anySpec(): fc.Arbitrary<VmSpec> {
       isMicrovm && one.bus === 'sata' ? { ...one, bus: 'virtio-scsi' as const } : one,
     )
     const devices = { ...input.devices, tpm: input.devices.tpm && !isMicrovm }
-    return vmSpec.parse({ ...input, disks, devices })
+    const nics = input.nics.map(({ model, ...nic }) => (isMicrovm ? nic : { ...nic, model }))
+    return vmSpec.parse({ ...input, disks, nics, devices })
   })
 }
 

@@ -191,6 +191,20 @@ const others: readonly GoldenCase[] = [
     { cpu: { count: 12 }, nics: [{ name: 'lan', network: 'big' }], devices: noDevices },
     { networks },
   ),
+  goldenCase('nic-models', {
+    nics: (['e1000e', 'e1000', 'rtl8139'] as const).map((model) => ({ name: model, model })),
+    disks: [root],
+    devices: noDevices,
+  }),
+  goldenCase(
+    'nic-models-on-networks-qemu-10.0',
+    {
+      cpu: { count: 2 },
+      nics: (['igb', 'rtl8139'] as const).map((model) => ({ name: model, model, network: 'lan' })),
+      devices: noDevices,
+    },
+    { networks, qemu: qemu10, accelerator: 'kvm', vhostNet: true },
+  ),
   ...(['rng', 'balloon', 'agent', 'vnc', 'panic', 'watchdog'] as const).map((device) =>
     goldenCase(`device-${device}`, { devices: { ...noDevices, [device]: true } }),
   ),

@@ -1,5 +1,5 @@
 /**
- * NICs: virtio-net. In user mode behind passt, which speaks Ethernet frames over a UNIX socket that is connected before either of the two is
+ * NICs: virtio-net, or a card for old guests (nic-models.ts). In user mode behind passt, which speaks Ethernet frames over a UNIX socket that is connected before either of the two is
  * started; on a network behind a tap, which is open before QEMU is. Other modes will choose another `-netdev` here.
  *
  * Where the host has vhost-net, its kernel moves the packets of a guest with KVM, a worker thread for each queue, and QEMU's main thread has no
@@ -19,6 +19,7 @@ import {
 } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { deviceId } from './ids.ts'
+import { isVirtio, modelOf, nicSlot, requireNicModels } from './nic-models.ts'
 import { jsonOption } from './options.ts'
 import { type PciBus, pciBus } from './pci-bus.ts'
 
@@ -60,6 +61,7 @@ export type NicInput = Pick<
 /** The network back ends and devices of the VM's NICs, in the order of their names. */
 export function nicArgs(context: BuildContext): NicsPlan {
   const { input, bus } = context
+  requireNicModels(input.spec, input.qemu)
   const args: string[] = []
   const userNics: UserNicPlan[] = []
   const taps: TapPlan[] = []
@@ -99,13 +101,16 @@ function deviceOf(
   { bus, tap }: { readonly bus: PciBus; readonly tap: TapPlan | undefined },
 ): NicPlan['device'] {
   const { device, netdev } = idsOf(nic, tap)
+  const mac = nic.mac ?? macFor(uuid, nic.name)
+  const place = bus.place(nicSlot(nic))
+  if (!isVirtio(nic)) return { driver: modelOf(nic), id: device, ...place, netdev, mac, romfile: '' }
   return {
     driver: 'virtio-net-pci',
     id: device,
-    ...bus.place(device),
+    ...place,
     'disable-legacy': 'on',
     netdev,
-    mac: nic.mac ?? macFor(uuid, nic.name),
+    mac,
     ...(tap && tap.queues > 1 ? { mq: true, vectors: 2 * tap.queues + 2 } : {}),
     ...(tap && tap.mtu !== usualMtu ? { host_mtu: tap.mtu } : {}),
     // Nothing boots from the network yet, and loading the ROM takes time.
@@ -114,19 +119,20 @@ function deviceOf(
 }
 
 /** How many queues a NIC has on a network: as many as vCPUs, bounded. Facts: QEMU's docs on multiqueue of virtio-net. */
-export function queuesOf({ cpu }: Pick<VmSpec, 'cpu'>): number {
+export function queuesOf({ cpu }: Pick<VmSpec, 'cpu'>, nic: Pick<NicSpec, 'model'>): number {
+  if (!isVirtio(nic)) return 1
   return Math.min(cpu.max ?? cpu.count, mostQueues)
 }
 
 function tapOf(input: NicInput, nic: NicSpec): TapPlan {
   const network = input.networks?.[nic.network ?? '']
   if (!network) throw new TypeError(`NIC ${nic.name} is on a network that nothing is known of.`)
-  const vhost = input.accelerator === 'kvm' && input.vhostNet === true
+  const vhost = input.accelerator === 'kvm' && input.vhostNet === true && isVirtio(nic)
   return {
     nic: nic.name,
     tap: tapName(input.uuid, nic.name),
     ...network,
-    queues: queuesOf(input.spec),
+    queues: queuesOf(input.spec, nic),
     vhost,
   }
 }

@@ -131,6 +131,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'hostDevices.*': { effect: 'boot', reason: 'devices of the host are handed over when the emulator starts' },
   'nics.*': wholeNicRule,
   'nics.*.network': networkRule,
+  'nics.*.model': { effect: 'boot', reason: 'the guest has the card that it booted with' },
   'nics.*.link': { effect: 'live', reason: 'its cable is put in or taken out while the guest runs' },
   'nics.*.address': { effect: 'live', reason: 'the network gives it when the guest asks next' },
   'nics.*.forwards': forwardsRule,

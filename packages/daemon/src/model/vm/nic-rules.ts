@@ -7,12 +7,17 @@
 import type { NicSpec, VmSpec } from '@kvasir/contract'
 import { pluggableDevices } from '../pci/layout.ts'
 import { deviceId } from '../qemu/ids.ts'
+import { isConventional, modelOf } from '../qemu/nic-models.ts'
 import type { ChangeRule, SpecChange } from './change-rules.ts'
 
 const boot = (reason: string): ChangeRule => ({ effect: 'boot', reason })
 const live = (reason: string): ChangeRule => ({ effect: 'live', reason })
 
 const byRules = live('the rules of its network can change')
+const onRootBus = boot(
+  'a NIC of conventional PCI (e1000, rtl8139) is not plugged, and a boot brings it or takes it away',
+)
+const otherUntilThen = boot('the guest has another NIC of this name until then')
 const withEmulator = boot('a NIC in user mode comes and goes with the emulator')
 
 /** The rule for a NIC that one of the specs has and the other has not; `path` is `nics.NAME`. */
@@ -26,19 +31,19 @@ export function wholeNicRule(change: SpecChange, path: string): ChangeRule {
   if (wanted === undefined) return removalRule(there)
   if (wanted.network === undefined) return withEmulator
   if (there === undefined) return additionRule(name, booted, change)
-  return isSameCard(there, wanted)
-    ? live('the guest still has it')
-    : boot('the guest has another NIC of this name until then')
+  return isSameCard(there, wanted) ? live('the guest still has it') : otherUntilThen
 }
 
 function removalRule(there: NicSpec | undefined): ChangeRule {
   if (there === undefined) return live('the guest does not have it yet')
   if (there.network === undefined) return withEmulator
+  if (isConventional(there)) return onRootBus
   return live('the guest is asked to let go of it while it runs')
 }
 
 /** Disks and NICs that come share the slots that are left. */
 function additionRule(name: string, booted: VmSpec, { from, to, freePorts }: SpecChange): ChangeRule {
+  if (to.nics.some((nic) => nic.name === name && isConventional(nic))) return onRootBus
   if (freePorts === undefined) return boot('it was started by a version that did not note its hardware')
   const known = new Set([...pluggableDevices(booted), ...pluggableDevices(from)])
   const comes = pluggableDevices(to).filter((id) => !known.has(id))
@@ -53,6 +58,8 @@ export function networkRule({ from, to, booted }: SpecChange, path: string): Cha
   const name = path.slice('nics.'.length, path.lastIndexOf('.'))
   if (booted === undefined || [from, to, booted].some((spec) => nicOf(spec, name)?.network === undefined))
     return boot('a NIC comes to its network when the emulator starts')
+  const [there, wanted] = [nicOf(booted, name), nicOf(to, name)]
+  if (there && wanted && !isSameCard(there, wanted)) return otherUntilThen
   return live('its cable is put on the bridge of the other network, and the guest sees it go out and in')
 }
 
@@ -84,7 +91,7 @@ export function movedNics(booted: Pick<VmSpec, 'nics'>, spec: Pick<VmSpec, 'nics
 
 /** Whether a spec wants the device that a guest has; where its cable leads is another matter. */
 export function isSameCard(there: NicSpec, wanted: NicSpec): boolean {
-  return there.mode === wanted.mode && there.mac === wanted.mac
+  return there.mode === wanted.mode && there.mac === wanted.mac && modelOf(there) === modelOf(wanted)
 }
 
 /** A NIC of a spec by its name. */

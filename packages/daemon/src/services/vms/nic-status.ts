@@ -26,7 +26,7 @@ export function nicStatus(
         network: network.name,
         bridge: network.bridge,
         tap: tapName(id, nic.name),
-        queues: queuesOf(spec),
+        queues: queuesOf(spec, nic),
         vhost: run?.emulator.plan.ids.nics[nic.name]?.vhost === true,
         addresses: leases.map(({ address }) => address),
         ...('sentBytes' in counters ? { counters } : {}),

@@ -98,6 +98,32 @@ test('the plan says what is done live and what waits, and why; disks and NICs sh
   ])
 })
 
+test('a card of PCIe is plugged as virtio is; one of conventional PCI, and another model, wait for a boot', async () => {
+  await using world = await openRunning([net0])
+  const card = { name: 'card', network: 'lan', model: 'e1000e' } as const
+
+  const came = await ended(world, await setNics(world, [net0, card]))
+  const { status } = await world.vm('web1')
+
+  assert.equal(came.outcome, 'NIC card is plugged.')
+  assert.deepEqual(
+    status.nics?.map(({ nic, queues, vhost }) => [nic, queues, vhost]),
+    [
+      ['net0', 1, false],
+      ['card', 1, false],
+    ],
+  )
+  const onRootBus =
+    'a NIC of conventional PCI (e1000, rtl8139) is not plugged, and a boot brings it or takes it away'
+  assert.deepEqual(await planned(world, [net0, card, { ...net1, model: 'rtl8139' }]), [
+    ['nics.net1', 'next-boot', onRootBus],
+  ])
+  assert.deepEqual(await planned(world, [{ ...net0, model: 'e1000', network: 'dmz' }, card]), [
+    ['nics.net0.model', 'next-boot', 'the guest has the card that it booted with'],
+    ['nics.net0.network', 'next-boot', 'the guest has another NIC of this name until then'],
+  ])
+})
+
 test('a guest that refuses keeps its NIC: the job says so, and it goes when the guest lets go later', async () => {
   await using world = await openRunning([net0, net1])
   world.process('web1').nics.release = 'refusing'
