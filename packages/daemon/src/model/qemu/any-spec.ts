@@ -126,7 +126,7 @@ const specInput = fc.record({
     .tuple(topology, fc.dictionary(fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,20}$/), onOff, { maxKeys: 4 }))
     .map(([cpu, features]) => ({ ...cpu, features })),
   memory: fc.record({
-    size: fc.integer({ min: 8, max: 2048 }).map((pages) => pages * 2 ** 21),
+    size: fc.integer({ min: 128, max: 2048 }).map((pages) => pages * 2 ** 21),
     sharing: fc.constantFrom('private' as const, 'shared' as const),
     pageSize: fc.constantFrom('default' as const, '2MiB' as const),
     thp: fc.constantFrom('default' as const, 'always' as const, 'never' as const),

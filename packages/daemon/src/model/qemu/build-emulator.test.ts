@@ -168,6 +168,12 @@ function start(spec: VmSpecInput, change: Partial<HardwareInput> = {}): () => un
 const uefi = { executable: '/srv/code.fd', nvramPath: '/srv/nvram.fd' }
 
 const refusals: readonly (readonly [string, () => unknown, string, RegExp])[] = [
+  [
+    'UEFI in less memory than it boots with',
+    start({ machine: { firmware: 'uefi' }, memory: { size: 255 * 2 ** 20 } }, { firmware: uefi }),
+    'bad-request',
+    /boots with 255 MiB of memory.*give it 256 MiB/,
+  ],
   ['UEFI on a host without it', start({ machine: { firmware: 'uefi' } }), 'unsupported', /no UEFI image/],
   [
     'UEFI on a microvm',
