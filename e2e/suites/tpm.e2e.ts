@@ -1,8 +1,10 @@
 /** A guest with a TPM: one process beside its emulator, which ends with it, whoever dies; its state stays with the VM. */
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
@@ -36,12 +38,14 @@ test('a guest has a TPM that outlives the daemon and ends with the emulator, and
   await world.startDaemon()
   assert.deepEqual(await tpmsOf(vm), [tpm])
   await assertCaged(tpm, status.uid)
+  // Nobody else gets its state, not even root.
+  const state = join(world.place.stateDir, 'tpm', uuid)
+  await assert.rejects(sideBySide(state), /Could not lock/)
   await world.assertCleanAudit()
 
   process.kill(status.pid ?? 0, 'SIGKILL')
   await vm.untilState('crashed')
   await eventually(async () => (isThere(tpm) ? undefined : true), { withinMs: 10_000, what: 'the TPM ends' })
-  const state = join(world.place.stateDir, 'tpm', uuid)
   assert.ok((await readdir(state)).includes('tpm2-00.permall'))
 
   await vm.start()
@@ -52,11 +56,38 @@ test('a guest has a TPM that outlives the daemon and ends with the emulator, and
     withinMs: 10_000,
     what: 'it is killed',
   })
+  const lost = await eventually(async () => (await vm.show()).status.lostDevices, {
+    withinMs: 20_000, // It is looked for every 10 s.
+    what: 'the loss is told of',
+  })
+  assert.match(
+    JSON.stringify(lost),
+    /"tpm".*swtpm, which is its TPM, has ended.*shut VM web1 down and start it/,
+  )
+  const { stdout } = await world.cli('audit')
+  assert.match(stdout, /missing.*TPM/)
+  assert.match(stdout, /Its TPM has ended/)
   assert.equal(await vm.state(), 'running') // The guest goes on without it.
   await vm.powerOff()
   await vm.delete()
   assert.deepEqual(await readdir(join(world.place.stateDir, 'tpm')), [])
 })
+
+/** Runs another TPM on the same state, which ends at once. */
+async function sideBySide(state: string): Promise<void> {
+  const socket = `type=unixio,path=${join(state, '..', 'second.sock')}`
+  const args = [
+    'socket',
+    '--tpm2',
+    '--tpmstate',
+    `dir=${state}`,
+    '--ctrl',
+    socket,
+    '--flags',
+    'startup-clear',
+  ]
+  await promisify(execFile)('swtpm', args, { timeout: 10_000 })
+}
 
 /** It has a user of its own, no capabilities, and nothing of the host but its state. */
 async function assertCaged(pid: number, emulatorUid = 0): Promise<void> {

@@ -151,6 +151,10 @@ export const vmStatus = z
       )
       .optional()
       .meta({ description: 'Pools of its disks that cannot be used now, and why.' }),
+    lostDevices: z
+      .array(z.strictObject({ device: z.string(), since: z.iso.datetime(), reason: z.string() }))
+      .optional()
+      .meta({ description: 'Devices whose process on the host has ended, and what to do about it.' }),
     cageLimits: z
       .array(z.string())
       .optional()

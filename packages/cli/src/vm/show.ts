@@ -70,6 +70,7 @@ export function describeVm(
     'Host devices': hostDevices(vm),
     Forwards: forwards(vm),
     Devices: describeDevices(vm),
+    Lost: status.lostDevices?.map(({ device, reason }) => `${device}: ${reason}`),
     'cloud-init': cloudInit(vm),
     Autostart: autostart(vm),
     Guest: guest(vm),

@@ -15,6 +15,7 @@ import type { EmulatorBlocks } from './emulator-blocks.ts'
 import type { DiskAnswer, EmulatorDisks } from './emulator-disks.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
 import type { EmulatorNics, NicAnswer } from './emulator-nics.ts'
+import type { EmulatorScreen } from './emulator-screen.ts'
 import type { EmulatorThreads, ThreadUse } from './emulator-threads.ts'
 import type { EmulatorVcpus, VcpuAnswer, VcpuThread } from './emulator-vcpus.ts'
 
@@ -75,6 +76,8 @@ export interface Emulator {
   runState(): Promise<string>
   /** Which disk did not carry out a request, and whether for want of space. */
   ioStatus(): Promise<IoStatus>
+  /** The sockets of the emulator whose other end has gone, by their ids in its arguments; of those that wait for somebody too. */
+  unconnected(): Promise<readonly string[]>
   resume(): Promise<void>
   pause(): Promise<void>
   reset(): Promise<void>
@@ -85,7 +88,6 @@ export interface Emulator {
   saveTo(path: string, options: SaveOptions): Promise<void>
   /** Ends a save that a former daemon began, if one is under way. The vCPUs stay as they are. */
   abandonSave(): Promise<void>
-  screenshot(): Promise<Uint8Array>
   vcpuThreads(): Promise<readonly VcpuThread[]>
   statistics(): Promise<EmulatorStatistics>
   /** What files of its cgroup say now, such as `memory.max`; without those that this host does not have. */
@@ -97,9 +99,9 @@ export interface Emulator {
   vcpus: EmulatorVcpus
   disks: EmulatorDisks
   nics: EmulatorNics
+  screen: EmulatorScreen
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
-  connectVnc(): Promise<Duplex>
   /** Lets go of sockets without touching the process: the daemon is leaving. */
   release(): Promise<void>
 }

@@ -70,6 +70,7 @@ const run = z.object({
   vcpuTarget: z.int().positive().optional(),
   movingDisks: z.array(z.string()).optional(),
   movingNics: z.array(z.string()).optional(),
+  lost: z.array(z.object({ device: z.string(), since: z.string() })).optional(),
 })
 
 const storedPlan = z.object({ plan: placementPlan, basis: z.string() })

@@ -36,4 +36,9 @@ export class GuestNics {
     if (isGone) this.plugged.delete(nic)
     this.#guest.tell({ kind: 'nic', answer: { device, isGone } })
   }
+
+  /** The process that serves a NIC of the mode `user` has ended. */
+  loseNetwork(nic: string): void {
+    this.#guest.tell({ kind: 'network-lost', netdev: this.plugged.get(nic)?.netdev ?? nic })
+  }
 }

@@ -1,5 +1,5 @@
 /** One daemon's view of a simulated emulator: the port's calls, each answered by the process or not at all. */
-import { type Duplex, duplexPair } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import { cpuLimits } from '../model/placement/cpu-limits.ts'
 import { type LimitFiles, memoryLimitFiles } from '../model/vm/limit-files.ts'
@@ -20,6 +20,7 @@ import { SimulatedDisks } from './simulated-disks.ts'
 import { vmIdOfSave } from './simulated-files.ts'
 import { SimulatedMemory } from './simulated-memory.ts'
 import { SimulatedNics } from './simulated-nics.ts'
+import { SimulatedScreen } from './simulated-screen.ts'
 import { SimulatedThreads } from './simulated-threads.ts'
 import { SimulatedVcpus } from './simulated-vcpus.ts'
 
@@ -35,6 +36,7 @@ export class SimulatedEmulator implements Emulator {
   readonly blocks: SimulatedBlocks
   readonly disks: SimulatedDisks
   readonly nics: SimulatedNics
+  readonly screen: SimulatedScreen
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -49,6 +51,7 @@ export class SimulatedEmulator implements Emulator {
     this.blocks = new SimulatedBlocks(process, machine)
     this.disks = new SimulatedDisks(process)
     this.nics = new SimulatedNics(process)
+    this.screen = new SimulatedScreen(process)
     this.closed = process.ended
   }
 
@@ -91,6 +94,11 @@ export class SimulatedEmulator implements Emulator {
     const { kind, device: failed } = this.#process.io
     const disks = Object.entries(this.#process.request.plan.ids.disks)
     return { kind, disk: disks.find(([, { device }]) => device === failed)?.[0] }
+  }
+
+  async unconnected(): Promise<readonly string[]> {
+    await this.#process.answer()
+    return this.#machine.unconnected.get(this.#process.request.id) ?? []
   }
 
   async resume(): Promise<void> {
@@ -141,11 +149,6 @@ export class SimulatedEmulator implements Emulator {
     await this.#process.answer()
   }
 
-  async screenshot(): Promise<Uint8Array> {
-    await this.#process.answer()
-    return Buffer.from(onePixelPng, 'base64')
-  }
-
   async vcpuThreads(): Promise<readonly { readonly index: number; readonly threadId: number }[]> {
     await this.#process.answer()
     return this.threads.vcpus()
@@ -187,18 +190,6 @@ export class SimulatedEmulator implements Emulator {
     return this.#process.openSerial()
   }
 
-  async connectVnc(): Promise<Duplex> {
-    if (this.#process.request.plan.ids.vncSocketName === undefined)
-      throw new KvasirError('unsupported', 'The VM has no display, so VNC cannot reach it.')
-    const [ours, theirs] = duplexPair()
-    ours.on('error', () => {}) // The viewer went.
-    ours.on('end', () => ours.destroy())
-    ours.resume()
-    ours.write('RFB 003.008\n')
-    void this.#process.ended.then(() => ours.destroy())
-    return theirs
-  }
-
   async release(): Promise<void> {
     for (const stop of this.#unsubscribe) stop()
     this.#unsubscribe.clear()
@@ -207,6 +198,3 @@ export class SimulatedEmulator implements Emulator {
 
 /** The boot of the simulated machine. */
 export const simulatedBootId = '00000000-0000-4000-8000-0000b0070000'
-
-const onePixelPng =
-  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='

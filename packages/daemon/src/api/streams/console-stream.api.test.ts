@@ -46,7 +46,7 @@ async function startConsoles() {
   const emulators = createSimulatedEmulators(machine)
   const desk = createConsoleDesk({
     openSerial: () => emulator.connectSerial(),
-    openVnc: () => emulator.connectVnc(),
+    openVnc: () => emulator.screen.connectVnc(),
     readScrollback: (id, bytes) => emulators.readLog(id, 'serial', bytes),
     clock: machine.clock,
     log: { debug() {}, info() {}, warn() {}, error() {} },

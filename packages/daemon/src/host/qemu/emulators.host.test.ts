@@ -55,7 +55,7 @@ for (const [how, damage] of Object.entries(damages))
     const { emulator } = found
     assert.equal(emulator.record.pid, first.record.pid)
     assert.deepEqual(emulator.record.plan, first.record.plan)
-    assert.ok((await emulator.screenshot()).length > 100)
+    assert.ok((await emulator.screen.screenshot()).length > 100)
     assert.deepEqual(await real.emulators.inspectCage(id), [])
     const apartMs = Date.parse(emulator.record.startedAt) - Date.parse(first.record.startedAt)
     assert.ok(Math.abs(apartMs) < 5_000, `${apartMs} ms apart`)

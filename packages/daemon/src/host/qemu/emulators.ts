@@ -1,15 +1,15 @@
 /** The port of emulators on real QEMU processes in cages. */
-import { realpath, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { KvasirError } from '@kvasir/contract'
 import type { Emulators, LaunchRequest, PageReservation } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { Cages } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
-import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
 import type { DeviceDesk } from '../devices/device-desk.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { adoptEmulator } from './adopt-emulator.ts'
+import { inspectEmulator } from './inspect-emulator.ts'
 import { launchEmulator } from './launch-emulator.ts'
 import { PageWalks } from './page-walks.ts'
 import {
@@ -17,7 +17,6 @@ import {
   groupOf,
   idOfGroup,
   listDirectories,
-  readRecord,
   readWhole,
   removeDirectory,
 } from './runtime-directory.ts'
@@ -83,19 +82,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
     reservations: () => listReservations(options),
     cageLimits: cages.shortcomings,
     controllers: cages.groups.controllers,
-    async inspectCage(id, files = []) {
-      const stored = await readRecord(pathsOf(id))
-      if (!stored) return ['Nothing is written down of its emulator, so its cage cannot be judged.']
-      return cageBreaches(await inspectCage(stored.pid), {
-        uid: stored.uid,
-        gid: stored.uid,
-        cgroup: stored.cgroup,
-        binds: stored.cage.places,
-        files: await withNodes([...stored.cage.files, ...files]),
-        trees: stored.cage.trees,
-        seccompFilters: 1,
-      })
-    },
+    inspectCage: (id, files = []) => inspectEmulator(id, { paths: pathsOf(id), groups: cages.groups, files }),
   }
 }
 
@@ -116,13 +103,6 @@ async function cleanUp(id: string, options: QemuOptions): Promise<void> {
   await devices.giveBack(id)
   await removeDirectory(paths)
   await failpoint('emulator.end.after-directory')
-}
-
-/** A device is open by the name of its node, and written down by the links that lead there. */
-async function withNodes(files: readonly string[]): Promise<readonly string[]> {
-  const links = files.filter((path) => path.startsWith('/dev/'))
-  const nodes = await Promise.all(links.map((path) => realpath(path).catch(() => path)))
-  return [...files, ...nodes]
 }
 
 async function requireNone({ id, name }: LaunchRequest, { groups }: Cages): Promise<void> {

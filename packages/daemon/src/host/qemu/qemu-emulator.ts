@@ -5,7 +5,6 @@
  * Not here: how it was launched (launch-emulator.ts) and found again (adopt-emulator.ts), what its states mean (model/vm).
  */
 
-import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import { isAlive } from '@kvasir/linux'
@@ -34,11 +33,11 @@ import { QemuDisks, type QemuDisksParts } from './qemu-disks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { QemuNics } from './qemu-nics.ts'
+import { QemuScreen } from './qemu-screen.ts'
 import { QemuVcpus } from './qemu-vcpus.ts'
 import { readLimitFiles } from './read-limit-files.ts'
 import { groupOf, type StoredEmulator, writeLaunch, writeRecord } from './runtime-directory.ts'
 import { abandonSave, saveMemory } from './save-memory.ts'
-import { takeScreenshot } from './screenshot.ts'
 import { readStatistics } from './statistics.ts'
 import { waitForExit } from './wait-for-exit.ts'
 
@@ -51,6 +50,7 @@ export class QemuEmulator implements Emulator {
   readonly closed: Promise<EmulatorExit>
   readonly disks: QemuDisks
   readonly nics: QemuNics
+  readonly screen: QemuScreen
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
   readonly threads: QemuThreads
@@ -65,7 +65,6 @@ export class QemuEmulator implements Emulator {
   #monitor: QmpClient
   #statisticsMonitor: Promise<QmpClient> | undefined
   #released = false
-  #screenshots = 0
 
   constructor(parts: EmulatorParts) {
     this.#parts = parts
@@ -112,6 +111,7 @@ export class QemuEmulator implements Emulator {
       secrets,
     })
     this.nics = new QemuNics({ ask, keep, failpoint })
+    this.screen = new QemuScreen({ ask, paths, emulator: parts.record })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise
@@ -135,6 +135,12 @@ export class QemuEmulator implements Emulator {
 
   async ioStatus(): Promise<IoStatus> {
     return await this.#ask((monitor) => readIoStatus(monitor, this.record.plan))
+  }
+
+  /** A socket without its other end is said to be so in its name (QEMU: chardev/char-socket.c). */
+  async unconnected(): Promise<readonly string[]> {
+    const channels = await this.#execute('query-chardev')
+    return channels.filter(({ filename }) => filename.startsWith('disconnected:')).map(({ label }) => label)
   }
 
   async resume(): Promise<void> {
@@ -184,14 +190,6 @@ export class QemuEmulator implements Emulator {
     await this.#ask((monitor) => abandonSave(monitor))
   }
 
-  async screenshot(): Promise<Uint8Array> {
-    if (this.record.plan.ids.vncSocketName === undefined)
-      throw new KvasirError('unsupported', 'The VM has no display, so there is nothing to see.')
-    const name = `screen${this.#screenshots++ % 4}.png`
-    const place = { share: this.#parts.paths.share, name, uid: this.record.uid }
-    return await this.#ask((monitor) => takeScreenshot(monitor, place))
-  }
-
   async vcpuThreads(): Promise<readonly VcpuThread[]> {
     return this.vcpus.threads
   }
@@ -212,13 +210,6 @@ export class QemuEmulator implements Emulator {
 
   async connectSerial(): Promise<Duplex> {
     return await openSocket(this.#parts.paths.socket('serial'))
-  }
-
-  async connectVnc(): Promise<Duplex> {
-    const { vncSocketName } = this.record.plan.ids
-    if (vncSocketName === undefined)
-      throw new KvasirError('unsupported', 'The VM has no display, so VNC cannot reach it.')
-    return await openSocket(join(this.#parts.paths.share, vncSocketName))
   }
 
   async release(): Promise<void> {

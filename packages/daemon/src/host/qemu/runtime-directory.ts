@@ -23,6 +23,8 @@ export interface EmulatorPaths {
   readonly memo: string
   /** What was reserved for it of huge pages. */
   readonly pages: string
+  /** The pipe of its TPM's log; there where it has a TPM. */
+  readonly tpm: string
   /** What QEMU is told of the devices of the host that it is given. */
   readonly devices: string
   /** The servers that it may connect to. */
@@ -59,6 +61,7 @@ export function emulatorPaths(
     launch: join(directory, 'launch.json'),
     memo: join(directory, 'memo.json'),
     pages: join(directory, 'huge-pages.json'),
+    tpm: join(directory, 'tpm'),
     devices: join(directory, 'devices'),
     reach: join(directory, 'reach'),
     logDirectory,

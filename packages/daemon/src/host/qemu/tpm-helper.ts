@@ -22,6 +22,17 @@ const logCapBytes = 256 * 1024
 const socketDescriptor = 10
 const stateDirectory = '/run/vm'
 
+/** The place in its cage that it may write to. */
+export const tpmBind = { place: stateDirectory, writable: true } as const
+/** What it may have open there: the lock, and its state while it is written (swtpm: src/swtpm/swtpm_nvstore_dir.c). */
+export const tpmFiles = [
+  '.lock',
+  'tpm2-00.permall',
+  'tpm2-00.volatilestate',
+  'TMP2-00.permall',
+  'TMP2-00.volatilestate',
+].map((name) => `${stateDirectory}/${name}`)
+
 /** Starts the TPM of a VM that has one, with its end of the socket. `emulator-failed` with what it said last. */
 export async function startTpm(
   { id, uid, plan }: Pick<LaunchRequest, 'id' | 'uid' | 'plan'>,
@@ -34,8 +45,7 @@ export async function startTpm(
 ): Promise<void> {
   const { paths } = tools
   if (plan.tpm === undefined) return
-  const directory = join(paths.directory, 'tpm')
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await mkdir(paths.tpm, { recursive: true, mode: 0o700 })
   const state = ['--tpmstate', `dir=${stateDirectory},mode=0600`]
   const socket = ['--ctrl', `type=unixio,clientfd=${socketDescriptor}`, '--terminate']
   try {
@@ -47,9 +57,9 @@ export async function startTpm(
         gid: uid + 1,
         binary: swtpmBinary,
         args: ['socket', '--tpm2', ...state, ...socket],
-        binds: [{ source: plan.tpm.stateDirectory, place: stateDirectory, writable: true }],
+        binds: [{ source: plan.tpm.stateDirectory, ...tpmBind }],
         limits: { openFiles: 64, memlockBytes: undefined, processes: 64 },
-        directory,
+        directory: paths.tpm,
         descriptors: [tools.fd],
         logs: { output: join(paths.logDirectory, 'tpm.log'), capBytes: logCapBytes },
         timeoutMs: launchTimeoutMs,

@@ -8,6 +8,9 @@ import type { EmulatorPlan } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { jsonOption } from './options.ts'
 
+/** The id of its socket in QEMU. */
+export const tpmId = 'tpm'
+
 /** The arguments for the TPM. Refuses one on a microvm, whose ACPI tells of none. */
 export function tpmArgs({ input, descriptors }: BuildContext): readonly string[] {
   if (!input.spec.devices.tpm) return []
@@ -23,9 +26,9 @@ export function tpmArgs({ input, descriptors }: BuildContext): readonly string[]
   const fd = descriptors.add({ kind: 'tpm' })
   return [
     '-chardev',
-    `socket,id=tpm,fd=${fd}`,
+    `socket,id=${tpmId},fd=${fd}`,
     '-tpmdev',
-    'emulator,id=tpm,chardev=tpm',
+    `emulator,id=tpm,chardev=${tpmId}`,
     ...jsonOption('-device', { driver: 'tpm-crb', id: 'tpm0', tpmdev: 'tpm' }),
   ]
 }

@@ -16,7 +16,7 @@ export function createVmConsoles(context: Context): ConsoleDesk {
   }
   return createConsoleDesk({
     openSerial: async (id) => await emulatorOf(id).connectSerial(),
-    openVnc: async (id) => await emulatorOf(id).connectVnc(),
+    openVnc: async (id) => await emulatorOf(id).screen.connectVnc(),
     readScrollback: (id, bytes) => ports.emulators.readLog(id, 'serial', bytes),
     clock: ports.clock,
     log: ports.log,

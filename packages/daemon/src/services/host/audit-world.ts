@@ -11,6 +11,7 @@ import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { placeName } from '../pools/usable-pool.ts'
 import { layerFiles } from '../snapshots/layer-files.ts'
+import { lostDevices } from '../vms/lost-devices.ts'
 import { knownNvrams } from '../vms/nvram.ts'
 import { findOutsideLimits, limitSentences } from '../vms/outside-limits.ts'
 import { inspectTuning } from '../vms/tune-threads.ts'
@@ -72,6 +73,7 @@ async function auditEmulators(context: Context): Promise<Found> {
         ...(await auditCage(driver, context)),
         ...(await auditThreads(driver, context)),
         ...(await auditLimits(driver)),
+        ...auditLost(driver),
       )
   }
   for (const id of present)
@@ -139,6 +141,17 @@ async function auditLimits(driver: Driver): Promise<readonly AuditEntry[]> {
     thing: 'limits',
     id: record.id,
     detail: `VM ${record.name}: ${detail}`,
+  }))
+}
+
+/** What the host is to have of a running VM besides its emulator, and has no more. */
+function auditLost(driver: Driver): readonly AuditEntry[] {
+  const { record } = driver.view()
+  return (lostDevices(record).lostDevices ?? []).map(({ device, reason }) => ({
+    kind: 'missing' as const,
+    thing: device === 'tpm' ? 'TPM' : 'NIC',
+    id: record.id,
+    detail: `VM ${record.name}: ${reason}`,
   }))
 }
 

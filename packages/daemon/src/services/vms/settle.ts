@@ -22,6 +22,7 @@ import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { devicesOfDisk } from './disk-answers.ts'
 import { endEmulator } from './end-emulator.ts'
+import { lookForTpm, noteLostNetwork } from './lost-devices.ts'
 import { finishWhenGone } from './set-disks.ts'
 import { noteVcpus } from './set-vcpus.ts'
 import { giveUpAsking } from './stop-vm.ts'
@@ -114,7 +115,7 @@ async function happeningOf(
         })
         return undefined
       case 'network-lost':
-        tellOfLostNetwork(seat, event.netdev, parts)
+        noteLostNetwork(seat, event.netdev, parts)
         return undefined
       case 'balloon':
       case 'plugged':
@@ -135,6 +136,7 @@ async function happeningOf(
         break
     }
   }
+  await lookForTpm(seat, emulator, parts)
   return await askRunState(seat, emulator)
 }
 
@@ -150,16 +152,6 @@ async function finishNic(seat: Seat, device: string, ports: Ports): Promise<void
   const nics = seat.record.run?.bootedSpec.nics ?? []
   const gone = nics.find(({ name }) => deviceId('nic', name) === device)
   if (gone) await finishGoneNic(seat, gone.name, ports)
-}
-
-function tellOfLostNetwork({ record }: Seat, netdev: string, parts: SettleParts): void {
-  const nics = Object.entries(record.run?.emulator.plan.ids.nics ?? {})
-  const nic = nics.find(([, ids]) => ids.netdev === netdev)?.[0] ?? netdev
-  parts.ports.log.warn(
-    { vm: record.name, nic },
-    'a NIC has lost its network: passt has ended, and the next start of the VM brings another',
-  )
-  parts.emit('vm.guest', record.name, { uuid: record.id, nic, network: 'lost' })
 }
 
 async function askRunState(seat: Seat, emulator: Emulator): Promise<Happening | undefined> {

@@ -8,6 +8,7 @@ import type { EmulatorStatistics } from '../../ports/emulators.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { defaultPool } from '../pools/create-pool.ts'
+import { lostDevices } from './lost-devices.ts'
 import { memoryStatus } from './memory-status.ts'
 import { movingFields } from './moved-nics.ts'
 import { nicStatus } from './nic-status.ts'
@@ -105,6 +106,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
         }
       : {}),
     ...hostDeviceStatus(run),
+    ...lostDevices(record),
     ...nicStatus(record, statistics, context),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }

@@ -72,7 +72,7 @@ export function createVmHandlers(context: Context): Pick<Handlers, VmHandlerIds>
           'wrong-state',
           `VM ${record.name} is ${record.life.state}, so it shows nothing.`,
         )
-      return new Uint8Array(await emulator.screenshot())
+      return new Uint8Array(await emulator.screen.screenshot())
     },
     async logVm({ params, query }) {
       const { record } = find(params.name).view()

@@ -1,0 +1,63 @@
+/** Whether the cages of a VM's processes hold: its emulator's, and that of its TPM. */
+import { existsSync } from 'node:fs'
+import { realpath } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readExecutable } from '@kvasir/linux'
+import type { CageGroups } from '../cage/cage-groups.ts'
+import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
+import { type EmulatorPaths, groupOf, readRecord, type StoredEmulator } from './runtime-directory.ts'
+import { swtpmBinary, tpmBind, tpmFiles } from './tpm-helper.ts'
+
+/** What is wrong with them, one sentence each. `files` are what the emulator may have open besides those of its start. */
+export async function inspectEmulator(
+  id: string,
+  tools: { readonly paths: EmulatorPaths; readonly groups: CageGroups; readonly files: readonly string[] },
+): Promise<readonly string[]> {
+  const stored = await readRecord(tools.paths)
+  if (!stored) return ['Nothing is written down of its emulator, so its cage cannot be judged.']
+  const breaches = cageBreaches(await inspectCage(stored.pid), {
+    uid: stored.uid,
+    gid: stored.uid,
+    cgroup: stored.cgroup,
+    binds: stored.cage.places,
+    files: await withNodes([...stored.cage.files, ...tools.files]),
+    trees: stored.cage.trees,
+    seccompFilters: 1,
+  })
+  return [...breaches, ...(await inspectTpm(id, stored, tools))]
+}
+
+/** A TPM that ends meanwhile has no cage any more. */
+async function inspectTpm(
+  id: string,
+  { uid, cgroup, cage }: StoredEmulator,
+  { paths, groups }: { readonly paths: EmulatorPaths; readonly groups: CageGroups },
+): Promise<readonly string[]> {
+  if (!existsSync(paths.tpm)) return []
+  const breaches: string[] = []
+  let isThere = false
+  for (const pid of await groups.processes(groupOf(id))) {
+    if ((await readExecutable(pid)) !== swtpmBinary) continue
+    isThere = true
+    const report = await inspectCage(pid)
+    if (report.threads.length === 0) continue
+    const found = cageBreaches(report, {
+      uid: uid + 1,
+      gid: uid + 1,
+      cgroup,
+      binds: [tpmBind],
+      files: [...tpmFiles, join(paths.tpm, 'output.fifo')],
+      trees: cage.trees,
+      seccompFilters: 1, // Its own (swtpm(8), --seccomp).
+    })
+    breaches.push(...found.map((breach) => `Its TPM: ${breach}`))
+  }
+  return isThere ? breaches : ['Its TPM has ended, or lives in another cgroup.']
+}
+
+/** A device is open by the name of its node, and written down by the links that lead there. */
+async function withNodes(files: readonly string[]): Promise<readonly string[]> {
+  const links = files.filter((path) => path.startsWith('/dev/'))
+  const nodes = await Promise.all(links.map((path) => realpath(path).catch(() => path)))
+  return [...files, ...nodes]
+}

@@ -1,0 +1,78 @@
+/**
+ * Devices that the guest has and nobody serves any more: a TPM or a NIC whose process on the host was killed. QEMU takes another in its
+ * place only when it starts, so what is lost stays lost until the VM's next start; its row says so.
+ */
+import type { VmStatus } from '@kvasir/contract'
+import { tpmId } from '../../model/qemu/tpm.ts'
+import type { Seat } from '../../ports/drivers.ts'
+import type { Emulator } from '../../ports/emulators.ts'
+import type { Emit } from '../../ports/events.ts'
+import type { Ports } from '../../ports/ports.ts'
+import type { LostDevice, VmRecord } from '../../ports/store.ts'
+
+export interface LossParts {
+  readonly ports: Pick<Ports, 'clock' | 'log'>
+  readonly emit: Emit
+}
+
+const tpm = 'tpm'
+
+/** Looks whether the TPM of a running VM is still there; QEMU tells nobody by itself. */
+export async function lookForTpm(seat: Seat, emulator: Emulator, parts: LossParts): Promise<void> {
+  if (!seat.record.run?.bootedSpec.devices.tpm || isKnown(seat.record, tpm)) return
+  const unconnected: readonly string[] = await emulator.unconnected().catch(() => []) // One that does not answer is asked again.
+  if (unconnected.includes(tpmId)) noteLoss(seat, tpm, parts)
+}
+
+/** The helper of a NIC has ended. */
+export function noteLostNetwork(seat: Seat, netdev: string, parts: LossParts): void {
+  const nics = Object.entries(seat.record.run?.emulator.plan.ids.nics ?? {})
+  const nic = nics.find(([, ids]) => ids.netdev === netdev)?.[0] ?? netdev
+  noteLoss(seat, `nics.${nic}`, parts)
+}
+
+function noteLoss(seat: Seat, device: string, { ports, emit }: LossParts): void {
+  const { record } = seat
+  if (record.run === undefined || isKnown(record, device)) return
+  const lost = [...(record.run.lost ?? []), { device, since: ports.clock.now() }]
+  const nic = nicOf(device)
+  seat.update({ run: { ...record.run, lost } }, () =>
+    emit('vm.guest', record.name, {
+      uuid: record.id,
+      ...(nic === undefined ? { [device]: 'lost' } : { nic, network: 'lost' }),
+      reason: reasonOf(record.name, device),
+    }),
+  )
+  ports.log.warn({ vm: record.name, device }, reasonOf(record.name, device))
+}
+
+function isKnown({ run }: VmRecord, device: string): boolean {
+  return run?.lost?.some((one) => one.device === device) ?? false
+}
+
+/** What the VM has lost, with what can be done. A NIC that was taken away since is not missed. */
+export function lostDevices({ name, run }: VmRecord): Pick<VmStatus, 'lostDevices'> {
+  const there = new Set(run?.bootedSpec.nics.map((nic) => `nics.${nic.name}`))
+  const lost = run?.lost?.filter(({ device }) => nicOf(device) === undefined || there.has(device)) ?? []
+  if (lost.length === 0) return {}
+  return {
+    lostDevices: lost.map(({ device, since }: LostDevice) => ({
+      device,
+      since,
+      reason: reasonOf(name, device),
+    })),
+  }
+}
+
+function reasonOf(name: string, device: string): string {
+  const nic = nicOf(device)
+  const [what, effect] =
+    nic === undefined
+      ? ['swtpm, which is its TPM,', 'what the guest asks of the TPM fails']
+      : [`passt, which serves NIC ${nic},`, 'that NIC has no network']
+  return `${what} has ended, so ${effect}; shut VM ${name} down and start it to bring it back (a reboot of the guest does not).`
+}
+
+function nicOf(device: string): string | undefined {
+  return device.startsWith('nics.') ? device.slice('nics.'.length) : undefined
+}
