@@ -37,6 +37,8 @@ export interface Networks {
    * something of its names is there that is not its; `unsupported` when a program or the kernel lacks what it takes.
    */
   raise(network: NetworkSpec, options: RaiseOptions): Promise<void>
+  /** Puts the rules for these wires in the place of those that there are, of a network that is there and whole: what a start waits for. */
+  rewire(network: NetworkSpec, wires: readonly Wire[]): Promise<void>
   /** Takes away all of a network and nothing else. Safe to repeat. */
   lower(network: NetworkSpec): Promise<void>
   /** Looks at a network that was raised with these wires. `deep`: at its rules, addresses and ports too, which takes processes. */

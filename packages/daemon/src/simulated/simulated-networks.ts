@@ -15,6 +15,10 @@ export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
       for (const part of parts) await onPart?.(part)
       machine.networks.set(network.id, { network, guests, wires, findings: [] })
     },
+    async rewire({ id }, wires) {
+      const there = machine.networks.get(id)
+      if (there) machine.networks.set(id, { ...there, wires })
+    },
     async lower({ id }) {
       machine.networks.delete(id)
     },

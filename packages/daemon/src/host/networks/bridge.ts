@@ -125,7 +125,7 @@ async function strayTaps(bridge: string, wires: readonly Wire[]): Promise<readon
 export async function dressBridge(network: NetworkSpec, wires: readonly Wire[]): Promise<void> {
   const { bridge, name, ipv6 } = network
   await setIpv6(bridge, ipv6 !== undefined)
-  await writeFile(loopbackSwitch(bridge), routesLoopback(wires) ? '1' : '0')
+  await routeLoopback(network, wires)
   await runIpBatch(
     [
       // Nobody else has an address that was chosen here, so none is waited for.
@@ -137,6 +137,11 @@ export async function dressBridge(network: NetworkSpec, wires: readonly Wire[]):
     ],
     `the bridge of network ${name} has not its addresses`,
   )
+}
+
+/** Lets packets of the host's loopback leave by the bridge where a forward needs it, and not elsewhere. */
+export async function routeLoopback({ bridge }: NetworkSpec, wires: readonly Wire[]): Promise<void> {
+  await writeFile(loopbackSwitch(bridge), routesLoopback(wires) ? '1' : '0')
 }
 
 /** Removes the bridge, if it is ours; its ports stay, without it. */

@@ -12,6 +12,7 @@ import type { NetworkFinding } from '@kvasir/contract'
 import { dnsmasqConf } from '../../model/network/dnsmasq-conf.ts'
 import { parseLeases } from '../../model/network/leases.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
+import { wayRules } from '../../model/network/rule-set.ts'
 import type { Networks, RaiseOptions } from '../../ports/networks.ts'
 import {
   dressBridge,
@@ -22,13 +23,14 @@ import {
   plugTaps,
   removeBridge,
   requireHostBridge,
+  routeLoopback,
 } from './bridge.ts'
 import { Dnsmasq, dnsmasqUser } from './dnsmasq.ts'
 import { Forwarding } from './forwarding.ts'
 import { hostListeners } from './host-listeners.ts'
 import { readFilters } from './read-filters.ts'
 import { surveyHost } from './survey-host.ts'
-import { areTablesAsPut, areTablesThere, putRules, removeTables } from './tables.ts'
+import { areTablesAsPut, areTablesThere, noteRules, putRules, removeTables, replaceRules } from './tables.ts'
 
 export interface HostNetworksOptions {
   readonly runtimeDir: string
@@ -42,7 +44,11 @@ export function createNetworks(options: HostNetworksOptions): Networks {
   const folderOf = (id: string) => join(folders, checkedId(id))
   const leasesOf = (id: string) => join(options.stateDir, 'networks', `${checkedId(id)}.leases`)
   const tools = { folderOf, leasesOf, forwarding }
+  /** The rules of packets' ways as each network was last given them; the kernel takes some 20 ms to replace them. */
+  const ways = new Map<string, string>()
   let last: Promise<unknown> = Promise.resolve()
+  /** Networks whose rules were replaced and not yet read back, which takes processes: the next look does. */
+  const unnoted = new Set<string>()
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
     const next = last.then(work, work)
     last = next.catch(() => {})
@@ -53,13 +59,31 @@ export function createNetworks(options: HostNetworksOptions): Networks {
     listeners: hostListeners,
     filters: readFilters,
     raise: (network, raiseOptions) =>
-      inTurn(() =>
-        network.mode === 'bridge'
-          ? raiseBridged(network, { ...tools, ...raiseOptions })
-          : raise(network, { ...tools, ...raiseOptions }),
-      ),
-    lower: (network) => inTurn(() => lower(network, tools)),
-    inspect: (network, inspectOptions) => inspect(network, { ...tools, ...inspectOptions }),
+      inTurn(async () => {
+        ways.delete(network.id)
+        if (network.mode === 'bridge') await raiseBridged(network, { ...tools, ...raiseOptions })
+        else await raise(network, { ...tools, ...raiseOptions })
+        ways.set(network.id, wayRules(network, raiseOptions.wires))
+      }),
+    async rewire(network, wires) {
+      await inTurn(async () => {
+        const text = wayRules(network, wires)
+        await replaceRules(network, wires, { keepsWays: ways.get(network.id) === text })
+        ways.set(network.id, text)
+        if (network.mode !== 'bridge') await routeLoopback(network, wires)
+      })
+      unnoted.add(network.id)
+    },
+    lower: (network) =>
+      inTurn(() => {
+        ways.delete(network.id)
+        return lower(network, tools)
+      }),
+    async inspect(network, inspectOptions) {
+      const { deep, wires } = inspectOptions
+      if (deep && unnoted.delete(network.id)) await noteRules(network, folderOf(network.id), wires)
+      return await inspect(network, { ...tools, ...inspectOptions })
+    },
     leases: async ({ id }) => parseLeases(await readFile(leasesOf(id), 'utf8').catch(() => ''), Date.now()),
     forget: (id) => rm(leasesOf(id), { force: true }),
     present: async () => readdir(folders).catch(() => []),

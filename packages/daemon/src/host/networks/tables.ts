@@ -3,9 +3,10 @@ import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
+import { guardTable } from '../../model/network/guard-rules.ts'
 import { tableComment, tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
-import { ruleSet, ruleSetRemoval } from '../../model/network/rule-set.ts'
+import { ruleSet, ruleSetRemoval, wayRules } from '../../model/network/rule-set.ts'
 import type { Wire } from '../../model/network/wires.ts'
 import { applyRules, readTable } from './network-commands.ts'
 
@@ -18,20 +19,52 @@ export async function putRules(network: NetworkSpec, folder: string, wires: read
   const hasGuards = (await tablesOf(network)).has('bridge')
   const text = ruleSet(network, wires, { hasGuards })
   if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
-  await writeFile(noteIn(folder), (await digestOf(network)) ?? '', { mode: 0o600 })
+  await noteRules(network, folder, wires)
+}
+
+/** The same for a network that is there, in the least time; the note is left to `noteRules`. `network-refused` as `areTablesThere`. */
+export async function replaceRules(
+  network: NetworkSpec,
+  wires: readonly Wire[],
+  options: { readonly keepsWays: boolean },
+): Promise<void> {
+  const guards = await readTable('bridge', tableName(network.id))
+  if (guards !== undefined) requireMarked(guards, { family: 'bridge', network })
+  const text = ruleSet(network, wires, { ...options, hasGuards: guards !== undefined })
+  if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
+}
+
+/** Notes the rules that are there as those that are to be; where a table is gone, nothing is noted, and they are not as put. */
+export async function noteRules(network: NetworkSpec, folder: string, wires: readonly Wire[]): Promise<void> {
+  const tables = await tablesOf(network)
+  const isWhole = familiesOf(network, wires).every((family) => tables.has(family))
+  if (isWhole) await writeFile(noteIn(folder), digestOf(tables) ?? '', { mode: 0o600 })
+}
+
+function familiesOf(network: NetworkSpec, wires: readonly Wire[]): readonly Family[] {
+  return [
+    ...(wayRules(network, wires) === '' ? [] : (['inet'] as const)),
+    ...(guardTable(network, wires).length === 0 ? [] : (['bridge'] as const)),
+  ]
 }
 
 /** Whether there are any. `network-refused` when one of their name is somebody else's. */
 export async function areTablesThere(network: NetworkSpec): Promise<boolean> {
   const tables = await tablesOf(network)
-  for (const [family, text] of tables)
-    if (!isMarked(text, network))
-      throw new KvasirError(
-        'network-refused',
-        `The table ${tableName(network.id)} of nftables (${family}) is there and was not made for network ${network.name}, so the network is not started and the table stays.`,
-        { details: { network: network.name } },
-      )
+  for (const [family, text] of tables) requireMarked(text, { family, network })
   return tables.size > 0
+}
+
+function requireMarked(
+  text: string,
+  { family, network }: { readonly family: Family; readonly network: NetworkSpec },
+): void {
+  if (isMarked(text, network)) return
+  throw new KvasirError(
+    'network-refused',
+    `The table ${tableName(network.id)} of nftables (${family}) is there and was not made for network ${network.name}, so the network is not started and the table stays.`,
+    { details: { network: network.name } },
+  )
 }
 
 /** Takes them away, and no others of their name. */
@@ -45,7 +78,7 @@ export async function removeTables(network: NetworkSpec): Promise<void> {
 
 /** Whether they are as they were put. None never are, also where they were gone before they were noted. */
 export async function areTablesAsPut(network: NetworkSpec, folder: string): Promise<boolean> {
-  const now = await digestOf(network)
+  const now = digestOf(await tablesOf(network))
   const isComplete = now !== undefined || network.mode === 'bridge' // Which may have nothing to guard.
   return isComplete && (now ?? '') === (await readFile(noteIn(folder), 'utf8').catch(() => undefined))
 }
@@ -63,8 +96,8 @@ function isMarked(text: string, { id }: NetworkSpec): boolean {
   return text.includes(`comment "${tableComment(id)}"`)
 }
 
-async function digestOf(network: NetworkSpec): Promise<string | undefined> {
-  const texts = [...(await tablesOf(network)).values()]
+function digestOf(tables: ReadonlyMap<Family, string>): string | undefined {
+  const texts = [...tables.values()]
   return texts.length === 0 ? undefined : createHash('sha256').update(texts.join('')).digest('hex')
 }
 

@@ -15,15 +15,15 @@ import { tableComment, tableName } from './link-names.ts'
 import type { NetworkSpec } from './network-record.ts'
 import type { Wire } from './wires.ts'
 
-/** The text for `nft -f -` that puts the rules of a network in the place of what there is of them. `hasGuards`: those of ports are there. */
+/** The text for `nft -f -` that puts the rules of a network in the place of what there is of them. `hasGuards`: those of ports are there. `keepsWays`: how packets leave and reach it stays as it is. */
 export function ruleSet(
   network: NetworkSpec,
   wires: readonly Wire[],
-  { hasGuards }: { readonly hasGuards: boolean },
+  { hasGuards, keepsWays = false }: { readonly hasGuards: boolean; readonly keepsWays?: boolean },
 ): string {
   const guards = guardTable(network, wires)
   return [
-    ...(network.mode === 'bridge' ? [] : wayRules(network, wires)),
+    ...(keepsWays || network.mode === 'bridge' ? [] : [wayRules(network, wires)]),
     // A kernel without this family is asked for it only where there is something to guard.
     ...(hasGuards || guards.length > 0 ? emptied(`bridge ${tableName(network.id)}`) : []),
     ...guards,
@@ -31,8 +31,9 @@ export function ruleSet(
   ].join('\n')
 }
 
-/** How packets leave and reach the network; the LAN of somebody else's bridge is no business of ours. */
-function wayRules(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
+/** The rules of how packets leave and reach the network; the LAN of somebody else's bridge is no business of ours. */
+export function wayRules(network: NetworkSpec, wires: readonly Wire[]): string {
+  if (network.mode === 'bridge') return ''
   const table = `inet ${tableName(network.id)}`
   return [
     ...emptied(table),
@@ -45,7 +46,7 @@ function wayRules(network: NetworkSpec, wires: readonly Wire[]): readonly string
     ]),
     ...(network.mode === 'nat' ? natChains(network, wires) : []),
     '}',
-  ]
+  ].join('\n')
 }
 
 /** The text that takes the rules of a network away, of the families of which there are any. */

@@ -16,12 +16,12 @@ import {
   type NetworkState,
   networkLimits,
 } from '@kvasir/contract'
-import type { GuestNic } from '../../model/network/dnsmasq-conf.ts'
 import type { Wire } from '../../model/network/wires.ts'
 import type { Emit } from '../../ports/events.ts'
 import type { NetworkPart } from '../../ports/networks.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
+import { NetworkNews, type NewsSources } from './network-news.ts'
 import { requireFree } from './require-free.ts'
 
 const watchMs = 1_000
@@ -49,21 +49,16 @@ interface Retry {
   readonly pauseMs: number
 }
 
-export interface NetworkDeskParts {
+export interface NetworkDeskParts extends NewsSources {
   readonly ports: Ports
   readonly emit: Emit
-  /** The NICs of VMs on a network, as DNS is to know them. */
-  readonly guestsOf: (network: string) => readonly GuestNic[]
-  /** The NICs with which VMs run on a network. */
-  readonly wiresOn: (network: string) => readonly Wire[]
 }
 
 export class NetworkDesk {
   readonly #parts: NetworkDeskParts
   readonly #seen = new Map<string, Seen>()
   readonly #retries = new Map<string, Retry>()
-  /** The guests and NICs that each network was last told of. */
-  readonly #told = new Map<string, string>()
+  readonly #news: NetworkNews
   readonly #repairs = new Map<string, readonly NetworkRepair[]>()
   readonly #leases = new Map<string, readonly Lease[]>()
   /** Networks of which something that is to go may be on the host. */
@@ -77,6 +72,7 @@ export class NetworkDesk {
 
   constructor(parts: NetworkDeskParts) {
     this.#parts = parts
+    this.#news = new NetworkNews(parts)
   }
 
   /** Settles when what a former daemon left has been brought in order. */
@@ -117,8 +113,8 @@ export class NetworkDesk {
   async raise(network: NetworkRecord): Promise<void> {
     const { ports } = this.#parts
     await requireFree(network, ports)
-    const news = this.#newsOf(network)
-    this.#told.set(network.id, JSON.stringify(news))
+    const news = this.#news.now(network)
+    this.#news.note(network, news)
     await ports.networks.raise(network, {
       ...news,
       onPart: (part) => ports.failpoint(pointAfter[part]),
@@ -126,9 +122,16 @@ export class NetworkDesk {
     await this.#look(network, { deep: false })
   }
 
-  /** What VMs are to a network now. */
-  #newsOf({ name }: NetworkRecord) {
-    return { guests: this.#parts.guestsOf(name), wires: this.#parts.wiresOn(name) }
+  /** Puts rules in place for the NICs of now. Only for who has the turn. Of a network that lacks more than that, all is made. */
+  async rewire(network: NetworkRecord): Promise<void> {
+    const { ports } = this.#parts
+    const news = this.#news.now(network)
+    const { state, findings } = this.seen(network)
+    const isWhole = state === 'active' && findings.length === 0 && this.#news.knowsGuests(network, news)
+    if (!isWhole) return await this.raise(network)
+    await ports.networks.rewire(network, news.wires)
+    this.#news.note(network, news)
+    await ports.failpoint(pointAfter.rules)
   }
 
   /** Takes all of a stopped network away from the host. What cannot be is tried again. Only for who has the turn. */
@@ -142,7 +145,7 @@ export class NetworkDesk {
 
   forget(network: NetworkRecord): void {
     this.#unfinished.delete(network.id)
-    this.#told.delete(network.id)
+    this.#news.forget(network)
     this.#leases.delete(network.id)
     this.#repairs.delete(network.id)
     this.#seen.delete(network.id)
@@ -214,8 +217,8 @@ export class NetworkDesk {
     const isFailed = this.seen(network).state === 'failed'
     let findings: readonly NetworkFinding[] | undefined
     try {
-      const news = this.#newsOf(network)
-      const isNews = this.#told.get(network.id) !== JSON.stringify(news)
+      const news = this.#news.now(network)
+      const isNews = !this.#news.isTold(network, news)
       const deep = isDeep || isFailed
       findings = (await networks.inspect(network, { deep, wires: news.wires })).findings
       this.#leases.set(network.id, await networks.leases(network))
@@ -245,7 +248,7 @@ export class NetworkDesk {
 
   async #look(network: NetworkRecord, options: { readonly deep: boolean }): Promise<void> {
     const { networks } = this.#parts.ports
-    const { wires } = this.#newsOf(network)
+    const { wires } = this.#news.now(network)
     const { findings, dnsmasqPid } = await networks.inspect(network, { ...options, wires })
     this.#write(network, { state: 'active', reason: 'it is there', findings, dnsmasqPid })
   }

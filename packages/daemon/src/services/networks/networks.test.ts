@@ -214,6 +214,25 @@ test('a port of the host leads to one VM that runs, and a refusal names who has 
   await until(() => wires().length === 1, 'the forward of a VM that is off goes')
 })
 
+test('a start has the rules of its NICs put, and all of a network made again that lacks more', async () => {
+  await using world = await openSimulatedDaemon()
+  await create(world)
+  const there = () => [...world.machine.networks.values()][0]
+  await world.createVm('web1', { nics: [{ name: 'net0', network: 'lan', antiSpoof: true }] })
+  await until(() => there()?.guests.length === 1, 'the network knows its guest')
+  const { guests } = there() ?? {}
+
+  await world.start('web1')
+
+  const wires = () => there()?.wires.map(({ vm, antiSpoof }) => [vm, antiSpoof])
+  assert.deepEqual(wires(), [['web1', true]])
+  assert.equal(there()?.guests, guests, 'DHCP and DNS were told nothing.')
+  await world.createVm('web2', { nics: [{ name: 'net0', network: 'lan', isolated: true }] })
+  await world.start('web2')
+  assert.equal(there()?.guests.length, 2)
+  assert.equal(wires()?.length, 2)
+})
+
 test('the names of VMs are those that DNS takes, each once', async () => {
   await using world = await openSimulatedDaemon()
   const nics = [{ name: 'net0', network: 'lan' }]

@@ -72,11 +72,23 @@ export function wiresOn(network: string, drivers: Drivers): readonly Wire[] {
     .filter((wire) => wire.network === network)
 }
 
-/** Tells networks of NICs that they have to know before the guest runs, or that are others now. `host-failed` with what does not go. */
+/** Tells networks of the NICs that they have to know before a VM's guest runs. `host-failed` with what does not go. */
+export async function announceNics(
+  { spec }: Pick<VmRecord, 'spec'>,
+  { ports, networks }: Pick<Context, 'ports' | 'networks'>,
+): Promise<void> {
+  for (const name of networkNames({ nics: spec.nics.filter(needsNetworkFirst) }))
+    await networks.inTurn(async () => {
+      const network = requireNetwork(name, ports)
+      if (network.started && network.phase === 'ready') await networks.rewire(network)
+    })
+}
+
+/** Tells networks of NICs that come to a guest that runs, or are others now. `host-failed` with what does not go. */
 export async function wireNics(
   { spec }: Pick<VmRecord, 'spec'>,
   { ports, networks }: Pick<Context, 'ports' | 'networks'>,
-  isMeant: (nic: NicSpec) => boolean = needsNetworkFirst,
+  isMeant: (nic: NicSpec) => boolean,
 ): Promise<void> {
   for (const name of networkNames({ nics: spec.nics.filter(isMeant) }))
     await networks.inTurn(async () => {

@@ -16,7 +16,7 @@ import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { requireUnlent } from '../host/host-devices.ts'
-import { wireNics } from '../networks/nic-networks.ts'
+import { announceNics } from '../networks/nic-networks.ts'
 import { requireUnclaimed } from '../networks/ports-of-host.ts'
 import { makeRoom } from '../placement/make-room.ts'
 import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-vm.ts'
@@ -108,7 +108,9 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     await ensurePlatform(seat, prepared, ports)
     await writeSeed({ ...seat.record, spec: prepared.spec }, ports)
     await ports.failpoint('vm.start.after-seed')
-    await wireNics(seat.record, work)
+    // The rules take as long as an emulator takes to come up, and no guest sends anything before it is resumed.
+    const announced = announceNics(seat.record, work)
+    announced.catch(() => {})
 
     onStep(restoring ? 'loading saved memory' : 'starting the emulator')
     const emulator = await launch(seat, start, { ports, signal, undo })
@@ -120,6 +122,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     const taken = await yieldAtStart(seat, emulator, work)
     if (placement?.plan.placement === 'dedicated') await yieldCpus(work)
 
+    await announced
     onStep('resuming the guest')
     isUntouched = false
     await emulator.resume()
