@@ -19,6 +19,7 @@ const skip = needs('root', 'qemu')
 const run = promisify(execFile)
 const launcher = join(import.meta.dirname, '../../kvasir')
 const params = { name: 'web1' }
+const mib = 2 ** 20
 
 test('a guest writes on while its disks are read by NBD, twice the same, and nothing is left of it', {
   skip,
@@ -36,7 +37,7 @@ test('a guest writes on while its disks are read by NBD, twice the same, and not
   const { base } = world.place
   const socket = join(base, 'web1.sock')
 
-  await using command = await serve(world, socket)
+  await using command = await serve(world, socket, '--checkpoint', 'monday')
   await vm.shell('echo after it >/dev/sda; sync')
   await untilItWritesOn(vm)
   assert.deepEqual(command.urls, [`nbd+unix:///a?socket=${socket}`, `nbd+unix:///b?socket=${socket}`])
@@ -70,8 +71,27 @@ test('a guest writes on while its disks are read by NBD, twice the same, and not
   assert.match(said, /The guest stood for [\d.]+ ms at most/)
   assert.ok(!existsSync(socket))
   await untilNothingIsKept(world)
+
+  await vm.shell('echo later | dd of=/dev/sda bs=1M seek=12 conv=notrunc; sync')
+  await using increment = await serve(world, socket, '--since', 'monday')
+  assert.deepEqual(await changedPlaces(socket, 'b'), [0, 12])
+  await read('b', 'changed')
+  const changed = readFileSync(join(base, 'changed'))
+  assert.equal(changed.subarray(12 * mib, 12 * mib + 5).toString(), 'later')
+  assert.match(await increment.end('SIGTERM'), /Of disk b only what changed since monday is there/)
+  await untilNothingIsKept(world)
   await untilItWritesOn(vm)
 })
+
+/** In which MiB something changed, as QEMU's client of NBD is told. */
+async function changedPlaces(socket: string, disk: string): Promise<readonly number[]> {
+  const image = `driver=nbd,export=${disk},server.type=unix,server.path=${socket},x-dirty-bitmap=qemu:dirty-bitmap:changed`
+  const { stdout } = await run('qemu-img', ['map', '--output=json', '--image-opts', image])
+  const extents: unknown = JSON.parse(stdout)
+  assert.ok(Array.isArray(extents))
+  // What is dirty is told as what holds no data (QEMU, block/nbd.c).
+  return extents.flatMap(({ start, data }) => (data === false ? Math.floor(start / mib) : []))
+}
 
 test('nothing is left of disks that are read by NBD when the daemon is killed, or the command is', {
   skip,
@@ -112,8 +132,8 @@ async function untilNothingIsKept(world: World): Promise<void> {
 }
 
 /** Runs the command until it says where the disks are. */
-async function serve(world: World, socket: string) {
-  const child: ChildProcess = spawn(launcher, ['vm', 'export', 'web1', '--nbd', socket], {
+async function serve(world: World, socket: string, ...flags: readonly string[]) {
+  const child: ChildProcess = spawn(launcher, ['vm', 'export', 'web1', '--nbd', socket, ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...environmentOf(world.place), NO_COLOR: '1' },
   })

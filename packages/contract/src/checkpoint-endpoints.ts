@@ -71,7 +71,7 @@ export const checkpointEndpoints = {
     method: 'POST',
     path: '/v1/vms/{name}/instants/{instant}/nbd',
     summary:
-      'A one-time ticket for a stream of NBD that reads all disks of the instant, each an export of its name',
+      'A one-time ticket for a stream of NBD that reads all disks of the instant, each an export of its name; of an increment what qemu:dirty-bitmap:changed tells, and zeros elsewhere',
     params: byInstant,
     response: ticket,
     status: 201,

@@ -14,6 +14,7 @@ export const exportVerb: Command = {
     'vm export web1 data - | zstd >data.raw.zst',
     'vm export web1 --to-dir full --checkpoint monday',
     'vm export web1 --nbd /run/user/1000/web1.sock',
+    'vm export web1 --nbd web1.sock --since monday --checkpoint tuesday',
     'vm export web1 --to-dir tuesday --since monday --checkpoint tuesday',
   ],
   arguments: [name, { name: 'EXPORT', optional: true }, { name: 'FILE', optional: true, completes: 'file' }],
@@ -37,7 +38,10 @@ export const exportVerb: Command = {
       value: 'SOCKET',
       completes: 'file',
     },
-    since: { summary: 'To files: only what changed since a checkpoint, in qcow2.', value: 'CHECKPOINT' },
+    since: {
+      summary: 'To files, in qcow2, or by NBD, with a bitmap: only what changed since a checkpoint.',
+      value: 'CHECKPOINT',
+    },
     checkpoint: {
       summary: 'To files or by NBD: begin a checkpoint at this very instant.',
       value: 'CHECKPOINT',

@@ -24,6 +24,8 @@ const idleSeconds = 60
 /** How often the daemon hears that this is still there. */
 const signOfLifeMs = 15_000
 const maxReaders = 16
+/** By what a client asks what changed (QEMU, docs/interop/nbd.txt). */
+const changed = 'qemu:dirty-bitmap:changed'
 /** sun_path of unix(7), without its end. */
 const longestSocketPath = 107
 
@@ -31,9 +33,9 @@ const longestSocketPath = 107
 export async function serveNbd(context: Context, wanted: string): Promise<undefined> {
   const { client, signal, output } = context
   const path = absolute(wanted)
-  await requireFree(path, context)
+  await requireFree(path)
   const params = { name: context.argument('NAME') }
-  const [disk, checkpoint] = [context.value('disk'), context.value('checkpoint')]
+  const [disk, checkpoint, since] = ['disk', 'checkpoint', 'since'].map((flag) => context.value(flag))
   const instant = await client.call(routes.createInstant, {
     params,
     body: {
@@ -41,6 +43,7 @@ export async function serveNbd(context: Context, wanted: string): Promise<undefi
       quiesce: context.has('quiesce'),
       ...(disk === undefined ? {} : { disks: [disk] }),
       ...(checkpoint === undefined ? {} : { checkpoint }),
+      ...(since === undefined ? {} : { since }),
     },
     idempotencyKey: crypto.randomUUID(),
     signal,
@@ -69,12 +72,7 @@ export async function serveNbd(context: Context, wanted: string): Promise<undefi
   return undefined
 }
 
-async function requireFree(path: string, context: Context): Promise<void> {
-  if (context.value('since') !== undefined)
-    throw new UsageError(
-      'NBD cannot tell what did not change.',
-      'Export it with --to-dir, or without --since.',
-    )
+async function requireFree(path: string): Promise<void> {
   if (Buffer.byteLength(path) > longestSocketPath)
     throw new UsageError(
       `${path} is too long for a socket.`,
@@ -83,15 +81,26 @@ async function requireFree(path: string, context: Context): Promise<void> {
   if (await lstat(path).catch(() => undefined)) throw new UsageError(`${path} exists.`, 'Name another place.')
 }
 
-async function tell({ output }: Context, { disks, vm }: Instant, path: string): Promise<void> {
-  const exports = disks.map(({ disk, sizeBytes }) => ({
+async function tell({ output }: Context, { disks, vm, since }: Instant, path: string): Promise<void> {
+  const exports = disks.map(({ disk, sizeBytes, kind }) => ({
     disk,
     sizeBytes,
     url: `nbd+unix:///${disk}?socket=${path}`,
+    ...(kind === 'increment' ? { bitmap: changed } : {}),
   }))
   await output.result({ socket: path, exports }, () =>
-    exports.map(({ url, sizeBytes }) => `${url}  ${formatBytes(sizeBytes)}\n`).join(''),
+    exports
+      .map(({ url, sizeBytes, bitmap = '' }) => `${`${url}  ${formatBytes(sizeBytes)}  ${bitmap}`.trim()}\n`)
+      .join(''),
   )
+  for (const { disk, kind, reason } of disks) {
+    if (kind === 'increment')
+      output.message(
+        `Of disk ${disk} only what changed since ${since} is there, which ${changed} tells; the rest reads as zeros.`,
+      )
+    else if (reason !== undefined)
+      output.message(`All of disk ${disk} is there, since what changed is not known: ${reason}.`)
+  }
   output.message(`The disks of VM ${vm} are there as they were at that instant, until Ctrl-C.`)
 }
 

@@ -56,6 +56,8 @@ export interface ServedVolume {
   readonly name: string
   /** Top first. */
   readonly chain: readonly VolumeSource[]
+  /** A bitmap in the top one of which clients may ask. */
+  readonly bitmap?: string
 }
 
 /** Volumes that are served by NBD, to be read. */

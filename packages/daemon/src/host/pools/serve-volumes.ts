@@ -27,9 +27,9 @@ export async function serveVolumes(
       ...nodes.flatMap((node) => ['--blockdev', JSON.stringify(node)]),
       '--nbd-server',
       `addr.type=unix,addr.path=${jailedSockets}/${servedSocket}`,
-      ...volumes.flatMap(({ name }, index) => [
+      ...volumes.flatMap(({ name, bitmap }, index) => [
         '--export',
-        `type=nbd,id=export${index},node-name=volume${index},name=${name},writable=off`,
+        `type=nbd,id=export${index},node-name=volume${index},name=${name},writable=off${bitmap === undefined ? '' : `,bitmaps.0=${bitmap}`}`,
       ]),
     ],
     ...request,

@@ -13,7 +13,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type ChangedPiece, KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
 import { deviceId } from '../../model/qemu/ids.ts'
-import type { DiskBitmap } from '../../model/storage/checkpoint-state.ts'
+import { changedBitmap, type DiskBitmap } from '../../model/storage/checkpoint-state.ts'
 import type { EmulatorInstants, InstantName, KeptDisk } from '../../ports/emulator-instants.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { jobStatus, noSpaceOr } from './block-jobs.ts'
@@ -97,7 +97,7 @@ export class QemuInstants implements EmulatorInstants {
       target: names.push,
       job: names.pushJob,
       source: layerNames(name.id).format,
-      bitmap: options.isIncrement ? names.since : undefined,
+      bitmap: options.isIncrement ? changedBitmap : undefined,
       sizeBytes: options.sizeBytes,
       directory: this.#parts.paths.directory,
     }
@@ -194,19 +194,24 @@ async function untilItCopies(monitor: QmpClient, disk: InstantName): Promise<voi
   }
 }
 
-/** The scratch takes over the bitmap of what had changed: a job wants it on the very node that it reads. */
+/**
+ * The scratch takes over the bitmap of what had changed: a job wants it on the very node that it reads. In a qcow2 one it stays when the
+ * emulator has let go of that, for who serves it.
+ */
 async function carrySince(monitor: QmpClient, { disk, id }: InstantName): Promise<void> {
   const name = namesOf({ id }).since
   const top = await topNode(monitor, disk)
   const nodes = await monitor.execute('query-named-block-nodes', { flat: true })
-  const has = (node: string | undefined) =>
-    nodes.some(
-      (one) => one['node-name'] === node && one['dirty-bitmaps']?.some((bitmap) => bitmap.name === name),
-    )
-  if (top === undefined || !has(top)) return
+  const find = (node: string | undefined) => nodes.find((one) => one['node-name'] === node)
+  const has = (node: string | undefined, bitmap: string) =>
+    find(node)?.['dirty-bitmaps']?.some((one) => one.name === bitmap) ?? false
+  if (top === undefined || !has(top, name)) return
   const node = layerNames(id).format
-  if (!has(node)) await monitor.execute('block-dirty-bitmap-add', { node, name, disabled: true })
-  await monitor.execute('block-dirty-bitmap-merge', { node, target: name, bitmaps: [{ node: top, name }] })
+  const persistent = find(node)?.drv === 'qcow2'
+  const target = changedBitmap
+  if (!has(node, target))
+    await monitor.execute('block-dirty-bitmap-add', { node, name: target, disabled: true, persistent })
+  await monitor.execute('block-dirty-bitmap-merge', { node, target, bitmaps: [{ node: top, name }] })
   await monitor.execute('block-dirty-bitmap-remove', { node: top, name })
 }
 

@@ -13,6 +13,12 @@ export interface DiskBitmap {
 /** What the names of all bitmaps of checkpoints begin with. */
 export const bitmapPrefix = 'checkpoint-'
 
+/**
+ * The bitmap on the scratch of an increment, of what had changed: an NBD client asks for it as `qemu:dirty-bitmap:changed` (QEMU,
+ * docs/interop/nbd.txt).
+ */
+export const changedBitmap = 'changed'
+
 /** The bitmap of a checkpoint, the same on each of its disks. */
 export function bitmapName(checkpointId: string): string {
   return `${bitmapPrefix}${checkpointId}`

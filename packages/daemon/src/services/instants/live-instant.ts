@@ -91,18 +91,13 @@ export class LiveInstant {
     return { row, end }
   }
 
-  /** Has its disks served by NBD from now on, and again when who served them has ended. `busy`, `unsupported`. */
+  /** Has its disks served by NBD from now on, and again when who served them has ended. `busy`. */
   async serve(start: () => Promise<VolumeServer>): Promise<void> {
     this.#ending.signal.throwIfAborted()
     const { id } = this.about
     if (!this.isCopied) throw new KvasirError('busy', `The disks of instant ${id} are still being copied.`)
     if (this.#reading.size > 0)
       throw new KvasirError('busy', `Instant ${id} is being read, so it is not served by NBD.`)
-    if (this.disks.some(({ kind }) => kind === 'increment'))
-      throw new KvasirError(
-        'unsupported',
-        `Instant ${id} is of what changed since a checkpoint, which NBD cannot tell; it serves whole disks.`,
-      )
     this.#readUntilMs = this.#clock.monotonicMs()
     this.#server ??= this.#started(start)
     await this.#server

@@ -45,9 +45,10 @@ export async function planInstant(
     const name = freeVolumeName({ pool, name: `${volume.name}.scratch` }, ports, planned)
     planned.add(volumeWords({ pool, name }))
     const move = { vmId: record.id, disk: disk.name, keep: true, exports: true, scratch: true }
-    const format = volume.encryption === undefined ? 'raw' : 'qcow2' // What is encrypted stays so.
-    const scratch = newCopy(volume, { name, pool, format, move }, ports)
     const state = since && judgeCheckpoint(since, disk.name, bitmaps)
+    // What is encrypted stays so; and the bitmap of what changed is kept in a scratch that NBD serves.
+    const isRaw = volume.encryption === undefined && state?.kind !== 'usable'
+    const scratch = newCopy(volume, { name, pool, format: isRaw ? 'raw' : 'qcow2', move }, ports)
     return {
       disk,
       volume,
