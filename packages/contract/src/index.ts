@@ -31,6 +31,7 @@ export {
   networkChange,
   newNetwork,
 } from './network-endpoints.ts'
+export { type SriovSpec, sriovSpec } from './network-sriov.ts'
 export { conventionalNicModels, type NicModel } from './nic-model.ts'
 export { packedImageBytes, packedImageOf } from './packed-image.ts'
 export * from './placement.ts'

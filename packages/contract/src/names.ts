@@ -21,6 +21,15 @@ export const macAddress = z
   .toLowerCase()
   .regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, 'is not a unicast MAC address such as 52:54:00:12:34:56')
 
+/** The name of a link of the host. */
+export const linkName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/,
+    'is not the name of a link: 1 to 15 letters, digits, dots, dashes and underscores',
+  )
+  .refine((name) => name !== 'all' && name !== 'default', 'is a word that the kernel keeps for itself')
+
 /** A SHA-256 digest in hexadecimal. */
 export const sha256 = z
   .string()

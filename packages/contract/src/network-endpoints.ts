@@ -1,18 +1,18 @@
 /** The endpoints of networks. */
 import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
-import { resourceName } from './names.ts'
+import { linkName, resourceName } from './names.ts'
 import {
   dhcpRange,
   domainName,
   lease,
-  linkName,
   network,
   networkLimits,
   networkModes,
   networkPlan,
   reservation,
 } from './network.ts'
+import { sriovSpec } from './network-sriov.ts'
 import { queryFlag } from './parameters.ts'
 
 const byNetwork = z.strictObject({ network: resourceName })
@@ -48,6 +48,7 @@ export const newNetwork = z.strictObject({
     description:
       'What the bridge is called, made of the id unless said; of mode bridge, the one that is there.',
   }),
+  sriov: sriovSpec.optional().meta({ description: 'Of mode sriov.' }),
   mtu: z.int().min(1280).max(65535).default(1500),
   reservations: z.array(reservation).max(networkLimits.reservations).default([]),
   autostart: z.boolean().default(true),
@@ -68,6 +69,7 @@ export const networkChange = z.strictObject({
     .union([z.literal(false), newIpv6])
     .optional()
     .meta({ description: 'False: without IPv6.' }),
+  sriov: sriovSpec.optional().meta({ description: 'Named whole.' }),
   domain: domainName.optional(),
   mtu: z.int().min(1280).max(65535).optional(),
   reservations: z.array(reservation).max(networkLimits.reservations).optional(),

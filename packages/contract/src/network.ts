@@ -1,13 +1,15 @@
 /** Networks: what guests are connected by. A network is a row that says what is wanted, and what was last seen of it on the host. */
 import { z } from 'zod'
-import { macAddress, resourceName, uuid } from './names.ts'
+import { linkName, macAddress, resourceName, uuid } from './names.ts'
+import { pfStatus, sriovSpec } from './network-sriov.ts'
 import { timestamp } from './units.ts'
 
 /**
  * How far guests get. `nat`: out of the host, under its address. `routed`: out of it and reached from outside, under their own.
  * `isolated`: each other and the host, no further. `bridge`: they are on the host's own LAN, by a bridge that somebody else made.
+ * `sriov`: so they are too, each NIC by a virtual function of a NIC of the host, which it has to itself.
  */
-export const networkModes = ['nat', 'routed', 'isolated', 'bridge'] as const
+export const networkModes = ['nat', 'routed', 'isolated', 'bridge', 'sriov'] as const
 export type NetworkMode = (typeof networkModes)[number]
 
 /** `failed`: it was started, and something of it is missing on the host, which is tried again. */
@@ -16,15 +18,6 @@ export type NetworkState = (typeof networkStates)[number]
 
 /** The largest numbers that a network may name. */
 export const networkLimits = { reservations: 4096, linkName: 15, repairs: 16 } as const
-
-/** The name of a link of the host. */
-export const linkName = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/,
-    'is not the name of a link: 1 to 15 letters, digits, dots, dashes and underscores',
-  )
-  .refine((name) => name !== 'all' && name !== 'default', 'is a word that the kernel keeps for itself')
 
 /** One word of a host's name, as DNS takes it. */
 export const hostLabel = z
@@ -66,7 +59,7 @@ export type Reservation = z.output<typeof reservation>
 /** What keeps a network from working, or will. */
 export const networkFinding = z
   .strictObject({
-    thing: z.enum(['bridge', 'firewall', 'forwarding', 'dnsmasq', 'addresses']),
+    thing: z.enum(['bridge', 'firewall', 'forwarding', 'dnsmasq', 'addresses', 'sriov']),
     detail: z.string(),
     fix: z
       .array(z.string())
@@ -93,7 +86,9 @@ export const network = z
     reason: z.string().meta({ description: 'Why it is in this state.' }),
     since: timestamp,
     autostart: z.boolean(),
-    bridge: linkName.meta({ description: 'The bridge that its guests are connected to.' }),
+    bridge: linkName.meta({
+      description: 'The bridge that its guests are connected to; of mode sriov, its first physical function.',
+    }),
     mac: macAddress.optional().meta({ description: 'Of the bridge, where it is the network’s own.' }),
     mtu: z.int(),
     ipv4: z
@@ -110,6 +105,10 @@ export const network = z
         dhcp: z.boolean().meta({ description: 'SLAAC and DHCPv6; else SLAAC alone.' }),
       })
       .optional(),
+    sriov: z
+      .strictObject({ ...sriovSpec.shape, pools: z.array(pfStatus) })
+      .optional()
+      .meta({ description: 'Of mode sriov: what it is made of, and what there is of it.' }),
     domain: domainName,
     reservations: z.array(reservation),
     table: z.string().optional().meta({

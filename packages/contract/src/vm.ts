@@ -78,6 +78,18 @@ const nicStatus = z
   })
   .meta({ id: 'NicStatus' })
 
+const vfStatus = z
+  .strictObject({
+    nic: z.string(),
+    network: z.string(),
+    address: z.string().meta({ description: 'Of the virtual function that it is, on the host.' }),
+    pf: z.string().meta({ description: 'The interface of the host that this is of.' }),
+  })
+  .meta({
+    id: 'VfStatus',
+    description: 'A NIC on a network of mode sriov, whose packets the host does not see.',
+  })
+
 const guestStatus = z
   .strictObject({
     agent: z.enum(['connected', 'absent']),
@@ -125,6 +137,7 @@ export const vmStatus = z
       .optional()
       .meta({ description: 'The devices of the host that it has.' }),
     nics: z.array(nicStatus).optional().meta({ description: 'Its NICs on networks.' }),
+    vfs: z.array(vfStatus).optional().meta({ description: 'Its NICs that are virtual functions.' }),
     guest: guestStatus.optional(),
     placement: z
       .string()

@@ -164,7 +164,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     makers: await createImageMakers({ stateDir: config.stateDir, shelf: images, jailed, clock }),
     files: await openStateFiles({ stateDir: config.stateDir }),
     pools: createPools({ ...config, jailed, secrets }),
-    networks: createNetworks(config),
+    networks: createNetworks({ ...config, lender: devices }),
     access: createVolumeAccess({ jailed }),
     clientFiles: createClientFiles(),
     secrets,

@@ -7,6 +7,7 @@ import type { Context } from '../context.ts'
 import { localTime } from '../output/time.ts'
 import { UsageError } from '../usage-error.ts'
 import { newNetworkOf } from './new-network.ts'
+import { sriovLines } from './pools.ts'
 
 export const listNetworks: Action = async ({ client, output, signal }) => {
   const networks = await client.call(routes.listNetworks, { signal })
@@ -36,7 +37,7 @@ export const showNetwork: Action = async (context) => {
     State: `${network.state}: ${network.reason}`,
     Since: localTime(network.since),
     Autostart: network.autostart ? 'on' : 'off',
-    Bridge: `${network.bridge} (${network.mac ?? 'somebody else’s'}), MTU ${network.mtu}`,
+    ...linkWords(network),
     IPv4: ipv4Words(network),
     IPv6: ipv6Words(network),
     Domain: network.domain,
@@ -65,7 +66,7 @@ export const createNetwork: Action = async (context) => {
   await say(
     context,
     network,
-    `Network ${network.name} is created${subnets.length > 0 ? ` with ${subnets.join(' and ')}` : ''} on bridge ${network.bridge}.`,
+    `Network ${network.name} is created${subnets.length > 0 ? ` with ${subnets.join(' and ')}` : ''} ${onWords(network)}.`,
   )
   await tellFindings(context, network)
   return undefined
@@ -162,4 +163,14 @@ function ipv4Words({ ipv4 }: Network): string {
 
 function ipv6Words({ ipv6 }: Network): string {
   return ipv6 ? `${ipv6.subnet}, gateway ${ipv6.gateway}, SLAAC${ipv6.dhcp ? ' and DHCPv6' : ''}` : 'none'
+}
+
+/** What its guests are on. */
+function linkWords({ bridge, mac, mtu, sriov }: Network) {
+  if (sriov) return sriovLines(sriov)
+  return { Bridge: `${bridge} (${mac ?? 'somebody else’s'}), MTU ${mtu}` }
+}
+
+function onWords({ bridge, sriov }: Network): string {
+  return sriov ? `on virtual functions of ${sriov.pfs.join(', ')}` : `on bridge ${bridge}`
 }

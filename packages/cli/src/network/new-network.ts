@@ -3,7 +3,7 @@ import type { NewNetworkInput } from '@kvasir/contract'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 
-const modes = ['nat', 'routed', 'isolated', 'bridge'] as const
+const modes = ['nat', 'routed', 'isolated', 'bridge', 'sriov'] as const
 
 /** The network that the flags ask for. */
 export function newNetworkOf(context: Context): NewNetworkInput {
@@ -21,6 +21,7 @@ export function newNetworkOf(context: Context): NewNetworkInput {
     ...(ipv6 === undefined ? {} : { ipv6: { subnet: ipv6, dhcp: !context.has('no-dhcp') } }),
     ...(domain === undefined ? {} : { domain }),
     ...(bridge === undefined ? {} : { bridge }),
+    ...sriovOf(context),
     ...(mtu === undefined ? {} : { mtu: Number(mtu) }),
     reservations: context.values('reserve').map(reservationOf),
     ...(context.has('no-autostart') ? { autostart: false } : {}),
@@ -38,6 +39,25 @@ function ipv4Of(context: Context): NonNullable<NewNetworkInput['ipv4']> {
     ...(subnet === undefined ? {} : { subnet }),
     ...(gateway === undefined ? {} : { gateway }),
     ...(context.has('no-dhcp') ? { dhcp: false } : dhcp === undefined ? {} : { dhcp: rangeOf(dhcp) }),
+  }
+}
+
+/** The flags of mode sriov. */
+function sriovOf(context: Context): Pick<NewNetworkInput, 'sriov'> {
+  const [pfs, vfs, vlan] = [context.value('pf'), context.value('vfs'), context.value('vlan')]
+  const [spoofCheck, trust] = [!context.has('no-spoof-check'), context.has('trust')]
+  if (pfs === undefined) {
+    if (vfs !== undefined || trust || !spoofCheck)
+      throw new UsageError('The physical functions are missing.', 'Write --pf eth0, or --pf eth0,eth1.')
+    return {}
+  }
+  const sriov = { pfs: pfs.split(',').map((link) => link.trim()), spoofCheck, trust }
+  return {
+    sriov: {
+      ...sriov,
+      ...(vfs === undefined ? {} : { vfs: Number(vfs) }),
+      ...(vlan === undefined ? {} : { vlan: Number(vlan) }),
+    },
   }
 }
 

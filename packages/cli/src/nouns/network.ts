@@ -22,15 +22,16 @@ export const networkVerbs: Verbs = {
       'network create dmz --mode routed --subnet 203.0.113.0/28',
       'network create lab --mode isolated --no-autostart',
       'network create office --mode bridge --bridge br0',
+      'network create fast --mode sriov --pf eth0,eth1 --vfs 8 --vlan 42',
       'network create lan --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1',
     ],
     arguments: [{ name: 'NETWORK' }],
     flags: {
       mode: {
         summary:
-          'How far guests get: out under the address of the host, routed, not at all; or on a bridge of the host.',
+          'How far guests get: out under the address of the host, routed, not at all; on a bridge of the host; by virtual functions of its NICs.',
         value: 'MODE',
-        completes: ['nat', 'routed', 'isolated', 'bridge'],
+        completes: ['nat', 'routed', 'isolated', 'bridge', 'sriov'],
       },
       subnet: { summary: 'The IPv4 subnet; a free one unless given.', value: 'CIDR' },
       gateway: { summary: 'The address of the host in it; the first unless given.', value: 'ADDRESS' },
@@ -43,6 +44,17 @@ export const networkVerbs: Verbs = {
       ipv6: { summary: 'The IPv6 subnet, a /64.', value: 'CIDR' },
       domain: { summary: 'The domain of the guests; NETWORK.internal unless given.', value: 'DOMAIN' },
       bridge: { summary: 'What the bridge is called; of mode bridge, the one that is there.', value: 'NAME' },
+      pf: {
+        summary: 'Of mode sriov, the interfaces whose virtual functions guests get.',
+        value: 'LINK[,LINK]',
+      },
+      vfs: {
+        summary: 'How many virtual functions each has; 8 are made where there are none.',
+        value: 'COUNT',
+      },
+      vlan: { summary: 'Of mode sriov, the VLAN that guests are in.', value: 'NUMBER' },
+      trust: { summary: 'Of mode sriov, guests may ask for promiscuous mode or another MAC address.' },
+      'no-spoof-check': { summary: 'Of mode sriov, guests may send under any MAC address.' },
       mtu: { summary: 'The largest packet; 1500 unless given.', value: 'BYTES' },
       reserve: {
         summary: 'An address or a name that a NIC always gets.',

@@ -129,6 +129,7 @@ function nicWords(
   { status }: Vm,
 ): string {
   const way = status.nics?.find(({ nic }) => nic === name)
+  const vf = status.vfs?.find(({ nic }) => nic === name)
   const words = [
     network ?? mode,
     mac,
@@ -136,6 +137,7 @@ function nicWords(
     link === 'down' ? 'link down' : undefined,
     way &&
       `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap} -> ${way.bridge}`,
+    vf && `virtual function ${vf.address} of ${vf.pf}`,
     way?.counters && trafficWords(way.counters),
   ]
   return `${name}  ${words.filter((word) => word !== undefined).join(', ')}`

@@ -5,6 +5,7 @@ import type { HostFilters } from '../model/network/host-filters.ts'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { HostListener } from '../model/network/port-claims.ts'
+import type { HostPf } from '../model/network/vf-pool.ts'
 import type { Wire } from '../model/network/wires.ts'
 
 /** What is seen of a network on the host. */
@@ -12,6 +13,14 @@ export interface NetworkSight {
   /** What is missing, or not as it was made. */
   readonly findings: readonly NetworkFinding[]
   readonly dnsmasqPid: number | undefined
+  /** Of a network of mode sriov: its physical functions. */
+  readonly pools?: readonly PoolSight[] | undefined
+}
+
+/** A physical function of a network, and how many virtual functions of it were made for networks. */
+export interface PoolSight extends Omit<HostPf, 'address'> {
+  readonly address: string | undefined
+  readonly made: number | undefined
 }
 
 /** The parts of a network that are made one after another, in this order; each is told of when it is there. */

@@ -18,6 +18,7 @@ const hardware = z.object({
   sata: z.record(z.string(), z.int().nonnegative()).optional(),
   luns: z.record(z.string(), z.int().nonnegative()).optional(),
   hostDevices: z.record(z.string(), z.string()).optional(),
+  vfs: z.record(z.string(), z.object({ address: z.string(), pf: z.string() })).optional(),
   plugMemory: z.object({ bootBytes: z.int().positive(), regionBytes: z.int().positive() }).optional(),
 })
 

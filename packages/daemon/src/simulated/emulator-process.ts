@@ -67,7 +67,7 @@ export class EmulatorProcess {
     this.vcpuCount = request.vcpuCount
     const guest = { later: this.#later.bind(this), tell: this.#tell.bind(this) }
     this.disks = new GuestDisks(request.plan.ids, guest)
-    this.nics = new GuestNics(request.plan.ids, guest)
+    this.nics = new GuestNics(request.plan, guest)
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     this.chains = startedChains(request)

@@ -1,6 +1,7 @@
 /** The NICs of a simulated QEMU process, and a guest that lets go of them or does not, as a test wants. */
 import type { NicSpec } from '@kvasir/contract'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
+import { deviceId } from '../model/qemu/ids.ts'
 import type { EmulatorEvent } from '../ports/emulators.ts'
 
 interface Guest {
@@ -18,8 +19,9 @@ export class GuestNics {
   /** Whether the guest lets go: at once when asked, never, or with a refusal. */
   release: 'willing' | 'silent' | 'refusing' = 'willing'
 
-  constructor(ids: EmulatorPlan['ids'], guest: Guest) {
+  constructor({ ids, vfs = [] }: Pick<EmulatorPlan, 'ids' | 'vfs'>, guest: Guest) {
     this.plugged = new Map(Object.entries(ids.nics))
+    for (const { nic } of vfs) this.plugged.set(nic, { device: deviceId('nic', nic), netdev: '' })
     this.#guest = guest
   }
 

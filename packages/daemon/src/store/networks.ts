@@ -1,5 +1,5 @@
 /** The rows of networks: what each is, and how far its making or its end has come. */
-import { networkModes, reservation } from '@kvasir/contract'
+import { networkModes, reservation, sriovSpec } from '@kvasir/contract'
 import { z } from 'zod'
 import type { NetworkRecord, Store } from '../ports/store.ts'
 import type { Database } from './database.ts'
@@ -19,6 +19,7 @@ const networkContent = z.object({
     })
     .optional(),
   ipv6: z.object({ subnet: z.string(), gateway: z.string(), dhcp: z.boolean() }).optional(),
+  sriov: sriovSpec.optional(),
   domain: z.string(),
   reservations: z.array(reservation),
   autostart: z.boolean(),

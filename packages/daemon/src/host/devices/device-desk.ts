@@ -12,6 +12,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, runCommand } from '@kvasir/linux'
 import { z } from 'zod'
+import { type VfState, vfChanges } from '../../model/network/vf-settings.ts'
+import type { VfPlan } from '../../model/qemu/emulator-plan.ts'
+import type { VfLender } from '../networks/sriov-network.ts'
+import { changeVf, placeOfVf, readVf, setVf, type VfPlace } from './virtual-functions.ts'
 
 const addressPattern = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/
 const vfioDriver = 'vfio-pci'
@@ -22,11 +26,24 @@ const moduleTimeoutMs = 20_000
 const appearMs = 10_000
 const pauseMs = 20
 
+const vfState = z.object({
+  mac: z.string().optional(),
+  vlan: z.number().optional(),
+  vlanPriority: z.number().optional(),
+  spoofCheck: z.boolean().optional(),
+  trust: z.boolean().optional(),
+  minRateMbits: z.number().optional(),
+  maxRateMbits: z.number().optional(),
+  link: z.enum(['auto', 'enable', 'disable']).optional(),
+})
+
 const note = z.object({
   bootId: z.string(),
   vm: z.string(),
   /** The driver that had it. */
   driver: z.string().optional(),
+  /** What it was set to, where it is a virtual function that is a NIC. */
+  vf: vfState.optional(),
 })
 
 type Note = z.output<typeof note>
@@ -45,7 +62,7 @@ export interface DeviceDeskOptions {
   readonly root?: string
 }
 
-export class DeviceDesk {
+export class DeviceDesk implements VfLender {
   readonly #options: DeviceDeskOptions
   readonly #pci: string
   #turn: Promise<unknown> = Promise.resolve()
@@ -59,6 +76,7 @@ export class DeviceDesk {
   async lend(
     vm: { readonly id: string; readonly name: string; readonly uid: number },
     addresses: readonly string[],
+    vfs: readonly VfPlan[] = [],
   ): Promise<readonly LentDevice[]> {
     if (addresses.length === 0) return []
     const lent: LentDevice[] = []
@@ -66,8 +84,10 @@ export class DeviceDesk {
       await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
       await this.#requireVfio()
       for (const address of addresses) {
-        await this.#writeDown(vm, address)
+        const settings = vfs.find((vf) => vf.address === address)?.settings
+        await this.#writeDown(vm, address, settings !== undefined)
         await this.#hand(address, vfioDriver)
+        if (settings) await setVf(await placeOf(address), settings, `VM ${vm.name} does not start`)
       }
       for (const address of addresses) lent.push({ address, group: await this.#openTo(vm.uid, address) })
     })
@@ -80,10 +100,26 @@ export class DeviceDesk {
     const own = all.filter(({ vm }) => vm === vmId)
     if (own.length === 0) return
     await this.#inTurn(async () => {
-      for (const { address, driver, bootId } of own) {
-        if (bootId === this.#options.bootId) await this.#takeBack(address, driver)
+      for (const { address, driver, bootId, vf } of own) {
+        if (bootId === this.#options.bootId) {
+          if (vf) await putBack(address, vf)
+          await this.#takeBack(address, driver)
+        }
         await rm(this.#notePath(address), { force: true })
       }
+    })
+  }
+
+  async vfAmiss(vmId: string, address: string, wanted: VfState): Promise<readonly string[] | undefined> {
+    if ((await this.#read(address))?.vm !== vmId) return (await this.#exists(address)) ? [] : undefined
+    const place = await placeOfVf(address)
+    return place && vfChanges(await readVf(place), wanted).map(({ what }) => what)
+  }
+
+  async setLentVf(vmId: string, address: string, wanted: VfState): Promise<void> {
+    await this.#inTurn(async () => {
+      if ((await this.#read(address))?.vm !== vmId) return
+      await setVf(await placeOf(address), wanted, 'it stays as it is')
     })
   }
 
@@ -113,7 +149,11 @@ export class DeviceDesk {
     )
   }
 
-  async #writeDown(vm: { readonly id: string; readonly name: string }, address: string): Promise<void> {
+  async #writeDown(
+    vm: { readonly id: string; readonly name: string },
+    address: string,
+    isVf: boolean,
+  ): Promise<void> {
     const driver = await this.#driverOf(address)
     if (!(await this.#exists(address)))
       throw new KvasirError('host-failed', `The device ${address} is gone, so VM ${vm.name} cannot have it.`)
@@ -121,6 +161,7 @@ export class DeviceDesk {
       bootId: this.#options.bootId,
       vm: vm.id,
       ...(driver === undefined ? {} : { driver }),
+      ...(isVf ? { vf: await readVf(await placeOf(address)) } : {}),
     }
     const path = this.#notePath(address)
     const known = await this.#read(address)
@@ -229,6 +270,23 @@ export class DeviceDesk {
     this.#turn = mine.catch(() => {})
     await mine
   }
+}
+
+async function placeOf(address: string): Promise<VfPlace> {
+  const place = await placeOfVf(address)
+  if (place) return place
+  throw new KvasirError(
+    'host-failed',
+    `The device ${address} is no virtual function of an interface of this host, so it cannot be a NIC.`,
+  )
+}
+
+/** What a driver took, it takes back; where it does not (its link is down now), the device goes back all the same. */
+async function putBack(address: string, before: VfState): Promise<void> {
+  const place = await placeOfVf(address)
+  if (!place) return
+  for (const change of vfChanges(await readVf(place), before))
+    await changeVf(place, change, '').catch(() => {})
 }
 
 async function eventually(isSo: () => Promise<boolean>, withinMs = appearMs): Promise<boolean> {

@@ -29,12 +29,16 @@ import { Dnsmasq, dnsmasqUser } from './dnsmasq.ts'
 import { Forwarding } from './forwarding.ts'
 import { hostListeners } from './host-listeners.ts'
 import { readFilters } from './read-filters.ts'
+import { type VfLender, withSriov } from './sriov-network.ts'
 import { surveyHost } from './survey-host.ts'
 import { areTablesAsPut, areTablesThere, noteRules, putRules, removeTables, replaceRules } from './tables.ts'
+import { VfPools } from './vf-pools.ts'
 
 export interface HostNetworksOptions {
   readonly runtimeDir: string
   readonly stateDir: string
+  /** Who lends virtual functions to VMs. */
+  readonly lender: VfLender
 }
 
 /** The networks of this host. */
@@ -54,7 +58,7 @@ export function createNetworks(options: HostNetworksOptions): Networks {
     last = next.catch(() => {})
     return next
   }
-  return {
+  const networks: Networks = {
     survey: surveyHost,
     listeners: hostListeners,
     filters: readFilters,
@@ -88,6 +92,8 @@ export function createNetworks(options: HostNetworksOptions): Networks {
     forget: (id) => rm(leasesOf(id), { force: true }),
     present: async () => readdir(folders).catch(() => []),
   }
+  const pools = new VfPools(join(options.runtimeDir, 'vf-pools.json'))
+  return withSriov(networks, { folderOf, inTurn, pools, lender: options.lender })
 }
 
 interface NetworkTools {

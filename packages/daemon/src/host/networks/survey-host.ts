@@ -1,6 +1,7 @@
 /** Reads links, addresses and routes of the host, as ip(8) tells them. Forms: iproute2's JSON, of 5.10 and later. */
 import { z } from 'zod'
 import type { HostNetwork } from '../../model/network/host-network.ts'
+import { readPfs } from '../devices/virtual-functions.ts'
 import { askIp } from './network-commands.ts'
 
 const link = z.object({
@@ -22,7 +23,8 @@ const route = z.object({ dst: z.string(), dev: z.string().optional(), type: z.st
 
 /** The host's network as it is now. */
 export async function surveyHost(): Promise<HostNetwork> {
-  const [links, addresses, routes4, routes6] = await Promise.all([
+  const [pfs, links, addresses, routes4, routes6] = await Promise.all([
+    readPfs(),
     askIp(['-details', 'link', 'show']),
     askIp(['address', 'show']),
     askIp(['-4', 'route', 'show', 'table', 'all']),
@@ -50,6 +52,7 @@ export async function surveyHost(): Promise<HostNetwork> {
         ),
       ),
     routes: [...readRoutes(routes4, 32), ...readRoutes(routes6, 128)],
+    pfs,
   }
 }
 

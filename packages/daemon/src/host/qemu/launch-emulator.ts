@@ -70,7 +70,7 @@ export async function launchEmulator(
   await makeDirectories(paths)
   await failpoint('emulator.launch.after-directory')
   if (request.pages) await hugepages.handOut(request.pages, paths.pages, { signal })
-  const lent = await devices.lend(request, request.plan.hostDevices ?? [])
+  const lent = await devices.lend(request, request.plan.hostDevices ?? [], request.plan.vfs)
   await describeToEmulator(lent, paths)
   const launch = {
     uid: request.uid,

@@ -121,7 +121,7 @@ function refusalOf(
 }
 
 /** The kernel gives a group only when no driver of the host works with any of it. */
-function requireWholeGroup(
+export function requireWholeGroup(
   vm: Taker,
   { name, address }: { readonly name: string; readonly address: string },
   { offer, chosen }: Choice,

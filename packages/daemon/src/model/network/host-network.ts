@@ -1,4 +1,5 @@
 /** What a host has of networks, as far as a new one could collide with it. */
+import type { HostPf } from './vf-pool.ts'
 
 /** A link of the host. */
 export interface HostLink {
@@ -27,4 +28,6 @@ export interface HostNetwork {
   readonly links: readonly HostLink[]
   readonly addresses: readonly HostAddress[]
   readonly routes: readonly HostRoute[]
+  /** Its devices with SR-IOV; absent: none. */
+  readonly pfs?: readonly HostPf[] | undefined
 }

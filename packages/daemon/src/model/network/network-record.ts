@@ -1,17 +1,27 @@
 /** A network as its row remembers it: what was asked for, with all that was left open decided. */
-import type { NetworkMode, Reservation } from '@kvasir/contract'
+import type { NetworkMode, Reservation, SriovSpec } from '@kvasir/contract'
 
 /** What of a network does not change while it lives. */
 export interface NetworkSpec {
   readonly id: string
   readonly name: string
   readonly mode: NetworkMode
+  /** The bridge that guests are on; of mode sriov, the interface of its first physical function. */
   readonly bridge: string
   readonly mtu: number
   readonly ipv4: NetworkIpv4 | undefined
   readonly ipv6: NetworkIpv6 | undefined
+  /** Of mode sriov. */
+  readonly sriov?: NetworkSriov | undefined
   readonly domain: string
   readonly reservations: readonly Reservation[]
+}
+
+/** What its virtual functions are of, and what they are set to. */
+export interface NetworkSriov extends Omit<SriovSpec, 'vfs' | 'vlan' | 'minSend'> {
+  readonly vfs?: number | undefined
+  readonly vlan?: number | undefined
+  readonly minSend?: number | undefined
 }
 
 export interface NetworkIpv4 {

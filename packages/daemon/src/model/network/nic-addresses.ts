@@ -32,6 +32,7 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     const other = nic.forwards.find(({ hostAddress }) => hostAddress.includes(':'))
     if (other) throw refused(on, `forwards from ${other.hostAddress}, and networks forward IPv4 alone`)
   }
+  if (network.sriov) requireOnVf(on)
   if (mode === 'bridge' && (nic.antiSpoof || nic.address !== undefined))
     throw refused(
       on,
@@ -65,6 +66,29 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     `${holder} has the address ${nic.address} on network ${name}, so NIC ${nic.name} of VM ${on.vm} cannot have it.`,
     { details: { address: nic.address, network: name, holder } },
   )
+}
+
+/** A virtual function is held to its MAC address and to a rate by the device; all else would be rules of a bridge, and there is none. */
+function requireOnVf(on: NicOnNetwork): void {
+  const { antiSpoof, isolated, address, limits, model } = on.nic
+  const { name } = on.network
+  if (model !== undefined && model !== 'virtio')
+    throw refused(
+      on,
+      `is to be a card of the model ${model}, and network ${name} gives it a virtual function, which is its own model`,
+    )
+  if (antiSpoof || isolated)
+    throw refused(
+      on,
+      `is guarded (${antiSpoof ? 'antiSpoof' : 'isolated'}), and network ${name} gives it a virtual function, whose packets the host never sees; spoofCheck of the network holds it to its MAC address`,
+    )
+  if (address !== undefined)
+    throw refused(on, `has an address, and who has which on network ${name} is the LAN's to say`)
+  if (limits?.receive !== undefined)
+    throw refused(
+      on,
+      `limits what it receives, and a virtual function, as network ${name} gives it, limits what is sent alone`,
+    )
 }
 
 /**

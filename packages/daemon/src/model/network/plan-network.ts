@@ -18,14 +18,16 @@ type Changeable = NetworkSpec & { readonly autostart: boolean }
 
 /** The network as it would have to be asked for to be the one that the change makes of it. */
 export function wantedAfter(current: Changeable, change: NetworkChange): NewNetwork {
-  const { name, mode, bridge, mtu, domain, reservations, autostart } = { ...current, ...change }
+  const { name, mode, bridge, mtu, domain, reservations, autostart, sriov } = { ...current, ...change }
+  const isOnLan = mode === 'bridge' || mode === 'sriov'
   return newNetwork.parse({
     name,
     mode,
-    bridge,
+    bridge: mode === 'sriov' ? undefined : bridge,
+    sriov,
     mtu,
     // Where the LAN gives names, none is asked for; one that is, is refused.
-    domain: mode === 'bridge' ? change.domain : domain,
+    domain: isOnLan ? change.domain : domain,
     reservations,
     autostart,
     ipv4: ipv4After(current, change),
@@ -56,9 +58,17 @@ const offRule = {
   reason: 'the network is not started and has it from its next start',
 } as const
 
+const bySetting = 'the physical function sets its virtual functions to it'
+
 const rules = [
   { field: 'mode', effect: 'restart', reason: 'its rules and its routes are made of it' },
   { field: 'mtu', effect: 'restart', reason: 'links have it from when they are made' },
+  { field: 'sriov.pfs', effect: 'restart', reason: 'guests have virtual functions of them' },
+  { field: 'sriov.vfs', effect: 'restart', reason: 'a number of virtual functions is made at once' },
+  { field: 'sriov.vlan', effect: 'live', reason: bySetting },
+  { field: 'sriov.spoofCheck', effect: 'live', reason: bySetting },
+  { field: 'sriov.trust', effect: 'live', reason: bySetting },
+  { field: 'sriov.minSend', effect: 'live', reason: bySetting },
   { field: 'ipv4.subnet', effect: 'restart', reason: 'guests have addresses in it' },
   { field: 'ipv4.gateway', effect: 'restart', reason: 'guests were told of it' },
   {
@@ -77,10 +87,16 @@ const rules = [
   { field: 'autostart', effect: 'live', reason: 'it counts when the host boots' },
 ] as const satisfies readonly Pick<NetworkPlanChange, 'field' | 'effect' | 'reason'>[]
 
-function fieldsOf({ mode, mtu, ipv4, ipv6, domain, reservations, autostart }: Changeable) {
+function fieldsOf({ mode, mtu, sriov, ipv4, ipv6, domain, reservations, autostart }: Changeable) {
   const fields: Readonly<Record<(typeof rules)[number]['field'], unknown>> = {
     mode,
-    mtu,
+    mtu: sriov ? undefined : mtu, // Its physical functions have it.
+    'sriov.pfs': sriov?.pfs,
+    'sriov.vfs': sriov?.vfs,
+    'sriov.vlan': sriov?.vlan,
+    'sriov.spoofCheck': sriov?.spoofCheck,
+    'sriov.trust': sriov?.trust,
+    'sriov.minSend': sriov?.minSend,
     'ipv4.subnet': ipv4?.subnet,
     'ipv4.gateway': ipv4?.gateway,
     'ipv4.dhcp': ipv4 && (ipv4.dhcp ?? false),

@@ -21,6 +21,8 @@ import { bridgedOf } from './host-bridges.ts'
 import type { HostLink } from './host-network.ts'
 import { bridgeName } from './link-names.ts'
 import type { NetworkIpv4, NetworkIpv6, NetworkSpec } from './network-record.ts'
+import { resolveSriov } from './resolve-sriov.ts'
+import type { HostPf } from './vf-pool.ts'
 
 const longestIpv4Prefix = 30
 const shortestIpv4Prefix = 8
@@ -44,10 +46,19 @@ export function resolveNetwork(
     id,
     taken,
     links = [],
-  }: { readonly id: string; readonly taken: readonly TakenSubnet[]; readonly links?: readonly HostLink[] },
+    pfs = [],
+  }: {
+    readonly id: string
+    readonly taken: readonly TakenSubnet[]
+    readonly links?: readonly HostLink[]
+    readonly pfs?: readonly HostPf[] | undefined
+  },
 ): NetworkSpec {
   const { name, mode, mtu } = wanted
+  if (wanted.sriov && mode !== 'sriov')
+    throw refused(name, `it names physical functions, which one of mode sriov has, and it is of mode ${mode}`)
   if (mode === 'bridge') return resolveBridged(wanted, { id, links })
+  if (mode === 'sriov') return resolveSriov(wanted, { id, links, pfs })
   const ipv4 = wanted.ipv4 === false ? undefined : resolveIpv4(wanted, taken)
   const ipv6 = wanted.ipv6 && resolveIpv6(name, wanted.ipv6, taken)
   if (!ipv4 && !ipv6) throw refused(name, 'it has neither IPv4 nor IPv6')

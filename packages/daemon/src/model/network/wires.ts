@@ -3,6 +3,7 @@
  * were decided when the VM was booted; what the network does for it follows the spec as it is now.
  */
 import type { ForwardSpec, NicSpec, VmState } from '@kvasir/contract'
+import type { Hardware } from '../qemu/hardware.ts'
 import { tapName } from './link-names.ts'
 import { macOf, type NicOwner } from './mac-holders.ts'
 
@@ -23,6 +24,8 @@ export interface Wire {
   readonly isolated: boolean
   /** How many bytes it may send and receive in a second. */
   readonly limits?: NicSpec['limits']
+  /** On a network of mode sriov: the virtual function that it is, and whether its cable is in. */
+  readonly vf?: { readonly vmId: string; readonly address: string; readonly link: NicSpec['link'] }
 }
 
 /** A VM as far as wires go. */
@@ -31,9 +34,11 @@ export interface WiredVm extends NicOwner {
     | {
         readonly bootedSpec: { readonly nics: readonly NicSpec[] }
         readonly movingNics?: readonly string[] | undefined
+        readonly bootedHardware?: Pick<Hardware, 'vfs'> | undefined
       }
     | undefined
   readonly life: { readonly state: VmState }
+  readonly hardware?: Pick<Hardware, 'vfs'> | undefined
 }
 
 /** The NICs with which a VM runs or is being started, and those that are about to be plugged; none for one that is off. */
@@ -51,6 +56,7 @@ export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
           antiSpoof: now.antiSpoof,
           isolated: now.isolated,
           limits: now.limits,
+          link: now.link,
           ...(now.address === undefined ? {} : { address: now.address }),
         }
       : nic
@@ -69,9 +75,13 @@ export function needsNetworkFirst({ network, address, forwards, ...rules }: NicS
   return network !== undefined && (address !== undefined || forwards.length > 0 || hasRules)
 }
 
-function wireOf({ id, name }: WiredVm, nic: NicSpec): Wire | undefined {
+function wireOf(vm: WiredVm, nic: NicSpec): Wire | undefined {
+  const { id, name } = vm
   const { network, address, forwards, antiSpoof, isolated, limits } = nic
   if (network === undefined) return undefined
   const names = { vm: name, nic: nic.name, network, tap: tapName(id, nic.name), mac: macOf(id, nic) }
-  return { ...names, address, forwards, antiSpoof, isolated, limits }
+  const hardware = vm.run ? vm.run.bootedHardware : vm.hardware
+  const vf = hardware?.vfs?.[nic.name]
+  const lent = vf && { vf: { vmId: id, address: vf.address, link: nic.link } }
+  return { ...names, address, forwards, antiSpoof, isolated, limits, ...lent }
 }

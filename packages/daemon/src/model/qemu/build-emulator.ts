@@ -36,6 +36,7 @@ import { soundArgs } from './sound.ts'
 import { tpmArgs, tpmPlan } from './tpm.ts'
 import { usbArgs } from './usb.ts'
 import { isAtLeast, oldestQemu } from './version.ts'
+import { vfsPlan } from './vf-nic.ts'
 import { vncArgs, vncSocketName } from './vnc.ts'
 import { vsockArgs } from './vsock.ts'
 import { watchdogArgs } from './watchdog.ts'
@@ -98,6 +99,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     taps: nics.taps,
     tpm: tpmPlan(input),
     ...handedOver(input),
+    ...vfsPlan(input),
     secrets: disks.secrets,
     memory: memoryPlan(input),
     reach: disks.reach,

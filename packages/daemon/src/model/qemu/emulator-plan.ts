@@ -4,6 +4,7 @@
  * The adapter (host/qemu) opens the descriptors in order, beginning with `firstDescriptor`, makes the binds, starts the network helpers
  * and executes QEMU inside its cage. It decides nothing.
  */
+import type { VfSettings } from '../network/vf-settings.ts'
 import type { Reach } from '../storage/reach.ts'
 import type { SecretObject } from '../storage/secret-use.ts'
 import type { AioChoice } from './aio.ts'
@@ -133,6 +134,13 @@ export interface NicIds {
   readonly vhost?: boolean | undefined
 }
 
+/** A virtual function of the host that is a NIC, and what it is set to meanwhile. */
+export interface VfPlan {
+  readonly nic: string
+  readonly address: string
+  readonly settings: VfSettings
+}
+
 export interface EmulatorPlan {
   /** QEMU's arguments, without the binary. */
   readonly argv: readonly string[]
@@ -145,6 +153,8 @@ export interface EmulatorPlan {
   readonly tpm?: { readonly stateDirectory: string } | undefined
   /** Devices of the host that it is given, by address. Absent: none. */
   readonly hostDevices?: readonly string[]
+  /** Those of them that are NICs on networks of mode sriov. Absent: none. */
+  readonly vfs?: readonly VfPlan[]
   /** What must lie at `secretPath` when it is executed. */
   readonly secrets: readonly SecretObject[]
   readonly memory: MemoryPlan

@@ -34,19 +34,21 @@ interface Start extends Partial<Omit<HardwareInput, 'spec'>> {
   /** The files of each disk's chain, top first; without an entry, one qcow2 file. */
   /** The addresses of its devices of the host. */
   readonly handed?: Readonly<Record<string, string>>
+  /** The virtual functions that its NICs are. */
+  readonly vfs?: HardwareInput['hardware']['vfs']
   readonly chains?: Readonly<Record<string, HardwareInput['disks'][number]['chain']>>
 }
 
 /** A start of a spec, under TCG with the oldest QEMU unless `start` says otherwise. */
 export function goldenCase(name: string, specInput: VmSpecInput, start: Start = {}): GoldenCase {
-  const { chains, handed, ...rest } = start
+  const { chains, handed, vfs, ...rest } = start
   const spec = vmSpec.parse(specInput)
   const qemu = rest.qemu ?? qemu7
   const input: HardwareInput = {
     name: 'web1',
     uuid: '3c4f9f6a-7e43-4b0e-9d55-0c8a1f6f2b10',
     spec,
-    hardware: { ...planHardware(spec, undefined, { qemu, vsockCid: 4242 }), hostDevices: handed },
+    hardware: { ...planHardware(spec, undefined, { qemu, vsockCid: 4242 }), hostDevices: handed, vfs },
     accelerator: 'tcg',
     qemu,
     disks: spec.disks.map((disk) => ({

@@ -205,6 +205,27 @@ const others: readonly GoldenCase[] = [
     },
     { networks, qemu: qemu10, accelerator: 'kvm', vhostNet: true },
   ),
+  goldenCase(
+    'nic-vf',
+    {
+      nics: [
+        { name: 'lan', network: 'lan' },
+        { name: 'fast', network: 'fast' },
+      ],
+      devices: noDevices,
+    },
+    {
+      networks: {
+        ...networks,
+        fast: {
+          bridge: 'eth0',
+          mtu: 1500,
+          sriov: { pfs: ['eth0'], vlan: 42, spoofCheck: true, trust: false },
+        },
+      },
+      vfs: { fast: { address: '0000:02:10.1', pf: 'eth0' } },
+    },
+  ),
   ...(['rng', 'balloon', 'agent', 'vnc', 'panic', 'watchdog'] as const).map((device) =>
     goldenCase(`device-${device}`, { devices: { ...noDevices, [device]: true } }),
   ),

@@ -6,7 +6,9 @@
  */
 import type { GuestShape, VmSpec } from '@kvasir/contract'
 import type { Extension } from '../cpu/cpu-model.ts'
+import type { ChosenVf } from '../devices/choose-vfs.ts'
 import type { PlugMemory } from '../memory/plug-memory.ts'
+import type { NetworkSriov } from '../network/network-record.ts'
 import type { PciAddress } from '../pci/layout.ts'
 import type { VolumeSource } from '../storage/volume-source.ts'
 
@@ -27,6 +29,8 @@ export interface Hardware {
   readonly luns?: Readonly<Record<string, number>> | undefined
   /** The addresses of the devices of the host that its last start gave it, by their names in the spec. */
   readonly hostDevices?: Readonly<Record<string, string>> | undefined
+  /** The virtual functions that NICs are since its last start, by their names in the spec. */
+  readonly vfs?: Readonly<Record<string, ChosenVf>> | undefined
   /** The memory that the emulator is started with, where more can be plugged while it runs. */
   readonly plugMemory?: PlugMemory | undefined
 }
@@ -43,6 +47,8 @@ export interface DiskBacking {
 export interface NicNetwork {
   readonly bridge: string
   readonly mtu: number
+  /** Of a network of mode sriov: what the virtual functions of its NICs are set to. */
+  readonly sriov?: NetworkSriov | undefined
 }
 
 /** What the QEMU at hand can do. */

@@ -11,6 +11,7 @@ import { type EmulatorPlan, hostDeviceDirectory } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { deviceId } from './ids.ts'
 import { jsonOption } from './options.ts'
+import { vfPlans } from './vf-nic.ts'
 
 /** The arguments for the devices of the host, in the order of their names. */
 export function hostDeviceArgs({ input, bus }: BuildContext): readonly string[] {
@@ -28,7 +29,8 @@ export function hostDeviceArgs({ input, bus }: BuildContext): readonly string[] 
 
 /** The addresses of what is handed over. */
 export function handedOver(input: HardwareInput): Pick<EmulatorPlan, 'hostDevices'> {
-  const addresses = devicesOf(input).map(({ address }) => address)
+  const vfs = vfPlans(input).map(({ address }) => address)
+  const addresses = [...devicesOf(input).map(({ address }) => address), ...vfs]
   return addresses.length === 0 ? {} : { hostDevices: addresses }
 }
 

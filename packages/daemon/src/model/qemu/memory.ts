@@ -13,6 +13,7 @@ import { bootMemoryBytes } from '../memory/plug-memory.ts'
 import type { OptionValue } from '../storage/volume-source.ts'
 import { type MemoryPlan, memoryDirectory } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
+import { handedOver } from './host-devices.ts'
 import { bootBackendIds, memoryBackendId, plugBackendId } from './ids.ts'
 import { jsonOption, keyValues } from './options.ts'
 
@@ -70,7 +71,9 @@ export function memoryBackend(
 }
 
 /** What the memory takes besides arguments. */
-export function memoryPlan({ spec, hardware, hasThp, guestNodes, restorePath }: HardwareInput): MemoryPlan {
+export function memoryPlan(input: HardwareInput): MemoryPlan {
+  const { spec, hardware, hasThp, guestNodes, restorePath } = input
+  const isReached = handedOver(input).hostDevices !== undefined
   const { memory, disks, cpu } = spec
   const size = bootMemoryBytes(spec, hardware.plugMemory)
   const loops = ioThreadsOf(disks).length + 1
@@ -87,8 +90,12 @@ export function memoryPlan({ spec, hardware, hasThp, guestNodes, restorePath }: 
         }
       : undefined,
     withoutThp: memory.thp === 'never',
-    lockableBytes: memory.lock ? size + emulatorBytes + threads * threadBytes : lockedForDevices(spec, size),
-    touchedBytes: isHeld(memory) || spec.hostDevices.length > 0 ? size : 0,
+    lockableBytes: memory.lock
+      ? size + emulatorBytes + threads * threadBytes
+      : isReached
+        ? lockedForDevices(spec, size)
+        : undefined,
+    touchedBytes: isHeld(memory) || isReached ? size : 0,
     loadedBytes: restorePath === undefined ? 0 : size,
   }
 }
@@ -97,8 +104,8 @@ export function memoryPlan({ spec, hardware, hasThp, guestNodes, restorePath }: 
  * A device of the host reaches the guest's memory at any time, so the kernel locks all of it, once for each container and device of the
  * group at most, and the windows of the devices besides (drivers/vfio/vfio_iommu_type1.c).
  */
-function lockedForDevices({ hostDevices, memory }: VmSpec, size: number): number | undefined {
-  return hostDevices.length === 0 ? undefined : Math.max(size, memory.max ?? 0) + emulatorBytes
+function lockedForDevices({ memory }: VmSpec, size: number): number {
+  return Math.max(size, memory.max ?? 0) + emulatorBytes
 }
 
 function isFile({ sharing, pageSize }: Memory): boolean {

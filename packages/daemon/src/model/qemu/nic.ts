@@ -1,6 +1,6 @@
 /**
  * NICs: virtio-net, or a card for old guests (nic-models.ts). In user mode behind passt, which speaks Ethernet frames over a UNIX socket that is connected before either of the two is
- * started; on a network behind a tap, which is open before QEMU is. Other modes will choose another `-netdev` here.
+ * started; on a network behind a tap, which is open before QEMU is. On a network of mode sriov it is no such thing (vf-nic.ts).
  *
  * Where the host has vhost-net, its kernel moves the packets of a guest with KVM, a worker thread for each queue, and QEMU's main thread has no
  * part in it (QEMU: net/tap.c, hw/net/vhost_net.c). Under TCG the guest itself is slower than that thread, and QEMU serves it.
@@ -22,6 +22,7 @@ import { deviceId } from './ids.ts'
 import { isVirtio, modelOf, nicSlot, requireNicModels } from './nic-models.ts'
 import { jsonOption } from './options.ts'
 import { type PciBus, pciBus } from './pci-bus.ts'
+import { isVf, vfArgs } from './vf-nic.ts'
 
 /** Queues beyond eight bring nothing but descriptors, whatever there is of vCPUs. */
 const mostQueues = 8
@@ -77,6 +78,10 @@ export function nicArgs(context: BuildContext): NicsPlan {
       )
     }
     macs.add(mac)
+    if (isVf(input, nic)) {
+      args.push(...vfArgs(context, nic.name))
+      continue
+    }
     const tap = nic.mode === 'network' ? tapOf(input, nic) : undefined
     if (tap) taps.push(tap)
     else userNics.push({ nic: nic.name, mac, forwards: nic.forwards })

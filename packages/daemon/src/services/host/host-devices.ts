@@ -1,5 +1,6 @@
 /** The devices of the host, who has them, and which of them a VM gets. */
 import { type HostDevice, KvasirError, type VmSpec } from '@kvasir/contract'
+import { addressesGiven } from '../../model/devices/addresses-given.ts'
 import { chooseDevices } from '../../model/devices/choose-devices.ts'
 import { describeDevices, type Holders } from '../../model/devices/describe-devices.ts'
 import { judgeIommu } from '../../model/host/judge-iommu.ts'
@@ -19,35 +20,55 @@ export async function listHostDevices({
 
 /** The addresses of what a VM is given at a start; nothing is read where its spec names none. */
 export async function chooseHostDevices(
-  { id, name }: Pick<VmRecord, 'id' | 'name'>,
+  record: Pick<VmRecord, 'id' | 'name'>,
   { hostDevices }: Pick<VmSpec, 'hostDevices'>,
   ports: Ports,
 ): Promise<Readonly<Record<string, string>> | undefined> {
   if (hostDevices.length === 0) return undefined
+  return chooseDevices({ name: record.name, hostDevices }, await readOffer(record, ports))
+}
+
+/** The devices that a VM can choose from, and which of them others have. */
+export async function readOffer({ id }: Pick<VmRecord, 'id'>, ports: Pick<Ports, 'host' | 'store'>) {
   const rows = ports.store.vms.list()
   const others = rows.flatMap((row) => (row.kind === 'vm' && row.record.id !== id ? [row.record] : []))
-  return chooseDevices({ name, hostDevices }, await readDevices(holdersAmong(others), ports))
+  return await readDevices(holdersAmong(others), ports)
+}
+
+/** `network-refused` for a network whose guests would get devices of a host that gives none away. */
+export async function requireIommu(network: string, { host }: Pick<Ports, 'host'>): Promise<void> {
+  const { iommu: files, kernelOptions, pci: pciDevices } = await host.devices()
+  const { state, reason } = judgeIommu({ files, kernelOptions, pciDevices })
+  if (state !== 'on')
+    throw new KvasirError(
+      'network-refused',
+      `Network ${network} cannot be made: its guests get devices of the host, and ${reason}.`,
+      { details: { network } },
+    )
 }
 
 /** `in-use` when another VM was given one of the devices meanwhile. Whoever asks writes it down before anything else happens. */
 export function requireUnlent(
   { id, name }: Pick<VmRecord, 'id' | 'name'>,
-  hostDevices: VmRecord['hardware']['hostDevices'],
+  hardware: VmRecord['hardware'],
   drivers: Drivers,
 ): void {
-  if (hostDevices === undefined) return
+  const addresses = addressesGiven(hardware)
+  if (addresses.length === 0) return
   const records = drivers.list().map((driver) => driver.view().record)
   const holders = holdersAmong(records.filter((record) => record.id !== id))
-  for (const address of Object.values(hostDevices)) {
+  for (const address of addresses) {
     const holder = holders.get(address)
     if (holder !== undefined)
-      throw new KvasirError('in-use', `VM ${holder} has ${address}, so VM ${name} cannot have it.`)
+      throw new KvasirError('in-use', `VM ${holder} has ${address}, so VM ${name} cannot have it.`, {
+        details: { address, holder },
+      })
   }
 }
 
 /** `unsupported` for memory that cannot be written down, since nobody can write down what a device of the host holds. */
 export function requireNoHostDevices({ name, run }: Pick<VmRecord, 'name' | 'run'>, what: string): void {
-  const addresses = Object.values(run?.bootedHardware?.hostDevices ?? {})
+  const addresses = addressesGiven(run?.bootedHardware)
   if (addresses.length > 0)
     throw new KvasirError(
       'unsupported',
@@ -65,11 +86,11 @@ async function readDevices(holders: Holders, ports: Pick<Ports, 'host'>) {
 }
 
 /** What VMs that run have, and those that are being started; the latter have it in their rows before anything is done. */
-function holdersAmong(records: readonly VmRecord[]): Holders {
+export function holdersAmong(records: readonly VmRecord[]): Holders {
   return new Map(
     records.flatMap(({ name, run, intent, hardware }) => {
       const had = run ? run.bootedHardware : intent === 'start' ? hardware : undefined
-      return Object.values(had?.hostDevices ?? {}).map((address) => [address, name] as const)
+      return addressesGiven(had).map((address) => [address, name] as const)
     }),
   )
 }

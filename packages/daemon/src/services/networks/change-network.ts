@@ -17,12 +17,12 @@ import { showNetwork } from './show-network.ts'
 export async function planNetwork(
   network: NetworkRecord,
   change: NetworkChange,
-  { ports, drivers }: Context,
+  { ports, drivers, networks }: Context,
 ): Promise<{ readonly plan: NetworkPlan; readonly next: NetworkRecord }> {
   if (
     change.mode !== undefined &&
     change.mode !== network.mode &&
-    [change.mode, network.mode].includes('bridge')
+    [change.mode, network.mode].some((mode) => mode === 'bridge' || mode === 'sriov')
   )
     throw new KvasirError(
       'network-refused',
@@ -38,10 +38,13 @@ export async function planNetwork(
     addresses: host.addresses.filter(isOthers),
     routes: host.routes.filter(isOthers),
   }
+  const made = networks.pools(network).filter(({ made }) => made !== undefined)
+  const own = new Set(made.map(({ pf }) => pf))
   const spec = resolveNetwork(wanted, {
     id: network.id,
     taken: takenSubnets(outside, others),
     links: host.links,
+    pfs: host.pfs?.map((pf) => (own.has(pf.pf) ? { ...pf, vfs: [] } : pf)),
   })
   const next: NetworkRecord = { ...network, ...spec, autostart: wanted.autostart }
   for (const driver of drivers.list()) {

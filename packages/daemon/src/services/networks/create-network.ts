@@ -1,10 +1,13 @@
 /** Creates a network: a row that says `creating`, what it is on the host, then `ready`. Recovery undoes what was interrupted. */
 import { KvasirError, type Network, type NewNetwork } from '@kvasir/contract'
 import { takenSubnets } from '../../model/network/collisions.ts'
+import type { HostNetwork } from '../../model/network/host-network.ts'
+import type { NetworkSpec } from '../../model/network/network-record.ts'
 import { resolveNetwork } from '../../model/network/resolve-network.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { requireIommu } from '../host/host-devices.ts'
 import { showNetwork } from './show-network.ts'
 
 /** Creates a network and starts it. `name-taken`, `network-refused`. Only for who has the turn. */
@@ -60,14 +63,10 @@ async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord>
     id: clock.uuid(),
     taken: takenSubnets(host, others),
     links: host.links,
+    pfs: host.pfs,
   })
-  const holder = others.find(({ bridge }) => bridge === spec.bridge)?.name
-  if (holder !== undefined || (spec.mode !== 'bridge' && host.links.some(({ name }) => name === spec.bridge)))
-    throw new KvasirError(
-      'network-refused',
-      `The link ${spec.bridge} ${holder === undefined ? 'is there already and is somebody else’s' : `is the bridge of network ${holder}`}, so network ${wanted.name} cannot have it.`,
-      { details: { network: wanted.name, link: spec.bridge } },
-    )
+  if (spec.mode === 'sriov') await requireIommu(spec.name, ports)
+  else requireOwnBridge(spec, { host, others })
   return {
     ...spec,
     autostart: wanted.autostart,
@@ -76,4 +75,17 @@ async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord>
     phase: 'creating',
     createdAt: clock.now(),
   }
+}
+
+function requireOwnBridge(
+  spec: NetworkSpec,
+  { host, others }: { readonly host: HostNetwork; readonly others: readonly NetworkRecord[] },
+): void {
+  const holder = others.find(({ bridge, mode }) => mode !== 'sriov' && bridge === spec.bridge)?.name
+  if (holder !== undefined || (spec.mode !== 'bridge' && host.links.some(({ name }) => name === spec.bridge)))
+    throw new KvasirError(
+      'network-refused',
+      `The link ${spec.bridge} ${holder === undefined ? 'is there already and is somebody else’s' : `is the bridge of network ${holder}`}, so network ${spec.name} cannot have it.`,
+      { details: { network: spec.name, link: spec.bridge } },
+    )
 }

@@ -18,7 +18,7 @@ import {
 } from '@kvasir/contract'
 import type { Wire } from '../../model/network/wires.ts'
 import type { Emit } from '../../ports/events.ts'
-import type { NetworkPart } from '../../ports/networks.ts'
+import type { NetworkPart, PoolSight } from '../../ports/networks.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
 import { NetworkNews, type NewsSources } from './network-news.ts'
@@ -61,6 +61,7 @@ export class NetworkDesk {
   readonly #news: NetworkNews
   readonly #repairs = new Map<string, readonly NetworkRepair[]>()
   readonly #leases = new Map<string, readonly Lease[]>()
+  readonly #pools = new Map<string, readonly PoolSight[]>()
   /** Networks of which something that is to go may be on the host. */
   readonly #unfinished = new Set<string>()
   #last: Promise<unknown> = Promise.resolve()
@@ -95,6 +96,11 @@ export class NetworkDesk {
   /** The leases of a network as they were a moment ago, so that who shows a VM waits for nothing. */
   leases(network: NetworkRecord): readonly Lease[] {
     return this.#leases.get(network.id) ?? []
+  }
+
+  /** The physical functions of a network as they were a moment ago. */
+  pools(network: NetworkRecord): readonly PoolSight[] {
+    return this.#pools.get(network.id) ?? []
   }
 
   /** The NICs with which VMs run on a network. */
@@ -140,6 +146,7 @@ export class NetworkDesk {
     await this.#parts.ports.networks.lower(network)
     this.#unfinished.delete(network.id)
     this.#retries.delete(network.id)
+    this.#pools.delete(network.id)
     this.#write(network, { state: 'inactive', reason: 'it was stopped', findings: [], dnsmasqPid: undefined })
   }
 
@@ -147,6 +154,7 @@ export class NetworkDesk {
     this.#unfinished.delete(network.id)
     this.#news.forget(network)
     this.#leases.delete(network.id)
+    this.#pools.delete(network.id)
     this.#repairs.delete(network.id)
     this.#seen.delete(network.id)
     this.#retries.delete(network.id)
@@ -220,7 +228,9 @@ export class NetworkDesk {
       const news = this.#news.now(network)
       const isNews = !this.#news.isTold(network, news)
       const deep = isDeep || isFailed
-      findings = (await networks.inspect(network, { deep, wires: news.wires })).findings
+      const sight = await networks.inspect(network, { deep, wires: news.wires })
+      findings = sight.findings
+      if (sight.pools) this.#pools.set(network.id, sight.pools)
       this.#leases.set(network.id, await networks.leases(network))
       if (findings.length === 0 && !isFailed && !isNews) return
       await this.raise(network)
@@ -249,7 +259,8 @@ export class NetworkDesk {
   async #look(network: NetworkRecord, options: { readonly deep: boolean }): Promise<void> {
     const { networks } = this.#parts.ports
     const { wires } = this.#news.now(network)
-    const { findings, dnsmasqPid } = await networks.inspect(network, { ...options, wires })
+    const { findings, dnsmasqPid, pools } = await networks.inspect(network, { ...options, wires })
+    if (pools) this.#pools.set(network.id, pools)
     this.#write(network, { state: 'active', reason: 'it is there', findings, dnsmasqPid })
   }
 

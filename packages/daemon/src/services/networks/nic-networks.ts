@@ -22,8 +22,8 @@ export function nicNetworks(
   if (names.length === 0) return undefined
   return Object.fromEntries(
     names.map((name) => {
-      const { bridge, mtu, started, phase } = requireNetwork(name, ports)
-      if (started && phase === 'ready') return [name, { bridge, mtu }]
+      const { bridge, mtu, sriov, started, phase } = requireNetwork(name, ports)
+      if (started && phase === 'ready') return [name, { bridge, mtu, ...(sriov && { sriov }) }]
       throw new KvasirError(
         'network-inactive',
         `Network ${name} is not started, so ${otherwise}; kvasir network start ${name} starts it.`,

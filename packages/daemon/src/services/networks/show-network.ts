@@ -5,9 +5,13 @@ import { bridgeMac, tableName } from '../../model/network/link-names.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { holdersAmong } from '../host/host-devices.ts'
 
 /** The network, as it is known now. */
-export function showNetwork(record: NetworkRecord, { networks }: Pick<Context, 'networks'>): Network {
+export function showNetwork(
+  record: NetworkRecord,
+  { networks, drivers }: Pick<Context, 'networks' | 'drivers'>,
+): Network {
   const { id, name, mode, autostart, bridge, mtu, domain, reservations, createdAt, ipv4, ipv6 } = record
   const { state, reason, since, findings, repairs, dnsmasqPid } = networks.seen(record)
   return {
@@ -19,10 +23,11 @@ export function showNetwork(record: NetworkRecord, { networks }: Pick<Context, '
     since,
     autostart,
     bridge,
-    ...(mode === 'bridge' ? {} : { mac: bridgeMac(id), table: tableName(id) }),
+    ...(mode === 'bridge' || mode === 'sriov' ? {} : { mac: bridgeMac(id), table: tableName(id) }),
     mtu,
     ...(ipv4 ? { ipv4: { subnet: ipv4.subnet, gateway: ipv4.gateway, ...dhcpOf(ipv4) } } : {}),
     ...(ipv6 ? { ipv6 } : {}),
+    ...(record.sriov ? { sriov: { ...record.sriov, pools: poolsOf(record, { networks, drivers }) } } : {}),
     domain,
     reservations: [...reservations],
     ...(record.started && hasGuards(networks.wires(record)) ? { guardTable: tableName(id) } : {}),
@@ -38,6 +43,28 @@ export function requireNetwork(name: string, { store }: Pick<Ports, 'store'>): N
   const network = store.networks.findByName(name)
   if (network && network.phase !== 'creating') return network
   throw new KvasirError('network-not-found', `There is no network ${name}.`, { details: { network: name } })
+}
+
+function poolsOf(
+  record: NetworkRecord,
+  { networks, drivers }: Pick<Context, 'networks' | 'drivers'>,
+): NonNullable<Network['sriov']>['pools'] {
+  const holders = holdersAmong(drivers.list().map((driver) => driver.view().record))
+  return networks.pools(record).map(({ pf, address, totalVfs, made, vfs }) => ({
+    pf,
+    ...(address === undefined ? {} : { address }),
+    totalVfs,
+    ...(made === undefined ? {} : { made }),
+    vfs: vfs.map((vf) => {
+      const vm = holders.get(vf.address)
+      return {
+        address: vf.address,
+        ...(vf.driver === undefined ? {} : { driver: vf.driver }),
+        interfaces: vf.interfaces.map(({ link }) => link),
+        ...(vm === undefined ? {} : { vm }),
+      }
+    }),
+  }))
 }
 
 function dhcpOf({ dhcp }: NonNullable<NetworkRecord['ipv4']>) {

@@ -44,8 +44,14 @@ export async function throttleInLine({ spec }: Pick<VmRecord, 'spec'>, emulator:
 }
 
 /** Puts the cables of an emulator's NICs in, or takes them out, as its spec says. */
-export async function linksInLine({ spec }: Pick<VmRecord, 'spec'>, emulator: Emulator): Promise<void> {
-  await emulator.nics.setLinks(new Map(spec.nics.map(({ name, link }) => [name, link])))
+export async function linksInLine(
+  { spec, run, hardware }: Pick<VmRecord, 'spec' | 'run' | 'hardware'>,
+  emulator: Emulator,
+): Promise<void> {
+  // The cable of a virtual function is its network's to set.
+  const vfs = (run?.bootedHardware ?? hardware).vfs ?? {}
+  const taps = spec.nics.filter(({ name }) => vfs[name] === undefined)
+  await emulator.nics.setLinks(new Map(taps.map(({ name, link }) => [name, link])))
 }
 
 /** Gives a new emulator, whose guest goes on from saved memory, what its argv could not say. */

@@ -16,7 +16,7 @@ export function nicStatus(
   const spec = run?.bootedSpec
   const nics = spec?.nics.flatMap((nic) => {
     const network = nic.network === undefined ? undefined : ports.store.networks.findByName(nic.network)
-    if (!network) return []
+    if (!network || run?.bootedHardware?.vfs?.[nic.name]) return []
     const mac = macOf(id, nic)
     const { nic: _name, ...counters } = statistics?.nics.find((one) => one.nic === nic.name) ?? {}
     const leases = networks.leases(network).filter((lease) => lease.mac === mac)
@@ -34,4 +34,14 @@ export function nicStatus(
     ]
   })
   return nics && nics.length > 0 ? { nics } : {}
+}
+
+/** Those of them that are virtual functions of the host's NICs. */
+export function vfStatus({ run }: VmRecord): Pick<VmStatus, 'vfs'> {
+  const given = run?.bootedHardware?.vfs ?? {}
+  const vfs = run?.bootedSpec.nics.flatMap(({ name: nic, network }) => {
+    const vf = given[nic]
+    return vf === undefined || network === undefined ? [] : [{ nic, network, ...vf }]
+  })
+  return vfs && vfs.length > 0 ? { vfs } : {}
 }

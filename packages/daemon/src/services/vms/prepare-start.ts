@@ -13,6 +13,7 @@ import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
 import { restoredSpec } from '../../model/vm/waiting-changes.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { chooseNicVfs } from '../host/choose-nic-vfs.ts'
 import { chooseHostDevices } from '../host/host-devices.ts'
 import { findImage } from '../images/find-image.ts'
 import { nicNetworks } from '../networks/nic-networks.ts'
@@ -65,7 +66,8 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
   const hostDevices = await chooseHostDevices(record, spec, ports)
   const cold = record.saved ? kept : coldHardware(spec, kept)
-  const hardware = hostDevices === undefined ? cold : { ...cold, hostDevices }
+  const vfs = await chooseNicVfs(record, spec, { taken: hostDevices, ports })
+  const hardware = { ...cold, ...(hostDevices && { hostDevices }), ...(vfs && { vfs }) }
   const extension = await requireCpu({ name: record.name, spec }, accelerator.kind, ports)
   const disks = diskBackings(spec, ports)
   const firmware = await firmwareOf(record, { spec, machine: hardware.machine }, ports)

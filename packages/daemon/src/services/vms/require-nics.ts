@@ -15,6 +15,7 @@ export function requireLiveNics(
   { spec, changes }: { readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
   ports: Ports,
 ): void {
+  requireNoVfs({ name, run }, { spec, changes }, ports)
   for (const nic of spec.nics) {
     const fields = movingFields(nic.name)
     if (!changes.some(({ effect, field }) => effect === 'live' && fields.includes(field))) continue
@@ -26,6 +27,24 @@ export function requireLiveNics(
     throw new KvasirError(
       'unsupported',
       `The guest of VM ${name} was told an MTU of ${before} for NIC ${nic.name} and network ${nic.network} has ${after}, so the NIC is not moved while it runs; power the VM off first.`,
+      { details: { nic: nic.name, network: nic.network } },
+    )
+  }
+}
+
+/** A virtual function is chosen, set up and handed over when the emulator starts, and given back when it has ended. */
+function requireNoVfs(
+  { name, run }: Pick<VmRecord, 'name' | 'run'>,
+  { spec, changes }: { readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
+  { store }: Pick<Ports, 'store'>,
+): void {
+  for (const nic of [...spec.nics, ...(run?.bootedSpec.nics ?? [])]) {
+    const fields = movingFields(nic.name)
+    const isMoved = changes.some(({ effect, field }) => effect === 'live' && fields.includes(field))
+    if (!isMoved || nic.network === undefined || !store.networks.findByName(nic.network)?.sriov) continue
+    throw new KvasirError(
+      'unsupported',
+      `Network ${nic.network} gives virtual functions to VMs when they start, so NIC ${nic.name} of VM ${name} does not come, go or move while it runs; power the VM off first.`,
       { details: { nic: nic.name, network: nic.network } },
     )
   }

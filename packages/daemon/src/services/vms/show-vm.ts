@@ -11,7 +11,7 @@ import { defaultPool } from '../pools/create-pool.ts'
 import { lostDevices } from './lost-devices.ts'
 import { memoryStatus } from './memory-status.ts'
 import { movingFields } from './moved-nics.ts'
-import { nicStatus } from './nic-status.ts'
+import { nicStatus, vfStatus } from './nic-status.ts'
 import { bootBytesOf } from './situation.ts'
 
 /** The API's view of a VM. */
@@ -108,6 +108,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     ...hostDeviceStatus(run),
     ...lostDevices(record),
     ...nicStatus(record, statistics, context),
+    ...vfStatus(record),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }
 }

@@ -116,7 +116,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     const emulator = await launch(seat, start, { ports, signal, undo })
     if (restoring) await forgetSaved(seat, ports)
     signal.throwIfAborted()
-    const run = { ...runOf(prepared, emulator), limits: limitFiles(seat.record.spec) }
+    const run = { ...runOf(start, emulator), limits: limitFiles(seat.record.spec) }
     if (restoring) await bringRestoredInLine({ ...seat.record, run }, emulator)
     else await bringNewInLine(seat.record, emulator)
     const taken = await yieldAtStart(seat, emulator, work)
@@ -170,10 +170,14 @@ async function findPlace(
     try {
       const place = takePlace(seat, now, work)
       requireUnclaimed(seat.record, work.drivers)
-      requireUnlent(seat.record, place.start.hardware.hostDevices, work.drivers)
+      requireUnlent(seat.record, place.start.hardware, work.drivers)
       writeIntent(seat, { ...place, before })
       return place
     } catch (error) {
+      if (isVfGone(error, now)) {
+        now = await prepareStart(seat.record, ports)
+        continue
+      }
       const vm = { ...seat.record, spec: now.spec }
       const isHopeful = now.place !== undefined && mayFitSoon(vm, now.place.facts, work.drivers)
       if (!isPlaceless(error) || !isHopeful || clock.monotonicMs() >= deadline) throw error
@@ -183,6 +187,12 @@ async function findPlace(
     const facts = await readPlacementFacts(now.spec, ports)
     now = { ...now, place: facts && now.place && { ...now.place, facts } }
   }
+}
+
+/** Another VM that starts was given the same virtual function; which it is, is chosen among those that are left. */
+function isVfGone(error: unknown, { hardware }: PreparedStart): boolean {
+  if (!(error instanceof KvasirError) || error.code !== 'in-use') return false
+  return Object.values(hardware.vfs ?? {}).some(({ address }) => address === error.details?.['address'])
 }
 
 function isPlaceless(error: unknown): boolean {
