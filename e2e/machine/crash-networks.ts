@@ -3,7 +3,7 @@ import { endpoints, KvasirError, type NewNetworkInput } from '@kvasir/contract'
 import type { Operation } from './crash-operation.ts'
 import { bring, diskless } from './crash-steps.ts'
 import { eventually } from './eventually.ts'
-import type { NetworkRoom } from './network-room.ts'
+import { type NetworkRoom, outside } from './network-room.ts'
 import type { World } from './world.ts'
 
 const name = 'lan'
@@ -65,6 +65,49 @@ export function networkOperations(room: NetworkRoom, bare: string): readonly Ope
   ]
 }
 
+/** The bridge around the room's uplink, by which its host is reached; `bare` is what that is without one. */
+export function uplinkOperations(room: NetworkRoom, bare: string): readonly Operation[] {
+  const edge = { params: { network: 'edge' } }
+  const isAround = async (world: World) =>
+    (await stateOf(world, 'edge')) === 'active' &&
+    (await room.host.run('ip', '-br', 'address', 'show', 'type', 'bridge')).includes(outside.host) &&
+    !(await room.host.run('ip', '-br', 'address', 'show', 'dev', 'uplink')).includes(outside.host) &&
+    (await room.world.reaches(outside.host))
+  const isBack = async (world: World) =>
+    (await stateOf(world, 'edge')) === 'inactive' && (await room.uplinkState()) === bare
+  const body: NewNetworkInput = { name: 'edge', mode: 'bridge', uplink: 'uplink' }
+  const begin = async (world: World) => {
+    if ((await stateOf(world, 'edge')) === 'none') await world.client.call(endpoints.createNetwork, { body })
+    else await world.client.call(endpoints.startNetwork, edge)
+  }
+  const end = async (world: World) => void (await world.client.call(endpoints.stopNetwork, edge))
+  return [
+    {
+      name: 'start a network around a link',
+      about: [],
+      points: /^network\.raise\.after-(journal|uplink)$/,
+      async prepare(world) {
+        await begin(world)
+        await end(world)
+      },
+      run: begin,
+      async isDone(world) {
+        if (await isAround(world)) return true
+        if (await isBack(world)) return false
+        throw new Error('The host is neither reached by the bridge nor as it was.')
+      },
+    },
+    {
+      name: 'stop a network around a link',
+      about: [],
+      points: /^network\.lower\./,
+      prepare: begin,
+      run: end,
+      isDone: isBack,
+    },
+  ]
+}
+
 /** A VM that starts on a network: its tap and what the network does for it are there when it runs, and its tap not when it does not. */
 export function wiredOperation(room: NetworkRoom): Operation {
   const hasTap = async () => /^kvt[0-9a-f]{10}\b/m.test(await room.hostState())
@@ -91,9 +134,9 @@ export function wiredOperation(room: NetworkRoom): Operation {
   }
 }
 
-async function stateOf({ client }: World): Promise<string> {
+async function stateOf({ client }: World, of = name): Promise<string> {
   const networks = await client.call(endpoints.listNetworks)
-  return networks.find((network) => network.name === name)?.state ?? 'none'
+  return networks.find((network) => network.name === of)?.state ?? 'none'
 }
 
 async function start(world: World): Promise<void> {

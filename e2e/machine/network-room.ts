@@ -148,6 +148,22 @@ export class NetworkRoom implements AsyncDisposable {
     return [links, addresses, rules, values].join('\n')
   }
 
+  /** All that a bridge around the uplink may change of the host, to the byte; without guests and what they were on. */
+  async uplinkState(): Promise<string> {
+    const told = [
+      ['ip', '-j', 'address', 'show', 'dev', 'uplink'],
+      ['ip', '-j', 'link', 'show', 'dev', 'uplink'],
+      ['ip', '-br', 'link', 'show', 'type', 'bridge'],
+      ['ip', '-j', '-4', 'route', 'show', 'table', 'all'],
+      ['ip', '-j', '-6', 'route', 'show', 'table', 'all'],
+      ['bridge', '-j', 'vlan'],
+      ['nft', 'list', 'ruleset'],
+    ] as const
+    const all = []
+    for (const argv of told) all.push(await this.host.run(...argv))
+    return all.join('\n')
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const pid of this.#pids) killQuietly(pid)
     for (const namespace of [...this.#guests, this.host, this.world])

@@ -66,3 +66,56 @@ test('a guest on a bridge of the host is on the host’s LAN, and the bridge sta
   await host.run('ip', 'link', 'delete', 'br0')
   await assert.rejects(world.client.call(endpoints.startNetwork, { params }), /the host has no link br0/)
 })
+
+test('a bridge is made around a link of the host, which stays reached, and all goes back when the network stops', {
+  skip,
+}, async (t) => {
+  await using room = await openNetworkRoom()
+  const { host } = room
+  const way = ['route', 'add', 'default', 'via', outside.world]
+  await host.run('ip', ...way, 'proto', 'static', 'metric', '50')
+  await host.run('ip', 'address', 'add', '198.51.100.9/24', 'dev', 'uplink')
+  await host.run('ip', '-6', 'route', 'add', '2001:db8:5::/48', 'via', outside.world6)
+  await using world = await openWorld(t, { network: host.path })
+  const create = (wanted: Partial<NewNetworkInput>) =>
+    world.client.call(endpoints.createNetwork, { body: { name: 'office', mode: 'bridge', ...wanted } })
+  const bare = await room.uplinkState()
+  const reached = async () => (await room.world.reaches(outside.host)) && room.world.reaches(outside.host6)
+
+  await assert.rejects(create({ uplink: 'eth7' }), /no link eth7 to make a bridge around; it has uplink/)
+  await assert.rejects(create({ uplink: 'lo' }), /its loopback, around which no bridge is made/)
+  await assert.rejects(create({ uplink: 'uplink' }), {
+    code: 'network-refused',
+    message:
+      /carries the host's default route \(by 198\.51\.100\.2\)\. With force, its addresses \(198\.51\.100\.1\/24, .* go to the bridge in one step/,
+  })
+  assert.equal(await room.uplinkState(), bare, 'A refusal leaves nothing.')
+
+  const office = await create({ uplink: 'uplink', force: true })
+  const { bridge } = office
+  assert.deepEqual([office.state, office.uplink], ['active', 'uplink'])
+  assert.ok(await reached(), 'The host is reached by the bridge.')
+  const guest = await room.addGuest(bridge, { mac: '52:54:00:00:00:21' })
+  await guest.run('ip', 'address', 'add', `${own}/24`, 'dev', 'eth0')
+  assert.ok(await guest.reaches(outside.world), 'A guest is on the LAN.')
+  assert.match(
+    await host.run('ip', 'route', 'get', '192.0.2.1'),
+    new RegExp(`via ${outside.world} dev ${bridge} `),
+  )
+  assert.match(await host.run('ip', '-6', 'route', 'get', '2001:db8:5::1'), new RegExp(`dev ${bridge} `))
+
+  await world.daemon.kill9()
+  assert.ok((await reached()) && (await guest.reaches(outside.world)), 'Traffic flows on.')
+  await host.run('ip', 'link', 'delete', bridge)
+  await world.startDaemon()
+  await eventually(async () => ((await reached()) ? true : undefined), { withinMs, what: 'it is made again' })
+
+  await host.run('ip', 'link', 'delete', 'guest0')
+  await world.client.call(endpoints.stopNetwork, { params })
+  assert.equal(await room.uplinkState(), bare)
+  assert.ok(await reached())
+  await world.client.call(endpoints.startNetwork, { params })
+  assert.ok(await reached())
+  await world.client.call(endpoints.deleteNetwork, { params })
+  assert.equal(await room.uplinkState(), bare)
+})

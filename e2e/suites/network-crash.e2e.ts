@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { needs } from '../../tools/require.ts'
-import { networkOperations, wiredOperation } from '../machine/crash-networks.ts'
+import { networkOperations, uplinkOperations, wiredOperation } from '../machine/crash-networks.ts'
 import { crashAt, failAt, pointsOf, type Round } from '../machine/crash-round.ts'
 import { eventually } from '../machine/eventually.ts'
 import { failpointsOf, registeredFailpoints } from '../machine/failpoints.ts'
@@ -17,7 +17,7 @@ test('a daemon that dies, or a step that fails, at any failpoint of networks los
   timeout: testMs,
 }, async (t) => {
   await using room = await openNetworkRoom()
-  const bare = await room.hostState()
+  const [bare, bareUplink] = [await room.hostState(), await room.uplinkState()]
   await using world = await openWorld(t, { network: room.host.path })
   const failpoints = failpointsOf(world.place)
   await world.daemon.stop()
@@ -29,7 +29,12 @@ test('a daemon that dies, or a step that fails, at any failpoint of networks los
   const rounds: Round[] = []
   const diedInRecovery = new Set<string>()
 
-  for (const operation of [...networkOperations(room, bare), wiredOperation(room)])
+  const operations = [
+    ...networkOperations(room, bare),
+    ...uplinkOperations(room, bareUplink),
+    wiredOperation(room),
+  ]
+  for (const operation of operations)
     for (const point of await pointsOf(operation, scene)) {
       const round = await crashAt(operation, point, scene)
       rounds.push(round, await failAt(operation, point, scene))

@@ -42,6 +42,7 @@ export { maxSecretBytes, type NewSecret, newSecret, type Secret } from './secret
 export * from './snapshot.ts'
 export { type NewUpload, newUpload } from './transfer-endpoints.ts'
 export * from './units.ts'
+export { type VlanTrunk, vlanId, vlanTrunk } from './vlan.ts'
 export * from './vm.ts'
 export * from './vm-spec.ts'
 export * from './vm-state.ts'

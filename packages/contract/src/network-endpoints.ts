@@ -14,6 +14,7 @@ import {
 } from './network.ts'
 import { sriovSpec } from './network-sriov.ts'
 import { queryFlag } from './parameters.ts'
+import { isNativeInTrunk, vlanId, vlanTrunk } from './vlan.ts'
 
 const byNetwork = z.strictObject({ network: resourceName })
 
@@ -34,25 +35,49 @@ const newIpv6 = z.strictObject({
   dhcp: z.boolean().default(true).meta({ description: 'DHCPv6 besides SLAAC.' }),
 })
 
-/** A network as it is asked for. */
-export const newNetwork = z.strictObject({
-  name: resourceName,
-  mode: z.enum(networkModes).default('nat'),
-  ipv4: z
-    .union([z.literal(false), newIpv4])
-    .prefault({})
-    .meta({ description: 'False: without IPv4.' }),
-  ipv6: newIpv6.optional(),
-  domain: domainName.optional().meta({ description: 'NAME.internal unless said.' }),
-  bridge: linkName.optional().meta({
-    description:
-      'What the bridge is called, made of the id unless said; of mode bridge, the one that is there.',
-  }),
-  sriov: sriovSpec.optional().meta({ description: 'Of mode sriov.' }),
-  mtu: z.int().min(1280).max(65535).default(1500),
-  reservations: z.array(reservation).max(networkLimits.reservations).default([]),
-  autostart: z.boolean().default(true),
+const newUplink = linkName.meta({
+  description:
+    'Of mode bridge: the link of the host (a NIC, a bond, a VLAN device) around which a bridge is made; its addresses and routes go to the bridge, and back when the network stops.',
 })
+
+const uplinkForce = z.boolean().meta({
+  description:
+    'Take the uplink even if it has the host’s default route, or is in the care of another program.',
+})
+
+const vlanAwareness = z.boolean().meta({
+  description:
+    'Of mode bridge: the bridge tells VLANs apart, so that NICs may have some; a bridge of others must do so already.',
+})
+
+const nativeTwice = 'has one VLAN both with tags and without'
+
+/** A network as it is asked for. */
+export const newNetwork = z
+  .strictObject({
+    name: resourceName,
+    mode: z.enum(networkModes).default('nat'),
+    ipv4: z
+      .union([z.literal(false), newIpv4])
+      .prefault({})
+      .meta({ description: 'False: without IPv4.' }),
+    ipv6: newIpv6.optional(),
+    domain: domainName.optional().meta({ description: 'NAME.internal unless said.' }),
+    bridge: linkName.optional().meta({
+      description:
+        'What the bridge is called, made of the id unless said; of mode bridge, the one that is there.',
+    }),
+    uplink: newUplink.optional(),
+    force: uplinkForce.default(false),
+    vlanAware: vlanAwareness.default(false),
+    vlan: vlanId.optional().meta({ description: 'Of NICs that name none; 1 unless said.' }),
+    trunk: vlanTrunk.optional().meta({ description: 'Of NICs that name none.' }),
+    sriov: sriovSpec.optional().meta({ description: 'Of mode sriov.' }),
+    mtu: z.int().min(1280).max(65535).default(1500),
+    reservations: z.array(reservation).max(networkLimits.reservations).default([]),
+    autostart: z.boolean().default(true),
+  })
+  .refine(({ vlan, trunk }) => !isNativeInTrunk(vlan, trunk), nativeTwice)
 
 export type NewNetwork = z.output<typeof newNetwork>
 /** As it may be written: what has a default may be left out. */
@@ -71,6 +96,11 @@ export const networkChange = z.strictObject({
     .meta({ description: 'False: without IPv6.' }),
   sriov: sriovSpec.optional().meta({ description: 'Named whole.' }),
   domain: domainName.optional(),
+  uplink: newUplink.optional(),
+  force: uplinkForce.optional(),
+  vlanAware: vlanAwareness.optional(),
+  vlan: vlanId.nullish().meta({ description: 'Null: none.' }),
+  trunk: vlanTrunk.nullish().meta({ description: 'Null: none.' }),
   mtu: z.int().min(1280).max(65535).optional(),
   reservations: z.array(reservation).max(networkLimits.reservations).optional(),
   autostart: z.boolean().optional(),

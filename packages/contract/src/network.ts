@@ -3,10 +3,12 @@ import { z } from 'zod'
 import { linkName, macAddress, resourceName, uuid } from './names.ts'
 import { pfStatus, sriovSpec } from './network-sriov.ts'
 import { timestamp } from './units.ts'
+import { vlanId, vlanTrunk } from './vlan.ts'
 
 /**
  * How far guests get. `nat`: out of the host, under its address. `routed`: out of it and reached from outside, under their own.
- * `isolated`: each other and the host, no further. `bridge`: they are on the host's own LAN, by a bridge that somebody else made.
+ * `isolated`: each other and the host, no further. `bridge`: they are on the host's own LAN, by a bridge that
+ * somebody else made, or one that is made around a link of the host.
  * `sriov`: so they are too, each NIC by a virtual function of a NIC of the host, which it has to itself.
  */
 export const networkModes = ['nat', 'routed', 'isolated', 'bridge', 'sriov'] as const
@@ -59,7 +61,7 @@ export type Reservation = z.output<typeof reservation>
 /** What keeps a network from working, or will. */
 export const networkFinding = z
   .strictObject({
-    thing: z.enum(['bridge', 'firewall', 'forwarding', 'dnsmasq', 'addresses', 'sriov']),
+    thing: z.enum(['bridge', 'uplink', 'firewall', 'forwarding', 'dnsmasq', 'addresses', 'sriov']),
     detail: z.string(),
     fix: z
       .array(z.string())
@@ -90,6 +92,18 @@ export const network = z
       description: 'The bridge that its guests are connected to; of mode sriov, its first physical function.',
     }),
     mac: macAddress.optional().meta({ description: 'Of the bridge, where it is the network’s own.' }),
+    uplink: linkName
+      .optional()
+      .meta({ description: 'The link of the host that its own bridge is made around.' }),
+    force: z.boolean().optional().meta({
+      description: 'The uplink is taken even if it has the host’s default route, or is in another’s care.',
+    }),
+    uplinks: z.array(z.string()).meta({
+      description: 'The links of the host by which packets leave its bridge, as they were last seen.',
+    }),
+    vlanAware: z.boolean().meta({ description: 'Its bridge tells VLANs apart.' }),
+    vlan: vlanId.optional(),
+    trunk: vlanTrunk.optional(),
     mtu: z.int(),
     ipv4: z
       .strictObject({

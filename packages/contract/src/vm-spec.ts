@@ -15,6 +15,7 @@ import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
 import { nicModels } from './nic-model.ts'
 import { byteSize } from './units.ts'
+import { isNativeInTrunk, vlanId, vlanTrunk } from './vlan.ts'
 
 /** The largest numbers a spec may name. */
 export const limits = {
@@ -135,6 +136,8 @@ export const nicSpec = z
       description:
         'Bytes a second that it sends and receives at most, after a burst of a second; what is more is dropped.',
     }),
+    vlan: vlanId.optional(),
+    trunk: vlanTrunk.optional(),
     link: z.enum(['up', 'down']).default('up').meta({
       description: 'Whether its cable is in, as its guest sees it; changed while that runs.',
     }),
@@ -153,6 +156,11 @@ export const nicSpec = z
     ({ mode, antiSpoof, isolated }) => mode === 'network' || !(antiSpoof || isolated),
     'has antiSpoof or isolated, which only a NIC on a network has',
   )
+  .refine(
+    ({ mode, vlan, trunk }) => mode === 'network' || (vlan ?? trunk) === undefined,
+    'has VLANs, which only a NIC on a network has',
+  )
+  .refine(({ vlan, trunk }) => !isNativeInTrunk(vlan, trunk), 'has one VLAN both with tags and without')
   .meta({ id: 'NicSpec' })
 
 /** First-boot configuration, handed over as a NoCloud seed. Its presence attaches the seed disk. */

@@ -5,6 +5,7 @@ import { vmMemory } from './memory-status.ts'
 import { resourceName, uuid } from './names.ts'
 import { poolStates } from './pool.ts'
 import { bytes, timestamp } from './units.ts'
+import { vlanId, vlanTrunk } from './vlan.ts'
 import { vmSpec } from './vm-spec.ts'
 import { vmState } from './vm-state.ts'
 
@@ -69,6 +70,11 @@ const nicStatus = z
     network: z.string(),
     bridge: z.string(),
     tap: z.string().meta({ description: 'The link of the host that is its cable.' }),
+    vlan: vlanId.optional(),
+    trunk: vlanTrunk.optional(),
+    uplinks: z.array(z.string()).meta({
+      description: 'The links of the host by which packets leave the bridge, as they were last seen.',
+    }),
     queues: z.int(),
     vhost: z
       .boolean()

@@ -68,7 +68,12 @@ async function edited(context: Context): Promise<NetworkChangeInput | undefined>
   return change
 }
 
-function changeable({ mode, ipv4, ipv6, domain, mtu, reservations, autostart }: Network): NetworkChangeInput {
+function changeable(network: Network): NetworkChangeInput {
+  const { mode, ipv4, ipv6, domain, mtu, reservations, autostart, uplink, force, vlanAware } = network
+  if (mode === 'bridge') {
+    const vlans = vlanAware ? { vlan: network.vlan ?? null, trunk: network.trunk ?? null } : {}
+    return { ...(uplink === undefined ? {} : { uplink, force }), vlanAware, ...vlans, autostart }
+  }
   return {
     mode,
     ipv4: ipv4 ? { ...ipv4, dhcp: ipv4.dhcp ?? false } : false,

@@ -37,6 +37,7 @@ export const showNetwork: Action = async (context) => {
     State: `${network.state}: ${network.reason}`,
     Since: localTime(network.since),
     Autostart: network.autostart ? 'on' : 'off',
+    ...bridgeWords(network),
     ...linkWords(network),
     IPv4: ipv4Words(network),
     IPv6: ipv6Words(network),
@@ -144,6 +145,18 @@ async function tellFindings(context: Context, { name }: Network): Promise<void> 
   if (output.format !== 'table') return
   const { findings } = await client.call(routes.getNetwork, { params: { network: name }, signal })
   for (const line of findings.flatMap(findingLines)) output.message(line)
+}
+
+/** Where its packets leave the host, and its VLANs. */
+function bridgeWords({ uplink, uplinks, vlanAware, vlan, trunk }: Network): Record<string, string> {
+  const native = vlan === undefined ? '' : `native ${vlan}`
+  const ports = trunk ? ['trunk', trunk.join(', '), native].join(' ').trim() : `VLAN ${vlan ?? 1}`
+  const links = uplinks.length > 0 ? uplinks.join(', ') : 'none'
+  return {
+    Uplink:
+      uplink === undefined ? links : `${uplink}${uplinks.includes(uplink) ? '' : ' (not on the bridge)'}`,
+    ...(vlanAware ? { VLANs: `${ports} for NICs that name none` } : {}),
+  }
 }
 
 function byNetwork(context: Context): { network: string } {

@@ -2,6 +2,7 @@
 import type { NewNetworkInput } from '@kvasir/contract'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
+import { parseTrunk } from '../vm/device-words.ts'
 
 const modes = ['nat', 'routed', 'isolated', 'bridge', 'sriov'] as const
 
@@ -14,6 +15,9 @@ export function newNetworkOf(context: Context): NewNetworkInput {
     context.value('bridge'),
     context.value('mtu'),
   ]
+  const [uplink, vlan, trunk] = [context.value('uplink'), context.value('vlan'), context.value('trunk')]
+  const isSriov = context.value('pf') !== undefined
+  const hasVlans = context.has('vlan-aware') || (!isSriov && (vlan ?? trunk) !== undefined)
   return {
     name: context.argument('NETWORK'),
     ...(mode === undefined ? {} : { mode }),
@@ -22,6 +26,11 @@ export function newNetworkOf(context: Context): NewNetworkInput {
     ...(domain === undefined ? {} : { domain }),
     ...(bridge === undefined ? {} : { bridge }),
     ...sriovOf(context),
+    ...(uplink === undefined ? {} : { uplink }),
+    ...(context.has('force') ? { force: true } : {}),
+    ...(hasVlans ? { vlanAware: true } : {}),
+    ...(vlan === undefined || isSriov ? {} : { vlan: Number(vlan) }),
+    ...(trunk === undefined ? {} : { trunk: parseTrunk(trunk) }),
     ...(mtu === undefined ? {} : { mtu: Number(mtu) }),
     reservations: context.values('reserve').map(reservationOf),
     ...(context.has('no-autostart') ? { autostart: false } : {}),

@@ -23,6 +23,7 @@ export const networkVerbs: Verbs = {
       'network create lab --mode isolated --no-autostart',
       'network create office --mode bridge --bridge br0',
       'network create fast --mode sriov --pf eth0,eth1 --vfs 8 --vlan 42',
+      'network create office --mode bridge --uplink eth1 --vlan 10',
       'network create lan --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1',
     ],
     arguments: [{ name: 'NETWORK' }],
@@ -52,9 +53,23 @@ export const networkVerbs: Verbs = {
         summary: 'How many virtual functions each has; 8 are made where there are none.',
         value: 'COUNT',
       },
-      vlan: { summary: 'Of mode sriov, the VLAN that guests are in.', value: 'NUMBER' },
       trust: { summary: 'Of mode sriov, guests may ask for promiscuous mode or another MAC address.' },
       'no-spoof-check': { summary: 'Of mode sriov, guests may send under any MAC address.' },
+      uplink: {
+        summary: 'Of mode bridge: the link of the host around which a bridge is made.',
+        value: 'LINK',
+      },
+      force: {
+        summary:
+          'Take the uplink even if it has the default route of the host, or another program looks after it.',
+      },
+      'vlan-aware': { summary: 'Of mode bridge: NICs may have VLANs.' },
+      vlan: {
+        summary:
+          'The VLAN of NICs that name none; VLAN-aware with it. Of mode sriov, the VLAN that guests are in.',
+        value: 'VLAN',
+      },
+      trunk: { summary: 'The VLANs with tags of NICs that name none, such as 10+20-30.', value: 'VLANS' },
       mtu: { summary: 'The largest packet; 1500 unless given.', value: 'BYTES' },
       reserve: {
         summary: 'An address or a name that a NIC always gets.',

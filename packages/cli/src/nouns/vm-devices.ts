@@ -112,6 +112,7 @@ export const deviceVerbs: Verbs = {
       'vm nic set web1 net0 link=down',
       'vm nic set web1 net0 send=10MiB,receive=none',
       'vm nic set web1 net0 network=other',
+      'vm nic set web1 net0 vlan=none,trunk=10+20-30',
     ],
     arguments: [name, { name: 'NIC' }, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).setNic,

@@ -81,6 +81,8 @@ const nicKeys = [
   'forward',
   'antiSpoof',
   'isolated',
+  'vlan',
+  'trunk',
   'link',
   'send',
   'receive',
@@ -92,13 +94,15 @@ export function parseNic(text: string, fallbackName: string): NicInput {
   return { name: fallbackName, ...nicFields(text, ['name', ...nicKeys]) } as NicInput
 }
 
-/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`; a limit that is `none` goes. */
+/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`; a limit or a VLAN that is `none` goes. */
 export function parseNicChange(text: string): NicChange {
   return nicFields(text, nicKeys)
 }
 
 /** Fields of a NIC; a limit that goes is `undefined`. */
-export type NicChange = Omit<NicInput, 'name' | 'limits'> & {
+export type NicChange = Omit<NicInput, 'name' | 'limits' | 'vlan' | 'trunk'> & {
+  readonly vlan?: NicInput['vlan']
+  readonly trunk?: NicInput['trunk']
   readonly limits?: { readonly send?: string | undefined; readonly receive?: string | undefined }
 }
 
@@ -115,6 +119,9 @@ function nicFields(text: string, keys: readonly string[]): Record<string, unknow
   const forwards = pairs.flatMap(([key, value]) => (key === 'forward' ? [requireValue(key, value)] : []))
   for (const [key, value] of pairs) {
     if (key === 'antiSpoof' || key === 'isolated') fields[key] = toBoolean(key, value)
+    else if (key === 'vlan') fields[key] = value === 'none' ? undefined : toInteger(key, value)
+    else if (key === 'trunk')
+      fields[key] = value === 'none' ? undefined : parseTrunk(requireValue(key, value))
     else if (!['forward', 'send', 'receive'].includes(key)) fields[key] = requireValue(key, value)
   }
   const isNone = forwards.length === 1 && forwards[0] === 'none'
@@ -144,6 +151,11 @@ export function parseHostDevice(text: string, fallbackName: string): HostDeviceI
     key === 'force' || key === 'rom' ? toBoolean(key, value) : requireValue(key, value),
   ])
   return { name: fallbackName, ...Object.fromEntries(fields) } // The daemon's schema judges the values.
+}
+
+/** Parses `10+20-30`; commas part the fields of a NIC. */
+export function parseTrunk(text: string): (number | string)[] {
+  return text.split(/[+ ]/).map((word) => (/^\d+$/.test(word) ? Number(word) : word))
 }
 
 /** Parses `[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT`, with an IPv6 address in brackets. */

@@ -123,6 +123,12 @@ function trafficWords(counters: NonNullable<NonNullable<Vm['status']['nics']>[nu
   return `${formatBytes(sentBytes)} sent, ${formatBytes(receivedBytes)} received${drops}`
 }
 
+/** The VLANs of a port, where it has any. */
+function vlanWords({ vlan, trunk }: NonNullable<Vm['status']['nics']>[number]): string {
+  if (trunk === undefined) return vlan === undefined ? '' : ` (VLAN ${vlan})`
+  return ` (trunk ${trunk.join(', ')}${vlan === undefined ? '' : `, native ${vlan}`})`
+}
+
 /** A NIC, and the way of its packets where it has one. */
 function nicWords(
   { name, network, mode, mac, address, link }: Vm['spec']['nics'][number],
@@ -136,7 +142,7 @@ function nicWords(
     address,
     link === 'down' ? 'link down' : undefined,
     way &&
-      `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap} -> ${way.bridge}`,
+      `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap}${vlanWords(way)} -> ${way.bridge}${way.uplinks.length > 0 ? ` -> ${way.uplinks.join(', ')}` : ''}`,
     vf && `virtual function ${vf.address} of ${vf.pf}`,
     way?.counters && trafficWords(way.counters),
   ]

@@ -15,6 +15,8 @@ export interface NetworkSight {
   readonly dnsmasqPid: number | undefined
   /** Of a network of mode sriov: its physical functions. */
   readonly pools?: readonly PoolSight[] | undefined
+  /** The links by which its packets leave the host; undefined where this look was none at them. */
+  readonly uplinks?: readonly string[] | undefined
 }
 
 /** A physical function of a network, and how many virtual functions of it were made for networks. */
@@ -24,7 +26,7 @@ export interface PoolSight extends Omit<HostPf, 'address'> {
 }
 
 /** The parts of a network that are made one after another, in this order; each is told of when it is there. */
-export type NetworkPart = 'rules' | 'bridge' | 'forwarding' | 'dnsmasq'
+export type NetworkPart = 'rules' | 'journal' | 'uplink' | 'bridge' | 'forwarding' | 'dnsmasq'
 
 export interface RaiseOptions {
   /** The NICs of VMs on it, with the names that DNS is to know them by. */
@@ -32,6 +34,11 @@ export interface RaiseOptions {
   /** The NICs of VMs that run on it, or are being started: their taps are ports of its bridge, also of one that is made again. */
   readonly wires: readonly Wire[]
   readonly onPart?: (part: NetworkPart) => Promise<void>
+}
+
+export interface LowerOptions {
+  /** Told when what was the uplink's is the uplink's again, and its bridge is still there. */
+  readonly onUplinkBack?: () => Promise<void>
 }
 
 export interface Networks {
@@ -49,7 +56,7 @@ export interface Networks {
   /** Puts the rules for these wires in the place of those that there are, of a network that is there and whole: what a start waits for. */
   rewire(network: NetworkSpec, wires: readonly Wire[]): Promise<void>
   /** Takes away all of a network and nothing else. Safe to repeat. */
-  lower(network: NetworkSpec): Promise<void>
+  lower(network: NetworkSpec, options?: LowerOptions): Promise<void>
   /** Looks at a network that was raised with these wires. `deep`: at its rules, addresses and ports too, which takes processes. */
   inspect(
     network: NetworkSpec,

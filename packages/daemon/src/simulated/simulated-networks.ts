@@ -2,7 +2,7 @@
 import type { NetworkPart, Networks } from '../ports/networks.ts'
 import type { SimulatedMachine } from './machine.ts'
 
-const parts: readonly NetworkPart[] = ['rules', 'bridge', 'forwarding', 'dnsmasq']
+const parts: readonly NetworkPart[] = ['rules', 'journal', 'uplink', 'bridge', 'forwarding', 'dnsmasq']
 const simulatedPid = 4321
 
 /** Its networks. */
@@ -19,14 +19,15 @@ export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
       const there = machine.networks.get(id)
       if (there) machine.networks.set(id, { ...there, wires })
     },
-    async lower({ id }) {
+    async lower({ id }, { onUplinkBack } = {}) {
+      await onUplinkBack?.()
       machine.networks.delete(id)
     },
     async inspect({ id }) {
       const there = machine.networks.get(id)
       if (!there)
         return { findings: [{ thing: 'bridge', detail: 'Its bridge is gone.' }], dnsmasqPid: undefined }
-      return { findings: there.findings, dnsmasqPid: simulatedPid }
+      return { findings: there.findings, dnsmasqPid: simulatedPid, uplinks: ['eth0'] }
     },
     leases: async () => [],
     async forget() {},

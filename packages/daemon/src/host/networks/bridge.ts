@@ -1,30 +1,15 @@
 /**
- * The bridge of a network. It is known as ours by its MAC address, which it has from its first moment (model/network/link-names.ts); a
+ * The bridge of a network that is its own. It is known as ours by its MAC address, which it has from its first moment (model/network/link-names.ts); a
  * link of its name that is none, or has another, is somebody else's and stays as it is.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { KvasirError, type NetworkFinding } from '@kvasir/contract'
-import { z } from 'zod'
 import { routesLoopback } from '../../model/network/forward-rules.ts'
-import { bridgedOf } from '../../model/network/host-bridges.ts'
-import { bridgeMac } from '../../model/network/link-names.ts'
+import { bridgeGroup, bridgeMac } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
 import type { Wire } from '../../model/network/wires.ts'
-import { askIp, runIpBatch } from './network-commands.ts'
-
-const shown = z.object({
-  ifname: z.string().optional(),
-  address: z.string().optional(),
-  mtu: z.number().optional(),
-  master: z.string().optional(),
-  flags: z.array(z.string()).default([]),
-  linkinfo: z.object({ info_kind: z.string().optional() }).optional(),
-  addr_info: z
-    .array(z.object({ local: z.string().optional(), prefixlen: z.number().optional() }))
-    .default([]),
-})
-
-type Shown = z.output<typeof shown>
+import { readLinks, type ShownLink, strayTaps } from './links.ts'
+import { runIpBatch } from './network-commands.ts'
 
 /** Whether the bridge is there. `network-refused` when a link of its name is somebody else's. */
 export async function isBridgeThere(network: NetworkSpec): Promise<boolean> {
@@ -38,56 +23,6 @@ export async function isBridgeThere(network: NetworkSpec): Promise<boolean> {
   )
 }
 
-/** `network-refused` where the bridge that somebody else made is not there, is none, is down, or has another MTU than guests were told. */
-export async function requireHostBridge({ bridge, name, mtu }: NetworkSpec): Promise<void> {
-  const links = z.array(shown).parse(await askIp(['-details', 'link', 'show']))
-  const found = bridgedOf(
-    bridge,
-    links.map(({ ifname = '', address, mtu: own = 0, master, linkinfo }) => ({
-      name: ifname,
-      kind: linkinfo?.info_kind,
-      mac: address,
-      mtu: own,
-      bridge: master,
-    })),
-  )
-  const isUp = links.some(({ ifname, flags }) => ifname === bridge && flags.includes('UP'))
-  const why =
-    typeof found === 'string'
-      ? found
-      : !isUp
-        ? `the bridge ${bridge} is down; ip link set ${bridge} up brings it up`
-        : found.mtu > mtu
-          ? `the bridge ${bridge} has an MTU of ${found.mtu} now and the network one of ${mtu}; stop and start the network`
-          : undefined
-  if (why !== undefined)
-    throw new KvasirError(
-      'network-refused',
-      `Network ${name} has no bridge that guests can be put on: ${why}.`,
-      {
-        details: { network: name, link: bridge },
-      },
-    )
-}
-
-/** What is amiss with a bridge that somebody else made, and with our ports on it. */
-export async function inspectHostBridge(
-  network: NetworkSpec,
-  wires: readonly Wire[],
-): Promise<readonly NetworkFinding[]> {
-  try {
-    await requireHostBridge(network)
-  } catch (error) {
-    if (error instanceof KvasirError && error.code === 'network-refused')
-      return [{ thing: 'bridge', detail: error.message }]
-    throw error
-  }
-  return (await strayTaps(network.bridge, wires)).map((tap) => ({
-    thing: 'bridge',
-    detail: `The tap ${tap} is not on the bridge ${network.bridge}.`,
-  }))
-}
-
 /** Makes the bridge, without addresses and not up. */
 export async function makeBridge(network: NetworkSpec): Promise<void> {
   const { bridge, id, mtu, name } = network
@@ -98,26 +33,6 @@ export async function makeBridge(network: NetworkSpec): Promise<void> {
       `link set dev ${bridge} alias "kvasir network ${name}"`,
     ],
     purpose,
-  )
-}
-
-/** Makes taps ports of the bridge; one that is not there, or not yet, is left out. */
-export async function plugTaps({ bridge }: NetworkSpec, wires: readonly Wire[]): Promise<void> {
-  for (const tap of await strayTaps(bridge, wires))
-    await runIpBatch([`link set dev ${tap} master ${bridge}`], `the tap ${tap} is on no bridge`).catch(
-      (error: unknown) => {
-        if (!(error instanceof KvasirError && /Cannot find device/.test(error.message))) throw error
-      },
-    )
-}
-
-/** The taps that are there, and not ports of the bridge. */
-async function strayTaps(bridge: string, wires: readonly Wire[]): Promise<readonly string[]> {
-  if (wires.length === 0) return []
-  const taps = new Set(wires.map(({ tap }) => tap))
-  const links = z.array(shown).parse(await askIp(['link', 'show']))
-  return links.flatMap(({ ifname, master }) =>
-    ifname !== undefined && taps.has(ifname) && master !== bridge ? [ifname] : [],
   )
 }
 
@@ -191,14 +106,15 @@ function loopbackSwitch(bridge: string): string {
   return `/proc/sys/net/ipv4/conf/${bridge}/route_localnet`
 }
 
-function isOurs({ address, linkinfo }: Shown, { id }: NetworkSpec): boolean {
-  return linkinfo?.info_kind === 'bridge' && address === bridgeMac(id)
+/** Whether a link is the bridge of a network, by its mark. */
+export function isOurs({ address, linkinfo, group }: ShownLink, { id, uplink }: NetworkSpec): boolean {
+  const isMarked = uplink ? group === bridgeGroup(id) : address === bridgeMac(id)
+  return linkinfo?.info_kind === 'bridge' && isMarked
 }
 
 /** All links are listed: asked for one that is missing, ip(8) fails as it does for other reasons. */
-async function lookAtBridge({ bridge }: NetworkSpec): Promise<Shown | undefined> {
-  const links = z.array(shown).parse(await askIp(['-details', 'address', 'show']))
-  return links.find(({ ifname }) => ifname === bridge)
+async function lookAtBridge({ bridge }: NetworkSpec): Promise<ShownLink | undefined> {
+  return (await readLinks()).find(({ ifname }) => ifname === bridge)
 }
 
 function addressesOf({ ipv4, ipv6 }: NetworkSpec): readonly string[] {

@@ -17,22 +17,23 @@ import type { Networks, RaiseOptions } from '../../ports/networks.ts'
 import {
   dressBridge,
   inspectBridge,
-  inspectHostBridge,
   isBridgeThere,
   makeBridge,
-  plugTaps,
   removeBridge,
-  requireHostBridge,
   routeLoopback,
 } from './bridge.ts'
+import { inspectBridged, lowerBridged, raiseBridged } from './bridged.ts'
 import { Dnsmasq, dnsmasqUser } from './dnsmasq.ts'
 import { Forwarding } from './forwarding.ts'
 import { hostListeners } from './host-listeners.ts'
+import { defaultLinks, linkNames } from './link-names.ts'
+import { plugTaps } from './links.ts'
 import { readFilters } from './read-filters.ts'
 import { type VfLender, withSriov } from './sriov-network.ts'
 import { surveyHost } from './survey-host.ts'
 import { areTablesAsPut, areTablesThere, noteRules, putRules, removeTables, replaceRules } from './tables.ts'
 import { VfPools } from './vf-pools.ts'
+import { applyVlans } from './vlans.ts'
 
 export interface HostNetworksOptions {
   readonly runtimeDir: string
@@ -65,7 +66,8 @@ export function createNetworks(options: HostNetworksOptions): Networks {
     raise: (network, raiseOptions) =>
       inTurn(async () => {
         ways.delete(network.id)
-        if (network.mode === 'bridge') await raiseBridged(network, { ...tools, ...raiseOptions })
+        if (network.mode === 'bridge')
+          await raiseBridged(network, { folder: folderOf(network.id), ...raiseOptions })
         else await raise(network, { ...tools, ...raiseOptions })
         ways.set(network.id, wayRules(network, raiseOptions.wires))
       }),
@@ -75,18 +77,24 @@ export function createNetworks(options: HostNetworksOptions): Networks {
         await replaceRules(network, wires, { keepsWays: ways.get(network.id) === text })
         ways.set(network.id, text)
         if (network.mode !== 'bridge') await routeLoopback(network, wires)
+        await applyVlans(network, wires)
       })
       unnoted.add(network.id)
     },
-    lower: (network) =>
-      inTurn(() => {
+    lower: (network, lowerOptions) =>
+      inTurn(async () => {
         ways.delete(network.id)
-        return lower(network, tools)
+        if (network.mode === 'bridge')
+          await lowerBridged(network, { folder: folderOf(network.id), ...lowerOptions })
+        else await lower(network, tools)
       }),
     async inspect(network, inspectOptions) {
       const { deep, wires } = inspectOptions
-      if (deep && unnoted.delete(network.id)) await noteRules(network, folderOf(network.id), wires)
-      return await inspect(network, { ...tools, ...inspectOptions })
+      const folder = folderOf(network.id)
+      if (deep && unnoted.delete(network.id)) await noteRules(network, folder, wires)
+      return network.mode === 'bridge'
+        ? await inspectBridged(network, { folder, ...inspectOptions })
+        : await inspect(network, { ...tools, ...inspectOptions })
     },
     leases: async ({ id }) => parseLeases(await readFile(leasesOf(id), 'utf8').catch(() => ''), Date.now()),
     forget: (id) => rm(leasesOf(id), { force: true }),
@@ -136,30 +144,11 @@ async function raise(network: NetworkSpec, tools: NetworkTools & RaiseOptions): 
   undo.move() // All of it stays.
 }
 
-/** Of a bridge that somebody else made, only what guards its guests and their ports are ours. */
-async function raiseBridged(network: NetworkSpec, tools: NetworkTools & RaiseOptions): Promise<void> {
-  const { wires, onPart = async () => {} } = tools
-  await using undo = new AsyncDisposableStack()
-  const folder = tools.folderOf(network.id)
-  await requireHostBridge(network)
-  const hasTables = await areTablesThere(network)
-  if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined)
-    undo.defer(() => rm(folder, { recursive: true, force: true }))
-  if (!hasTables) undo.defer(() => removeTables(network))
-  await putRules(network, folder, wires)
-  await onPart('rules')
-  await plugTaps(network, wires)
-  await onPart('bridge')
-  undo.move()
-}
-
 async function lower(network: NetworkSpec, { folderOf, forwarding }: NetworkTools): Promise<void> {
   const folder = folderOf(network.id)
-  if (network.mode !== 'bridge') {
-    await new Dnsmasq(folder).stop()
-    await forwarding.release(network.id)
-    await removeBridge(network)
-  }
+  await new Dnsmasq(folder).stop()
+  await forwarding.release(network.id)
+  await removeBridge(network)
   await removeTables(network)
   await rm(folder, { recursive: true, force: true })
 }
@@ -169,12 +158,6 @@ async function inspect(
   { folderOf, forwarding, deep, wires }: NetworkTools & Parameters<Networks['inspect']>[1],
 ): ReturnType<Networks['inspect']> {
   const folder = folderOf(network.id)
-  if (network.mode === 'bridge') {
-    const isGone = !(await linkNames()).includes(network.bridge)
-    const amiss = deep || isGone ? await inspectHostBridge(network, wires) : []
-    const hasRules = !deep || (await areTablesAsPut(network, folder))
-    return { findings: hasRules ? amiss : [...amiss, ruleFinding], dnsmasqPid: undefined }
-  }
   const process = await new Dnsmasq(folder).find({ among: 'pid-file' })
   const findings: NetworkFinding[] = []
   if (!process) findings.push({ thing: 'dnsmasq', detail: 'No dnsmasq serves it.' })
@@ -184,7 +167,8 @@ async function inspect(
   for (const family of await forwarding.missing(network.id))
     findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
   if (deep && !(await areTablesAsPut(network, folder))) findings.push(ruleFinding)
-  return { findings, dnsmasqPid: process?.pid }
+  const uplinks = network.mode === 'isolated' ? [] : await defaultLinks()
+  return { findings, dnsmasqPid: process?.pid, uplinks }
 }
 
 const ruleFinding = {
@@ -204,15 +188,6 @@ async function confOf(
 function familiesForwarded({ mode, ipv4, ipv6 }: NetworkSpec): readonly ('ipv4' | 'ipv6')[] {
   if (mode === 'isolated') return []
   return [...(ipv4 ? (['ipv4'] as const) : []), ...(ipv6 ? (['ipv6'] as const) : [])]
-}
-
-/** The links of this process's network namespace; /sys may show those of another. */
-async function linkNames(): Promise<readonly string[]> {
-  const text = await readFile('/proc/self/net/dev', 'utf8')
-  return text
-    .split('\n')
-    .slice(2)
-    .flatMap((line) => line.split(':')[0]?.trim() || [])
 }
 
 /** Ids become file names, so they are what the daemon makes and nothing else. */

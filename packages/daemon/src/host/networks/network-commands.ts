@@ -3,7 +3,7 @@ import { KvasirError } from '@kvasir/contract'
 import { CommandError, type CommandOptions, runCommand, runJsonCommand } from '@kvasir/linux'
 
 const timeoutMs = 10_000
-const packages = { ip: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base' } as const
+const packages = { ip: 'iproute2', bridge: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base' } as const
 type Program = keyof typeof packages
 
 /** Runs a program for a network. `unsupported` when it is missing, `host-failed` with its words when it did not do it. */
@@ -25,12 +25,26 @@ export async function runIpBatch(lines: readonly string[], purpose: string): Pro
   await runNetworkCommand(['ip', '-batch', '-'], { input: `${lines.join('\n')}\n`, purpose })
 }
 
+/** The same of bridge(8). */
+export async function runBridgeBatch(lines: readonly string[], purpose: string): Promise<void> {
+  await runNetworkCommand(['bridge', '-batch', '-'], { input: `${lines.join('\n')}\n`, purpose })
+}
+
 /** What ip(8) says in JSON. */
-export async function askIp(args: readonly string[]): Promise<unknown> {
+export function askIp(args: readonly string[]): Promise<unknown> {
+  return ask('ip', args)
+}
+
+/** What bridge(8) says in JSON. */
+export function askBridge(args: readonly string[]): Promise<unknown> {
+  return ask('bridge', args)
+}
+
+async function ask(program: 'ip' | 'bridge', args: readonly string[]): Promise<unknown> {
   try {
-    return (await runJsonCommand(['ip', '-json', ...args], { timeoutMs })) ?? []
+    return (await runJsonCommand([program, '-json', ...args], { timeoutMs })) ?? []
   } catch (error) {
-    throw networkError('ip', { purpose: 'the networks of the host cannot be looked at', error })
+    throw networkError(program, { purpose: 'the networks of the host cannot be looked at', error })
   }
 }
 

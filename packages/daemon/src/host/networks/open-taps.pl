@@ -1,6 +1,6 @@
 # Opens the taps of a VM's NICs, puts each on its bridge, and holds them until whoever starts the emulator has taken them (pidfd_getfd(2)).
-# A tap lives as long as somebody has it open: it ends with the emulator, or with this process where there is none. Words, four for
-# each tap: its name, its bridge, its MTU, its queues. Answer: a line with the numbers of all descriptors, in order; else one sentence.
+# A tap lives as long as somebody has it open: it ends with the emulator, or with this process where there is none. Words, five for
+# each tap: its name, its bridge, its MTU, its queues, and what bridge(8) is told of its VLANs, if anything. Answer: a line with the numbers of all descriptors, in order; else one sentence.
 # Facts: linux/if_tun.h, linux/if.h, linux/sockios.h.
 use strict;
 use warnings;
@@ -18,7 +18,7 @@ my @held;
 sub refuse { print "refused: $_[0]\n"; exit 1 }
 
 socket(my $control, AF_INET, SOCK_DGRAM, 0) or refuse("no socket ($!)");
-while (my ($name, $bridge, $mtu, $queues) = splice @ARGV, 0, 4) {
+while (my ($name, $bridge, $mtu, $queues, $vlans) = splice @ARGV, 0, 5) {
     for my $queue (1 .. $queues) {
         open(my $tap, '+<', '/dev/net/tun') or refuse("/dev/net/tun cannot be opened ($!)");
         my $flags = $TAP | $NO_PI | $VNET_HDR;
@@ -42,6 +42,11 @@ while (my ($name, $bridge, $mtu, $queues) = splice @ARGV, 0, 4) {
     my (undef, $index) = unpack('Z16 i', $request);
     ioctl($control, $SIOCBRADDIF, pack('Z16 i x20', $bridge, $index))
         or refuse("the tap $name cannot be put on the bridge $bridge ($!)");
+    if ($vlans ne '') {    # Before it is up, so that no frame of another VLAN waits for the guest.
+        open(my $said, '|-', 'bridge -batch - >/dev/null 2>&1') or refuse("bridge(8) cannot be run ($!)");
+        print $said $vlans;
+        close($said) or refuse("the tap $name has not its VLANs");
+    }
     $request = pack('Z16 x24', $name);
     ioctl($control, $SIOCGIFFLAGS, $request) or refuse("the tap $name is gone ($!)");
     my (undef, $now) = unpack('Z16 s', $request);

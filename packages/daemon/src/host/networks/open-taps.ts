@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { COMMAND_PATH } from '@kvasir/linux'
+import { freshPortLines } from '../../model/network/port-vlans.ts'
 import type { TapPlan } from '../../model/qemu/emulator-plan.ts'
 
 const program = join(import.meta.dirname, 'open-taps.pl')
@@ -26,7 +27,10 @@ export async function openTaps(
   taps: readonly TapPlan[],
   consequence = 'the VM is not started',
 ): Promise<OpenTaps> {
-  const words = taps.flatMap(({ tap, bridge, mtu, queues }) => [tap, bridge, String(mtu), String(queues)])
+  const words = taps.flatMap(({ tap, bridge, mtu, queues, vlans }) => {
+    const lines = vlans === undefined ? [] : freshPortLines(tap, vlans)
+    return [tap, bridge, String(mtu), String(queues), lines.map((line) => `${line}\n`).join('')]
+  })
   const child = spawn('perl', [program, ...words], {
     detached: true,
     cwd: '/',

@@ -1,15 +1,22 @@
 /** Reads links, addresses and routes of the host, as ip(8) tells them. Forms: iproute2's JSON, of 5.10 and later. */
 import { z } from 'zod'
-import type { HostNetwork } from '../../model/network/host-network.ts'
+import type { HostLink, HostNetwork, HostWay } from '../../model/network/host-network.ts'
 import { readPfs } from '../devices/virtual-functions.ts'
+import { readKeepers } from './link-keepers.ts'
 import { askIp } from './network-commands.ts'
 
 const link = z.object({
-  ifname: z.string(),
+  ifindex: z.number().default(0),
+  ifname: z.string().optional(),
   address: z.string().optional(),
-  mtu: z.number(),
+  mtu: z.number().optional(),
   master: z.string().optional(),
-  linkinfo: z.object({ info_kind: z.string().optional() }).optional(),
+  linkinfo: z
+    .object({
+      info_kind: z.string().optional(),
+      info_data: z.object({ vlan_filtering: z.number().optional() }).optional().catch(undefined),
+    })
+    .optional(),
 })
 
 const addressed = z.object({
@@ -19,7 +26,13 @@ const addressed = z.object({
     .default([]),
 })
 
-const route = z.object({ dst: z.string(), dev: z.string().optional(), type: z.string().default('unicast') })
+const way = z.object({ dev: z.string().optional(), gateway: z.string().optional() })
+
+const route = way.extend({
+  dst: z.string(),
+  type: z.string().default('unicast'),
+  nexthops: z.array(way).default([]),
+})
 
 /** The host's network as it is now. */
 export async function surveyHost(): Promise<HostNetwork> {
@@ -30,17 +43,12 @@ export async function surveyHost(): Promise<HostNetwork> {
     askIp(['-4', 'route', 'show', 'table', 'all']),
     askIp(['-6', 'route', 'show', 'table', 'all']),
   ])
+  const seen = z.array(link).parse(links)
+  const named = seen.flatMap(({ ifname, ifindex }) => (ifname ? [{ name: ifname, index: ifindex }] : []))
   return {
-    links: z
-      .array(link)
-      .parse(links)
-      .map(({ ifname, address, mtu, master, linkinfo }) => ({
-        name: ifname,
-        kind: linkinfo?.info_kind,
-        mac: address,
-        mtu,
-        bridge: master,
-      })),
+    links: linksOf(seen),
+    keepers: await readKeepers(named),
+    ways: [...readWays(routes4), ...readWays(routes6)],
     addresses: z
       .array(addressed)
       .parse(addresses)
@@ -54,6 +62,32 @@ export async function surveyHost(): Promise<HostNetwork> {
     routes: [...readRoutes(routes4, 32), ...readRoutes(routes6, 128)],
     pfs,
   }
+}
+
+/** Links in our words. */
+export function linksOf(links: readonly Omit<z.output<typeof link>, 'ifindex'>[]): readonly HostLink[] {
+  return links.map(({ ifname = '', address, mtu = 0, master, linkinfo }) => ({
+    name: ifname,
+    kind: linkinfo?.info_kind,
+    mac: address,
+    mtu,
+    bridge: master,
+    ...(linkinfo?.info_data?.vlan_filtering === 1 ? { hasVlans: true } : {}),
+  }))
+}
+
+/** The ways of default routes, and those of any other route that has several. */
+function readWays(answer: unknown): readonly HostWay[] {
+  return z
+    .array(route)
+    .parse(answer)
+    .flatMap(({ dst, dev, gateway, nexthops }) => {
+      const shared = nexthops.length > 0
+      const ways = shared ? nexthops : dst === 'default' ? [{ dev, gateway }] : []
+      return ways.flatMap((one) =>
+        one.dev === undefined ? [] : [{ link: one.dev, via: one.gateway, isShared: shared }],
+      )
+    })
 }
 
 /** A route to one host is told without a prefix. */

@@ -16,3 +16,8 @@ export function dnsLabel(name: string): string {
   if (label === '') return 'x'
   return wordsOfOthers.some((word) => word === label) ? `vm-${label}` : label
 }
+
+/** The domain of a network that names none. */
+export function defaultDomain(network: string): string {
+  return `${dnsLabel(network)}.internal`
+}

@@ -8,8 +8,10 @@ export interface HostLink {
   readonly kind: string | undefined
   readonly mac: string | undefined
   readonly mtu: number
-  /** The bridge that it is a port of. */
+  /** The bridge, or the bond, that it belongs to. */
   readonly bridge: string | undefined
+  /** It is a bridge that tells VLANs apart. */
+  readonly hasVlans?: boolean | undefined
 }
 
 /** An address that a link has, as `192.0.2.7/24`. */
@@ -24,10 +26,26 @@ export interface HostRoute {
   readonly to: string
 }
 
+/** A default route, or one of its ways. */
+export interface HostWay {
+  readonly link: string
+  readonly via: string | undefined
+  /** It is one way of several of one route. */
+  readonly isShared: boolean
+}
+
+/** A program that looks after a link, in a word. */
+export interface LinkKeeper {
+  readonly link: string
+  readonly keeper: string
+}
+
 export interface HostNetwork {
   readonly links: readonly HostLink[]
   readonly addresses: readonly HostAddress[]
   readonly routes: readonly HostRoute[]
   /** Its devices with SR-IOV; absent: none. */
   readonly pfs?: readonly HostPf[] | undefined
+  readonly ways?: readonly HostWay[]
+  readonly keepers?: readonly LinkKeeper[]
 }

@@ -38,6 +38,11 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
       on,
       `has an address or is held to its own, and who has which on network ${name} is the LAN's to say`,
     )
+  if (network.vlans === undefined && (nic.vlan ?? nic.trunk) !== undefined)
+    throw refused(
+      on,
+      `has VLANs, and network ${name} does not tell them apart; one of mode bridge that is VLAN-aware does`,
+    )
   if (nic.address === undefined) {
     if (needsAddress(nic, network))
       throw refused(on, `needs an address, and network ${name} gives none by DHCP; say which`)

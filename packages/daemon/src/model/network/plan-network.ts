@@ -20,12 +20,19 @@ type Changeable = NetworkSpec & { readonly autostart: boolean }
 export function wantedAfter(current: Changeable, change: NetworkChange): NewNetwork {
   const { name, mode, bridge, mtu, domain, reservations, autostart, sriov } = { ...current, ...change }
   const isOnLan = mode === 'bridge' || mode === 'sriov'
+  const { uplink = current.uplink?.link, force = current.uplink?.force, vlanAware } = change
+  const { vlan = current.vlans?.vlan, trunk = current.vlans?.trunk } = change
   return newNetwork.parse({
     name,
     mode,
     bridge: mode === 'sriov' ? undefined : bridge,
     sriov,
     mtu,
+    uplink,
+    force,
+    vlanAware: vlanAware ?? current.vlans !== undefined,
+    vlan: (vlanAware !== false && vlan) || undefined,
+    trunk: (vlanAware !== false && trunk) || undefined,
     // Where the LAN gives names, none is asked for; one that is, is refused.
     domain: isOnLan ? change.domain : domain,
     reservations,
@@ -62,6 +69,20 @@ const bySetting = 'the physical function sets its virtual functions to it'
 
 const rules = [
   { field: 'mode', effect: 'restart', reason: 'its rules and its routes are made of it' },
+  {
+    field: 'uplink',
+    effect: 'restart',
+    reason:
+      "its bridge is made around it; the host's addresses and routes go back to the former one, and those of the other to the bridge",
+  },
+  { field: 'force', effect: 'live', reason: 'it counts when the uplink is taken next' },
+  {
+    field: 'vlanAware',
+    effect: 'restart',
+    reason: 'its bridge is made with it, and ports have theirs from there',
+  },
+  { field: 'vlan', effect: 'live', reason: 'ports of NICs that name no VLAN get it at once' },
+  { field: 'trunk', effect: 'live', reason: 'ports of NICs that name no VLAN get it at once' },
   { field: 'mtu', effect: 'restart', reason: 'links have it from when they are made' },
   { field: 'sriov.pfs', effect: 'restart', reason: 'guests have virtual functions of them' },
   { field: 'sriov.vfs', effect: 'restart', reason: 'a number of virtual functions is made at once' },
@@ -87,9 +108,15 @@ const rules = [
   { field: 'autostart', effect: 'live', reason: 'it counts when the host boots' },
 ] as const satisfies readonly Pick<NetworkPlanChange, 'field' | 'effect' | 'reason'>[]
 
-function fieldsOf({ mode, mtu, sriov, ipv4, ipv6, domain, reservations, autostart }: Changeable) {
+function fieldsOf(network: Changeable) {
+  const { mode, mtu, sriov, ipv4, ipv6, domain, reservations, autostart, uplink, vlans } = network
   const fields: Readonly<Record<(typeof rules)[number]['field'], unknown>> = {
     mode,
+    uplink: uplink?.link,
+    force: uplink?.force,
+    vlanAware: vlans !== undefined,
+    vlan: vlans?.vlan,
+    trunk: vlans?.trunk,
     mtu: sriov ? undefined : mtu, // Its physical functions have it.
     'sriov.pfs': sriov?.pfs,
     'sriov.vfs': sriov?.vfs,

@@ -20,7 +20,7 @@ function resolve(
   return resolveNetwork(newNetwork.parse({ name: 'lan', ...wanted }), {
     id,
     taken: takenSubnets(host, networks),
-    links: host.links,
+    host,
   })
 }
 

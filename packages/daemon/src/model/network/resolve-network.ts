@@ -4,7 +4,7 @@
  *
  * Not here: whether a bridge of that name is somebody else's (host/networks), and the names of its own (link-names.ts).
  */
-import { KvasirError, type NewNetwork, type Reservation } from '@kvasir/contract'
+import type { NewNetwork, Reservation } from '@kvasir/contract'
 import {
   type Address,
   formatAddress,
@@ -16,13 +16,13 @@ import {
   type Subnet,
 } from './address.ts'
 import { collisionOf, freeSubnet, type TakenSubnet } from './collisions.ts'
-import { dnsLabel } from './dns-label.ts'
-import { bridgedOf } from './host-bridges.ts'
-import type { HostLink } from './host-network.ts'
+import { defaultDomain } from './dns-label.ts'
+import type { HostNetwork } from './host-network.ts'
 import { bridgeName } from './link-names.ts'
 import type { NetworkIpv4, NetworkIpv6, NetworkSpec } from './network-record.ts'
+import { refused } from './network-refused.ts'
+import { resolveBridged } from './resolve-bridged.ts'
 import { resolveSriov } from './resolve-sriov.ts'
-import type { HostPf } from './vf-pool.ts'
 
 const longestIpv4Prefix = 30
 const shortestIpv4Prefix = 8
@@ -45,20 +45,17 @@ export function resolveNetwork(
   {
     id,
     taken,
-    links = [],
-    pfs = [],
-  }: {
-    readonly id: string
-    readonly taken: readonly TakenSubnet[]
-    readonly links?: readonly HostLink[]
-    readonly pfs?: readonly HostPf[] | undefined
-  },
+    host = { links: [], addresses: [], routes: [] },
+  }: { readonly id: string; readonly taken: readonly TakenSubnet[]; readonly host?: HostNetwork },
 ): NetworkSpec {
   const { name, mode, mtu } = wanted
   if (wanted.sriov && mode !== 'sriov')
     throw refused(name, `it names physical functions, which one of mode sriov has, and it is of mode ${mode}`)
-  if (mode === 'bridge') return resolveBridged(wanted, { id, links })
-  if (mode === 'sriov') return resolveSriov(wanted, { id, links, pfs })
+  if (mode === 'bridge') return resolveBridged(wanted, { id, host })
+  if (wanted.uplink !== undefined || wanted.vlanAware)
+    throw refused(name, `one of mode ${mode} has neither an uplink nor VLANs; one of mode bridge has`)
+  if ((wanted.vlan ?? wanted.trunk) !== undefined) throw refused(name, 'it has VLANs and is not VLAN-aware')
+  if (mode === 'sriov') return resolveSriov(wanted, { id, links: host.links, pfs: host.pfs ?? [] })
   const ipv4 = wanted.ipv4 === false ? undefined : resolveIpv4(wanted, taken)
   const ipv6 = wanted.ipv6 && resolveIpv6(name, wanted.ipv6, taken)
   if (!ipv4 && !ipv6) throw refused(name, 'it has neither IPv4 nor IPv6')
@@ -74,26 +71,6 @@ export function resolveNetwork(
     domain: wanted.domain ?? defaultDomain(name),
     reservations: wanted.reservations,
   }
-}
-
-/** All but the bridge is somebody else's: who has which address there, and how large packets are. */
-function resolveBridged(
-  wanted: NewNetwork,
-  { id, links }: { readonly id: string; readonly links: readonly HostLink[] },
-): NetworkSpec {
-  const { name, bridge, ipv4, ipv6, reservations } = wanted
-  const isAddressed = ipv4 !== false && (ipv4.subnet ?? ipv4.gateway ?? typeof ipv4.dhcp === 'object')
-  if (isAddressed || ipv6 || reservations.length > 0 || wanted.domain !== undefined)
-    throw refused(name, 'a network of mode bridge gives neither addresses nor names; the LAN does')
-  if (bridge === undefined) throw refused(name, 'of mode bridge, it needs the name of a bridge of the host')
-  const found = bridgedOf(bridge, links)
-  if (typeof found === 'string') throw refused(name, found)
-  const none = { ipv4: undefined, ipv6: undefined, reservations: [] } as const
-  return { id, name, mode: 'bridge', mtu: found.mtu, bridge, domain: defaultDomain(name), ...none }
-}
-
-function defaultDomain(name: string): string {
-  return `${dnsLabel(name)}.internal`
 }
 
 function resolveIpv4(
@@ -225,10 +202,4 @@ function requireReservations(
     if (!parsed || !isHost(parsed, subnet) || formatAddress(parsed) === ipv4.gateway)
       throw refused(name, `it reserves ${address}, which is no address for a guest in ${ipv4.subnet}`)
   }
-}
-
-function refused(name: string, why: string): KvasirError {
-  return new KvasirError('network-refused', `Network ${name} cannot be made: ${why}.`, {
-    details: { network: name },
-  })
 }

@@ -26,6 +26,9 @@ export interface Wire {
   readonly limits?: NicSpec['limits']
   /** On a network of mode sriov: the virtual function that it is, and whether its cable is in. */
   readonly vf?: { readonly vmId: string; readonly address: string; readonly link: NicSpec['link'] }
+  /** Its VLANs, where it names any (port-vlans.ts). */
+  readonly vlan?: NicSpec['vlan']
+  readonly trunk?: NicSpec['trunk']
 }
 
 /** A VM as far as wires go. */
@@ -57,6 +60,8 @@ export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
           isolated: now.isolated,
           limits: now.limits,
           link: now.link,
+          vlan: now.vlan,
+          trunk: now.trunk,
           ...(now.address === undefined ? {} : { address: now.address }),
         }
       : nic
@@ -71,17 +76,18 @@ export function wiresOf(vm: WiredVm): readonly Wire[] {
 
 /** Whether the network has to know of a NIC before its guest runs. */
 export function needsNetworkFirst({ network, address, forwards, ...rules }: NicSpec): boolean {
-  const hasRules = rules.antiSpoof || rules.isolated || rules.limits !== undefined
+  const hasRules =
+    rules.antiSpoof || rules.isolated || (rules.limits ?? rules.vlan ?? rules.trunk) !== undefined
   return network !== undefined && (address !== undefined || forwards.length > 0 || hasRules)
 }
 
 function wireOf(vm: WiredVm, nic: NicSpec): Wire | undefined {
   const { id, name } = vm
-  const { network, address, forwards, antiSpoof, isolated, limits } = nic
+  const { network, address, forwards, antiSpoof, isolated, limits, vlan, trunk } = nic
   if (network === undefined) return undefined
   const names = { vm: name, nic: nic.name, network, tap: tapName(id, nic.name), mac: macOf(id, nic) }
   const hardware = vm.run ? vm.run.bootedHardware : vm.hardware
   const vf = hardware?.vfs?.[nic.name]
   const lent = vf && { vf: { vmId: id, address: vf.address, link: nic.link } }
-  return { ...names, address, forwards, antiSpoof, isolated, limits, ...lent }
+  return { ...names, address, forwards, antiSpoof, isolated, limits, vlan, trunk, ...lent }
 }

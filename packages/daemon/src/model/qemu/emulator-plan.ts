@@ -4,6 +4,8 @@
  * The adapter (host/qemu) opens the descriptors in order, beginning with `firstDescriptor`, makes the binds, starts the network helpers
  * and executes QEMU inside its cage. It decides nothing.
  */
+
+import type { PortVlans } from '../network/port-vlans.ts'
 import type { VfSettings } from '../network/vf-settings.ts'
 import type { Reach } from '../storage/reach.ts'
 import type { SecretObject } from '../storage/secret-use.ts'
@@ -82,6 +84,8 @@ export interface TapPlan {
   readonly tap: string
   readonly bridge: string
   readonly mtu: number
+  /** Its VLANs, where the bridge tells them apart. */
+  readonly vlans?: PortVlans | undefined
   readonly queues: number
   /** The kernel serves its queues (vhost-net); else the emulator's main thread does. */
   readonly vhost: boolean

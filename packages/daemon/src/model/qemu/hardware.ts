@@ -9,6 +9,7 @@ import type { Extension } from '../cpu/cpu-model.ts'
 import type { ChosenVf } from '../devices/choose-vfs.ts'
 import type { PlugMemory } from '../memory/plug-memory.ts'
 import type { NetworkSriov } from '../network/network-record.ts'
+import type { PortVlans } from '../network/port-vlans.ts'
 import type { PciAddress } from '../pci/layout.ts'
 import type { VolumeSource } from '../storage/volume-source.ts'
 
@@ -49,6 +50,8 @@ export interface NicNetwork {
   readonly mtu: number
   /** Of a network of mode sriov: what the virtual functions of its NICs are set to. */
   readonly sriov?: NetworkSriov | undefined
+  /** Where its bridge tells VLANs apart: those of NICs that name none. */
+  readonly vlans?: PortVlans | undefined
 }
 
 /** What the QEMU at hand can do. */

@@ -7,6 +7,7 @@
  */
 import { KvasirError, type NicSpec, type VmSpec } from '@kvasir/contract'
 import { tapName } from '../network/link-names.ts'
+import { vlansOf } from '../network/port-vlans.ts'
 import { macFor } from '../vm/mac.ts'
 import type { BuildContext } from './build-context.ts'
 import type { QemuOptions } from './disk-plan.ts'
@@ -133,10 +134,13 @@ function tapOf(input: NicInput, nic: NicSpec): TapPlan {
   const network = input.networks?.[nic.network ?? '']
   if (!network) throw new TypeError(`NIC ${nic.name} is on a network that nothing is known of.`)
   const vhost = input.accelerator === 'kvm' && input.vhostNet === true && isVirtio(nic)
+  const vlans = vlansOf({ vlans: network.vlans }, nic)
   return {
     nic: nic.name,
     tap: tapName(input.uuid, nic.name),
-    ...network,
+    bridge: network.bridge,
+    mtu: network.mtu,
+    ...(vlans === undefined ? {} : { vlans }),
     queues: queuesOf(input.spec, nic),
     vhost,
   }

@@ -138,6 +138,8 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'nics.*.antiSpoof': guardRule,
   'nics.*.isolated': guardRule,
   'nics.*.limits': guardRule,
+  'nics.*.vlan': guardRule,
+  'nics.*.trunk': guardRule,
 }
 
 /** The rule of a field for a change. */

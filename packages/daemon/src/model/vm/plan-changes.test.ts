@@ -226,7 +226,17 @@ test('every rule names a field that a spec can have', () => {
       { name: 'd', volume: 'v', image, size: 1, throttle: { iops: 1 } },
       { name: 'c', bus: 'sata', device: 'cdrom', file: '/iso' },
     ],
-    nics: [{ name: 'n', network: 'lan', model: 'e1000', address: '10.9.0.9', limits: { send: '1MiB' } }],
+    nics: [
+      {
+        name: 'n',
+        network: 'lan',
+        model: 'e1000',
+        address: '10.9.0.9',
+        limits: { send: '1MiB' },
+        vlan: 5,
+        trunk: [7],
+      },
+    ],
     hostDevices: [{ name: 'h', vf: 'eth0' }],
   })
   const kinds = new Set([...specFields(full).values()].map((field) => field.kind))

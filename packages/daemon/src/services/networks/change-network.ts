@@ -4,6 +4,7 @@
  */
 import { KvasirError, type Network, type NetworkChange, type NetworkPlan } from '@kvasir/contract'
 import { takenSubnets } from '../../model/network/collisions.ts'
+import type { HostNetwork } from '../../model/network/host-network.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
 import { requireOnNetwork } from '../../model/network/nic-addresses.ts'
 import { planNetworkChanges, wantedAfter } from '../../model/network/plan-network.ts'
@@ -43,8 +44,10 @@ export async function planNetwork(
   const spec = resolveNetwork(wanted, {
     id: network.id,
     taken: takenSubnets(outside, others),
-    links: host.links,
-    pfs: host.pfs?.map((pf) => (own.has(pf.pf) ? { ...pf, vfs: [] } : pf)),
+    host: {
+      ...atRest(host, network),
+      pfs: host.pfs?.map((pf) => (own.has(pf.pf) ? { ...pf, vfs: [] } : pf)),
+    },
   })
   const next: NetworkRecord = { ...network, ...spec, autostart: wanted.autostart }
   for (const driver of drivers.list()) {
@@ -54,6 +57,14 @@ export async function planNetwork(
         requireOnNetwork({ vm: name, nic, mac: macOf(id, nic), network: next }, [])
   }
   return { plan: planNetworkChanges(network, next, { isStarted: network.started }), next }
+}
+
+/** What its own bridge carries is the uplink's, in the eyes of who asks whether that may be taken. */
+function atRest(host: HostNetwork, { bridge, uplink }: NetworkRecord): HostNetwork {
+  if (!uplink) return host
+  const moved = <T extends { readonly link: string }>(one: T): T =>
+    one.link === bridge ? { ...one, link: uplink.link } : one
+  return { ...host, addresses: host.addresses.map(moved), ways: (host.ways ?? []).map(moved) }
 }
 
 /** Changes it. `network-refused` for what needs a restart that is not asked for, `in-use` while a VM runs on one. Only for who has the turn. */

@@ -50,6 +50,13 @@ export async function undoNetwork(
   networks.forget(record)
 }
 
+/** Networks of VLANs share a bridge that is neither's. */
+function hasSameLink(one: NetworkSpec, other: NetworkSpec): boolean {
+  if (one.uplink && one.uplink.link === other.uplink?.link) return true
+  const isShared = [one, other].every(({ mode, uplink, vlans }) => mode === 'bridge' && !uplink && vlans)
+  return one.mode !== 'sriov' && one.bridge === other.bridge && !isShared
+}
+
 async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord> {
   const { store, clock, bootId } = ports
   if (store.networks.findByName(wanted.name))
@@ -62,8 +69,7 @@ async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord>
   const spec = resolveNetwork(wanted, {
     id: clock.uuid(),
     taken: takenSubnets(host, others),
-    links: host.links,
-    pfs: host.pfs,
+    host,
   })
   if (spec.mode === 'sriov') await requireIommu(spec.name, ports)
   else requireOwnBridge(spec, { host, others })
@@ -81,8 +87,9 @@ function requireOwnBridge(
   spec: NetworkSpec,
   { host, others }: { readonly host: HostNetwork; readonly others: readonly NetworkRecord[] },
 ): void {
-  const holder = others.find(({ bridge, mode }) => mode !== 'sriov' && bridge === spec.bridge)?.name
-  if (holder !== undefined || (spec.mode !== 'bridge' && host.links.some(({ name }) => name === spec.bridge)))
+  const holder = others.find((other) => hasSameLink(other, spec))?.name
+  const isOwn = spec.mode !== 'bridge' || spec.uplink !== undefined
+  if (holder !== undefined || (isOwn && host.links.some(({ name }) => name === spec.bridge)))
     throw new KvasirError(
       'network-refused',
       `The link ${spec.bridge} ${holder === undefined ? 'is there already and is somebody else’s' : `is the bridge of network ${holder}`}, so network ${spec.name} cannot have it.`,

@@ -18,10 +18,11 @@ import {
 } from '@kvasir/contract'
 import type { Wire } from '../../model/network/wires.ts'
 import type { Emit } from '../../ports/events.ts'
-import type { NetworkPart, PoolSight } from '../../ports/networks.ts'
+import type { PoolSight } from '../../ports/networks.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
 import { NetworkNews, type NewsSources } from './network-news.ts'
+import { pointAfter } from './raise-points.ts'
 import { requireFree } from './require-free.ts'
 
 const watchMs = 1_000
@@ -40,9 +41,11 @@ export interface SeenNetwork {
   /** What was amiss and was put right, the last ones last. */
   readonly repairs: readonly NetworkRepair[]
   readonly dnsmasqPid: number | undefined
+  /** The links by which its packets leave the host. */
+  readonly uplinks: readonly string[]
 }
 
-type Seen = Omit<SeenNetwork, 'repairs'>
+type Seen = Omit<SeenNetwork, 'repairs' | 'uplinks'>
 
 interface Retry {
   readonly atMs: number
@@ -60,6 +63,7 @@ export class NetworkDesk {
   readonly #retries = new Map<string, Retry>()
   readonly #news: NetworkNews
   readonly #repairs = new Map<string, readonly NetworkRepair[]>()
+  readonly #uplinks = new Map<string, readonly string[]>()
   readonly #leases = new Map<string, readonly Lease[]>()
   readonly #pools = new Map<string, readonly PoolSight[]>()
   /** Networks of which something that is to go may be on the host. */
@@ -85,12 +89,14 @@ export class NetworkDesk {
   seen(network: NetworkRecord): SeenNetwork {
     const known = this.#seen.get(network.id)
     const repairs = this.#repairs.get(network.id) ?? []
+    const uplinks = (network.started && this.#uplinks.get(network.id)) || []
     const nothing = { since: known?.since ?? network.createdAt, findings: [], dnsmasqPid: undefined }
     if (!network.started)
       return known?.state === 'inactive'
-        ? { ...known, repairs }
-        : { ...nothing, repairs, state: 'inactive', reason: 'it is not started' }
-    return { ...nothing, state: 'failed', reason: 'it has not been looked at yet', ...known, repairs }
+        ? { ...known, repairs, uplinks }
+        : { ...nothing, repairs, uplinks, state: 'inactive', reason: 'it is not started' }
+    const reason = 'it has not been looked at yet'
+    return { ...nothing, state: 'failed', reason, ...known, repairs, uplinks }
   }
 
   /** The leases of a network as they were a moment ago, so that who shows a VM waits for nothing. */
@@ -143,7 +149,8 @@ export class NetworkDesk {
   /** Takes all of a stopped network away from the host. What cannot be is tried again. Only for who has the turn. */
   async lower(network: NetworkRecord): Promise<void> {
     this.#unfinished.add(network.id)
-    await this.#parts.ports.networks.lower(network)
+    const { networks, failpoint } = this.#parts.ports
+    await networks.lower(network, { onUplinkBack: () => failpoint('network.lower.after-uplink') })
     this.#unfinished.delete(network.id)
     this.#retries.delete(network.id)
     this.#pools.delete(network.id)
@@ -155,6 +162,7 @@ export class NetworkDesk {
     this.#news.forget(network)
     this.#leases.delete(network.id)
     this.#pools.delete(network.id)
+    this.#uplinks.delete(network.id)
     this.#repairs.delete(network.id)
     this.#seen.delete(network.id)
     this.#retries.delete(network.id)
@@ -231,6 +239,7 @@ export class NetworkDesk {
       const sight = await networks.inspect(network, { deep, wires: news.wires })
       findings = sight.findings
       if (sight.pools) this.#pools.set(network.id, sight.pools)
+      if (sight.uplinks) this.#uplinks.set(network.id, sight.uplinks)
       this.#leases.set(network.id, await networks.leases(network))
       if (findings.length === 0 && !isFailed && !isNews) return
       await this.raise(network)
@@ -259,8 +268,9 @@ export class NetworkDesk {
   async #look(network: NetworkRecord, options: { readonly deep: boolean }): Promise<void> {
     const { networks } = this.#parts.ports
     const { wires } = this.#news.now(network)
-    const { findings, dnsmasqPid, pools } = await networks.inspect(network, { ...options, wires })
+    const { findings, dnsmasqPid, pools, uplinks } = await networks.inspect(network, { ...options, wires })
     if (pools) this.#pools.set(network.id, pools)
+    if (uplinks) this.#uplinks.set(network.id, uplinks)
     this.#write(network, { state: 'active', reason: 'it is there', findings, dnsmasqPid })
   }
 
@@ -282,13 +292,6 @@ export class NetworkDesk {
     }
   }
 }
-
-const pointAfter = {
-  rules: 'network.raise.after-rules',
-  bridge: 'network.raise.after-bridge',
-  forwarding: 'network.raise.after-forwarding',
-  dnsmasq: 'network.raise.after-dnsmasq',
-} as const satisfies Record<NetworkPart, string>
 
 function isKept({ started, phase }: NetworkRecord): boolean {
   return started && phase === 'ready'

@@ -22,8 +22,9 @@ export function nicNetworks(
   if (names.length === 0) return undefined
   return Object.fromEntries(
     names.map((name) => {
-      const { bridge, mtu, sriov, started, phase } = requireNetwork(name, ports)
-      if (started && phase === 'ready') return [name, { bridge, mtu, ...(sriov && { sriov }) }]
+      const { bridge, mtu, sriov, vlans, started, phase } = requireNetwork(name, ports)
+      if (started && phase === 'ready')
+        return [name, { bridge, mtu, ...(sriov && { sriov }), ...(vlans && { vlans }) }]
       throw new KvasirError(
         'network-inactive',
         `Network ${name} is not started, so ${otherwise}; kvasir network start ${name} starts it.`,

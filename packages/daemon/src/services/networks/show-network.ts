@@ -13,7 +13,8 @@ export function showNetwork(
   { networks, drivers }: Pick<Context, 'networks' | 'drivers'>,
 ): Network {
   const { id, name, mode, autostart, bridge, mtu, domain, reservations, createdAt, ipv4, ipv6 } = record
-  const { state, reason, since, findings, repairs, dnsmasqPid } = networks.seen(record)
+  const { uplink, vlans } = record
+  const { state, reason, since, findings, repairs, dnsmasqPid, uplinks } = networks.seen(record)
   return {
     name,
     id,
@@ -24,6 +25,11 @@ export function showNetwork(
     autostart,
     bridge,
     ...(mode === 'bridge' || mode === 'sriov' ? {} : { mac: bridgeMac(id), table: tableName(id) }),
+    ...(uplink ? { uplink: uplink.link, force: uplink.force } : {}),
+    uplinks: [...uplinks],
+    vlanAware: vlans !== undefined,
+    ...(vlans?.vlan === undefined ? {} : { vlan: vlans.vlan }),
+    ...(vlans?.trunk === undefined ? {} : { trunk: [...vlans.trunk] }),
     mtu,
     ...(ipv4 ? { ipv4: { subnet: ipv4.subnet, gateway: ipv4.gateway, ...dhcpOf(ipv4) } } : {}),
     ...(ipv6 ? { ipv6 } : {}),

@@ -21,11 +21,12 @@ export async function startNetwork(network: NetworkRecord, context: Context): Pr
   return showNetwork(started, context)
 }
 
-/** A bridge that is somebody else's may have another MTU than before: a port with a smaller one would change the bridge's. */
+/** A bridge that is somebody else's, or an uplink, may have another MTU than before: a port with a smaller one would change the bridge's. */
 async function asHostHasIt(network: NetworkRecord, { ports, drivers }: Context): Promise<NetworkRecord> {
   if (network.mode !== 'bridge' || wiresOn(network.name, drivers).length > 0) return network
   const { links } = await ports.networks.survey()
-  const mtu = links.find(({ name }) => name === network.bridge)?.mtu
+  const from = network.uplink?.link ?? network.bridge
+  const mtu = links.find(({ name }) => name === from)?.mtu
   return mtu === undefined ? network : { ...network, mtu }
 }
 

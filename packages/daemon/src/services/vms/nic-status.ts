@@ -1,38 +1,46 @@
 /** The NICs of a running VM on networks: their way to the bridge, and the addresses that the network has given them. */
-import type { VmStatus } from '@kvasir/contract'
+import type { NicSpec, VmStatus } from '@kvasir/contract'
 import { tapName } from '../../model/network/link-names.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
+import { vlansOf } from '../../model/network/port-vlans.ts'
+import { nicsInUse } from '../../model/network/wires.ts'
 import { queuesOf } from '../../model/qemu/nic.ts'
 import type { EmulatorStatistics } from '../../ports/emulators.ts'
-import type { VmRecord } from '../../ports/store.ts'
+import type { NetworkRecord, VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 
 /** What is known of them now. Nothing for a VM without any. */
 export function nicStatus(
-  { id, run }: VmRecord,
+  record: VmRecord,
   statistics: EmulatorStatistics | undefined,
   { ports, networks }: Context,
 ): Pick<VmStatus, 'nics'> {
+  const { id, run } = record
   const spec = run?.bootedSpec
-  const nics = spec?.nics.flatMap((nic) => {
-    const network = nic.network === undefined ? undefined : ports.store.networks.findByName(nic.network)
-    if (!network || run?.bootedHardware?.vfs?.[nic.name]) return []
-    const mac = macOf(id, nic)
-    const { nic: _name, ...counters } = statistics?.nics.find((one) => one.nic === nic.name) ?? {}
-    const leases = networks.leases(network).filter((lease) => lease.mac === mac)
-    return [
-      {
-        nic: nic.name,
-        network: network.name,
-        bridge: network.bridge,
-        tap: tapName(id, nic.name),
-        queues: queuesOf(spec, nic),
-        vhost: run?.emulator.plan.ids.nics[nic.name]?.vhost === true,
-        addresses: leases.map(({ address }) => address),
-        ...('sentBytes' in counters ? { counters } : {}),
-      },
-    ]
-  })
+  const nics =
+    spec &&
+    nicsInUse(record).flatMap((nic) => {
+      if (!spec.nics.some(({ name }) => name === nic.name)) return []
+      const network = nic.network === undefined ? undefined : ports.store.networks.findByName(nic.network)
+      if (!network || run?.bootedHardware?.vfs?.[nic.name]) return []
+      const mac = macOf(id, nic)
+      const { nic: _name, ...counters } = statistics?.nics.find((one) => one.nic === nic.name) ?? {}
+      const leases = networks.leases(network).filter((lease) => lease.mac === mac)
+      return [
+        {
+          nic: nic.name,
+          network: network.name,
+          bridge: network.bridge,
+          tap: tapName(id, nic.name),
+          ...vlanWords(network, nic),
+          uplinks: [...networks.seen(network).uplinks],
+          queues: queuesOf(spec, nic),
+          vhost: run?.emulator.plan.ids.nics[nic.name]?.vhost === true,
+          addresses: leases.map(({ address }) => address),
+          ...('sentBytes' in counters ? { counters } : {}),
+        },
+      ]
+    })
   return nics && nics.length > 0 ? { nics } : {}
 }
 
@@ -44,4 +52,9 @@ export function vfStatus({ run }: VmRecord): Pick<VmStatus, 'vfs'> {
     return vf === undefined || network === undefined ? [] : [{ nic, network, ...vf }]
   })
   return vfs && vfs.length > 0 ? { vfs } : {}
+}
+
+function vlanWords(network: NetworkRecord, nic: NicSpec) {
+  const { vlan, trunk } = vlansOf(network, nic) ?? {}
+  return { ...(vlan === undefined ? {} : { vlan }), ...(trunk === undefined ? {} : { trunk: [...trunk] }) }
 }

@@ -106,7 +106,7 @@ test('frames between guests count where the host shows them to rules of packets'
 test('Docker drops what passes a bridge of the host too, where the kernel shows it such frames', () => {
   const links = [{ name: 'br0', kind: 'bridge', mac: undefined, mtu: 1500, bridge: undefined }]
   const asked = newNetwork.parse({ name: 'office', mode: 'bridge', bridge: 'br0' })
-  const office = resolveNetwork(asked, { id, taken: [], links })
+  const office = resolveNetwork(asked, { id, taken: [], host: { links, addresses: [], routes: [] } })
 
   assert.deepEqual(drops([chain(docker)], {}, office), [])
   const [found] = drops([chain(docker)], { seesBridged: { 4: true, 6: false } }, office)
