@@ -28,10 +28,18 @@ const closeFile = promisify(close)
 const answerMs = 30_000
 const helperMs = 5_000
 
+/** A tap that somebody made, and the path of the network namespace in which it is. */
+export interface BareTap {
+  readonly name: string
+  readonly network: string
+}
+
 /** How to start a QEMU like that of a VM. */
 export interface BareEmulator {
   /** From the exec to the answer to `cont`, in milliseconds. A network helper runs before that. */
   measure(): Promise<number>
+  /** The same, of one that stays until it is ended; only where the VM has no helper. */
+  start(): Promise<{ readonly ms: number; end(): Promise<void> }>
   /** How long a network helper takes until it listens; only where the VM has a NIC. */
   measureHelper(): Promise<number>
   readonly hasNic: boolean
@@ -45,8 +53,9 @@ export function likeRunning(
   pid: number,
   place: Place,
   fileOf: (label: string) => string = (label) => onlyVolumeOf(label, place),
+  tap?: BareTap,
 ): BareEmulator {
-  const directory = join(place.base, `bare-${pid}`)
+  const directory = join(place.base, `bare-${pid}${tap?.name ?? ''}`)
   mkdirSync(directory, { recursive: true })
   const places: Record<string, string> = { '/run/vm/': `${directory}/` }
   for (const file of ['/boot/kernel', '/boot/initrd'] as const) {
@@ -57,7 +66,8 @@ export function likeRunning(
     }
   }
   const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
-  const bare = bareArgv(words, places)
+  const adapted = tap ? ['nsenter', `--net=${tap.network}`, ...onTap(words, tap)] : words
+  const bare = bareArgv(adapted, places)
   const hasNic = bare.descriptors.some(({ kind }) => kind === 'nic')
   return {
     hasNic,
@@ -72,6 +82,7 @@ export function likeRunning(
         end.release() // passt ends with its only connection.
       }
     },
+    start: () => startBare(bare, { directory, fileOf }),
     async measureHelper() {
       if (!hasNic) throw new Error('The VM has no NIC, so no helper either.')
       const [end, helperEnd] = await connectPair(directory)
@@ -91,6 +102,15 @@ interface Where {
 }
 
 async function startAndQuit(bare: BareArgv, where: Where): Promise<number> {
+  const { ms, end } = await startBare(bare, where)
+  await end()
+  return ms
+}
+
+async function startBare(
+  bare: BareArgv,
+  where: Where,
+): Promise<{ readonly ms: number; end(): Promise<void> }> {
   const files: number[] = []
   const stdio = stdioOf(bare.descriptors, (descriptor) => {
     if (descriptor.kind === 'nic' && where.nicFd !== undefined) return where.nicFd
@@ -100,18 +120,30 @@ async function startAndQuit(bare: BareArgv, where: Where): Promise<number> {
   })
   const [program = '', ...args] = bare.argv
   let qemu: ChildProcess | undefined
+  const leave = async () => {
+    await endChild(qemu)
+    for (const fd of files) await closeFile(fd)
+    rmSync(join(where.directory, 'vnc.sock'), { force: true })
+  }
   try {
     const ms = await timed(async () => {
       qemu = spawn(program, args, { stdio })
       await askToRun(qemu, bare.descriptors)
     })
-    await end(qemu)
-    return ms
-  } finally {
-    qemu?.kill('SIGKILL')
-    for (const fd of files) await closeFile(fd)
-    rmSync(join(where.directory, 'vnc.sock'), { force: true })
+    return { ms, end: leave }
+  } catch (error) {
+    await leave()
+    throw error
   }
+}
+
+/** The same argv on a tap that is there, which QEMU opens by its name; vhost is not asked for, as where the VM has none. */
+function onTap(words: readonly string[], { name }: BareTap): readonly string[] {
+  return words.map((word, at) => {
+    if (words[at - 1] !== '-netdev') return word
+    const id = /"id":"([^"]+)"|\bid=([^,]+)/.exec(word)
+    return `tap,id=${id?.[1] ?? id?.[2]},ifname=${name},script=no,downscript=no`
+  })
 }
 
 type Stdio = ('ignore' | 'pipe' | number)[]
@@ -174,7 +206,7 @@ async function startHelper(socket: SocketEnd): Promise<void> {
   if (code !== 0) throw new Error(`passt ended with ${code}, so the bare QEMU has no network.`)
 }
 
-async function end(child: ChildProcess | undefined): Promise<void> {
+async function endChild(child: ChildProcess | undefined): Promise<void> {
   if (!child || child.exitCode !== null || child.signalCode !== null) return
   const ended = once(child, 'exit')
   child.kill('SIGKILL')

@@ -16,7 +16,9 @@ export interface BareGuestOptions {
   readonly initrd: string
   readonly memoryMib: number
   /** The value of `-drive`. */
-  readonly drive: string
+  readonly drive?: string
+  /** A tap that it makes, by the values of `-netdev` and `-device`, in a network namespace at a path. */
+  readonly nic?: { readonly netdev: string; readonly device: string; readonly network: string }
 }
 
 export interface BareGuest extends BenchGuest {
@@ -30,9 +32,9 @@ export async function bootBareGuest(options: BareGuestOptions): Promise<BareGues
   const [agent, monitor] = ['agent.sock', 'monitor.sock'].map((name) => join(folder, name))
   if (agent === undefined || monitor === undefined) throw new TypeError('There are two paths.')
   const log = openSync(join(folder, 'qemu.log'), 'w')
-  const qemu = spawn('qemu-system-x86_64', argvOf(options, { agent, monitor }), {
-    stdio: ['ignore', log, log],
-  })
+  const enter = options.nic ? ['nsenter', `--net=${options.nic.network}`] : []
+  const [program = '', ...args] = [...enter, 'qemu-system-x86_64', ...argvOf(options, { agent, monitor })]
+  const qemu = spawn(program, args, { stdio: ['ignore', log, log] })
   try {
     const client = await eventually(() => QmpClient.connect({ path: monitor }), {
       withinMs: upMs,
@@ -63,7 +65,7 @@ export async function bootBareGuest(options: BareGuestOptions): Promise<BareGues
 }
 
 function argvOf(
-  { kernel, initrd, memoryMib, drive }: BareGuestOptions,
+  { kernel, initrd, memoryMib, drive, nic }: BareGuestOptions,
   { agent, monitor }: { readonly agent: string; readonly monitor: string },
 ): readonly string[] {
   const boot = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet reboot=t']
@@ -86,7 +88,9 @@ function argvOf(
     'none',
     '-nodefaults',
   ]
-  return [...machine, ...boot, '-drive', drive, ...channel, '-qmp', `unix:${monitor},server=on,wait=off`]
+  const disk = drive === undefined ? [] : ['-drive', drive]
+  const card = nic ? ['-netdev', nic.netdev, '-device', nic.device] : []
+  return [...machine, ...boot, ...disk, ...card, ...channel, '-qmp', `unix:${monitor},server=on,wait=off`]
 }
 
 function ask(channel: GuestAgentClient, command: string, args: object): Promise<unknown> {

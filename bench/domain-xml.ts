@@ -8,9 +8,11 @@ export interface DomainParts {
   readonly memoryMib: number
   /** A qcow2 file, as virt-install gives it to a guest. */
   readonly disk?: string
+  /** A bridge that its NIC is on, as `virt-install --network bridge=` writes it. */
+  readonly bridge?: string
 }
 
-/** The domain of a tiny guest: TCG, q35, serial, agent channel, entropy, balloon, VGA with VNC on a UNIX socket; no NIC. */
+/** The domain of a tiny guest: TCG, q35, serial, agent channel, entropy, balloon, VGA with VNC on a UNIX socket. */
 export function domainXml(name: string, parts: DomainParts): string {
   return `<domain type='qemu'>
   <name>${name}</name>
@@ -36,7 +38,7 @@ export function domainXml(name: string, parts: DomainParts): string {
     <rng model='virtio'><backend model='builtin'/></rng>
     <memballoon model='virtio' freePageReporting='on'/>
     <panic model='isa'/>
-${diskOf(parts)}    <graphics type='vnc' socket='/var/lib/libvirt/qemu/${name}.vnc'/>
+${diskOf(parts)}${nicOf(parts)}    <graphics type='vnc' socket='/var/lib/libvirt/qemu/${name}.vnc'/>
     <video><model type='vga'/></video>
   </devices>
 </domain>
@@ -50,5 +52,14 @@ function diskOf({ disk }: DomainParts): string {
       <source file='${disk}'/>
       <target dev='vda' bus='virtio'/>
     </disk>
+`
+}
+
+function nicOf({ bridge }: DomainParts): string {
+  if (bridge === undefined) return ''
+  return `    <interface type='bridge'>
+      <source bridge='${bridge}'/>
+      <model type='virtio'/>
+    </interface>
 `
 }

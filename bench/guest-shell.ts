@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { endpoints } from '@kvasir/contract'
 import { eventually } from '../e2e/machine/eventually.ts'
 import type { BenchDaemon } from './bench-daemon.ts'
+import type { Libvirt } from './private-libvirt.ts'
 
 /** A guest that has booted. */
 export interface BenchGuest extends AsyncDisposable {
@@ -65,4 +66,31 @@ export function guestOf(daemon: BenchDaemon, name: string): BenchGuest {
     },
     [Symbol.asyncDispose]: () => daemon.powerOffVm(name),
   }
+}
+
+/** A domain of libvirt as a guest; it runs already, and is destroyed in the end. */
+export function domainGuest(libvirt: Libvirt, name: string): BenchGuest {
+  const ask = async (execute: string, args: object) => {
+    const answer = await libvirt.virsh(
+      'qemu-agent-command',
+      name,
+      JSON.stringify({ execute, arguments: args }),
+    )
+    return (JSON.parse(answer) as { readonly return: unknown }).return // libvirt passes on what the agent says.
+  }
+  return {
+    shell: (line) => shellBy(ask, line),
+    async [Symbol.asyncDispose]() {
+      await libvirt.virsh('destroy', name)
+    },
+  }
+}
+
+/** How long a line of shell takes by the guest's own clock, in milliseconds; the agent is not measured. */
+export async function timedInGuest(guest: BenchGuest, line: string): Promise<number> {
+  const clock = 'grep -m 1 "now at" /proc/timer_list'
+  const said = await guest.shell(`${clock}; (${line}) >/dev/null 2>&1; ${clock}`)
+  const [from, to] = [...said.matchAll(/now at (\d+) nsecs/g)].map((match) => Number(match[1]))
+  if (from === undefined || to === undefined) throw new Error(`The guest's clock said ${said}.`)
+  return (to - from) / 1e6
 }

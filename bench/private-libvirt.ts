@@ -43,6 +43,11 @@ for node in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0; do
 done
 mkdir "$1/dev/pts" "$1/dev/shm" "$1/dev/net"
 ln -s pts/ptmx "$1/dev/ptmx"
+mknod -m 666 "$1/dev/net/tun" c 10 200
+mkdir "$1/cgroup"
+mount --rbind /sys/fs/cgroup "$1/cgroup"
+mount -t sysfs bench /sys # With the links of the network that it is in.
+mount --rbind "$1/cgroup" /sys/fs/cgroup
 mount --bind /dev/pts "$1/dev/pts"
 mount -t tmpfs bench "$1/dev/shm"
 umount --recursive --lazy /dev
@@ -67,17 +72,21 @@ END
 exec ${libvirtd}
 `
 
-/** Starts libvirtd and waits until it answers; undefined where it is not installed. */
-export async function openLibvirt(place: Place): Promise<Libvirt | undefined> {
+/** Starts libvirtd, in a network namespace at a path where that is given, and waits until it answers; undefined where it is not installed. */
+export async function openLibvirt(
+  place: Place,
+  { network }: { readonly network?: string } = {},
+): Promise<Libvirt | undefined> {
   if (!existsSync(libvirtd) || !existsSync('/usr/bin/virsh')) return undefined
   const folder = join(place.base, 'libvirt')
   mkdirSync(folder)
   const log = openSync(join(folder, 'libvirtd.log'), 'a')
-  const child = spawn(
-    'unshare',
-    ['--mount', '--propagation', 'private', '/bin/sh', '-c', enter, 'bench-libvirt', folder],
-    { stdio: ['ignore', log, log] },
-  )
+  const unshare = ['unshare', '--mount', '--propagation', 'private', '/bin/sh', '-c', enter]
+  const [program = '', ...args] = [
+    ...(network === undefined ? [] : ['nsenter', `--net=${network}`]),
+    ...unshare,
+  ]
+  const child = spawn(program, [...args, 'bench-libvirt', folder], { stdio: ['ignore', log, log] })
   const url = `qemu+unix:///system?socket=${join(folder, 'libvirt-sock')}`
   const virsh = async (...args: readonly string[]): Promise<string> => {
     const { stdout } = await run('virsh', ['--quiet', '--connect', url, ...args], { timeout: commandMs })

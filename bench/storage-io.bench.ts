@@ -12,7 +12,7 @@ import { type BareGuest, bootBareGuest } from './bare-guest.ts'
 import { BenchDaemon } from './bench-daemon.ts'
 import { describeMachine } from './describe-machine.ts'
 import { domainXml } from './domain-xml.ts'
-import { type BenchGuest, guestOf, shellBy, untilBooted } from './guest-shell.ts'
+import { type BenchGuest, domainGuest, guestOf, timedInGuest, untilBooted } from './guest-shell.ts'
 import { interleave, type Measure } from './interleave.ts'
 import { type Libvirt, libvirtMissing, openLibvirt } from './private-libvirt.ts'
 import { type Target, tell } from './report.ts'
@@ -137,15 +137,10 @@ tell({
   details,
 })
 
-/** By the guest's own clock, in milliseconds; the agent is not measured. */
 function measureIn({ guest, file }: Peer, { line, cold }: Load): Measure {
-  const clock = 'grep -m 1 "now at" /proc/timer_list'
   return async () => {
     if (cold) await run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0'])
-    const said = await guest.shell(`${clock}; (${line}) 2>/dev/null; ${clock}`)
-    const [from, to] = [...said.matchAll(/now at (\d+) nsecs/g)].map((match) => Number(match[1]))
-    if (from === undefined || to === undefined) throw new Error(`The guest's clock said ${said}.`)
-    return (to - from) / 1e6
+    return await timedInGuest(guest, line)
   }
 }
 
@@ -173,16 +168,7 @@ async function startDomain(
   const xml = domainXml(vm, { kernel: inKernel, initrd: inInitrd, memoryMib, disk })
   await peer.define(xml)
   await peer.virsh('start', vm)
-  const ask = async (execute: string, args: object) => {
-    const answer = await peer.virsh('qemu-agent-command', vm, JSON.stringify({ execute, arguments: args }))
-    return (JSON.parse(answer) as { readonly return: unknown }).return // libvirt passes on what the agent says.
-  }
-  const guest: BenchGuest = {
-    shell: (line: string) => shellBy(ask, line),
-    async [Symbol.asyncDispose]() {
-      await peer.virsh('destroy', vm)
-    },
-  }
+  const guest = domainGuest(peer, vm)
   await untilBooted(guest)
   return { guest, file: peer.onHost(disk) }
 }

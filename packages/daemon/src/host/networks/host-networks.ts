@@ -114,7 +114,7 @@ async function raise(network: NetworkSpec, tools: NetworkTools & RaiseOptions): 
   const { forwarding, onPart = async () => {} } = tools
   await using undo = new AsyncDisposableStack()
   const folder = tools.folderOf(network.id)
-  const [hasBridge, hasTables] = [await isBridgeThere(network), await areTablesThere(network)]
+  const [hasBridge, hasTables] = await Promise.all([isBridgeThere(network), areTablesThere(network)])
   if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined)
     undo.defer(() => rm(folder, { recursive: true, force: true }))
 

@@ -84,12 +84,10 @@ export async function areTablesAsPut(network: NetworkSpec, folder: string): Prom
 }
 
 async function tablesOf({ id }: NetworkSpec): Promise<ReadonlyMap<Family, string>> {
-  const tables = new Map<Family, string>()
-  for (const family of families) {
-    const text = await readTable(family, tableName(id))
-    if (text !== undefined) tables.set(family, text)
-  }
-  return tables
+  const texts = await Promise.all(
+    families.map(async (family) => [family, await readTable(family, tableName(id))] as const),
+  )
+  return new Map(texts.flatMap(([family, text]) => (text === undefined ? [] : [[family, text]])))
 }
 
 function isMarked(text: string, { id }: NetworkSpec): boolean {
