@@ -39,7 +39,7 @@ export interface BareEmulator {
   /** From the exec to the answer to `cont`, in milliseconds. A network helper runs before that. */
   measure(): Promise<number>
   /** The same, of one that stays until it is ended; only where the VM has no helper. */
-  start(): Promise<{ readonly ms: number; end(): Promise<void> }>
+  start(): Promise<{ readonly ms: number; readonly end: () => Promise<void> }>
   /** How long a network helper takes until it listens; only where the VM has a NIC. */
   measureHelper(): Promise<number>
   readonly hasNic: boolean
@@ -110,7 +110,7 @@ async function startAndQuit(bare: BareArgv, where: Where): Promise<number> {
 async function startBare(
   bare: BareArgv,
   where: Where,
-): Promise<{ readonly ms: number; end(): Promise<void> }> {
+): Promise<{ readonly ms: number; readonly end: () => Promise<void> }> {
   const files: number[] = []
   const stdio = stdioOf(bare.descriptors, (descriptor) => {
     if (descriptor.kind === 'nic' && where.nicFd !== undefined) return where.nicFd
