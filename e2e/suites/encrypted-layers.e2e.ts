@@ -83,6 +83,12 @@ test('snapshots of an encrypted disk are taken, merged from the middle and gone 
   await vm.waitForLogin(2)
   assert.equal(await read(vm, 0), 'one')
   assert.equal(await read(vm, 1), '')
+
+  await addPool(world, 'fast')
+  const moves = movesOf(world, vm)
+  await moves.move('a', { pool: 'fast' }) // With its layer, each encrypted anew.
+  assert.deepEqual(await moves.differences({ alone: false }), [])
+  assert.equal(await read(vm, 0), 'one')
   await assertClosed(world)
   await world.assertCleanAudit()
 })

@@ -6,7 +6,9 @@ import type { QmpClient } from '@kvasir/qmp'
 import { volumeNode } from '../../model/qemu/volume-node.ts'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { LayerOptions } from '../../ports/emulator-blocks.ts'
-import { formatNode, layerNames } from './layer-nodes.ts'
+import type { SecretValues } from '../files/secret-files.ts'
+import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
+import { formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
 
 /** A chain has fewer members. */
@@ -20,7 +22,7 @@ export async function openBelow(
     below,
     options,
   }: { readonly id: string; readonly below: readonly VolumeSource[]; readonly options: LayerOptions },
-  { user }: { readonly user: number },
+  { user, secrets }: { readonly user: number; readonly secrets: SecretValues },
 ): Promise<string | null> {
   let backing: string | null = null
   for (const [depth, source] of [...below.entries()].toReversed()) {
@@ -35,10 +37,18 @@ export async function openBelow(
     // What the model planned is what QEMU's introspection names; its types are those of one version of it.
     await monitor.executeUntyped('blockdev-add', { ...node.options, ...filename })
     const driver = source.format
-    await monitor.execute(
-      'blockdev-add',
-      formatNode(names.format, { driver, file: names.file, backing, readOnly: true, options }),
-    )
+    const own: LayerOptions = { ...options, encryption: source.encryption }
+    const format = formatNode(names.format, {
+      driver,
+      file: names.file,
+      backing,
+      readOnly: true,
+      options: own,
+    })
+    await withSecret(monitor, layerKey(names.format, own), {
+      values: secrets,
+      open: () => monitor.execute('blockdev-add', format, { timeoutMs: keyTimeoutMs }),
+    })
     backing = names.format
   }
   return backing

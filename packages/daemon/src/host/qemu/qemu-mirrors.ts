@@ -204,7 +204,7 @@ export async function openCopy(
   { secrets, user }: Pick<QemuMirrorsParts, 'secrets' | 'user'>,
 ): Promise<void> {
   const { id, source, below = [], sizeBytes, options } = copy
-  const backing = await openBelow(monitor, { id, below, options }, { user })
+  const backing = await openBelow(monitor, { id, below, options }, { user, secrets })
   const names = layerNames(id)
   const cache = { direct: options.direct, 'no-flush': options.noFlush }
   const {

@@ -31,15 +31,17 @@ export function planLayers(
   { request, ports }: { readonly request: MoveRequest; readonly ports: Ports },
 ): readonly VolumeRecord[] {
   const { store } = ports
-  const [snapshot] = store.snapshots
+  const snapshots = store.snapshots
     .ofVm(record.id)
     .filter(({ layers }) => layers.some((layer) => layer.disk === disk.name))
-  if (!snapshot) return []
+    .map(({ name }) => name)
+  if (snapshots.length === 0) return []
   const layers = layersUnder(volume, { vmId: record.id, disk: disk.name }, store)
   const refuse = (code: 'in-use' | 'unsupported', why: string) =>
     new KvasirError(
       code,
-      `Disk ${disk.name} of VM ${record.name} has snapshot ${snapshot.name}, and ${why}, so it is not moved; without its snapshots it would be.`,
+      `Disk ${disk.name} of VM ${record.name} has ${snapshotWords(snapshots)}, and ${why}, so it is not moved. ${wayOut(record.name, snapshots)}`,
+      { details: { snapshots } },
     )
   if (into) throw refuse('in-use', 'a volume that is there takes no layers in')
   if (request.keep) throw refuse('in-use', 'a volume of that name would stay without them')
@@ -47,11 +49,22 @@ export function planLayers(
   if (!hasLayersInFiles(volume.pool, ports) || !isOfFiles(pool, ports))
     throw refuse('in-use', 'layers go only from one pool of files to another')
   if (format !== 'qcow2') throw refuse('in-use', 'what lies on a layer is qcow2')
-  const other = layers.find((layer) => layer.encryption || layer.pool !== volume.pool)
-  if (volume.encryption || other)
-    throw refuse('unsupported', 'one of its layers is encrypted or in a third pool')
+  if (layers.some((layer) => layer.pool !== volume.pool))
+    throw refuse('unsupported', 'one of its layers is in a third pool')
+  if (layers.some((layer) => layer.encryption && layer.format === 'raw'))
+    throw refuse('unsupported', 'one of its layers is encrypted and raw')
   for (const layer of layers) requireNoWork(layer)
   return layers
+}
+
+function snapshotWords(names: readonly string[]): string {
+  return names.length === 1 ? `snapshot ${names[0]}` : `snapshots ${names.join(', ')}`
+}
+
+/** A pool with snapshots of its own takes none that were made elsewhere; what the disk holds now goes anywhere. */
+function wayOut(vm: string, names: readonly string[]): string {
+  const commands = names.map((name) => `\`kvasir snapshot delete ${vm} ${name}\``).join(', ')
+  return `It goes without its snapshots, so after ${commands}; or what it holds now is copied there: \`kvasir vm export ${vm}\`.`
 }
 
 /** Whether layers of a pool's volumes lie beside them. */
