@@ -13,6 +13,17 @@ export const secretOperations: readonly Operation[] = [
     isDone: (world) => hasSecret(world, 'kept'),
   },
   {
+    name: 'set a secret',
+    about: [],
+    prepare: async (world) => {
+      if (!(await hasSecret(world, 'set'))) await keepSecret(world, 'set')
+    },
+    run: async (world) => {
+      await world.client.call(endpoints.setSecret, { params: { secret: 'set' }, body: { value: 'another' } })
+    },
+    isDone: (world) => hasSecret(world, 'set'), // One or the other, which nobody is told.
+  },
+  {
     name: 'delete a secret',
     about: [],
     prepare: async (world) => {

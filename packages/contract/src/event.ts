@@ -22,6 +22,7 @@ export const eventKinds = [
   'volume.changed',
   'volume.deleted',
   'secret.created',
+  'secret.changed',
   'secret.deleted',
   'network.created',
   'network.changed',

@@ -84,6 +84,7 @@ export const routes = {
   listSecrets: {"id":"listSecrets","method":"GET","path":"/v1/secrets","answer":"json","idempotent":false,"ifMatch":false},
   getSecret: {"id":"getSecret","method":"GET","path":"/v1/secrets/{secret}","answer":"json","idempotent":false,"ifMatch":false},
   createSecret: {"id":"createSecret","method":"POST","path":"/v1/secrets","answer":"json","idempotent":false,"ifMatch":false},
+  setSecret: {"id":"setSecret","method":"PUT","path":"/v1/secrets/{secret}","answer":"json","idempotent":false,"ifMatch":false},
   deleteSecret: {"id":"deleteSecret","method":"DELETE","path":"/v1/secrets/{secret}","answer":"none","idempotent":false,"ifMatch":false},
   listNetworks: {"id":"listNetworks","method":"GET","path":"/v1/networks","answer":"json","idempotent":false,"ifMatch":false},
   getNetwork: {"id":"getNetwork","method":"GET","path":"/v1/networks/{network}","answer":"json","idempotent":false,"ifMatch":false},

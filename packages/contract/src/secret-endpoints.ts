@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { endpoint } from './endpoint.ts'
 import { resourceName } from './names.ts'
-import { newSecret, secret } from './secret.ts'
+import { newSecret, secret, secretValue } from './secret.ts'
 
 const bySecret = z.strictObject({ secret: resourceName })
 
@@ -32,6 +32,16 @@ export const secretEndpoints = {
     body: newSecret,
     response: secret,
     status: 201,
+  }),
+  setSecret: endpoint({
+    id: 'setSecret',
+    method: 'PUT',
+    path: '/v1/secrets/{secret}',
+    summary:
+      'Give a secret another value, as when a key was changed; refused while volumes are encrypted with it',
+    params: bySecret,
+    body: secretValue,
+    response: secret,
   }),
   deleteSecret: endpoint({
     id: 'deleteSecret',

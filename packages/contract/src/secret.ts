@@ -29,6 +29,11 @@ const value = z
   .refine((text) => !text.includes('\0'), 'holds a NUL, which nothing that asks for a secret takes')
   .meta({ description: 'Taken byte by byte, a line break at its end too. It is never shown again.' })
 
+/** Another value for a secret. */
+export const secretValue = z.strictObject({ value })
+
+export type SecretValue = z.output<typeof secretValue>
+
 /** A secret as it is given: what it is, or that one is to be made. */
 export const newSecret = z
   .strictObject({

@@ -29,6 +29,20 @@ export const secretVerbs: Verbs = {
     },
     load: async () => (await actions()).createSecret,
   },
+  set: {
+    summary:
+      'Give a secret another value, as when a key was changed in a cluster. Pools use it from their next look on.',
+    examples: ['secret set ceph-key --file /root/ceph.key'],
+    arguments: [secret],
+    flags: {
+      file: {
+        summary: 'What it is from now on, in a file; - is stdin. A line break at its end is left out.',
+        value: 'FILE',
+        completes: 'file',
+      },
+    },
+    load: async () => (await actions()).setSecret,
+  },
   delete: {
     summary: 'Delete a secret that nobody needs.',
     arguments: [secret],

@@ -49,6 +49,18 @@ export const createSecret: Action = async (context) => {
   return undefined
 }
 
+export const setSecret: Action = async (context) => {
+  const params = { secret: context.argument('SECRET') }
+  const file = context.value('file')
+  if (file === undefined)
+    throw new UsageError('--file is needed.', 'Write --file FILE, or --file - for stdin.')
+  const body = { value: await readSecret(file) }
+  const secret = await context.client.call(routes.setSecret, { params, body, signal: context.signal })
+  if (context.output.format === 'table') context.output.message(`Secret ${params.secret} is another one now.`)
+  else await context.output.result(secret, () => '')
+  return undefined
+}
+
 export const deleteSecret: Action = async (context) => {
   const params = { secret: context.argument('SECRET') }
   if (!(await confirm(context, `Delete secret ${params.secret}? What it is cannot be had back.`))) return 1

@@ -188,6 +188,8 @@ export const failpointNames = [
   'secret.create.after-row',
   'secret.create.after-file',
   'secret.create.after-ready',
+  'secret.set.after-phase',
+  'secret.set.after-file',
   'secret.delete.before-phase',
   'secret.delete.after-phase',
   'secret.delete.after-file',

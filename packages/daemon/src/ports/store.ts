@@ -149,7 +149,8 @@ export interface PoolRecord {
 export interface SecretRecord {
   readonly id: string
   readonly name: string
-  readonly phase: 'creating' | 'ready' | 'deleting'
+  /** `changing`: its file is one or the other, and nothing is made with it meanwhile. */
+  readonly phase: 'creating' | 'ready' | 'changing' | 'deleting'
   readonly createdAt: string
 }
 

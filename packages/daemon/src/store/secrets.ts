@@ -7,7 +7,7 @@ import { namedRows } from './named-rows.ts'
 const secretContent = z.object({
   id: z.string().min(1),
   name: z.string().min(1),
-  phase: z.enum(['creating', 'ready', 'deleting']),
+  phase: z.enum(['creating', 'ready', 'changing', 'deleting']),
   createdAt: z.string(),
 })
 

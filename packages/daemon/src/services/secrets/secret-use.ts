@@ -1,6 +1,6 @@
 /** From the name of a secret to its row, and who needs it. */
 import { KvasirError } from '@kvasir/contract'
-import type { SecretRecord, Store } from '../../ports/store.ts'
+import type { PoolRecord, SecretRecord, Store } from '../../ports/store.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 
 /** The row of a secret. `secret-not-found` when there is none. */
@@ -12,13 +12,19 @@ export function requireSecret(name: string, store: Store): SecretRecord {
 
 /** Those that need a secret, in words such as `pool ceph1`. */
 export function usersOfSecret(secret: Pick<SecretRecord, 'id'>, store: Store): readonly string[] {
-  const pools = store.pools
-    .list()
-    .filter(({ source }) => 'secretId' in source && source.secretId === secret.id)
-    .map(({ name }) => `pool ${name}`)
-  const volumes = store.volumes
-    .list()
-    .filter(({ encryption }) => encryption?.secretId === secret.id)
-    .map((volume) => `volume ${volumeWords(volume)}`)
-  return [...pools, ...volumes]
+  return [
+    ...poolsOpenedWith(secret, store).map(({ name }) => `pool ${name}`),
+    ...encryptedWith(secret, store),
+  ]
+}
+
+/** The pools that a secret opens. */
+function poolsOpenedWith({ id }: Pick<SecretRecord, 'id'>, store: Store): readonly PoolRecord[] {
+  return store.pools.list().filter(({ source }) => 'secretId' in source && source.secretId === id)
+}
+
+/** The volumes that are encrypted with a secret, in words. */
+export function encryptedWith({ id }: Pick<SecretRecord, 'id'>, store: Store): readonly string[] {
+  const volumes = store.volumes.list().filter(({ encryption }) => encryption?.secretId === id)
+  return volumes.map((volume) => `volume ${volumeWords(volume)}`)
 }

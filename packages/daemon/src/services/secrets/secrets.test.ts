@@ -1,7 +1,7 @@
 /** Secrets as a resource, on the simulated host. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { newSecret } from '@kvasir/contract'
+import { newSecret, newVolume } from '@kvasir/contract'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const value = 'what-nobody-may-see'
@@ -78,6 +78,43 @@ test('a deletion that was broken off is finished by the next daemon', async () =
 
   assert.deepEqual([world.machine.secrets.size, await world.call('listSecrets', {})], [0, []])
 })
+
+test('a secret is given another value, unless a volume is encrypted with it, which is named', async () => {
+  await using world = await openSimulatedDaemon()
+  await keep(world, 'key')
+  const set = (to: string) => world.call('setSecret', { ...key, body: { value: to } })
+
+  await set('another one')
+  assert.deepEqual([...world.machine.secrets.values()], ['another one'])
+  await world.call('createVolume', {
+    params: { pool: 'default' },
+    body: newVolume.parse({ name: 'safe', size: '64MiB', encrypt: 'key' }),
+  })
+  await assert.rejects(set('a third one'), { code: 'in-use', message: /opens volume safe/ })
+
+  assert.deepEqual([...world.machine.secrets.values()], ['another one'])
+  await assert.rejects(world.call('setSecret', { params: { secret: 'none' }, body: { value: 'x' } }), {
+    code: 'secret-not-found',
+  })
+})
+
+for (const point of ['after-phase', 'after-file'] as const)
+  test(`a secret that a daemon died over ${point} of a change is a whole one for the next`, async () => {
+    const first = await openSimulatedDaemon({
+      async failpoint(name) {
+        if (name === `secret.set.${point}`) await new Promise(() => {})
+      },
+    })
+    await keep(first, 'key')
+    void first.call('setSecret', { ...key, body: { value: 'another one' } }).catch(() => {})
+    await new Promise((resolve) => setImmediate(resolve))
+
+    await using world = await first.killAndFollow()
+
+    assert.deepEqual([...world.machine.secrets.values()], [point === 'after-file' ? 'another one' : value])
+    await world.call('setSecret', { ...key, body: { value: 'a third one' } })
+    await world.call('deleteSecret', key)
+  })
 
 test('what cannot be a secret is refused', () => {
   const refused = [

@@ -9,6 +9,7 @@ export async function settleSecrets(context: Pick<Context, 'ports' | 'emit'>): P
   for (const record of ports.store.secrets.list()) {
     try {
       if (record.phase === 'creating') await undoSecret(record, ports)
+      else if (record.phase === 'changing') ports.store.secrets.update({ ...record, phase: 'ready' })
       else if (record.phase === 'deleting') await finishSecretDeletion(record, context)
     } catch (error) {
       ports.log.error({ secret: record.name, err: error }, 'a secret that is left could not be removed')
