@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { endpoints, type VmSpecInput } from '@kvasir/contract'
 import { eventually } from '../../e2e/machine/eventually.ts'
+import { failpointsOf } from '../../e2e/machine/failpoints.ts'
 import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
 import { openWorld, type World } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
@@ -39,11 +40,25 @@ echo all done
 while :; do /bin/busybox sleep 60; done
 `
 
+/** What the guest does that is given the disk while it runs, and takes it away again: it says what it sees. */
+const watchingInit = `${init.slice(0, init.indexOf('until [ -b'))}
+echo watching
+while :; do
+  until [ -b /dev/nvme0n1 ]; do /bin/busybox sleep 0.2; done
+  echo "disk $(/bin/busybox head -c 1048576 /dev/nvme0n1 | /bin/busybox sha256sum)"
+  while [ -b /dev/nvme0n1 ]; do /bin/busybox sleep 0.2; done
+  echo disk has gone
+done
+`
+
 /** A kernel and an initramfs that has the drivers. */
-async function makeGuest(folder: string): Promise<{ readonly kernel: string; readonly initrd: string }> {
+async function makeGuest(
+  folder: string,
+  program = init,
+): Promise<{ readonly kernel: string; readonly initrd: string }> {
   const root = join(folder, 'guest')
   await sh(`mkdir -p ${root}/bin ${root}/m && cp /bin/busybox ${root}/bin/busybox`)
-  writeFileSync(join(root, 'init'), init, { mode: 0o755 })
+  writeFileSync(join(root, 'init'), program, { mode: 0o755 })
   await sh(`
     for name in nvme igbvf; do modprobe --show-depends $name; done | awk '$1 == "insmod" { print $2 }' | while read path; do
       plain=$(basename $path | sed 's/\\.xz$//; s/\\.zst$//')
@@ -161,5 +176,59 @@ test('a disk and a virtual function work in a guest, and go back to the host how
   await vm.start()
   await vm.powerOff()
   await isBack()
+  await world.assertCleanAudit()
+})
+
+test('a disk of the host is plugged into a guest that runs, and goes back, also when the daemon dies in between', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const nvme = pciOf('0x010802')
+  const written = (await sh('head -c 1M /dev/nvme0n1 | sha256sum')).split(' ')[0] ?? ''
+  const before = await drivers()
+  const failpoints = failpointsOf(world.place)
+  await world.daemon.stop()
+  await world.startDaemon(failpoints.environment)
+  const kernel = await makeGuest(world.place.base, watchingInit)
+  const vm = await create(world, 'web1', {
+    accelerator: 'kvm',
+    memory: { size: '192MiB' },
+    boot: { kernel: { ...kernel, cmdline: 'console=ttyS0 quiet' } },
+  })
+  await vm.start()
+  const says = (words: string | RegExp) =>
+    eventually(async () => ((await vm.serialLog()).match(words) ? true : undefined), {
+      withinMs: bootMs,
+      what: `the guest says ${words}`,
+    })
+  await says('watching')
+  await vm.assertCaged()
+
+  await failpoints.arm('emulator.plug-host-device.after-lend', 'exit')
+  await world.cli('vm', 'host-device', 'add', 'web1', `name=disk,address=${nvme}`).catch(() => undefined)
+  await world.daemon.exited
+  await failpoints.disarm()
+  await world.startDaemon(failpoints.environment)
+
+  await says(`disk ${written}`)
+  await vm.assertCaged()
+  await eventually(
+    async () => {
+      const { status } = await vm.show()
+      return status.hostDevices?.[0]?.address === nvme && status.restartNeeded?.length === 0
+        ? true
+        : undefined
+    },
+    { withinMs: 30_000, what: 'the VM has the disk by its row' },
+  )
+  assert.match((await world.cli('host', 'devices')).stdout, new RegExp(`${nvme} .*vfio-pci .*VM web1`))
+  assert.match((await world.cli('vm', 'host-device', 'list', 'web1')).stdout, new RegExp(`disk .*${nvme}`))
+
+  const removed = await world.cli('vm', 'host-device', 'remove', 'web1', 'disk')
+  assert.match(`${removed.stdout}${removed.stderr}`, /Host device disk is gone/)
+  await says('disk has gone')
+  assert.equal(await drivers(), before)
+  assert.equal((await sh('head -c 1M /dev/nvme0n1 | sha256sum')).split(' ')[0], written)
+  await vm.assertCaged()
   await world.assertCleanAudit()
 })

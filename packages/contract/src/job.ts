@@ -18,6 +18,7 @@ export const jobKinds = [
   'snapshot.revert',
   'vm.set-disks',
   'vm.set-nics',
+  'vm.set-host-devices',
   'vm.move-disk',
   'vm.export',
   'volume.clone',

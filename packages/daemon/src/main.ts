@@ -130,7 +130,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   for (const directory of [config.runtimeDir, config.logDir])
     await mkdir(directory, { recursive: true, mode: 0o711 })
   const tuning = await tuneHost(config, bootId, log)
-  const devices = new DeviceDesk({ directory: join(config.runtimeDir, 'devices'), bootId })
+  const devices = new DeviceDesk({ directory: join(config.runtimeDir, 'devices'), bootId, failpoint })
   const hugepages = new HugepageDesk({ bootId, mayReserve: config.hugepages === 'reserve' })
   const host = createHostFacts({
     hugepages,

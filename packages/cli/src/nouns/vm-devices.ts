@@ -1,4 +1,4 @@
-/** The rows of `kvasir vm disk` and `kvasir vm nic`. */
+/** The rows of `kvasir vm disk`, `kvasir vm nic` and `kvasir vm host-device`. */
 import type { Verbs } from '../command.ts'
 import { detachFlag } from '../follow-job.ts'
 
@@ -121,5 +121,26 @@ export const deviceVerbs: Verbs = {
     summary: 'Remove a NIC; one on a network goes when the guest that runs lets go of it.',
     arguments: [name, { name: 'NIC' }],
     load: async () => (await import('../vm/devices.ts')).removeNic,
+  },
+  'host-device list': {
+    summary: 'The devices of the host that a VM is given.',
+    arguments: [name],
+    load: async () => (await import('../vm/host-devices.ts')).listHostDevices,
+  },
+  'host-device add': {
+    summary: 'Give a VM a device of the host, while the guest runs too.',
+    examples: [
+      'vm host-device add web1 0000:3b:00.0',
+      'vm host-device add web1 name=net,vf=eth0',
+      'vm host-device add web1 model=10de:2204,rom=false',
+    ],
+    arguments: [name, { name: 'ADDRESS|KEY=VALUE,...' }],
+    load: async () => (await import('../vm/host-devices.ts')).addHostDevice,
+  },
+  'host-device remove': {
+    summary: 'Take a device of the host back; it goes when the guest that runs lets go of it.',
+    examples: ['vm host-device remove web1 net'],
+    arguments: [name, { name: 'DEVICE' }],
+    load: async () => (await import('../vm/host-devices.ts')).removeHostDevice,
   },
 }

@@ -89,7 +89,12 @@ export async function followGuest(context: Context, after: Vm): Promise<boolean>
 }
 
 /** The jobs that wait for a guest. */
-const guestJobs: readonly Job['kind'][] = ['vm.set-vcpus', 'vm.set-disks', 'vm.set-nics']
+const guestJobs: readonly Job['kind'][] = [
+  'vm.set-vcpus',
+  'vm.set-disks',
+  'vm.set-nics',
+  'vm.set-host-devices',
+]
 
 async function guestJob({ client, signal }: Context, { status }: Vm): Promise<Job | undefined> {
   if (status.job === undefined) return undefined

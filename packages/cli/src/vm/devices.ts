@@ -178,7 +178,8 @@ export function freeName(prefix: string, devices: readonly { readonly name: stri
   }
 }
 
-function without<Device extends { readonly name: string }>(
+/** The devices without one of them, which is there. */
+export function without<Device extends { readonly name: string }>(
   devices: readonly Device[],
   name: string,
   what: string,

@@ -13,6 +13,7 @@ import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorBlocks } from './emulator-blocks.ts'
 import type { DiskAnswer, EmulatorDisks } from './emulator-disks.ts'
+import type { EmulatorHostDevices, HostDeviceAnswer } from './emulator-host-devices.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
 import type { EmulatorNics, NicAnswer } from './emulator-nics.ts'
 import type { EmulatorScreen } from './emulator-screen.ts'
@@ -47,6 +48,8 @@ export type EmulatorEvent =
   | { readonly kind: 'disk'; readonly answer: DiskAnswer }
   /** The guest let go of a NIC, or refused to. */
   | { readonly kind: 'nic'; readonly answer: NicAnswer }
+  /** The guest let go of a device of the host, or refused to. */
+  | { readonly kind: 'host-device'; readonly answer: HostDeviceAnswer }
   /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
   | { readonly kind: 'network-lost'; readonly netdev: string }
 
@@ -100,6 +103,7 @@ export interface Emulator {
   disks: EmulatorDisks
   nics: EmulatorNics
   screen: EmulatorScreen
+  hostDevices: EmulatorHostDevices
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
   /** Lets go of sockets without touching the process: the daemon is leaving. */

@@ -43,6 +43,8 @@ export interface VmRun {
   readonly movingDisks?: readonly string[] | undefined
   /** The same of NICs; those that the emulator and the spec have are on their way to another network. */
   readonly movingNics?: readonly string[] | undefined
+  /** The same of devices of the host. */
+  readonly movingHostDevices?: readonly string[] | undefined
   /** Devices whose process on the host has ended, which is not started again while the emulator runs. */
   readonly lost?: readonly LostDevice[] | undefined
 }

@@ -72,6 +72,7 @@ const run = z.object({
   movingDisks: z.array(z.string()).optional(),
   movingNics: z.array(z.string()).optional(),
   lost: z.array(z.object({ device: z.string(), since: z.string() })).optional(),
+  movingHostDevices: z.array(z.string()).optional(),
 })
 
 const storedPlan = z.object({ plan: placementPlan, basis: z.string() })

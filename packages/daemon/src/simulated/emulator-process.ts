@@ -17,6 +17,7 @@ import { GuestDisks } from './guest-disks.ts'
 import { GuestNics } from './guest-nics.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { startedChains } from './simulated-blocks.ts'
+import { GuestHostDevices } from './simulated-host-devices.ts'
 
 export class EmulatorProcess {
   readonly request: LaunchRequest
@@ -40,6 +41,7 @@ export class EmulatorProcess {
   vcpuRelease: 'willing' | 'silent' | 'refusing' = 'willing'
   readonly disks: GuestDisks
   readonly nics: GuestNics
+  readonly hostDevices: GuestHostDevices
   hasAgent = true
   agentConnected = false
   io: { kind: 'ok' | 'failed' | 'nospace'; device?: string } = { kind: 'ok' }
@@ -68,6 +70,7 @@ export class EmulatorProcess {
     const guest = { later: this.#later.bind(this), tell: this.#tell.bind(this) }
     this.disks = new GuestDisks(request.plan.ids, guest)
     this.nics = new GuestNics(request.plan, guest)
+    this.hostDevices = new GuestHostDevices(guest)
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     this.chains = startedChains(request)
@@ -175,7 +178,9 @@ export class EmulatorProcess {
     ours.on('close', () => {
       if (this.#serial === ours) this.#serial = undefined
     })
-    ours.on('data', (typed: Buffer) => this.#echo(typed))
+    ours.on('data', (typed: Buffer) => {
+      if (this.#runState === 'running') this.guestPrints(typed.toString('latin1').replaceAll('\r', '\r\n# '))
+    })
     return theirs
   }
 
@@ -225,7 +230,6 @@ export class EmulatorProcess {
   agentGoes(): void {
     this.#setAgent(false)
   }
-
   /** The monitor no longer answers, as under SIGSTOP. */
   goesMute(): void {
     this.#isMute = true
@@ -270,10 +274,6 @@ export class EmulatorProcess {
     this.#hasBooted = false
     this.#tell(event)
     if (this.#runState === 'running') this.#boot()
-  }
-
-  #echo(typed: Buffer): void {
-    if (this.#runState === 'running') this.guestPrints(typed.toString('latin1').replaceAll('\r', '\r\n# '))
   }
 
   #setAgent(connected: boolean): void {

@@ -18,6 +18,7 @@ import { SimulatedAgent } from './simulated-agent.ts'
 import { SimulatedBlocks } from './simulated-blocks.ts'
 import { SimulatedDisks } from './simulated-disks.ts'
 import { vmIdOfSave } from './simulated-files.ts'
+import { SimulatedHostDevices } from './simulated-host-devices.ts'
 import { SimulatedMemory } from './simulated-memory.ts'
 import { SimulatedNics } from './simulated-nics.ts'
 import { SimulatedScreen } from './simulated-screen.ts'
@@ -37,6 +38,7 @@ export class SimulatedEmulator implements Emulator {
   readonly disks: SimulatedDisks
   readonly nics: SimulatedNics
   readonly screen: SimulatedScreen
+  readonly hostDevices: SimulatedHostDevices
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -52,6 +54,7 @@ export class SimulatedEmulator implements Emulator {
     this.disks = new SimulatedDisks(process)
     this.nics = new SimulatedNics(process)
     this.screen = new SimulatedScreen(process)
+    this.hostDevices = new SimulatedHostDevices(process)
     this.closed = process.ended
   }
 

@@ -5,14 +5,7 @@
 import { join } from 'node:path'
 import { CageError } from './cage-error.ts'
 import { type CageLimits, type CageReach, type LauncherBind, mountFlags } from './launcher-script.ts'
-import {
-  type CagePlace,
-  cageDirectories,
-  cageFiles,
-  maxInputs,
-  maxOutputs,
-  maxVfioGroups,
-} from './root-template.ts'
+import { type CagePlace, cageDirectories, cageFiles, maxInputs, maxOutputs } from './root-template.ts'
 
 /** A file or directory of the host laid over a place in the cage's root; read-only unless said otherwise. */
 export interface CageBind {
@@ -57,7 +50,7 @@ export interface CagedProgram {
 export const memoryPlace = '/memory' as const satisfies CagePlace
 
 const hugePageBytes = 2 ** 21
-const MAX_BINDS = maxInputs + maxOutputs + maxVfioGroups + 8
+const MAX_BINDS = maxInputs + maxOutputs + 8
 const places: ReadonlySet<string> = new Set([...cageFiles, ...cageDirectories, '/dev/kvm'])
 const MAX_ID = 2 ** 32 - 2
 

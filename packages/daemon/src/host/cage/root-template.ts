@@ -14,12 +14,6 @@ import { CageError } from './cage-error.ts'
 
 const fixedFiles = ['/boot/kernel', '/boot/initrd', '/boot/firmware', '/boot/nvram', '/dev/net/tun'] as const
 
-/** How many groups of devices of the host a program can be given. */
-export const maxVfioGroups = 16
-
-/** Where the n-th group of devices is. */
-export const vfioPlace = (index: number) => `/dev/vfio/${index}` as const
-
 /** How many files a jailed command can be given to read: the longest chain of a volume fits twice. */
 export const maxInputs = 130
 
@@ -35,14 +29,12 @@ export const outputPlace = (index: number) => `/out/${index}` as const
 /** Places in the root that are files until something is bound over them. */
 export const cageFiles: readonly CagePlace[] = [
   ...fixedFiles,
-  '/dev/vfio/vfio',
-  ...Array.from({ length: maxVfioGroups }, (_, index) => vfioPlace(index)),
   ...Array.from({ length: maxInputs }, (_, index) => inputPlace(index)),
   ...Array.from({ length: maxOutputs }, (_, index) => outputPlace(index)),
 ]
 
 /** Places in the root that are directories, of which only /out holds anything, until something is bound over them. */
-export const cageDirectories = ['/run/vm', '/memory', '/devices', '/out'] as const
+export const cageDirectories = ['/run/vm', '/memory', '/devices', '/dev/vfio', '/out'] as const
 
 /** A place that something of the host may be laid over; /dev/kvm is there only where the template has it. */
 export type CagePlace =
@@ -50,8 +42,6 @@ export type CagePlace =
   | (typeof cageDirectories)[number]
   | ReturnType<typeof inputPlace>
   | ReturnType<typeof outputPlace>
-  | ReturnType<typeof vfioPlace>
-  | '/dev/vfio/vfio'
   | '/dev/kvm'
 
 /** A prepared root. */

@@ -4,9 +4,9 @@
  * What a VM has is written down in a file of the device's name before the kernel is asked for anything, and the file goes when the device
  * is back. The file is made only where there is none, so two VMs never have one device, whoever asks; and whoever cleans up after a
  * VM, however it and its daemon ended, knows which driver had it. A boot of the host gives everything back, and a file of an earlier
- * boot says nothing. Facts: Documentation/ABI/testing/sysfs-bus-pci (driver_override), Documentation/driver-api/vfio.rst.
+ * boot says nothing. Emulators open the group of a device by a node of their own (host/qemu/host-device-files.ts). Facts: Documentation/ABI/testing/sysfs-bus-pci (driver_override), Documentation/driver-api/vfio.rst.
  */
-import { chown, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
@@ -14,8 +14,9 @@ import { CommandError, runCommand } from '@kvasir/linux'
 import { z } from 'zod'
 import { type VfState, vfChanges } from '../../model/network/vf-settings.ts'
 import type { VfPlan } from '../../model/qemu/emulator-plan.ts'
+import type { Failpoints } from '../../ports/failpoints.ts'
 import type { VfLender } from '../networks/sriov-network.ts'
-import { changeVf, placeOfVf, readVf, setVf, type VfPlace } from './virtual-functions.ts'
+import { placeOf, placeOfVf, putBack, readVf, setVf } from './virtual-functions.ts'
 
 const addressPattern = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/
 const vfioDriver = 'vfio-pci'
@@ -52,14 +53,19 @@ type Note = z.output<typeof note>
 export interface LentDevice {
   readonly address: string
   readonly group: string
+  /** The numbers of the group's node. */
+  readonly node: { readonly major: number; readonly minor: number }
 }
 
 export interface DeviceDeskOptions {
   /** Where it is written down who has what. */
   readonly directory: string
   readonly bootId: string
+  readonly failpoint: Failpoints
   /** The root of /sys and /dev, which tests have of their own. */
   readonly root?: string
+  /** How the kernel is told something, which tests hear; else a child writes it, since drivers may hang. */
+  readonly tell?: (path: string, text: string) => Promise<void>
 }
 
 export class DeviceDesk implements VfLender {
@@ -72,9 +78,15 @@ export class DeviceDesk implements VfLender {
     this.#pci = join(options.root ?? '/', 'sys/bus/pci')
   }
 
-  /** Gives devices to a VM, which opens their groups as `uid`. Throws `in-use` or `host-failed`; what was lent until then stays lent. */
+  /** Whether this host has an IOMMU that is on, without which it gives no device away. */
+  async hasGroups(): Promise<boolean> {
+    const groups = join(this.#options.root ?? '/', 'sys/kernel/iommu_groups')
+    return (await readdir(groups).catch(() => [])).length > 0
+  }
+
+  /** Gives devices to a VM. Throws `in-use` or `host-failed`; what was lent until then stays lent. */
   async lend(
-    vm: { readonly id: string; readonly name: string; readonly uid: number },
+    vm: { readonly id: string; readonly name: string },
     addresses: readonly string[],
     vfs: readonly VfPlan[] = [],
   ): Promise<readonly LentDevice[]> {
@@ -86,26 +98,31 @@ export class DeviceDesk implements VfLender {
       for (const address of addresses) {
         const settings = vfs.find((vf) => vf.address === address)?.settings
         await this.#writeDown(vm, address, settings !== undefined)
+        await this.#options.failpoint('device.lend.after-note')
         await this.#hand(address, vfioDriver)
         if (settings) await setVf(await placeOf(address), settings, `VM ${vm.name} does not start`)
+        await this.#options.failpoint('device.lend.after-driver')
       }
-      for (const address of addresses) lent.push({ address, group: await this.#openTo(vm.uid, address) })
+      for (const address of addresses) lent.push({ address, ...(await this.#groupOf(address)) })
     })
     return lent
   }
 
-  /** Takes back what a VM had that no longer runs. Safe to repeat. Throws `host-failed`. */
-  async giveBack(vmId: string): Promise<void> {
-    const all = await this.lent()
-    const own = all.filter(({ vm }) => vm === vmId)
+  /** Takes back what a VM had that no longer runs, or one device that it has let go of. Safe to repeat. Throws `host-failed`. */
+  async giveBack(vmId: string, one?: string): Promise<void> {
+    const { failpoint } = this.#options
+    const own = (await this.lent()).filter(({ vm, address }) => vm === vmId && (one ?? address) === address)
     if (own.length === 0) return
     await this.#inTurn(async () => {
       for (const { address, driver, bootId, vf } of own) {
+        await failpoint('device.return.before-driver')
         if (bootId === this.#options.bootId) {
           if (vf) await putBack(address, vf)
           await this.#takeBack(address, driver)
         }
+        await failpoint('device.return.after-driver')
         await rm(this.#notePath(address), { force: true })
+        await failpoint('device.return.after-note')
       }
     })
   }
@@ -176,30 +193,21 @@ export class DeviceDesk implements VfLender {
     await writeFile(path, JSON.stringify(value), { mode: 0o600, flag: 'wx' })
   }
 
-  /** Gives the group to the user, and answers its number. */
-  async #openTo(uid: number, address: string): Promise<string> {
+  /** The group of a device that vfio-pci has, once its node is there. */
+  async #groupOf(address: string): Promise<Pick<LentDevice, 'group' | 'node'>> {
     const group = basename(await readlink(join(this.#pci, 'devices', address, 'iommu_group')).catch(() => ''))
-    const node = join(this.#options.root ?? '/', 'dev/vfio', group)
-    const isThere = async () => (await stat(node).catch(() => undefined)) !== undefined
+    const path = join(this.#options.root ?? '/', 'dev/vfio', group)
+    const isThere = async () => (await stat(path).catch(() => undefined)) !== undefined
     if (group === '' || !(await eventually(isThere)))
       throw new KvasirError(
         'host-failed',
-        `The kernel offers no group for the device ${address} (${node}), so it cannot be given to a VM.`,
+        `The kernel offers no group for the device ${address} (${path}), so it cannot be given to a VM.`,
       )
-    await chown(node, uid, uid)
-    return group
+    return { group, node: numbersOf(await stat(path)) }
   }
 
   async #takeBack(address: string, driver: string | undefined): Promise<void> {
-    if (!(await this.#exists(address))) return
-    if (driver === vfioDriver) {
-      const group = basename(
-        await readlink(join(this.#pci, 'devices', address, 'iommu_group')).catch(() => ''),
-      )
-      await chown(join(this.#options.root ?? '/', 'dev/vfio', group), 0, 0).catch(() => {})
-      return
-    }
-    await this.#hand(address, driver)
+    if (driver !== vfioDriver && (await this.#exists(address))) await this.#hand(address, driver)
   }
 
   /** Lets the driver have the device, and no other; without one, nobody has it. */
@@ -224,9 +232,10 @@ export class DeviceDesk implements VfLender {
     )
   }
 
-  /** In a child, since drivers may hang. */
   async #write(path: string, text: string): Promise<void> {
+    const { tell } = this.#options
     try {
+      if (tell) return await tell(path, text)
       await runCommand(['/bin/sh', '-c', 'printf %s "$1" >"$2"', 'kvasir-device', text, path], {
         timeoutMs: writeTimeoutMs,
       })
@@ -272,21 +281,9 @@ export class DeviceDesk implements VfLender {
   }
 }
 
-async function placeOf(address: string): Promise<VfPlace> {
-  const place = await placeOfVf(address)
-  if (place) return place
-  throw new KvasirError(
-    'host-failed',
-    `The device ${address} is no virtual function of an interface of this host, so it cannot be a NIC.`,
-  )
-}
-
-/** What a driver took, it takes back; where it does not (its link is down now), the device goes back all the same. */
-async function putBack(address: string, before: VfState): Promise<void> {
-  const place = await placeOfVf(address)
-  if (!place) return
-  for (const change of vfChanges(await readVf(place), before))
-    await changeVf(place, change, '').catch(() => {})
+/** As glibc splits the number of a device (sys/sysmacros.h). */
+function numbersOf({ rdev }: { readonly rdev: number }): LentDevice['node'] {
+  return { major: (rdev >>> 8) & 0xfff, minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00) }
 }
 
 async function eventually(isSo: () => Promise<boolean>, withinMs = appearMs): Promise<boolean> {

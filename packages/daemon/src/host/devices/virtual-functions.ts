@@ -75,11 +75,7 @@ export async function setVf(place: VfPlace, wanted: VfState, otherwise: string):
 }
 
 /** Sets one thing of a VF. `host-failed` with the driver's word for a refusal. */
-export async function changeVf(
-  { pf, index }: VfPlace,
-  { what, words }: VfChange,
-  otherwise: string,
-): Promise<void> {
+async function changeVf({ pf, index }: VfPlace, { what, words }: VfChange, otherwise: string): Promise<void> {
   await runNetworkCommand(['ip', 'link', 'set', 'dev', pf, 'vf', `${index}`, ...words], {
     purpose: `${what} of virtual function ${index} of ${pf} cannot be set (${words.join(' ')}), and ${otherwise}`,
   })
@@ -132,4 +128,22 @@ async function isLinkUp(folder: string): Promise<boolean> {
 async function numberIn(path: string): Promise<number | undefined> {
   const text = (await readFile(path, 'utf8').catch(() => '')).trim()
   return text === '' || Number.isNaN(Number(text)) ? undefined : Number(text)
+}
+
+/** Where a virtual function is; `host-failed` for what is none. */
+export async function placeOf(address: string): Promise<VfPlace> {
+  const place = await placeOfVf(address)
+  if (place) return place
+  throw new KvasirError(
+    'host-failed',
+    `The device ${address} is no virtual function of an interface of this host, so it cannot be a NIC.`,
+  )
+}
+
+/** What a driver took, it takes back; where it does not (its link is down now), the device goes back all the same. */
+export async function putBack(address: string, before: VfState): Promise<void> {
+  const place = await placeOfVf(address)
+  if (!place) return
+  for (const change of vfChanges(await readVf(place), before))
+    await changeVf(place, change, '').catch(() => {})
 }

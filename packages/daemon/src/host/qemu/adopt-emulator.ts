@@ -12,6 +12,7 @@ import type { Adoption } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
+import type { DeviceDesk } from '../devices/device-desk.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { removeSecrets } from './hand-secrets.ts'
 import type { PageWalks } from './page-walks.ts'
@@ -32,6 +33,7 @@ const logTailBytes = 4096
 export interface AdoptTools {
   readonly walks: PageWalks
   readonly secrets: SecretValues
+  readonly devices: DeviceDesk
   readonly groups: CageGroups
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
@@ -81,6 +83,7 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
       groups: tools.groups,
       walks: tools.walks,
       secrets: tools.secrets,
+      devices: tools.devices,
       failpoint: tools.failpoint,
       record: { ...stored, qemuVersion: `${major}.${minor}.${micro}` },
       monitor,

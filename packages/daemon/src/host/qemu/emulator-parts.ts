@@ -3,6 +3,7 @@ import type { QmpClient } from '@kvasir/qmp'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
+import type { DeviceDesk } from '../devices/device-desk.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import type { PageWalks } from './page-walks.ts'
 import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
@@ -13,6 +14,7 @@ export interface EmulatorParts {
   readonly groups: CageGroups
   readonly walks: PageWalks
   readonly secrets: SecretValues
+  readonly devices: DeviceDesk
   readonly failpoint: Failpoints
   readonly record: StoredEmulator
   readonly monitor: QmpClient

@@ -63,7 +63,16 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
       const binary = await options.binary().catch(() => '')
       const { groups } = cages
       const paths = pathsOf(id)
-      return await adoptEmulator(id, { groups, walks, secrets, failpoint, paths, binary, timeoutMs })
+      return await adoptEmulator(id, {
+        groups,
+        walks,
+        secrets,
+        devices,
+        failpoint,
+        paths,
+        binary,
+        timeoutMs,
+      })
     },
     async present() {
       const groups = (await cages.groups.list()).map(idOfGroup).filter((id) => id !== undefined)

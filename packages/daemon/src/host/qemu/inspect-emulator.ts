@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { readExecutable } from '@kvasir/linux'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
+import { nodesShown } from './host-device-files.ts'
 import { type EmulatorPaths, groupOf, readRecord, type StoredEmulator } from './runtime-directory.ts'
 import { swtpmBinary, tpmBind, tpmFiles } from './tpm-helper.ts'
 
@@ -20,7 +21,7 @@ export async function inspectEmulator(
     gid: stored.uid,
     cgroup: stored.cgroup,
     binds: stored.cage.places,
-    files: await withNodes([...stored.cage.files, ...tools.files]),
+    files: await withNodes([...stored.cage.files, ...(await nodesShown(tools.paths)), ...tools.files]),
     trees: stored.cage.trees,
     seccompFilters: 1,
   })

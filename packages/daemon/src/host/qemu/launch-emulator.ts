@@ -19,7 +19,7 @@ import { askThreadNames } from '../threads/emulator-threads.ts'
 import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { writeReach } from './emulator-reach.ts'
 import { laySecrets, removeSecrets } from './hand-secrets.ts'
-import { describeToEmulator } from './host-device-files.ts'
+import { makeDeviceFolders, showDevices } from './host-device-files.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors, tpmEnd } from './open-descriptors.ts'
 import type { PageWalks } from './page-walks.ts'
@@ -71,13 +71,19 @@ export async function launchEmulator(
   await failpoint('emulator.launch.after-directory')
   if (request.pages) await hugepages.handOut(request.pages, paths.pages, { signal })
   const lent = await devices.lend(request, request.plan.hostDevices ?? [], request.plan.vfs)
-  await describeToEmulator(lent, paths)
+  const takesDevices = lent.length > 0 || (await devices.hasGroups())
+  if (takesDevices) await makeDeviceFolders(paths)
+  await showDevices(lent, { ...paths, uid: request.uid })
   const launch = {
     uid: request.uid,
     plan: { ids: request.plan.ids },
-    cage: { ...cageOf(request, { paths, lent }), trees: tools.cages.trees },
+    cage: { ...cageOf(request, { paths, takesDevices }), trees: tools.cages.trees },
   }
-  const { caged, monitor, record, vcpus } = await comeUp(request, launch, { ...tools, signal, lent })
+  const { caged, monitor, record, vcpus } = await comeUp(request, launch, {
+    ...tools,
+    signal,
+    takesDevices,
+  })
   undo.defer(() => monitor.close())
   hugepages.taken(paths.pages)
   await failpoint('emulator.launch.after-monitor')
@@ -93,6 +99,7 @@ export async function launchEmulator(
     groups: cages.groups,
     walks: tools.walks,
     secrets: tools.secrets,
+    devices,
     failpoint,
     record,
     monitor,
@@ -118,7 +125,7 @@ interface StandingEmulator {
 async function comeUp(
   request: LaunchRequest,
   launch: StoredLaunch,
-  tools: LaunchTools & Pick<SpawnTools, 'signal' | 'lent'>,
+  tools: LaunchTools & Pick<SpawnTools, 'signal' | 'takesDevices'>,
 ): Promise<StandingEmulator> {
   const { paths, failpoint, signal } = tools
   const { opened, cgroup } = await makeReady(request, launch, tools)

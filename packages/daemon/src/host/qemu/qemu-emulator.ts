@@ -31,6 +31,7 @@ import { openSocket } from './open-socket.ts'
 import { QemuBlocks } from './qemu-blocks.ts'
 import { QemuDisks, type QemuDisksParts } from './qemu-disks.ts'
 import { translateEvent } from './qemu-events.ts'
+import { QemuHostDevices } from './qemu-host-devices.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { QemuNics } from './qemu-nics.ts'
 import { QemuScreen } from './qemu-screen.ts'
@@ -51,6 +52,7 @@ export class QemuEmulator implements Emulator {
   readonly disks: QemuDisks
   readonly nics: QemuNics
   readonly screen: QemuScreen
+  readonly hostDevices: QemuHostDevices
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
   readonly threads: QemuThreads
@@ -112,6 +114,8 @@ export class QemuEmulator implements Emulator {
     })
     this.nics = new QemuNics({ ask, keep, failpoint })
     this.screen = new QemuScreen({ ask, paths, emulator: parts.record })
+    const { devices } = parts
+    this.hostDevices = new QemuHostDevices({ id, ask, devices, paths, failpoint, record: () => this.#record })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise

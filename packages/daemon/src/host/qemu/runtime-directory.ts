@@ -10,7 +10,6 @@ import { z } from 'zod'
 import type { ListenerName } from '../../model/qemu/emulator-plan.ts'
 import type { EmulatorRecord } from '../../ports/emulators.ts'
 import { diskIds } from '../../ports/vm-record.ts'
-import { maxVfioGroups, vfioPlace } from '../cage/root-template.ts'
 
 const uuidName = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -27,6 +26,8 @@ export interface EmulatorPaths {
   readonly tpm: string
   /** What QEMU is told of the devices of the host that it is given. */
   readonly devices: string
+  /** The nodes of their groups. */
+  readonly vfio: string
   /** The servers that it may connect to. */
   readonly reach: string
   readonly emulatorLog: string
@@ -63,6 +64,7 @@ export function emulatorPaths(
     pages: join(directory, 'huge-pages.json'),
     tpm: join(directory, 'tpm'),
     devices: join(directory, 'devices'),
+    vfio: join(directory, 'vfio'),
     reach: join(directory, 'reach'),
     logDirectory,
     emulatorLog: join(logDirectory, 'emulator.log'),
@@ -113,15 +115,7 @@ const ids = z.object({
 })
 
 /** The places of a cage that an emulator gets something bound to. */
-const bindPlaces = [
-  '/boot/kernel',
-  '/boot/initrd',
-  '/run/vm',
-  '/memory',
-  '/devices',
-  '/dev/vfio/vfio',
-  ...Array.from({ length: maxVfioGroups }, (_, index) => vfioPlace(index)),
-] as const
+const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm', '/memory', '/devices', '/dev/vfio'] as const
 
 const launch = z.object({
   uid: z.int(),
@@ -150,7 +144,7 @@ export interface EmulatorBind {
   readonly source: string
   readonly place: (typeof bindPlaces)[number]
   readonly writable: boolean
-  /** It is a device node. */
+  /** It is a device node, or a folder of some. */
   readonly device?: boolean
 }
 

@@ -6,7 +6,6 @@ import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { CageError } from '../cage/cage-error.ts'
 import { memoryPlace } from '../cage/cage-request.ts'
 import type { PassedDescriptor } from '../cage/launcher-script.ts'
-import type { LentDevice } from '../devices/device-desk.ts'
 import { vfioBinds } from './host-device-files.ts'
 import { type EmulatorBind, type EmulatorPaths, groupOf, type StoredCage } from './runtime-directory.ts'
 
@@ -17,7 +16,8 @@ const logCapBytes = 8 * 1024 * 1024
 const workersPerLoop = 64
 
 export interface SpawnTools {
-  readonly lent: readonly LentDevice[]
+  /** Whether a device of the host could be handed to it. */
+  readonly takesDevices: boolean
   readonly paths: EmulatorPaths
   readonly cages: Cages
   readonly binary: string
@@ -74,14 +74,14 @@ function asFailure(error: unknown): unknown {
   return new KvasirError('emulator-failed', error.message, { cause: error })
 }
 
-type BindTools = Pick<SpawnTools, 'paths' | 'lent'>
+type BindTools = Pick<SpawnTools, 'paths' | 'takesDevices'>
 
-function bindsOf(request: LaunchRequest, { paths, lent }: BindTools): readonly EmulatorBind[] {
+function bindsOf(request: LaunchRequest, { paths, takesDevices }: BindTools): readonly EmulatorBind[] {
   const { plan } = request
   return [
     ...plan.binds.map(({ source, target }) => ({ source, place: target, writable: false })),
     { source: paths.share, place: '/run/vm' as const, writable: true },
-    ...vfioBinds(lent, paths),
+    ...(takesDevices ? vfioBinds(paths) : []),
   ]
 }
 
@@ -98,7 +98,6 @@ export function cageOf(request: LaunchRequest, tools: BindTools): Omit<StoredCag
     ],
     files: [
       ...opened.map((descriptor) => descriptor.path),
-      ...binds.filter(({ device }) => device).map(({ place }) => place),
       ...(fileSystem?.files ?? []),
       join(paths.directory, 'output.fifo'),
       join(paths.directory, 'serial.fifo'),

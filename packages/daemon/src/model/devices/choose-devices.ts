@@ -12,6 +12,8 @@ export interface DeviceOffer {
 interface Taker {
   readonly name: string
   readonly hostDevices: readonly HostDeviceSpec[]
+  /** What it has already, by name. */
+  readonly kept?: Readonly<Record<string, string>>
 }
 
 /**
@@ -19,13 +21,16 @@ interface Taker {
  * `bad-request`, `unsupported` or `in-use` where one cannot be had, with what to do.
  */
 export function chooseDevices(vm: Taker, offer: DeviceOffer): Readonly<Record<string, string>> {
-  const chosen = new Map<string, string>()
+  const chosen = new Map(Object.entries(vm.kept ?? {}))
   const inOrder = vm.hostDevices.toSorted(
     (a, b) => Number(a.address === undefined) - Number(b.address === undefined) || (a.name < b.name ? -1 : 1),
   )
   for (const wanted of inOrder) chosen.set(wanted.name, chooseOne(vm, wanted, { offer, chosen }))
-  for (const [name, address] of chosen) requireWholeGroup(vm, { name, address }, { offer, chosen })
-  return Object.fromEntries(chosen)
+  for (const { name } of inOrder) {
+    const address = chosen.get(name) ?? ''
+    requireWholeGroup(vm, { name, address }, { offer, chosen })
+  }
+  return Object.fromEntries(inOrder.map(({ name }) => [name, chosen.get(name) ?? '']))
 }
 
 interface Choice {

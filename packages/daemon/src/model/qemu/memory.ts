@@ -7,7 +7,7 @@
  *
  * Not here: whether the host has the pages (model/memory), the balloon.
  */
-import { hugePageBytes, ioThreadsOf, type VmSpec } from '@kvasir/contract'
+import { hugePageBytes, type VmSpec } from '@kvasir/contract'
 import { canMerge, isHeld } from '../memory/backing.ts'
 import { bootMemoryBytes } from '../memory/plug-memory.ts'
 import type { OptionValue } from '../storage/volume-source.ts'
@@ -15,6 +15,7 @@ import { type MemoryPlan, memoryDirectory } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { handedOver } from './host-devices.ts'
 import { bootBackendIds, memoryBackendId, plugBackendId } from './ids.ts'
+import { lockableBytes } from './locked-memory.ts'
 import { jsonOption, keyValues } from './options.ts'
 
 type Memory = VmSpec['memory']
@@ -22,12 +23,6 @@ type Memory = VmSpec['memory']
 const mib = 2 ** 20
 /** Beyond this many, threads that take memory wait for each other in the kernel. */
 const mostPreallocatingThreads = 16
-/** What an emulator maps besides the guest's memory: programs, translated code, the display. */
-const emulatorBytes = 2 ** 30
-/** The stack of a thread and the heap that malloc sets aside for it, which count as locked once all future mappings are. */
-const threadBytes = (8 + 64) * mib
-/** QEMU's own threads besides vCPUs: up to 64 workers for each I/O thread and the main loop. */
-const workersPerLoop = 64
 
 /** The arguments for the memory. */
 export function memoryArgs(input: HardwareInput): readonly string[] {
@@ -74,10 +69,8 @@ export function memoryBackend(
 export function memoryPlan(input: HardwareInput): MemoryPlan {
   const { spec, hardware, hasThp, guestNodes, restorePath } = input
   const isReached = handedOver(input).hostDevices !== undefined
-  const { memory, disks, cpu } = spec
+  const { memory } = spec
   const size = bootMemoryBytes(spec, hardware.plugMemory)
-  const loops = ioThreadsOf(disks).length + 1
-  const threads = cpu.count + workersPerLoop * loops
   return {
     fileSystem: isFile(memory)
       ? {
@@ -90,22 +83,10 @@ export function memoryPlan(input: HardwareInput): MemoryPlan {
         }
       : undefined,
     withoutThp: memory.thp === 'never',
-    lockableBytes: memory.lock
-      ? size + emulatorBytes + threads * threadBytes
-      : isReached
-        ? lockedForDevices(spec, size)
-        : undefined,
+    lockableBytes: lockableBytes({ spec, hardware }, { hasDevices: isReached }) || undefined,
     touchedBytes: isHeld(memory) || isReached ? size : 0,
     loadedBytes: restorePath === undefined ? 0 : size,
   }
-}
-
-/**
- * A device of the host reaches the guest's memory at any time, so the kernel locks all of it, once for each container and device of the
- * group at most, and the windows of the devices besides (drivers/vfio/vfio_iommu_type1.c).
- */
-function lockedForDevices({ memory }: VmSpec, size: number): number {
-  return Math.max(size, memory.max ?? 0) + emulatorBytes
 }
 
 function isFile({ sharing, pageSize }: Memory): boolean {

@@ -10,6 +10,7 @@ import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
 import { mediumOr, wholeDiskRule } from './disk-rules.ts'
+import { wholeHostDeviceRule } from './host-device-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
 import { forwardsRule, guardRule, networkRule, wholeNicRule } from './nic-rules.ts'
 
@@ -128,7 +129,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
     reason: 'requests are held back by the emulator, whose limits can change',
   },
   'disks.*.pool': mediumOr({ effect: 'pinned', reason: 'the volume lies in its pool' }),
-  'hostDevices.*': { effect: 'boot', reason: 'devices of the host are handed over when the emulator starts' },
+  'hostDevices.*': wholeHostDeviceRule,
   'nics.*': wholeNicRule,
   'nics.*.network': networkRule,
   'nics.*.model': { effect: 'boot', reason: 'the guest has the card that it booted with' },

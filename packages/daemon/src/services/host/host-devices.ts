@@ -18,14 +18,23 @@ export async function listHostDevices({
   return [...(await readDevices(holdersAmong(records), ports)).devices]
 }
 
-/** The addresses of what a VM is given at a start; nothing is read where its spec names none. */
+/** The addresses of what a VM is given, besides what it has (`kept`); nothing is read where its spec names none. */
 export async function chooseHostDevices(
   record: Pick<VmRecord, 'id' | 'name'>,
   { hostDevices }: Pick<VmSpec, 'hostDevices'>,
-  ports: Ports,
+  { ports, kept = {} }: { readonly ports: Ports; readonly kept?: Readonly<Record<string, string>> },
 ): Promise<Readonly<Record<string, string>> | undefined> {
   if (hostDevices.length === 0) return undefined
-  return chooseDevices({ name: record.name, hostDevices }, await readOffer(record, ports))
+  return chooseDevices({ name: record.name, hostDevices, kept }, await readOffer(record, ports))
+}
+
+/** What a VM that runs has, by names that no device of a spec has twice. */
+export function keptBy({ run }: Pick<VmRecord, 'run'>): Readonly<Record<string, string>> {
+  const { hostDevices = {}, vfs = {} } = run?.bootedHardware ?? {}
+  return {
+    ...Object.fromEntries(Object.entries(vfs).map(([nic, { address }]) => [`nic ${nic}`, address])),
+    ...hostDevices,
+  }
 }
 
 /** The devices that a VM can choose from, and which of them others have. */

@@ -1,5 +1,5 @@
 /** Changes the spec of a VM: plan first, then everything that the plan allows in one transaction. */
-import type { JobKind, PlanChange, Vm, VmPlan, VmSpec } from '@kvasir/contract'
+import type { PlanChange, Vm, VmPlan, VmSpec } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
 import { planHardware } from '../../model/pci/allocate.ts'
 import { mergeKept } from '../../model/vm/merge-kept.ts'
@@ -19,15 +19,15 @@ import { requireRevision } from './delete-vm.ts'
 import { ensureSetDisks } from './disk-job.ts'
 import { judgeSurvival } from './judge-survival.ts'
 import { planVolumes, requireStillFree } from './make-volumes.ts'
-import { disksToMove } from './moved-disks.ts'
-import { nicsToMove } from './moved-nics.ts'
-import { ensureSetNics } from './nic-job.ts'
+import { ensureMoving } from './moving-job.ts'
+import { movingKinds } from './moving-kinds.ts'
 import { beginLimits } from './outside-limits.ts'
 import { requireBuildable } from './prepare-start.ts'
 import { requireFits } from './require-fits.ts'
+import { requireLiveHostDevices } from './require-host-devices.ts'
 import { requireLiveNics } from './require-nics.ts'
 import { resolveSpec } from './resolve-spec.ts'
-import { runOnItsWay } from './run-on-its-way.ts'
+import { isStill, movementOf, runOnItsWay } from './run-on-its-way.ts'
 import { showView } from './show-vm.ts'
 import { situationOf } from './situation.ts'
 import { requireStillTunable, requireTunable, retune } from './tune-threads.ts'
@@ -149,6 +149,7 @@ async function decide(
   const changes = planChanges(record.spec, spec, situationOf(record))
   await requireStillTunable({ name: record.name, spec, changes }, context.ports)
   requireLiveNics(record, { spec, changes }, context.ports)
+  await requireLiveHostDevices(record, { spec, changes }, context.ports)
   return { spec, changes: await judgeSurvival({ emulator }, spec, changes) }
 }
 
@@ -161,10 +162,8 @@ async function change(
   requireRevision(seat.record, wanted.ifMatch)
   const { spec, changes } = await decide(seat, wanted.spec, context)
   const setsVcpus = changesVcpus({ ...seat.record, spec }, changes, context)
-  const isUnderWay = (kind: JobKind) => context.jobs.isUnderWay([kind], seat.record.id)
-  const moving = disksToMove(seat.record, { spec, changes, isUnderWay: isUnderWay('vm.set-disks') })
-  const nics = nicsToMove(seat.record, { spec, changes, isUnderWay: isUnderWay('vm.set-nics') })
-  if (changes.length === 0 && !setsVcpus && moving.length + nics.length === 0) return
+  const moving = movementOf(seat.record, { spec, changes }, context.jobs)
+  if (changes.length === 0 && !setsVcpus && isStill(moving)) return
   requireNoneRefused(seat.record, changes)
   requireNoneWorkedOn(seat.record, spec, ports)
   if (changes.some(isLiveNic)) await requireUnheard({ ...seat.record, spec }, ports)
@@ -195,8 +194,7 @@ async function change(
     hardware,
     revision: seat.record.revision + (changes.length > 0 ? 1 : 0),
     ...runOnItsWay(seat.record, {
-      disks: moving,
-      nics,
+      ...moving,
       ...(setsVcpus || changes.some(isVcpuCount)
         ? { vcpuTarget: setsVcpus ? spec.cpu.count : undefined }
         : {}),
@@ -216,16 +214,18 @@ async function change(
   })
   undo.move()
   await ports.failpoint('vm.change.after-row')
-  if (setsVcpus) beginSetVcpus(driver, context, wanted.owner ?? 'daemon')
-  if (moving.length > 0) ensureSetDisks(driver, context, wanted.owner ?? 'daemon')
-  if (nics.length > 0) ensureSetNics(driver, context, wanted.owner ?? 'daemon')
+  const { owner = 'daemon' } = wanted
+  if (setsVcpus) beginSetVcpus(driver, context, owner)
+  if (moving.disks.length > 0) ensureSetDisks(driver, context, owner)
+  for (const kind of movingKinds)
+    if (seat.record.run?.[kind.field] !== undefined) ensureMoving(kind, driver, { context, owner })
   await tellEmulator(seat, { changes, leave: limits.leave, context })
   limits.end()
 }
 
 /** Whether a change is one that a plan of the emulator would have to allow. */
 function isHardware({ effect, field }: PlanChange): boolean {
-  return effect === 'next-boot' || field === 'cpu.count' || /^(disks|nics)\./.test(field)
+  return effect === 'next-boot' || field === 'cpu.count' || /^(disks|nics|hostDevices)\./.test(field)
 }
 
 /** Whether a change is one that a network carries out while the guest runs. */

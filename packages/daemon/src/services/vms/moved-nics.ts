@@ -8,6 +8,7 @@ import { movedNics } from '../../model/vm/nic-rules.ts'
 import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { keptPorts } from './moved-disks.ts'
+import { withoutMoving } from './moving-kind.ts'
 import { situationOf } from './situation.ts'
 
 /**
@@ -64,7 +65,7 @@ export function withPluggedNic(
   const address = hardware.pci[slot]
   const { bootedHardware } = run
   return {
-    ...withoutMovingNic(withNicOf(run, nic), nic.name),
+    ...withoutMoving(withNicOf(run, nic), 'movingNics', nic.name),
     emulator,
     ...(bootedHardware && address
       ? {
@@ -91,16 +92,9 @@ export function withoutGoneNic(
   const { bootedSpec, bootedHardware } = run
   const { [deviceId('nic', gone.nic)]: _free, ...pci } = bootedHardware?.pci ?? {}
   return {
-    ...withoutMovingNic(run, gone.nic),
+    ...withoutMoving(run, 'movingNics', gone.nic),
     emulator: gone.emulator,
     bootedSpec: { ...bootedSpec, nics: bootedSpec.nics.filter(({ name }) => name !== gone.nic) },
     ...(bootedHardware ? { bootedHardware: { ...keptPorts(bootedHardware), pci } } : {}),
   }
-}
-
-/** The run when nobody works on a NIC any more. */
-export function withoutMovingNic(run: VmRun, nic: string): VmRun {
-  const { movingNics = [], ...rest } = run
-  const left = movingNics.filter((name) => name !== nic)
-  return left.length === 0 ? rest : { ...rest, movingNics: left }
 }

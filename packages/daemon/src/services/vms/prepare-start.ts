@@ -64,7 +64,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
   await requireStartableNics(record, spec, ports)
   await askServers(spec, ports)
   const kept = planHardware(spec, known, { qemu, vsockCid: known.vsockCid })
-  const hostDevices = await chooseHostDevices(record, spec, ports)
+  const hostDevices = await chooseHostDevices(record, spec, { ports })
   const cold = record.saved ? kept : coldHardware(spec, kept)
   const vfs = await chooseNicVfs(record, spec, { taken: hostDevices, ports })
   const hardware = { ...cold, ...(hostDevices && { hostDevices }), ...(vfs && { vfs }) }

@@ -4,7 +4,8 @@ import { resumeCheckpoints } from '../checkpoints/checkpoint-handlers.ts'
 import type { Context } from '../context.ts'
 import { resumeMoves } from '../moves/move-handlers.ts'
 import { resumeSetDisks } from './disk-job.ts'
-import { resumeSetNics } from './nic-job.ts'
+import { resumeMoving } from './moving-job.ts'
+import { movingKinds } from './moving-kinds.ts'
 import { resumeSetVcpus } from './vcpu-job.ts'
 
 /** Begins the jobs that are not finished. Returns at once; what goes wrong is logged. */
@@ -13,9 +14,10 @@ export function resumeGuestWork(id: string, context: Context): void {
   resumeSetDisks(id, context).catch((error: unknown) =>
     context.ports.log.warn({ vm: id, err: error }, 'the disks of a VM were not brought in line'),
   )
-  resumeSetNics(id, context).catch((error: unknown) =>
-    context.ports.log.warn({ vm: id, err: error }, 'the NICs of a VM were not brought in line'),
-  )
+  for (const kind of movingKinds)
+    resumeMoving(kind, id, context).catch((error: unknown) =>
+      context.ports.log.warn({ vm: id, err: error }, `the ${kind.noun}s of a VM were not brought in line`),
+    )
   const driver = context.drivers.get(id)
   if (driver)
     resumeCheckpoints(driver).catch((error: unknown) =>

@@ -6,94 +6,57 @@
  *                             └▶ cable out ─▶ row: the other network ─▶ both are made again, the tap moves ─▶ in ──┘
  *
  * Invariant: `bootedSpec.nics` of the run are the NICs that the emulator has, each on the network that its tap is on, or is put on by whoever
- * makes that network again. A network's rules for a NIC are there before its tap is. A daemon that dies in between leaves the names, and the
- * next one goes on.
+ * makes that network again. A network's rules for a NIC are there before its tap is. What is the same for other devices is in set-moving.ts.
  */
 import { KvasirError, type NicSpec } from '@kvasir/contract'
 import { portCount, portNumber } from '../../model/pci/layout.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { planNic } from '../../model/qemu/nic.ts'
 import { isSameCard, nicOf } from '../../model/vm/nic-rules.ts'
-import type { Driver, Seat } from '../../ports/drivers.ts'
-import type { Emulator } from '../../ports/emulators.ts'
+import type { Seat } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
-import type { Context } from '../context.ts'
 import { nicNetworks, wireNics } from '../networks/nic-networks.ts'
 import { requireNetwork } from '../networks/show-network.ts'
-import { withNicOf, withoutMovingNic, withPluggedNic } from './moved-nics.ts'
-import { NicAnswers } from './nic-answers.ts'
-import { releaseTimeoutMs, takeNicAway } from './take-nic-away.ts'
-import { longestWaitMs, takeWhenFree } from './take-when-free.ts'
+import { withNicOf, withoutGoneNic, withPluggedNic } from './moved-nics.ts'
+import { type MovingKind, type MovingTask, withoutMoving } from './moving-kind.ts'
 
 /** What plugging or moving may take, which no guest has a say in. */
 const plugMs = 60_000
 /** How long a cable is out: Linux tells its programs of a link that is down with up to a second of delay (net/core/link_watch.c). */
 const cableOutMs = 2_000
 
-/** The longest that the whole of it may take for this many NICs. */
-export function nicsDeadlineMs(nics: number): number {
-  return longestWaitMs + (releaseTimeoutMs + plugMs) * nics
+export const nicKind: MovingKind = {
+  job: 'vm.set-nics',
+  noun: 'NIC',
+  removeWords: 'nic remove',
+  field: 'movingNics',
+  event: 'nic',
+  bringMs: plugMs,
+  points: {
+    beforeAsk: 'vm.nics.before-ask',
+    afterAsk: 'vm.nics.after-ask',
+    afterRelease: 'vm.nics.after-release',
+    afterRemove: 'vm.nics.after-remove',
+  },
+  names: ({ nics }) => nics.map(({ name }) => name),
+  idOf: (name) => deviceId('nic', name),
+  part: (emulator) => emulator.nics,
+  bring: bringNic,
+  remove: (_seat, emulator, name) => emulator.nics.remove(name),
+  without: (run, { name, emulator }) => withoutGoneNic(run, { nic: name, emulator }),
 }
 
-export interface NicWork {
-  readonly signal: AbortSignal
-  readonly onStep: (step: string) => void
+async function bringNic(seat: Seat, name: string, task: MovingTask): Promise<string> {
+  const { run, spec } = seat.record
+  const [there, nic] = [run && nicOf(run.bootedSpec, name), nicOf(spec, name)]
+  if (!run || !nic) return ''
+  const isThere = there !== undefined && (await task.emulator.nics.present([name])).length > 0
+  if (!isThere) return await plug(seat, nic, task)
+  if (isSameCard(there, nic)) return await moveToNetwork(seat, { there, nic }, task)
+  throw new KvasirError('wrong-state', `VM ${seat.record.name} still has another NIC ${name}.`)
 }
 
-export interface NicTask extends NicWork, Pick<Context, 'ports' | 'networks'> {
-  readonly driver: Driver
-  readonly emulator: Emulator
-  readonly answers: NicAnswers
-  /** A turn in the seat, for as long as the VM runs. */
-  readonly inSeat: <T>(work: (seat: Seat) => Promise<T>) => Promise<T>
-}
-
-/** Does it, NIC by NIC. Answers what came of it; the first refusal when one or more did not come, go or move. */
-export async function setNics(driver: Driver, context: Context, work: NicWork): Promise<string> {
-  const { emulator } = driver.view()
-  if (!emulator) throw notRunning(driver)
-  using answers = new NicAnswers(emulator)
-  const { ports, networks } = context
-  const inSeat: NicTask['inSeat'] = (inside) =>
-    takeWhenFree(driver, { ports, signal: work.signal }, async (seat) => {
-      if (!seat.record.run || seat.emulator !== emulator) throw notRunning(driver)
-      return await inside(seat)
-    })
-  const task: NicTask = { ...work, driver, ports, networks, emulator, answers, inSeat }
-  const words: string[] = []
-  const refusals: unknown[] = []
-  for (let nic = nextNic(driver); nic !== undefined; nic = nextNic(driver)) {
-    try {
-      words.push(await moveNic(nic, task))
-    } catch (error) {
-      // A daemon that leaves has given nothing up.
-      if (error instanceof KvasirError && error.code === 'shutting-down') throw error
-      await giveUp(nic, task)
-      refusals.push(stillWanted(nic, error, driver.view().record))
-    }
-  }
-  if (refusals.length > 0) throw refusals[0]
-  return words.join(' ')
-}
-
-function nextNic(driver: Driver): string | undefined {
-  return driver.view().record.run?.movingNics?.[0]
-}
-
-async function moveNic(name: string, task: NicTask): Promise<string> {
-  if (nicOf(task.driver.view().record.spec, name) === undefined) return await takeNicAway(name, task)
-  return await task.inSeat(async (seat) => {
-    const { run, spec } = seat.record
-    const [there, nic] = [run && nicOf(run.bootedSpec, name), nicOf(spec, name)]
-    if (!run || !nic) return ''
-    const isThere = there !== undefined && (await task.emulator.nics.present([name])).length > 0
-    if (!isThere) return await plug(seat, nic, task)
-    if (isSameCard(there, nic)) return await moveToNetwork(seat, { there, nic }, task)
-    throw new KvasirError('wrong-state', `VM ${seat.record.name} still has another NIC ${name}.`)
-  })
-}
-
-async function plug(seat: Seat, nic: NicSpec, task: NicTask): Promise<string> {
+async function plug(seat: Seat, nic: NicSpec, task: MovingTask): Promise<string> {
   const { emulator, ports, onStep } = task
   const { record } = seat
   requirePort(record, nic.name)
@@ -134,7 +97,7 @@ function requirePort({ name, hardware, run }: VmRecord, nic: string): void {
 async function moveToNetwork(
   seat: Seat,
   { there, nic }: { readonly there: NicSpec; readonly nic: NicSpec },
-  { emulator, ports, networks, signal, onStep }: NicTask,
+  { emulator, ports, networks, signal, onStep }: MovingTask,
 ): Promise<string> {
   const { network = '' } = nic
   nicNetworks({ nics: [nic] }, ports) // It is started.
@@ -158,38 +121,6 @@ async function moveToNetwork(
     await emulator.nics.setLinks(new Map([[nic.name, nic.link]]))
   }
   const { run } = seat.record
-  if (run) seat.update({ run: withoutMovingNic(run, nic.name) })
+  if (run) seat.update({ run: withoutMoving(run, 'movingNics', nic.name) })
   return `NIC ${nic.name} is on network ${network}.`
-}
-
-async function giveUp(nic: string, { driver, ports }: NicTask): Promise<void> {
-  try {
-    await driver.take('edit', async (seat) => {
-      if (seat.record.run) seat.update({ run: withoutMovingNic(seat.record.run, nic) })
-    })
-  } catch (error) {
-    // The next daemon would go on with it, which does no harm. What is not written down would be tried for ever.
-    ports.log.warn({ vm: driver.view().record.name, nic, err: error }, 'a NIC is still to come or go')
-    throw error
-  }
-}
-
-/** The spec is what was asked for, whatever became of it: who is told of a NIC that did not come is told that it will. */
-function stillWanted(nic: string, error: unknown, { name, spec, run }: VmRecord): unknown {
-  const isThere = run !== undefined && nicOf(run.bootedSpec, nic) !== undefined
-  if (!(error instanceof KvasirError) || nicOf(spec, nic) === undefined || isThere) return error
-  return new KvasirError(
-    error.code,
-    `${error.message} NIC ${nic} is in the spec of VM ${name} all the same and comes with its next boot; kvasir vm nic remove ${name} ${nic} takes it out.`,
-    { details: { ...error.details, nic }, cause: error },
-  )
-}
-
-function notRunning(driver: Driver): KvasirError {
-  const { name, life } = driver.view().record
-  return new KvasirError(
-    'wrong-state',
-    `VM ${name} is ${life.state}, so its NICs are not changed now; its next boot brings what its spec says.`,
-    { details: { state: life.state } },
-  )
 }

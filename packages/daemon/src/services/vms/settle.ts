@@ -5,7 +5,6 @@
  * and that decides (model/vm/lifecycle-decisions.ts). An emulator that does not answer makes the VM `unknown`, nothing else.
  */
 import { KvasirError } from '@kvasir/contract'
-import { deviceId } from '../../model/qemu/ids.ts'
 import { isOff } from '../../model/vm/is-off.ts'
 import {
   type Circumstances,
@@ -16,17 +15,19 @@ import {
   restartWindowSeconds,
 } from '../../model/vm/lifecycle-decisions.ts'
 import type { Observation, Seat, Settle } from '../../ports/drivers.ts'
-import type { Emulator, EmulatorExit } from '../../ports/emulators.ts'
+import type { Emulator, EmulatorEvent, EmulatorExit } from '../../ports/emulators.ts'
 import type { Emit } from '../../ports/events.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { devicesOfDisk } from './disk-answers.ts'
 import { endEmulator } from './end-emulator.ts'
 import { lookForTpm, noteLostNetwork } from './lost-devices.ts'
+import { answerIn } from './moving-kind.ts'
+import { movingKinds } from './moving-kinds.ts'
 import { finishWhenGone } from './set-disks.ts'
 import { noteVcpus } from './set-vcpus.ts'
 import { giveUpAsking } from './stop-vm.ts'
-import { finishGoneNic } from './take-nic-away.ts'
+import { finishGone } from './take-away.ts'
 
 /** How long a lost emulator is asked before it counts as not answering. */
 const readoptTimeoutMs = 2_000
@@ -125,7 +126,8 @@ async function happeningOf(
         if (event.answer.isGone) await finishGoneDisk(seat, event.answer.device, parts.ports)
         return undefined
       case 'nic':
-        if (event.answer.isGone) await finishNic(seat, event.answer.device, parts.ports)
+      case 'host-device':
+        await finishMoved(seat, event, parts.ports)
         return undefined
       case 'vcpus':
         noteVcpus(seat, await emulator.vcpus.count())
@@ -147,11 +149,15 @@ async function finishGoneDisk(seat: Seat, device: string, ports: Ports): Promise
   if (gone) await finishWhenGone(seat, gone.name, ports)
 }
 
-/** The same of a NIC. */
-async function finishNic(seat: Seat, device: string, ports: Ports): Promise<void> {
-  const nics = seat.record.run?.bootedSpec.nics ?? []
-  const gone = nics.find(({ name }) => deviceId('nic', name) === device)
-  if (gone) await finishGoneNic(seat, gone.name, ports)
+/** The same of devices of other kinds. */
+async function finishMoved(seat: Seat, event: EmulatorEvent, ports: Ports): Promise<void> {
+  const { run } = seat.record
+  for (const kind of run ? movingKinds : []) {
+    const answer = answerIn(kind, event)
+    const names = answer?.isGone && run ? kind.names(run.bootedSpec) : []
+    const gone = names.find((name) => kind.idOf(name) === answer?.device)
+    if (gone !== undefined) await finishGone(seat, gone, { kind, ports })
+  }
 }
 
 async function askRunState(seat: Seat, emulator: Emulator): Promise<Happening | undefined> {

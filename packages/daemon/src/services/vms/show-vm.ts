@@ -10,6 +10,7 @@ import type { Context } from '../context.ts'
 import { defaultPool } from '../pools/create-pool.ts'
 import { lostDevices } from './lost-devices.ts'
 import { memoryStatus } from './memory-status.ts'
+import { hostDeviceField } from './moved-host-devices.ts'
 import { movingFields } from './moved-nics.ts'
 import { nicStatus, vfStatus } from './nic-status.ts'
 import { bootBytesOf } from './situation.ts'
@@ -61,7 +62,8 @@ function guestJobOf(id: string, { jobs }: Context): string | undefined {
   return (
     jobs.newest('vm.set-vcpus', id) ??
     jobs.newest('vm.set-disks', id) ??
-    jobs.newest('vm.set-nics', id)
+    jobs.newest('vm.set-nics', id) ??
+    jobs.newest('vm.set-host-devices', id)
   )?.id
 }
 
@@ -139,12 +141,13 @@ function poolTrouble({ spec }: VmRecord, { ports, pools }: Context): Pick<VmStat
   return troubled.size > 0 ? { poolTrouble: [...troubled.values()] } : {}
 }
 
-/** What waits for the next boot. vCPUs, disks and NICs that are being plugged or asked for do not. */
+/** What waits for the next boot. vCPUs, disks, NICs and host devices that are being plugged or asked for do not. */
 function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[] {
   const fields = waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })
   const moving = new Set([
     ...(run?.movingDisks?.flatMap((disk) => [`disks.${disk}`, ...mediumPaths(disk)]) ?? []),
     ...(run?.movingNics?.flatMap(movingFields) ?? []),
+    ...(run?.movingHostDevices?.map(hostDeviceField) ?? []),
   ])
   return fields.filter(
     (field) => (field !== 'cpu.count' || run?.vcpuTarget === undefined) && !moving.has(field),

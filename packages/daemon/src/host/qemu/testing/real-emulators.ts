@@ -50,7 +50,11 @@ export async function openRealEmulators(): Promise<RealEmulators> {
       logDir: join(folder, 'log'),
       cages,
       secrets,
-      devices: new DeviceDesk({ directory: join(runtimeDir, 'devices'), bootId: 'test' }),
+      devices: new DeviceDesk({
+        directory: join(runtimeDir, 'devices'),
+        bootId: 'test',
+        failpoint: async () => {},
+      }),
       hugepages: new HugepageDesk({ bootId: 'test', mayReserve: true }),
       binary: async () => binary,
       failpoint: async () => {},
