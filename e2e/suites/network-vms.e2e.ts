@@ -39,6 +39,11 @@ test('two guests of a network know each other by name and reach the world, also 
     what: 'a guest reaches the other by its name',
   })
   assert.match(await web2.shell('nslookup web1.lan.internal'), new RegExp(address1.replaceAll('.', '\\.')))
+  await web1.shell('ip address add 10.9.0.200/24 dev eth0; ping -c 1 -W 3 -I 10.9.0.200 10.9.0.1')
+  await eventually(async () => (await addressesOf(web1)).includes('10.9.0.200') || undefined, {
+    withinMs: leaseMs,
+    what: 'an address that nobody leased is shown as the host knows it by ARP',
+  })
   await world.daemon.kill9()
   assert.ok(await room.host.reaches(address2), 'The host reaches a guest while the daemon is dead.')
   await world.startDaemon()
@@ -68,8 +73,12 @@ function withoutCarrier(state: string): string {
 }
 
 async function untilLeased(vm: VmHandle): Promise<string> {
-  return await eventually(async () => (await vm.show()).status.nics?.[0]?.addresses[0], {
+  return await eventually(async () => (await addressesOf(vm))[0], {
     withinMs: leaseMs,
     what: `the VM ${vm.name} shows the address of its guest`,
   })
+}
+
+async function addressesOf(vm: VmHandle): Promise<readonly string[]> {
+  return (await vm.show()).status.nics?.[0]?.addresses ?? []
 }

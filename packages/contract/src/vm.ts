@@ -79,7 +79,10 @@ const nicStatus = z
     vhost: z
       .boolean()
       .meta({ description: 'The kernel of the host moves its packets, and not the emulator.' }),
-    addresses: z.array(z.string()).meta({ description: 'By the leases of the network.' }),
+    addresses: z.array(z.string()).meta({
+      description:
+        'By the leases of the network, and those that the host knows by ARP and neighbour discovery.',
+    }),
     counters: nicCounters.optional(),
   })
   .meta({ id: 'NicStatus' })

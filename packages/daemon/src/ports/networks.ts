@@ -17,6 +17,14 @@ export interface NetworkSight {
   readonly pools?: readonly PoolSight[] | undefined
   /** The links by which its packets leave the host; undefined where this look was none at them. */
   readonly uplinks?: readonly string[] | undefined
+  /** Whom the host has spoken with on it; undefined where this look was none at them. */
+  readonly neighbours?: readonly Neighbour[] | undefined
+}
+
+/** An address that somebody on a network answers for, by ARP or neighbour discovery. */
+export interface Neighbour {
+  readonly mac: string
+  readonly address: string
 }
 
 /** A physical function of a network, and how many virtual functions of it were made for networks. */

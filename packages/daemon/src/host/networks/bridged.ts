@@ -10,6 +10,7 @@ import type { Wire } from '../../model/network/wires.ts'
 import type { LowerOptions, NetworkSight, RaiseOptions } from '../../ports/networks.ts'
 import { linkNames } from './link-names.ts'
 import { plugTaps, readLinks, type ShownLink, strayTaps } from './links.ts'
+import { readNeighbours } from './read-neighbours.ts'
 import { linksOf } from './survey-host.ts'
 import { areTablesAsPut, areTablesThere, putRules, removeTables } from './tables.ts'
 import { giveBackUplink, inspectUplink, takeUplink } from './uplink.ts'
@@ -73,7 +74,8 @@ export async function inspectBridged(
   }
   if (!(await areTablesAsPut(network, folder)))
     findings.push({ thing: 'firewall', detail: 'Its rules are gone, or not those that were made.' })
-  return { findings, dnsmasqPid: undefined, uplinks: uplinksOf(network, links) }
+  const neighbours = await readNeighbours(network.bridge).catch(() => []) // None where the bridge is gone.
+  return { findings, dnsmasqPid: undefined, uplinks: uplinksOf(network, links), neighbours }
 }
 
 /** The ports of a bridge that lead out of the host: its own uplink, or what others made ports of theirs. */

@@ -29,6 +29,7 @@ import { hostListeners } from './host-listeners.ts'
 import { defaultLinks, linkNames } from './link-names.ts'
 import { plugTaps } from './links.ts'
 import { readFilters } from './read-filters.ts'
+import { readNeighbours } from './read-neighbours.ts'
 import { type VfLender, withSriov } from './sriov-network.ts'
 import { surveyHost } from './survey-host.ts'
 import { areTablesAsPut, areTablesThere, noteRules, putRules, removeTables, replaceRules } from './tables.ts'
@@ -168,7 +169,8 @@ async function inspect(
     findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
   if (deep && !(await areTablesAsPut(network, folder))) findings.push(ruleFinding)
   const uplinks = network.mode === 'isolated' ? [] : await defaultLinks()
-  return { findings, dnsmasqPid: process?.pid, uplinks }
+  const neighbours = deep ? await readNeighbours(network.bridge).catch(() => []) : undefined // None without the bridge.
+  return { findings, dnsmasqPid: process?.pid, uplinks, neighbours }
 }
 
 const ruleFinding = {

@@ -39,7 +39,7 @@ export async function planNetwork(
     addresses: host.addresses.filter(isOthers),
     routes: host.routes.filter(isOthers),
   }
-  const made = networks.pools(network).filter(({ made }) => made !== undefined)
+  const made = networks.sight(network).pools.filter(({ made }) => made !== undefined)
   const own = new Set(made.map(({ pf }) => pf))
   const spec = resolveNetwork(wanted, {
     id: network.id,

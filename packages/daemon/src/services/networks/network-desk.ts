@@ -9,18 +9,12 @@
  * A network's row says whether it is started; how it does is only ever in memory. Whatever changes a network or its row has the turn
  * (`inTurn`), so nobody makes what another one takes away, and two networks never choose one subnet.
  */
-import {
-  type Lease,
-  type NetworkFinding,
-  type NetworkRepair,
-  type NetworkState,
-  networkLimits,
-} from '@kvasir/contract'
+import { type NetworkFinding, type NetworkRepair, type NetworkState, networkLimits } from '@kvasir/contract'
 import type { Wire } from '../../model/network/wires.ts'
 import type { Emit } from '../../ports/events.ts'
-import type { PoolSight } from '../../ports/networks.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
+import { type LastSight, LastSights } from './last-sights.ts'
 import { NetworkNews, type NewsSources } from './network-news.ts'
 import { pointAfter } from './raise-points.ts'
 import { requireFree } from './require-free.ts'
@@ -63,9 +57,7 @@ export class NetworkDesk {
   readonly #retries = new Map<string, Retry>()
   readonly #news: NetworkNews
   readonly #repairs = new Map<string, readonly NetworkRepair[]>()
-  readonly #uplinks = new Map<string, readonly string[]>()
-  readonly #leases = new Map<string, readonly Lease[]>()
-  readonly #pools = new Map<string, readonly PoolSight[]>()
+  readonly #sights = new LastSights()
   /** Networks of which something that is to go may be on the host. */
   readonly #unfinished = new Set<string>()
   #last: Promise<unknown> = Promise.resolve()
@@ -89,7 +81,7 @@ export class NetworkDesk {
   seen(network: NetworkRecord): SeenNetwork {
     const known = this.#seen.get(network.id)
     const repairs = this.#repairs.get(network.id) ?? []
-    const uplinks = (network.started && this.#uplinks.get(network.id)) || []
+    const uplinks = network.started ? this.#sights.of(network.id).uplinks : []
     const nothing = { since: known?.since ?? network.createdAt, findings: [], dnsmasqPid: undefined }
     if (!network.started)
       return known?.state === 'inactive'
@@ -99,14 +91,9 @@ export class NetworkDesk {
     return { ...nothing, state: 'failed', reason, ...known, repairs, uplinks }
   }
 
-  /** The leases of a network as they were a moment ago, so that who shows a VM waits for nothing. */
-  leases(network: NetworkRecord): readonly Lease[] {
-    return this.#leases.get(network.id) ?? []
-  }
-
-  /** The physical functions of a network as they were a moment ago. */
-  pools(network: NetworkRecord): readonly PoolSight[] {
-    return this.#pools.get(network.id) ?? []
+  /** What was last seen of a network besides, a moment ago. */
+  sight({ id }: NetworkRecord): LastSight {
+    return this.#sights.of(id)
   }
 
   /** The NICs with which VMs run on a network. */
@@ -153,16 +140,14 @@ export class NetworkDesk {
     await networks.lower(network, { onUplinkBack: () => failpoint('network.lower.after-uplink') })
     this.#unfinished.delete(network.id)
     this.#retries.delete(network.id)
-    this.#pools.delete(network.id)
+    this.#sights.forget(network.id)
     this.#write(network, { state: 'inactive', reason: 'it was stopped', findings: [], dnsmasqPid: undefined })
   }
 
   forget(network: NetworkRecord): void {
     this.#unfinished.delete(network.id)
     this.#news.forget(network)
-    this.#leases.delete(network.id)
-    this.#pools.delete(network.id)
-    this.#uplinks.delete(network.id)
+    this.#sights.forget(network.id)
     this.#repairs.delete(network.id)
     this.#seen.delete(network.id)
     this.#retries.delete(network.id)
@@ -238,9 +223,7 @@ export class NetworkDesk {
       const deep = isDeep || isFailed
       const sight = await networks.inspect(network, { deep, wires: news.wires })
       findings = sight.findings
-      if (sight.pools) this.#pools.set(network.id, sight.pools)
-      if (sight.uplinks) this.#uplinks.set(network.id, sight.uplinks)
-      this.#leases.set(network.id, await networks.leases(network))
+      this.#sights.note(network.id, sight, await networks.leases(network))
       if (findings.length === 0 && !isFailed && !isNews) return
       await this.raise(network)
       this.#retries.delete(network.id)
@@ -268,9 +251,9 @@ export class NetworkDesk {
   async #look(network: NetworkRecord, options: { readonly deep: boolean }): Promise<void> {
     const { networks } = this.#parts.ports
     const { wires } = this.#news.now(network)
-    const { findings, dnsmasqPid, pools, uplinks } = await networks.inspect(network, { ...options, wires })
-    if (pools) this.#pools.set(network.id, pools)
-    if (uplinks) this.#uplinks.set(network.id, uplinks)
+    const sight = await networks.inspect(network, { ...options, wires })
+    this.#sights.note(network.id, sight)
+    const { findings, dnsmasqPid } = sight
     this.#write(network, { state: 'active', reason: 'it is there', findings, dnsmasqPid })
   }
 

@@ -56,7 +56,7 @@ function poolsOf(
   { networks, drivers }: Pick<Context, 'networks' | 'drivers'>,
 ): NonNullable<Network['sriov']>['pools'] {
   const holders = holdersAmong(drivers.list().map((driver) => driver.view().record))
-  return networks.pools(record).map(({ pf, address, totalVfs, made, vfs }) => ({
+  return networks.sight(record).pools.map(({ pf, address, totalVfs, made, vfs }) => ({
     pf,
     ...(address === undefined ? {} : { address }),
     totalVfs,

@@ -25,7 +25,8 @@ export function nicStatus(
       if (!network || run?.bootedHardware?.vfs?.[nic.name]) return []
       const mac = macOf(id, nic)
       const { nic: _name, ...counters } = statistics?.nics.find((one) => one.nic === nic.name) ?? {}
-      const leases = networks.leases(network).filter((lease) => lease.mac === mac)
+      const { leases, neighbours } = networks.sight(network)
+      const known = [...leases, ...neighbours].filter((one) => one.mac === mac)
       return [
         {
           nic: nic.name,
@@ -36,7 +37,7 @@ export function nicStatus(
           uplinks: [...networks.seen(network).uplinks],
           queues: queuesOf(spec, nic),
           vhost: run?.emulator.plan.ids.nics[nic.name]?.vhost === true,
-          addresses: leases.map(({ address }) => address),
+          addresses: [...new Set(known.map(({ address }) => address))],
           ...('sentBytes' in counters ? { counters } : {}),
         },
       ]

@@ -1,0 +1,38 @@
+/** What was last seen of each network besides how it does, so that who shows a VM or a network waits for nothing. */
+import type { Lease } from '@kvasir/contract'
+import type { Neighbour, NetworkSight, PoolSight } from '../../ports/networks.ts'
+
+export interface LastSight {
+  readonly leases: readonly Lease[]
+  /** The physical functions of one of mode sriov. */
+  readonly pools: readonly PoolSight[]
+  /** The links by which its packets leave the host. */
+  readonly uplinks: readonly string[]
+  /** Whom the host has spoken with on it. */
+  readonly neighbours: readonly Neighbour[]
+}
+
+const nothing: LastSight = { leases: [], pools: [], uplinks: [], neighbours: [] }
+
+export class LastSights {
+  readonly #sights = new Map<string, LastSight>()
+
+  of(networkId: string): LastSight {
+    return this.#sights.get(networkId) ?? nothing
+  }
+
+  /** What a look did not look at stays as it was. */
+  note(networkId: string, { pools, uplinks, neighbours }: NetworkSight, leases?: readonly Lease[]): void {
+    const before = this.of(networkId)
+    this.#sights.set(networkId, {
+      leases: leases ?? before.leases,
+      pools: pools ?? before.pools,
+      uplinks: uplinks ?? before.uplinks,
+      neighbours: neighbours ?? before.neighbours,
+    })
+  }
+
+  forget(networkId: string): void {
+    this.#sights.delete(networkId)
+  }
+}
