@@ -13,7 +13,7 @@ import { plugTaps, readLinks, type ShownLink, strayTaps } from './links.ts'
 import { readNeighbours } from './read-neighbours.ts'
 import { linksOf } from './survey-host.ts'
 import { areTablesAsPut, areTablesThere, putRules, removeTables } from './tables.ts'
-import { giveBackUplink, inspectUplink, takeUplink } from './uplink.ts'
+import { giveBackUplink, inspectUplink, isUplinkNoted, takeUplink } from './uplink.ts'
 import { applyVlans, inspectVlans } from './vlans.ts'
 
 /** Kinds of links that lead to guests or containers, and not out of the host. */
@@ -33,8 +33,9 @@ export async function raiseBridged(
   await putRules(network, folder, wires)
   await onPart('rules')
   if (network.uplink) {
-    const { isNew } = await takeUplink(network, { folder, onPart })
-    if (isNew) undo.defer(() => giveBackUplink(network, { folder }))
+    // Whatever step of it fails: what is noted goes back before the folder with the note does.
+    if (!(await isUplinkNoted(folder))) undo.defer(() => giveBackUplink(network, { folder }))
+    await takeUplink(network, { folder, onPart })
   }
   await plugTaps(network, wires)
   await applyVlans(network, wires)
@@ -42,14 +43,20 @@ export async function raiseBridged(
   undo.move()
 }
 
-/** Takes away what is ours of it. */
+/** Takes away what is ours of it. Who is told on the way and fails is heard when all of it is gone. */
 export async function lowerBridged(
   network: NetworkSpec,
-  { folder, onUplinkBack }: LowerOptions & { readonly folder: string },
+  { folder, onUplinkBack = async () => {} }: LowerOptions & { readonly folder: string },
 ): Promise<void> {
-  if (network.uplink) await giveBackUplink(network, { folder, ...(onUplinkBack ? { onUplinkBack } : {}) })
+  let told: Promise<void> = Promise.resolve()
+  const tell = async () => {
+    told = onUplinkBack()
+    await told.catch(() => {})
+  }
+  if (network.uplink) await giveBackUplink(network, { folder, onUplinkBack: tell })
   await removeTables(network)
   await rm(folder, { recursive: true, force: true })
+  await told
 }
 
 /** What is amiss with it; `deep` looks take processes. */

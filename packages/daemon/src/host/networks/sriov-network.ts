@@ -39,13 +39,13 @@ export function withSriov(networks: Networks, tools: SriovTools): Networks {
     rewire: async (network, wires) => {
       if (!isSriov(network)) await networks.rewire(network, wires)
     },
-    lower: (network) =>
+    lower: (network, options) =>
       isSriov(network)
         ? inTurn(async () => {
             await pools.release(network.id)
             await rm(folderOf(network.id), { recursive: true, force: true })
           })
-        : networks.lower(network),
+        : networks.lower(network, options),
     inspect: (network, options) =>
       isSriov(network) ? inspectSriov(network, options, tools) : networks.inspect(network, options),
   }

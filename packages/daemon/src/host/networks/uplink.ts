@@ -65,13 +65,13 @@ interface InFolder {
 }
 
 /**
- * Makes the bridge, and moves to it what the uplink has. Safe to repeat. `network-refused` where the uplink is not for the taking. `isNew`: it
- * was not taken before.
+ * Makes the bridge, and moves to it what the uplink has. Safe to repeat. `network-refused` where the uplink is not for the taking. What of it
+ * is done when a step fails stays, for `giveBackUplink`.
  */
 export async function takeUplink(
   network: NetworkSpec,
   { folder, onPart }: InFolder & { readonly onPart: (part: NetworkPart) => Promise<void> },
-): Promise<{ readonly isNew: boolean }> {
+): Promise<void> {
   const { bridge, uplink } = network
   if (!uplink) throw new TypeError(`Network ${network.name} has no uplink.`)
   const hasBridge = await isBridgeThere(network)
@@ -108,7 +108,11 @@ export async function takeUplink(
   await runIpBatch([...links, ...moves], `the bridge ${bridge} has not what ${uplink.link} had`)
   await onPart('uplink')
   await writeJournal(folder, { ...before, isMoved: true })
-  return { isNew: !noted }
+}
+
+/** Whether anything has been noted of the uplink, and so may have been moved. */
+export async function isUplinkNoted(folder: string): Promise<boolean> {
+  return (await readJournal(folder)) !== undefined
 }
 
 /** Gives back what the bridge has to the uplink, and takes the bridge away. Safe to repeat. */
@@ -116,9 +120,9 @@ export async function giveBackUplink(
   network: NetworkSpec,
   { folder, onUplinkBack = async () => {} }: InFolder & { readonly onUplinkBack?: () => Promise<void> },
 ): Promise<void> {
-  const noted = await readJournal(folder)
   const links = await readLinks()
   const own = links.find((link) => link.ifname === network.bridge && isOurs(link, network))
+  const noted = (await readJournal(folder)) ?? (own && lostJournal(network))
   const found = links.find(({ ifname }) => ifname === noted?.link)
   const isFree = found?.master === undefined || found.master === network.bridge
   if (noted && found && isFree) {
@@ -202,6 +206,11 @@ function refused({ name, uplink }: NetworkSpec, why: string): KvasirError {
   return new KvasirError('network-refused', `Network ${name} has not its uplink: ${why}.`, {
     details: { network: name, link: uplink?.link },
   })
+}
+
+/** Who has lost the file gives back all that the bridge has. */
+function lostJournal({ uplink }: NetworkSpec): Journal | undefined {
+  return uplink && { link: uplink.link, wasUp: true, isMoved: true, addresses: [], routes: [] }
 }
 
 function journalIn(folder: string): string {
