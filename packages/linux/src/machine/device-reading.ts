@@ -43,7 +43,8 @@ export function readHostDevices(tree: HostTree) {
     pci: readPciDevices(tree).map((device) => ({
       ...device,
       className: pciClassName(device.classCode),
-      resetMethods: words(tree.readText(`/sys/bus/pci/devices/${device.address}/reset_method`)),
+      resetMethods: resetMethodsOf(tree, device.address),
+      bridges: bridgesAbove(tree, device.address),
       isBootDisplay: tree.readText(`/sys/bus/pci/devices/${device.address}/boot_vga`) === '1',
       physicalFunction: tree.linkName(`/sys/bus/pci/devices/${device.address}/physfn`),
       disks: disks.get(device.address) ?? [],
@@ -82,6 +83,20 @@ function readMdevs(tree: HostTree): readonly MdevReading[] {
       iommuGroup: parseInteger(tree.linkName(`${mdevFolder}/${uuid}/iommu_group`)),
     })
   })
+}
+
+/** Before Linux 5.15 there is only a file by which a device is reset, whatever the way. */
+function resetMethodsOf(tree: HostTree, address: string): readonly string[] {
+  const folder = `/sys/bus/pci/devices/${address}`
+  const methods = words(tree.readText(`${folder}/reset_method`))
+  return methods.length > 0 ? methods : tree.list(folder, /^reset$/)
+}
+
+/** The bridges between a function and the host, the nearest first: its place below /sys/devices is the way there. */
+function bridgesAbove(tree: HostTree, address: string): readonly string[] {
+  const place = tree.linkTarget(`/sys/bus/pci/devices/${address}`) ?? ''
+  const way = place.split('/').filter((part) => /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/.test(part))
+  return way.slice(0, -1).reverse()
 }
 
 function words(text: string | undefined): readonly string[] {

@@ -112,6 +112,14 @@ test('what the host uses is given by force only', () => {
   assert.deepEqual(choose([{ ...wanted, force: true }], offer(used)), { disk: used.address })
 })
 
+test('what the kernel cannot reset is given by force only', () => {
+  const sticky = device('0000:01:00.0', { resetMethods: [], iommuGroup: 2 })
+  const wanted = { name: 'gpu', address: sticky.address }
+
+  assert.match(refusal([wanted], offer(sticky)), /^unsupported: .* only with force: the kernel knows no way/)
+  assert.deepEqual(choose([{ ...wanted, force: true }], offer(sticky)), { gpu: sticky.address })
+})
+
 test('a group goes as a whole or not at all, and never to two VMs', () => {
   const both = [
     device('0000:05:00.0', { iommuGroup: 7, driver: 'snd_hda_intel' }),
@@ -122,7 +130,7 @@ test('a group goes as a whole or not at all, and never to two VMs', () => {
 
   assert.match(
     refusal([one], offer(...both)),
-    /shares IOMMU group 7 with 0000:05:00\.1 \(Ethernet controller, xhci_hcd\)/,
+    /shares IOMMU group 7 with 0000:05:00\.1 \(Ethernet controller, xhci_hcd\), which the host works with: they are functions of one device, 0000:05:00/,
   )
   assert.deepEqual(choose([one, two], offer(...both)), { one: one.address, two: two.address })
   const [first, second] = both

@@ -1,6 +1,7 @@
 /** Which devices of the host a VM gets at a start: those that its spec names, or the first that are free of those that it describes. */
 import { type HostDevice, type HostDeviceSpec, KvasirError } from '@kvasir/contract'
-import { busyOthers, type DevicesReading } from './describe-devices.ts'
+import { busyOthers, type DevicesReading, noReset } from './describe-devices.ts'
+import { whyTogether } from './why-together.ts'
 
 /** What devices are chosen from. */
 export interface DeviceOffer {
@@ -108,7 +109,7 @@ function refusalOf(
   wanted: HostDeviceSpec,
   { device, isTaken }: { readonly device: HostDevice; readonly isTaken: boolean },
 ): KvasirError | undefined {
-  const { address, what, usedBy, assignable, reason } = device
+  const { address, what, usedBy, assignable, reason, resetMethods } = device
   const named = `${address} (${what})`
   if (isTaken)
     return new KvasirError('bad-request', `VM ${vm.name} names ${named} twice, so it cannot start.`)
@@ -116,6 +117,10 @@ function refusalOf(
     return new KvasirError('in-use', `VM ${device.vm} has ${named}, so VM ${vm.name} cannot have it.`)
   if (!assignable)
     return new KvasirError('unsupported', `${named} cannot be given to VM ${vm.name}: ${reason}.`)
+  if (resetMethods.length === 0 && !wanted.force)
+    return new KvasirError('unsupported', `${named} is given to VM ${vm.name} only with force: ${noReset}.`, {
+      details: { address },
+    })
   if (usedBy.length > 0 && !wanted.force)
     return new KvasirError(
       'in-use',
@@ -147,7 +152,7 @@ export function requireWholeGroup(
   const names = others.map((other) => `${other.address} (${other.className}, ${other.driver})`)
   throw new KvasirError(
     'in-use',
-    `Host device ${name} of VM ${vm.name}, ${address}, shares IOMMU group ${device.iommuGroup} with ${names.join(', ')}, which the host works with. Give the VM these too, or take their drivers away.`,
+    `Host device ${name} of VM ${vm.name}, ${address}, shares IOMMU group ${device.iommuGroup} with ${names.join(', ')}, which the host works with: ${whyTogether(device, others)}. Give the VM these too, or take their drivers away.`,
     { details: { address, others: others.map((other) => other.address) } },
   )
 }

@@ -91,7 +91,7 @@ test('a group is given as a whole, and bridges stay', () => {
   assert.equal(devices.get(nvme)?.assignable, true)
   assert.match(
     devices.get(nic)?.reason ?? '',
-    /only together with 0000:02:00\.1 \(Ethernet controller, igb\)/,
+    /only together with 0000:02:00\.1 \(Ethernet controller, igb\); they are functions of one device, 0000:02:00, which has no ACS/,
   )
   assert.equal(devices.get('0000:00:01.0')?.assignable, false)
 })
@@ -126,4 +126,25 @@ test('a VM that has a device is named, and so is a device whose VF it has', () =
 
 test('what a USB device says of itself cannot move a cursor', () => {
   assert.equal(devicesOf(machine).get('1-2')?.what, 'Key?board')
+})
+
+test('who shares a group hears below which bridge nothing keeps them apart, and what cannot be reset says so', () => {
+  const [left, right] = ['0000:05:00.0', '0000:06:00.0']
+  const bridges = '../../../devices/pci0000:00/0000:00:1c.0/0000:04:00.0'
+  const sticky = '0000:07:00.0'
+  const files = new Map([
+    ...pciFiles(sticky, { class: '030000', group: 10 }),
+    ...pciFiles(left, { class: '020000', driver: 'igb', group: 9 }),
+    ...pciFiles(right, { class: '010802', driver: 'nvme', group: 9, more: { reset: '' } }),
+    [`/sys/bus/pci/devices/${left}`, `-> ${bridges}/0000:04:01.0/${left}`],
+    [`/sys/bus/pci/devices/${right}`, `-> ${bridges}/0000:04:02.0/${right}`],
+  ])
+  const devices = devicesOf(memoryTree(files))
+
+  assert.match(
+    devices.get(left)?.reason ?? '',
+    /: 0000:05:00\.0 .*; the way from them to the host has no ACS at the bridge 0000:04:00\.0 or below$/,
+  )
+  assert.deepEqual(devices.get(right)?.resetMethods, ['reset'])
+  assert.match(devices.get(sticky)?.reason ?? '', /one device alone; the kernel knows no way to reset it/)
 })

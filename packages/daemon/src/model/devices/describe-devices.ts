@@ -6,6 +6,7 @@
  * that is mounted, the way out of the host, its only display. The latter may be forced.
  */
 import type { HostDevice, HostIommu } from '@kvasir/contract'
+import { slotOf, whyTogether } from './why-together.ts'
 
 /** A PCI function with what hangs on it. */
 export interface PciDeviceReading {
@@ -23,6 +24,8 @@ export interface PciDeviceReading {
   readonly resetMethods: readonly string[]
   readonly isBootDisplay: boolean
   readonly physicalFunction: string | undefined
+  /** Those between it and the host, the nearest first; absent where the way is not to be seen. */
+  readonly bridges?: readonly string[]
   readonly disks: readonly { readonly disk: string; readonly uses: readonly string[] }[]
   readonly links: readonly {
     readonly link: string
@@ -52,6 +55,10 @@ export interface DevicesReading {
 
 /** Who has which PCI function: the names of VMs by address. */
 export type Holders = ReadonlyMap<string, string>
+
+/** What is said of a device that the kernel cannot reset (kernel: drivers/pci/pci.c, pci_reset_supported). */
+export const noReset =
+  'the kernel knows no way to reset it, so whoever has it next finds what a guest left in it'
 
 /** Drivers that leave a device alone, so that it does not keep its group with the host (drivers/vfio, pci-stub). */
 const idleDrivers: readonly string[] = ['vfio-pci', 'pci-stub', 'pcieport']
@@ -131,14 +138,19 @@ function judge(
   const group = iommu.groups.find(({ group: number }) => number === device.iommuGroup)
   if (group === undefined)
     return no('it is in no IOMMU group, so nothing would keep it from the host’s memory')
-  if (!group.assignable) return no(group.reason)
+  if (!group.assignable) {
+    const strangers = endsOfGroup(device, reading).filter((other) => slotOf(other) !== slotOf(device))
+    return no(strangers.length > 0 ? `${group.reason}; ${whyTogether(device, strangers)}` : group.reason)
+  }
   const others = busyOthers(device, reading)
+  const unclean = device.resetMethods.length > 0 ? '' : `; ${noReset}`
   return {
     assignable: true,
-    reason:
+    reason: `${
       others.length === 0
         ? `group ${group.group}: ${group.reason}`
-        : `group ${group.group}: only together with ${others.map(nameOf).join(', ')}`,
+        : `group ${group.group}: only together with ${others.map(nameOf).join(', ')}; ${whyTogether(device, others)}`
+    }${unclean}`,
   }
 }
 
@@ -147,14 +159,20 @@ export function busyOthers(
   device: Pick<PciDeviceReading, 'address' | 'iommuGroup'>,
   { pci }: Pick<DevicesReading, 'pci'>,
 ): readonly PciDeviceReading[] {
+  return endsOfGroup(device, { pci }).filter(
+    ({ driver }) => driver !== undefined && !idleDrivers.includes(driver),
+  )
+}
+
+/** Other functions of its group that are no bridges. */
+function endsOfGroup(
+  { address, iommuGroup }: Pick<PciDeviceReading, 'address' | 'iommuGroup'>,
+  { pci }: Pick<DevicesReading, 'pci'>,
+): readonly PciDeviceReading[] {
+  if (iommuGroup === undefined) return []
   return pci.filter(
     (other) =>
-      other.address !== device.address &&
-      other.iommuGroup === device.iommuGroup &&
-      device.iommuGroup !== undefined &&
-      !other.classCode.startsWith('0604') &&
-      other.driver !== undefined &&
-      !idleDrivers.includes(other.driver),
+      other.address !== address && other.iommuGroup === iommuGroup && !other.classCode.startsWith('0604'),
   )
 }
 
