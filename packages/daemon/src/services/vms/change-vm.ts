@@ -149,7 +149,7 @@ async function decide(
   const changes = planChanges(record.spec, spec, situationOf(record))
   await requireStillTunable({ name: record.name, spec, changes }, context.ports)
   requireLiveNics(record, { spec, changes }, context.ports)
-  await requireLiveHostDevices(record, { spec, changes }, context.ports)
+  await requireLiveHostDevices({ record, emulator }, { spec, changes }, context.ports)
   return { spec, changes: await judgeSurvival({ emulator }, spec, changes) }
 }
 

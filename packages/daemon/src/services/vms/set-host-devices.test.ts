@@ -65,6 +65,18 @@ async function ended(world: SimulatedDaemon, vm: Vm) {
   return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 5 } })
 }
 
+/** Another device for the VM, on a host whose memory others have taken. */
+async function planWithLittleMemory(world: SimulatedDaemon) {
+  const { availableMemoryBytes } = world.machine
+  world.machine.availableMemoryBytes = 1024
+  const spec = vmSpec.parse({ hostDevices: [disk, { name: 'other', address: '0000:02:00.0' }] })
+  try {
+    return await world.call('planVm', { params, body: { spec } })
+  } finally {
+    world.machine.availableMemoryBytes = availableMemoryBytes
+  }
+}
+
 const has = (world: SimulatedDaemon) => [...world.process('web1').hostDevices.plugged.keys()]
 const lent = (world: SimulatedDaemon) => [...world.process('web1').hostDevices.lent]
 
@@ -102,6 +114,11 @@ test('the plan says that the memory is locked and what that takes from the host,
     plan.changes.find(({ field }) => field === 'hostDevices.disk')?.reason ?? '',
     /^it is handed over while the guest runs, whose memory is all locked then: the balloon and reports of free pages and KSM give/,
   )
+  await assert.rejects(planWithLittleMemory(world), {
+    code: 'not-enough-memory',
+    message:
+      /^A device of the host locks all .* of the memory of VM web1, which has .* left, so it is not handed over/,
+  })
   await assert.rejects(set(world, [disk, { name: 'other', address: '0000:09:00.0' }]), {
     code: 'unsupported',
   })
