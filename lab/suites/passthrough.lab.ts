@@ -46,10 +46,25 @@ echo watching
 while :; do
   until [ -b /dev/nvme0n1 ]; do /bin/busybox sleep 0.2; done
   echo "disk $(/bin/busybox head -c 1048576 /dev/nvme0n1 | /bin/busybox sha256sum)"
+  echo 1 >/sys/class/nvme/nvme0/device/rom
+  echo "rom $(/bin/busybox head -c 70 /sys/class/nvme/nvme0/device/rom | /bin/busybox tail -c 6)"
   while [ -b /dev/nvme0n1 ]; do /bin/busybox sleep 0.2; done
   echo disk has gone
 done
 `
+
+/** The least that a kernel takes for the ROM of a device, with a word in it (PCI 3.0, section 6.3.1). */
+function romWith(word: string): Buffer {
+  const rom = Buffer.alloc(1024)
+  rom.writeUInt16LE(0xaa55, 0)
+  rom.writeUInt16LE(0x1c, 0x18)
+  rom.write('PCIR', 0x1c)
+  rom.writeUInt16LE(0x18, 0x1c + 0x0a)
+  rom.writeUInt16LE(rom.length / 512, 0x1c + 0x10)
+  rom.writeUInt8(0x80, 0x1c + 0x15)
+  rom.write(word, 64)
+  return rom
+}
 
 /** A kernel and an initramfs that has the drivers. */
 async function makeGuest(
@@ -190,6 +205,8 @@ test('a disk of the host is plugged into a guest that runs, and goes back, also 
   await world.daemon.stop()
   await world.startDaemon(failpoints.environment)
   const kernel = await makeGuest(world.place.base, watchingInit)
+  const rom = join(world.place.base, 'card.rom')
+  writeFileSync(rom, romWith('kvasir'))
   const vm = await create(world, 'web1', {
     accelerator: 'kvm',
     memory: { size: '192MiB' },
@@ -205,12 +222,15 @@ test('a disk of the host is plugged into a guest that runs, and goes back, also 
   await vm.assertCaged()
 
   await failpoints.arm('emulator.plug-host-device.after-lend', 'exit')
-  await world.cli('vm', 'host-device', 'add', 'web1', `name=disk,address=${nvme}`).catch(() => undefined)
+  await world
+    .cli('vm', 'host-device', 'add', 'web1', `name=disk,address=${nvme},romFile=${rom}`)
+    .catch(() => undefined)
   await world.daemon.exited
   await failpoints.disarm()
   await world.startDaemon(failpoints.environment)
 
   await says(`disk ${written}`)
+  await says('rom kvasir')
   await vm.assertCaged()
   await eventually(
     async () => {

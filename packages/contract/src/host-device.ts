@@ -58,12 +58,24 @@ export const hostDeviceSpec = z
       .regex(/^[0-9a-f]{4}:[0-9a-f]{4}$/, 'is not a vendor and a device such as 10de:2204')
       .optional()
       .meta({ description: 'Any free PCI function of this vendor and device.' }),
-    force: z
-      .boolean()
-      .default(false)
-      .meta({ description: 'Also when the host uses it, which it then does no more.' }),
+    force: z.boolean().default(false).meta({
+      description:
+        'Also when the host uses it, which it then does no more, and when the kernel cannot reset it.',
+    }),
     rom: z.boolean().default(true).meta({ description: 'Whether the guest sees its option ROM.' }),
+    romFile: z.string().max(4096).regex(/^\//, 'is not an absolute path').optional().meta({
+      description: 'A file of the host that the guest gets instead of its option ROM; read at each start.',
+    }),
+    with: resourceName.optional().meta({
+      description:
+        'Another host device of the VM, function 0 of the same device of the host: both sit at one slot of the guest, each under its own function.',
+    }),
   })
+  .refine(
+    (device) => device.with === undefined || device.address !== undefined,
+    'sits with another, and is not named by its address',
+  )
+  .refine(({ rom, romFile }) => rom || romFile === undefined, 'has a romFile, and no ROM to be replaced')
   .refine(
     ({ address, vf, model }) => [address, vf, model].filter((way) => way !== undefined).length === 1,
     'says not exactly one of address, vf and model',

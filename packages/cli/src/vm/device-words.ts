@@ -140,7 +140,7 @@ export function parseDevices(text: string): NonNullable<VmSpecInput['devices']> 
   return Object.fromEntries(fields) // As for disks.
 }
 
-const hostDeviceKeys = ['name', 'address', 'vf', 'model', 'force', 'rom'] as const
+const hostDeviceKeys = ['name', 'address', 'vf', 'model', 'force', 'rom', 'romFile', 'with'] as const
 
 /** Parses a device of the host; a word without a key is its address. */
 export function parseHostDevice(text: string, fallbackName: string): HostDeviceInput {

@@ -73,7 +73,7 @@ export async function launchEmulator(
   const lent = await devices.lend(request, request.plan.hostDevices ?? [], request.plan.vfs)
   const takesDevices = lent.length > 0 || (await devices.hasGroups())
   if (takesDevices) await makeDeviceFolders(paths)
-  await showDevices(lent, { ...paths, uid: request.uid })
+  await showDevices(lent, { ...paths, uid: request.uid, roms: request.plan.roms })
   const launch = {
     uid: request.uid,
     plan: { ids: request.plan.ids },

@@ -82,12 +82,16 @@ export class QemuHostDevices implements EmulatorHostDevices {
     await hideDevice(address, paths)
   }
 
-  async #hand({ vm, address, device, lockableBytes }: HostDevicePlan): Promise<void> {
+  async #hand({ vm, address, device, romFile, lockableBytes }: HostDevicePlan): Promise<void> {
     const { id, ask, devices, paths, record, failpoint } = this.#parts
     const { pid, uid } = record()
     const lent = await devices.lend({ id, name: vm }, [address])
     await failpoint('emulator.plug-host-device.after-lend')
-    await showDevices(lent, { ...paths, uid })
+    await showDevices(lent, {
+      ...paths,
+      uid,
+      roms: romFile === undefined ? {} : { [address]: romFile },
+    })
     await failpoint('emulator.plug-host-device.after-nodes')
     await runCommand(['prlimit', `--pid=${pid}`, `--memlock=${lockableBytes}:${lockableBytes}`], {
       timeoutMs: limitTimeoutMs,

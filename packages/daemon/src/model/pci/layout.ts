@@ -129,7 +129,10 @@ export function pluggableDevices(spec: VmSpec): readonly string[] {
   return [
     ...disks.sort(rootFirst),
     ...nics.sort(byText),
-    ...spec.hostDevices.map((device) => deviceId('host', device.name)).sort(byText),
+    ...spec.hostDevices
+      .filter((device) => device.with === undefined)
+      .map(({ name }) => deviceId('host', name))
+      .sort(byText),
     ...(spec.cloudInit === undefined ? [] : ['seed']),
     ...(spec.memory.max === undefined ? [] : [plugMemoryId]),
     ...extraDevices(spec),

@@ -159,6 +159,8 @@ export interface EmulatorPlan {
   readonly hostDevices?: readonly string[]
   /** Those of them that are NICs on networks of mode sriov. Absent: none. */
   readonly vfs?: readonly VfPlan[]
+  /** Files of the host that their guests get for their ROMs, by address. */
+  readonly roms?: Readonly<Record<string, string>>
   /** What must lie at `secretPath` when it is executed. */
   readonly secrets: readonly SecretObject[]
   readonly memory: MemoryPlan

@@ -251,6 +251,17 @@ const others: readonly GoldenCase[] = [
     },
     { handed: { net: '0000:02:10.1', disk: '0000:03:00.0' } },
   ),
+  goldenCase(
+    'host-devices-at-one-slot',
+    {
+      hostDevices: [
+        { name: 'gpu', address: '05:00.0', romFile: '/srv/gpu.rom' },
+        { name: 'audio', address: '05:00.1', with: 'gpu' },
+      ],
+      devices: noDevices,
+    },
+    { handed: { gpu: '0000:05:00.0', audio: '0000:05:00.1' } },
+  ),
   goldenCase('device-vsock', { devices: { ...noDevices, vsock: true } }, { vsock: true }),
   goldenCase('clock-localtime', { clock: { base: 'localtime', drift: 'none' }, devices: noDevices }),
   goldenCase('clock-kvm', { devices: noDevices }, { accelerator: 'kvm' }),

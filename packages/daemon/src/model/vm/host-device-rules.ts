@@ -20,6 +20,8 @@ export function wholeHostDeviceRule(change: SpecChange, path: string): ChangeRul
   if (booted === undefined) return boot('devices of the host are handed over when the emulator starts')
   if (to.machine.type === 'microvm') return boot('nothing can be plugged into a microvm')
   const [wanted, there] = [hostDeviceOf(to, name), hostDeviceOf(booted, name)]
+  if ([to, booted].some((spec) => sharesSlot(spec, name)))
+    return boot('functions that share a slot come and go with the emulator')
   if (wanted === undefined)
     return there === undefined
       ? live('the guest does not have it yet')
@@ -28,6 +30,10 @@ export function wholeHostDeviceRule(change: SpecChange, path: string): ChangeRul
   return isSameValue(there, wanted)
     ? live('the guest still has it')
     : boot('the guest has another host device of this name until then')
+}
+
+function sharesSlot(spec: VmSpec, name: string): boolean {
+  return spec.hostDevices.some((one) => one.with !== undefined && [one.with, one.name].includes(name))
 }
 
 /** All that is plugged shares the slots that are left. */

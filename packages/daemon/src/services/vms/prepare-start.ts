@@ -10,6 +10,7 @@ import type { FirmwareImage } from '../../model/qemu/choose-firmware.ts'
 import type { DiskInput } from '../../model/qemu/disk.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { DiskBacking, HardwareInput } from '../../model/qemu/hardware.ts'
+import { likelyAddresses } from '../../model/qemu/host-devices.ts'
 import { restoredSpec } from '../../model/vm/waiting-changes.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
@@ -134,7 +135,7 @@ export async function requireBuildable(
     spec,
     hardware: {
       ...coldHardware(spec, vm.hardware),
-      hostDevices: Object.fromEntries(spec.hostDevices.map(({ name }) => [name, '0000:00:00.0'])),
+      hostDevices: likelyAddresses(spec),
     },
     accelerator: 'kvm',
     qemu,

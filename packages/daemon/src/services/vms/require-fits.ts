@@ -20,6 +20,8 @@ export async function requireFits(spec: VmSpec, name: string, ports: Ports): Pro
       { details: { wantedBytes: max, totalBytes: total } },
     )
   for (const { file } of spec.disks) if (file !== undefined) await ports.host.checkMedium(file)
+  for (const { romFile } of spec.hostDevices)
+    if (romFile !== undefined) await ports.host.checkBootFile(romFile)
   const kernel = spec.boot.kernel
   if (!kernel) return
   await ports.host.checkBootFile(kernel.kernel)
