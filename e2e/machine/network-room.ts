@@ -5,6 +5,7 @@
  *
  * Nothing of it touches the machine's own network: rules, forwarding and bridges are each namespace's own, and end with it.
  */
+import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -56,7 +57,8 @@ export class Namespace {
   }
 
   /** Runs a program in it and gives its stdout; throws with its stderr when it fails. */
-  async run(...argv: readonly string[]): Promise<string> {
+  async run(...words: readonly (string | undefined)[]): Promise<string> {
+    const argv = words.map((word) => word ?? assert.fail('There is no link of which this was to be asked.'))
     const { stdout } = await run('nsenter', [`--net=${this.path}`, ...argv], { timeout: patient(commandMs) })
     return stdout
   }
@@ -101,22 +103,28 @@ export class NetworkRoom implements AsyncDisposable {
   }
 
   /** Puts a namespace that stands in for a guest on a bridge, without an address of its own. */
-  async addGuest(bridge: string, { mac }: { readonly mac: string }): Promise<Namespace> {
+  async addGuest(bridge: string | undefined, { mac }: { readonly mac: string }): Promise<Namespace> {
     const number = this.#guests.length
-    const guest = new Namespace(`${this.#tag}-g${number}`)
-    await run('ip', ['netns', 'add', guest.name])
-    this.#guests.push(guest)
+    const guest = await this.addNamespace()
     const port = `guest${number}`
     const peer = ['peer', 'name', 'eth0', 'address', mac, 'netns', guest.name]
     await run('ip', ['-n', this.host.name, 'link', 'add', port, 'type', 'veth', ...peer])
     await this.plug(port, bridge)
-    await guest.run('ip', 'link', 'set', 'lo', 'up')
     await guest.run('ip', 'link', 'set', 'eth0', 'up')
     return guest
   }
 
+  /** A namespace for a guest, which is connected to nothing. */
+  async addNamespace(): Promise<Namespace> {
+    const guest = new Namespace(`${this.#tag}-g${this.#guests.length}`)
+    await run('ip', ['netns', 'add', guest.name])
+    this.#guests.push(guest)
+    await guest.run('ip', 'link', 'set', 'lo', 'up')
+    return guest
+  }
+
   /** Makes a link of the host a port of a bridge, as it is for a guest whose bridge was made again. */
-  async plug(port: string, bridge: string): Promise<void> {
+  async plug(port: string, bridge: string | undefined): Promise<void> {
     await this.host.run('ip', 'link', 'set', port, 'master', bridge, 'up')
   }
 

@@ -147,7 +147,7 @@ async function untilSettled(
   await eventually(isSettled, { withinMs, what: `${what}: it is settled` })
   const [nic] = (await vm.show()).status.nics ?? []
   assert.equal(nic?.network, network, what)
-  if (nic) assert.match(await room.host.run('ip', 'link', 'show', nic.tap), new RegExp(nic.bridge), what)
+  if (nic) assert.match(await room.host.run('ip', 'link', 'show', nic.tap), new RegExp(`${nic.bridge}`), what)
   assert.deepEqual((await world.audit()).entries, [], what)
 }
 

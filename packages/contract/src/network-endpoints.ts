@@ -6,6 +6,7 @@ import {
   dhcpRange,
   domainName,
   lease,
+  macvtapModes,
   network,
   networkLimits,
   networkModes,
@@ -42,7 +43,7 @@ const newUplink = linkName.meta({
 
 const uplinkForce = z.boolean().meta({
   description:
-    'Take the uplink even if it has the host’s default route, or is in the care of another program.',
+    'Take the uplink even if it has the host’s default route, or is in the care of another program; of mode macvtap passthru, take a link by which the host is reached, which it then no longer is while a VM runs.',
 })
 
 const vlanAwareness = z.boolean().meta({
@@ -73,7 +74,19 @@ export const newNetwork = z
     vlan: vlanId.optional().meta({ description: 'Of NICs that name none; 1 unless said.' }),
     trunk: vlanTrunk.optional().meta({ description: 'Of NICs that name none.' }),
     sriov: sriovSpec.optional().meta({ description: 'Of mode sriov.' }),
-    mtu: z.int().min(1280).max(65535).default(1500),
+    link: linkName
+      .optional()
+      .meta({ description: 'Of mode macvtap, the link of the host that guests are put on, such as eth0.' }),
+    macvtapMode: z
+      .enum(macvtapModes)
+      .optional()
+      .meta({ description: 'Whom guests of mode macvtap reach; bridge unless said.' }),
+    mtu: z
+      .int()
+      .min(1280)
+      .max(65535)
+      .optional()
+      .meta({ description: '1500 unless said; of modes bridge, macvtap and sriov what the link has.' }),
     reservations: z.array(reservation).max(networkLimits.reservations).default([]),
     autostart: z.boolean().default(true),
   })
@@ -101,6 +114,7 @@ export const networkChange = z.strictObject({
   vlanAware: vlanAwareness.optional(),
   vlan: vlanId.nullish().meta({ description: 'Null: none.' }),
   trunk: vlanTrunk.nullish().meta({ description: 'Null: none.' }),
+  macvtapMode: z.enum(macvtapModes).optional(),
   mtu: z.int().min(1280).max(65535).optional(),
   reservations: z.array(reservation).max(networkLimits.reservations).optional(),
   autostart: z.boolean().optional(),

@@ -9,10 +9,18 @@ import { vlanId, vlanTrunk } from './vlan.ts'
  * How far guests get. `nat`: out of the host, under its address. `routed`: out of it and reached from outside, under their own.
  * `isolated`: each other and the host, no further. `bridge`: they are on the host's own LAN, by a bridge that
  * somebody else made, or one that is made around a link of the host.
- * `sriov`: so they are too, each NIC by a virtual function of a NIC of the host, which it has to itself.
+ * `sriov`: so they are too, each NIC by a virtual function of a NIC of the host, which it has to itself. `macvtap`: so they are too, on
+ * a link of the host directly, beside the host.
  */
-export const networkModes = ['nat', 'routed', 'isolated', 'bridge', 'sriov'] as const
+export const networkModes = ['nat', 'routed', 'isolated', 'bridge', 'macvtap', 'sriov'] as const
 export type NetworkMode = (typeof networkModes)[number]
+
+/**
+ * Whom guests of mode macvtap reach besides the LAN (the kernel's drivers/net/macvlan.c). `bridge`: each other, by the host. `vepa`: each
+ * other, where the switch sends back what it gets from them. `private`: never each other. `passthru`: one guest has the link for itself.
+ */
+export const macvtapModes = ['bridge', 'vepa', 'private', 'passthru'] as const
+export type MacvtapMode = (typeof macvtapModes)[number]
 
 /** `failed`: it was started, and something of it is missing on the host, which is tried again. */
 export const networkStates = ['active', 'inactive', 'failed'] as const
@@ -61,7 +69,7 @@ export type Reservation = z.output<typeof reservation>
 /** What keeps a network from working, or will. */
 export const networkFinding = z
   .strictObject({
-    thing: z.enum(['bridge', 'uplink', 'firewall', 'forwarding', 'dnsmasq', 'addresses', 'sriov']),
+    thing: z.enum(['bridge', 'uplink', 'link', 'firewall', 'forwarding', 'dnsmasq', 'addresses', 'sriov']),
     detail: z.string(),
     fix: z
       .array(z.string())
@@ -88,9 +96,18 @@ export const network = z
     reason: z.string().meta({ description: 'Why it is in this state.' }),
     since: timestamp,
     autostart: z.boolean(),
-    bridge: linkName.meta({
-      description: 'The bridge that its guests are connected to; of mode sriov, its first physical function.',
+    bridge: linkName.optional().meta({
+      description:
+        'The bridge that its guests are connected to; of mode sriov, its first physical function; of mode macvtap there is none.',
     }),
+    link: linkName
+      .optional()
+      .meta({ description: 'Of mode macvtap, the link of the host that guests share.' }),
+    macvtapMode: z.enum(macvtapModes).optional(),
+    reach: z
+      .string()
+      .optional()
+      .meta({ description: 'Of mode macvtap, whom its guests reach and whom they do not, as a sentence.' }),
     mac: macAddress.optional().meta({ description: 'Of the bridge, where it is the network’s own.' }),
     uplink: linkName
       .optional()

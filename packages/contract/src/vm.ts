@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { diskLatency } from './disk-latency.ts'
 import { vmMemory } from './memory-status.ts'
 import { resourceName, uuid } from './names.ts'
+import { macvtapModes } from './network.ts'
 import { poolStates } from './pool.ts'
 import { bytes, timestamp } from './units.ts'
 import { vlanId, vlanTrunk } from './vlan.ts'
@@ -68,7 +69,12 @@ const nicStatus = z
   .strictObject({
     nic: z.string(),
     network: z.string(),
-    bridge: z.string(),
+    bridge: z.string().optional(),
+    link: z
+      .string()
+      .optional()
+      .meta({ description: 'On a network of mode macvtap, the link of the host that its cable leads to.' }),
+    macvtapMode: z.enum(macvtapModes).optional(),
     tap: z.string().meta({ description: 'The link of the host that is its cable.' }),
     vlan: vlanId.optional(),
     trunk: vlanTrunk.optional(),

@@ -70,6 +70,7 @@ async function edited(context: Context): Promise<NetworkChangeInput | undefined>
 
 function changeable(network: Network): NetworkChangeInput {
   const { mode, ipv4, ipv6, domain, mtu, reservations, autostart, uplink, force, vlanAware } = network
+  if (network.link !== undefined) return { macvtapMode: network.macvtapMode, mtu, autostart }
   if (mode === 'bridge') {
     const vlans = vlanAware ? { vlan: network.vlan ?? null, trunk: network.trunk ?? null } : {}
     return { ...(uplink === undefined ? {} : { uplink, force }), vlanAware, ...vlans, autostart }

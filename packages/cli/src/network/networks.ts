@@ -17,7 +17,7 @@ export const listNetworks: Action = async ({ client, output, signal }) => {
       { title: 'NAME', show: ({ name }) => name },
       { title: 'MODE', show: ({ mode }) => mode },
       { title: 'STATE', show: ({ state }) => state },
-      { title: 'BRIDGE', show: ({ bridge }) => bridge },
+      { title: 'BRIDGE', show: ({ bridge, link }) => bridge ?? link },
       { title: 'IPV4', show: ({ ipv4 }) => ipv4?.subnet },
       { title: 'IPV6', show: ({ ipv6 }) => ipv6?.subnet },
       { title: 'DOMAIN', show: ({ domain }) => domain },
@@ -69,6 +69,7 @@ export const createNetwork: Action = async (context) => {
     network,
     `Network ${network.name} is created${subnets.length > 0 ? ` with ${subnets.join(' and ')}` : ''} ${onWords(network)}.`,
   )
+  if (network.reach !== undefined && context.output.format === 'table') context.output.message(network.reach)
   await tellFindings(context, network)
   return undefined
 }
@@ -179,11 +180,13 @@ function ipv6Words({ ipv6 }: Network): string {
 }
 
 /** What its guests are on. */
-function linkWords({ bridge, mac, mtu, sriov }: Network) {
+function linkWords({ bridge, mac, mtu, sriov, link, macvtapMode, reach }: Network) {
   if (sriov) return sriovLines(sriov)
+  if (link !== undefined) return { Link: `${link} (macvtap ${macvtapMode}), MTU ${mtu}`, Reach: reach }
   return { Bridge: `${bridge} (${mac ?? 'somebody else’s'}), MTU ${mtu}` }
 }
 
-function onWords({ bridge, sriov }: Network): string {
+function onWords({ bridge, sriov, link }: Network): string {
+  if (link !== undefined) return `on link ${link}`
   return sriov ? `on virtual functions of ${sriov.pfs.join(', ')}` : `on bridge ${bridge}`
 }

@@ -4,7 +4,8 @@ import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 import { parseTrunk } from '../vm/device-words.ts'
 
-const modes = ['nat', 'routed', 'isolated', 'bridge', 'sriov'] as const
+const modes = ['nat', 'routed', 'isolated', 'bridge', 'macvtap', 'sriov'] as const
+const macvtapModes = ['bridge', 'vepa', 'private', 'passthru'] as const
 
 /** The network that the flags ask for. */
 export function newNetworkOf(context: Context): NewNetworkInput {
@@ -16,6 +17,7 @@ export function newNetworkOf(context: Context): NewNetworkInput {
     context.value('mtu'),
   ]
   const [uplink, vlan, trunk] = [context.value('uplink'), context.value('vlan'), context.value('trunk')]
+  const [link, macvtapMode] = [context.value('link'), context.choice('macvtap-mode', macvtapModes)]
   const isSriov = context.value('pf') !== undefined
   const hasVlans = context.has('vlan-aware') || (!isSriov && (vlan ?? trunk) !== undefined)
   return {
@@ -27,6 +29,8 @@ export function newNetworkOf(context: Context): NewNetworkInput {
     ...(bridge === undefined ? {} : { bridge }),
     ...sriovOf(context),
     ...(uplink === undefined ? {} : { uplink }),
+    ...(link === undefined ? {} : { link }),
+    ...(macvtapMode === undefined ? {} : { macvtapMode }),
     ...(context.has('force') ? { force: true } : {}),
     ...(hasVlans ? { vlanAware: true } : {}),
     ...(vlan === undefined || isSriov ? {} : { vlan: Number(vlan) }),

@@ -23,6 +23,8 @@ export const networkVerbs: Verbs = {
       'network create lab --mode isolated --no-autostart',
       'network create office --mode bridge --bridge br0',
       'network create fast --mode sriov --pf eth0,eth1 --vfs 8 --vlan 42',
+      'network create desk --mode macvtap --link eth0',
+      'network create own --mode macvtap --link eth1 --macvtap-mode passthru',
       'network create office --mode bridge --uplink eth1 --vlan 10',
       'network create lan --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1',
     ],
@@ -30,9 +32,9 @@ export const networkVerbs: Verbs = {
     flags: {
       mode: {
         summary:
-          'How far guests get: out under the address of the host, routed, not at all; on a bridge of the host; by virtual functions of its NICs.',
+          'How far guests get: out under the address of the host, routed, not at all; on a bridge or a link of the host; by virtual functions of its NICs.',
         value: 'MODE',
-        completes: ['nat', 'routed', 'isolated', 'bridge', 'sriov'],
+        completes: ['nat', 'routed', 'isolated', 'bridge', 'macvtap', 'sriov'],
       },
       subnet: { summary: 'The IPv4 subnet; a free one unless given.', value: 'CIDR' },
       gateway: { summary: 'The address of the host in it; the first unless given.', value: 'ADDRESS' },
@@ -61,7 +63,7 @@ export const networkVerbs: Verbs = {
       },
       force: {
         summary:
-          'Take the uplink even if it has the default route of the host, or another program looks after it.',
+          'Take the uplink even if it has the default route of the host, or another program looks after it; for passthru, a link by which the host is reached.',
       },
       'vlan-aware': { summary: 'Of mode bridge: NICs may have VLANs.' },
       vlan: {
@@ -70,7 +72,13 @@ export const networkVerbs: Verbs = {
         value: 'VLAN',
       },
       trunk: { summary: 'The VLANs with tags of NICs that name none, such as 10+20-30.', value: 'VLANS' },
-      mtu: { summary: 'The largest packet; 1500 unless given.', value: 'BYTES' },
+      link: { summary: 'Of mode macvtap, the link of the host that guests are put on.', value: 'LINK' },
+      'macvtap-mode': {
+        summary: 'Whether guests on the link reach each other; passthru: one has it for itself.',
+        value: 'MODE',
+        completes: ['bridge', 'vepa', 'private', 'passthru'],
+      },
+      mtu: { summary: 'The largest packet; 1500 unless given, or what the link has.', value: 'BYTES' },
       reserve: {
         summary: 'An address or a name that a NIC always gets.',
         value: 'mac=MAC[,address=ADDRESS][,name=NAME]',

@@ -129,6 +129,12 @@ function vlanWords({ vlan, trunk }: NonNullable<Vm['status']['nics']>[number]): 
   return ` (trunk ${trunk.join(', ')}${vlan === undefined ? '' : `, native ${vlan}`})`
 }
 
+/** What the cable of a NIC leads to. */
+function onwards(way: NonNullable<Vm['status']['nics']>[number]): string {
+  if (way.link !== undefined) return `${way.link} (macvtap ${way.macvtapMode})`
+  return [way.bridge, ...(way.uplinks.length > 0 ? [way.uplinks.join(', ')] : [])].join(' -> ')
+}
+
 /** A NIC, and the way of its packets where it has one. */
 function nicWords(
   { name, network, mode, mac, address, link }: Vm['spec']['nics'][number],
@@ -142,7 +148,7 @@ function nicWords(
     address,
     link === 'down' ? 'link down' : undefined,
     way &&
-      `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap}${vlanWords(way)} -> ${way.bridge}${way.uplinks.length > 0 ? ` -> ${way.uplinks.join(', ')}` : ''}`,
+      `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap}${vlanWords(way)} -> ${onwards(way)}`,
     vf && `virtual function ${vf.address} of ${vf.pf}`,
     way?.counters && trafficWords(way.counters),
   ]

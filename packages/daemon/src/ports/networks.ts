@@ -12,6 +12,8 @@ import type { Wire } from '../model/network/wires.ts'
 export interface NetworkSight {
   /** What is missing, or not as it was made. */
   readonly findings: readonly NetworkFinding[]
+  /** What is amiss and does not change by raising it again; absent where it was not looked for. */
+  readonly lasting?: readonly NetworkFinding[] | undefined
   readonly dnsmasqPid: number | undefined
   /** Of a network of mode sriov: its physical functions. */
   readonly pools?: readonly PoolSight[] | undefined

@@ -1,5 +1,5 @@
 /** The rows of networks: what each is, and how far its making or its end has come. */
-import { networkModes, reservation, sriovSpec, vlanId, vlanTrunk } from '@kvasir/contract'
+import { macvtapModes, networkModes, reservation, sriovSpec, vlanId, vlanTrunk } from '@kvasir/contract'
 import { z } from 'zod'
 import type { NetworkRecord, Store } from '../ports/store.ts'
 import type { Database } from './database.ts'
@@ -10,6 +10,8 @@ const networkContent = z.object({
   name: z.string().min(1),
   mode: z.enum(networkModes),
   bridge: z.string(),
+  macvtap: z.enum(macvtapModes).optional(),
+  forced: z.boolean().optional(),
   uplink: z.object({ link: z.string(), force: z.boolean() }).optional(),
   vlans: z.object({ vlan: vlanId.optional(), trunk: vlanTrunk.optional() }).optional(),
   mtu: z.number(),

@@ -28,6 +28,7 @@ import { Forwarding } from './forwarding.ts'
 import { hostListeners } from './host-listeners.ts'
 import { defaultLinks, linkNames } from './link-names.ts'
 import { plugTaps } from './links.ts'
+import { inspectMacvtaps, lowerMacvtaps, raiseMacvtaps } from './macvtaps.ts'
 import { readFilters } from './read-filters.ts'
 import { readNeighbours } from './read-neighbours.ts'
 import { type VfLender, withSriov } from './sriov-network.ts'
@@ -69,6 +70,8 @@ export function createNetworks(options: HostNetworksOptions): Networks {
         ways.delete(network.id)
         if (network.mode === 'bridge')
           await raiseBridged(network, { folder: folderOf(network.id), ...raiseOptions })
+        else if (network.mode === 'macvtap')
+          await raiseMacvtaps(network, { folder: folderOf(network.id), ...raiseOptions })
         else await raise(network, { ...tools, ...raiseOptions })
         ways.set(network.id, wayRules(network, raiseOptions.wires))
       }),
@@ -77,7 +80,7 @@ export function createNetworks(options: HostNetworksOptions): Networks {
         const text = wayRules(network, wires)
         await replaceRules(network, wires, { keepsWays: ways.get(network.id) === text })
         ways.set(network.id, text)
-        if (network.mode !== 'bridge') await routeLoopback(network, wires)
+        if (text !== '') await routeLoopback(network, wires)
         await applyVlans(network, wires)
       })
       unnoted.add(network.id)
@@ -87,12 +90,14 @@ export function createNetworks(options: HostNetworksOptions): Networks {
         ways.delete(network.id)
         if (network.mode === 'bridge')
           await lowerBridged(network, { folder: folderOf(network.id), ...lowerOptions })
+        else if (network.mode === 'macvtap') await lowerMacvtaps(network, folderOf(network.id))
         else await lower(network, tools)
       }),
     async inspect(network, inspectOptions) {
       const { deep, wires } = inspectOptions
       const folder = folderOf(network.id)
       if (deep && unnoted.delete(network.id)) await noteRules(network, folder, wires)
+      if (network.mode === 'macvtap') return await inspectMacvtaps(network, { folder, ...inspectOptions })
       return network.mode === 'bridge'
         ? await inspectBridged(network, { folder, ...inspectOptions })
         : await inspect(network, { ...tools, ...inspectOptions })

@@ -1,6 +1,7 @@
 /** The programs that networks are made with, `ip` and `nft`: one way to call each, and what their failures mean to a caller. */
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, type CommandOptions, runCommand, runJsonCommand } from '@kvasir/linux'
+import type { RuleFamily } from '../../model/network/rule-set.ts'
 
 const timeoutMs = 10_000
 const packages = { ip: 'iproute2', bridge: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base' } as const
@@ -54,7 +55,7 @@ export async function applyRules(text: string, purpose: string): Promise<void> {
 }
 
 /** A table as nft(8) prints it, without counters; undefined when there is none, or none of its family. */
-export async function readTable(family: 'inet' | 'bridge', name: string): Promise<string | undefined> {
+export async function readTable(family: RuleFamily, name: string): Promise<string | undefined> {
   try {
     const argv = ['nft', '--stateless', 'list', 'table', family, name]
     return (await runCommand(argv, { timeoutMs })).stdout

@@ -1,7 +1,7 @@
 # Opens the taps of a VM's NICs, puts each on its bridge, and holds them until whoever starts the emulator has taken them (pidfd_getfd(2)).
-# A tap lives as long as somebody has it open: it ends with the emulator, or with this process where there is none. Words, five for
-# each tap: its name, its bridge, its MTU, its queues, and what bridge(8) is told of its VLANs, if anything. Answer: a line with the numbers of all descriptors, in order; else one sentence.
-# Facts: linux/if_tun.h, linux/if.h, linux/sockios.h.
+# A tap lives as long as somebody has it open: it ends with the emulator, or with this process where there is none. A macvtap is there already,
+# and is only opened. Words: the architecture; then five for each tap: its name, its bridge (of a macvtap nothing), its MTU, its queues, and what bridge(8) is told of its VLANs, if anything. Answer: a line with the numbers of all descriptors, in order; else one sentence.
+# Facts: linux/if_tun.h, linux/if.h, linux/sockios.h; drivers/net/tap.c.
 use strict;
 use warnings;
 use Socket;
@@ -17,8 +17,50 @@ my @held;
 
 sub refuse { print "refused: $_[0]\n"; exit 1 }
 
+my $architecture = shift @ARGV;
+my %numbers = (
+    x64 => { unshare => 272, mount => 165, mknodat => 259 },
+    arm64 => { unshare => 97, mount => 40, mknodat => 33 },
+);
+my ($NEWNS, $PRIVATE, $CHARACTERS) = (0x00020000, 0x44000, 0020600);
+my $node;
+
+# A mount namespace with the /sys of this network namespace, and a place for a node: the host's own /sys may be of another one, in which a
+# link of the same number has taken the name /dev/tapN.
+sub enter_own_mounts {
+    my $number = $numbers{$architecture} or refuse("the processor $architecture is not known here");
+    syscall($number->{unshare}, $NEWNS) == 0 or refuse("no mounts of its own ($!)");
+    my @mounts = (['none', '/', 0, $PRIVATE], ['sysfs', '/sys', 'sysfs', 0], ['tmpfs', '/tmp', 'tmpfs', 0]);
+    for (@mounts) {
+        my ($source, $target, $type, $flags) = @$_;
+        syscall($number->{mount}, $source, $target, $type, $flags, 0) == 0 or refuse("$target cannot be mounted ($!)");
+    }
+    $node = $number->{mknodat};
+}
+
+sub open_macvtap {
+    my ($name, $queues) = @_;
+    enter_own_mounts() if !$node;
+    my ($file) = glob("/sys/class/net/$name/macvtap/tap*/dev");
+    open(my $device, '<', $file // '') or refuse("the macvtap $name is gone");
+    my ($major, $minor) = <$device> =~ /^(\d+):(\d+)$/ or refuse("the macvtap $name has no number");
+    my $path = "/tmp/$name";
+    my $packed = ($minor & 0xff) | ($major << 8) | (($minor & ~0xff) << 12);
+    syscall($node, -100, $path, $CHARACTERS, $packed) == 0 or refuse("the macvtap $name has no node ($!)");
+    for (1 .. $queues) {
+        open(my $tap, '+<', $path) or refuse("the macvtap $name cannot be opened ($!)");
+        my $flags = $TAP | $NO_PI | $VNET_HDR | ($queues > 1 ? $MULTI_QUEUE : 0);
+        ioctl($tap, $TUNSETIFF, pack('Z16 S x22', $name, $flags)) or refuse("the macvtap $name has no queues ($!)");
+        push @held, $tap;
+    }
+}
+
 socket(my $control, AF_INET, SOCK_DGRAM, 0) or refuse("no socket ($!)");
 while (my ($name, $bridge, $mtu, $queues, $vlans) = splice @ARGV, 0, 5) {
+    if ($bridge eq '') {
+        open_macvtap($name, $queues);
+        next;
+    }
     for my $queue (1 .. $queues) {
         open(my $tap, '+<', '/dev/net/tun') or refuse("/dev/net/tun cannot be opened ($!)");
         my $flags = $TAP | $NO_PI | $VNET_HDR;

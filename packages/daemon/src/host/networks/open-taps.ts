@@ -1,10 +1,12 @@
 /**
  * Opens the taps of a VM that starts: a process (open-taps.pl) makes them and holds them, and the launcher of the emulator takes them from
- * there. Nothing has to be undone, by us or by a daemon that follows: a tap ends when nobody has it open any more.
+ * there. Nothing has to be undone, by us or by a daemon that follows: a tap ends when nobody has it open any more. Macvtaps it finds made
+ * (macvtaps.ts).
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
 import { COMMAND_PATH } from '@kvasir/linux'
 import { freshPortLines } from '../../model/network/port-vlans.ts'
@@ -13,6 +15,9 @@ import type { TapPlan } from '../../model/qemu/emulator-plan.ts'
 const program = join(import.meta.dirname, 'open-taps.pl')
 const openTimeoutMs = 10_000
 const answerLimit = 4096
+/** How long a tap of a former attempt may take to end. */
+const freeTimeoutMs = 3_000
+const lookMs = 50
 
 /** Open taps in another process, for as long as they are not released. */
 export interface OpenTaps {
@@ -23,15 +28,18 @@ export interface OpenTaps {
 }
 
 /** Makes the taps and puts each on its bridge. `host-failed` with what the kernel said, and what follows from it. */
-export async function openTaps(
-  taps: readonly TapPlan[],
-  consequence = 'the VM is not started',
-): Promise<OpenTaps> {
-  const words = taps.flatMap(({ tap, bridge, mtu, queues, vlans }) => {
+async function openTaps(taps: readonly TapPlan[], consequence = 'the VM is not started'): Promise<OpenTaps> {
+  const words = taps.flatMap(({ tap, bridge, macvtap, mtu, queues, vlans }) => {
     const lines = vlans === undefined ? [] : freshPortLines(tap, vlans)
-    return [tap, bridge, String(mtu), String(queues), lines.map((line) => `${line}\n`).join('')]
+    return [
+      tap,
+      macvtap ? '' : bridge,
+      String(mtu),
+      String(queues),
+      lines.map((line) => `${line}\n`).join(''),
+    ]
   })
-  const child = spawn('perl', [program, ...words], {
+  const child = spawn('perl', [program, process.arch, ...words], {
     detached: true,
     cwd: '/',
     env: { PATH: COMMAND_PATH, LC_ALL: 'C' },
@@ -49,6 +57,23 @@ export async function openTaps(
   } catch (error) {
     release()
     throw error
+  }
+}
+
+/** The tap of a former attempt ends in its own time once nobody has it, with the daemon that died, or in QEMU; a macvtap when its network is looked at. */
+export async function openTapsWhenFree(
+  taps: readonly TapPlan[],
+  consequence?: string,
+): ReturnType<typeof openTaps> {
+  const deadline = performance.now() + freeTimeoutMs
+  for (;;) {
+    try {
+      return await openTaps(taps, consequence)
+    } catch (error) {
+      const isBusy = error instanceof KvasirError && /cannot be made .*busy/.test(error.message)
+      if (!isBusy || performance.now() > deadline) throw error
+      await pause(lookMs)
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 /** Reads links, addresses and routes of the host, as ip(8) tells them. Forms: iproute2's JSON, of 5.10 and later. */
+import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import type { HostLink, HostNetwork, HostWay } from '../../model/network/host-network.ts'
 import { readPfs } from '../devices/virtual-functions.ts'
@@ -11,6 +12,8 @@ const link = z.object({
   address: z.string().optional(),
   mtu: z.number().optional(),
   master: z.string().optional(),
+  link_type: z.string().default('ether'),
+  flags: z.array(z.string()).default([]),
   linkinfo: z
     .object({
       info_kind: z.string().optional(),
@@ -46,7 +49,7 @@ export async function surveyHost(): Promise<HostNetwork> {
   const seen = z.array(link).parse(links)
   const named = seen.flatMap(({ ifname, ifindex }) => (ifname ? [{ name: ifname, index: ifindex }] : []))
   return {
-    links: linksOf(seen),
+    links: await withWireless(seen),
     keepers: await readKeepers(named),
     ways: [...readWays(routes4), ...readWays(routes6)],
     addresses: z
@@ -64,15 +67,41 @@ export async function surveyHost(): Promise<HostNetwork> {
   }
 }
 
+/** The links of the host as they are now, with all that is asked of one that guests are put on. */
+export async function hostLinks(): Promise<readonly HostLink[]> {
+  return await withWireless(z.array(link).parse(await askIp(['-details', 'link', 'show'])))
+}
+
+async function withWireless(links: readonly z.output<typeof link>[]): Promise<readonly HostLink[]> {
+  return await Promise.all(
+    linksOf(links).map(async (one, at) => ({
+      ...one,
+      ...((await isWireless(one.name, links[at]?.ifindex)) ? { isWireless: true as const } : {}),
+    })),
+  )
+}
+
+/** /sys may show the links of another network namespace, so the number has to be the same. */
+async function isWireless(name: string, index: number | undefined): Promise<boolean> {
+  const words = (await readFile(`/sys/class/net/${name}/uevent`, 'utf8').catch(() => '')).split('\n')
+  return words.includes('DEVTYPE=wlan') && words.includes(`IFINDEX=${index}`)
+}
+
 /** Links in our words. */
-export function linksOf(links: readonly Omit<z.output<typeof link>, 'ifindex'>[]): readonly HostLink[] {
-  return links.map(({ ifname = '', address, mtu = 0, master, linkinfo }) => ({
+export function linksOf(
+  links: readonly (Omit<z.output<typeof link>, 'ifindex' | 'link_type' | 'flags'> &
+    Partial<z.output<typeof link>>)[],
+): readonly HostLink[] {
+  return links.map(({ ifname = '', address, mtu = 0, master, linkinfo, link_type = 'ether', flags }) => ({
     name: ifname,
     kind: linkinfo?.info_kind,
     mac: address,
     mtu,
     bridge: master,
     ...(linkinfo?.info_data?.vlan_filtering === 1 ? { hasVlans: true } : {}),
+    ...(link_type === 'ether' ? {} : { type: link_type }),
+    ...(flags === undefined || flags.includes('UP') ? {} : { isDown: true as const }),
+    ...(flags?.includes('NO-CARRIER') ? { lacksCarrier: true as const } : {}),
   }))
 }
 

@@ -3,20 +3,26 @@ import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
-import { guardTable } from '../../model/network/guard-rules.ts'
 import { tableComment, tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
-import { ruleSet, ruleSetRemoval, wayRules } from '../../model/network/rule-set.ts'
+import {
+  guardRules,
+  type RuleFamily,
+  ruleSet,
+  ruleSetRemoval,
+  wayRules,
+} from '../../model/network/rule-set.ts'
 import type { Wire } from '../../model/network/wires.ts'
 import { applyRules, readTable } from './network-commands.ts'
 
-/** The families in which a network has a table of its name. */
-const families = ['inet', 'bridge'] as const
-type Family = (typeof families)[number]
+/** The family of what guards a network's NICs: of ports of a bridge, or of macvtaps. */
+function guardFamily({ mode }: NetworkSpec): RuleFamily {
+  return mode === 'macvtap' ? 'netdev' : 'bridge'
+}
 
 /** Puts the rules in place, all of them or none, and notes them. */
 export async function putRules(network: NetworkSpec, folder: string, wires: readonly Wire[]): Promise<void> {
-  const hasGuards = (await tablesOf(network)).has('bridge')
+  const hasGuards = (await tablesOf(network)).has(guardFamily(network))
   const text = ruleSet(network, wires, { hasGuards })
   if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
   await noteRules(network, folder, wires)
@@ -41,10 +47,10 @@ export async function noteRules(network: NetworkSpec, folder: string, wires: rea
   if (isWhole) await writeFile(noteIn(folder), digestOf(tables) ?? '', { mode: 0o600 })
 }
 
-function familiesOf(network: NetworkSpec, wires: readonly Wire[]): readonly Family[] {
+function familiesOf(network: NetworkSpec, wires: readonly Wire[]): readonly RuleFamily[] {
   return [
     ...(wayRules(network, wires) === '' ? [] : (['inet'] as const)),
-    ...(guardTable(network, wires).length === 0 ? [] : (['bridge'] as const)),
+    ...(guardRules(network, wires).length === 0 ? [] : [guardFamily(network)]),
   ]
 }
 
@@ -57,7 +63,7 @@ export async function areTablesThere(network: NetworkSpec): Promise<boolean> {
 
 function requireMarked(
   text: string,
-  { family, network }: { readonly family: Family; readonly network: NetworkSpec },
+  { family, network }: { readonly family: RuleFamily; readonly network: NetworkSpec },
 ): void {
   if (isMarked(text, network)) return
   throw new KvasirError(
@@ -79,11 +85,12 @@ export async function removeTables(network: NetworkSpec): Promise<void> {
 /** Whether they are as they were put. None never are, also where they were gone before they were noted. */
 export async function areTablesAsPut(network: NetworkSpec, folder: string): Promise<boolean> {
   const now = digestOf(await tablesOf(network))
-  const isComplete = now !== undefined || network.mode === 'bridge' // Which may have nothing to guard.
+  const isComplete = now !== undefined || wayRules(network, []) === '' // It may have nothing to guard.
   return isComplete && (now ?? '') === (await readFile(noteIn(folder), 'utf8').catch(() => undefined))
 }
 
-async function tablesOf({ id }: NetworkSpec): Promise<ReadonlyMap<Family, string>> {
+async function tablesOf({ id, mode }: NetworkSpec): Promise<ReadonlyMap<RuleFamily, string>> {
+  const families = mode === 'macvtap' ? (['netdev'] as const) : (['inet', 'bridge'] as const)
   const texts = await Promise.all(
     families.map(async (family) => [family, await readTable(family, tableName(id))] as const),
   )
@@ -94,7 +101,7 @@ function isMarked(text: string, { id }: NetworkSpec): boolean {
   return text.includes(`comment "${tableComment(id)}"`)
 }
 
-function digestOf(tables: ReadonlyMap<Family, string>): string | undefined {
+function digestOf(tables: ReadonlyMap<RuleFamily, string>): string | undefined {
   const texts = [...tables.values()]
   return texts.length === 0 ? undefined : createHash('sha256').update(texts.join('')).digest('hex')
 }

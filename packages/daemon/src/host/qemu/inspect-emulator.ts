@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readExecutable } from '@kvasir/linux'
+import { tapName } from '../../model/network/link-names.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
 import { nodesShown } from './host-device-files.ts'
@@ -21,11 +22,23 @@ export async function inspectEmulator(
     gid: stored.uid,
     cgroup: stored.cgroup,
     binds: stored.cage.places,
-    files: await withNodes([...stored.cage.files, ...(await nodesShown(tools.paths)), ...tools.files]),
+    files: await withNodes([
+      ...stored.cage.files,
+      ...(await nodesShown(tools.paths)),
+      ...tools.files,
+      ...macvtapNodes(id, stored),
+    ]),
     trees: stored.cage.trees,
     seccompFilters: 1,
   })
   return [...breaches, ...(await inspectTpm(id, stored, tools))]
+}
+
+/** The nodes of its macvtaps, which lay in a file system of their own (host/networks/open-taps.pl). */
+function macvtapNodes(id: string, { plan }: StoredEmulator): readonly string[] {
+  return Object.entries(plan.ids.nics).flatMap(([nic, { macvtap }]) =>
+    macvtap ? [`/${tapName(id, nic)}`] : [],
+  )
 }
 
 /** A TPM that ends meanwhile has no cage any more. */

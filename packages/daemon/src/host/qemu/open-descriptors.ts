@@ -7,7 +7,7 @@ import { KvasirError } from '@kvasir/contract'
 import { connectPair, listenForChild, type SocketEnd } from '@kvasir/linux'
 import type { Descriptor, TapPlan } from '../../model/qemu/emulator-plan.ts'
 import type { PassedDescriptor } from '../cage/launcher-script.ts'
-import { openTaps } from '../networks/open-taps.ts'
+import { openTapsWhenFree } from '../networks/open-taps.ts'
 import { openGuarded } from '../pools/open-guarded.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
@@ -35,7 +35,7 @@ export async function openDescriptors(
   await using undo = new AsyncDisposableStack()
   const helperEnds = new Map<string, SocketEnd>()
   using failed = new DisposableStack()
-  const held = taps.length === 0 ? undefined : await openTaps(taps)
+  const held = taps.length === 0 ? undefined : await openTapsWhenFree(taps)
   if (held) undo.defer(() => held.release())
   const numbers = await Promise.all(
     wanted.map(async (descriptor) => {

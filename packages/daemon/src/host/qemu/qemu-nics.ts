@@ -5,23 +5,18 @@
  * back end. Back ends cannot be listed (QEMU 7.2 to 10.2), so what an interrupted attempt left is taken away before the next one: without its
  * device, nobody uses it.
  */
-import { setTimeout as pause } from 'node:timers/promises'
-import { KvasirError, type NicSpec } from '@kvasir/contract'
+import type { NicSpec } from '@kvasir/contract'
 import { sendDescriptor } from '@kvasir/linux'
 import { type QmpClient, QmpError } from '@kvasir/qmp'
-import { type TapPlan, vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
+import { vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { type NicPlan, tapOptions } from '../../model/qemu/nic.ts'
 import type { EmulatorNics } from '../../ports/emulator-nics.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
-import { openTaps } from '../networks/open-taps.ts'
+import { openTapsWhenFree } from '../networks/open-taps.ts'
 import { openForGuest } from './open-descriptors.ts'
 import { withNic, withoutNic } from './record-of-nics.ts'
 import type { StoredEmulator } from './runtime-directory.ts'
-
-/** How long a tap of a former attempt may take to end. */
-const tapTimeoutMs = 3_000
-const lookMs = 50
 
 export interface QemuNicsParts {
   /** Works with the monitor of now, with the errors of the port. */
@@ -114,7 +109,7 @@ async function passVhost(monitor: QmpClient, fdname: string): Promise<void> {
 }
 
 async function passTap(monitor: QmpClient, plan: NicPlan): Promise<void> {
-  const taps = await openWhenFree(plan.tap)
+  const taps = await openTapsWhenFree([plan.tap], 'the NIC is not plugged')
   try {
     for (const [queue, fdname] of endNames(plan).entries()) {
       const fd = taps.queues.get(plan.tap.tap)?.[queue]
@@ -126,20 +121,6 @@ async function passTap(monitor: QmpClient, plan: NicPlan): Promise<void> {
     }
   } finally {
     taps.release()
-  }
-}
-
-/** The tap of a former attempt ends in its own time once nobody has it: with the daemon that died, or in QEMU. */
-async function openWhenFree(tap: TapPlan) {
-  const deadline = performance.now() + tapTimeoutMs
-  for (;;) {
-    try {
-      return await openTaps([tap], 'the NIC is not plugged')
-    } catch (error) {
-      const isBusy = error instanceof KvasirError && /cannot be made .*busy/.test(error.message)
-      if (!isBusy || performance.now() > deadline) throw error
-      await pause(lookMs)
-    }
   }
 }
 

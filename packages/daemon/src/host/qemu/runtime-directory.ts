@@ -108,7 +108,12 @@ const ids = z.object({
   disks: z.record(z.string(), diskIds),
   nics: z.record(
     z.string(),
-    z.object({ device: z.string(), netdev: z.string(), vhost: z.boolean().optional() }),
+    z.object({
+      device: z.string(),
+      netdev: z.string(),
+      vhost: z.boolean().optional(),
+      macvtap: z.boolean().optional(),
+    }),
   ),
   balloon: z.string().optional(),
   vncSocketName: z.string().optional(),

@@ -81,7 +81,12 @@ async function readProcess(pid: number) {
 }
 
 async function nicsOf(id: string, { plan }: EmulatorRecord): Promise<readonly NicCounters[]> {
-  const taps = new Map(Object.keys(plan.ids.nics).map((nic) => [tapName(id, nic), nic]))
+  const taps = new Map(
+    Object.entries(plan.ids.nics).map(([nic, { macvtap = false }]) => [
+      tapName(id, nic),
+      { nic, isMacvtap: macvtap },
+    ]),
+  )
   return taps.size === 0 ? [] : nicCounters(await readFile('/proc/self/net/dev', 'utf8'), taps)
 }
 

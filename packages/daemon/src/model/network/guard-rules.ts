@@ -76,7 +76,7 @@ export function guardTable(network: NetworkSpec, wires: readonly Wire[]): readon
 }
 
 /** Beyond what a second brings. */
-const burstBytes = 131_072
+export const burstBytes = 131_072
 
 interface TapLimit {
   readonly jump: string

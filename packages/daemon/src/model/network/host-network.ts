@@ -12,6 +12,12 @@ export interface HostLink {
   readonly bridge: string | undefined
   /** It is a bridge that tells VLANs apart. */
   readonly hasVlans?: boolean | undefined
+  /** Not `ether`: `loopback`, `none` ... */
+  readonly type?: string
+  readonly isDown?: true
+  /** It is up and has no carrier: there is no cable, or nobody at its other end. */
+  readonly lacksCarrier?: true
+  readonly isWireless?: true
 }
 
 /** An address that a link has, as `192.0.2.7/24`. */

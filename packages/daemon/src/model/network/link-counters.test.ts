@@ -10,8 +10,8 @@ kvt9056a7f787:    1526      17    1    2    0     0          0         0   98273
 
 test('a guest has sent what its tap has received, and the other way round', () => {
   const taps = new Map([
-    ['kvt9056a7f787', 'net0'],
-    ['kvt0000000000', 'gone'],
+    ['kvt9056a7f787', { nic: 'net0', isMacvtap: false }],
+    ['kvt0000000000', { nic: 'gone', isMacvtap: false }],
   ])
 
   assert.deepEqual(nicCounters(text, taps), [
@@ -25,4 +25,12 @@ test('a guest has sent what its tap has received, and the other way round', () =
       receiveDrops: 41,
     },
   ])
+})
+
+test('a guest has sent what its macvtap has sent', () => {
+  const taps = new Map([['kvt9056a7f787', { nic: 'net0', isMacvtap: true }]])
+
+  const [counters] = nicCounters(text, taps)
+
+  assert.deepEqual([counters?.sentBytes, counters?.receivedBytes, counters?.receiveDrops], [982731, 1526, 2])
 })

@@ -1,7 +1,7 @@
 /**
  * What the kernel counts of links, read from /proc/net/dev (proc_pid_net(5)), which is of the network namespace of who reads it.
  *
- * A tap receives what its guest sends, so the words here are the guest's. What a network's rules drop, its guards and limits among them, was
+ * A tap receives what its guest sends, and a macvtap sends it, so the words here are the guest's. What a network's rules drop, its guards and limits among them, was
  * received by the tap and counts as sent.
  */
 
@@ -18,19 +18,26 @@ export interface NicCounters {
   readonly receiveDrops: number
 }
 
+/** A NIC, by the name of its tap. */
+export interface CountedNic {
+  readonly nic: string
+  readonly isMacvtap: boolean
+}
+
 /** The counters of NICs by the names of their taps; one whose tap is not there is left out. */
-export function nicCounters(text: string, taps: ReadonlyMap<string, string>): readonly NicCounters[] {
+export function nicCounters(text: string, taps: ReadonlyMap<string, CountedNic>): readonly NicCounters[] {
   return text.split('\n').flatMap((line) => {
     const colon = line.indexOf(':')
-    const nic = taps.get(line.slice(0, colon).trim())
-    if (colon < 0 || nic === undefined) return []
+    const tap = taps.get(line.slice(0, colon).trim())
+    if (colon < 0 || tap === undefined) return []
     const numbers = line
       .slice(colon + 1)
       .trim()
       .split(/\s+/)
       .map(Number)
-    const [sentBytes = 0, sentPackets = 0, , sendDrops = 0] = numbers
-    const [receivedBytes = 0, receivedPackets = 0, , receiveDrops = 0] = numbers.slice(8)
-    return [{ nic, sentBytes, sentPackets, sendDrops, receivedBytes, receivedPackets, receiveDrops }]
+    const [received, sent] = [numbers, numbers.slice(8)]
+    const [sentBytes = 0, sentPackets = 0, , sendDrops = 0] = tap.isMacvtap ? sent : received
+    const [receivedBytes = 0, receivedPackets = 0, , receiveDrops = 0] = tap.isMacvtap ? received : sent
+    return [{ nic: tap.nic, sentBytes, sentPackets, sendDrops, receivedBytes, receivedPackets, receiveDrops }]
   })
 }

@@ -1,5 +1,5 @@
 /** A network as its row remembers it: what was asked for, with all that was left open decided. */
-import type { NetworkMode, Reservation, SriovSpec } from '@kvasir/contract'
+import type { MacvtapMode, NetworkMode, Reservation, SriovSpec } from '@kvasir/contract'
 import type { PortVlans } from './port-vlans.ts'
 
 /** What of a network does not change while it lives. */
@@ -7,12 +7,16 @@ export interface NetworkSpec {
   readonly id: string
   readonly name: string
   readonly mode: NetworkMode
-  /** The bridge that guests are on; of mode sriov, the interface of its first physical function. */
+  /** The bridge that guests are on, or the link below their macvtaps; of mode sriov, the interface of its first physical function. */
   readonly bridge: string
   /** The link of the host around which its bridge is made; of mode bridge. */
   readonly uplink?: { readonly link: string; readonly force: boolean } | undefined
   /** Its bridge tells VLANs apart: those of NICs that name none. */
   readonly vlans?: PortVlans | undefined
+  /** Absent unless its mode is macvtap. */
+  readonly macvtap?: MacvtapMode | undefined
+  /** Its link may be taken from the host. */
+  readonly forced?: boolean | undefined
   readonly mtu: number
   readonly ipv4: NetworkIpv4 | undefined
   readonly ipv6: NetworkIpv6 | undefined

@@ -33,7 +33,7 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     if (other) throw refused(on, `forwards from ${other.hostAddress}, and networks forward IPv4 alone`)
   }
   if (network.sriov) requireOnVf(on)
-  if (mode === 'bridge' && (nic.antiSpoof || nic.address !== undefined))
+  if ((mode === 'bridge' || mode === 'macvtap') && (nic.antiSpoof || nic.address !== undefined))
     throw refused(
       on,
       `has an address or is held to its own, and who has which on network ${name} is the LAN's to say`,
@@ -42,6 +42,11 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     throw refused(
       on,
       `has VLANs, and network ${name} does not tell them apart; one of mode bridge that is VLAN-aware does`,
+    )
+  if (nic.isolated && (network.macvtap === 'bridge' || network.macvtap === 'vepa'))
+    throw refused(
+      on,
+      `is isolated, and the guests of network ${name} reach each other (macvtap ${network.macvtap}); those of one with the mode private do not`,
     )
   if (nic.address === undefined) {
     if (needsAddress(nic, network))

@@ -5,6 +5,7 @@
  * what links and rules are made of: the network is stopped and started for it, which no VM may run on meanwhile.
  */
 import {
+  type MacvtapMode,
   type NetworkChange,
   type NetworkPlan,
   type NetworkPlanChange,
@@ -19,13 +20,16 @@ type Changeable = NetworkSpec & { readonly autostart: boolean }
 /** The network as it would have to be asked for to be the one that the change makes of it. */
 export function wantedAfter(current: Changeable, change: NetworkChange): NewNetwork {
   const { name, mode, bridge, mtu, domain, reservations, autostart, sriov } = { ...current, ...change }
-  const isOnLan = mode === 'bridge' || mode === 'sriov'
-  const { uplink = current.uplink?.link, force = current.uplink?.force, vlanAware } = change
+  const isOnLan = mode === 'bridge' || mode === 'sriov' || mode === 'macvtap'
+  const macvtapMode = change.macvtapMode ?? (mode === 'macvtap' ? current.macvtap : undefined)
+  const { uplink = current.uplink?.link, force = forceOf(current, macvtapMode), vlanAware } = change
   const { vlan = current.vlans?.vlan, trunk = current.vlans?.trunk } = change
   return newNetwork.parse({
     name,
     mode,
-    bridge: mode === 'sriov' ? undefined : bridge,
+    bridge: mode === 'sriov' || mode === 'macvtap' ? undefined : bridge,
+    link: mode === 'macvtap' ? bridge : undefined,
+    macvtapMode,
     sriov,
     mtu,
     uplink,
@@ -40,6 +44,11 @@ export function wantedAfter(current: Changeable, change: NetworkChange): NewNetw
     ipv4: ipv4After(current, change),
     ipv6: change.ipv6 === undefined ? ipv6Of(current) : change.ipv6 || undefined,
   })
+}
+
+/** What was taken by force stays so, as long as there is something to be taken. */
+function forceOf({ uplink, forced }: Changeable, macvtapMode: MacvtapMode | undefined): boolean | undefined {
+  return uplink?.force ?? (macvtapMode === 'passthru' ? forced : undefined)
 }
 
 /** The changes between two states of a network, in the order of its fields. */
@@ -83,6 +92,7 @@ const rules = [
   },
   { field: 'vlan', effect: 'live', reason: 'ports of NICs that name no VLAN get it at once' },
   { field: 'trunk', effect: 'live', reason: 'ports of NICs that name no VLAN get it at once' },
+  { field: 'macvtapMode', effect: 'restart', reason: 'the links of its guests are made of it' },
   { field: 'mtu', effect: 'restart', reason: 'links have it from when they are made' },
   { field: 'sriov.pfs', effect: 'restart', reason: 'guests have virtual functions of them' },
   { field: 'sriov.vfs', effect: 'restart', reason: 'a number of virtual functions is made at once' },
@@ -109,11 +119,12 @@ const rules = [
 ] as const satisfies readonly Pick<NetworkPlanChange, 'field' | 'effect' | 'reason'>[]
 
 function fieldsOf(network: Changeable) {
-  const { mode, mtu, sriov, ipv4, ipv6, domain, reservations, autostart, uplink, vlans } = network
+  const { mode, mtu, sriov, ipv4, ipv6, domain, reservations, autostart, uplink, vlans, macvtap } = network
   const fields: Readonly<Record<(typeof rules)[number]['field'], unknown>> = {
     mode,
+    macvtapMode: macvtap,
     uplink: uplink?.link,
-    force: uplink?.force,
+    force: uplink?.force ?? network.forced,
     vlanAware: vlans !== undefined,
     vlan: vlans?.vlan,
     trunk: vlans?.trunk,

@@ -172,3 +172,25 @@ test('a network of mode bridge is a bridge of the host with its MTU, and gives n
   ])
     assert.match(refusal({ ...bridged, ...given }, { host }), /neither addresses nor names/)
 })
+
+test('a network of mode macvtap is a link of the host with its MTU or a smaller one, and gives nothing', () => {
+  const links = [{ name: 'eth0', kind: undefined, mac: undefined, bridge: undefined, mtu: 9000 }]
+  const host = { ...bare, links }
+  const wanted = { mode: 'macvtap', link: 'eth0' } as const
+
+  const { bridge, macvtap, mtu, ipv4 } = resolve(wanted, { host })
+  assert.deepEqual([bridge, macvtap, mtu, ipv4], ['eth0', 'bridge', 9000, undefined])
+  assert.equal(resolve({ ...wanted, mtu: 1500 }, { host }).mtu, 1500)
+  assert.equal(resolve({ ...wanted, macvtapMode: 'passthru', force: true }, { host }).forced, true)
+
+  const cases: readonly (readonly [Omit<NewNetworkInput, 'name'>, RegExp])[] = [
+    [{ mode: 'macvtap' }, /needs the name of a link of the host/],
+    [{ ...wanted, mtu: 9001 }, /the link eth0 takes packets of 9000 bytes at most/],
+    [{ ...wanted, bridge: 'br0' }, /and no bridge/],
+    [{ ...wanted, force: true }, /only a link that one guest has for itself/],
+    [{ ...wanted, ipv4: { subnet: '10.9.0.0/24' } }, /of mode macvtap gives neither addresses nor names/],
+    [{ link: 'eth0' }, /only one of mode macvtap has a link, and it is nat/],
+    [{ macvtapMode: 'vepa' }, /only one of mode macvtap has a macvtapMode/],
+  ]
+  for (const [given, sentence] of cases) assert.match(refusal(given, { host }), sentence)
+})

@@ -22,10 +22,12 @@ import { bridgeName } from './link-names.ts'
 import type { NetworkIpv4, NetworkIpv6, NetworkSpec } from './network-record.ts'
 import { refused } from './network-refused.ts'
 import { resolveBridged } from './resolve-bridged.ts'
+import { requireOwnFields, resolveMacvtap } from './resolve-macvtap.ts'
 import { resolveSriov } from './resolve-sriov.ts'
 
 const longestIpv4Prefix = 30
 const shortestIpv4Prefix = 8
+const usualMtu = 1500
 const ipv6Prefix = 64
 
 /** Subnets that the protocols keep for themselves. */
@@ -48,13 +50,15 @@ export function resolveNetwork(
     host = { links: [], addresses: [], routes: [] },
   }: { readonly id: string; readonly taken: readonly TakenSubnet[]; readonly host?: HostNetwork },
 ): NetworkSpec {
-  const { name, mode, mtu } = wanted
+  const { name, mode, mtu = usualMtu } = wanted
   if (wanted.sriov && mode !== 'sriov')
     throw refused(name, `it names physical functions, which one of mode sriov has, and it is of mode ${mode}`)
+  requireOwnFields(wanted)
   if (mode === 'bridge') return resolveBridged(wanted, { id, host })
   if (wanted.uplink !== undefined || wanted.vlanAware)
     throw refused(name, `one of mode ${mode} has neither an uplink nor VLANs; one of mode bridge has`)
   if ((wanted.vlan ?? wanted.trunk) !== undefined) throw refused(name, 'it has VLANs and is not VLAN-aware')
+  if (mode === 'macvtap') return resolveMacvtap(wanted, { id, host })
   if (mode === 'sriov') return resolveSriov(wanted, { id, links: host.links, pfs: host.pfs ?? [] })
   const ipv4 = wanted.ipv4 === false ? undefined : resolveIpv4(wanted, taken)
   const ipv6 = wanted.ipv6 && resolveIpv6(name, wanted.ipv6, taken)

@@ -12,6 +12,7 @@
 import { admittedRules, hairpinRules, loopbackRules, outputRules, preroutingRules } from './forward-rules.ts'
 import { guardTable } from './guard-rules.ts'
 import { tableComment, tableName } from './link-names.ts'
+import { macvtapTable } from './macvtap-rules.ts'
 import type { NetworkSpec } from './network-record.ts'
 import type { Wire } from './wires.ts'
 
@@ -21,19 +22,20 @@ export function ruleSet(
   wires: readonly Wire[],
   { hasGuards, keepsWays = false }: { readonly hasGuards: boolean; readonly keepsWays?: boolean },
 ): string {
-  const guards = guardTable(network, wires)
+  const guards = guardRules(network, wires)
+  const family = network.mode === 'macvtap' ? 'netdev' : 'bridge'
   return [
-    ...(keepsWays || network.mode === 'bridge' ? [] : [wayRules(network, wires)]),
+    ...(keepsWays || isHosts(network) ? [] : [wayRules(network, wires)]),
     // A kernel without this family is asked for it only where there is something to guard.
-    ...(hasGuards || guards.length > 0 ? emptied(`bridge ${tableName(network.id)}`) : []),
+    ...(hasGuards || guards.length > 0 ? emptied(`${family} ${tableName(network.id)}`) : []),
     ...guards,
     '',
   ].join('\n')
 }
 
-/** The rules of how packets leave and reach the network; the LAN of somebody else's bridge is no business of ours. */
+/** The rules of how packets leave and reach the network; the LAN of somebody else's bridge is no business of ours. Empty there. */
 export function wayRules(network: NetworkSpec, wires: readonly Wire[]): string {
-  if (network.mode === 'bridge') return ''
+  if (isHosts(network)) return ''
   const table = `inet ${tableName(network.id)}`
   return [
     ...emptied(table),
@@ -49,8 +51,21 @@ export function wayRules(network: NetworkSpec, wires: readonly Wire[]): string {
   ].join('\n')
 }
 
+/** What guards the NICs of a network, at the ports of its bridge or at their macvtaps; nothing where there is nothing to guard. */
+export function guardRules(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
+  return network.mode === 'macvtap' ? macvtapTable(network, wires) : guardTable(network, wires)
+}
+
+/** Whether the link that guests are on is the host's, and its LAN somebody else's. */
+function isHosts({ mode }: NetworkSpec): boolean {
+  return mode === 'bridge' || mode === 'macvtap'
+}
+
+/** A family of nftables in which a network may have a table of its name. */
+export type RuleFamily = 'inet' | 'bridge' | 'netdev'
+
 /** The text that takes the rules of a network away, of the families of which there are any. */
-export function ruleSetRemoval(networkId: string, families: readonly ('inet' | 'bridge')[]): string {
+export function ruleSetRemoval(networkId: string, families: readonly RuleFamily[]): string {
   return families.map((family) => `delete table ${family} ${tableName(networkId)}\n`).join('')
 }
 

@@ -14,6 +14,8 @@ export interface Wire {
   readonly network: string
   readonly tap: string
   readonly mac: string
+  /** Its guest has not had it yet: it is being started, or the NIC is about to be plugged. */
+  readonly comes?: true
   /** The IPv4 address that it is always given. */
   readonly address: string | undefined
   /** The ports of the host that lead to it. */
@@ -71,7 +73,11 @@ export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
 
 /** The wires of a VM. */
 export function wiresOf(vm: WiredVm): readonly Wire[] {
-  return nicsInUse(vm).flatMap((nic) => wireOf(vm, nic) ?? [])
+  const isThere = ({ name }: NicSpec) => vm.run?.bootedSpec.nics.some((nic) => nic.name === name)
+  return nicsInUse(vm).flatMap((nic) => {
+    const wire = wireOf(vm, nic)
+    return wire ? [isThere(nic) ? wire : { ...wire, comes: true as const }] : []
+  })
 }
 
 /** Whether the network has to know of a NIC before its guest runs. */

@@ -86,6 +86,8 @@ export interface TapPlan {
   readonly mtu: number
   /** Its VLANs, where the bridge tells them apart. */
   readonly vlans?: PortVlans | undefined
+  /** It is there already, and on no bridge: it is only opened. */
+  readonly macvtap?: true
   readonly queues: number
   /** The kernel serves its queues (vhost-net); else the emulator's main thread does. */
   readonly vhost: boolean
@@ -131,10 +133,11 @@ export interface DiskIds {
   readonly aio?: AioChoice | undefined
 }
 
-/** A NIC's device and its back end, and whether the kernel serves that. */
+/** A NIC's device and its back end, whether the kernel serves that, and whether it is a macvtap. */
 export interface NicIds {
   readonly device: string
   readonly netdev: string
+  readonly macvtap?: boolean | undefined
   readonly vhost?: boolean | undefined
 }
 

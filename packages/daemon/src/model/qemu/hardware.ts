@@ -52,6 +52,8 @@ export interface NicNetwork {
   readonly sriov?: NetworkSriov | undefined
   /** Where its bridge tells VLANs apart: those of NICs that name none. */
   readonly vlans?: PortVlans | undefined
+  /** Its link is a macvtap that the network has made, and no port of a bridge. */
+  readonly macvtap?: true
 }
 
 /** What the QEMU at hand can do. */

@@ -98,7 +98,7 @@ export function nicArgs(context: BuildContext): NicsPlan {
 
 function idsOf({ name }: NicSpec, tap: TapPlan | undefined): NicIds {
   const ids = { device: deviceId('nic', name), netdev: deviceId('net', name) }
-  return tap?.vhost ? { ...ids, vhost: true } : ids
+  return { ...ids, ...(tap?.vhost ? { vhost: true } : {}), ...(tap?.macvtap ? { macvtap: true } : {}) }
 }
 
 function deviceOf(
@@ -140,6 +140,7 @@ function tapOf(input: NicInput, nic: NicSpec): TapPlan {
     tap: tapName(input.uuid, nic.name),
     bridge: network.bridge,
     mtu: network.mtu,
+    ...(network.macvtap ? { macvtap: true } : {}),
     ...(vlans === undefined ? {} : { vlans }),
     queues: queuesOf(input.spec, nic),
     vhost,

@@ -29,6 +29,8 @@ export interface SpecChange {
   /** What the emulator was started with, and has by now, while the guest runs or stands. */
   readonly booted: VmSpec | undefined
   readonly accelerator: 'kvm' | 'tcg' | undefined
+  /** Networks whose NICs have a macvtap: none of them comes to another network, or from one, while it is plugged. */
+  readonly macvtaps: ReadonlySet<string>
   /** Slots of the guest that runs that are left to plug something into; undefined where that is not known. */
   readonly freePorts: number | undefined
 }

@@ -54,12 +54,14 @@ function additionRule(name: string, booted: VmSpec, { from, to, freePorts }: Spe
 }
 
 /** Another network for a NIC that is on one already. */
-export function networkRule({ from, to, booted }: SpecChange, path: string): ChangeRule {
+export function networkRule({ from, to, booted, macvtaps }: SpecChange, path: string): ChangeRule {
   const name = path.slice('nics.'.length, path.lastIndexOf('.'))
   if (booted === undefined || [from, to, booted].some((spec) => nicOf(spec, name)?.network === undefined))
     return boot('a NIC comes to its network when the emulator starts')
   const [there, wanted] = [nicOf(booted, name), nicOf(to, name)]
   if (there && wanted && !isSameCard(there, wanted)) return otherUntilThen
+  if ([from, to, booted].some((spec) => macvtaps.has(nicOf(spec, name)?.network ?? '')))
+    return boot('a NIC on a macvtap has that for as long as it is plugged')
   return live('its cable is put on the bridge of the other network, and the guest sees it go out and in')
 }
 

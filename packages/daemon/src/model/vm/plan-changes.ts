@@ -18,16 +18,18 @@ export interface Situation {
   /** What its emulator was started with, and has by now. */
   readonly booted?: VmSpec | undefined
   readonly accelerator?: 'kvm' | 'tcg' | undefined
+  /** The networks of mode macvtap. */
+  readonly macvtaps?: ReadonlySet<string> | undefined
   /** Slots of its guest that are left to plug something into. */
   readonly freePorts?: number | undefined
 }
 
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
 export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
-  const { state, plugMemory, bootBytes, accelerator, freePorts } = situation
+  const { state, plugMemory, bootBytes, accelerator, freePorts, macvtaps = new Set() } = situation
   const booted = state === 'running' || state === 'paused' ? situation.booted : undefined
   const specs = { from: current, to: wanted }
-  const change: SpecChange = { ...specs, plugMemory, bootBytes, booted, accelerator, freePorts }
+  const change: SpecChange = { ...specs, plugMemory, bootBytes, booted, accelerator, freePorts, macvtaps }
   const before = specFields(current)
   const after = specFields(wanted)
   const changes: PlanChange[] = []

@@ -23,7 +23,7 @@ export async function planNetwork(
   if (
     change.mode !== undefined &&
     change.mode !== network.mode &&
-    [change.mode, network.mode].some((mode) => mode === 'bridge' || mode === 'sriov')
+    [change.mode, network.mode].some((mode) => mode === 'bridge' || mode === 'macvtap' || mode === 'sriov')
   )
     throw new KvasirError(
       'network-refused',

@@ -53,6 +53,8 @@ export async function undoNetwork(
 /** Networks of VLANs share a bridge that is neither's. */
 function hasSameLink(one: NetworkSpec, other: NetworkSpec): boolean {
   if (one.uplink && one.uplink.link === other.uplink?.link) return true
+  // A link whose packets go to a bridge has none left for a macvtap.
+  if ([one.uplink?.link === other.bridge, other.uplink?.link === one.bridge].includes(true)) return true
   const isShared = [one, other].every(({ mode, uplink, vlans }) => mode === 'bridge' && !uplink && vlans)
   return one.mode !== 'sriov' && one.bridge === other.bridge && !isShared
 }
@@ -88,11 +90,11 @@ function requireOwnBridge(
   { host, others }: { readonly host: HostNetwork; readonly others: readonly NetworkRecord[] },
 ): void {
   const holder = others.find((other) => hasSameLink(other, spec))?.name
-  const isOwn = spec.mode !== 'bridge' || spec.uplink !== undefined
-  if (holder !== undefined || (isOwn && host.links.some(({ name }) => name === spec.bridge)))
+  const isHosts = spec.mode === 'macvtap' || (spec.mode === 'bridge' && spec.uplink === undefined)
+  if (holder !== undefined || (!isHosts && host.links.some(({ name }) => name === spec.bridge)))
     throw new KvasirError(
       'network-refused',
-      `The link ${spec.bridge} ${holder === undefined ? 'is there already and is somebody else’s' : `is the bridge of network ${holder}`}, so network ${spec.name} cannot have it.`,
+      `The link ${spec.bridge} ${holder === undefined ? 'is there already and is somebody else’s' : `is what network ${holder} is on`}, so network ${spec.name} cannot have it.`,
       { details: { network: spec.name, link: spec.bridge } },
     )
 }

@@ -1,5 +1,5 @@
 /** What was last seen of each network besides how it does, so that who shows a VM or a network waits for nothing. */
-import type { Lease } from '@kvasir/contract'
+import type { Lease, NetworkFinding } from '@kvasir/contract'
 import type { Neighbour, NetworkSight, PoolSight } from '../../ports/networks.ts'
 
 export interface LastSight {
@@ -8,11 +8,13 @@ export interface LastSight {
   readonly pools: readonly PoolSight[]
   /** The links by which its packets leave the host. */
   readonly uplinks: readonly string[]
+  /** What is amiss with it and is not put right by making it again. */
+  readonly lasting: readonly NetworkFinding[]
   /** Whom the host has spoken with on it. */
   readonly neighbours: readonly Neighbour[]
 }
 
-const nothing: LastSight = { leases: [], pools: [], uplinks: [], neighbours: [] }
+const nothing: LastSight = { leases: [], pools: [], uplinks: [], lasting: [], neighbours: [] }
 
 export class LastSights {
   readonly #sights = new Map<string, LastSight>()
@@ -22,12 +24,17 @@ export class LastSights {
   }
 
   /** What a look did not look at stays as it was. */
-  note(networkId: string, { pools, uplinks, neighbours }: NetworkSight, leases?: readonly Lease[]): void {
+  note(
+    networkId: string,
+    { pools, uplinks, lasting, neighbours }: NetworkSight,
+    leases?: readonly Lease[],
+  ): void {
     const before = this.of(networkId)
     this.#sights.set(networkId, {
       leases: leases ?? before.leases,
       pools: pools ?? before.pools,
       uplinks: uplinks ?? before.uplinks,
+      lasting: lasting ?? before.lasting,
       neighbours: neighbours ?? before.neighbours,
     })
   }

@@ -88,7 +88,8 @@ export class NetworkDesk {
         ? { ...known, repairs, uplinks }
         : { ...nothing, repairs, uplinks, state: 'inactive', reason: 'it is not started' }
     const reason = 'it has not been looked at yet'
-    return { ...nothing, state: 'failed', reason, ...known, repairs, uplinks }
+    const seen = { ...nothing, state: 'failed' as const, reason, ...known, repairs, uplinks }
+    return { ...seen, findings: [...seen.findings, ...this.#sights.of(network.id).lasting] }
   }
 
   /** What was last seen of a network besides, a moment ago. */
@@ -125,7 +126,7 @@ export class NetworkDesk {
   async rewire(network: NetworkRecord): Promise<void> {
     const { ports } = this.#parts
     const news = this.#news.now(network)
-    const { state, findings } = this.seen(network)
+    const { state, findings = [] } = this.#seen.get(network.id) ?? {}
     const isWhole = state === 'active' && findings.length === 0 && this.#news.knowsGuests(network, news)
     if (!isWhole) return await this.raise(network)
     await ports.networks.rewire(network, news.wires)
@@ -170,7 +171,11 @@ export class NetworkDesk {
   }
 
   /** A network could not be made: it is tried again, later each time. */
-  noteFailure(network: NetworkRecord, error: unknown, findings = this.seen(network).findings): void {
+  noteFailure(
+    network: NetworkRecord,
+    error: unknown,
+    findings = this.#seen.get(network.id)?.findings ?? [],
+  ): void {
     this.#noteRetry(network, error)
     const reason = error instanceof Error ? error.message : String(error)
     const { dnsmasqPid } = this.seen(network)

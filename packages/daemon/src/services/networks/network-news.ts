@@ -31,12 +31,12 @@ export class NetworkNews {
 
   /** The network is told of these. */
   note({ id }: NetworkRecord, { guests, wires }: News): void {
-    this.#told.set(id, { guests: JSON.stringify(guests), wires: JSON.stringify(wires) })
+    this.#told.set(id, { guests: JSON.stringify(guests), wires: textOf(wires) })
   }
 
   /** Whether it knows all of them. */
   isTold(network: NetworkRecord, news: News): boolean {
-    return this.#told.get(network.id)?.wires === JSON.stringify(news.wires) && this.knowsGuests(network, news)
+    return this.#told.get(network.id)?.wires === textOf(news.wires) && this.knowsGuests(network, news)
   }
 
   /** Whether its DHCP and DNS know them. */
@@ -47,4 +47,9 @@ export class NetworkNews {
   forget({ id }: NetworkRecord): void {
     this.#told.delete(id)
   }
+}
+
+/** Wires, to be compared: that a NIC has come meanwhile is no news. */
+function textOf(wires: readonly Wire[]): string {
+  return JSON.stringify(wires.map(({ comes: _comes, ...wire }) => wire))
 }

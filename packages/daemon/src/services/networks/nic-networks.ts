@@ -3,6 +3,7 @@ import { KvasirError, type NicSpec, type VmSpec } from '@kvasir/contract'
 import { dnsLabel } from '../../model/network/dns-label.ts'
 import type { GuestNic } from '../../model/network/dnsmasq-conf.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
+import { holderOfLink } from '../../model/network/macvtap.ts'
 import { needsNetworkFirst, type Wire, wiresOf } from '../../model/network/wires.ts'
 import type { NicNetwork } from '../../model/qemu/hardware.ts'
 import { isOff } from '../../model/vm/is-off.ts'
@@ -22,9 +23,10 @@ export function nicNetworks(
   if (names.length === 0) return undefined
   return Object.fromEntries(
     names.map((name) => {
-      const { bridge, mtu, sriov, vlans, started, phase } = requireNetwork(name, ports)
+      const { bridge, mtu, mode, sriov, vlans, started, phase } = requireNetwork(name, ports)
+      const macvtap = mode === 'macvtap' ? { macvtap: true as const } : {}
       if (started && phase === 'ready')
-        return [name, { bridge, mtu, ...(sriov && { sriov }), ...(vlans && { vlans }) }]
+        return [name, { bridge, mtu, ...macvtap, ...(sriov && { sriov }), ...(vlans && { vlans }) }]
       throw new KvasirError(
         'network-inactive',
         `Network ${name} is not started, so ${otherwise}; kvasir network start ${name} starts it.`,
@@ -78,7 +80,8 @@ export async function announceNics(
   { spec }: Pick<VmRecord, 'spec'>,
   { ports, networks }: Pick<Context, 'ports' | 'networks'>,
 ): Promise<void> {
-  for (const name of networkNames({ nics: spec.nics.filter(needsNetworkFirst) }))
+  const isFirst = (nic: NicSpec) => needsNetworkFirst(nic) && !isOnMacvtap(nic, ports)
+  for (const name of networkNames({ nics: spec.nics.filter(isFirst) }))
     await networks.inTurn(async () => {
       const network = requireNetwork(name, ports)
       if (network.started && network.phase === 'ready') await networks.rewire(network)
@@ -96,6 +99,39 @@ export async function wireNics(
       const network = requireNetwork(name, ports)
       if (network.started && network.phase === 'ready') await networks.raise(network)
     })
+}
+
+/** Makes the macvtaps of a VM's NICs, with all that their networks do for them: whoever starts the emulator only opens them. */
+export async function makeMacvtaps(
+  vm: Pick<VmRecord, 'spec'>,
+  context: Pick<Context, 'ports' | 'networks'>,
+): Promise<void> {
+  await wireNics(vm, context, (nic) => isOnMacvtap(nic, context.ports))
+}
+
+function isOnMacvtap({ network }: NicSpec, ports: Pick<Ports, 'store'>): boolean {
+  return network !== undefined && requireNetwork(network, ports).mode === 'macvtap'
+}
+
+/** `in-use` when another NIC has a link that only one can have. Whoever asks writes the VM's claim down before anything else happens. */
+export function requireUnheldLinks(
+  { name, spec }: Pick<VmRecord, 'name' | 'spec'>,
+  { ports, drivers }: Pick<Context, 'ports' | 'drivers'>,
+): void {
+  for (const nic of spec.nics) {
+    const network = nic.network === undefined ? undefined : requireNetwork(nic.network, ports)
+    if (network?.macvtap !== 'passthru') continue
+    const twin = spec.nics.find((other) => other !== nic && other.network === nic.network)
+    const holder = twin
+      ? { vm: name, nic: twin.name }
+      : holderOfLink(wiresOn(network.name, drivers), { vm: name, nic: nic.name })
+    if (holder === undefined) continue
+    throw new KvasirError(
+      'in-use',
+      `NIC ${holder.nic} of VM ${holder.vm} has the link ${network.bridge} for itself (network ${network.name}, passthru), so NIC ${nic.name} of VM ${name} cannot have it.`,
+      { details: { network: network.name, link: network.bridge, vm: holder.vm } },
+    )
+  }
 }
 
 /** `in-use` while a VM runs with a NIC on a network, or, where any is meant, has one. */

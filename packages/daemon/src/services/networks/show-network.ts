@@ -2,6 +2,7 @@
 import { KvasirError, type Network } from '@kvasir/contract'
 import { hasGuards } from '../../model/network/guard-rules.ts'
 import { bridgeMac, tableName } from '../../model/network/link-names.ts'
+import { reachOf } from '../../model/network/macvtap.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
@@ -12,7 +13,7 @@ export function showNetwork(
   record: NetworkRecord,
   { networks, drivers }: Pick<Context, 'networks' | 'drivers'>,
 ): Network {
-  const { id, name, mode, autostart, bridge, mtu, domain, reservations, createdAt, ipv4, ipv6 } = record
+  const { id, name, mode, autostart, mtu, domain, reservations, createdAt, ipv4, ipv6 } = record
   const { uplink, vlans } = record
   const { state, reason, since, findings, repairs, dnsmasqPid, uplinks } = networks.seen(record)
   return {
@@ -23,8 +24,8 @@ export function showNetwork(
     reason,
     since,
     autostart,
-    bridge,
-    ...(mode === 'bridge' || mode === 'sriov' ? {} : { mac: bridgeMac(id), table: tableName(id) }),
+    ...linkOf(record),
+    ...(['bridge', 'macvtap', 'sriov'].includes(mode) ? {} : { mac: bridgeMac(id), table: tableName(id) }),
     ...(uplink ? { uplink: uplink.link, force: uplink.force } : {}),
     uplinks: [...uplinks],
     vlanAware: vlans !== undefined,
@@ -42,6 +43,13 @@ export function showNetwork(
     repairs: [...repairs],
     createdAt,
   }
+}
+
+/** What the cables of its guests lead to. */
+function linkOf({ bridge, macvtap, forced }: NetworkRecord) {
+  if (macvtap === undefined) return { bridge }
+  const how = { link: bridge, macvtapMode: macvtap, reach: reachOf(bridge, macvtap) }
+  return forced ? { ...how, force: true } : how
 }
 
 /** The row of a network. `network-not-found` when there is none. */

@@ -146,7 +146,7 @@ async function decide(
   const kept = mergeKept(record.spec, wanted)
   const { spec } = await resolveSpec(kept, { uuid: record.id, name: record.name }, context.ports)
   await requireFits(spec, record.name, context.ports)
-  const changes = planChanges(record.spec, spec, situationOf(record))
+  const changes = planChanges(record.spec, spec, situationOf(record, context.ports))
   await requireStillTunable({ name: record.name, spec, changes }, context.ports)
   requireLiveNics(record, { spec, changes }, context.ports)
   await requireLiveHostDevices({ record, emulator }, { spec, changes }, context.ports)
@@ -162,7 +162,7 @@ async function change(
   requireRevision(seat.record, wanted.ifMatch)
   const { spec, changes } = await decide(seat, wanted.spec, context)
   const setsVcpus = changesVcpus({ ...seat.record, spec }, changes, context)
-  const moving = movementOf(seat.record, { spec, changes }, context.jobs)
+  const moving = movementOf(seat.record, { spec, changes }, context)
   if (changes.length === 0 && !setsVcpus && isStill(moving)) return
   requireNoneRefused(seat.record, changes)
   requireNoneWorkedOn(seat.record, spec, ports)
@@ -247,7 +247,7 @@ function changesVcpus(record: VmRecord, changes: readonly PlanChange[], context:
   const isLive = (change: PlanChange) => isVcpuCount(change) && change.effect === 'live'
   if (changes.length > 0) return changes.some(isLive)
   if (!record.run || !lacksVcpus(record, context)) return false
-  return planChanges(record.run.bootedSpec, record.spec, situationOf(record)).some(isLive)
+  return planChanges(record.run.bootedSpec, record.spec, situationOf(record, context.ports)).some(isLive)
 }
 
 /** What counts at once is in the row; an emulator, or a network, that cannot be told now is told when it is adopted, and the caller hears of it. */

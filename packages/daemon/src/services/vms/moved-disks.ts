@@ -7,6 +7,7 @@ import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { changedDrives, mediumPaths, movedDisks, withMedium } from '../../model/vm/disk-rules.ts'
 import { planChanges } from '../../model/vm/plan-changes.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { situationOf } from './situation.ts'
 
@@ -21,6 +22,7 @@ export function disksToMove(
     readonly changes: readonly PlanChange[]
     /** Whether a job works on the disks that come or go. */
     readonly isUnderWay: boolean
+    readonly ports: Pick<Ports, 'store'>
   },
 ): readonly string[] {
   const { run, spec } = record
@@ -31,7 +33,7 @@ export function disksToMove(
     )
   if (wanted.changes.length > 0) return moved(spec, wanted.changes)
   const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
-  const situation = { ...situationOf(record), freePorts: ports }
+  const situation = { ...situationOf(record, wanted.ports), freePorts: ports }
   const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
   return missing.filter((name) => !wanted.isUnderWay || run.movingDisks?.includes(name) !== true)
 }

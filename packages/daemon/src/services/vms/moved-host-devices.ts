@@ -5,6 +5,7 @@ import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { movedHostDevices } from '../../model/vm/host-device-rules.ts'
 import { planChanges } from '../../model/vm/plan-changes.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { keptPorts } from './moved-disks.ts'
 import { withoutMoving } from './moving-kind.ts'
@@ -18,6 +19,7 @@ export function hostDevicesToMove(
     readonly changes: readonly PlanChange[]
     /** Whether a job works on those that come or go. */
     readonly isUnderWay: boolean
+    readonly ports: Pick<Ports, 'store'>
   },
 ): readonly string[] {
   const { run, spec } = record
@@ -28,7 +30,7 @@ export function hostDevicesToMove(
     )
   if (wanted.changes.length > 0) return moved(spec, wanted.changes)
   const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
-  const situation = { ...situationOf(record), freePorts: ports }
+  const situation = { ...situationOf(record, wanted.ports), freePorts: ports }
   const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
   return missing.filter((name) => !wanted.isUnderWay || run.movingHostDevices?.includes(name) !== true)
 }

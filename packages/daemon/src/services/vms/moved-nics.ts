@@ -6,6 +6,7 @@ import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { movedNics } from '../../model/vm/nic-rules.ts'
 import { planChanges } from '../../model/vm/plan-changes.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { keptPorts } from './moved-disks.ts'
 import { withoutMoving } from './moving-kind.ts'
@@ -22,6 +23,7 @@ export function nicsToMove(
     readonly changes: readonly PlanChange[]
     /** Whether a job works on the NICs that come or go. */
     readonly isUnderWay: boolean
+    readonly ports: Pick<Ports, 'store'>
   },
 ): readonly string[] {
   const { run, spec } = record
@@ -32,7 +34,7 @@ export function nicsToMove(
     )
   if (wanted.changes.length > 0) return moved(spec, wanted.changes)
   const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
-  const situation = { ...situationOf(record), freePorts: ports }
+  const situation = { ...situationOf(record, wanted.ports), freePorts: ports }
   const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
   return missing.filter((name) => !wanted.isUnderWay || run.movingNics?.includes(name) !== true)
 }

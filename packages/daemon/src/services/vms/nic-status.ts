@@ -31,7 +31,9 @@ export function nicStatus(
         {
           nic: nic.name,
           network: network.name,
-          bridge: network.bridge,
+          ...(network.macvtap
+            ? { link: network.bridge, macvtapMode: network.macvtap }
+            : { bridge: network.bridge }),
           tap: tapName(id, nic.name),
           ...vlanWords(network, nic),
           uplinks: [...networks.seen(network).uplinks],

@@ -9,6 +9,7 @@ import { judgeProgress, type MemoryGoal } from '../../model/memory/memory-goal.t
 import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { askAgain } from './bring-in-line.ts'
@@ -44,7 +45,7 @@ export async function orderMemory(
   await changeVm(
     driver,
     (now) => {
-      ours.record = { ...now, spec: liveSpec(now, request) }
+      ours.record = { ...now, spec: liveSpec(now, request, context.ports) }
       return ours.record.spec
     },
     context,
@@ -99,7 +100,7 @@ async function readBytes(emulator: Emulator, { target }: MemoryRequest): Promise
 }
 
 /** The spec with what is asked for, where a running guest can be given that. */
-function liveSpec(record: VmRecord, { size, target }: MemoryRequest): VmSpec {
+function liveSpec(record: VmRecord, { size, target }: MemoryRequest, ports: Ports): VmSpec {
   const { target: former, ...memory } = record.spec.memory
   const wanted = {
     ...memory,
@@ -112,7 +113,7 @@ function liveSpec(record: VmRecord, { size, target }: MemoryRequest): VmSpec {
     const field = issue?.path.join('.') ?? 'memory'
     throw refused(record, `${field} ${issue?.message ?? 'is not valid'}`, field)
   }
-  const changes = planChanges(record.spec, parsed.data, situationOf(record))
+  const changes = planChanges(record.spec, parsed.data, situationOf(record, ports))
   const waiting = changes.find((change) => change.effect !== 'live')
   if (waiting) throw refused(record, `${waiting.reason}`, waiting.field)
   return parsed.data

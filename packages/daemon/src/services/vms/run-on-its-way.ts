@@ -17,9 +17,9 @@ export interface Movement {
 export function movementOf(
   record: VmRecord,
   wanted: { readonly spec: VmSpec; readonly changes: readonly PlanChange[] },
-  jobs: Context['jobs'],
+  { jobs, ports }: Pick<Context, 'jobs' | 'ports'>,
 ): Movement {
-  const now = (kind: JobKind) => ({ ...wanted, isUnderWay: jobs.isUnderWay([kind], record.id) })
+  const now = (kind: JobKind) => ({ ...wanted, ports, isUnderWay: jobs.isUnderWay([kind], record.id) })
   return {
     disks: disksToMove(record, now('vm.set-disks')),
     nics: nicsToMove(record, now('vm.set-nics')),

@@ -15,7 +15,7 @@ import { planNic } from '../../model/qemu/nic.ts'
 import { isSameCard, nicOf } from '../../model/vm/nic-rules.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
-import { nicNetworks, wireNics } from '../networks/nic-networks.ts'
+import { nicNetworks, requireUnheldLinks, wireNics } from '../networks/nic-networks.ts'
 import { requireNetwork } from '../networks/show-network.ts'
 import { withNicOf, withoutGoneNic, withPluggedNic } from './moved-nics.ts'
 import { type MovingKind, type MovingTask, withoutMoving } from './moving-kind.ts'
@@ -71,6 +71,7 @@ async function plug(seat: Seat, nic: NicSpec, task: MovingTask): Promise<string>
     accelerator: record.run?.accelerator ?? 'tcg',
     vhostNet: ports.host.hasVhostNet(),
   }
+  requireUnheldLinks({ name: record.name, spec: { ...spec, nics: [nic] } }, task)
   await wireNics({ spec: { ...spec, nics: [nic] } }, task, () => true)
   await ports.failpoint('vm.nics.before-plug')
   await emulator.nics.plug(planNic(input, nic.name))

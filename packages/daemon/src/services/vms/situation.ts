@@ -2,17 +2,20 @@
 import { type MemoryOrders, memoryOrders } from '../../model/memory/plug-memory.ts'
 import { freePorts } from '../../model/pci/layout.ts'
 import type { Situation } from '../../model/vm/plan-changes.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 
 /** The situation of a VM, by its record. */
-export function situationOf(record: VmRecord): Situation {
+export function situationOf(record: VmRecord, { store }: Pick<Ports, 'store'>): Situation {
   const { life, saved, hardware, run } = record
+  const macvtaps = store.networks.list().filter(({ mode }) => mode === 'macvtap')
   return {
     state: saved ? 'saved' : life.state,
     plugMemory: hardware.plugMemory,
     bootBytes: bootBytesOf(record),
     booted: run?.bootedSpec,
     accelerator: run?.accelerator,
+    macvtaps: new Set(macvtaps.map(({ name }) => name)),
     freePorts: run?.bootedHardware && freePorts(run.bootedHardware, hardware),
   }
 }

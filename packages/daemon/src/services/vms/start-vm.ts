@@ -16,7 +16,7 @@ import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { requireUnlent } from '../host/host-devices.ts'
-import { announceNics } from '../networks/nic-networks.ts'
+import { announceNics, makeMacvtaps, requireUnheldLinks } from '../networks/nic-networks.ts'
 import { requireUnclaimed } from '../networks/ports-of-host.ts'
 import { makeRoom } from '../placement/make-room.ts'
 import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-vm.ts'
@@ -108,6 +108,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     await ensurePlatform(seat, prepared, ports)
     await writeSeed({ ...seat.record, spec: prepared.spec }, ports)
     await ports.failpoint('vm.start.after-seed')
+    await makeMacvtaps(seat.record, work)
     // The rules take as long as an emulator takes to come up, and no guest sends anything before it is resumed.
     const announced = announceNics(seat.record, work)
     announced.catch(() => {})
@@ -170,6 +171,7 @@ async function findPlace(
     try {
       const place = takePlace(seat, now, work)
       requireUnclaimed(seat.record, work.drivers)
+      requireUnheldLinks(seat.record, work)
       requireUnlent(seat.record, place.start.hardware, work.drivers)
       writeIntent(seat, { ...place, before })
       return place
