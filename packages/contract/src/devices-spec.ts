@@ -11,6 +11,10 @@ const fastestRng = 2 ** 30
 
 /** The watchdogs that a guest can have. */
 const watchdogModels = ['i6300esb', 'itco'] as const
+/** The cards of a display. */
+const displays = ['vga', 'virtio'] as const
+/** The USB devices of viewers that a VM can have at one time. */
+const mostRedirects = 4
 /** What the pointer of the display is. */
 const pointers = ['ps2', 'usb', 'virtio'] as const
 
@@ -27,7 +31,20 @@ export const devicesSpec = z
       .meta({ description: 'What the guest gets of entropy in a second; 64KiB unless said.' }),
     balloon: z.boolean().default(true).meta({ description: 'With free page reporting.' }),
     agent: z.boolean().default(true).meta({ description: 'The channel of the guest agent.' }),
-    vnc: z.boolean().default(true).meta({ description: 'A VGA display, reached by VNC.' }),
+    vnc: z.boolean().default(true).meta({ description: 'A display, reached by VNC.' }),
+    display: z.enum(displays).optional().meta({
+      description:
+        'The card of the display. vga unless said, for which every guest has a driver; virtio has the size that the viewer asks for, once the guest has its driver.',
+    }),
+    spice: z.boolean().optional().meta({
+      description: 'The display is reached by SPICE too, with a password that is given for a short time.',
+    }),
+    usbRedirects: z
+      .int()
+      .min(0)
+      .max(mostRedirects)
+      .optional()
+      .meta({ description: 'How many USB devices can come from who looks by SPICE; 2 unless said.' }),
     vsock: z.boolean().default(true).meta({ description: 'Where the host has /dev/vhost-vsock.' }),
     panic: z
       .boolean()
@@ -62,5 +79,13 @@ export const devicesSpec = z
   .refine(
     ({ watchdog, watchdogModel }) => watchdog || watchdogModel === undefined,
     'has watchdogModel, which only a VM with a watchdog has',
+  )
+  .refine(
+    ({ spice, usbRedirects }) => spice || usbRedirects === undefined,
+    'has usbRedirects, which only a VM with spice has',
+  )
+  .refine(
+    ({ vnc, spice, display }) => vnc || spice || display === undefined,
+    'has a display, which only a VM with vnc or spice has',
   )
   .prefault({})

@@ -16,6 +16,7 @@ import { networkEndpoints } from './network-endpoints.ts'
 import { queryInt, wait } from './parameters.ts'
 import { placementEndpoints } from './placement-endpoints.ts'
 import { poolEndpoints } from './pool-endpoints.ts'
+import { screenEndpoints } from './screen-endpoints.ts'
 import { secretEndpoints } from './secret-endpoints.ts'
 import { snapshotEndpoints } from './snapshot-endpoints.ts'
 import { transferEndpoints } from './transfer-endpoints.ts'
@@ -65,6 +66,7 @@ export const endpoints = {
     response: audit,
   }),
   ...vmEndpoints,
+  ...screenEndpoints,
   ...driveEndpoints,
   ...placementEndpoints,
   ...imageEndpoints,
@@ -121,5 +123,6 @@ export const streams = {
   events: '/v1/events/stream',
   console: '/v1/streams/console',
   vnc: '/v1/streams/vnc',
+  spice: '/v1/streams/spice',
   nbd: '/v1/streams/nbd',
 } as const

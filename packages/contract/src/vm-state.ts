@@ -39,6 +39,7 @@ export const vmActions = {
   'discard-saved': ['saved'],
   screenshot: ['running', 'paused', 'stopping'],
   exec: ['running'],
+  'send-keys': ['running'],
   console: ['running', 'paused', 'stopping', 'starting'],
 } as const satisfies Record<string, readonly VmState[]>
 

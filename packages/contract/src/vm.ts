@@ -163,6 +163,7 @@ export const vmStatus = z
       .optional()
       .meta({ description: 'Its address by vsock, which no other VM of the host has.' }),
     vncSocket: z.string().optional(),
+    spiceSocket: z.string().optional(),
     serialSocket: z.string().optional(),
     restartNeeded: z
       .array(z.string())

@@ -230,6 +230,24 @@ export const vmVerbs: Verbs = {
     },
     load: async () => (await import('../vm/vnc.ts')).serveDisplay,
   },
+  spice: {
+    summary: 'The display, for a SPICE viewer of this machine, until Ctrl-C; FILE is for remote-viewer.',
+    examples: ['vm spice web1 web1.vv', 'vm spice web1 --listen 5930 > web1.vv'],
+    arguments: [name, { ...file, optional: true }],
+    flags: {
+      listen: {
+        summary: 'Where to listen; a free port of 127.0.0.1 when not said.',
+        value: '[ADDRESS:]PORT',
+      },
+    },
+    load: async () => (await import('../vm/spice.ts')).serveSpice,
+  },
+  'send-key': {
+    summary: 'Press keys of the guest’s keyboard, together where a - is between.',
+    examples: ['vm send-key web1 ctrl-alt-delete', 'vm send-key web1 r o o t ret'],
+    arguments: [name, { name: 'KEY', rest: true }],
+    load: async () => (await import('../vm/send-keys.ts')).sendKeys,
+  },
   ssh: {
     summary: 'Open a shell in the guest with ssh, or run a command there.',
     examples: ['vm ssh web1', 'vm ssh --user me web1 uptime'],

@@ -10,6 +10,8 @@ export function describeDevices({ spec, status }: Pick<Vm, 'spec' | 'status'>): 
     devices.balloon && 'balloon',
     devices.agent && 'agent',
     devices.vnc && 'vnc',
+    devices.spice && `SPICE (${devices.usbRedirects ?? 2} USB redirects)`,
+    devices.display === 'virtio' && 'virtio display',
     devices.vsock && (status.vsockCid === undefined ? 'vsock' : `vsock (CID ${status.vsockCid})`),
     devices.panic && `panic (${lifecycle.onPanic})`,
     devices.watchdog && `watchdog (${watchdogModel}: ${lifecycle.onWatchdog})`,

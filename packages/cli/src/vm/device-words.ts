@@ -128,16 +128,37 @@ function nicFields(text: string, keys: readonly string[]): Record<string, unknow
   return forwards.length === 0 ? fields : { ...fields, forwards: isNone ? [] : forwards.map(parseForward) }
 }
 
-const switches = ['rng', 'balloon', 'agent', 'vnc', 'vsock', 'panic', 'watchdog', 'usb', 'sound', 'tpm']
-const deviceKeys = [...switches, 'rngBytesPerSecond', 'watchdogModel', 'pointer'] as const
+const switches = [
+  'rng',
+  'balloon',
+  'agent',
+  'vnc',
+  'spice',
+  'vsock',
+  'panic',
+  'watchdog',
+  'usb',
+  'sound',
+  'tpm',
+]
+const deviceKeys = [
+  ...switches,
+  'rngBytesPerSecond',
+  'watchdogModel',
+  'pointer',
+  'display',
+  'usbRedirects',
+] as const
 
 /** Parses the other devices: `watchdog,usb,vnc=false,pointer=usb`. */
 export function parseDevices(text: string): NonNullable<VmSpecInput['devices']> {
-  const fields = parsePairs(text, deviceKeys, 'VM').map(([key, value]) => [
-    key,
-    switches.includes(key) ? toBoolean(key, value) : requireValue(key, value),
-  ])
+  const fields = parsePairs(text, deviceKeys, 'VM').map(([key, value]) => [key, deviceValue(key, value)])
   return Object.fromEntries(fields) // As for disks.
+}
+
+function deviceValue(key: string, value: string | undefined): unknown {
+  if (key === 'usbRedirects') return toInteger(key, value)
+  return switches.includes(key) ? toBoolean(key, value) : requireValue(key, value)
 }
 
 const hostDeviceKeys = ['name', 'address', 'vf', 'model', 'force', 'rom', 'romFile', 'with'] as const

@@ -77,6 +77,7 @@ export function describeVm(
     Addresses: status.guest?.interfaces.flatMap((nic) => nic.addresses.map((it) => `${nic.name}  ${it}`)),
     Reach: ways(vm),
     VNC: status.vncSocket === undefined ? undefined : `unix:${status.vncSocket}`,
+    SPICE: status.spiceSocket === undefined ? undefined : `unix:${status.spiceSocket}`,
     Emulator: emulator(vm),
     Cgroup: status.cgroup,
     'Cage limits': cageLimits(vm),
@@ -201,6 +202,7 @@ function ways({ name, spec, status }: Vm): string[] {
     ...(hasSsh ? [`kvasir vm ssh ${name}`] : []),
     ...(status.guest?.agent === 'connected' ? [`kvasir vm exec ${name} COMMAND`] : []),
     ...(status.vncSocket === undefined ? [] : [`kvasir vm vnc ${name}`, `kvasir vm screenshot ${name}`]),
+    ...(status.spiceSocket === undefined ? [] : [`kvasir vm spice ${name}`]),
   ]
 }
 

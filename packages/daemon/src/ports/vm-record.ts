@@ -61,6 +61,7 @@ const emulator = z.object({
       ),
       balloon: z.string().optional(),
       vncSocketName: z.string().optional(),
+      spiceSocketName: z.string().optional(),
     }),
   }),
 })

@@ -55,6 +55,8 @@ export class SimulatedMachine {
   readonly clock: Clock
   /** Emulators by their VM's id; one that died stays until it is cleaned up. */
   readonly processes = new Map<string, EmulatorProcess>()
+  /** The passwords of displays, by VM. */
+  readonly spicePasswords = new Map<string, string>()
   /** Sockets of emulators whose other end has gone, by VM. */
   readonly unconnected = new Map<string, readonly string[]>()
   readonly logs = new Map<string, { emulator: Uint8Array; serial: Uint8Array }>()

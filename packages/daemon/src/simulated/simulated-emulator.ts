@@ -53,7 +53,7 @@ export class SimulatedEmulator implements Emulator {
     this.blocks = new SimulatedBlocks(process, machine)
     this.disks = new SimulatedDisks(process)
     this.nics = new SimulatedNics(process)
-    this.screen = new SimulatedScreen(process)
+    this.screen = new SimulatedScreen(process, machine)
     this.hostDevices = new SimulatedHostDevices(process)
     this.closed = process.ended
   }

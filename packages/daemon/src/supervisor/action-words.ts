@@ -21,5 +21,6 @@ export const participles: Readonly<Record<VmAction, string>> = {
   'discard-saved': 'made to forget its saved memory',
   screenshot: 'photographed',
   exec: 'told to run a command',
+  'send-keys': 'typed to',
   console: 'talked to',
 }

@@ -47,6 +47,7 @@ async function startConsoles() {
   const desk = createConsoleDesk({
     openSerial: () => emulator.connectSerial(),
     openVnc: () => emulator.screen.connectVnc(),
+    openSpice: () => emulator.screen.connectSpice(),
     readScrollback: (id, bytes) => emulators.readLog(id, 'serial', bytes),
     clock: machine.clock,
     log: { debug() {}, info() {}, warn() {}, error() {} },

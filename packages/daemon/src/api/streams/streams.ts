@@ -100,6 +100,14 @@ export class Streams {
           () => display.destroy(),
         )
       }
+      case streams.spice: {
+        const channel = await consoles.joinSpice(parseQuery(ticketQuery, query).ticket)
+        return this.#upgrade(
+          upgrade,
+          (socket) => streamBytes(socket, channel, 'the display has ended'),
+          () => channel.destroy(),
+        )
+      }
       case streams.nbd: {
         const disks = await consoles.joinNbd(parseQuery(ticketQuery, query).ticket)
         return this.#upgrade(

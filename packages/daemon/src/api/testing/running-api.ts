@@ -198,6 +198,8 @@ const refuse = (): never => {
 const noConsoles: ConsoleDesk = {
   issueSerial: refuse,
   issueVnc: refuse,
+  issueSpice: refuse,
+  joinSpice: async () => refuse(),
   issueNbd: refuse,
   joinNbd: async () => refuse(),
   joinSerial: async () => refuse(),

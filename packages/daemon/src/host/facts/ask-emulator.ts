@@ -12,6 +12,7 @@ const questions = {
   kvm: { execute: 'query-kvm' },
   accelerators: { execute: 'qom-list-types', arguments: { implements: 'accel', abstract: false } },
   devices: { execute: 'qom-list-types', arguments: { implements: 'device', abstract: false } },
+  chardevs: { execute: 'qom-list-types', arguments: { implements: 'chardev', abstract: false } },
   cpuModels: { execute: 'query-cpu-definitions' },
   cpuFlags: {
     execute: 'query-cpu-model-expansion',

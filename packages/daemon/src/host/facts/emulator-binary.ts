@@ -37,6 +37,7 @@ const capabilities = z.object({
   machines: z.array(z.string()),
   accelerators: z.array(z.string()),
   devices: z.array(z.string()),
+  chardevs: z.array(z.string()),
 })
 
 /** What a binary says of itself. */
@@ -91,7 +92,10 @@ export class EmulatorBinary {
       throw missing(
         `${found.path} is version ${known.version.join('.')}, and ${oldestQemu.join('.')} is the oldest that is supported`,
       )
-    return { ...known, binary: found.path }
+    const { chardevs, ...offer } = known
+    // One that does not list its types has told none.
+    const types = offer.devices.length > 0 ? [...offer.devices, ...chardevs] : undefined
+    return { ...offer, types, binary: found.path }
   }
 
   #askOnce(found: FoundBinary): Promise<KnownBinary> {
@@ -114,10 +118,14 @@ export class EmulatorBinary {
   }
 
   async #ask(found: FoundBinary): Promise<Omit<KnownBinary, 'sha256'>> {
-    const answers = await askEmulator(found.path, ['version', 'machines', 'accelerators', 'devices'], {
-      args: ['-machine', 'none', '-accel', 'tcg'],
-      timeoutMs: this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-    }).catch((cause: unknown) => {
+    const answers = await askEmulator(
+      found.path,
+      ['version', 'machines', 'accelerators', 'devices', 'chardevs'],
+      {
+        args: ['-machine', 'none', '-accel', 'tcg'],
+        timeoutMs: this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      },
+    ).catch((cause: unknown) => {
       throw missing(`${found.path} did not answer when it was asked for its version`, cause)
     })
     const version = versionReply.safeParse(answers.get('version'))
@@ -131,6 +139,7 @@ export class EmulatorBinary {
         (name) => /^(.+)-accel$/.exec(name)?.[1] ?? [],
       ),
       devices: typeNames(answers.get('devices')),
+      chardevs: typeNames(answers.get('chardevs')),
     }
   }
 }

@@ -264,9 +264,9 @@ function releaseEnds({ helperEnds }: OpenDescriptors): void {
 }
 
 async function seal(request: LaunchRequest, paths: EmulatorPaths): Promise<void> {
-  const { vncSocketName } = request.plan.ids
+  const { vncSocketName, spiceSocketName } = request.plan.ids
   if (request.plan.secrets.length > 0) await removeSecrets(paths.share)
-  const sockets = vncSocketName === undefined ? [] : [vncSocketName]
+  const sockets = [vncSocketName, spiceSocketName].filter((name) => name !== undefined)
   const strangers = await sealShare(paths.share, { uid: request.uid, sockets })
   if (strangers.length > 0)
     throw new KvasirError(

@@ -117,6 +117,7 @@ const ids = z.object({
   ),
   balloon: z.string().optional(),
   vncSocketName: z.string().optional(),
+  spiceSocketName: z.string().optional(),
 })
 
 /** The places of a cage that an emulator gets something bound to. */

@@ -109,8 +109,8 @@ function pluggablePlaces(pci: KeptPorts['pci']): readonly PciAddress[] {
 export function fixedDevices(spec: VmSpec): readonly FixedDevice[] {
   const { devices, machine } = spec
   const wanted: Readonly<Record<FixedDevice, boolean>> = {
-    display: devices.vnc && machine.type === 'q35',
-    serialbus: devices.agent,
+    display: hasDisplay(spec),
+    serialbus: hasSerialBus(spec),
     rng: devices.rng,
     balloon: devices.balloon,
     vsock: devices.vsock,
@@ -149,8 +149,23 @@ function extraDevices({ devices }: VmSpec): readonly string[] {
 }
 
 /** Whether a VM has a USB controller: it was asked for, or something that sits on it. */
-export function hasUsb({ usb, pointer }: VmSpec['devices']): boolean {
-  return usb === true || pointer === 'usb'
+export function hasUsb(devices: VmSpec['devices']): boolean {
+  return devices.usb === true || devices.pointer === 'usb' || usbRedirects(devices) > 0
+}
+
+/** How many USB devices of who looks at it by SPICE a VM can have; as many as for virt-install where it is not said. */
+export function usbRedirects({ spice, usbRedirects = 2 }: VmSpec['devices']): number {
+  return spice ? usbRedirects : 0
+}
+
+/** Whether a VM has a screen: somebody may look at it. */
+export function hasDisplay({ devices, machine }: Pick<VmSpec, 'devices' | 'machine'>): boolean {
+  return machine.type === 'q35' && (devices.vnc || devices.spice === true)
+}
+
+/** Whether a VM has a virtio-serial controller: something has a channel. */
+export function hasSerialBus({ devices }: Pick<VmSpec, 'devices'>): boolean {
+  return devices.agent || devices.spice === true
 }
 
 /** The id of what takes a slot for a disk: itself, or the controller that it shares. One on SATA takes none. */

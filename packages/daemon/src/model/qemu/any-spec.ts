@@ -153,6 +153,8 @@ const specInput = fc.record({
     { maxLength: 3, selector: ({ name }) => name },
   ),
   devices: fc.record({
+    spice: fc.boolean(),
+    display: fc.constantFrom('vga' as const, 'virtio' as const, undefined),
     rng: onOff,
     balloon: onOff,
     agent: onOff,
@@ -182,7 +184,10 @@ export function anySpec(): fc.Arbitrary<VmSpec> {
     const disks = input.disks.map((one) =>
       isMicrovm && one.bus === 'sata' ? { ...one, bus: 'virtio-scsi' as const } : one,
     )
-    const devices = { ...input.devices, tpm: input.devices.tpm && !isMicrovm }
+    const { tpm, spice, vnc } = input.devices
+    const hasScreen = !isMicrovm && (spice || vnc)
+    const display = hasScreen ? input.devices.display : undefined
+    const devices = { ...input.devices, tpm: tpm && !isMicrovm, spice: spice && !isMicrovm, display }
     const nics = input.nics.map(({ model, ...nic }) => (isMicrovm ? nic : { ...nic, model }))
     return vmSpec.parse({ ...input, disks, nics, devices })
   })

@@ -45,6 +45,7 @@ const options: Readonly<Record<string, boolean>> = {
   '-tpmdev': true,
   '-display': true,
   '-vnc': true,
+  '-spice': true,
   '-incoming': true,
 }
 
@@ -173,6 +174,36 @@ const refusals: readonly (readonly [string, () => unknown, string, RegExp])[] = 
     start({ machine: { firmware: 'uefi' }, memory: { size: 255 * 2 ** 20 } }, { firmware: uefi }),
     'bad-request',
     /boots with 255 MiB of memory.*give it 256 MiB/,
+  ],
+  [
+    'SPICE on a QEMU without it',
+    start(
+      { devices: { spice: true } },
+      {
+        qemu: {
+          version: [7, 2, 22],
+          machines: ['microvm', 'pc-q35-7.2'],
+          types: ['usb-redir', 'virtio-vga'],
+        },
+      },
+    ),
+    'unsupported',
+    /lacks.*install the package qemu-system-modules-spice/,
+  ],
+  [
+    'SPICE on a microvm',
+    start({ machine: { type: 'microvm' }, devices: { spice: true } }),
+    'unsupported',
+    /microvm/,
+  ],
+  [
+    'virtio-gpu on a QEMU without it',
+    start(
+      { devices: { display: 'virtio' } },
+      { qemu: { version: [7, 2, 22], machines: ['microvm', 'pc-q35-7.2'], types: [] } },
+    ),
+    'unsupported',
+    /\(virtio-vga\).*or choose the display vga/,
   ],
   ['UEFI on a host without it', start({ machine: { firmware: 'uefi' } }), 'unsupported', /no UEFI image/],
   [

@@ -12,6 +12,7 @@ import { clockArgs } from './clock.ts'
 import { cpuArgs } from './cpu.ts'
 import { DescriptorList } from './descriptor-list.ts'
 import { diskArgs } from './disk.ts'
+import { displayArgs } from './display.ts'
 import type { EmulatorPlan } from './emulator-plan.ts'
 import { firmwareArgs } from './firmware.ts'
 import { guestNodeArgs } from './guest-nodes.ts'
@@ -32,7 +33,9 @@ import { rngArgs } from './rng.ts'
 import { sandboxArgs } from './sandbox.ts'
 import { seedArgs } from './seed.ts'
 import { serialArgs } from './serial.ts'
+import { serialBusArgs } from './serial-bus.ts'
 import { soundArgs } from './sound.ts'
+import { spiceArgs, spiceSocketName } from './spice.ts'
 import { tpmArgs, tpmPlan } from './tpm.ts'
 import { usbArgs } from './usb.ts'
 import { isAtLeast, oldestQemu } from './version.ts'
@@ -53,7 +56,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
 
   const monitors = monitorArgs(descriptors)
   const serial = serialArgs(descriptors)
-  const agent = agentChannelArgs(context)
+  const agent = [...serialBusArgs(context), ...agentChannelArgs(context)]
   const disks = diskArgs(context)
   const seed = seedArgs(context)
   const nics = nicArgs(context)
@@ -88,7 +91,9 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...usbArgs(context),
     ...pointerArgs(context),
     ...soundArgs(context),
+    ...displayArgs(context),
     ...vncArgs(context),
+    ...spiceArgs(context),
     ...restoreArgs(context),
   ]
   return {
@@ -109,9 +114,13 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
       disks: disks.ids,
       nics: nics.ids,
       balloon: input.spec.devices.balloon ? balloonId : undefined,
-      vncSocketName: vncSocketName(input),
+      ...socketNames(input),
     },
   }
+}
+
+function socketNames(input: HardwareInput) {
+  return { vncSocketName: vncSocketName(input), spiceSocketName: spiceSocketName(input) }
 }
 
 function processArgs(input: HardwareInput): readonly string[] {

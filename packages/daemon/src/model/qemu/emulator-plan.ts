@@ -180,5 +180,6 @@ export interface EmulatorPlan {
     readonly nics: Readonly<Record<string, NicIds>>
     readonly balloon: string | undefined
     readonly vncSocketName: string | undefined
+    readonly spiceSocketName?: string | undefined
   }
 }

@@ -60,6 +60,8 @@ export interface NicNetwork {
 export interface QemuCapabilities {
   readonly version: readonly [major: number, minor: number, micro: number]
   readonly machines: readonly string[]
+  /** Classes of devices and character devices that it can make; absent where that is not known. */
+  readonly types?: readonly string[] | undefined
 }
 
 /** NUMA nodes of the guest, and how far they are from each other. */

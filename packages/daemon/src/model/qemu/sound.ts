@@ -1,6 +1,6 @@
 /**
- * Sound: an HD Audio card whose samples go nowhere on the host, which has no sound server in the cage; a viewer that knows QEMU's audio
- * messages of VNC hears them.
+ * Sound: an HD Audio card whose samples go nowhere on the host, which has no sound server in the cage; a viewer by SPICE hears them, or one
+ * that knows QEMU's audio messages of VNC.
  */
 import type { BuildContext } from './build-context.ts'
 import { jsonOption } from './options.ts'
@@ -13,7 +13,7 @@ export function soundArgs({ input, bus }: BuildContext): readonly string[] {
   if (!input.spec.devices.sound) return []
   return [
     '-audiodev',
-    `none,id=${audioId}`,
+    `${input.spec.devices.spice ? 'spice' : 'none'},id=${audioId}`,
     ...jsonOption('-device', { driver: 'ich9-intel-hda', id: 'sound', ...bus.place('sound') }),
     ...jsonOption('-device', {
       driver: 'hda-duplex',

@@ -19,3 +19,8 @@ export function compareVersions(a: string, b: string): number {
 export function isAtLeast(qemu: QemuCapabilities, [major, minor]: readonly [number, number]): boolean {
   return qemu.version[0] > major || (qemu.version[0] === major && qemu.version[1] >= minor)
 }
+
+/** Whether the QEMU at hand is known to lack a class: its modules are packages of their own. */
+export function lacksType({ types }: QemuCapabilities, type: string): boolean {
+  return types !== undefined && !types.includes(type)
+}

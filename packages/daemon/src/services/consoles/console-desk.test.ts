@@ -27,6 +27,7 @@ function newConsole() {
   const desk = createConsoleDesk({
     openSerial: () => open(),
     openVnc: () => Promise.reject(new KvasirError('unsupported', 'VM web1 has no display.')),
+    openSpice: () => Promise.reject(new KvasirError('unsupported', 'VM web1 has no SPICE.')),
     readScrollback: async (_vmId, bytes) => state.log.subarray(-bytes),
     clock,
     log: silent,

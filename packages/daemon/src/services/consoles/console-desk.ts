@@ -16,6 +16,8 @@ export interface ConsoleSources {
   readonly openSerial: (vmId: string) => Promise<Duplex>
   /** Opens the display; `wrong-state` when the VM does not run, `unsupported` when it has none. */
   readonly openVnc: (vmId: string) => Promise<Duplex>
+  /** Opens a channel of SPICE, as `openVnc`. */
+  readonly openSpice: (vmId: string) => Promise<Duplex>
   /** The end of the serial log on disk, raw. */
   readonly readScrollback: (vmId: string, bytes: number) => Promise<Uint8Array>
   readonly clock: Clock
@@ -35,10 +37,14 @@ export interface ConsoleDesk {
   issueSerial(request: TicketRequest): IssuedTicket
   /** A ticket for the display. */
   issueVnc(request: Omit<TicketRequest, 'mode'>): IssuedTicket
+  /** A ticket for a channel of SPICE. */
+  issueSpice(request: Omit<TicketRequest, 'mode'>): IssuedTicket
   /** Takes a ticket for the serial console and a seat at it; `ticket-invalid`, `console-taken`, `wrong-state`. */
   joinSerial(ticket: string): Promise<ConsoleSession>
   /** Takes a ticket for the display and opens it. */
   joinVnc(ticket: string): Promise<{ readonly vmName: string; readonly display: Duplex }>
+  /** Takes a ticket for a channel of SPICE and opens it. */
+  joinSpice(ticket: string): Promise<Duplex>
   /** A ticket for a stream of NBD, which is opened when the ticket is taken. */
   issueNbd(request: Omit<TicketRequest, 'mode'> & { readonly open: () => Promise<Duplex> }): IssuedTicket
   /** Takes a ticket for a stream of NBD and opens it. */
@@ -69,6 +75,7 @@ export function createConsoleDesk(sources: ConsoleSources): ConsoleDesk {
       return tickets.issue(grant)
     },
     issueVnc: (request) => tickets.issue({ ...request, channel: 'vnc', mode: 'write' }),
+    issueSpice: (request) => tickets.issue({ ...request, channel: 'spice', mode: 'write' }),
     async joinSerial(ticket) {
       const grant = tickets.redeem(ticket, 'serial')
       return await hubOf(grant).join(grant.mode)
@@ -77,6 +84,7 @@ export function createConsoleDesk(sources: ConsoleSources): ConsoleDesk {
       const { vmId, vmName } = tickets.redeem(ticket, 'vnc')
       return { vmName, display: await sources.openVnc(vmId) }
     },
+    joinSpice: async (ticket) => await sources.openSpice(tickets.redeem(ticket, 'spice').vmId),
     issueNbd: (request) => tickets.issue({ ...request, channel: 'nbd', mode: 'read' }),
     async joinNbd(ticket) {
       const { open } = tickets.redeem(ticket, 'nbd')

@@ -1,10 +1,16 @@
 /** Tickets for consoles: asked for by whoever may use the API, taken once by a stream. */
-import { KvasirError, streams } from '@kvasir/contract'
+import { randomBytes } from 'node:crypto'
+import { isActionAllowed, KvasirError, streams } from '@kvasir/contract'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
 import { type ConsoleDesk, createConsoleDesk } from './console-desk.ts'
+
+/** How long a viewer has to come with a password; it opens all its channels then. */
+const spiceLifeSeconds = 120
+/** SPICE has room for 60 characters. */
+const spicePasswordBytes = 18
 
 /** The desk of consoles over the drivers of the VMs. */
 export function createVmConsoles(context: Context): ConsoleDesk {
@@ -17,6 +23,7 @@ export function createVmConsoles(context: Context): ConsoleDesk {
   return createConsoleDesk({
     openSerial: async (id) => await emulatorOf(id).connectSerial(),
     openVnc: async (id) => await emulatorOf(id).screen.connectVnc(),
+    openSpice: async (id) => await emulatorOf(id).screen.connectSpice(),
     readScrollback: (id, bytes) => ports.emulators.readLog(id, 'serial', bytes),
     clock: ports.clock,
     log: ports.log,
@@ -27,7 +34,7 @@ export function createVmConsoles(context: Context): ConsoleDesk {
 export function createConsoleHandlers(
   context: Context,
   desk: ConsoleDesk,
-): Pick<Handlers, 'consoleTicket' | 'vncTicket'> {
+): Pick<Handlers, 'consoleTicket' | 'vncTicket' | 'spiceTicket' | 'spicePassword' | 'sendKeys'> {
   return {
     async consoleTicket({ params, body }) {
       const driver = context.drivers.find(params.name)
@@ -41,7 +48,52 @@ export function createConsoleHandlers(
       const issued = desk.issueVnc({ vmId: driver.id, vmName: params.name })
       return { ...issued, url: `${streams.vnc}?ticket=${issued.ticket}` }
     },
+    async spiceTicket({ params }) {
+      const driver = context.drivers.find(params.name)
+      requireSpice(driver)
+      const issued = desk.issueSpice({ vmId: driver.id, vmName: params.name })
+      return { ...issued, url: `${streams.spice}?ticket=${issued.ticket}` }
+    },
+    async spicePassword({ params }) {
+      const emulator = requireSpice(context.drivers.find(params.name))
+      const password = randomBytes(spicePasswordBytes).toString('base64url')
+      const expiresAt = new Date(
+        Date.parse(context.ports.clock.now()) + spiceLifeSeconds * 1000,
+      ).toISOString()
+      await emulator.screen.setSpicePassword(password, { lifeSeconds: spiceLifeSeconds })
+      return { password, expiresAt }
+    },
+    async sendKeys({ params, body }) {
+      const driver = context.drivers.find(params.name)
+      await requireKeyboard(driver).screen.sendKeys(body.keys, body)
+      return undefined
+    },
   }
+}
+
+function requireSpice(driver: Driver): Emulator {
+  const emulator = requireEmulator(driver)
+  const { name, run } = driver.view().record
+  if (run?.emulator.plan.ids.spiceSocketName !== undefined) return emulator
+  throw new KvasirError(
+    'unsupported',
+    `VM ${name} was started without SPICE (devices.spice), so it cannot be reached by that.`,
+  )
+}
+
+/** A microvm has no keyboard. */
+function requireKeyboard(driver: Driver): Emulator {
+  const emulator = requireEmulator(driver)
+  const { name, spec, life } = driver.view().record
+  if (!isActionAllowed('send-keys', life.state))
+    throw new KvasirError('wrong-state', `VM ${name} is ${life.state}, so it cannot be typed to.`, {
+      details: { state: life.state, action: 'send-keys' },
+    })
+  if (spec.machine.type === 'q35') return emulator
+  throw new KvasirError(
+    'unsupported',
+    `VM ${name} is a microvm, which has no keyboard, so no key is pressed.`,
+  )
 }
 
 function requireDisplay(driver: Driver): void {

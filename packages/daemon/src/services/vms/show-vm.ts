@@ -71,7 +71,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   const { record, emulator, statistics, guest } = view
   const { run } = record
   if (!emulator || !run) return {}
-  const { vncSocketName } = run.emulator.plan.ids
+  const { vncSocketName, spiceSocketName } = run.emulator.plan.ids
   const { runtimeDir } = context
   const { emulators } = context.ports
   const directory = `${runtimeDir}/vms/${record.id}`
@@ -90,6 +90,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     cageLimits: [...emulators.cageLimits, ...unenforceable(record.spec.cpu, emulators.controllers)],
     restartNeeded: waitingFor(record, run.bootedSpec),
     ...(vncSocketName === undefined ? {} : { vncSocket: `${directory}/share/${vncSocketName}` }),
+    ...(spiceSocketName === undefined ? {} : { spiceSocket: `${directory}/share/${spiceSocketName}` }),
     ...(statistics
       ? {
           residentBytes: statistics.residentBytes,
