@@ -120,7 +120,8 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
 }
 
 function socketNames(input: HardwareInput) {
-  return { vncSocketName: vncSocketName(input), spiceSocketName: spiceSocketName(input) }
+  const spice = spiceSocketName(input)
+  return { vncSocketName: vncSocketName(input), ...(spice === undefined ? {} : { spiceSocketName: spice }) }
 }
 
 function processArgs(input: HardwareInput): readonly string[] {
