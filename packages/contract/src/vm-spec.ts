@@ -14,6 +14,7 @@ import { hostDeviceSpec } from './host-device.ts'
 import { memorySpec } from './memory-spec.ts'
 import { hostPath, macAddress, resourceName } from './names.ts'
 import { nicModels } from './nic-model.ts'
+import { shareSpec } from './share-spec.ts'
 import { byteSize } from './units.ts'
 import { isNativeInTrunk, vlanId, vlanTrunk } from './vlan.ts'
 
@@ -23,6 +24,7 @@ export const limits = {
   disks: 256,
   nics: 16,
   hostDevices: 16,
+  shares: 16,
   forwards: 64,
   labels: 64,
   spareSlots: 32,
@@ -273,12 +275,21 @@ export const vmSpec = z
       .max(limits.hostDevices)
       .refine(uniqueNames, 'has two host devices of one name')
       .default([]),
+    shares: z
+      .array(shareSpec)
+      .max(limits.shares)
+      .refine(uniqueNames, 'has two shares of one name')
+      .default([])
+      .meta({ description: 'Folders of the host. They take shared memory, which their VM then has.' }),
     cloudInit: cloudInitSpec.optional(),
     devices: devicesSpec,
     lifecycle,
     autostart,
     clock,
   })
+  .overwrite((spec) =>
+    spec.shares.length === 0 ? spec : { ...spec, memory: { ...spec.memory, sharing: 'shared' as const } },
+  )
   .meta({ id: 'VmSpec' })
 
 export type VmSpec = z.output<typeof vmSpec>

@@ -135,6 +135,8 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   const host = createHostFacts({
     hugepages,
     stateDir: config.stateDir,
+    runtimeDir: config.runtimeDir,
+    logDir: config.logDir,
     bootId,
     qemu: config.qemu,
     cgroupName: config.prefix,

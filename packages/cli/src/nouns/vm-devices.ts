@@ -93,6 +93,22 @@ export const deviceVerbs: Verbs = {
     flags: { force: { summary: 'Also if the guest has locked the tray.' } },
     load: async () => (await import('../vm/cdrom.ts')).ejectMedium,
   },
+  'share list': {
+    summary: 'The folders of the host that a VM has, and whether they are served.',
+    arguments: [name],
+    load: async () => (await import('../vm/shares.ts')).listShares,
+  },
+  'share add': {
+    summary: 'Share a folder of the host with a VM, from its next boot on; the guest mounts it by its name.',
+    examples: ['vm share add web1 /srv/www', 'vm share add web1 /srv/www,name=www,readOnly'],
+    arguments: [name, { name: 'PATH,...' }],
+    load: async () => (await import('../vm/shares.ts')).addShare,
+  },
+  'share remove': {
+    summary: 'Share a folder no longer, from the next boot on; what is in it stays.',
+    arguments: [name, { name: 'SHARE' }],
+    load: async () => (await import('../vm/shares.ts')).removeShare,
+  },
   'nic list': {
     summary: 'The NICs of a VM.',
     arguments: [name],

@@ -50,6 +50,11 @@ export const createFlags = {
     value: 'DEVICE',
     multiple: true,
   },
+  share: {
+    summary: 'A folder of the host as a file system of the guest: PATH, name=share0,readOnly.',
+    value: 'PATH,...',
+    multiple: true,
+  },
   user: { summary: 'cloud-init: the user to make.', value: 'USER' },
   'ssh-key': {
     summary: 'cloud-init: a file with public keys for that user.',

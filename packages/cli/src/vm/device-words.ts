@@ -13,6 +13,8 @@ export type DiskInput = NonNullable<VmSpecInput['disks']>[number]
 export type NicInput = NonNullable<VmSpecInput['nics']>[number]
 /** A device of the host as a request writes it. */
 export type HostDeviceInput = NonNullable<VmSpecInput['hostDevices']>[number]
+/** A share as a request writes it. */
+export type ShareInput = NonNullable<VmSpecInput['shares']>[number]
 /** A forward as a request writes it. */
 export type ForwardInput = NonNullable<NicInput['forwards']>[number]
 
@@ -177,6 +179,16 @@ export function parseHostDevice(text: string, fallbackName: string): HostDeviceI
 /** Parses `10+20-30`; commas part the fields of a NIC. */
 export function parseTrunk(text: string): (number | string)[] {
   return text.split(/[+ ]/).map((word) => (/^\d+$/.test(word) ? Number(word) : word))
+}
+
+const shareKeys = ['name', 'folder', 'readOnly'] as const
+
+/** Parses a share; a word without a key is its folder. */
+export function parseShare(text: string, fallbackName: string): ShareInput {
+  const fields = parsePairs(text.startsWith('/') ? `folder=${text}` : text, shareKeys, 'share').map(
+    ([key, value]) => [key, key === 'readOnly' ? toBoolean(key, value) : requireValue(key, value)],
+  )
+  return { name: fallbackName, ...Object.fromEntries(fields) } // The daemon's schema judges the values.
 }
 
 /** Parses `[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT`, with an IPv6 address in brackets. */

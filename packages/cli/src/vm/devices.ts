@@ -163,7 +163,8 @@ function describeLimits({ send, receive }: NonNullable<NicSpec['limits']>): stri
   return words.flatMap(([way, rate]) => (rate === undefined ? [] : `${way}=${formatBytes(rate)}`)).join(',')
 }
 
-function readVm(context: Context) {
+/** The VM that is named. */
+export function readVm(context: Context) {
   return context.client.call(routes.getVm, {
     params: { name: context.argument('NAME') },
     signal: context.signal,

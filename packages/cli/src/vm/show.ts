@@ -68,6 +68,7 @@ export function describeVm(
     Disks: describeDisks(vm, shelf),
     NICs: spec.nics.map((nic) => nicWords(nic, vm)),
     'Host devices': hostDevices(vm),
+    Shares: shares(vm),
     Forwards: forwards(vm),
     Devices: describeDevices(vm),
     Lost: status.lostDevices?.map(({ device, reason }) => `${device}: ${reason}`),
@@ -154,6 +155,10 @@ function nicWords(
     way?.counters && trafficWords(way.counters),
   ]
   return `${name}  ${words.filter((word) => word !== undefined).join(', ')}`
+}
+
+function shares({ spec }: Vm): string[] {
+  return spec.shares.map(({ name, folder, readOnly }) => `${name}  ${folder}${readOnly ? ', read-only' : ''}`)
 }
 
 function hostDevices({ spec, status }: Vm): string[] {

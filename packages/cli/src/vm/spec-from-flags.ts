@@ -14,6 +14,7 @@ import {
   parseForward,
   parseHostDevice,
   parseNic,
+  parseShare,
 } from './device-words.ts'
 
 /** What the image that was named boots from; decides whether the first disk is the root disk. */
@@ -32,6 +33,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
   const hostDevices = context
     .values('host-device')
     .map((text, index) => parseHostDevice(text, `host${index}`))
+  const shares = context.values('share').map((text, index) => parseShare(text, `share${index}`))
   return {
     ...(description === undefined ? {} : { description }),
     ...(labels.length > 0 ? { labels: Object.fromEntries(labels) } : {}),
@@ -44,6 +46,7 @@ export async function specFromFlags(context: Context, imageBoot: ImageBoot): Pro
     ...(disks.length > 0 ? { disks } : {}),
     nics: nicsFromFlags(context.values('nic'), context.values('forward')),
     ...(hostDevices.length > 0 ? { hostDevices } : {}),
+    ...(shares.length > 0 ? { shares } : {}),
     ...(cloudInit === undefined ? {} : { cloudInit }),
     ...(devices === undefined ? {} : { devices: parseDevices(devices) }),
     ...(context.has('autostart') ? { autostart: { enabled: true } } : {}),

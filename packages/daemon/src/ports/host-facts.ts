@@ -7,6 +7,7 @@ import type { ThpMode } from '../model/memory/host-memory.ts'
 import type { HugepageReading } from '../model/memory/hugepages.ts'
 import type { HostCpuSets } from '../model/placement/host-cpus.ts'
 import type { QemuCapabilities } from '../model/qemu/hardware.ts'
+import type { SeenFolder } from '../model/storage/judge-share.ts'
 
 /** One setting of the configuration for the host's kernel, and what came of it. */
 export interface TuningOutcome {
@@ -55,6 +56,8 @@ export interface HostFacts {
   firmware(): Promise<Host['firmware']>
   /** Whether the program is there that is a VM's TPM. */
   hasSwtpm(): boolean
+  /** The program that serves folders to guests by virtiofs; undefined where there is none. */
+  virtiofsd(): string | undefined
   hasVsock(): boolean
   /** Whether the kernel can serve the NICs of guests itself: /dev/vhost-net is there and opens. */
   hasVhostNet(): boolean
@@ -64,6 +67,10 @@ export interface HostFacts {
   noIoUring(): Promise<string | undefined>
   /** Checks a kernel or initrd that a spec names: a readable regular file, else `file-not-found`. */
   checkBootFile(path: string): Promise<void>
+  /** What a folder is that is to be shared; `file-not-found` when nobody can say in time. */
+  lookAtFolder(folder: string): Promise<SeenFolder>
+  /** Where the daemon keeps its own, with what each is; through no link. */
+  ownFolders(): readonly { readonly path: string; readonly what: string }[]
   /** Checks what a CD-ROM drive is to hold: a regular file under its own name, else `file-not-found`. */
   checkMedium(path: string): Promise<void>
 }

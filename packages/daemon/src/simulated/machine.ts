@@ -98,12 +98,15 @@ export class SimulatedMachine {
   readonly tpms = new Set<string>()
   /** Whether it has a program for TPMs. */
   hasSwtpm = true
+  hasVirtiofsd = true
   /** Whether it has images of UEFI. */
   hasUefi = true
   readonly images = new Map<string, Image>()
   /** What the cgroups of VMs allow. */
   readonly memoryLimits = new Map<string, MemoryLimits>()
   /** Kernels and initrds that specs may name. */
+  /** Folders that can be shared. */
+  readonly folders = new Set<string>()
   readonly bootFiles = new Set<string>(['/boot/vmlinuz', '/boot/initrd.img'])
 
   /** Free bytes of the pool; less than is needed means `not-enough-space`. */

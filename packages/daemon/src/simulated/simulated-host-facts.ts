@@ -83,6 +83,7 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     lockableBytes: async () => machine.lockableBytes,
     thpMode: async () => 'madvise',
     firmware: async () => (machine.hasUefi ? [simulatedUefi] : []),
+    ...shareFacts(machine),
     hasSwtpm: () => machine.hasSwtpm,
     hasVsock: () => machine.hasVsock,
     hasVhostNet: () => machine.hasVhostNet,
@@ -90,6 +91,20 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     noIoUring: async () => machine.noIoUring,
     checkBootFile: checkFile,
     checkMedium: checkFile,
+  }
+}
+
+const ownFolders = [{ path: '/simulated/state', what: 'where Kvasir keeps the state of VMs' }]
+
+function shareFacts(machine: SimulatedMachine): Pick<HostFacts, 'virtiofsd' | 'lookAtFolder' | 'ownFolders'> {
+  return {
+    virtiofsd: () => (machine.hasVirtiofsd ? '/usr/lib/qemu/virtiofsd' : undefined),
+    lookAtFolder: async (folder) => ({
+      folder,
+      kind: machine.folders.has(folder) ? 'directory' : undefined,
+      real: folder,
+    }),
+    ownFolders: () => ownFolders,
   }
 }
 

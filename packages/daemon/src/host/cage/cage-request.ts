@@ -14,6 +14,8 @@ export interface CageBind {
   readonly writable?: boolean
   /** It is a device node, to be used as one. */
   readonly device?: boolean
+  /** Its source is what a user chose, and is refused where its path has a link. */
+  readonly withoutLinks?: boolean
 }
 
 /** Memory of a program as files: a tmpfs at /memory of its own, which goes when the program does. */
@@ -39,6 +41,8 @@ export interface CagedProgram {
   readonly withoutThp?: boolean
   /** It is killed when the daemon ends, however that ends. */
   readonly endsWithDaemon?: boolean
+  /** It serves a folder of the host: it is root, with the capabilities that files of all users take, and no others. */
+  readonly servesFiles?: boolean
   /** It gets no io_uring, so that it may be given servers. */
   readonly withoutIoUring?: boolean
   /** Servers that it may connect to; without it, it has no network. */
@@ -49,6 +53,12 @@ export interface CagedProgram {
 /** The place of a program's memory. */
 export const memoryPlace = '/memory' as const satisfies CagePlace
 
+/**
+ * What a server of files keeps (linux/capability.h): chown, dac_override, fowner, fsetid, setgid and setuid, to act for each user of the
+ * guest; and setpcap and sys_chroot, which it gives up when it has begun.
+ */
+export const fileCapabilities = [0, 1, 3, 4, 6, 7, 8, 18].reduce((mask, number) => mask + 2 ** number, 0)
+
 const hugePageBytes = 2 ** 21
 const MAX_BINDS = maxInputs + maxOutputs + 8
 const places: ReadonlySet<string> = new Set([...cageFiles, ...cageDirectories, '/dev/kvm'])
@@ -57,7 +67,10 @@ const MAX_ID = 2 ** 32 - 2
 /** Throws `CageError` with step `request` for anything that is not what it should be: a defect of the caller, never of a user. */
 export function checkProgram(program: CagedProgram): void {
   checkGroup(program.group)
-  check(isId(program.uid) && isId(program.gid), 'its uid or gid is not a number above 0')
+  const isUser = program.servesFiles
+    ? program.uid === 0 && program.gid === 0
+    : isId(program.uid) && isId(program.gid)
+  check(isUser, 'its uid or gid is not a number above 0')
   check(isPath(program.binary), `its binary "${program.binary}" is not an absolute path`)
   check(
     program.args.every((word) => !word.includes('\0')),
@@ -100,8 +113,9 @@ export function launcherBinds(
 ): readonly LauncherBind[] {
   const { readOnly, noSetUid, noDevices, noExec } = mountFlags
   return [
-    ...binds.map(({ source, place, writable, device }) => ({
+    ...binds.map(({ source, place, writable, device, withoutLinks }) => ({
       source,
+      ...(withoutLinks ? { withoutLinks } : {}),
       target: join(template, place),
       flags:
         (writable ? 0 : readOnly) | noSetUid | noExec | (device || place.startsWith('/dev/') ? 0 : noDevices),

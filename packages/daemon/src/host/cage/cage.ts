@@ -3,7 +3,7 @@
  *
  * Every caged program has a uid of its own, no capabilities, no way to gain any, its own mount, network, IPC and UTS namespaces with
  * a read-only root that holds nothing of the host but /usr, its own cgroup that it was born in, and only the descriptors it was
- * given. It outlives the daemon. `inspect-cage.ts` says from /proc whether all of that holds.
+ * given. It outlives the daemon. A server of files is root with the capabilities of files instead (inspect-server.ts). `inspect-cage.ts` says from /proc whether all of that holds.
  *
  * Not here: what is run and with which arguments (model/qemu), the emulator's monitor, which uid a VM has, commands that end by
  * themselves (jailed-command.ts).
@@ -14,7 +14,13 @@ import { join } from 'node:path'
 import { closeInheritedDescriptors, identifyProcess, type ProcessIdentity } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 import { type CageGroups, openCageGroups } from './cage-groups.ts'
-import { type CagedProgram, checkPath, checkProgram, launcherBinds } from './cage-request.ts'
+import {
+  type CagedProgram,
+  checkPath,
+  checkProgram,
+  fileCapabilities,
+  launcherBinds,
+} from './cage-request.ts'
 import { keepLogs, readCappedLog } from './capped-log.ts'
 import { ensureConnector } from './connectors.ts'
 import { type CageEntry, describeExit, enterCage, type StepTime } from './enter-cage.ts'
@@ -157,6 +163,7 @@ async function launch(request: LaunchRequest, tools: LaunchTools): Promise<Caged
         gid: request.gid,
         withoutThp: request.withoutThp ?? false,
         endsWithDaemon: request.endsWithDaemon ?? false,
+        capabilities: request.servesFiles ? fileCapabilities : 0,
         withoutIoUring: request.withoutIoUring === true || request.reach !== undefined,
         binds: launcherBinds(tools.template, request),
         limits: request.limits,

@@ -54,7 +54,9 @@ export interface ExpectedCage {
 }
 
 const rootNames = new Set(
-  'bin boot dev devices empty in lib lib32 lib64 libx32 memory old out run sbin complete usr'.split(' '),
+  'bin boot dev devices empty in lib lib32 lib64 libx32 memory old out proc run sbin share complete usr'.split(
+    ' ',
+  ),
 )
 const deviceFiles = new Set(
   ['null', 'zero', 'full', 'random', 'urandom', 'kvm', 'net/tun', 'vhost-net'].map((name) => `/dev/${name}`),
@@ -126,7 +128,8 @@ function credentialBreaches(name: string, status: ProcessStatus, expected: Expec
   return breaches.map((breach) => `Thread ${name} ${breach}.`)
 }
 
-function namespaceBreaches(report: CageReport): readonly string[] {
+/** Which namespaces it shares with the host, and links of the network that it sees. */
+export function namespaceBreaches(report: CageReport): readonly string[] {
   const shared = ownNamespaces.filter(
     (kind) =>
       report.namespaces[kind] === undefined || report.namespaces[kind] === report.hostNamespaces[kind],
@@ -186,7 +189,7 @@ function descriptorBreaches(report: CageReport, expected: ExpectedCage): readonl
 }
 
 /** /proc names a cgroup from its hierarchy's root, the expectation from the file system's. */
-function isCgroupBelow(actual: string, expected: string): boolean {
+export function isCgroupBelow(actual: string, expected: string): boolean {
   const isWhole = actual.split('/').length > 2 && expected.endsWith(actual)
   return isWhole || /^\/(vcpu\d+|io-[\w.-]+|emulator|vhost)$/.test(suffixAfter(actual, expected))
 }

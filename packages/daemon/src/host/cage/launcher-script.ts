@@ -20,7 +20,7 @@
  *   (connector) for a jailed command that may reach a server, starts who connects for it (connector.pl): in its cgroup by then
  *   log         opens the pipes, of which the daemon holds the other end until the keepers of the logs do
  *   root        pivot_root and unmounting of the old root: nothing of the host is left to name
- *   exec        uid, gid, no groups, five empty capability sets, no-new-privs, a jailed command's filter that hands connects over, empty environment, then the program. That it ends
+ *   exec        uid, gid, no groups, five empty capability sets (a server of files keeps those that files take, and is root), no-new-privs, a jailed command's filter that hands connects over, empty environment, then the program. That it ends
  *               with the daemon can be said only then: the kernel forgets it when a process changes its uid
  *
  * The empty directory on top of the root looks idle and is not: because the process's root is then not the topmost mount at the
@@ -92,6 +92,8 @@ export interface LauncherBind {
   readonly flags: number
   /** The options of a new tmpfs. */
   readonly tmpfs?: string | undefined
+  /** It is refused where its source's path has a link. */
+  readonly withoutLinks?: boolean
 }
 
 /** What of the host's network a program may connect to. */
@@ -114,6 +116,8 @@ export interface LauncherParameters {
   readonly endsWithDaemon: boolean
   /** The program gets no io_uring, with which a socket can be connected past what watches connect(2). */
   readonly withoutIoUring: boolean
+  /** The capabilities that it keeps, as a mask by their numbers (linux/capability.h). */
+  readonly capabilities?: number
   /** What a program without a keeper of logs may connect to; nothing when undefined. One with a keeper gets a connector (connectors.ts). */
   readonly reach?: readonly Reach[] | undefined
   readonly binds: readonly LauncherBind[]
@@ -154,15 +158,16 @@ function launcherWords(
     parameters.withoutThp ? '1' : '0',
     parameters.endsWithDaemon ? '1' : '0',
     parameters.withoutIoUring ? '1' : '',
+    String(parameters.capabilities ?? 0),
     ...reachWords(parameters.reach),
     String(limits.length / 2),
     ...limits,
     String(parameters.binds.length),
-    ...parameters.binds.flatMap(({ source, target, flags, tmpfs }) => [
+    ...parameters.binds.flatMap(({ source, target, flags, tmpfs, withoutLinks }) => [
       source,
       target,
       String(flags),
-      tmpfs ?? '',
+      withoutLinks ? 'without-links' : (tmpfs ?? ''),
     ]),
     ...parameters.argv,
   ]

@@ -9,12 +9,12 @@ my ($arch, $keeper) = @ARGV;
 my %numbers = (
     x64 => {
         mount => 165, umount2 => 166, pivot_root => 155, unshare => 272, sethostname => 170, prlimit64 => 302,
-        mknodat => 259, close => 3, close_range => 436, dup3 => 292, pidfd_open => 434, pidfd_getfd => 438, prctl => 157,
+        mknodat => 259, close => 3, close_range => 436, openat2 => 437, dup3 => 292, pidfd_open => 434, pidfd_getfd => 438, prctl => 157,
         capset => 126, setgroups => 116, setresgid => 119, setresuid => 117, setns => 308, seccomp => 317,
     },
     arm64 => {
         mount => 40, umount2 => 39, pivot_root => 41, unshare => 97, sethostname => 161, prlimit64 => 261,
-        mknodat => 33, close => 57, close_range => 436, dup3 => 24, pidfd_open => 434, pidfd_getfd => 438, prctl => 167,
+        mknodat => 33, close => 57, close_range => 436, openat2 => 437, dup3 => 24, pidfd_open => 434, pidfd_getfd => 438, prctl => 167,
         capset => 91, setgroups => 159, setresgid => 149, setresuid => 147, setns => 268, seccomp => 277,
     },
 );
@@ -152,10 +152,10 @@ my @words = split /\0/, receive(unpack 'N', receive(4)), -1;
 my $daemon = shift @words;
 my @descriptors = splice @words, 0, shift @words;
 my ($template, $log, $serial, $uid, $gid, $without_thp, $ends_with_daemon) = splice @words, 0, 7;
-my ($without_io_uring, $connector) = splice @words, 0, 2;
+my ($without_io_uring, $capabilities, $connector) = splice @words, 0, 3;
 my @reach = splice @words, 0, shift @words;
 %limits = splice @words, 0, 2 * shift @words;
-my @binds = splice @words, 0, 4 * shift @words;    # source, target, flags, options of a tmpfs or nothing for a bind
+my @binds = splice @words, 0, 4 * shift @words;    # source, target, flags, options of a tmpfs, nothing for a bind, or that its path has no links
 my @program = @words;
 
 my ($to_connector, $from_connector);
@@ -230,12 +230,23 @@ for my $pipe (grep { $_ ne '' } $log, $serial) {
     call('mknodat', $pipe, $AT_FDCWD, $pipe, $FIFO | 0600, 0);
 }
 
+# A folder that a user chose: another may have put a link in its path meanwhile, and the kernel then says so (openat2(2)).
+sub without_links {
+    my ($path) = @_;
+    my ($PATH, $NO_SYMLINKS) = (010000000, 4);
+    my $how = pack 'QQQ', $PATH | $CLOSE_ON_EXEC, 0, $NO_SYMLINKS;
+    return '/proc/self/fd/' . call('openat2', $path, $AT_FDCWD, $path, $how, length $how);
+}
+
 step('mounts');
 call('unshare', 'mounts', $NEWNS);
 call('mount', 'private', 'none', '/', 0, $REC | $PRIVATE, 0);
 chdir $template or fail("$template: $!");
 while (my ($source, $target, $flags, $tmpfs) = splice @binds, 0, 4) {
-    if ($tmpfs ne '') {
+    if ($tmpfs eq 'without-links') {
+        $source = without_links($source);
+    }
+    elsif ($tmpfs ne '') {
         call('mount', "a tmpfs ($tmpfs) on $target", $source, $target, 'tmpfs', $flags + 0, $tmpfs);
         next;
     }
@@ -263,13 +274,14 @@ step('exec');
 limit($_) for $CPU, $FSIZE, $NPROC, $AS;
 call('prctl', 'thp', $THP_DISABLE, 1, 0, 0, 0) if $without_thp;
 my $capability = 0;
-$capability++ until syscall($number->{prctl}, $CAPBSET_DROP, $capability, 0, 0, 0) == -1;
+$capability++ until !($capabilities >> $capability & 1)
+    && syscall($number->{prctl}, $CAPBSET_DROP, $capability, 0, 0, 0) == -1;
 $! == $EINVAL or fail("prctl capability $capability: $!");
 call('prctl', 'ambient', $AMBIENT, $AMBIENT_CLEAR_ALL, 0, 0, 0);
 call('setgroups', '', 0, 0);
 call('setresgid', $gid, $gid + 0, $gid + 0, $gid + 0);
 call('setresuid', $uid, $uid + 0, $uid + 0, $uid + 0);
-call('capset', '', pack('LL', 0x20080522, 0), "\0" x 24);
+call('capset', '', pack('LL', 0x20080522, 0), pack('LLLLLL', ($capabilities & 0xffffffff) x 2, 0, ($capabilities >> 32) x 2, 0));
 call('prctl', 'no-new-privs', $NO_NEW_PRIVS, 1, 0, 0, 0);
 hand_connects_over() if $to_connector;
 $without_io_uring and (load_filter(0, ring_filter()) // fail("seccomp: $!"));

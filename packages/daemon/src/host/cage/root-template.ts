@@ -12,7 +12,14 @@ import { join } from 'node:path'
 import { CommandError, readMounts, runCommand } from '@kvasir/linux'
 import { CageError } from './cage-error.ts'
 
-const fixedFiles = ['/boot/kernel', '/boot/initrd', '/boot/firmware', '/boot/nvram', '/dev/net/tun'] as const
+const fixedFiles = [
+  '/boot/kernel',
+  '/boot/initrd',
+  '/boot/firmware',
+  '/boot/nvram',
+  '/dev/net/tun',
+  '/proc/sys/fs/file-max',
+] as const
 
 /** How many files a jailed command can be given to read: the longest chain of a volume fits twice. */
 export const maxInputs = 130
@@ -34,7 +41,15 @@ export const cageFiles: readonly CagePlace[] = [
 ]
 
 /** Places in the root that are directories, of which only /out holds anything, until something is bound over them. */
-export const cageDirectories = ['/run/vm', '/memory', '/devices', '/dev/vfio', '/out'] as const
+export const cageDirectories = [
+  '/run/vm',
+  '/memory',
+  '/devices',
+  '/dev/vfio',
+  '/share',
+  '/proc/self',
+  '/out',
+] as const
 
 /** A place that something of the host may be laid over; /dev/kvm is there only where the template has it. */
 export type CagePlace =
@@ -77,6 +92,7 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
+chmod 0711 "$root/proc"
 for name in bin sbin lib lib32 lib64 libx32; do
   if [ -L "/$name" ]; then ln -s "$(readlink "/$name")" "$root/$name"
   elif [ -d "/$name" ]; then set -- "$@" "/$name"; fi

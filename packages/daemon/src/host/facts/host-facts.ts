@@ -2,7 +2,7 @@
  * The host as it is: CPUs, memory, kernel, cgroups, the QEMU at hand, and which accelerator it can use. Looked at when asked; only
  * what a QEMU binary says of itself is kept, under the binary's identity.
  */
-import { closeSync, existsSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync, realpathSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -13,11 +13,13 @@ import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
 import { vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
 import type { HostFacts, TuningOutcome } from '../../ports/host-facts.ts'
 import type { HugepageDesk } from '../memory/hugepage-desk.ts'
+import { findVirtiofsd } from '../qemu/share-helper.ts'
 import { swtpmBinary } from '../qemu/tpm-helper.ts'
 import { cgroupFacts } from './cgroup-facts.ts'
 import { CpuOffers } from './cpu-offers.ts'
 import { EmulatorBinary } from './emulator-binary.ts'
 import { KvmFacts } from './kvm-facts.ts'
+import { lookAtFolder } from './look-at-folder.ts'
 import { MachineFacts } from './machine-facts.ts'
 import { lockableBytes, thpMode } from './memory-facts.ts'
 import { parseMemInfo, parseTscKhz } from './proc-files.ts'
@@ -25,6 +27,9 @@ import { parseMemInfo, parseTscKhz } from './proc-files.ts'
 export interface HostFactsOptions {
   readonly stateDir: string
   readonly bootId: string
+  /** Where its sockets and its logs are, beside its state. */
+  readonly runtimeDir?: string
+  readonly logDir?: string
   /** The QEMU binary of the configuration (KVASIR_QEMU). */
   readonly qemu: string | undefined
   /** The cgroup of the daemon's VMs, below the root of cgroup v2. */
@@ -67,6 +72,7 @@ export function createHostFacts(
     thpMode,
     firmware: async () => machine.firmware(),
     hasSwtpm: () => existsSync(swtpmBinary),
+    virtiofsd: findVirtiofsd,
     hasVsock: () => opens('/dev/vhost-vsock'),
     hasVhostNet: () => opens(vhostNetDevice),
     tscKhz: async () =>
@@ -75,6 +81,8 @@ export function createHostFacts(
         : parseTscKhz(await readFile('/proc/cpuinfo', 'utf8')),
     noIoUring,
     checkBootFile: (path) => checkFile(path, { throughLinks: true }),
+    lookAtFolder,
+    ownFolders: () => ownFolders(options),
     checkMedium: (path) => checkFile(path, { throughLinks: false }),
 
     topology: () => machine.topology(),
@@ -151,6 +159,18 @@ async function checkFile(path: string, { throughLinks }: { readonly throughLinks
 async function noIoUring(): Promise<string | undefined> {
   const text = await readFile('/proc/sys/kernel/io_uring_disabled', 'utf8').catch(() => '0')
   return text.trim() === '0' ? undefined : 'this host forbids it (kernel.io_uring_disabled)'
+}
+
+/** Under the names that the kernel has for them; one that is not there yet, under its own. */
+function ownFolders({ stateDir, runtimeDir, logDir }: HostFactsOptions) {
+  const folders = [
+    [stateDir, 'where Kvasir keeps the state of VMs'],
+    [runtimeDir, 'where Kvasir has its sockets'],
+    [logDir, 'where Kvasir writes logs'],
+  ] as const
+  return folders.flatMap(([path, what]) =>
+    path === undefined ? [] : [{ path: existsSync(path) ? realpathSync(path) : path, what }],
+  )
 }
 
 function opens(device: string): boolean {

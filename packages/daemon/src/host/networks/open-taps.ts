@@ -77,7 +77,8 @@ export async function openTapsWhenFree(
   }
 }
 
-async function answerOf(child: ReturnType<typeof spawn>): Promise<string> {
+/** The first line that a program says which holds descriptors for others; nothing where it says none in time. */
+export async function answerOf(child: ReturnType<typeof spawn>): Promise<string> {
   let answer = ''
   const { stdout } = child
   if (!stdout) throw new TypeError('There is nothing to read its answer from.')

@@ -19,6 +19,8 @@ const keyMs = 5_000
 const pollMs = 20
 /** How long a device of the host may take to be reset and mapped, each. */
 const deviceMs = 15_000
+/** How long a process may take to come up that serves a share, each. */
+const shareMs = 5_000
 /** What an emulator is while it loads saved memory. */
 const loading = 'inmigrate'
 const logTailBytes = 2048
@@ -39,7 +41,8 @@ export async function connectMonitor(
         monitorTimeoutMs +
         (touchedBytes + loadedBytes) / bytesPerMs +
         plan.secrets.length * keyMs +
-        (plan.hostDevices?.length ?? 0) * deviceMs,
+        (plan.hostDevices?.length ?? 0) * deviceMs +
+        (plan.shares?.length ?? 0) * shareMs,
       signal: AbortSignal.any([signal, died.signal]),
     })
   } catch (error) {

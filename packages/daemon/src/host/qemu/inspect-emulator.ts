@@ -1,4 +1,4 @@
-/** Whether the cages of a VM's processes hold: its emulator's, and that of its TPM. */
+/** Whether the cages of a VM's processes hold: its emulator's, and those of its TPM and its shares. */
 import { existsSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -6,8 +6,10 @@ import { readExecutable } from '@kvasir/linux'
 import { tapName } from '../../model/network/link-names.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { cageBreaches, inspectCage } from '../cage/inspect-cage.ts'
+import { serverBreaches } from '../cage/inspect-server.ts'
 import { nodesShown } from './host-device-files.ts'
 import { type EmulatorPaths, groupOf, readRecord, type StoredEmulator } from './runtime-directory.ts'
+import { isVirtiofsd } from './share-helper.ts'
 import { swtpmBinary, tpmBind, tpmFiles } from './tpm-helper.ts'
 
 /** What is wrong with them, one sentence each. `files` are what the emulator may have open besides those of its start. */
@@ -31,7 +33,7 @@ export async function inspectEmulator(
     trees: stored.cage.trees,
     seccompFilters: 1,
   })
-  return [...breaches, ...(await inspectTpm(id, stored, tools))]
+  return [...breaches, ...(await inspectTpm(id, stored, tools)), ...(await inspectShares(id, stored, tools))]
 }
 
 /** The nodes of its macvtaps, which lay in a file system of their own (host/networks/open-taps.pl). */
@@ -67,6 +69,21 @@ async function inspectTpm(
     breaches.push(...found.map((breach) => `Its TPM: ${breach}`))
   }
   return isThere ? breaches : ['Its TPM has ended, or lives in another cgroup.']
+}
+
+/** One that ends meanwhile has no cage any more; that it is missed is for the VM's status. */
+async function inspectShares(
+  id: string,
+  { cgroup }: StoredEmulator,
+  { groups }: { readonly groups: CageGroups },
+): Promise<readonly string[]> {
+  const breaches: string[] = []
+  for (const pid of await groups.processes(groupOf(id))) {
+    if (!isVirtiofsd(await readExecutable(pid))) continue
+    const found = serverBreaches(await inspectCage(pid), { cgroup })
+    breaches.push(...found.map((breach) => `What serves a share (${pid}): ${breach}`))
+  }
+  return breaches
 }
 
 /** A device is open by the name of its node, and written down by the links that lead there. */

@@ -35,6 +35,7 @@ import {
   writeRecord,
   writeWhole,
 } from './runtime-directory.ts'
+import { startShares } from './share-helper.ts'
 import { cageOf, type SpawnTools, spawnEmulator, untilLogged } from './spawn-emulator.ts'
 import { startTpm } from './tpm-helper.ts'
 
@@ -247,11 +248,15 @@ async function serveDevices(
     return { plan, fd: end.fd }
   })
   const { cgroup, signal } = context
-  await allDone([
-    startNetworkHelpers({ cgroup, signal, helperUid: request.uid + 1, nics }),
-    end && startTpm(request, { ...context, fd: end.fd }),
-  ])
-  releaseEnds(opened)
+  try {
+    await allDone([
+      startNetworkHelpers({ cgroup, signal, helperUid: request.uid + 1, nics }),
+      end && startTpm(request, { ...context, fd: end.fd }),
+      opened.shares && startShares(request, { ...context, shares: opened.shares }),
+    ])
+  } finally {
+    releaseEnds(opened) // QEMU waits for none that did not start.
+  }
 }
 
 async function releaseAll(opened: OpenDescriptors): Promise<void> {
@@ -259,8 +264,9 @@ async function releaseAll(opened: OpenDescriptors): Promise<void> {
   await opened.release()
 }
 
-function releaseEnds({ helperEnds }: OpenDescriptors): void {
+function releaseEnds({ helperEnds, shares }: OpenDescriptors): void {
   for (const end of helperEnds.values()) end.release()
+  shares?.release()
 }
 
 async function seal(request: LaunchRequest, paths: EmulatorPaths): Promise<void> {

@@ -9,6 +9,7 @@ import type { Descriptor, TapPlan } from '../../model/qemu/emulator-plan.ts'
 import type { PassedDescriptor } from '../cage/launcher-script.ts'
 import { openTapsWhenFree } from '../networks/open-taps.ts'
 import { openGuarded } from '../pools/open-guarded.ts'
+import { type OpenShares, openShares } from './open-shares.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
 /** What the other end of the TPM's socket is called; no NIC's name has a space. */
@@ -19,6 +20,8 @@ export interface OpenDescriptors {
   readonly numbers: readonly PassedDescriptor[]
   /** The other ends of the NICs' sockets, by the NIC's name, and of the TPM's under `tpmEnd`. */
   readonly helperEnds: ReadonlyMap<string, SocketEnd>
+  /** The ends of those that serve its shares; they stay until they are released. */
+  readonly shares: OpenShares | undefined
   /** Closes our copies of what QEMU has; the helpers' ends stay. */
   release(): Promise<void>
 }
@@ -37,6 +40,9 @@ export async function openDescriptors(
   using failed = new DisposableStack()
   const held = taps.length === 0 ? undefined : await openTapsWhenFree(taps)
   if (held) undo.defer(() => held.release())
+  const names = wanted.flatMap((one) => (one.kind === 'share' ? [one.share] : []))
+  const shares = names.length === 0 ? undefined : await openShares(names, paths.directory)
+  if (shares) failed.defer(() => shares.release())
   const numbers = await Promise.all(
     wanted.map(async (descriptor) => {
       if (descriptor.kind === 'listener') {
@@ -64,6 +70,11 @@ export async function openDescriptors(
           throw new TypeError(`Tap ${descriptor.tap} is not in the plan.`)
         return { pid: held.pid, fd }
       }
+      if (descriptor.kind === 'share') {
+        const ends = shares?.ends.get(descriptor.share)
+        if (ends === undefined) throw new TypeError(`Share ${descriptor.share} is not in the plan.`)
+        return ends.connected
+      }
       if (descriptor.kind === 'file' && descriptor.guarded) {
         const file = await openGuarded(descriptor.path, { ...descriptor, user })
         undo.defer(() => file.release())
@@ -76,12 +87,12 @@ export async function openDescriptors(
   )
   const stack = undo.move()
   failed.move()
-  return { numbers, helperEnds, release: () => stack.disposeAsync() }
+  return { numbers, helperEnds, shares, release: () => stack.disposeAsync() }
 }
 
 /** Opens a file or device as QEMU is to have it. `host-failed` when that does not go. */
 export async function openForGuest(
-  descriptor: Exclude<Descriptor, { kind: 'listener' | 'nic' | 'tap' | 'tpm' }>,
+  descriptor: Exclude<Descriptor, { kind: 'listener' | 'nic' | 'tap' | 'tpm' | 'share' }>,
 ): Promise<FileHandle> {
   const isRead = descriptor.kind === 'file' && descriptor.access === 'read'
   // From QEMU 9.1 a node with cache.direct takes only a descriptor that has the flag already.

@@ -133,6 +133,7 @@ export function pluggableDevices(spec: VmSpec): readonly string[] {
       .filter((device) => device.with === undefined)
       .map(({ name }) => deviceId('host', name))
       .sort(byText),
+    ...spec.shares.map((share) => deviceId('fs', share.name)).sort(byText),
     ...(spec.cloudInit === undefined ? [] : ['seed']),
     ...(spec.memory.max === undefined ? [] : [plugMemoryId]),
     ...extraDevices(spec),

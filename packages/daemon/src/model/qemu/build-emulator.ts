@@ -34,6 +34,7 @@ import { sandboxArgs } from './sandbox.ts'
 import { seedArgs } from './seed.ts'
 import { serialArgs } from './serial.ts'
 import { serialBusArgs } from './serial-bus.ts'
+import { shareArgs, sharePlans } from './shares.ts'
 import { soundArgs } from './sound.ts'
 import { spiceArgs, spiceSocketName } from './spice.ts'
 import { tpmArgs, tpmPlan } from './tpm.ts'
@@ -81,6 +82,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...seed,
     ...nics.args,
     ...hostDeviceArgs(context),
+    ...shareArgs(context),
     ...rngArgs(context),
     ...balloonArgs(context),
     ...plugMemoryArgs(context),
@@ -89,11 +91,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...watchdogArgs(context),
     ...tpmArgs(context),
     ...usbArgs(context),
-    ...pointerArgs(context),
-    ...soundArgs(context),
-    ...displayArgs(context),
-    ...vncArgs(context),
-    ...spiceArgs(context),
+    ...seatArgs(context),
     ...restoreArgs(context),
   ]
   return {
@@ -103,6 +101,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     userNics: nics.userNics,
     taps: nics.taps,
     tpm: tpmPlan(input),
+    ...sharePlans(input),
     ...handedOver(input),
     ...vfsPlan(input),
     secrets: disks.secrets,
@@ -117,6 +116,17 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
       ...socketNames(input),
     },
   }
+}
+
+/** What whoever sits before the VM points at, hears and sees. */
+function seatArgs(context: BuildContext): readonly string[] {
+  return [
+    ...pointerArgs(context),
+    ...soundArgs(context),
+    ...displayArgs(context),
+    ...vncArgs(context),
+    ...spiceArgs(context),
+  ]
 }
 
 function socketNames(input: HardwareInput) {

@@ -42,6 +42,8 @@ export type Descriptor =
   | { readonly kind: 'nic'; readonly nic: string }
   /** A connected UNIX socket, whose other end the TPM has. */
   | { readonly kind: 'tpm' }
+  /** A connected UNIX socket, whose other end is that of the process that serves the folder. */
+  | { readonly kind: 'share'; readonly share: string }
   /** A queue of a tap, which is made on a bridge. */
   | { readonly kind: 'tap'; readonly tap: string; readonly queue: number }
 
@@ -76,6 +78,15 @@ export interface UserNicPlan {
     readonly hostPort: number
     readonly guestPort: number
   }[]
+}
+
+/** A folder of the host that is served by a process of its own, which has the other end of the share's descriptor. */
+export interface SharePlan {
+  readonly share: string
+  readonly folder: string
+  readonly readOnly: boolean
+  /** The program that serves it. */
+  readonly program: string
 }
 
 /** The tap of a NIC on a network: made when the emulator starts, and gone when nobody has it open any more. */
@@ -158,6 +169,8 @@ export interface EmulatorPlan {
   readonly taps?: readonly TapPlan[]
   /** The directory of its TPM's state; absent: it has no TPM. */
   readonly tpm?: { readonly stateDirectory: string } | undefined
+  /** Absent: none. */
+  readonly shares?: readonly SharePlan[]
   /** Devices of the host that it is given, by address. Absent: none. */
   readonly hostDevices?: readonly string[]
   /** Those of them that are NICs on networks of mode sriov. Absent: none. */

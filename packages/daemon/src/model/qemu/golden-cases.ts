@@ -6,6 +6,7 @@
  */
 import { type GoldenCase, goldenCase, noDevices, qemu8, qemu10, root } from './golden-case.ts'
 import { diskCases } from './golden-disks.ts'
+import { nicCases } from './golden-nics.ts'
 
 const kernel = { path: '/srv/vmlinuz', initrd: '/srv/initrd.img', cmdline: 'console=ttyS0 quiet' }
 
@@ -154,78 +155,7 @@ const processors: readonly GoldenCase[] = [
   goldenCase('memory-small', { memory: { size: '16MiB' }, devices: noDevices }),
 ]
 
-const networks = { lan: { bridge: 'br-lan', mtu: 1500 }, big: { bridge: 'br-big', mtu: 9000 } }
-
 const others: readonly GoldenCase[] = [
-  goldenCase('nic-forwards', {
-    nics: [
-      { name: 'lan', mac: '52:54:00:aa:bb:cc', forwards: [{ hostPort: 8080, guestPort: 80 }] },
-      { name: 'dmz', forwards: [{ protocol: 'udp', hostAddress: '::1', hostPort: 53, guestPort: 53 }] },
-    ],
-    devices: noDevices,
-  }),
-  goldenCase(
-    'nic-network',
-    {
-      cpu: { count: 1 },
-      nics: [
-        { name: 'lan', network: 'lan' },
-        { name: 'net1', mac: '52:54:00:aa:bb:cc' },
-      ],
-      devices: noDevices,
-    },
-    { networks },
-  ),
-  goldenCase(
-    'nic-network-vhost',
-    {
-      cpu: { count: 2 },
-      accelerator: 'kvm',
-      nics: [{ name: 'lan', network: 'lan' }],
-      devices: noDevices,
-    },
-    { networks, accelerator: 'kvm', vhostNet: true },
-  ),
-  goldenCase(
-    'nic-network-queues',
-    { cpu: { count: 12 }, nics: [{ name: 'lan', network: 'big' }], devices: noDevices },
-    { networks },
-  ),
-  goldenCase('nic-models', {
-    nics: (['e1000e', 'e1000', 'rtl8139'] as const).map((model) => ({ name: model, model })),
-    disks: [root],
-    devices: noDevices,
-  }),
-  goldenCase(
-    'nic-models-on-networks-qemu-10.0',
-    {
-      cpu: { count: 2 },
-      nics: (['igb', 'rtl8139'] as const).map((model) => ({ name: model, model, network: 'lan' })),
-      devices: noDevices,
-    },
-    { networks, qemu: qemu10, accelerator: 'kvm', vhostNet: true },
-  ),
-  goldenCase(
-    'nic-vf',
-    {
-      nics: [
-        { name: 'lan', network: 'lan' },
-        { name: 'fast', network: 'fast' },
-      ],
-      devices: noDevices,
-    },
-    {
-      networks: {
-        ...networks,
-        fast: {
-          bridge: 'eth0',
-          mtu: 1500,
-          sriov: { pfs: ['eth0'], vlan: 42, spoofCheck: true, trust: false },
-        },
-      },
-      vfs: { fast: { address: '0000:02:10.1', pf: 'eth0' } },
-    },
-  ),
   ...(['rng', 'balloon', 'agent', 'vnc', 'panic', 'watchdog'] as const).map((device) =>
     goldenCase(`device-${device}`, { devices: { ...noDevices, [device]: true } }),
   ),
@@ -275,6 +205,18 @@ const others: readonly GoldenCase[] = [
     },
     { handed: { gpu: '0000:05:00.0', audio: '0000:05:00.1' } },
   ),
+  goldenCase(
+    'shares',
+    {
+      memory: { size: '64MiB' },
+      shares: [
+        { name: 'www', folder: '/srv/www', readOnly: true },
+        { name: 'home', folder: '/home/web' },
+      ],
+      devices: noDevices,
+    },
+    { virtiofsd: '/usr/lib/qemu/virtiofsd' },
+  ),
   goldenCase('device-vsock', { devices: { ...noDevices, vsock: true } }, { vsock: true }),
   goldenCase('clock-localtime', { clock: { base: 'localtime', drift: 'none' }, devices: noDevices }),
   goldenCase('clock-kvm', { devices: noDevices }, { accelerator: 'kvm' }),
@@ -291,4 +233,10 @@ const others: readonly GoldenCase[] = [
 ]
 
 /** Every golden case; names are unique. */
-export const goldenCases: readonly GoldenCase[] = [...machines, ...processors, ...diskCases, ...others]
+export const goldenCases: readonly GoldenCase[] = [
+  ...machines,
+  ...processors,
+  ...diskCases,
+  ...nicCases,
+  ...others,
+]

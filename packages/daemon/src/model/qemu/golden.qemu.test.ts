@@ -38,7 +38,8 @@ function readVersion(): readonly [major: number, minor: number] {
 /** Golden command lines for a newer QEMU have options that this one does not know; taps take root, and are tried end to end. */
 function isForOthers({ input }: GoldenCase): boolean {
   const [major, minor] = input.qemu.version
-  const isOfHost = input.networks !== undefined || input.spec.hostDevices.length > 0
+  const { hostDevices, shares } = input.spec
+  const isOfHost = input.networks !== undefined || hostDevices.length > 0 || shares.length > 0
   return isOfHost || major > version[0] || (major === version[0] && minor > version[1])
 }
 
@@ -130,7 +131,7 @@ async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDe
       fds.push(descriptorOf(listener))
       continue
     }
-    if (descriptor.kind === 'nic' || descriptor.kind === 'tap') {
+    if (descriptor.kind === 'nic' || descriptor.kind === 'tap' || descriptor.kind === 'share') {
       const ends = await connectPair(bench.folder)
       for (const end of ends) bench.undo.defer(() => end.release())
       fds.push(ends[0].fd)
@@ -149,7 +150,7 @@ async function openDescriptors(plan: EmulatorPlan, bench: Bench): Promise<OpenDe
 }
 
 function openFlags(
-  descriptor: Exclude<Descriptor, { readonly kind: 'listener' | 'nic' | 'tap' | 'tpm' }>,
+  descriptor: Exclude<Descriptor, { readonly kind: 'listener' | 'nic' | 'tap' | 'tpm' | 'share' }>,
 ): number {
   if (descriptor.kind === 'device') return fs.constants.O_RDWR
   const mode = descriptor.access === 'read' ? fs.constants.O_RDONLY : fs.constants.O_RDWR

@@ -18,7 +18,10 @@ function page(plan: EmulatorPlan): string {
   )
   const binds = plan.binds.map(({ source, target }) => `# ${target} from ${source}`)
   const nics = plan.userNics.map(({ nic, mac }) => `# NIC ${nic} as ${mac}`)
-  return [...plan.argv, ...descriptors, ...binds, ...nics, ''].join('\n')
+  const shares = (plan.shares ?? []).map(
+    ({ share, folder, readOnly }) => `# share ${share} is ${folder}${readOnly ? ', read-only' : ''}`,
+  )
+  return [...plan.argv, ...descriptors, ...binds, ...nics, ...shares, ''].join('\n')
 }
 
 function describe(descriptor: Descriptor): string {
@@ -33,6 +36,8 @@ function describe(descriptor: Descriptor): string {
       return `socket of NIC ${descriptor.nic}`
     case 'tpm':
       return 'socket of the TPM'
+    case 'share':
+      return `socket of share ${descriptor.share}`
     case 'tap':
       return `queue ${descriptor.queue} of tap ${descriptor.tap}`
   }

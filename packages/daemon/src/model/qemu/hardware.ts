@@ -84,6 +84,8 @@ export interface HardwareInput {
   readonly firmware?: { readonly executable: string; readonly nvramPath: string } | undefined
   /** Where the state of its TPM lies, where its spec has one. */
   readonly tpmDirectory?: string | undefined
+  /** The program that serves shares, where its spec has some. */
+  readonly virtiofsd?: string | undefined
   /** The NoCloud seed's file, when the spec has cloudInit. */
   readonly seedPath: string | undefined
   /** Whether the host has /dev/vhost-vsock. */

@@ -132,6 +132,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   },
   'disks.*.pool': mediumOr({ effect: 'pinned', reason: 'the volume lies in its pool' }),
   'hostDevices.*': wholeHostDeviceRule,
+  'shares.*': { effect: 'boot', reason: 'a folder is served by a process that starts with the emulator' },
   'nics.*': wholeNicRule,
   'nics.*.network': networkRule,
   'nics.*.model': { effect: 'boot', reason: 'the guest has the card that it booted with' },

@@ -2,7 +2,7 @@
  * A spec as a flat list of fields, so that two specs can be compared field by field: `cpu.count`, `disks.root.cache`,
  * `nics.lan.forwards`. Devices are told apart by their names, never by their places.
  */
-import type { DiskSpec, ForwardSpec, HostDeviceSpec, NicSpec, VmSpec } from '@kvasir/contract'
+import type { DiskSpec, ForwardSpec, HostDeviceSpec, NicSpec, ShareSpec, VmSpec } from '@kvasir/contract'
 
 /** One field of a spec. */
 export interface SpecField {
@@ -30,12 +30,13 @@ export function specFields(spec: VmSpec): ReadonlyMap<string, SpecField> {
   for (const disk of spec.disks) fields.push(...deviceFields('disks', disk))
   for (const nic of spec.nics) fields.push(...deviceFields('nics', withSortedForwards(nic)))
   for (const device of spec.hostDevices) fields.push(...deviceFields('hostDevices', device))
+  for (const share of spec.shares) fields.push(...deviceFields('shares', share))
   return new Map(fields.map((field) => [`${field.kind}\n${field.path}`, field]))
 }
 
 function deviceFields(
-  list: 'disks' | 'nics' | 'hostDevices',
-  device: DiskSpec | NicSpec | HostDeviceSpec,
+  list: 'disks' | 'nics' | 'hostDevices' | 'shares',
+  device: DiskSpec | NicSpec | HostDeviceSpec | ShareSpec,
 ): readonly SpecField[] {
   const path = `${list}.${device.name}`
   const parts = Object.entries(device).filter(([key]) => key !== 'name')

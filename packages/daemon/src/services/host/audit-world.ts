@@ -11,7 +11,7 @@ import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { placeName } from '../pools/usable-pool.ts'
 import { layerFiles } from '../snapshots/layer-files.ts'
-import { lostDevices } from '../vms/lost-devices.ts'
+import { lostDevices, lostThing } from '../vms/lost-devices.ts'
 import { knownNvrams } from '../vms/nvram.ts'
 import { findOutsideLimits, limitSentences } from '../vms/outside-limits.ts'
 import { inspectTuning } from '../vms/tune-threads.ts'
@@ -149,7 +149,7 @@ function auditLost(driver: Driver): readonly AuditEntry[] {
   const { record } = driver.view()
   return (lostDevices(record).lostDevices ?? []).map(({ device, reason }) => ({
     kind: 'missing' as const,
-    thing: device === 'tpm' ? 'TPM' : 'NIC',
+    thing: lostThing(device),
     id: record.id,
     detail: `VM ${record.name}: ${reason}`,
   }))

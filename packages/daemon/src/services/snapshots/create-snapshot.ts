@@ -10,6 +10,7 @@ import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { Context } from '../context.ts'
 import { requireNoHostDevices } from '../host/host-devices.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
+import { requireNoShares } from '../vms/shares.ts'
 import { makeVolumeFile } from '../volumes/volume-files.ts'
 import { requireSettled } from './find-snapshot.ts'
 import { type DiskSwitch, planSwitch } from './plan-switch.ts'
@@ -42,6 +43,7 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
   await settleSnapshots(seat, ports)
   requireSettled(seat.record, ports)
   if (request.memory) requireNoHostDevices(seat.record, 'kept')
+  if (request.memory) requireNoShares(seat.record, 'kept')
   if (request.memory) requireMemory(seat)
   const disks = planSwitch(seat, request.name, ports)
   await ports.failpoint('snapshot.create.before-row')

@@ -40,9 +40,14 @@ test('a TPM that was killed is told of in words until the next start, and the au
 
 test('what another daemon finds lost is told of by it, and a NIC without its passt too', async () => {
   const first = await openSimulatedDaemon()
-  await first.createVm('web1', { devices: { tpm: true }, nics: [{ name: 'lan', mode: 'user' }] })
+  first.machine.folders.add('/srv/www')
+  await first.createVm('web1', {
+    devices: { tpm: true },
+    shares: [{ name: 'www', folder: '/srv/www' }],
+    nics: [{ name: 'lan', mode: 'user' }],
+  })
   await first.start('web1')
-  first.machine.unconnected.set((await first.vm('web1')).uuid, ['tpm'])
+  first.machine.unconnected.set((await first.vm('web1')).uuid, ['tpm', 'fs-www'])
 
   await using world = await first.killAndFollow()
   await world.daemon.supervisor.check()
@@ -52,7 +57,8 @@ test('what another daemon finds lost is told of by it, and a NIC without its pas
   const { lostDevices = [] } = (await world.vm('web1')).status
   assert.deepEqual(
     lostDevices.map(({ device }) => device),
-    ['tpm', 'nics.lan'],
+    ['tpm', 'shares.www', 'nics.lan'],
   )
-  assert.match(lostDevices[1]?.reason ?? '', /^passt, which serves NIC lan, has ended/)
+  assert.match(lostDevices[1]?.reason ?? '', /^virtiofsd, which serves share www, has ended/)
+  assert.match(lostDevices[2]?.reason ?? '', /^passt, which serves NIC lan, has ended/)
 })

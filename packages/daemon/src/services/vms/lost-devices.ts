@@ -1,8 +1,9 @@
 /**
- * Devices that the guest has and nobody serves any more: a TPM or a NIC whose process on the host was killed. QEMU takes another in its
+ * Devices that the guest has and nobody serves any more: a TPM, a share or a NIC whose process on the host was killed. QEMU takes another in its
  * place only when it starts, so what is lost stays lost until the VM's next start; its row says so.
  */
 import type { VmStatus } from '@kvasir/contract'
+import { shareId } from '../../model/qemu/shares.ts'
 import { tpmId } from '../../model/qemu/tpm.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
@@ -16,12 +17,18 @@ export interface LossParts {
 }
 
 const tpm = 'tpm'
+const shareKind = 'shares.'
 
-/** Looks whether the TPM of a running VM is still there; QEMU tells nobody by itself. */
-export async function lookForTpm(seat: Seat, emulator: Emulator, parts: LossParts): Promise<void> {
-  if (!seat.record.run?.bootedSpec.devices.tpm || isKnown(seat.record, tpm)) return
+/** Looks whether the TPM and the shares of a running VM are still there; QEMU tells nobody by itself. */
+export async function lookForHelpers(seat: Seat, emulator: Emulator, parts: LossParts): Promise<void> {
+  const { devices, shares } = seat.record.run?.bootedSpec ?? { devices: undefined, shares: [] }
+  const expected = new Map([
+    ...(devices?.tpm ? [[tpmId, tpm] as const] : []),
+    ...shares.map(({ name }) => [shareId(name), `${shareKind}${name}`] as const),
+  ])
+  if ([...expected.values()].every((device) => isKnown(seat.record, device))) return
   const unconnected: readonly string[] = await emulator.unconnected().catch(() => []) // One that does not answer is asked again.
-  if (unconnected.includes(tpmId)) noteLoss(seat, tpm, parts)
+  for (const [socket, device] of expected) if (unconnected.includes(socket)) noteLoss(seat, device, parts)
 }
 
 /** The helper of a NIC has ended. */
@@ -35,11 +42,10 @@ function noteLoss(seat: Seat, device: string, { ports, emit }: LossParts): void 
   const { record } = seat
   if (record.run === undefined || isKnown(record, device)) return
   const lost = [...(record.run.lost ?? []), { device, since: ports.clock.now() }]
-  const nic = nicOf(device)
   seat.update({ run: { ...record.run, lost } }, () =>
     emit('vm.guest', record.name, {
       uuid: record.id,
-      ...(nic === undefined ? { [device]: 'lost' } : { nic, network: 'lost' }),
+      ...lossWords(device),
       reason: reasonOf(record.name, device),
     }),
   )
@@ -64,12 +70,32 @@ export function lostDevices({ name, run }: VmRecord): Pick<VmStatus, 'lostDevice
   }
 }
 
+/** What a lost device is, in a word. */
+export function lostThing(device: string): string {
+  if (shareOf(device) !== undefined) return 'share'
+  return nicOf(device) === undefined ? 'TPM' : 'NIC'
+}
+
+function lossWords(device: string): Readonly<Record<string, string>> {
+  const [nic, share] = [nicOf(device), shareOf(device)]
+  if (share !== undefined) return { share, state: 'lost' }
+  return nic === undefined ? { [device]: 'lost' } : { nic, network: 'lost' }
+}
+
+function whatIsLost(device: string): readonly [what: string, effect: string] {
+  const [nic, share] = [nicOf(device), shareOf(device)]
+  if (share !== undefined)
+    return [`virtiofsd, which serves share ${share},`, 'what the guest asks of its files is not answered']
+  if (nic !== undefined) return [`passt, which serves NIC ${nic},`, 'that NIC has no network']
+  return ['swtpm, which is its TPM,', 'what the guest asks of the TPM fails']
+}
+
+function shareOf(device: string): string | undefined {
+  return device.startsWith(shareKind) ? device.slice(shareKind.length) : undefined
+}
+
 function reasonOf(name: string, device: string): string {
-  const nic = nicOf(device)
-  const [what, effect] =
-    nic === undefined
-      ? ['swtpm, which is its TPM,', 'what the guest asks of the TPM fails']
-      : [`passt, which serves NIC ${nic},`, 'that NIC has no network']
+  const [what, effect] = whatIsLost(device)
   return `${what} has ended, so ${effect}; shut VM ${name} down and start it to bring it back (a reboot of the guest does not).`
 }
 

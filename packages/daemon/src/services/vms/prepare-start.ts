@@ -83,6 +83,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     kernel,
     firmware: firmwareFiles(record, firmware, ports),
     tpmDirectory: tpmDirectoryOf(record, spec, ports),
+    virtiofsd: ports.host.virtiofsd(),
     seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
     vsock: ports.host.hasVsock(),
     vhostNet: ports.host.hasVhostNet(),

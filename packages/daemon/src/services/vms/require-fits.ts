@@ -2,6 +2,7 @@
 import type { VmSpec } from '@kvasir/contract'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
+import { requireShares } from './shares.ts'
 
 /** Refuses a VM with more memory than the host has, and kernels and media that are not there. */
 export async function requireFits(spec: VmSpec, name: string, ports: Ports): Promise<void> {
@@ -22,6 +23,7 @@ export async function requireFits(spec: VmSpec, name: string, ports: Ports): Pro
   for (const { file } of spec.disks) if (file !== undefined) await ports.host.checkMedium(file)
   for (const { romFile } of spec.hostDevices)
     if (romFile !== undefined) await ports.host.checkBootFile(romFile)
+  await requireShares(spec, name, ports)
   const kernel = spec.boot.kernel
   if (!kernel) return
   await ports.host.checkBootFile(kernel.kernel)

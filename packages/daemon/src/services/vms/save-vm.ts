@@ -16,6 +16,7 @@ import { requireNoHostDevices } from '../host/host-devices.ts'
 import { refusalFrom } from '../refusal-of.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
 import { endEmulator } from './end-emulator.ts'
+import { requireNoShares } from './shares.ts'
 
 export interface SaveRequest {
   readonly jobId?: string
@@ -29,6 +30,7 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
     'save',
     async (seat) => {
       requireNoHostDevices(seat.record, 'saved')
+      requireNoShares(seat.record, 'saved')
       requireSettled(seat.record, ports) // A disk whose layers are merged cannot be let go of.
       const booted = whatWasBooted(seat.record)
       const wasRunning = seat.record.life.state === 'running'

@@ -21,7 +21,7 @@ import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { devicesOfDisk } from './disk-answers.ts'
 import { endEmulator } from './end-emulator.ts'
-import { lookForTpm, noteLostNetwork } from './lost-devices.ts'
+import { lookForHelpers, noteLostNetwork } from './lost-devices.ts'
 import { answerIn } from './moving-kind.ts'
 import { movingKinds } from './moving-kinds.ts'
 import { finishWhenGone } from './set-disks.ts'
@@ -138,7 +138,7 @@ async function happeningOf(
         break
     }
   }
-  await lookForTpm(seat, emulator, parts)
+  await lookForHelpers(seat, emulator, parts)
   return await askRunState(seat, emulator)
 }
 

@@ -1,0 +1,113 @@
+/** Folders of the host in a guest: what it reads and writes there, what serves them and is caged, and what becomes of both when one dies. */
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
+import type { VmHandle } from '../machine/vm-handle.ts'
+import { openWorld } from '../machine/world.ts'
+
+/** The loss is looked for every 10 s. */
+const withinMs = 30_000
+/** chown, dac_override, fowner, fsetid, setgid, setuid. */
+const fileCapabilities = '00000000000000db'
+
+/** The processes that serve the folders of a VM, in the order of their shares. */
+async function serversOf(vm: VmHandle): Promise<readonly number[]> {
+  const { cgroup = '' } = (await vm.show()).status
+  const pids = (await readFile(join(cgroup, 'cgroup.procs'), 'utf8')).trim().split('\n').map(Number)
+  const programs = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/exe`).catch(() => '')))
+  return pids.filter((_, index) => programs[index]?.endsWith('/virtiofsd'))
+}
+
+test('a guest reads and writes folders of the host, and those that serve them are caged and end with it', {
+  skip: needs('root', 'qemu'),
+}, async (t) => {
+  const top = await mkdtemp(join(tmpdir(), 'kvasir-shares-'))
+  t.after(() => rm(top, { recursive: true, force: true }))
+  const [www, docs] = [join(top, 'www'), join(top, 'docs')]
+  for (const folder of [www, docs]) await mkdir(folder)
+  await writeFile(join(www, 'hello'), 'from the host')
+  await symlink('/etc', join(www, 'out'))
+  await using world = await openWorld(t)
+  const vm = await world.bootTiny('web1', {
+    shares: [
+      { name: 'www', folder: www },
+      { name: 'docs', folder: docs, readOnly: true },
+    ],
+  })
+  const { spec, status } = await vm.show()
+  assert.equal(spec.memory.sharing, 'shared')
+
+  await vm.shell(
+    'modprobe virtiofs; mkdir /www /docs; mount -t virtiofs www /www; mount -t virtiofs docs /docs',
+  )
+  assert.equal(await vm.shell('cat /www/hello'), 'from the host')
+  await vm.shell('echo -n from the guest >/www/answer; chown 1234:1235 /www/answer; mkdir /www/sub')
+  assert.equal(await readFile(join(www, 'answer'), 'utf8'), 'from the guest')
+  const { uid, gid } = await stat(join(www, 'answer'))
+  assert.deepEqual([uid, gid], [1234, 1235])
+  assert.equal((await stat(join(www, 'sub'))).uid, 0)
+  assert.match(await vm.shell('cat /www/out/hostname 2>&1 || true'), /No such file/)
+  assert.match(await vm.shell('touch /docs/x 2>&1 || true'), /Read-only file system/)
+  const servers = await serversOf(vm)
+  assert.equal(servers.length, 2)
+  for (const server of servers) await assertCaged(server)
+  await world.daemon.kill9()
+  await world.startDaemon()
+  await world.assertCleanAudit()
+  assert.equal(await vm.shell('cat /www/hello'), 'from the host')
+  assert.match((await world.cli('vm', 'save', 'web1')).stderr, /has shares .* its memory is not saved/)
+
+  for (const server of servers) process.kill(server, 'SIGKILL')
+  const lost = async () => (await vm.show()).status.lostDevices ?? []
+  const haveEnded = async () => ((await lost()).length === 2 ? true : undefined)
+  await eventually(haveEnded, { withinMs, what: 'the status says that nobody serves them' })
+  assert.match((await lost())[0]?.reason ?? '', /^virtiofsd, which serves share www, has ended/)
+  assert.equal(await vm.state(), 'running')
+  process.kill(status.pid ?? 0, 'SIGKILL')
+  await vm.untilState('crashed')
+  await vm.start()
+  assert.deepEqual(await lost(), [])
+  const others = await serversOf(vm)
+  assert.equal(others.length, 2)
+  await vm.powerOff()
+  const haveGone = async () => (others.some(isThere) ? undefined : true)
+  await eventually(haveGone, { withinMs, what: 'they end with the VM' })
+
+  await rm(docs, { recursive: true })
+  await symlink(www, docs)
+  assert.match((await world.cli('vm', 'start', 'web1')).stderr, /docs leads through a link to .*www/)
+  const { stateDir } = world.place
+  const refused = [
+    [join(top, 'none'), /does not exist/],
+    [join(www, 'hello'), /is a regular file and not a folder/],
+    [join(stateDir, 'nvram'), /is where Kvasir keeps the state of VMs/],
+    ['/', /holds where Kvasir keeps the state of VMs/],
+  ] as const
+  for (const [folder, why] of refused)
+    assert.match((await world.cli('vm', 'create', 'other', '--share', folder)).stderr, why)
+})
+
+/** It has the capabilities that files take, no network, and nothing of the host but its folder, which is its root. */
+async function assertCaged(pid: number): Promise<void> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  for (const set of ['CapPrm', 'CapEff'])
+    assert.match(status, new RegExp(`^${set}:\\t${fileCapabilities}$`, 'm'))
+  assert.match(status, /^NoNewPrivs:\t1$/m)
+  assert.match(status, /^Seccomp:\t2$/m)
+  for (const kind of ['net', 'mnt', 'ipc', 'uts'])
+    assert.notEqual(await readlink(`/proc/${pid}/ns/${kind}`), await readlink(`/proc/self/ns/${kind}`), kind)
+  await assert.rejects(stat(`/proc/${pid}/root/usr`))
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
