@@ -98,9 +98,9 @@ async function inspectSriov(
 
 function lentWires({ sriov }: NetworkSpec, wires: readonly Wire[]) {
   return wires.flatMap((wire) => {
-    const { vf, mac, limits } = wire
+    const { vf, mac, limits, vlan } = wire
     if (vf === undefined || sriov === undefined) return []
-    return [{ vf, wire, wanted: settingsOf(sriov, { mac, limits, link: vf.link }) }]
+    return [{ vf, wire, wanted: settingsOf(sriov, { mac, limits, vlan, link: vf.link }) }]
   })
 }
 

@@ -38,10 +38,10 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
       on,
       `has an address or is held to its own, and who has which on network ${name} is the LAN's to say`,
     )
-  if (network.vlans === undefined && (nic.vlan ?? nic.trunk) !== undefined)
+  if (!network.sriov && network.vlans === undefined && (nic.vlan ?? nic.trunk) !== undefined)
     throw refused(
       on,
-      `has VLANs, and network ${name} does not tell them apart; one of mode bridge that is VLAN-aware does`,
+      `has VLANs, and network ${name} does not tell them apart; one of mode bridge that is VLAN-aware does, and one of mode sriov`,
     )
   if (nic.isolated && (network.macvtap === 'bridge' || network.macvtap === 'vepa'))
     throw refused(
@@ -80,7 +80,7 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
 
 /** A virtual function is held to its MAC address and to a rate by the device; all else would be rules of a bridge, and there is none. */
 function requireOnVf(on: NicOnNetwork): void {
-  const { antiSpoof, isolated, address, limits, model } = on.nic
+  const { antiSpoof, isolated, address, limits, model, trunk } = on.nic
   const { name } = on.network
   if (model !== undefined && model !== 'virtio')
     throw refused(
@@ -91,6 +91,11 @@ function requireOnVf(on: NicOnNetwork): void {
     throw refused(
       on,
       `is guarded (${antiSpoof ? 'antiSpoof' : 'isolated'}), and network ${name} gives it a virtual function, whose packets the host never sees; spoofCheck of the network holds it to its MAC address`,
+    )
+  if (trunk !== undefined)
+    throw refused(
+      on,
+      `has a trunk, and a virtual function, as network ${name} gives it, is in one VLAN or none`,
     )
   if (address !== undefined)
     throw refused(on, `has an address, and who has which on network ${name} is the LAN's to say`)

@@ -33,6 +33,12 @@ test('what a network and a NIC say becomes what the virtual function is set to',
   ])
 })
 
+test('a NIC that names a VLAN is in that, and one that names none in that of its network', () => {
+  const vlanOf = (vlan?: number) => settingsOf({ ...network, vlan: 42 }, { ...nic, vlan }).vlan
+
+  assert.deepEqual([vlanOf(), vlanOf(7)], [42, 7])
+})
+
 test('a setting that is so already, or that nobody asks for, is not asked of the driver', () => {
   const plain = settingsOf(network, nic)
 

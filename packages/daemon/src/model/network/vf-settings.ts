@@ -40,8 +40,8 @@ const unset: VfState = {
 
 /** What the VF of a NIC is set to. */
 export function settingsOf(
-  { vlan = 0, spoofCheck, trust, minSend }: NetworkSriov,
-  { mac, limits, link }: { readonly mac: string } & Pick<NicSpec, 'limits' | 'link'>,
+  { vlan: usual = 0, spoofCheck, trust, minSend }: NetworkSriov,
+  { mac, limits, link, vlan = usual }: { readonly mac: string } & Pick<NicSpec, 'limits' | 'link' | 'vlan'>,
 ): VfSettings {
   return {
     mac,
