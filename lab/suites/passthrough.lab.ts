@@ -3,45 +3,20 @@
  * with their drivers afterwards, however the VM, its emulator and the daemon end.
  */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { endpoints, type VmSpecInput } from '@kvasir/contract'
 import { eventually } from '../../e2e/machine/eventually.ts'
 import { failpointsOf } from '../../e2e/machine/failpoints.ts'
-import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
-import { openWorld, type World } from '../../e2e/machine/world.ts'
+import { openWorld } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
+import { bootMs, create, diskInit, makeGuest, pciFolder, pciOf, untilDone } from '../testing/device-guest.ts'
 import { sh } from '../testing/shell.ts'
 
 const skip = needs('lab', 'root', 'qemu')
-const bootMs = 120_000
-
-const pciFolder = '/sys/bus/pci/devices'
-const read = (path: string) => readFileSync(path, 'utf8').trim()
-const pciOf = (pciClass: string) =>
-  readdirSync(pciFolder).find((address) => read(`${pciFolder}/${address}/class`) === pciClass) ??
-  assert.fail(`no PCI device of class ${pciClass}`)
-
-/** What the guest does: it loads drivers, reads the disk, brings the link up, and says so on its console. */
-const init = `#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sysfs /sys
-/bin/busybox mount -t devtmpfs dev /dev
-exec >/dev/ttyS0 2>&1
-for module in $(/bin/busybox cat /modules); do /bin/busybox insmod /m/$module; done
-until [ -b /dev/nvme0n1 ]; do /bin/busybox sleep 0.2; done
-echo "disk $(/bin/busybox head -c 1048576 /dev/nvme0n1 | /bin/busybox sha256sum)"
-echo from the guest | /bin/busybox dd of=/dev/nvme0n1 bs=1M seek=2 conv=fsync
-until [ -e /sys/class/net/eth0 ]; do /bin/busybox sleep 0.2; done
-/bin/busybox ip link set eth0 up && echo "link $(/bin/busybox cat /sys/class/net/eth0/flags)"
-echo all done
-while :; do /bin/busybox sleep 60; done
-`
 
 /** What the guest does that is given the disk while it runs, and takes it away again: it says what it sees. */
-const watchingInit = `${init.slice(0, init.indexOf('until [ -b'))}
+const watchingInit = `${diskInit.slice(0, diskInit.indexOf('until [ -b'))}
 echo watching
 while :; do
   until [ -b /dev/nvme0n1 ]; do /bin/busybox sleep 0.2; done
@@ -64,41 +39,6 @@ function romWith(word: string): Buffer {
   rom.writeUInt8(0x80, 0x1c + 0x15)
   rom.write(word, 64)
   return rom
-}
-
-/** A kernel and an initramfs that has the drivers. */
-async function makeGuest(
-  folder: string,
-  program = init,
-): Promise<{ readonly kernel: string; readonly initrd: string }> {
-  const root = join(folder, 'guest')
-  await sh(`mkdir -p ${root}/bin ${root}/m && cp /bin/busybox ${root}/bin/busybox`)
-  writeFileSync(join(root, 'init'), program, { mode: 0o755 })
-  await sh(`
-    for name in nvme igbvf; do modprobe --show-depends $name; done | awk '$1 == "insmod" { print $2 }' | while read path; do
-      plain=$(basename $path | sed 's/\\.xz$//; s/\\.zst$//')
-      [ -e ${root}/m/$plain ] && continue
-      case $path in *.xz) xz -dc $path ;; *.zst) zstd -dcq $path ;; *) cat $path ;; esac >${root}/m/$plain
-      echo $plain >>${root}/modules
-    done`)
-  await sh(`cd ${root} && find . | cpio -o -H newc --quiet | gzip -1 >${folder}/guest.img`)
-  return { kernel: await sh('ls /boot/vmlinuz-* | tail -1'), initrd: `${folder}/guest.img` }
-}
-
-async function create(world: World, name: string, spec: VmSpecInput): Promise<VmHandle> {
-  await world.client.call(endpoints.createVm, { body: { name, spec } })
-  return world.vm(name)
-}
-
-/** Waits until the guest has said all of it once more, and answers that. */
-async function untilDone(vm: VmHandle, times: number): Promise<string> {
-  return await eventually(
-    async () => {
-      const parts = (await vm.serialLog()).split('all done')
-      return parts.length > times ? parts[times - 1] : undefined
-    },
-    { withinMs: bootMs, what: 'the guest is done' },
-  )
 }
 
 /** Which driver has which device. */
