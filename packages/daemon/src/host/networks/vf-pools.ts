@@ -3,8 +3,9 @@
  * the last network that needed them stops and nobody uses one.
  *
  * What was made, and for whom, stands in a file before the kernel is told. The file lies in the runtime directory, since a boot of the host
- * forgets both. While VFs are made for networks, drivers of the host are kept from them (sriov_drivers_autoprobe), else each would be an
- * interface that programs of the host might take. Facts: Documentation/ABI/testing/sysfs-bus-pci.
+ * forgets both. While there are VFs of ours, drivers of the host are kept from them (sriov_drivers_autoprobe), else each would be an interface
+ * that programs of the host might take; not only while they are made, since a driver that is loaded because of them comes later. Facts:
+ * Documentation/ABI/testing/sysfs-bus-pci, pci_device_can_probe of drivers/pci/pci-driver.c.
  */
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -25,10 +26,13 @@ const poolNote = z.object({
   users: z.array(z.string()),
   /** How many VFs were made; absent where they were there. */
   made: z.number().optional(),
+  /** Drivers of the host took new VFs before these were made, and are to again. */
+  probes: z.boolean().optional(),
 })
 const notes = z.record(z.string(), poolNote)
 
 type Notes = z.output<typeof notes>
+type Note = Notes[string]
 
 /** The pools of one daemon. Calls follow each other. */
 export class VfPools {
@@ -48,8 +52,11 @@ export class VfPools {
       const all = await this.#read()
       const known = all[found.address]
       const users = [...new Set([...(known?.users ?? []), network.id])]
-      const made = plan.kind === 'make' ? plan.count : known?.made
-      await this.#write({ ...all, [found.address]: { users, ...(made === undefined ? {} : { made }) } })
+      const made =
+        plan.kind === 'make'
+          ? { made: plan.count, probes: known?.probes ?? (await probesVfs(found.address)) }
+          : {}
+      await this.#write({ ...all, [found.address]: { ...known, ...made, users } })
       if (plan.kind === 'make') await makeVfs(found, plan.count)
     }
   }
@@ -57,13 +64,12 @@ export class VfPools {
   /** A network does not need its PFs any more. Safe to repeat. */
   async release(networkId: string): Promise<void> {
     const all = await this.#read()
-    for (const [address, { users, made }] of Object.entries(all)) {
-      if (!users.includes(networkId)) continue
-      const left = users.filter((user) => user !== networkId)
-      const isUnmade = left.length === 0 && (made === undefined || (await unmakeVfs(address, made)))
-      if (isUnmade) delete all[address]
+    for (const [address, note] of Object.entries(all)) {
+      if (!note.users.includes(networkId)) continue
+      const users = note.users.filter((user) => user !== networkId)
       // VFs that somebody has meanwhile stay, and go with the next network of theirs that stops.
-      else all[address] = { users: left, ...(made === undefined ? {} : { made }) }
+      if (users.length > 0 || !(await unmakeVfs(address, note))) all[address] = { ...note, users }
+      else delete all[address]
       await this.#write(all)
     }
   }
@@ -112,24 +118,32 @@ export function poolFindings(pools: readonly PoolSight[]) {
   })
 }
 
-async function makeVfs({ pf, address }: HostPf, count: number): Promise<void> {
-  const autoprobe = join(devicesFolder, address, 'sriov_drivers_autoprobe')
-  const before = (await readFile(autoprobe, 'utf8').catch(() => '')).trim()
-  if (before === '1') await tell(autoprobe, '0', `${pf} gets no virtual functions`)
-  try {
-    await tell(join(devicesFolder, address, 'sriov_numvfs'), `${count}`, `${pf} gets no virtual functions`)
-  } finally {
-    if (before === '1') await tell(autoprobe, '1', `drivers leave virtual functions of ${pf} alone`)
-  }
+async function probesVfs(address: string): Promise<boolean> {
+  return (await readFile(autoprobeOf(address), 'utf8').catch(() => '')).trim() === '1'
 }
 
-/** Answers whether they are gone, or somebody else has made others. */
-async function unmakeVfs(address: string, made: number): Promise<boolean> {
+function autoprobeOf(address: string): string {
+  return join(devicesFolder, address, 'sriov_drivers_autoprobe')
+}
+
+async function makeVfs({ pf, address }: HostPf, count: number): Promise<void> {
+  const otherwise = `${pf} gets no virtual functions`
+  if (await probesVfs(address)) await tell(autoprobeOf(address), '0', otherwise)
+  await tell(join(devicesFolder, address, 'sriov_numvfs'), `${count}`, otherwise)
+}
+
+/** Answers whether what was made is gone; others that somebody has made meanwhile are theirs. */
+async function unmakeVfs(address: string, { made, probes = false }: Note): Promise<boolean> {
+  if (made === undefined) return true
   const [link] = await linksOf(address)
   const found = link === undefined ? undefined : await readPf(link)
-  if (found === undefined || found.vfs.length !== made) return true
-  if (found.vfs.some((vf) => useOf(vf) !== undefined)) return false
-  await tell(join(devicesFolder, address, 'sriov_numvfs'), '0', `the virtual functions of ${link} stay`)
+  if (found === undefined) return true
+  if (found.vfs.length === made) {
+    if (found.vfs.some((vf) => useOf(vf) !== undefined)) return false
+    await tell(join(devicesFolder, address, 'sriov_numvfs'), '0', `the virtual functions of ${link} stay`)
+  }
+  if (probes)
+    await tell(autoprobeOf(address), '1', `drivers leave virtual functions of ${link} alone from now on`)
   return true
 }
 
