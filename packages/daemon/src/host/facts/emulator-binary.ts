@@ -94,8 +94,8 @@ export class EmulatorBinary {
       )
     const { chardevs, ...offer } = known
     // One that does not list its types has told none.
-    const types = offer.devices.length > 0 ? [...offer.devices, ...chardevs] : undefined
-    return { ...offer, types, binary: found.path }
+    const types = offer.devices.length > 0 ? { types: [...offer.devices, ...chardevs] } : {}
+    return { ...offer, ...types, binary: found.path }
   }
 
   #askOnce(found: FoundBinary): Promise<KnownBinary> {

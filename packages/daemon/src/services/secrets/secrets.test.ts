@@ -98,6 +98,22 @@ test('a secret is given another value, unless a volume is encrypted with it, whi
   })
 })
 
+test('a secret whose new value could not be written is the former one, and no event tells of another', async () => {
+  await using world = await openSimulatedDaemon({
+    async failpoint(name) {
+      if (name === 'secret.set.after-phase') throw new Error('The disk is full.')
+    },
+  })
+  await keep(world, 'key')
+
+  await assert.rejects(world.call('setSecret', { ...key, body: { value: 'another one' } }))
+
+  assert.deepEqual([...world.machine.secrets.values()], [value])
+  const events = world.daemon.context.ports.store.events.read(0, 1000)
+  assert.doesNotMatch(JSON.stringify(events), /secret\.changed/)
+  await world.call('deleteSecret', key)
+})
+
 for (const point of ['after-phase', 'after-file'] as const)
   test(`a secret that a daemon died over ${point} of a change is a whole one for the next`, async () => {
     const first = await openSimulatedDaemon({

@@ -27,14 +27,16 @@ export async function setSecret(
     return row
   })
   const ready: SecretRecord = { ...changing, phase: 'ready' }
+  let isWritten = false
   try {
     await failpoint('secret.set.after-phase')
     await secrets.write(id, value)
+    isWritten = true
     await failpoint('secret.set.after-file')
   } finally {
     store.transaction(() => {
       store.secrets.update(ready)
-      emit('secret.changed', ready.name, { id })
+      if (isWritten) emit('secret.changed', ready.name, { id })
     })
   }
   return showSecret(ready, store)
