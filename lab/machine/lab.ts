@@ -182,7 +182,8 @@ async function connect(session: AgentSession, place: Place): Promise<void> {
   const now = (Date.now() / 1000).toFixed(3)
   // Files of the checkout that are in memory already may have changed outside.
   await session.shell(`date -s @${now} >/dev/null; for i in 1 2; do echo 3 >/proc/sys/vm/drop_caches; done`)
-  const isPlugged = (await session.shell('ls /sys/class/nvme')) !== ''
+  // After a slow boot nobody has loaded the driver yet.
+  const isPlugged = (await session.shell('modprobe nvme && ls /sys/class/nvme')) !== ''
   if (!isPlugged) {
     await plugNvme(place)
     await session.shell('for i in $(seq 300); do [ -b /dev/nvme0n1 ] && exit; sleep 0.1; done; exit 1')
