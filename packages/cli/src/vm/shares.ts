@@ -25,10 +25,14 @@ export const listShares: Action = async (context) => {
 }
 
 export const addShare: Action = async (context) => {
+  let tag = ''
   await changeSpec(context, (spec) => {
     const share = parseShare(context.argument('PATH,...'), freeName('share', spec.shares))
+    tag = share.name
     return { ...spec, shares: [...spec.shares, share] }
   })
+  if (context.output.format === 'table')
+    context.output.message(`A guest of Linux mounts it by: mount -t virtiofs ${tag} /mnt`)
   return undefined
 }
 
