@@ -11,6 +11,9 @@ import { sh } from './shell.ts'
 /** How long a guest in the lab may take to boot. */
 export const bootMs = 120_000
 
+/** How long the guest may take for all of it; it boots and is done in some ten seconds. */
+const doneMs = 40_000
+
 /** Where the kernel shows PCI functions. */
 export const pciFolder = '/sys/bus/pci/devices'
 const read = (path: string) => readFileSync(path, 'utf8').trim()
@@ -63,11 +66,18 @@ export async function create(world: World, name: string, spec: VmSpecInput): Pro
 
 /** Waits until the guest has said all of it once more, and answers that. */
 export async function untilDone(vm: VmHandle, times: number): Promise<string> {
-  return await eventually(
-    async () => {
-      const parts = (await vm.serialLog()).split('all done')
-      return parts.length > times ? parts[times - 1] : undefined
-    },
-    { withinMs: bootMs, what: 'the guest is done' },
-  )
+  let said = ''
+  try {
+    return await eventually(
+      async () => {
+        said = await vm.serialLog()
+        const parts = said.split('all done')
+        return parts.length > times ? parts[times - 1] : undefined
+      },
+      { withinMs: doneMs, what: 'the guest is done' },
+    )
+  } catch (cause) {
+    const { status } = await vm.show()
+    throw new Error(`${status.state}; the guest said: ${said.slice(-2_000)}`, { cause })
+  }
 }
