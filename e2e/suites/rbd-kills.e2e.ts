@@ -76,9 +76,14 @@ async function killOnce(
   }
   await eventually(
     async () => {
-      const isStill = ['running', 'crashed', 'shutoff'].includes(await vm.state())
+      const { state, job } = (await vm.show()).status
+      assert.match(state, /^(running|crashed|shutoff)$/, `Its job is ${job ?? 'none'}.`)
       const all = await snapshotsOf(world, vm).list()
-      return (isStill && all.every(({ state }) => state === 'ready')) || undefined
+      assert.deepEqual(
+        all.filter((snapshot) => snapshot.state !== 'ready'),
+        [],
+      )
+      return true
     },
     { withinMs: settleMs, what: `nothing is done to the VM any more after the death of the ${victim}` },
   )

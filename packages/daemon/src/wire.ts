@@ -17,6 +17,7 @@ import { PoolDesk } from './services/pools/pool-desk.ts'
 import { finishVolumesOf, preparePools, settlePools } from './services/pools/settle-pools.ts'
 import { recover } from './services/recovery/recover.ts'
 import { settleSecrets } from './services/secrets/settle-secrets.ts'
+import { settleSnapshotsIn } from './services/snapshots/settle-snapshots.ts'
 import { resumeDeletions } from './services/snapshots/snapshot-handlers.ts'
 import { startInOrder } from './services/vms/autostart.ts'
 import { resumeGuestWork } from './services/vms/resume-guest-work.ts'
@@ -128,6 +129,7 @@ function poolDesk(ports: Ports, { emit }: StoredFeed, context: () => Context): P
     ports,
     emit,
     onAnswer: async (pool) => {
+      await settleSnapshotsIn(pool, context())
       await settleMovesTo(pool, context())
       await settleWork(pool, unsettled, context())
       await finishVolumesOf(pool, context())

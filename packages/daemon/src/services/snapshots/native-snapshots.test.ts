@@ -210,3 +210,27 @@ test('a clone that cannot be made yet of what was kept is made before the next s
   ])
   assert.deepEqual([...world.machine.keptForCopies], [])
 })
+
+test('a snapshot that a dead emulator and a pool that does not answer leave open is settled when the pool answers', async () => {
+  let isArmed = true
+  await using world = await openWorld({
+    runs: true,
+    type: 'rbd',
+    async failpoint(name) {
+      if (name !== 'snapshot.create.after-moment' || !isArmed) return
+      isArmed = false
+      world.machine.hungFolders.add('/simulated/rbd')
+    },
+  })
+  const failed = await begin(world, 'one', { wait: patience })
+  world.process('web1').dies({ code: undefined, signal: 'SIGKILL' })
+  const before = await snapshotsOf(world)
+
+  world.machine.hungFolders.clear()
+  await world.call('refreshPool', { params: { pool: 'thin' } })
+
+  assert.equal(failed.error?.code, 'pool-unreachable')
+  assert.equal(before[0]?.at(-1), 'creating')
+  assert.deepEqual(await snapshotsOf(world), [['one', undefined, true, 'ready']])
+  assert.deepEqual([...world.machine.keptForCopies], [])
+})

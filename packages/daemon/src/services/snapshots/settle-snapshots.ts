@@ -17,7 +17,9 @@ import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
-import { backendOf } from '../pools/usable-pool.ts'
+import type { PoolRecord } from '../../ports/store.ts'
+import type { Context } from '../context.ts'
+import { backendOf, placeName } from '../pools/usable-pool.ts'
 import { makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
 import { copiesOf, type RecordedCopy, undoSnapshot, writeSwitched } from './switch-layers.ts'
 
@@ -29,13 +31,33 @@ export async function settleSnapshots(seat: Seat, ports: Ports): Promise<void> {
   }
 }
 
+/** Settles the snapshots that could not be while a pool did not answer. */
+export async function settleSnapshotsIn(pool: Pick<PoolRecord, 'name'>, context: Context): Promise<void> {
+  const { store, log } = context.ports
+  const pending = store.snapshots
+    .list()
+    .filter(
+      (snapshot) =>
+        snapshot.phase === 'switching' &&
+        copiesOf(snapshot, context.ports).some(({ copy }) => placeName(copy) === pool.name),
+    )
+  for (const vmId of new Set(pending.map(({ vmId }) => vmId)))
+    await context.drivers
+      .get(vmId)
+      ?.take('edit', (seat) => settleSnapshots(seat, context.ports))
+      .catch((error: unknown) => {
+        if (error instanceof KvasirError && error.code === 'busy') return // Who is at it settles it, too.
+        log.warn({ vm: vmId, err: error }, 'whether a snapshot was taken is asked again later')
+      })
+}
+
 async function settleSwitch(seat: Seat, snapshot: SnapshotRecord, ports: Ports): Promise<void> {
   const { emulator } = seat
   if (!emulator && !isOff(seat.record)) return
   try {
     await finishOrUndo(seat, snapshot, ports)
   } catch (error) {
-    // Its pool is asked again later; until then the volume that the VM has is what it was.
+    // Settled when the pool answers; until then the volume that the VM has is what it was.
     if (!(error instanceof KvasirError && error.code === 'pool-unreachable')) throw error
   }
 }

@@ -21,6 +21,7 @@ import { requireUnclaimed } from '../networks/ports-of-host.ts'
 import { makeRoom } from '../placement/make-room.ts'
 import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-vm.ts'
 import { yieldAtStart, yieldCpus, yieldSinceStart } from '../placement/yield-cpus.ts'
+import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
 import { bringNewInLine, bringRestoredInLine, limitsOf } from './bring-in-line.ts'
 import { writeSeed } from './cloud-init-seed.ts'
 import { ensurePlatform } from './nvram.ts'
@@ -49,6 +50,7 @@ export async function startVm(driver: Driver, context: StartContext, options: St
       const signal = AbortSignal.any([seat.signal, options.signal])
       ports.emulators.announceLaunch()
       onStep('preparing')
+      await settleSnapshots(seat, ports) // What could not be when its emulator ended.
       const prepared = await prepare(seat, signal, ports)
       const conclude = options.conclude ?? ((write) => write())
       await runStart(seat, prepared, { ...context, signal, onStep, conclude })
