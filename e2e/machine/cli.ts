@@ -1,5 +1,5 @@
 /** The command line as a person runs it: the launcher of the checkout, against the daemon of a place. */
-import { spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -22,6 +22,20 @@ export async function runCli(
   argv: readonly string[],
   options: { readonly input?: string; readonly environment?: Readonly<Record<string, string>> } = {},
 ): Promise<CliRun> {
+  const child = startCli(place, argv, options)
+  child.stdin.end(options.input ?? '')
+  const ended = once(child, 'close')
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
+  await ended
+  return { code: child.exitCode, stdout, stderr }
+}
+
+/** Starts `kvasir`, for whoever speaks with it while it runs; one that does not end is killed after a while. */
+export function startCli(
+  place: Place,
+  argv: readonly string[],
+  options: { readonly environment?: Readonly<Record<string, string>> } = {},
+): ChildProcessWithoutNullStreams {
   const child = spawn(launcher, [...argv], {
     stdio: ['pipe', 'pipe', 'pipe'],
     timeout: patient(cliMs),
@@ -29,9 +43,5 @@ export async function runCli(
     env: { ...process.env, ...environmentOf(place), NO_COLOR: '1', ...options.environment },
   })
   child.stdin.on('error', () => {}) // It may end without reading.
-  child.stdin.end(options.input ?? '')
-  const ended = once(child, 'close')
-  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
-  await ended
-  return { code: child.exitCode, stdout, stderr }
+  return child
 }

@@ -1,10 +1,14 @@
 /** Consoles: the serial one with its past, its viewers and its one writer; the display by VNC and as a picture. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { connect } from 'node:net'
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { inflateSync } from 'node:zlib'
 import { endpoints, streams } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
+import { startCli } from '../machine/cli.ts'
 import { eventually } from '../machine/eventually.ts'
 import { joinConsole } from '../machine/guest-console.ts'
 import { loginMarker } from '../machine/vm-handle.ts'
@@ -151,4 +155,50 @@ function pixelsOf(png: Buffer): Buffer {
     at += 12 + length
   }
   return inflateSync(Buffer.concat(data))
+}
+
+test('a program of the guest and one outside speak by a channel, one at a time', { skip }, async (t) => {
+  await using world = await openWorld(t)
+  const channel = 'org.example.app.0'
+  const vm = await world.bootTiny('web1', { devices: { channels: [channel] } })
+  const connectTo = ['vm', 'channel', 'connect', 'web1', channel]
+  const isOpen = async () => (await vm.show()).status.channels?.[0]?.open
+  assert.equal(await isOpen(), false)
+  await vm.assertCaged()
+
+  const port = `/dev/$(basename $(dirname $(grep -l ${channel} /sys/class/virtio-ports/*/name)))`
+  const answer = 'while :; do read line <&3 && echo "heard $line" >&3 || sleep 0.2; done'
+  await vm.run(`(exec 3<>${port}; ${answer}) >/dev/null 2>&1 </dev/null &`)
+  await eventually(isOpen, { withinMs: 10_000, what: 'the guest has it open' })
+  const cli = startCli(world.place, connectTo)
+  cli.stdin.write('by the command line\n')
+  assert.equal(await firstLine(cli.stdout), 'heard by the command line')
+  const refused = await world.cli(...connectTo)
+  assert.match(refused.stderr, /Somebody else is connected to channel org\.example\.app\.0/)
+  cli.kill('SIGINT')
+  await once(cli, 'close')
+
+  await world.daemon.kill9()
+  await world.startDaemon()
+  assert.equal(await isOpen(), true)
+  const socket = connect((await vm.show()).status.channels?.[0]?.socket ?? '')
+  socket.write('by the socket\n')
+  assert.equal(await firstLine(socket), 'heard by the socket')
+  assert.equal((await world.cli(...connectTo)).code, refused.code)
+  socket.destroy()
+  const lasting = startCli(world.place, connectTo)
+  const said = text(lasting.stderr)
+  lasting.stdin.end('to the end\n')
+  assert.equal(await firstLine(lasting.stdout), 'heard to the end')
+  await world.cli('vm', 'power-off', 'web1')
+  assert.match(await said, /Channel org\.example\.app\.0 of VM web1 has ended/)
+})
+
+async function firstLine(stream: Readable): Promise<string> {
+  let line = ''
+  for await (const bytes of stream.iterator({ destroyOnReturn: false })) {
+    line += String(bytes)
+    if (line.endsWith('\n')) break
+  }
+  return line.trimEnd()
 }

@@ -4,6 +4,7 @@
  * What a newer version added is absent in what an older one stored, and then is not there: no guest gets hardware by an upgrade.
  */
 import { z } from 'zod'
+import { channelNames } from './channel-spec.ts'
 import { byteSize } from './units.ts'
 
 const slowestRng = 1024
@@ -31,6 +32,10 @@ export const devicesSpec = z
       .meta({ description: 'What the guest gets of entropy in a second; 64KiB unless said.' }),
     balloon: z.boolean().default(true).meta({ description: 'With free page reporting.' }),
     agent: z.boolean().default(true).meta({ description: 'The channel of the guest agent.' }),
+    channels: channelNames.optional().meta({
+      description:
+        'Ports by which a program in the guest and one outside speak, by name: /dev/virtio-ports/NAME.',
+    }),
     vnc: z.boolean().default(true).meta({ description: 'A display, reached by VNC.' }),
     display: z.enum(displays).optional().meta({
       description:

@@ -1,5 +1,6 @@
 /** Every endpoint of the REST API, under `/v1`. Long actions answer 202 with a job; `wait` holds the answer until the job has ended. */
 import { z } from 'zod'
+import { channelEndpoints } from './channel-endpoints.ts'
 import { checkpointEndpoints } from './checkpoint-endpoints.ts'
 import { driveEndpoints } from './drive-endpoints.ts'
 import { endpoint } from './endpoint.ts'
@@ -67,6 +68,7 @@ export const endpoints = {
   }),
   ...vmEndpoints,
   ...screenEndpoints,
+  ...channelEndpoints,
   ...driveEndpoints,
   ...placementEndpoints,
   ...imageEndpoints,
@@ -124,5 +126,6 @@ export const streams = {
   console: '/v1/streams/console',
   vnc: '/v1/streams/vnc',
   spice: '/v1/streams/spice',
+  channel: '/v1/streams/channel',
   nbd: '/v1/streams/nbd',
 } as const

@@ -32,6 +32,7 @@ export const routes = {
   spiceTicket: {"id":"spiceTicket","method":"POST","path":"/v1/vms/{name}/spice","answer":"json","idempotent":false,"ifMatch":false},
   spicePassword: {"id":"spicePassword","method":"POST","path":"/v1/vms/{name}/spice/password","answer":"json","idempotent":false,"ifMatch":false},
   sendKeys: {"id":"sendKeys","method":"POST","path":"/v1/vms/{name}/keys","answer":"none","idempotent":false,"ifMatch":false},
+  channelTicket: {"id":"channelTicket","method":"POST","path":"/v1/vms/{name}/channels/{channel}","answer":"json","idempotent":false,"ifMatch":false},
   setMedium: {"id":"setMedium","method":"POST","path":"/v1/vms/{name}/drives/{drive}/medium","answer":"json","idempotent":false,"ifMatch":false},
   placeVm: {"id":"placeVm","method":"GET","path":"/v1/vms/{name}/placement","answer":"json","idempotent":false,"ifMatch":false},
   placeSpec: {"id":"placeSpec","method":"POST","path":"/v1/vms/{name}/placement","answer":"json","idempotent":false,"ifMatch":false},

@@ -76,6 +76,22 @@ test('two devices cannot share a name', () => {
   assert.match(issues({ nics: [{ name: 'a' }, { name: 'a' }] }), /two NICs of one name/)
 })
 
+test('channels have names that an option takes, of their own, and are not many', () => {
+  const channels = (...names: readonly string[]) => ({ devices: { channels: names } })
+  assert.deepEqual(vmSpec.parse(channels('org.example.app.0', 'a')).devices.channels, [
+    'org.example.app.0',
+    'a',
+  ])
+  assert.equal(vmSpec.parse({}).devices.channels, undefined)
+  for (const name of ['', '.a', 'a.', 'a,b', 'a b', 'a/b', '../a', 'ä', 'a\n', 'a'.repeat(65)])
+    issues(channels(name))
+  assert.match(issues(channels('a', 'b', 'a')), /names a channel twice/)
+  assert.match(issues(channels('org.qemu.guest_agent.0')), /is the channel of devices\.agent/)
+  assert.match(issues(channels('com.redhat.spice.0')), /is the channel of devices\.spice/)
+  const many = Array.from({ length: 17 }, (_, index) => `c${index}`)
+  assert.match(issues(channels(...many)), /more than 16 channels/)
+})
+
 test('texts that end up on command lines hold nothing that could end an option', () => {
   issues({ boot: { cmdline: 'a\nb' } })
   issues({ boot: { kernel: { kernel: '/a', cmdline: 'a\0b' } } })

@@ -165,6 +165,16 @@ export const vmStatus = z
     vncSocket: z.string().optional(),
     spiceSocket: z.string().optional(),
     serialSocket: z.string().optional(),
+    channels: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          socket: z.string(),
+          open: z.boolean().meta({ description: 'A program of the guest has it open.' }),
+        }),
+      )
+      .optional()
+      .meta({ description: 'Its channels (devices.channels), each reached by a socket of the host.' }),
     restartNeeded: z
       .array(z.string())
       .optional()

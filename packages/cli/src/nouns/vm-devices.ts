@@ -1,4 +1,4 @@
-/** The rows of `kvasir vm disk`, `kvasir vm nic` and `kvasir vm host-device`. */
+/** The rows of `kvasir vm disk`, `kvasir vm nic`, `kvasir vm channel` and others. */
 import type { Verbs } from '../command.ts'
 import { detachFlag } from '../follow-job.ts'
 
@@ -108,6 +108,37 @@ export const deviceVerbs: Verbs = {
     summary: 'Share a folder no longer, from the next boot on; what is in it stays.',
     arguments: [name, { name: 'SHARE' }],
     load: async () => (await import('../vm/shares.ts')).removeShare,
+  },
+  'channel list': {
+    summary: 'The channels of a VM, and whether a program of the guest has them open.',
+    arguments: [name],
+    load: async () => (await import('../vm/channels.ts')).listChannels,
+  },
+  'channel add': {
+    summary: 'Give a VM a channel, from its next boot on: /dev/virtio-ports/CHANNEL in a guest of Linux.',
+    examples: ['vm channel add web1 org.example.app.0'],
+    arguments: [name, { name: 'CHANNEL' }],
+    load: async () => (await import('../vm/channels.ts')).addChannel,
+  },
+  'channel remove': {
+    summary: 'Take a channel from a VM, from its next boot on.',
+    arguments: [name, { name: 'CHANNEL' }],
+    load: async () => (await import('../vm/channels.ts')).removeChannel,
+  },
+  'channel connect': {
+    summary: 'Speak with a program of the guest: stdin to it, what it says to stdout, until Ctrl-C.',
+    examples: [
+      'vm channel connect web1 org.example.app.0',
+      'echo status | kvasir vm channel connect web1 org.example.app.0 --linger 2',
+    ],
+    arguments: [name, { name: 'CHANNEL' }],
+    flags: {
+      linger: {
+        summary: 'End this long after stdin has; what the guest has not read by then is lost.',
+        value: 'SECONDS',
+      },
+    },
+    load: async () => (await import('../vm/connect-channel.ts')).connectChannel,
   },
   'nic list': {
     summary: 'The NICs of a VM.',

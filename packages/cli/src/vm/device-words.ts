@@ -150,6 +150,7 @@ const deviceKeys = [
   'pointer',
   'display',
   'usbRedirects',
+  'channels',
 ] as const
 
 /** Parses the other devices: `watchdog,usb,vnc=false,pointer=usb`. */
@@ -160,6 +161,7 @@ export function parseDevices(text: string): NonNullable<VmSpecInput['devices']> 
 
 function deviceValue(key: string, value: string | undefined): unknown {
   if (key === 'usbRedirects') return toInteger(key, value)
+  if (key === 'channels') return requireValue(key, value).split('+')
   return switches.includes(key) ? toBoolean(key, value) : requireValue(key, value)
 }
 

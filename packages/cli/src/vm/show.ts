@@ -69,6 +69,7 @@ export function describeVm(
     NICs: spec.nics.map((nic) => nicWords(nic, vm)),
     'Host devices': hostDevices(vm),
     Shares: shares(vm),
+    Channels: channels(vm),
     Forwards: forwards(vm),
     Devices: describeDevices(vm),
     Lost: status.lostDevices?.map(({ device, reason }) => `${device}: ${reason}`),
@@ -108,6 +109,16 @@ function boots({ spec }: Vm, { images }: Shelf): string {
   if (spec.boot.kernel !== undefined) return `kernel ${spec.boot.kernel.kernel}`
   if (spec.image !== undefined) return `image ${imageName(spec.image, images)}`
   return spec.disks.length > 0 ? 'its disks' : 'nothing: it has no image, no kernel and no disk'
+}
+
+/** One that is not there before the next boot has no socket yet. */
+function channels({ spec, status }: Vm): string[] {
+  const there = status.channels ?? []
+  const coming = (spec.devices.channels ?? []).filter((name) => !there.some((it) => it.name === name))
+  return [
+    ...there.map((it) => `${it.name}  ${it.open ? 'open' : 'not open'} in the guest, unix:${it.socket}`),
+    ...coming,
+  ]
 }
 
 function forwards({ spec }: Vm): string[] {

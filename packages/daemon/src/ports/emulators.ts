@@ -12,6 +12,7 @@ import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorBlocks } from './emulator-blocks.ts'
+import type { EmulatorChannels } from './emulator-channels.ts'
 import type { DiskAnswer, EmulatorDisks } from './emulator-disks.ts'
 import type { EmulatorHostDevices, HostDeviceAnswer } from './emulator-host-devices.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
@@ -103,6 +104,7 @@ export interface Emulator {
   disks: EmulatorDisks
   nics: EmulatorNics
   screen: EmulatorScreen
+  channels: EmulatorChannels
   hostDevices: EmulatorHostDevices
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>

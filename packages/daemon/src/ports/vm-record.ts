@@ -39,6 +39,15 @@ const life = z.object({
   exit: z.object({ code: z.int().optional(), signal: z.string().optional(), log: z.string() }).optional(),
 })
 
+/** The ids of channels as they are written down, by the channel's name. */
+export const channelIds = z.record(
+  z.string(),
+  z.object({
+    device: z.string(),
+    socket: z.templateLiteral(['channel', z.int().nonnegative()]),
+  }),
+)
+
 const emulator = z.object({
   pid: z.int().positive(),
   startTicks: z.int().nonnegative(),
@@ -62,6 +71,7 @@ const emulator = z.object({
       balloon: z.string().optional(),
       vncSocketName: z.string().optional(),
       spiceSocketName: z.string().optional(),
+      channels: channelIds.optional(),
     }),
   }),
 })

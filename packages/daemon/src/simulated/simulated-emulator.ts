@@ -16,6 +16,7 @@ import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { SimulatedAgent } from './simulated-agent.ts'
 import { SimulatedBlocks } from './simulated-blocks.ts'
+import { SimulatedChannels } from './simulated-channels.ts'
 import { SimulatedDisks } from './simulated-disks.ts'
 import { vmIdOfSave } from './simulated-files.ts'
 import { SimulatedHostDevices } from './simulated-host-devices.ts'
@@ -38,6 +39,7 @@ export class SimulatedEmulator implements Emulator {
   readonly disks: SimulatedDisks
   readonly nics: SimulatedNics
   readonly screen: SimulatedScreen
+  readonly channels: SimulatedChannels
   readonly hostDevices: SimulatedHostDevices
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
@@ -54,6 +56,7 @@ export class SimulatedEmulator implements Emulator {
     this.disks = new SimulatedDisks(process)
     this.nics = new SimulatedNics(process)
     this.screen = new SimulatedScreen(process, machine)
+    this.channels = new SimulatedChannels(process)
     this.hostDevices = new SimulatedHostDevices(process)
     this.closed = process.ended
   }

@@ -108,6 +108,14 @@ export class Streams {
           () => channel.destroy(),
         )
       }
+      case streams.channel: {
+        const channel = await consoles.joinChannel(parseQuery(ticketQuery, query).ticket)
+        return this.#upgrade(
+          upgrade,
+          (socket) => streamBytes(socket, channel, 'the channel has ended'),
+          () => channel.destroy(),
+        )
+      }
       case streams.nbd: {
         const disks = await consoles.joinNbd(parseQuery(ticketQuery, query).ticket)
         return this.#upgrade(

@@ -200,6 +200,8 @@ const noConsoles: ConsoleDesk = {
   issueVnc: refuse,
   issueSpice: refuse,
   joinSpice: async () => refuse(),
+  issueChannel: refuse,
+  joinChannel: async () => refuse(),
   issueNbd: refuse,
   joinNbd: async () => refuse(),
   joinSerial: async () => refuse(),

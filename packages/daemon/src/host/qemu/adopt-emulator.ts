@@ -88,7 +88,7 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
       record: { ...stored, qemuVersion: `${major}.${minor}.${micro}` },
       monitor,
       vcpus,
-      agentConnected: channels.some((channel) => channel.label === 'agent' && channel['frontend-open']),
+      open: channels.flatMap((channel) => (channel['frontend-open'] ? [channel.label] : [])),
       mayReach: true,
       exited: undefined,
     })

@@ -19,7 +19,8 @@ export interface EmulatorParts {
   readonly record: StoredEmulator
   readonly monitor: QmpClient
   readonly vcpus: readonly VcpuThread[]
-  readonly agentConnected: boolean
+  /** The character devices whose other end the guest has open. */
+  readonly open: readonly string[]
   /** It may have been given servers already. */
   readonly mayReach: boolean
   /** How the process ended; absent for an adopted one. */

@@ -105,7 +105,7 @@ export async function launchEmulator(
     record,
     monitor,
     vcpus,
-    agentConnected: false,
+    open: [],
     mayReach: request.plan.reach.length > 0,
     exited: caged.exited,
   })

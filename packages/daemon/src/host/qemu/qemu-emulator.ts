@@ -29,6 +29,7 @@ import { BalloonReports } from './guest-memory.ts'
 import { readIoStatus } from './io-status.ts'
 import { openSocket } from './open-socket.ts'
 import { QemuBlocks } from './qemu-blocks.ts'
+import { QemuChannels } from './qemu-channels.ts'
 import { QemuDisks, type QemuDisksParts } from './qemu-disks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuHostDevices } from './qemu-host-devices.ts'
@@ -52,6 +53,7 @@ export class QemuEmulator implements Emulator {
   readonly disks: QemuDisks
   readonly nics: QemuNics
   readonly screen: QemuScreen
+  readonly channels: QemuChannels
   readonly hostDevices: QemuHostDevices
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
@@ -75,7 +77,7 @@ export class QemuEmulator implements Emulator {
     this.#record = parts.record
     this.#monitor = parts.monitor
     this.agent = new QemuAgentChannel(parts.paths.socket('agent'))
-    this.agent.noteConnected(parts.agentConnected)
+    this.agent.noteConnected(parts.open.includes('agent'))
     this.memory = new QemuMemory({
       ask: (work) => this.#ask(work),
       balloonId: parts.record.plan.ids.balloon,
@@ -114,6 +116,12 @@ export class QemuEmulator implements Emulator {
     })
     this.nics = new QemuNics({ ask, keep, failpoint })
     this.screen = new QemuScreen({ ask, paths, emulator: parts.record })
+    this.channels = new QemuChannels({
+      paths,
+      emulator: parts.record,
+      unconnected: () => this.unconnected(),
+      open: parts.open,
+    })
     const { devices } = parts
     this.hostDevices = new QemuHostDevices({ id, ask, devices, paths, failpoint, record: () => this.#record })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
@@ -240,6 +248,7 @@ export class QemuEmulator implements Emulator {
 
   #follow(monitor: QmpClient): void {
     monitor.on('*', (event) => {
+      this.channels.note(event)
       const translated = translateEvent(event)
       if (!translated) return
       if (translated.kind === 'agent') this.agent.noteConnected(translated.connected)

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import type { ListenerName } from '../../model/qemu/emulator-plan.ts'
 import type { EmulatorRecord } from '../../ports/emulators.ts'
-import { diskIds } from '../../ports/vm-record.ts'
+import { channelIds, diskIds } from '../../ports/vm-record.ts'
 
 const uuidName = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -118,6 +118,7 @@ const ids = z.object({
   balloon: z.string().optional(),
   vncSocketName: z.string().optional(),
   spiceSocketName: z.string().optional(),
+  channels: channelIds.optional(),
 })
 
 /** The places of a cage that an emulator gets something bound to. */

@@ -166,7 +166,7 @@ export function hasDisplay({ devices, machine }: Pick<VmSpec, 'devices' | 'machi
 
 /** Whether a VM has a virtio-serial controller: something has a channel. */
 export function hasSerialBus({ devices }: Pick<VmSpec, 'devices'>): boolean {
-  return devices.agent || devices.spice === true
+  return devices.agent || devices.spice === true || (devices.channels ?? []).length > 0
 }
 
 /** The id of what takes a slot for a disk: itself, or the controller that it shares. One on SATA takes none. */

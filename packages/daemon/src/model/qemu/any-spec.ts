@@ -158,6 +158,7 @@ const specInput = fc.record({
     rng: onOff,
     balloon: onOff,
     agent: onOff,
+    channels: fc.uniqueArray(anyName(), { maxLength: 3 }),
     vnc: onOff,
     vsock: onOff,
     panic: onOff,

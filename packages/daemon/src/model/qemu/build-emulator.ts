@@ -8,6 +8,7 @@ import { agentChannelArgs } from './agent-channel.ts'
 import { balloonArgs, balloonId } from './balloon.ts'
 import { bootArgs, bootBinds } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
+import { channelArgs, channelsOf } from './channels.ts'
 import { clockArgs } from './clock.ts'
 import { cpuArgs } from './cpu.ts'
 import { DescriptorList } from './descriptor-list.ts'
@@ -57,7 +58,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
 
   const monitors = monitorArgs(descriptors)
   const serial = serialArgs(descriptors)
-  const agent = [...serialBusArgs(context), ...agentChannelArgs(context)]
+  const agent = [...serialBusArgs(context), ...agentChannelArgs(context), ...channelArgs(context)]
   const disks = diskArgs(context)
   const seed = seedArgs(context)
   const nics = nicArgs(context)
@@ -114,6 +115,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
       nics: nics.ids,
       balloon: input.spec.devices.balloon ? balloonId : undefined,
       ...socketNames(input),
+      ...channelsOf(input),
     },
   }
 }

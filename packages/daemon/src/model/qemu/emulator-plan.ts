@@ -48,8 +48,7 @@ export type Descriptor =
   | { readonly kind: 'tap'; readonly tap: string; readonly queue: number }
 
 /** The sockets that the daemon listens on for QEMU, by their file names in the VM's runtime directory. */
-export const listenerNames = ['monitor', 'statistics', 'serial', 'agent'] as const
-export type ListenerName = (typeof listenerNames)[number]
+export type ListenerName = 'monitor' | 'statistics' | 'serial' | 'agent' | `channel${number}`
 
 /** A file of the host that appears read-only inside the cage. */
 export interface Bind {
@@ -152,6 +151,12 @@ export interface NicIds {
   readonly vhost?: boolean | undefined
 }
 
+/** A channel's port, which is its character device too, and the file name of its socket in the VM's runtime directory. */
+export interface ChannelIds {
+  readonly device: string
+  readonly socket: ListenerName
+}
+
 /** A virtual function of the host that is a NIC, and what it is set to meanwhile. */
 export interface VfPlan {
   readonly nic: string
@@ -194,5 +199,7 @@ export interface EmulatorPlan {
     readonly balloon: string | undefined
     readonly vncSocketName: string | undefined
     readonly spiceSocketName?: string | undefined
+    /** By the channel's name. Absent: none. */
+    readonly channels?: Readonly<Record<string, ChannelIds>> | undefined
   }
 }

@@ -163,6 +163,12 @@ const others: readonly GoldenCase[] = [
   goldenCase('device-watchdog-itco', {
     devices: { ...noDevices, watchdog: true, watchdogModel: 'itco' },
   }),
+  goldenCase('device-channels', {
+    devices: { ...noDevices, channels: ['org.example.app.0', 'org.example.a-name-longer-than-ids.1'] },
+  }),
+  goldenCase('device-channels-beside-agents', {
+    devices: { ...noDevices, agent: true, spice: true, channels: ['org.example.app.0'] },
+  }),
   goldenCase('device-usb', { devices: { ...noDevices, usb: true } }),
   goldenCase('device-display-virtio', { devices: { ...noDevices, vnc: true, display: 'virtio' } }),
   goldenCase('device-spice', { devices: { ...noDevices, spice: true, display: 'virtio' } }),

@@ -12,7 +12,18 @@ const longestPlainName = 19
 const digestLength = 8
 
 /** What ids are made for. `base` nodes carry their place in the chain: `base1-root`. `card` is the place of a NIC on the root bus. */
-export type DeviceKind = 'disk' | 'nic' | 'scsi' | 'hba' | 'io' | 'file' | 'net' | 'host' | 'card' | 'fs'
+export type DeviceKind =
+  | 'disk'
+  | 'nic'
+  | 'scsi'
+  | 'hba'
+  | 'io'
+  | 'file'
+  | 'net'
+  | 'host'
+  | 'card'
+  | 'fs'
+  | 'channel'
 
 /** The id of the memory of the boot; saved memory is found by it. */
 export const memoryBackendId = 'memory'

@@ -49,6 +49,10 @@ export interface ConsoleDesk {
   issueNbd(request: Omit<TicketRequest, 'mode'> & { readonly open: () => Promise<Duplex> }): IssuedTicket
   /** Takes a ticket for a stream of NBD and opens it. */
   joinNbd(ticket: string): Promise<Duplex>
+  /** A ticket for a channel, which is opened when the ticket is taken. */
+  issueChannel(request: Omit<TicketRequest, 'mode'> & { readonly open: () => Promise<Duplex> }): IssuedTicket
+  /** Takes a ticket for a channel and opens it. */
+  joinChannel(ticket: string): Promise<Duplex>
   /** Ends the console of a VM whose emulator has ended. */
   vmEnded(vmId: string, reason: string): void
   /** Ends all. */
@@ -86,14 +90,17 @@ export function createConsoleDesk(sources: ConsoleSources): ConsoleDesk {
     },
     joinSpice: async (ticket) => await sources.openSpice(tickets.redeem(ticket, 'spice').vmId),
     issueNbd: (request) => tickets.issue({ ...request, channel: 'nbd', mode: 'read' }),
-    async joinNbd(ticket) {
-      const { open } = tickets.redeem(ticket, 'nbd')
-      if (open === undefined) throw new TypeError('A ticket for NBD opens nothing.')
-      return await open()
-    },
+    joinNbd: async (ticket) => await opened(tickets.redeem(ticket, 'nbd')),
+    issueChannel: (request) => tickets.issue({ ...request, channel: 'channel', mode: 'write' }),
+    joinChannel: async (ticket) => await opened(tickets.redeem(ticket, 'channel')),
     vmEnded: (vmId, reason) => hubs.get(vmId)?.end(reason),
     close() {
       for (const hub of hubs.values()) hub.end('the daemon is leaving')
     },
   }
+}
+
+async function opened({ open, channel }: Grant): Promise<Duplex> {
+  if (open === undefined) throw new TypeError(`A ticket for ${channel} opens nothing.`)
+  return await open()
 }

@@ -34,7 +34,10 @@ export function createVmConsoles(context: Context): ConsoleDesk {
 export function createConsoleHandlers(
   context: Context,
   desk: ConsoleDesk,
-): Pick<Handlers, 'consoleTicket' | 'vncTicket' | 'spiceTicket' | 'spicePassword' | 'sendKeys'> {
+): Pick<
+  Handlers,
+  'consoleTicket' | 'vncTicket' | 'spiceTicket' | 'spicePassword' | 'sendKeys' | 'channelTicket'
+> {
   return {
     async consoleTicket({ params, body }) {
       const driver = context.drivers.find(params.name)
@@ -53,6 +56,16 @@ export function createConsoleHandlers(
       requireSpice(driver)
       const issued = desk.issueSpice({ vmId: driver.id, vmName: params.name })
       return { ...issued, url: `${streams.spice}?ticket=${issued.ticket}` }
+    },
+    async channelTicket({ params }) {
+      const driver = context.drivers.find(params.name)
+      requireChannel(driver, params.channel)
+      const issued = desk.issueChannel({
+        vmId: driver.id,
+        vmName: params.name,
+        open: async () => await requireChannel(driver, params.channel).channels.connect(params.channel),
+      })
+      return { ...issued, url: `${streams.channel}?ticket=${issued.ticket}` }
     },
     async spicePassword({ params }) {
       const emulator = requireSpice(context.drivers.find(params.name))
@@ -78,6 +91,19 @@ function requireSpice(driver: Driver): Emulator {
   throw new KvasirError(
     'unsupported',
     `VM ${name} was started without SPICE (devices.spice), so it cannot be reached by that.`,
+  )
+}
+
+function requireChannel(driver: Driver, channel: string): Emulator {
+  const emulator = requireEmulator(driver)
+  const { name, run, spec } = driver.view().record
+  if (Object.hasOwn(run?.emulator.plan.ids.channels ?? {}, channel)) return emulator
+  const isComing = spec.devices.channels?.includes(channel)
+  throw new KvasirError(
+    'unsupported',
+    isComing
+      ? `VM ${name} has channel ${channel} from its next boot on, so nothing reaches it yet.`
+      : `VM ${name} has no channel ${channel} (devices.channels), so nothing reaches it.`,
   )
 }
 

@@ -10,7 +10,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { Clock } from '../../ports/clock.ts'
 
 /** What may be reached with a ticket. */
-export type Channel = 'serial' | 'vnc' | 'spice' | 'nbd'
+export type Channel = 'serial' | 'vnc' | 'spice' | 'nbd' | 'channel'
 
 /** How a console is asked for; `take-over` makes a present writer a reader. */
 export type ConsoleMode = 'read' | 'write' | 'take-over'

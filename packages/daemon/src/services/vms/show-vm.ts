@@ -87,6 +87,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     ...(record.placement === undefined ? {} : { placement: record.placement.plan.summary }),
     cpu: cpuStatus(run),
     serialSocket: `${directory}/serial`,
+    ...channelStatus(view, directory),
     cageLimits: [...emulators.cageLimits, ...unenforceable(record.spec.cpu, emulators.controllers)],
     restartNeeded: waitingFor(record, run.bootedSpec),
     ...(vncSocketName === undefined ? {} : { vncSocket: `${directory}/share/${vncSocketName}` }),
@@ -113,6 +114,18 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     ...nicStatus(record, statistics, context),
     ...vfStatus(record),
     ...(guest ? { guest: guestStatus(guest) } : {}),
+  }
+}
+
+function channelStatus({ record, emulator }: VmView, directory: string): Pick<VmStatus, 'channels'> {
+  const channels = Object.entries(record.run?.emulator.plan.ids.channels ?? {})
+  if (emulator === undefined || channels.length === 0) return {}
+  return {
+    channels: channels.map(([name, { socket }]) => ({
+      name,
+      socket: `${directory}/${socket}`,
+      open: emulator.channels.isOpen(name),
+    })),
   }
 }
 

@@ -1,0 +1,89 @@
+/**
+ * The channels of one QEMU: a socket each, in a directory that only root enters. QEMU takes one connection at a time and leaves others waiting
+ * without a word, so it is asked beforehand whether somebody is connected, also by the socket itself.
+ */
+import type { Duplex } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
+import { KvasirError } from '@kvasir/contract'
+import type { QmpEvent } from '@kvasir/qmp'
+import type { EmulatorChannels } from '../../ports/emulator-channels.ts'
+import { openSocket } from './open-socket.ts'
+import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
+
+/** QEMU notices a moment later that who was connected has gone. */
+const leavingMs = 2_000
+const pollMs = 50
+
+export interface QemuChannelsParts {
+  readonly paths: EmulatorPaths
+  readonly emulator: Pick<StoredEmulator, 'plan'>
+  /** The character devices that nobody is connected to. */
+  readonly unconnected: () => Promise<readonly string[]>
+  /** The character devices whose other end the guest has open. */
+  readonly open: readonly string[]
+}
+
+export class QemuChannels implements EmulatorChannels {
+  readonly #parts: QemuChannelsParts
+  readonly #open: Set<string>
+  /** Those that are being connected to, or are. */
+  readonly #taken = new Set<string>()
+
+  constructor(parts: QemuChannelsParts) {
+    this.#parts = parts
+    this.#open = new Set(parts.open)
+  }
+
+  isOpen(name: string): boolean {
+    const device = this.#idsOf(name)?.device
+    return device !== undefined && this.#open.has(device)
+  }
+
+  async connect(name: string): Promise<Duplex> {
+    const ids = this.#idsOf(name)
+    if (ids === undefined)
+      throw new KvasirError('unsupported', `The emulator has no channel ${name}, so nothing reaches it.`)
+    await this.#until(name, async () => this.#claim(name))
+    try {
+      await this.#until(name, async () => (await this.#parts.unconnected()).includes(ids.device))
+      const socket = await openSocket(this.#parts.paths.socket(ids.socket))
+      socket.once('close', () => this.#taken.delete(name))
+      return socket
+    } catch (error) {
+      this.#taken.delete(name)
+      throw error
+    }
+  }
+
+  /** A guest opens and closes a port (QEMU: qapi/char.json, VSERPORT_CHANGE). */
+  note({ event, data }: QmpEvent): void {
+    if (event !== 'VSERPORT_CHANGE' || typeof data !== 'object' || data === null) return
+    const device = String(Reflect.get(data, 'id')).replace(/-port$/, '')
+    if (Reflect.get(data, 'open') === true) this.#open.add(device)
+    else this.#open.delete(device)
+  }
+
+  /** Whether it is ours from now on. */
+  #claim(name: string): boolean {
+    if (this.#taken.has(name)) return false
+    this.#taken.add(name)
+    return true
+  }
+
+  #idsOf(name: string) {
+    const { channels = {} } = this.#parts.emulator.plan.ids
+    return Object.hasOwn(channels, name) ? channels[name] : undefined
+  }
+
+  async #until(name: string, isFree: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + leavingMs
+    while (!(await isFree())) {
+      if (performance.now() > deadline)
+        throw new KvasirError(
+          'console-taken',
+          `Somebody else is connected to channel ${name}, which takes one at a time, so the connection is refused.`,
+        )
+      await pause(pollMs)
+    }
+  }
+}
