@@ -10,6 +10,7 @@ import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
 import { environmentOf } from '../machine/place.ts'
 import { linkSpice, spiceChannels } from '../machine/spice-viewer.ts'
+import type { VmHandle } from '../machine/vm-handle.ts'
 import { resize, shakeHands } from '../machine/vnc-viewer.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
@@ -53,7 +54,9 @@ test('a guest with virtio-gpu is told the size that its viewer wants, hears its 
   skip,
 }, async (t) => {
   await using world = await openWorld(t)
-  const vm = await world.bootTiny('web1', { devices: { display: 'virtio', spice: true } })
+  const vm = await world.bootTiny('web1', {
+    devices: { display: 'virtio', spice: true, keyboard: 'virtio', pointer: 'virtio' },
+  })
   const vnc = await serveDisplay(world, 'web1')
 
   // What it does then is its driver's matter, which the kernel of this guest lacks.
@@ -69,6 +72,7 @@ test('a guest with virtio-gpu is told the size that its viewer wants, hears its 
     withinMs: 10_000,
     what: 'what was typed arrives',
   })
+  await hearsVirtioKeys(world, vm)
 
   const spice = await serveSpice(world, 'web1')
   assert.deepEqual(await linkSpice(spice.port, 'guessed'), { refused: 7 })
@@ -125,4 +129,24 @@ async function serve(world: World, argv: readonly string[], until: RegExp) {
   let text = ''
   while (!until.test(text)) text += String((await once(child.stdout, 'data', { signal }))[0])
   return { child, text }
+}
+
+/** With its driver, the keys go to the virtio keyboard, and the tablet is there beside it. */
+async function hearsVirtioKeys(world: World, vm: VmHandle): Promise<void> {
+  await vm.shell('modprobe virtio_input')
+  const names = 'cat /sys/class/input/event*/device/name'
+  await eventually(async () => ((await vm.shell(names)).includes('QEMU Virtio Tablet') ? true : undefined), {
+    withinMs: 10_000,
+    what: 'the guest has a tablet',
+  })
+  const keyboard =
+    '$(basename $(dirname $(dirname $(grep -l Keyboard $(grep -l Virtio /sys/class/input/event*/device/name)))))'
+  await vm.run(`head -c 1 /dev/input/${keyboard} >/tmp/pressed 2>/dev/null </dev/null &`)
+  await eventually(
+    async () => {
+      await world.cli('vm', 'send-key', 'web1', 'a')
+      return (await vm.shell('wc -c </tmp/pressed')) === '1' ? true : undefined
+    },
+    { withinMs: 10_000, what: 'its keyboard is heard' },
+  )
 }

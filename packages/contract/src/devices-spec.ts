@@ -19,6 +19,9 @@ const mostRedirects = 4
 /** What the pointer of the display is. */
 const pointers = ['ps2', 'usb', 'virtio'] as const
 
+/** What the keyboard is. */
+const keyboards = ['ps2', 'usb', 'virtio'] as const
+
 /** The devices of a spec. */
 export const devicesSpec = z
   .strictObject({
@@ -67,6 +70,10 @@ export const devicesSpec = z
     pointer: z.enum(pointers).optional().meta({
       description:
         'ps2 is a mouse, and there unless another is; usb (with its controller) and virtio are tablets, which are where the pointer of the viewer is.',
+    }),
+    keyboard: z.enum(keyboards).optional().meta({
+      description:
+        'ps2 is part of a q35 and stays beside another, which gets the keys: usb at once, virtio once the guest has its driver. A microvm has none unless said.',
     }),
     sound: z
       .boolean()

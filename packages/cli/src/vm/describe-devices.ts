@@ -4,7 +4,7 @@ import type { Vm } from '@kvasir/contract'
 /** Such as `rng, balloon, agent, vnc, watchdog (i6300esb: reset)`. */
 export function describeDevices({ spec, status }: Pick<Vm, 'spec' | 'status'>): string {
   const { devices, lifecycle } = spec
-  const { rngBytesPerSecond, watchdogModel = 'i6300esb', pointer } = devices
+  const { rngBytesPerSecond, watchdogModel = 'i6300esb', pointer, keyboard } = devices
   const words = [
     devices.rng && (rngBytesPerSecond === undefined ? 'rng' : `rng (${rngBytesPerSecond} bytes/s)`),
     devices.balloon && 'balloon',
@@ -17,6 +17,7 @@ export function describeDevices({ spec, status }: Pick<Vm, 'spec' | 'status'>): 
     devices.watchdog && `watchdog (${watchdogModel}: ${lifecycle.onWatchdog})`,
     devices.usb && 'usb',
     pointer !== undefined && pointer !== 'ps2' && `${pointer} tablet`,
+    keyboard !== undefined && keyboard !== 'ps2' && `${keyboard} keyboard`,
     devices.sound && 'sound',
     devices.tpm && 'TPM',
   ]

@@ -148,6 +148,7 @@ const deviceKeys = [
   'rngBytesPerSecond',
   'watchdogModel',
   'pointer',
+  'keyboard',
   'display',
   'usbRedirects',
   'channels',

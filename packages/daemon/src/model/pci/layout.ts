@@ -146,12 +146,14 @@ function extraDevices({ devices }: VmSpec): readonly string[] {
     ...(hasUsb(devices) ? ['usb'] : []),
     ...(devices.pointer === 'virtio' ? ['pointer'] : []),
     ...(devices.sound ? ['sound'] : []),
+    ...(devices.keyboard === 'virtio' ? ['keyboard'] : []),
   ]
 }
 
 /** Whether a VM has a USB controller: it was asked for, or something that sits on it. */
 export function hasUsb(devices: VmSpec['devices']): boolean {
-  return devices.usb === true || devices.pointer === 'usb' || usbRedirects(devices) > 0
+  const { usb, pointer, keyboard } = devices
+  return usb === true || pointer === 'usb' || keyboard === 'usb' || usbRedirects(devices) > 0
 }
 
 /** How many USB devices of who looks at it by SPICE a VM can have; as many as for virt-install where it is not said. */
@@ -162,6 +164,11 @@ export function usbRedirects({ spice, usbRedirects = 2 }: VmSpec['devices']): nu
 /** Whether a VM has a screen: somebody may look at it. */
 export function hasDisplay({ devices, machine }: Pick<VmSpec, 'devices' | 'machine'>): boolean {
   return machine.type === 'q35' && (devices.vnc || devices.spice === true)
+}
+
+/** Whether a VM has a keyboard: that of a q35, or one that was asked for. */
+export function hasKeyboard({ devices, machine }: Pick<VmSpec, 'devices' | 'machine'>): boolean {
+  return machine.type === 'q35' || (devices.keyboard ?? 'ps2') !== 'ps2'
 }
 
 /** Whether a VM has a virtio-serial controller: something has a channel. */

@@ -165,6 +165,7 @@ const specInput = fc.record({
     watchdog: onOff,
     usb: onOff,
     pointer: fc.constantFrom('ps2' as const, 'usb' as const, 'virtio' as const),
+    keyboard: fc.constantFrom('ps2' as const, 'usb' as const, 'virtio' as const, undefined),
     sound: onOff,
     tpm: onOff,
   }),

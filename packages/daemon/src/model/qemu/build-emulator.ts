@@ -19,6 +19,7 @@ import { firmwareArgs } from './firmware.ts'
 import { guestNodeArgs } from './guest-nodes.ts'
 import type { HardwareInput } from './hardware.ts'
 import { handedOver, hostDeviceArgs } from './host-devices.ts'
+import { keyboardArgs } from './keyboard.ts'
 import { lifecycleArgs } from './lifecycle.ts'
 import { machineArgs } from './machine.ts'
 import { memoryArgs, memoryPlan } from './memory.ts'
@@ -120,10 +121,11 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
   }
 }
 
-/** What whoever sits before the VM points at, hears and sees. */
+/** What whoever sits before the VM points with, types on, hears and sees. */
 function seatArgs(context: BuildContext): readonly string[] {
   return [
     ...pointerArgs(context),
+    ...keyboardArgs(context),
     ...soundArgs(context),
     ...displayArgs(context),
     ...vncArgs(context),

@@ -185,6 +185,17 @@ const others: readonly GoldenCase[] = [
   }),
   goldenCase('device-pointer-usb', { devices: { ...noDevices, vnc: true, pointer: 'usb' } }),
   goldenCase('device-pointer-virtio', { devices: { ...noDevices, vnc: true, pointer: 'virtio' } }),
+  goldenCase('device-keyboard-usb', {
+    devices: { ...noDevices, spice: true, usbRedirects: 4, pointer: 'usb', keyboard: 'usb' },
+  }),
+  goldenCase('device-keyboard-virtio', {
+    devices: { ...noDevices, vnc: true, pointer: 'virtio', keyboard: 'virtio', sound: true },
+  }),
+  goldenCase(
+    'microvm-keyboard-virtio',
+    { machine: { type: 'microvm' }, devices: { ...noDevices, keyboard: 'virtio' } },
+    { kernel },
+  ),
   goldenCase('device-sound', { devices: { ...noDevices, vnc: true, sound: true } }),
   goldenCase('device-tpm', { devices: { ...noDevices, tpm: true } }, { tpmDirectory: '/srv/tpm' }),
   goldenCase('device-sound-alone', { devices: { ...noDevices, sound: true } }),

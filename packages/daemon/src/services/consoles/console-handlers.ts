@@ -1,6 +1,7 @@
 /** Tickets for consoles: asked for by whoever may use the API, taken once by a stream. */
 import { randomBytes } from 'node:crypto'
 import { isActionAllowed, KvasirError, streams } from '@kvasir/contract'
+import { hasKeyboard } from '../../model/pci/layout.ts'
 import type { Driver } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Context } from '../context.ts'
@@ -107,18 +108,18 @@ function requireChannel(driver: Driver, channel: string): Emulator {
   )
 }
 
-/** A microvm has no keyboard. */
+/** A microvm has no keyboard unless it was started with one. */
 function requireKeyboard(driver: Driver): Emulator {
   const emulator = requireEmulator(driver)
-  const { name, spec, life } = driver.view().record
+  const { name, spec, life, run } = driver.view().record
   if (!isActionAllowed('send-keys', life.state))
     throw new KvasirError('wrong-state', `VM ${name} is ${life.state}, so it cannot be typed to.`, {
       details: { state: life.state, action: 'send-keys' },
     })
-  if (spec.machine.type === 'q35') return emulator
+  if (hasKeyboard(run?.bootedSpec ?? spec)) return emulator
   throw new KvasirError(
     'unsupported',
-    `VM ${name} is a microvm, which has no keyboard, so no key is pressed.`,
+    `VM ${name} is a microvm and was started without a keyboard (devices.keyboard), so no key is pressed.`,
   )
 }
 

@@ -46,3 +46,22 @@ test('keys reach a guest that runs, and are refused for one that does not or has
     message: 'VM web1 is paused, so it cannot be typed to.',
   })
 })
+
+test('a microvm has keys where it was started with a keyboard', async () => {
+  await using world = await openSimulatedDaemon()
+  const machine = { type: 'microvm' as const }
+  const boot = { kernel: { kernel: '/boot/vmlinuz' } }
+  await world.createVm('web1', { machine, boot, devices: { keyboard: 'virtio' } })
+  await world.createVm('web2', { machine, boot })
+  const body = { keys: ['a' as const], holdMs: 100 }
+  await world.start('web1')
+  await world.start('web2')
+
+  await world.call('sendKeys', { params, body })
+
+  const { uuid } = await world.vm('web1')
+  assert.match(Buffer.from(world.machine.logs.get(uuid)?.serial ?? []).toString(), /pressed: a/)
+  await assert.rejects(world.call('sendKeys', { params: { name: 'web2' }, body }), {
+    message: /VM web2 is a microvm and was started without a keyboard/,
+  })
+})
