@@ -16,7 +16,8 @@ export interface HostDeviceAnswer {
 
 export interface EmulatorHostDevices {
   /**
-   * Takes a device from its driver and gives it to the guest, unless the guest has it. On failure the driver has it back. `in-use` when
+   * Takes a device from its driver and gives it to the guest, unless the guest has it; one that is a NIC is present and let go of among the
+   * NICs, and given back here. On failure the driver has it back. `in-use` when
    * another VM has it, `unsupported` for an emulator that was started without a place for one.
    */
   plug(plan: HostDevicePlan): Promise<void>

@@ -76,6 +76,7 @@ export const failpointNames = [
   'vm.nics.before-move',
   'vm.nics.after-move-row',
   'vm.nics.after-move',
+  'vm.nic-vfs.after-row',
   'vm.host-devices.after-row',
   'vm.host-devices.before-plug',
   'vm.host-devices.after-plug',

@@ -13,6 +13,8 @@ interface Guest {
 export class GuestHostDevices {
   /** What the guest has, by name. */
   readonly plugged = new Map<string, HostDevicePlan>()
+  /** What was handed over last, by name: also NICs. */
+  readonly handed = new Map<string, HostDevicePlan>()
   /** The addresses of what no driver of the host has. */
   readonly lent = new Set<string>()
   /** Whether the guest lets go: at once when asked, never, or with a refusal. */
@@ -46,6 +48,11 @@ export class SimulatedHostDevices implements EmulatorHostDevices {
   async plug(plan: HostDevicePlan): Promise<void> {
     await this.#process.answer()
     this.#process.hostDevices.lent.add(plan.address)
+    this.#process.hostDevices.handed.set(plan.name, plan)
+    if (plan.vf) {
+      this.#process.nics.plugged.set(plan.name, { device: deviceId('nic', plan.name), netdev: '' })
+      return
+    }
     this.#process.hostDevices.plugged.set(plan.name, plan)
   }
 

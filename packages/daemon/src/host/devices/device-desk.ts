@@ -100,7 +100,7 @@ export class DeviceDesk implements VfLender {
         await this.#writeDown(vm, address, settings !== undefined)
         await this.#options.failpoint('device.lend.after-note')
         await this.#hand(address, vfioDriver)
-        if (settings) await setVf(await placeOf(address), settings, `VM ${vm.name} does not start`)
+        if (settings) await setVf(await placeOf(address), settings, `VM ${vm.name} does not get it`)
         await this.#options.failpoint('device.lend.after-driver')
       }
       for (const address of addresses) lent.push({ address, ...(await this.#groupOf(address)) })

@@ -41,7 +41,7 @@ export class QemuHostDevices implements EmulatorHostDevices {
   }
 
   async plug(plan: HostDevicePlan): Promise<void> {
-    if ((await this.present([plan.name])).length > 0) return
+    if (await this.#has(plan)) return
     if (!this.#parts.record().cage.places.some(({ place }) => place === vfioDirectory))
       throw new KvasirError(
         'unsupported',
@@ -50,18 +50,14 @@ export class QemuHostDevices implements EmulatorHostDevices {
     try {
       await this.#hand(plan)
     } catch (error) {
-      const isThere = await this.present([plan.name]).then((there) => there.length > 0)
-      if (!isThere) await this.remove(plan)
+      if (!(await this.#has(plan))) await this.remove(plan)
       throw error
     }
   }
 
   async present(names: readonly string[]): Promise<readonly string[]> {
     if (names.length === 0) return []
-    const all = await this.#parts.ask((monitor) =>
-      monitor.execute('qom-list', { path: '/machine/peripheral' }),
-    )
-    const ids = all.map(({ name }) => name)
+    const ids = await this.#ids()
     return names.filter((name) => ids.includes(deviceId('host', name)))
   }
 
@@ -82,10 +78,21 @@ export class QemuHostDevices implements EmulatorHostDevices {
     await hideDevice(address, paths)
   }
 
-  async #hand({ vm, address, device, romFile, lockableBytes }: HostDevicePlan): Promise<void> {
+  async #has({ device }: HostDevicePlan): Promise<boolean> {
+    return (await this.#ids()).some((id) => id === device['id'])
+  }
+
+  async #ids(): Promise<readonly string[]> {
+    const all = await this.#parts.ask((monitor) =>
+      monitor.execute('qom-list', { path: '/machine/peripheral' }),
+    )
+    return all.map(({ name }) => name)
+  }
+
+  async #hand({ vm, address, device, romFile, vf, lockableBytes }: HostDevicePlan): Promise<void> {
     const { id, ask, devices, paths, record, failpoint } = this.#parts
     const { pid, uid } = record()
-    const lent = await devices.lend({ id, name: vm }, [address])
+    const lent = await devices.lend({ id, name: vm }, [address], vf ? [vf] : [])
     await failpoint('emulator.plug-host-device.after-lend')
     await showDevices(lent, {
       ...paths,

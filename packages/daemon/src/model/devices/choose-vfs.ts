@@ -1,4 +1,4 @@
-/** Which virtual functions (VFs) the NICs of a VM get at a start: of the physical function (PF) that has most of them free, the first. */
+/** Which virtual functions (VFs) the NICs of a VM get at a start, or while it runs: of the physical function (PF) that has most of them free, the first. */
 import { type HostDevice, KvasirError } from '@kvasir/contract'
 import { type DeviceOffer, requireWholeGroup } from './choose-devices.ts'
 
@@ -15,14 +15,22 @@ export interface ChosenVf {
   readonly pf: string
 }
 
+export interface VfChoice {
+  readonly offer: DeviceOffer
+  /** Devices that the VM gets, or has, besides. */
+  readonly taken: Readonly<Record<string, string>>
+  /** What follows where there is none, as a clause. */
+  readonly otherwise?: string | undefined
+}
+
 /** The most VFs whose holders a refusal names. */
 const mostNamed = 8
 
-/** The VF of each NIC. `taken` are devices that the VM gets besides. `in-use` with who has them, `unsupported` with why none can be given. */
+/** The VF of each NIC. `in-use` with who has them, `unsupported` with why none can be given. */
 export function chooseVfs(
   vm: string,
   wishes: readonly VfWish[],
-  { offer, taken }: { readonly offer: DeviceOffer; readonly taken: Readonly<Record<string, string>> },
+  { offer, taken, otherwise = 'the VM cannot start' }: VfChoice,
 ): Readonly<Record<string, ChosenVf>> {
   const chosen = new Map(Object.entries(taken))
   const given: Record<string, ChosenVf> = {}
@@ -34,7 +42,7 @@ export function chooseVfs(
     })
     const [best] = pools.toSorted((a, b) => b.free.length - a.free.length)
     const device = best?.free[0]?.device
-    if (best === undefined || device === undefined) throw noneFree(vm, wish, pools)
+    if (best === undefined || device === undefined) throw noneFree(vm, wish, { pools, otherwise })
     given[wish.nic] = { address: device.address, pf: best.pf }
     chosen.set(`NIC ${wish.nic}`, device.address)
   }
@@ -64,9 +72,15 @@ function whyNot(
 function noneFree(
   vm: string,
   { nic, network, pfs }: VfWish,
-  pools: readonly {
-    readonly vfs: readonly { readonly device: HostDevice; readonly why: ReturnType<typeof whyNot> }[]
-  }[],
+  {
+    pools,
+    otherwise,
+  }: {
+    readonly pools: readonly {
+      readonly vfs: readonly { readonly device: HostDevice; readonly why: ReturnType<typeof whyNot> }[]
+    }[]
+    readonly otherwise: string
+  },
 ): KvasirError {
   const all = pools.flatMap(({ vfs }) => vfs)
   const reasons = all.map(({ device, why }) => `${device.address}: ${why?.words}`)
@@ -75,16 +89,12 @@ function noneFree(
   const what = `No virtual function of network ${network} is free for NIC ${nic} of VM ${vm}`
   const details = { network, nic, vfs: all.map(({ device }) => device.address) }
   if (all.length === 0)
-    return new KvasirError(
-      'unsupported',
-      `${what}: ${pfs.join(', ')} has none now, so the VM cannot start.`,
-      {
-        details,
-      },
-    )
+    return new KvasirError('unsupported', `${what}: ${pfs.join(', ')} has none now, so ${otherwise}.`, {
+      details,
+    })
   const isUsed = all.some(({ why }) => why?.isUsed)
   const said = isUsed ? words : (all[0]?.why?.words ?? '') // One reason that all of them have.
-  return new KvasirError(isUsed ? 'in-use' : 'unsupported', `${what} (${said}), so the VM cannot start.`, {
+  return new KvasirError(isUsed ? 'in-use' : 'unsupported', `${what} (${said}), so ${otherwise}.`, {
     details,
   })
 }

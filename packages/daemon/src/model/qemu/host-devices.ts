@@ -9,7 +9,7 @@ import { type HostDeviceSpec, KvasirError, type VmSpec } from '@kvasir/contract'
 import { slotOf } from '../devices/why-together.ts'
 import type { OptionValue } from '../storage/volume-source.ts'
 import type { BuildContext } from './build-context.ts'
-import { type EmulatorPlan, hostDeviceDirectory } from './emulator-plan.ts'
+import { type EmulatorPlan, hostDeviceDirectory, type VfPlan } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
 import { deviceId } from './ids.ts'
 import { lockableBytes } from './locked-memory.ts'
@@ -24,7 +24,7 @@ export const romName = 'rom'
 export interface HostDevicePlan {
   /** The name of the VM. */
   readonly vm: string
-  /** Its name in the spec. */
+  /** Its name in the spec, or that of the NIC that it is. */
   readonly name: string
   /** Its place on the host. */
   readonly address: string
@@ -32,6 +32,8 @@ export interface HostDevicePlan {
   readonly device: { readonly [key: string]: OptionValue }
   /** A file of the host that the guest gets for its ROM. */
   readonly romFile?: string
+  /** Where it is a NIC of a network of mode sriov: what it is set to while it is lent. */
+  readonly vf?: VfPlan
   /** What the emulator must be allowed to lock from then on: all memory of the guest. */
   readonly lockableBytes: number
 }

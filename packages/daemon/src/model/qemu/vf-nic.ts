@@ -8,8 +8,11 @@ import { macFor } from '../vm/mac.ts'
 import type { BuildContext } from './build-context.ts'
 import { type EmulatorPlan, hostDeviceDirectory, type VfPlan } from './emulator-plan.ts'
 import type { HardwareInput } from './hardware.ts'
+import type { HostDevicePlan } from './host-devices.ts'
 import { deviceId } from './ids.ts'
+import { lockableBytes } from './locked-memory.ts'
 import { jsonOption } from './options.ts'
+import { type PciBus, pciBus } from './pci-bus.ts'
 
 /** Whether a NIC is a virtual function. */
 export function isVf({ networks }: Pick<HardwareInput, 'networks'>, { network = '' }: NicSpec): boolean {
@@ -18,15 +21,40 @@ export function isVf({ networks }: Pick<HardwareInput, 'networks'>, { network = 
 
 /** The arguments for one. Its option ROM is left out, since nothing boots from the network. */
 export function vfArgs({ input, bus }: BuildContext, name: string): readonly string[] {
-  const id = deviceId('nic', name)
+  return jsonOption('-device', deviceOf(planOf(input, name), bus))
+}
+
+/** One as it is plugged. */
+export function planVf(input: VfInput, name: string): HostDevicePlan {
+  const vf = planOf(input, name)
+  return {
+    vm: input.name,
+    name,
+    address: vf.address,
+    device: deviceOf(vf, pciBus(input)),
+    vf,
+    lockableBytes: lockableBytes(input, { hasDevices: true }),
+  }
+}
+
+/** What a NIC that is a virtual function is planned from. */
+export type VfInput = Pick<HardwareInput, 'name' | 'uuid' | 'spec' | 'hardware' | 'networks'>
+
+function planOf(input: VfInput, name: string): VfPlan {
   const plan = vfPlans(input).find(({ nic }) => nic === name)
-  return jsonOption('-device', {
+  if (!plan) throw new TypeError(`NIC ${name} is no virtual function.`)
+  return plan
+}
+
+function deviceOf({ nic, address }: VfPlan, bus: PciBus) {
+  const id = deviceId('nic', nic)
+  return {
     driver: 'vfio-pci',
     id,
-    sysfsdev: `${hostDeviceDirectory}/${plan?.address}`,
+    sysfsdev: `${hostDeviceDirectory}/${address}`,
     ...bus.place(id),
     rombar: 0,
-  })
+  }
 }
 
 /** What a plan says of them. */
@@ -36,7 +64,7 @@ export function vfsPlan(input: HardwareInput): Pick<EmulatorPlan, 'vfs'> {
 }
 
 /** All of them, in the order of their names. */
-export function vfPlans(input: HardwareInput): readonly VfPlan[] {
+export function vfPlans(input: VfInput): readonly VfPlan[] {
   const { name, uuid, spec, hardware, networks } = input
   const nics = spec.nics.filter((nic) => isVf(input, nic)).sort((a, b) => (a.name < b.name ? -1 : 1))
   return nics.flatMap((nic) => {

@@ -31,6 +31,8 @@ export interface SpecChange {
   readonly accelerator: 'kvm' | 'tcg' | undefined
   /** Networks whose NICs have a macvtap: none of them comes to another network, or from one, while it is plugged. */
   readonly macvtaps: ReadonlySet<string>
+  /** Networks whose NICs are virtual functions, of which the same is true. */
+  readonly sriovs: ReadonlySet<string>
   /** Slots of the guest that runs that are left to plug something into; undefined where that is not known. */
   readonly freePorts: number | undefined
 }

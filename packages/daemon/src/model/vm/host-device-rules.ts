@@ -42,19 +42,20 @@ function additionRule(name: string, booted: VmSpec, { from, to, freePorts }: Spe
   const known = new Set([...pluggableDevices(booted), ...pluggableDevices(from)])
   const comes = pluggableDevices(to).filter((id) => !known.has(id))
   if (comes.indexOf(deviceId('host', name)) < freePorts)
-    return live(`it is handed over while the guest runs, whose memory is all locked then${lostBy(to)}`)
+    return live(`it is handed over while the guest runs, ${lockedWords(to)}`)
   return boot(
     `it has ${freePorts} slots left to plug a host device into; the next boot makes more (machine.spareSlots)`,
   )
 }
 
-/** What gives memory back to the host and no longer will. */
-function lostBy({ devices, memory }: Pick<VmSpec, 'devices' | 'memory'>): string {
+/** What a device of the host costs a guest that runs: what gives memory back to the host no longer will. */
+export function lockedWords({ devices, memory }: Pick<VmSpec, 'devices' | 'memory'>): string {
   const lost = [
     ...(devices.balloon ? ['the balloon and reports of free pages'] : []),
     ...(memory.ksm ? ['KSM'] : []),
   ]
-  return lost.length === 0 ? '' : `: ${lost.join(' and ')} give the host nothing back any more`
+  const locked = 'whose memory is all locked then'
+  return lost.length === 0 ? locked : `${locked}: ${lost.join(' and ')} give the host nothing back any more`
 }
 
 /** Devices that a run has and the spec has not, or the other way round. */

@@ -2,13 +2,14 @@
  * What changes of NICs do.
  *
  * A NIC on a network comes behind an empty root port of a guest that runs, goes when that lets go of it, and has another network when its tap
- * is put on the other bridge. One in user mode is served by a process that starts with the emulator.
+ * is put on the other bridge. One in user mode is served by a process that starts with the emulator. One of mode sriov is a device of the host.
  */
 import type { NicSpec, VmSpec } from '@kvasir/contract'
 import { pluggableDevices } from '../pci/layout.ts'
 import { deviceId } from '../qemu/ids.ts'
 import { isConventional, modelOf } from '../qemu/nic-models.ts'
 import type { ChangeRule, SpecChange } from './change-rules.ts'
+import { lockedWords } from './host-device-rules.ts'
 
 const boot = (reason: string): ChangeRule => ({ effect: 'boot', reason })
 const live = (reason: string): ChangeRule => ({ effect: 'live', reason })
@@ -31,7 +32,18 @@ export function wholeNicRule(change: SpecChange, path: string): ChangeRule {
   if (wanted === undefined) return removalRule(there)
   if (wanted.network === undefined) return withEmulator
   if (there === undefined) return additionRule(name, booted, change)
-  return isSameCard(there, wanted) ? live('the guest still has it') : otherUntilThen
+  return isSameCard(there, wanted) && isMovable([there, wanted], change)
+    ? live('the guest still has it')
+    : otherUntilThen
+}
+
+/** Whether a NIC comes from one of two networks to the other by its cable alone. */
+function isMovable(
+  nics: readonly NicSpec[],
+  { macvtaps, sriovs }: Pick<SpecChange, 'macvtaps' | 'sriovs'>,
+): boolean {
+  const networks = new Set(nics.map(({ network = '' }) => network))
+  return networks.size === 1 || ![...networks].some((name) => macvtaps.has(name) || sriovs.has(name))
 }
 
 function removalRule(there: NicSpec | undefined): ChangeRule {
@@ -42,19 +54,23 @@ function removalRule(there: NicSpec | undefined): ChangeRule {
 }
 
 /** Disks and NICs that come share the slots that are left. */
-function additionRule(name: string, booted: VmSpec, { from, to, freePorts }: SpecChange): ChangeRule {
+function additionRule(name: string, booted: VmSpec, change: SpecChange): ChangeRule {
+  const { from, to, freePorts, sriovs } = change
   if (to.nics.some((nic) => nic.name === name && isConventional(nic))) return onRootBus
   if (freePorts === undefined) return boot('it was started by a version that did not note its hardware')
   const known = new Set([...pluggableDevices(booted), ...pluggableDevices(from)])
   const comes = pluggableDevices(to).filter((id) => !known.has(id))
-  if (comes.indexOf(deviceId('nic', name)) < freePorts) return live('it is plugged while the guest runs')
+  if (comes.indexOf(deviceId('nic', name)) < freePorts)
+    return sriovs.has(nicOf(to, name)?.network ?? '')
+      ? live(`a virtual function is handed over while the guest runs, ${lockedWords(to)}`)
+      : live('it is plugged while the guest runs')
   return boot(
     `it has ${freePorts} slots left to plug a NIC into; the next boot makes more (machine.spareSlots)`,
   )
 }
 
 /** Another network for a NIC that is on one already. */
-export function networkRule({ from, to, booted, macvtaps }: SpecChange, path: string): ChangeRule {
+export function networkRule({ from, to, booted, macvtaps, sriovs }: SpecChange, path: string): ChangeRule {
   const name = path.slice('nics.'.length, path.lastIndexOf('.'))
   if (booted === undefined || [from, to, booted].some((spec) => nicOf(spec, name)?.network === undefined))
     return boot('a NIC comes to its network when the emulator starts')
@@ -62,6 +78,8 @@ export function networkRule({ from, to, booted, macvtaps }: SpecChange, path: st
   if (there && wanted && !isSameCard(there, wanted)) return otherUntilThen
   if ([from, to, booted].some((spec) => macvtaps.has(nicOf(spec, name)?.network ?? '')))
     return boot('a NIC on a macvtap has that for as long as it is plugged')
+  if ([from, to, booted].some((spec) => sriovs.has(nicOf(spec, name)?.network ?? '')))
+    return boot('a NIC that is a virtual function, or is to be one, is another device')
   return live('its cable is put on the bridge of the other network, and the guest sees it go out and in')
 }
 

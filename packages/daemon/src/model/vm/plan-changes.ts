@@ -20,16 +20,19 @@ export interface Situation {
   readonly accelerator?: 'kvm' | 'tcg' | undefined
   /** The networks of mode macvtap. */
   readonly macvtaps?: ReadonlySet<string> | undefined
+  /** The networks of mode sriov. */
+  readonly sriovs?: ReadonlySet<string> | undefined
   /** Slots of its guest that are left to plug something into. */
   readonly freePorts?: number | undefined
 }
 
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
 export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
-  const { state, plugMemory, bootBytes, accelerator, freePorts, macvtaps = new Set() } = situation
+  const { state, plugMemory, bootBytes, accelerator, freePorts } = situation
+  const { macvtaps = new Set(), sriovs = new Set() } = situation
   const booted = state === 'running' || state === 'paused' ? situation.booted : undefined
-  const specs = { from: current, to: wanted }
-  const change: SpecChange = { ...specs, plugMemory, bootBytes, booted, accelerator, freePorts, macvtaps }
+  const specs = { from: current, to: wanted, plugMemory, bootBytes }
+  const change: SpecChange = { ...specs, booted, accelerator, freePorts, macvtaps, sriovs }
   const before = specFields(current)
   const after = specFields(wanted)
   const changes: PlanChange[] = []

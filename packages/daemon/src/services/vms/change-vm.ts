@@ -148,7 +148,7 @@ async function decide(
   await requireFits(spec, record.name, context.ports)
   const changes = planChanges(record.spec, spec, situationOf(record, context.ports))
   await requireStillTunable({ name: record.name, spec, changes }, context.ports)
-  requireLiveNics(record, { spec, changes }, context.ports)
+  await requireLiveNics({ record, emulator }, { spec, changes }, context.ports)
   await requireLiveHostDevices({ record, emulator }, { spec, changes }, context.ports)
   return { spec, changes: await judgeSurvival({ emulator }, spec, changes) }
 }

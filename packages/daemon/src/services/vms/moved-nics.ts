@@ -1,5 +1,6 @@
 /** What a run is once a NIC has come, gone, or another network. */
 import type { NicSpec, PlanChange, VmSpec } from '@kvasir/contract'
+import type { ChosenVf } from '../../model/devices/choose-vfs.ts'
 import { nicsInUse } from '../../model/network/wires.ts'
 import { freePorts } from '../../model/pci/layout.ts'
 import type { Hardware } from '../../model/qemu/hardware.ts'
@@ -86,15 +87,33 @@ export function withNicOf(run: VmRun, nic: NicSpec): VmRun {
   return { ...run, bootedSpec: { ...run.bootedSpec, nics: [...others, nic] } }
 }
 
+/** The run once it is written down which virtual function a NIC is to be: before anything is done to it, so that no other VM gets it. */
+export function withChosenVf(run: VmRun, nic: string, vf: ChosenVf): VmRun {
+  const { bootedHardware } = run
+  if (!bootedHardware) return run
+  return { ...run, bootedHardware: { ...bootedHardware, vfs: { ...bootedHardware.vfs, [nic]: vf } } }
+}
+
+/** The run in which a NIC is no virtual function. */
+export function withoutChosenVf(run: VmRun, nic: string): VmRun {
+  const { bootedHardware } = run
+  if (bootedHardware?.vfs?.[nic] === undefined) return run
+  const { vfs, ...rest } = bootedHardware
+  const { [nic]: _gone, ...left } = vfs
+  const none = Object.keys(left).length === 0
+  return { ...run, bootedHardware: none ? rest : { ...rest, vfs: left } }
+}
+
 /** The run after a NIC has gone, whether the spec has it or not. */
 export function withoutGoneNic(
   run: VmRun,
   gone: { readonly nic: string; readonly emulator: VmRun['emulator'] },
 ): VmRun {
-  const { bootedSpec, bootedHardware } = run
+  const left = withoutChosenVf(withoutMoving(run, 'movingNics', gone.nic), gone.nic)
+  const { bootedSpec, bootedHardware } = left
   const { [deviceId('nic', gone.nic)]: _free, ...pci } = bootedHardware?.pci ?? {}
   return {
-    ...withoutMoving(run, 'movingNics', gone.nic),
+    ...left,
     emulator: gone.emulator,
     bootedSpec: { ...bootedSpec, nics: bootedSpec.nics.filter(({ name }) => name !== gone.nic) },
     ...(bootedHardware ? { bootedHardware: { ...keptPorts(bootedHardware), pci } } : {}),

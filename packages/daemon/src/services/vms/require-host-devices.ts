@@ -24,7 +24,7 @@ export async function requireLiveHostDevices(
 }
 
 /** All of the guest's memory is locked, so what it has not touched yet has to be there, and its limits have to let it. */
-async function requireLockable(
+export async function requireLockable(
   {
     name,
     spec,

@@ -19,6 +19,7 @@ import { nicNetworks, requireUnheldLinks, wireNics } from '../networks/nic-netwo
 import { requireNetwork } from '../networks/show-network.ts'
 import { withNicOf, withoutGoneNic, withPluggedNic } from './moved-nics.ts'
 import { type MovingKind, type MovingTask, withoutMoving } from './moving-kind.ts'
+import { giveVfBack, isOnSriov, plugVf } from './plug-vf.ts'
 
 /** What plugging or moving may take, which no guest has a say in. */
 const plugMs = 60_000
@@ -42,7 +43,9 @@ export const nicKind: MovingKind = {
   idOf: (name) => deviceId('nic', name),
   part: (emulator) => emulator.nics,
   bring: bringNic,
-  remove: (_seat, emulator, name) => emulator.nics.remove(name),
+  async remove(seat, emulator, name) {
+    if (!(await giveVfBack(seat, emulator, name))) await emulator.nics.remove(name)
+  },
   without: (run, { name, emulator }) => withoutGoneNic(run, { nic: name, emulator }),
 }
 
@@ -51,15 +54,22 @@ async function bringNic(seat: Seat, name: string, task: MovingTask): Promise<str
   const [there, nic] = [run && nicOf(run.bootedSpec, name), nicOf(spec, name)]
   if (!run || !nic) return ''
   const isThere = there !== undefined && (await task.emulator.nics.present([name])).length > 0
-  if (!isThere) return await plug(seat, nic, task)
-  if (isSameCard(there, nic)) return await moveToNetwork(seat, { there, nic }, task)
+  if (!isThere) {
+    requirePort(seat.record, name)
+    return await (isOnSriov(nic, task.ports) ? plugVf : plug)(seat, nic, task)
+  }
+  const vf = run.bootedHardware?.vfs?.[name]
+  if (vf && isSameCard(there, nic) && there.network === nic.network) {
+    seat.update({ run: withoutMoving(run, 'movingNics', name) })
+    return `NIC ${name} stays.`
+  }
+  if (!vf && isSameCard(there, nic)) return await moveToNetwork(seat, { there, nic }, task)
   throw new KvasirError('wrong-state', `VM ${seat.record.name} still has another NIC ${name}.`)
 }
 
 async function plug(seat: Seat, nic: NicSpec, task: MovingTask): Promise<string> {
   const { emulator, ports, onStep } = task
   const { record } = seat
-  requirePort(record, nic.name)
   onStep(`plugging NIC ${nic.name}`)
   const { spec, hardware } = record
   const input = {

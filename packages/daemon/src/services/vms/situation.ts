@@ -3,19 +3,22 @@ import { type MemoryOrders, memoryOrders } from '../../model/memory/plug-memory.
 import { freePorts } from '../../model/pci/layout.ts'
 import type { Situation } from '../../model/vm/plan-changes.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { VmRecord } from '../../ports/store.ts'
+import type { NetworkRecord, VmRecord } from '../../ports/store.ts'
 
 /** The situation of a VM, by its record. */
 export function situationOf(record: VmRecord, { store }: Pick<Ports, 'store'>): Situation {
   const { life, saved, hardware, run } = record
-  const macvtaps = store.networks.list().filter(({ mode }) => mode === 'macvtap')
+  const networks = store.networks.list()
+  const namesOf = (wanted: NetworkRecord['mode']) =>
+    new Set(networks.filter(({ mode }) => mode === wanted).map(({ name }) => name))
   return {
     state: saved ? 'saved' : life.state,
     plugMemory: hardware.plugMemory,
     bootBytes: bootBytesOf(record),
     booted: run?.bootedSpec,
     accelerator: run?.accelerator,
-    macvtaps: new Set(macvtaps.map(({ name }) => name)),
+    macvtaps: namesOf('macvtap'),
+    sriovs: namesOf('sriov'),
     freePorts: run?.bootedHardware && freePorts(run.bootedHardware, hardware),
   }
 }
