@@ -59,6 +59,10 @@ const pin = z
       .default({})
       .meta({ description: 'By the number of the vCPU, also of one that is plugged later.' }),
     emulator: cpuList.optional().meta({ description: 'For the emulator thread and its workers.' }),
+    vhost: cpuList.optional().meta({
+      description:
+        'For the threads of the kernel that move packets of its NICs (vhost); where the emulator’s are when not said.',
+    }),
     ioThreads: pins(resourceName)
       .default({})
       .meta({ description: 'By the name of the disk whose I/O thread it is.' }),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Vm, vmSpec } from '@kvasir/contract'
+import { type Vm, type VmSpec, vmSpec } from '@kvasir/contract'
 import { parseScheduler } from './cpu-from-flags.ts'
 import { withPin } from './pin.ts'
 import { sharingWords, threadLines, threadRows } from './threads.ts'
@@ -54,6 +54,18 @@ const running: Vm = {
     emulatorThread: { threadId: 40, cpus: '0-7', policy: 'other' },
   },
 }
+
+test('vhost has a pin of its own, has the emulator’s without it, and gives it back', () => {
+  const pinned = vmSpec.parse(withPin(vmSpec.parse(withPin(spec, 'emulator', '1')), 'vhost', '2'))
+  const back = vmSpec.parse(withPin(pinned, 'vhost', undefined))
+  const vhostThreads = [{ threadId: 50, cpus: '2' }]
+  const pinOf = (of: VmSpec) =>
+    threadRows({ ...running, spec: of, status: { ...running.status, vhostThreads } }).at(-1)?.pin
+
+  assert.deepEqual(pinned.cpu.pin, { vcpus: {}, emulator: '1', vhost: '2', ioThreads: {} })
+  assert.deepEqual([pinOf(pinned), pinOf(back)], ['2', '1'])
+  assert.deepEqual(threadRows({ ...off, spec: pinned }).at(-1)?.thread, 'vhost')
+})
 
 test('every thread has a row, also a vCPU that is only pinned yet and a VM that is off', () => {
   assert.deepEqual(

@@ -57,23 +57,30 @@ async function showThreads(context: Context): Promise<undefined> {
 /** A spec with one pin set or taken back. Throws `UsageError` for a thread that no VM could have. */
 export function withPin(spec: VmSpec, thread: string, cpus: string | undefined): VmSpecInput {
   const { pin, ...cpu } = spec.cpu
-  const before = { vcpus: pin?.vcpus ?? {}, emulator: pin?.emulator, ioThreads: pin?.ioThreads ?? {} }
+  const [vcpus, ioThreads] = [pin?.vcpus ?? {}, pin?.ioThreads ?? {}]
+  const before = { vcpus, emulator: pin?.emulator, vhost: pin?.vhost, ioThreads }
   const after = { ...before, ...changed() }
-  const { emulator, ...named } = after
+  const { emulator, vhost, ...named } = after
   const isEmpty =
-    emulator === undefined && Object.keys(named.vcpus).length + Object.keys(named.ioThreads).length === 0
-  const kept = emulator === undefined ? named : { ...named, emulator }
+    (emulator ?? vhost) === undefined &&
+    Object.keys(named.vcpus).length + Object.keys(named.ioThreads).length === 0
+  const kept = {
+    ...named,
+    ...(emulator === undefined ? {} : { emulator }),
+    ...(vhost === undefined ? {} : { vhost }),
+  }
   return { ...spec, cpu: isEmpty ? cpu : { ...cpu, pin: kept } }
 
   function changed(): Partial<typeof before> {
     if (/^\d+$/.test(thread)) return { vcpus: withEntry(before.vcpus, String(Number(thread)), cpus) }
     if (thread === 'emulator') return { emulator: cpus }
+    if (thread === 'vhost') return { vhost: cpus }
     const threads = ioThreadsOf(spec.disks)
     if (threads.includes(thread) || spec.disks.some((disk) => disk.name === thread))
       return { ioThreads: withEntry(before.ioThreads, thread, cpus) }
     throw new UsageError(
       `${thread} is no thread of this VM.`,
-      `Threads: ${['the number of a vCPU', 'emulator', ...threads].join(', ')}.`,
+      `Threads: ${['the number of a vCPU', 'emulator', 'vhost', ...threads].join(', ')}.`,
     )
   }
 }

@@ -5,7 +5,7 @@ type Use = NonNullable<VmStatus['emulatorThread']>
 
 /** One thread. What is not known is undefined. */
 export interface ThreadRow {
-  /** As `vm pin` takes it: the number of a vCPU, `emulator`, or the name of a disk. */
+  /** As `vm pin` takes it: the number of a vCPU, `emulator`, `vhost`, or the name of a disk. */
   readonly thread: string
   readonly kind: 'vCPU' | 'emulator' | 'I/O' | 'vhost'
   readonly pin: string | undefined
@@ -40,11 +40,17 @@ export function threadRows({ spec, status }: Vm): readonly ThreadRow[] {
         use: status.ioThreads?.find((one) => one.disk === name),
       }),
     ),
-    // They are where the emulator's thread is.
-    ...(status.vhostThreads ?? []).map(
-      (use): ThreadRow => ({ thread: 'vhost', kind: 'vhost', pin: cpu.pin?.emulator, use }),
-    ),
+    ...vhostRows({ spec, status }),
   ]
+}
+
+/** They are where the emulator's thread is, unless they have a pin of their own. */
+function vhostRows({ spec, status }: Pick<Vm, 'spec' | 'status'>): readonly ThreadRow[] {
+  const { pin } = spec.cpu
+  const row = { thread: 'vhost', kind: 'vhost', pin: pin?.vhost ?? pin?.emulator } as const
+  const uses = status.vhostThreads ?? []
+  if (uses.length === 0 && pin?.vhost !== undefined) return [{ ...row, use: undefined }]
+  return uses.map((use) => ({ ...row, use }))
 }
 
 /** The threads of a running VM in words, one line each; none for one that is off. */

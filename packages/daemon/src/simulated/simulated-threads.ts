@@ -47,7 +47,7 @@ export class SimulatedThreads implements EmulatorThreads {
   }
 
   /** What each thread used, when the machine has run for this long. */
-  uses(seconds: number): Pick<EmulatorStatistics, 'vcpus' | 'emulatorThread' | 'ioThreads'> {
+  uses(seconds: number): Pick<EmulatorStatistics, 'vcpus' | 'emulatorThread' | 'ioThreads' | 'vhostThreads'> {
     const { pid, request } = this.#process
     const disks = Object.keys(request.plan.ids.disks).slice(0, request.plan.ids.ioThreads.length)
     return {
@@ -55,6 +55,9 @@ export class SimulatedThreads implements EmulatorThreads {
         ...thread,
         ...this.#use({ kind: 'vcpu', index: thread.index }, seconds / 20),
       })),
+      ...(this.#hasVhost()
+        ? { vhostThreads: [{ threadId: pid * 1000 + 900, ...this.#use({ kind: 'vhost' }, seconds / 50) }] }
+        : {}),
       emulatorThread: { threadId: pid, ...this.#use({ kind: 'emulator' }, seconds / 100) },
       ioThreads: disks.map((disk, index) => ({
         disk,
@@ -62,6 +65,10 @@ export class SimulatedThreads implements EmulatorThreads {
         ...this.#use({ kind: 'io', disk }, seconds / 100),
       })),
     }
+  }
+
+  #hasVhost(): boolean {
+    return [...this.#process.nics.plugged.values()].some(({ vhost }) => vhost)
   }
 
   #use(role: ThreadRole, cpuSeconds: number): Omit<ThreadUse, 'threadId'> {
@@ -83,6 +90,7 @@ export class SimulatedThreads implements EmulatorThreads {
     return [
       ...this.vcpus().map(({ index }): ThreadRole => ({ kind: 'vcpu', index })),
       { kind: 'emulator' },
+      ...(this.#hasVhost() ? [{ kind: 'vhost' } as const] : []),
       ...disks.map((disk): ThreadRole => ({ kind: 'io', disk })),
     ]
   }

@@ -216,6 +216,7 @@ export class QemuEmulator implements Emulator {
       monitor: () => this.#openStatisticsMonitor(),
       reports: this.#reports,
       id: this.#parts.id,
+      beside: () => this.#parts.groups.processes(groupOf(this.#parts.id)),
       plugged: () => this.memory.plugged((work) => this.#openStatisticsMonitor().then(work)),
     })
   }

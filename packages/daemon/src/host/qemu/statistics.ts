@@ -9,7 +9,7 @@ import type { PluggedMemory } from '../../ports/emulator-memory.ts'
 import type { ThreadUse } from '../../ports/emulator-threads.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { BlockCounters, EmulatorRecord, EmulatorStatistics } from '../../ports/emulators.ts'
-import { ioThreadName } from '../threads/emulator-threads.ts'
+import { ioThreadName, vhostName, vhostProcesses } from '../threads/emulator-threads.ts'
 import type { BalloonReports } from './guest-memory.ts'
 import { countLatency, latencyOf } from './latency.ts'
 
@@ -26,12 +26,14 @@ export interface StatisticsSources {
   readonly plugged: () => Promise<PluggedMemory | undefined>
   /** The VM's id, after which its taps are named. */
   readonly id: string
+  /** The processes of its cgroup. */
+  readonly beside: () => Promise<readonly number[]>
 }
 
 /** Reads the counters of an emulator. What QEMU does not answer in time is left out. */
 export async function readStatistics(
   record: EmulatorRecord,
-  { vcpus, monitor, reports, plugged, id }: StatisticsSources,
+  { vcpus, monitor, reports, plugged, id, beside }: StatisticsSources,
 ): Promise<EmulatorStatistics> {
   const [[status, cpuSeconds], threads, emulatorThread, ksm, fromQemu, guestMemory, pluggedNow] =
     await Promise.all([
@@ -49,7 +51,7 @@ export async function readStatistics(
   const merged = parseMergedBytes(ksm)
   const { ioThreads, ...counters } = fromQemu
   const hasVhost = Object.values(record.plan.ids.nics).some(({ vhost }) => vhost)
-  const vhostThreads = hasVhost ? await vhostThreadsOf(record.pid) : undefined
+  const vhostThreads = hasVhost ? await vhostThreadsOf(record.pid, beside) : undefined
   const io = await Promise.all(ioThreads.map(({ disk, threadId }) => useOf(record.pid, threadId, { disk })))
   const kibibytes = (field: string) =>
     Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0)
@@ -90,13 +92,21 @@ async function nicsOf(id: string, { plan }: EmulatorRecord): Promise<readonly Ni
   return taps.size === 0 ? [] : nicCounters(await readFile('/proc/self/net/dev', 'utf8'), taps)
 }
 
-/** They bear the emulator's pid in their names (drivers/vhost/vhost.c). */
-async function vhostThreadsOf(pid: number): Promise<readonly ThreadUse[]> {
+async function vhostThreadsOf(
+  pid: number,
+  beside: StatisticsSources['beside'],
+): Promise<readonly ThreadUse[]> {
   const ids = (await readdir(`/proc/${pid}/task`).catch(() => [])).map(Number)
   const reports = await Promise.all(ids.map((id) => readThread(pid, id)))
-  const workers = ids.filter((_, at) => reports[at]?.name.startsWith('vhost-'))
-  const uses = await Promise.all(workers.map((id) => useOf(pid, id, {})))
+  const own = ids.filter((_, at) => reports[at]?.name === vhostName(pid))
+  const workers = own.length > 0 ? own.map((id) => [pid, id] as const) : await ofKernel()
+  const uses = await Promise.all(workers.map(([process, id]) => useOf(process, id, {})))
   return uses.filter((use) => use !== undefined)
+
+  async function ofKernel() {
+    const found = await vhostProcesses(pid, await beside())
+    return found.map((id) => [id, id] as const)
+  }
 }
 
 /** A thread that has ended uses nothing. */

@@ -1,7 +1,9 @@
 /** Threads of a real QEMU, and what the kernel says of them afterwards. */
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { spawn } from 'node:child_process'
+import { copyFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import { test } from 'node:test'
 import { type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { readCpuSets, setThreads } from '@kvasir/linux'
@@ -146,4 +148,32 @@ test('the cgroup of a VM is divided only where the host can tell threads apart, 
   assert.deepEqual(await real.emulators.inspectCage(id), [])
   await plain.end({ graceMs: 0 })
   assert.deepEqual(await real.groups.list(), [])
+})
+
+test('a vhost worker that is a thread of the kernel is found in the cgroup, and pinned apart from the emulator', {
+  skip,
+}, async (t) => {
+  await using real = await openRealEmulators()
+  const { first, last } = await ends()
+  const request = real.request(id)
+  const nics = { net0: { device: 'nic-net0', netdev: 'net-net0', vhost: true } as const }
+  const ids = { ...request.plan.ids, nics }
+  const emulator = await real.emulators.launch({ ...request, plan: { ...request.plan, ids } }, never)
+  // Linux names it after the emulator, and puts it into the same cgroup; a program of that name stands in for it.
+  const folder = await mkdtemp(join(tmpdir(), 'kvasir-vhost-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const program = join(folder, `vhost-${emulator.record.pid}`)
+  await copyFile('/bin/sleep', program)
+  const worker = spawn(program, ['60'], { stdio: 'ignore' })
+  t.after(() => worker.kill('SIGKILL'))
+  await real.groups.admit(`vm-${id}`, worker.pid ?? 0)
+  const cpusOf = async () => (await emulator.statistics()).vhostThreads?.map(({ cpus }) => cpus)
+
+  await emulator.threads.apply(await plan({ pin: { emulator: first, vhost: last } }))
+  const pinned = [await cpusOf(), (await emulator.statistics()).emulatorThread?.cpus]
+  await emulator.threads.apply(await plan({ pin: { emulator: first } }))
+
+  assert.deepEqual(pinned, [[last], first])
+  assert.deepEqual(await cpusOf(), [first])
+  assert.deepEqual(await emulator.threads.inspect(await plan({ pin: { emulator: first } })), [])
 })

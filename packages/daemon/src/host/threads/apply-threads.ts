@@ -22,11 +22,14 @@ import { deviceId } from '../../model/qemu/ids.ts'
 import type { LimitFiles } from '../../model/vm/limit-files.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { claimWorkers } from './claim-workers.ts'
-import { type SeenThread, seeThreads, type ThreadSource } from './emulator-threads.ts'
+import { type SeenThread, seeThreads, type ThreadSource, vhostProcesses } from './emulator-threads.ts'
 import { explainRefusal } from './refused-policy.ts'
 
 /** A pool's worker may be born while its creator is moved; it is found the next time. */
 const mostPasses = 3
+
+const emulatorChild = 'emulator'
+const vhostChild = 'vhost'
 
 /** The threads of one emulator, and where their cgroup is. */
 export interface ThreadTarget extends Omit<ThreadSource, 'helpers'> {
@@ -61,7 +64,7 @@ export async function inspectThreads(target: ThreadTarget, plan: ThreadPlan): Pr
     const { role, report, cgroup } = thread
     const subject = `${wordsOf(role)} (thread ${thread.threadId})`
     const wanted = settingsOf(thread, plan)[0]
-    const child = inChildren ? childOf(role) : undefined
+    const child = inChildren ? childOf(role, plan) : undefined
     return [
       ...(wanted?.cpus === undefined
         ? []
@@ -83,15 +86,27 @@ async function see(
   { plan, inChildren }: { readonly plan: ThreadPlan; readonly inChildren: boolean },
 ): Promise<readonly SeenThread[]> {
   const seen = await seeThreads(await sourceOf(target, plan))
-  return claimWorkers(seen, { plan, child: inChildren ? childOf : undefined })
+  const child = (role: ThreadRole) => childOf(role, plan)
+  return claimWorkers(
+    seen.filter((thread) => !isLeftAlone(thread)),
+    { plan, child: inChildren ? child : undefined },
+  )
+
+  /** A thread of the kernel stays in the cgroup that the kernel chose, until it is pinned by itself. */
+  function isLeftAlone({ role, pid, cgroup }: SeenThread): boolean {
+    if (role.kind !== 'vhost' || pid === target.record.pid || !inChildren) return false
+    return plan.layout.vhost === undefined && !isIn(cgroup, target.group, vhostChild)
+  }
 }
 
 async function sourceOf(target: ThreadTarget, plan: ThreadPlan): Promise<ThreadSource> {
-  const { pid } = target.record
+  const { pid, plan: emulator } = target.record
   // Helpers are in the VM's cgroup; where that confines nobody they are confined one by one.
   const isConfined = plan.layout.allowedCpus === undefined || target.groups.controllers.includes('cpuset')
-  const helpers = isConfined ? [] : await target.groups.processes(target.group)
-  return { ...target, helpers: helpers.filter((helper) => helper !== pid) }
+  const hasVhost = Object.values(emulator.ids.nics).some(({ vhost }) => vhost)
+  if (isConfined && !hasVhost) return { ...target, helpers: [] }
+  const beside = (await target.groups.processes(target.group)).filter((one) => one !== pid)
+  return { ...target, helpers: isConfined ? await vhostProcesses(pid, beside) : beside }
 }
 
 /** Children once made stay: they hold what was taken back too. */
@@ -109,7 +124,7 @@ async function moveThreads(
   const limits = new Map<string, CpuLimits>()
   const places: { threadId: number; child: string }[] = []
   for (const { threadId, role, cgroup } of seen) {
-    const child = childOf(role)
+    const child = childOf(role, how.plan)
     if (child === undefined) continue
     limits.set(child, cpuLimits(shareOf(how.plan, role), pinOf(how.plan.layout, role)))
     if (!isIn(cgroup, group, child)) places.push({ threadId, child })
@@ -188,14 +203,16 @@ function settingsOf(thread: SeenThread, plan: ThreadPlan): readonly ThreadSettin
 }
 
 /** The name of the child that holds a thread; none for helpers, which stay in the VM's cgroup itself. */
-function childOf(role: ThreadRole): string | undefined {
+function childOf(role: ThreadRole, { layout }: ThreadPlan): string | undefined {
   switch (role.kind) {
     case 'vcpu':
       return `vcpu${role.index}`
     case 'io':
       return deviceId('io', role.disk)
     case 'emulator':
-      return 'emulator'
+      return emulatorChild
+    case 'vhost':
+      return layout.vhost === undefined ? emulatorChild : vhostChild
     case 'helper':
       return undefined
   }
@@ -213,6 +230,8 @@ function wordsOf(role: ThreadRole): string {
       return `The I/O thread of disk ${role.disk}`
     case 'emulator':
       return 'The emulator'
+    case 'vhost':
+      return 'A vhost worker'
     case 'helper':
       return 'A helper'
   }

@@ -1,4 +1,4 @@
-/** The threads of one emulator and what each is for, from QEMU and /proc: vCPUs and I/O threads by name, the rest is the emulator's. */
+/** The threads of one emulator and what each is for, from QEMU and /proc: vCPUs and I/O threads by name, the rest is the emulator's, but for vhost's. */
 import { readdir, readFile } from 'node:fs/promises'
 import { readThread, type ThreadReport } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
@@ -36,6 +36,20 @@ const ioPrefix = deviceId('io', '')
 /** The worker that KVM makes in the first vCPU's place (Linux 6.12, kvm_mmu_start_lpage_recovery); the kernel's to schedule. */
 const kvmWorker = 'kvm-nx-lpage-re'
 
+/**
+ * What vhost calls its workers: threads of the emulator since Linux 6.4 (vhost_task_create), before that threads of the kernel, which are in the
+ * cgroup in which it was (drivers/vhost/vhost.c, vhost_worker_create).
+ */
+export function vhostName(pid: number): string {
+  return `vhost-${pid}`
+}
+
+/** Which of these processes are vhost workers of an emulator. */
+export async function vhostProcesses(pid: number, among: readonly number[]): Promise<readonly number[]> {
+  const reports = await Promise.all(among.map((one) => readThread(one, one)))
+  return among.filter((_, at) => reports[at]?.name === vhostName(pid))
+}
+
 /** All threads of an emulator as they are now, those of its helpers last. Threads that end meanwhile are left out. */
 export async function seeThreads(source: ThreadSource): Promise<readonly SeenThread[]> {
   const { pid } = source.record
@@ -54,6 +68,9 @@ export async function seeThreads(source: ThreadSource): Promise<readonly SeenThr
   return seen
     .filter((thread) => thread !== undefined)
     .filter(({ report }) => !report.name.startsWith(kvmWorker))
+    .map((thread) =>
+      thread.report.name === vhostName(pid) ? { ...thread, role: { kind: 'vhost' } } : thread,
+    )
 }
 
 async function seeThread(thread: EmulatorThread): Promise<SeenThread | undefined> {

@@ -24,6 +24,7 @@ export function requireUsableCpus(name: string, spec: VmSpec, host: HostCpuSets)
       ([index, list]) => [`vCPU ${index} of VM ${name}`, list] as const,
     ),
     ...(pin?.emulator === undefined ? [] : [[`The emulator thread of VM ${name}`, pin.emulator] as const]),
+    ...(pin?.vhost === undefined ? [] : [[`The vhost threads of VM ${name}`, pin.vhost] as const]),
     ...Object.entries(pin?.ioThreads ?? {}).map(
       ([disk, list]) => [`The I/O thread of disk ${disk} of VM ${name}`, list] as const,
     ),

@@ -16,7 +16,8 @@ export function layoutOf(
   const named = <Key>(list: readonly (readonly [Key, readonly number[]])[]) =>
     new Map(list.map(([key, cpus]) => [key, left(cpus)] as const).filter(([, cpus]) => cpus.length > 0))
   const { pin } = cpu
-  const pins = [pin?.emulator, ...Object.values(pin?.vcpus ?? {}), ...Object.values(pin?.ioThreads ?? {})]
+  const own = [pin?.emulator, pin?.vhost]
+  const pins = [...own, ...Object.values(pin?.vcpus ?? {}), ...Object.values(pin?.ioThreads ?? {})]
   const all = left([
     ...emulator,
     ...[...vcpus, ...ioThreads].flatMap(({ cpus }) => cpus),

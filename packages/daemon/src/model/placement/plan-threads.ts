@@ -19,11 +19,12 @@ export interface CpuShare {
   readonly quotaPercent?: number | undefined
 }
 
-/** The kinds of threads of an emulator; `helper` is any thread of a program beside it. */
+/** The kinds of threads of an emulator; `vhost` is the kernel's, for packets of its NICs, `helper` is any thread of a program beside it. */
 export type ThreadRole =
   | { readonly kind: 'vcpu'; readonly index: number }
   | { readonly kind: 'io'; readonly disk: string }
   | { readonly kind: 'emulator' }
+  | { readonly kind: 'vhost' }
   | { readonly kind: 'helper' }
 
 /** What the threads of an emulator get. */
@@ -78,6 +79,10 @@ export function planThreads(
     cpu.pin?.emulator === undefined
       ? placed?.emulator
       : within(`The emulator thread of VM ${vm.name}`, parseCpuList(cpu.pin.emulator) ?? [])
+  const vhost =
+    cpu.pin?.vhost === undefined
+      ? undefined
+      : within(`The vhost threads of VM ${vm.name}`, parseCpuList(cpu.pin.vhost) ?? [])
   const { threadLimits } = cpu
   return {
     name: vm.name,
@@ -86,6 +91,7 @@ export function planThreads(
       ioThreads,
       ...(own === undefined ? {} : { allowedCpus: own }),
       ...(emulator === undefined ? {} : { emulator }),
+      ...(vhost === undefined ? {} : { vhost }),
       ...(placed?.memoryNodes === undefined ? {} : { memoryNodes: placed.memoryNodes }),
     },
     otherCpus: own ?? host.inherited,
@@ -125,6 +131,8 @@ export function pinOf(layout: ThreadLayout, role: ThreadRole): readonly number[]
       return layout.ioThreads.get(role.disk)
     case 'emulator':
       return layout.emulator
+    case 'vhost':
+      return layout.vhost ?? layout.emulator
     case 'helper':
       return undefined
   }
@@ -138,6 +146,7 @@ export function shareOf(plan: ThreadPlan, role: ThreadRole): CpuShare {
     case 'io':
       return plan.threadShares.ioThreads
     case 'emulator':
+    case 'vhost':
       return plan.threadShares.emulator
     case 'helper':
       return {}
@@ -152,6 +161,7 @@ export function namesThreads(plan: ThreadPlan): boolean {
     layout.vcpus.size > 0 ||
     layout.ioThreads.size > 0 ||
     layout.emulator !== undefined ||
+    layout.vhost !== undefined ||
     shares.some((share) => share.weight !== undefined || share.quotaPercent !== undefined)
   )
 }

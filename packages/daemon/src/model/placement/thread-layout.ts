@@ -12,6 +12,8 @@ export type ThreadLayout = {
   readonly vcpus: ReadonlyMap<number, readonly number[]>
   /** For the emulator thread and its workers. */
   readonly emulator?: readonly number[]
+  /** For the threads of the kernel that move packets of its NICs; absent: where the emulator's are. */
+  readonly vhost?: readonly number[]
   /** By the name of the disk whose I/O thread it is. */
   readonly ioThreads: ReadonlyMap<string, readonly number[]>
   /** Host NUMA nodes that guest memory is taken from, in the order of the guest's nodes. */

@@ -46,7 +46,8 @@ function withoutGonePins(current: VmSpec, { cpu, disks }: Pick<VmSpec, 'cpu' | '
   const kept = pins.filter(([name, cpus]) => !isGone(name, cpus))
   if (kept.length === pins.length) return cpu
   const { pin, ...rest } = cpu
-  const isEmpty = kept.length + Object.keys(pin.vcpus).length === 0 && pin.emulator === undefined
+  const isEmpty =
+    kept.length + Object.keys(pin.vcpus).length === 0 && (pin.emulator ?? pin.vhost) === undefined
   return isEmpty ? rest : { ...rest, pin: { ...pin, ioThreads: Object.fromEntries(kept) } }
 }
 

@@ -57,7 +57,7 @@ function pinned({ name, spec }: VmRecord): readonly Holding[] {
   const listOf = (text: string | undefined) => (text === undefined ? undefined : parseCpuList(text))
   const own = listOf(cpus)
   const shared = Array.from({ length: count }, (_, vcpu) => listOf(pin?.vcpus[String(vcpu)]) ?? own ?? [])
-  const helpers = [pin?.emulator, ...Object.values(pin?.ioThreads ?? {})].flatMap(
+  const helpers = [pin?.emulator, pin?.vhost, ...Object.values(pin?.ioThreads ?? {})].flatMap(
     (text) => listOf(text) ?? [],
   )
   const some = shared.filter((list) => list.length > 0)

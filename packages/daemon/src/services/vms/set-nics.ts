@@ -20,6 +20,7 @@ import { requireNetwork } from '../networks/show-network.ts'
 import { withNicOf, withoutGoneNic, withPluggedNic } from './moved-nics.ts'
 import { type MovingKind, type MovingTask, withoutMoving } from './moving-kind.ts'
 import { giveVfBack, isOnSriov, plugVf } from './plug-vf.ts'
+import { tunePlugged } from './tune-threads.ts'
 
 /** What plugging or moving may take, which no guest has a say in. */
 const plugMs = 60_000
@@ -89,6 +90,7 @@ async function plug(seat: Seat, nic: NicSpec, task: MovingTask): Promise<string>
   await ports.failpoint('vm.nics.after-plug')
   const { run } = seat.record
   if (run) seat.update({ run: withPluggedNic(run, { nic, hardware, emulator: emulator.record }) })
+  if (emulator.record.plan.ids.nics[nic.name]?.vhost) await tunePlugged(seat, ports)
   return `NIC ${nic.name} is plugged.`
 }
 

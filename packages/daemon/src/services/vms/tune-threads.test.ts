@@ -1,7 +1,7 @@
 /** Pins, shares and policies: refused, planned, given at a start and while the guest runs, and put right by the next daemon. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { newNetwork, type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { eventually, openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 type Cpu = NonNullable<VmSpecInput['cpu']>
@@ -187,4 +187,32 @@ test('a pin of an I/O thread whose disk is not there is refused where it was jus
   await world.createVm('web1', { cpu: { count: 2 } })
 
   await assert.rejects(set(world, { pin: { ioThreads: { data: '2' } } }), { code: 'plan-refused' })
+})
+
+test('vhost has CPUs of its own from the start, for a NIC that comes, and while the guest runs', async () => {
+  await using world = await openSimulatedDaemon({ hurry: 20 })
+  world.machine.hasKvm = true
+  await world.call('createNetwork', { body: newNetwork.parse({ name: 'lan' }) })
+  const nics = [{ name: 'net0', network: 'lan' }]
+  await world.createVm('web1', { cpu: { count: 2, pin: { emulator: '1' } } })
+  await world.start('web1')
+  await eventually(async () => world.process('web1').agentConnected, 'the agent came')
+  const layout = () => world.process('web1').threadPlan?.layout
+  const apply = async (cpu: Cpu) => {
+    const spec = vmSpec.parse({ cpu: { count: 2, ...cpu }, nics })
+    return await world.call('applyVm', { params, body: { spec } })
+  }
+
+  await apply({ pin: { emulator: '1', vhost: '4-5' } })
+  await eventually(async () => (await world.vm('web1')).status.vhostThreads !== undefined, 'the NIC came')
+  const plugged = (await world.vm('web1')).status.vhostThreads?.map(({ cpus }) => cpus)
+  await apply({ pin: { emulator: '1', vhost: '6' } })
+  const moved = [layout()?.vhost, layout()?.emulator]
+  await apply({ pin: { emulator: '1' } })
+
+  assert.deepEqual([plugged, moved, layout()?.vhost], [['4-5'], [[6], [1]], undefined])
+  await assert.rejects(apply({ pin: { vhost: '99' } }), {
+    code: 'unsupported',
+    message: /^The vhost threads of VM web1 cannot be given CPU 99/,
+  })
 })

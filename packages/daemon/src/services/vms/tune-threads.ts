@@ -152,7 +152,7 @@ export async function tuneAdopted({ record, emulator }: Seat, ports: Ports): Pro
   }
 }
 
-/** Gives the thread of a vCPU that was plugged what its spec says. A thread that does not let itself be tuned is logged. */
+/** Gives threads that came with what was plugged what its spec says. A thread that does not let itself be tuned is logged. */
 export async function tunePlugged({ record, emulator }: Seat, ports: Ports): Promise<void> {
   if (!emulator || !hasTunedThreads(record)) return
   try {
@@ -160,7 +160,10 @@ export async function tunePlugged({ record, emulator }: Seat, ports: Ports): Pro
     const plan = await planRunning(record, emulator, { host, taken: takenFrom(record, ports) })
     await emulator.threads.apply(plan)
   } catch (cause) {
-    ports.log.warn({ vm: record.name, err: cause }, 'the thread of a vCPU that was plugged is not as planned')
+    ports.log.warn(
+      { vm: record.name, err: cause },
+      'a thread that came with what was plugged is not as planned',
+    )
   }
 }
 
