@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { inflateSync } from 'node:zlib'
 import { endpoints, streams } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
-import { startCli } from '../machine/cli.ts'
+import { runCli, startCli } from '../machine/cli.ts'
 import { eventually } from '../machine/eventually.ts'
 import { joinConsole } from '../machine/guest-console.ts'
 import { loginMarker } from '../machine/vm-handle.ts'
@@ -186,19 +186,25 @@ test('a program of the guest and one outside speak by a channel, one at a time',
   assert.equal(await firstLine(socket), 'heard by the socket')
   assert.equal((await world.cli(...connectTo)).code, refused.code)
   socket.destroy()
+  const passing = await runCli(world.place, [...connectTo, '--linger', '0'], { input: 'in passing\n' })
+  assert.equal(passing.code, 0)
   const lasting = startCli(world.place, connectTo)
   const said = text(lasting.stderr)
   lasting.stdin.end('to the end\n')
-  assert.equal(await firstLine(lasting.stdout), 'heard to the end')
+  assert.match(await untilSaid(lasting.stdout, 'the end\n'), /^heard to the end$/m)
   await world.cli('vm', 'power-off', 'web1')
   assert.match(await said, /Channel org\.example\.app\.0 of VM web1 has ended/)
 })
 
 async function firstLine(stream: Readable): Promise<string> {
-  let line = ''
+  return (await untilSaid(stream, '\n')).trimEnd()
+}
+
+async function untilSaid(stream: Readable, last: string): Promise<string> {
+  let said = ''
   for await (const bytes of stream.iterator({ destroyOnReturn: false })) {
-    line += String(bytes)
-    if (line.endsWith('\n')) break
+    said += String(bytes)
+    if (said.endsWith(last)) break
   }
-  return line.trimEnd()
+  return said
 }

@@ -219,6 +219,7 @@ function ways({ name, spec, status }: Vm): string[] {
     ...(status.guest?.agent === 'connected' ? [`kvasir vm exec ${name} COMMAND`] : []),
     ...(status.vncSocket === undefined ? [] : [`kvasir vm vnc ${name}`, `kvasir vm screenshot ${name}`]),
     ...(status.spiceSocket === undefined ? [] : [`kvasir vm spice ${name}`]),
+    ...(status.channels ?? []).map((channel) => `kvasir vm channel connect ${name} ${channel.name}`),
   ]
 }
 
