@@ -5,3 +5,8 @@
 export function patient(milliseconds: number): number {
   return milliseconds * (Number(process.env['KVASIR_PATIENCE']) || 1)
 }
+
+/** Whether this machine is one that is emulated. */
+export function isSlowMachine(): boolean {
+  return patient(1) > 1
+}
