@@ -10,6 +10,22 @@ export function refusalIn(error: unknown): string | undefined {
   return said.slice(-2).join(' ').slice(0, 300)
 }
 
+/** The refusal of what a thin pool has no room for. */
+export function noRoom(
+  { sentence, freeBytes }: { readonly sentence: string; readonly freeBytes: number },
+  neededBytes: number,
+): KvasirError {
+  return new KvasirError('not-enough-space', sentence, { details: { freeBytes, neededBytes } })
+}
+
+/** The refusal to preallocate a thin volume. */
+export function noneBeforehand(place: string): KvasirError {
+  return new KvasirError(
+    'unsupported',
+    `Thin pool ${place} gives its volumes space as they are written, and none beforehand.`,
+  )
+}
+
 /** Does what takes space. `not-enough-space`, or `host-failed` with what LVM said. */
 export async function spending(place: string, work: () => Promise<void>): Promise<void> {
   try {

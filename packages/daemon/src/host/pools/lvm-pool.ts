@@ -11,28 +11,37 @@ import { KvasirError } from '@kvasir/contract'
 import {
   contentsOf,
   inactiveOf,
+  isForMoment,
   type LvmPlace,
   lvName,
   markOf,
-  poolsMarked,
   poolTag,
   type SeenLvm,
   spaceOf,
   thinPoolOf,
   thinShortage,
   unclearedFrom,
-  unclearedTag,
   volumeIdOf,
 } from '../../model/storage/lvm-place.ts'
 import type { LogicalVolume } from '../../model/storage/lvm-report.ts'
 import type { DeviceSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { LvmSource, LvmThinSource } from '../../ports/pool-source.ts'
-import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
+import type {
+  CopyWork,
+  PoolBackend,
+  PoolEntry,
+  PoolMoments,
+  PoolSpace,
+  VolumeKey,
+  VolumePlan,
+} from '../../ports/pools.ts'
 import { inspectChain } from './copy-chain.ts'
+import { adoptLv, requireRaw } from './lvm-adopt.ts'
 import { claimLvm, releaseLvm } from './lvm-claim.ts'
-import { spending } from './lvm-errors.ts'
-import { changeSize, clearFrom } from './lvm-sizes.ts'
+import { noneBeforehand, noRoom, spending } from './lvm-errors.ts'
+import { ThinMoments } from './lvm-moment.ts'
+import { changeSize, clearFrom, createCleared } from './lvm-sizes.ts'
 import { type LvmDeadlines, LvmTools, VgGone } from './lvm-tools.ts'
 import { copyChain } from './qemu-img.ts'
 
@@ -59,6 +68,8 @@ class LvmPool implements PoolBackend {
   readonly #where: LvmPlace
   readonly #tag: string
   readonly #tools: LvmTools
+  readonly moments?: PoolMoments
+  readonly #moments: ThinMoments
 
   constructor(options: LvmPoolOptions) {
     const { id, source, onUnreachable, deadlines } = options
@@ -77,6 +88,15 @@ class LvmPool implements PoolBackend {
       shrink: true,
       importInPlace: true,
     }
+    this.#moments = new ThinMoments({
+      tools: this.#tools,
+      requireRoom: () => this.#requireRoom(0),
+      see: async () => contentsOf(this.#where, await this.#see()),
+      create: (volume, sizeBytes, args) => this.#createThin(volume, sizeBytes, args),
+      fullName: (name) => `${source.vg}/${name}`,
+      nameOf,
+    })
+    if (isThin) this.moments = this.#moments
   }
 
   async claim(options: { readonly force: boolean }): Promise<void> {
@@ -113,25 +133,17 @@ class LvmPool implements PoolBackend {
 
   async createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void> {
     const { vg, thinPool } = this.#where
-    const size = `${plan.capacityBytes}b`
     if (thinPool === undefined) {
-      // A signature that is left would make the host's tools take the volume for something that it was.
-      await this.#create(volume, ['-Wy', '-Zy', '--addtag', unclearedTag(0), '--size', size, vg])
-      try {
-        await this.#tools.reach(() => clearFrom(this.#tools, this.#full(volume), 0))
-      } catch (error) {
-        await this.remove(volume).catch(() => {}) // What made it fail says more; recovery removes it by its row.
-        throw error
-      }
+      const size = ['--size', `${plan.capacityBytes}b`, vg]
+      await createCleared(this.#tools, this.#full(volume), {
+        create: (args) => this.#create(volume, [...args, ...size]),
+        remove: () => this.remove(volume),
+      })
       return
     }
-    if (plan.preallocation === 'full')
-      throw new KvasirError(
-        'unsupported',
-        `Thin pool ${this.place} gives its volumes space as they are written, and none beforehand.`,
-      )
+    if (plan.preallocation === 'full') throw noneBeforehand(this.place)
     await this.#requireRoom(0)
-    await this.#create(volume, ['--type', 'thin', '--virtualsize', size, '--thinpool', thinPool, vg])
+    await this.#createThin(volume, plan.capacityBytes, [])
   }
 
   async createOverlay(): Promise<void> {
@@ -141,6 +153,7 @@ class LvmPool implements PoolBackend {
   async createClone(volume: VolumeKey, origin: VolumeKey): Promise<void> {
     if (this.#where.thinPool === undefined)
       throw new KvasirError('unsupported', `Volume group ${this.place} has no clones but full ones.`)
+    if (await this.#moments.finish(volume)) return
     await this.#requireRoom(0)
     // Without `-kn` a snapshot stays closed until it is asked for with `-K` (lvmthin(7)).
     await this.#create(volume, ['--snapshot', '-kn', '-ay', this.#full(origin)])
@@ -153,7 +166,9 @@ class LvmPool implements PoolBackend {
     if (this.#where.thinPool !== undefined) await this.#requireRoom(checked.allocatedBytes)
     await this.createEmpty(volume, { capacityBytes: checked.capacityBytes })
     try {
-      const device = { isZero: this.#where.thinPool === undefined || (await this.#readsZero()) }
+      // Whether a fresh volume reads as zeroes, however little of it was written.
+      const fresh = thinPoolOf(this.#where, await this.#tools.reach(() => this.#see()))
+      const device = { isZero: fresh?.zeroes ?? this.#where.thinPool === undefined }
       await copyChain(this.source(volume).path, chain, {
         ...work,
         jailed,
@@ -194,24 +209,12 @@ class LvmPool implements PoolBackend {
   }
 
   async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
-    if (volume.format !== 'raw')
-      throw new KvasirError(
-        'image-refused',
-        `Logical volume ${volume.file} is raw, so it is imported as raw or not at all.`,
-      )
-    return await this.#tools.reach(async () => {
-      const { sizeBytes, tags, isActive } = this.#require(volume, await this.#see())
-      const other = poolsMarked(tags).find((id) => id !== this.#options.id)
-      if (other !== undefined)
-        throw new KvasirError(
-          'image-refused',
-          `Logical volume ${volume.file} is a volume of pool ${other}, so it is not imported.`,
-        )
-      const named = this.#named([volume.file])
-      await this.#tools.change('lvchange', '--addtag', this.#tag, ...named)
-      if (!isActive) await this.#tools.change('lvchange', '-ay', '-K', ...named)
-      return sizeBytes
-    })
+    requireRaw(volume)
+    const { vg } = this.#where
+    const tools = this.#tools
+    return await tools.reach(async () =>
+      adoptLv(this.#require(volume, await this.#see()), { poolId: this.#options.id, vg, tools }),
+    )
   }
 
   async remove(volume: VolumeKey): Promise<void> {
@@ -246,6 +249,12 @@ class LvmPool implements PoolBackend {
     )
   }
 
+  async #createThin(volume: VolumeKey, sizeBytes: number, args: readonly string[]): Promise<void> {
+    const { vg, thinPool = '' } = this.#where
+    const size = ['--virtualsize', `${sizeBytes}b`]
+    await this.#create(volume, ['--type', 'thin', ...size, '--thinpool', thinPool, ...args, vg])
+  }
+
   get #claim() {
     const { id, source } = this.#options
     return { id, source, where: this.#where, place: this.place, tools: this.#tools }
@@ -262,7 +271,7 @@ class LvmPool implements PoolBackend {
 
   #find(volume: VolumeKey, seen: SeenLvm): LogicalVolume | undefined {
     const name = nameOf(volume)
-    return contentsOf(this.#where, seen).find((one) => one.name === name)
+    return contentsOf(this.#where, seen).find((one) => one.name === name && !isForMoment(one))
   }
 
   #require(volume: VolumeKey, seen: SeenLvm): LogicalVolume {
@@ -274,16 +283,7 @@ class LvmPool implements PoolBackend {
   async #requireRoom(bytes: number): Promise<void> {
     const seen = await this.#tools.reach(() => this.#see())
     const short = thinShortage(this.#where, seen, bytes)
-    if (short === undefined) return
-    throw new KvasirError('not-enough-space', short.sentence, {
-      details: { freeBytes: short.freeBytes, neededBytes: bytes },
-    })
-  }
-
-  /** Whether a fresh volume reads as zeroes, however little of it was written. */
-  async #readsZero(): Promise<boolean> {
-    const seen = await this.#tools.reach(() => this.#see())
-    return thinPoolOf(this.#where, seen)?.zeroes === true
+    if (short) throw noRoom(short, bytes)
   }
 
   #full(volume: VolumeKey): string {

@@ -30,6 +30,24 @@ export async function changeSize(tools: LvmTools, { name, from, to, isThin }: Si
   await clearFrom(tools, name, from)
 }
 
+/** Makes a volume that bears the tag for all of it, and clears it. A signature that is left would make the host's tools take it for something that it was. */
+export async function createCleared(
+  tools: LvmTools,
+  name: string,
+  {
+    create,
+    remove,
+  }: { readonly create: (args: readonly string[]) => Promise<void>; readonly remove: () => Promise<void> },
+): Promise<void> {
+  await create(['-Wy', '-Zy', '--addtag', unclearedTag(0)])
+  try {
+    await tools.reach(() => clearFrom(tools, name, 0))
+  } catch (error) {
+    await remove().catch(() => {}) // What made it fail says more; recovery removes it by its row.
+    throw error
+  }
+}
+
 /** Writes zeroes from a place to the end of a volume that bears the tag for it. */
 export async function clearFrom(tools: LvmTools, name: string, from: number): Promise<void> {
   await tools.clear(`/dev/${name}`, from)

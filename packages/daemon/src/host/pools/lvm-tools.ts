@@ -100,6 +100,11 @@ export class LvmTools {
     )
   }
 
+  /** What is thrown when something of it does not answer. */
+  hung(what: string, timeoutMs: number): Error {
+    return new LvmHung(`it did not answer within ${timeoutMs / 1000} s (${what})`)
+  }
+
   /** Does what needs the volume group. What says that it is gone makes the pool unreachable, and later calls fail at once. */
   async reach<T>(work: () => Promise<T>): Promise<T> {
     if (this.#trouble !== undefined) throw this.#unreachable(this.#trouble)
@@ -121,7 +126,7 @@ export class LvmTools {
    * no other is begun, or a device that hangs would gather them.
    */
   async #inTime<T>(command: string, timeoutMs: number, run: () => Promise<T>): Promise<T> {
-    const hung = () => new LvmHung(`it did not answer within ${timeoutMs / 1000} s (${command})`)
+    const hung = () => this.hung(command, timeoutMs)
     if (this.#stuck > 0) throw hung()
     const work = run()
     const { promise: late, reject } = Promise.withResolvers<never>()

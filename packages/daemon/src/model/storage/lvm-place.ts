@@ -23,6 +23,8 @@ export interface SeenLvm {
 export const poolTag = (id: string) => `kvasir.pool=${id}`
 /** The tag of what was made for a pool, so that it goes with it. */
 export const madeTag = 'kvasir.made'
+/** What was kept of a thin volume at one moment, or was to be, and is no clone yet. */
+export const keptTag = 'kvasir.kept'
 /** What a logical volume bears whose space, from a place on, still holds what others had there. */
 export const unclearedTag = (fromBytes: number) => `kvasir.uncleared=${fromBytes}`
 const anyUnclearedTag = /^kvasir\.uncleared=(\d+)$/
@@ -61,10 +63,15 @@ export function volumeIdOf({ name, tags }: LogicalVolume, poolId: string): strin
   return tags.includes(poolTag(poolId)) ? volumeName.exec(name)?.[1] : undefined
 }
 
+/** Whether something is, or was to be, what a thin volume held at a moment, and is no volume yet. */
+export function isForMoment({ tags }: LogicalVolume): boolean {
+  return tags.includes(keptTag)
+}
+
 /** Volumes of the pool that the host has not opened up. */
 export function inactiveOf(place: LvmPlace, seen: SeenLvm, poolId: string): readonly string[] {
   return contentsOf(place, seen)
-    .filter((one) => !one.isActive && one.tags.includes(poolTag(poolId)))
+    .filter((one) => !one.isActive && one.tags.includes(poolTag(poolId)) && !isForMoment(one))
     .map(({ name }) => name)
 }
 

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { contentsOf, inactiveOf, markOf, poolTag, spaceOf, thinShortage, volumeIdOf } from './lvm-place.ts'
+import {
+  contentsOf,
+  inactiveOf,
+  keptTag,
+  markOf,
+  poolTag,
+  spaceOf,
+  thinShortage,
+  volumeIdOf,
+} from './lvm-place.ts'
 import { parseGroups, parseVolumes, rowsIn } from './lvm-report.ts'
 
 const mib = 2 ** 20
@@ -27,7 +36,14 @@ const vgs = {
   log: [],
 }
 
-const nothingSaid = { lv_tags: '', lv_health_status: '', pool_lv: '', origin: '', metadata_percent: '' }
+const nothingSaid = {
+  lv_tags: '',
+  lv_health_status: '',
+  pool_lv: '',
+  origin: '',
+  metadata_percent: '',
+  thin_id: '',
+}
 
 const lvs = {
   report: [
@@ -115,6 +131,13 @@ test('what lies in a thin pool is no volume of the group, and the pool is none e
   assert.deepEqual(names(onGroup), [`kvasir-${id}`])
   assert.deepEqual(names(onThin), ['snap', 'thin'])
   assert.deepEqual(inactiveOf(onThin, seen, id), ['snap'])
+})
+
+test('what is kept for a moment stays closed when a pool opens its volumes', () => {
+  const volumes = seen.volumes.map((one) =>
+    one.name === 'snap' ? { ...one, tags: [...one.tags, keptTag] } : one,
+  )
+  assert.deepEqual(inactiveOf(onThin, { group, volumes }, id), [])
 })
 
 test('a volume is ours by its tag, not by its name', () => {

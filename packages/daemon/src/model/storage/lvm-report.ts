@@ -30,6 +30,7 @@ export const volumeFields = [
   'data_percent',
   'metadata_percent',
   'zero',
+  'thin_id',
 ] as const
 
 /** A volume group. */
@@ -57,6 +58,8 @@ export interface LogicalVolume {
   /** The thin pool that it lies in. */
   readonly pool: string | undefined
   readonly origin: string | undefined
+  /** The number of a thin volume in its pool. */
+  readonly thinId: number | undefined
   /** Of a thin volume, what of it has space; of a thin pool, what is taken. From 0 to 1; undefined when it is not active. */
   readonly dataShare: number | undefined
   readonly metadataShare: number | undefined
@@ -90,6 +93,7 @@ const volumeRow = z.object({
   data_percent: share,
   metadata_percent: share,
   zero: z.string(),
+  thin_id: z.string(),
 })
 
 const report = z.object({ report: z.array(z.record(z.string(), z.unknown())) })
@@ -119,6 +123,7 @@ export function parseVolumes(value: unknown): readonly LogicalVolume[] {
     trouble: row.lv_health_status,
     pool: row.pool_lv === '' ? undefined : row.pool_lv,
     origin: row.origin === '' ? undefined : row.origin,
+    thinId: /^\d+$/.test(row.thin_id) ? Number(row.thin_id) : undefined,
     dataShare: row.data_percent,
     metadataShare: row.metadata_percent,
     zeroes: row.zero === 'zero',
