@@ -83,6 +83,7 @@ export class SimulatedMachine {
   filters: HostFilters = {
     ruleset: { nftables: [] },
     text: '',
+    legacy: [],
     uplinks: { 4: [], 6: [] },
     seesBridged: { 4: false, 6: false },
   }

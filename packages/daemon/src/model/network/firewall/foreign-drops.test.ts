@@ -38,6 +38,7 @@ function filters(things: readonly (readonly object[])[], changed: Partial<HostFi
   return {
     ruleset: { nftables: [{ metainfo: {} }, ...things.flat()] },
     text: '',
+    legacy: [],
     uplinks: { 4: ['eth0'], 6: [] },
     seesBridged: { 4: false, 6: false },
     ...changed,
@@ -190,6 +191,48 @@ test('a rule of iptables for connections that are known does not hide what is dr
   const [found] = drops([chain(docker, [{ xt: null }, accept])], { text })
 
   assert.match(found?.detail ?? '', /drops what guests send out\.$/)
+})
+
+test('what is dropped before the host routes, after it, and of its own answers is told as well', () => {
+  const base = (name: string, hook: string) => ({ family: 'ip', table: 'raw', name, hook, policy: 'drop' })
+  const fixes = (things: readonly (readonly object[])[], spec = network()) =>
+    drops(things, {}, spec).map(({ fix }) => fix)
+
+  assert.deepEqual(fixes([chain(base('PREROUTING', 'prerouting'))], network({ mode: 'routed' })), [
+    [
+      'iptables -t raw -I PREROUTING -i br-lan -j ACCEPT',
+      'iptables -t raw -I PREROUTING -d 10.9.0.0/24 -j ACCEPT',
+    ],
+  ])
+  assert.deepEqual(fixes([chain(base('mine', 'postrouting'))]), [
+    [
+      'nft insert rule ip raw mine ip saddr 10.9.0.0/24 accept',
+      'nft insert rule ip raw mine oifname "br-lan" accept',
+    ],
+  ])
+  const [answers] = drops([chain({ ...docker, name: 'OUTPUT', hook: 'output' })])
+  assert.match(
+    answers?.detail ?? '',
+    /drops answers of its DNS to guests and answers of its DHCP to guests\.$/,
+  )
+  assert.deepEqual(answers?.fix, ['iptables -I OUTPUT -o br-lan -j ACCEPT'])
+})
+
+test('firewalld is told of a routed network by a zone and a policy of its own, whose names it takes', () => {
+  const reject = {
+    family: 'inet',
+    table: 'firewalld',
+    name: 'filter_FORWARD',
+    hook: 'forward',
+    policy: 'drop',
+  }
+  const fixOf = (wanted: object) => drops([chain(reject)], {}, network(wanted))[0]?.fix ?? []
+
+  assert.equal(fixOf({}).length, 2)
+  const names = fixOf({ mode: 'routed', bridge: 'office.vlan.123' }).flatMap(
+    (command) => /--new-(?:zone|policy)=(.*)/.exec(command)?.[1] ?? [],
+  )
+  assert.deepEqual(names, ['office_vlan_123', 'office_vlan_123-in'])
 })
 
 test('no rules of others, however odd, are too much', () => {

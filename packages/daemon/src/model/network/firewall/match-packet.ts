@@ -11,7 +11,7 @@ export type Answer = 'yes' | 'no' | 'maybe'
 export interface Packet {
   /** `ip` and `ip6` for the host's own hooks, `bridge` for frames between ports. */
   readonly layer: 'ip' | 'ip6' | 'bridge'
-  readonly hook: 'forward' | 'input'
+  readonly hook: 'forward' | 'input' | 'output'
   readonly family: 4 | 6
   readonly iifname?: string | undefined
   readonly oifname?: string | undefined
@@ -26,6 +26,8 @@ export interface Packet {
   readonly state: 'new' | 'established'
   /** Its destination was changed by a forward. */
   readonly isTurned?: boolean
+  /** It came to another address: that of the host, which translates it. */
+  readonly mayBeTurned?: boolean
 }
 
 /** `absent`: such a packet has none, so no comparison with it holds. */

@@ -31,7 +31,7 @@ export function probesOf(
     const of = { network, family, subnet: own.subnet, filters }
     const uplinks = filters.uplinks[family].length === 0 ? [undefined] : filters.uplinks[family]
     return [
-      ...toHost(of, own.gateway),
+      ...withHost(of, own.gateway),
       ...among(of),
       ...(network.mode === 'isolated'
         ? []
@@ -47,34 +47,38 @@ interface Of {
   readonly filters: HostFilters
 }
 
-function toHost({ network, family, subnet }: Of, gateway: string): readonly Probe[] {
-  const from = {
-    layer: layerOf(family),
-    hook: 'input',
-    family,
-    iifname: network.bridge,
-    state: 'new',
-    protocol: 'udp',
+/** What guests ask the host, and what the host answers; an answer to who has no address yet belongs to no connection. */
+function withHost({ network, family, subnet }: Of, gateway: string): readonly Probe[] {
+  const common = { layer: layerOf(family), family, protocol: 'udp' } as const
+  const asked = { ...common, hook: 'input', iifname: network.bridge, state: 'new' } as const
+  const answered = {
+    ...common,
+    hook: 'output',
+    oifname: network.bridge,
+    saddr: hostSubnet(gateway, family),
   } as const
-  const dns: Probe = {
-    words: `questions of guests to its DNS${of(family)}`,
-    packet: {
-      ...from,
-      saddr: parseSubnet(subnet),
-      daddr: hostSubnet(gateway, family),
-      sport: 40_000,
-      dport: 53,
-    },
-  }
-  if (family === 6 || network.ipv4?.dhcp === undefined) return [dns]
-  const addresses = { saddr: hostSubnet('0.0.0.0', 4), daddr: hostSubnet('255.255.255.255', 4) }
-  return [
-    dns,
+  const [guests, host] = [parseSubnet(subnet), hostSubnet(gateway, family)]
+  const both = (service: string, question: Partial<Packet>, answer: Partial<Packet>): readonly Probe[] => [
+    { words: `questions of guests to its ${service}${of(family)}`, packet: { ...asked, ...question } },
     {
-      words: 'questions of guests to its DHCP',
-      packet: { ...from, ...addresses, sport: 68, dport: 67 },
+      words: `answers of its ${service} to guests${of(family)}`,
+      packet: { ...answered, state: 'new', ...answer },
     },
   ]
+  const dns = both(
+    'DNS',
+    { saddr: guests, daddr: host, sport: 40_000, dport: 53 },
+    { daddr: guests, sport: 53, dport: 40_000, state: 'established' },
+  )
+  if (family === 4 && network.ipv4?.dhcp !== undefined) {
+    const addresses = { saddr: hostSubnet('0.0.0.0', 4), daddr: hostSubnet('255.255.255.255', 4) }
+    return [...dns, ...both('DHCP', { ...addresses, sport: 68, dport: 67 }, { sport: 67, dport: 68 })]
+  }
+  if (family === 4 || network.ipv6?.dhcp !== true) return dns
+  const links = parseSubnet('fe80::/64')
+  const addresses = { saddr: links, daddr: hostSubnet('ff02::1:2', 6) } // RFC 8415: all servers and relay agents.
+  const answer = { saddr: links, daddr: links, sport: 547, dport: 546 }
+  return [...dns, ...both('DHCP', { ...addresses, sport: 546, dport: 547 }, answer)]
 }
 
 /** Frames between ports of a bridge come to rules of the family bridge, and to all others where the host says so. */
@@ -106,7 +110,13 @@ function outAndBack({ network, family, subnet }: Of, uplink: string | undefined)
     },
     {
       words: `what answers guests${of(family)}`,
-      packet: { ...answerOfHttps, ...common, ...back, daddr: guests },
+      packet: {
+        ...answerOfHttps,
+        ...common,
+        ...back,
+        daddr: guests,
+        mayBeTurned: network.mode === 'nat',
+      },
     },
   ]
 }
@@ -142,6 +152,7 @@ function inwards(
             protocol,
             dport: guestPort,
             isTurned: true,
+            mayBeTurned: true,
             daddr: hostSubnet(address, 4),
           },
         })),

@@ -13,12 +13,16 @@ export interface Rule {
   readonly statements: readonly Statement[]
   /** The states of connections that a rule of iptables-nft is for, where nft(8) has words for them in its text alone. */
   readonly states: readonly string[] | undefined
+  /** As iptables-legacy-save wrote it; what nft(8) has for a rule is `ruleText`. */
+  readonly text?: string
 }
 
 export interface Chain {
   readonly family: string
   readonly table: string
   readonly name: string
+  /** One of iptables-legacy, whose tables are others than those of nftables by the same name. */
+  readonly isLegacy: boolean
   /** Of base chains alone. */
   readonly hook: string | undefined
   readonly type: string | undefined
@@ -68,7 +72,8 @@ export function readRuleset(told: unknown, text: string): Ruleset {
   for (const thing of answer.parse(told).nftables) {
     if (isOf('chain', thing)) {
       const { family, table, name, hook, type, policy } = thing.chain
-      chains.set(`${family} ${table} ${name}`, { family, table, name, hook, type, policy, rules: [] })
+      const chain = { family, table, name, hook, type, policy, isLegacy: false, rules: [] }
+      chains.set(`${family} ${table} ${name}`, chain)
     } else if (isOf('rule', thing)) {
       const { family, table, chain, handle, expr } = thing.rule
       chains

@@ -39,7 +39,8 @@ export function dropsOf(packet: Packet, ruleset: Ruleset): readonly Drop[] {
   return ruleset.chains
     .filter((chain) => isOnTheWay(chain, packet))
     .flatMap((base) => {
-      const ends = walk(base, { ruleset, packet, elements: elementsOf(ruleset, base), walked: new Map() })
+      const elements = elementsOf(ruleset, base)
+      const ends = walk(base, { ruleset, packet: packetAt(base, packet), elements, walked: new Map() })
       if (ends.accepts) return []
       if (ends.returns && base.policy !== 'drop') return []
       return [{ base, ...(ends.drop ?? { chain: base, rule: undefined }) }]
@@ -48,7 +49,20 @@ export function dropsOf(packet: Packet, ruleset: Ruleset): readonly Drop[] {
 
 function isOnTheWay({ family, hook, type }: Chain, packet: Packet): boolean {
   const isOfFamily = family === packet.layer || (family === 'inet' && packet.layer !== 'bridge')
-  return type === 'filter' && hook === packet.hook && isOfFamily
+  return type === 'filter' && isOfFamily && hooksOf(packet).some((one) => one === hook)
+}
+
+/** Where rules may drop a packet on its way, one after another. */
+function hooksOf({ hook }: Packet): readonly string[] {
+  if (hook === 'output') return ['output', 'postrouting']
+  return hook === 'input' ? ['prerouting', 'input'] : ['prerouting', 'forward', 'postrouting']
+}
+
+/** What is known of a packet in a chain: before it is routed not where it leaves, nor its destination where translation may give it another. */
+function packetAt({ hook }: Chain, packet: Packet): Packet {
+  if (hook !== 'prerouting') return packet
+  const came = { ...packet, oifname: undefined }
+  return packet.mayBeTurned === true ? { ...came, daddr: undefined, dport: undefined } : came
 }
 
 function walk(chain: Chain, way: Walk): Ends {
@@ -127,7 +141,11 @@ function endsOf(
   const target = jump ?? targetOf(statement, 'goto')
   if (target === undefined) return undefined
   const next = way.ruleset.chains.find(
-    ({ family, table, name }) => family === chain.family && table === chain.table && name === target,
+    (other) =>
+      other.isLegacy === chain.isLegacy &&
+      other.family === chain.family &&
+      other.table === chain.table &&
+      other.name === target,
   )
   const ends = next ? walk(next, way) : { ...accepting, returns: true }
   return { ...ends, leaves: jump === undefined && ends.returns }
