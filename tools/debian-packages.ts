@@ -59,6 +59,7 @@ export const debianPackages = {
     { name: 'ceph-common', why: 'rbd and ceph: pools of RBD' },
     { name: 'lvm2', why: 'what LVM says where nothing of it is there' },
     { name: 'busybox-static', why: 'udhcpc and nslookup: namespaces that stand in for guests' },
+    { name: 'iptables', why: 'the rules of other firewalls, iptables-legacy among them' },
     { name: 'bindfs', why: 'a file system that hangs when its server is stopped' },
   ],
 } as const satisfies Record<Purpose, readonly DebianPackage[]>

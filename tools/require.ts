@@ -28,6 +28,10 @@ export type Requirement =
   | 'cgroup'
   | 'libvirt'
   | 'passt'
+  /** Firewalls of others; no test installs those that would rule the machine from its next boot on. */
+  | 'iptables'
+  | 'firewalld'
+  | 'ufw'
   | 'vsock'
   | 'slow'
   /** Huge pages that the host has reserved, or lets be reserved. */
@@ -66,6 +70,9 @@ const reasonFor = {
   tgt: () => programMissing('tgtd'),
   ganesha: () => programMissing('ganesha.nfsd'),
   passt: () => programMissing('passt'),
+  iptables: () => programMissing('iptables-legacy'),
+  firewalld: () => programMissing('firewalld') ?? programMissing('dbus-daemon'),
+  ufw: () => programMissing('ufw'),
   ceph: () => programMissing('ceph-osd'),
   swtpm: () => programMissing('swtpm'),
   ovmf: () =>
