@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { endpoints, type NewNetworkInput } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
+import { keepsApart, settled } from '../machine/macvtap-modes.ts'
 import { type NetworkRoom, openNetworkRoom, outside } from '../machine/network-room.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld, type World } from '../machine/world.ts'
@@ -39,7 +40,7 @@ test('a guest on a macvtap is on the LAN beside the host, and nothing of it is l
     `ip address add ${own.address}/24 dev eth0 && ip -6 address add ${own.address6}/64 dev eth0 && ip link set eth0 up`,
   )
 
-  const reaches = async (address: string) => (await web1.run(`ping -c 1 -W 2 ${address}`)).exitCode === 0
+  const reaches = async (address: string) => (await web1.run(`ping -c 2 -W 4 ${address}`)).exitCode === 0
   const isOut = async () => ((await reaches(outside.world)) ? true : undefined)
   await eventually(isOut, { withinMs, what: 'the guest reaches the world' })
   assert.ok(await reaches(other), 'It reaches the other guest of the link.')
@@ -63,6 +64,9 @@ test('a guest on a macvtap is on the LAN beside the host, and nothing of it is l
   await assert.rejects(world.vm('web2').start(), /NIC net1 of VM web1 has the link spare for itself/)
   const { spec } = await web1.show()
   await plugsAndPlans(world, web1)
+  await keepsApart(room, world, web1)
+  await web1.apply(spec)
+  await settled(web1)
 
   await world.daemon.kill9()
   assert.ok(await room.world.reaches(own.address), 'Packets flow while the daemon is dead.')
@@ -167,14 +171,6 @@ async function plugsAndPlans(world: World, vm: VmHandle): Promise<void> {
     async () => ((await vm.run('ls /sys/class/net')).stdout.includes('eth1') ? true : undefined),
     { withinMs, what: 'the NIC is there again' },
   )
-}
-
-async function settled(vm: VmHandle): Promise<void> {
-  const isSettled = async () => {
-    const { status } = await vm.show()
-    return status.job === undefined && status.restartNeeded?.length === 0 ? true : undefined
-  }
-  await eventually(isSettled, { withinMs, what: 'its NICs are as its spec says' })
 }
 
 /** The process of its emulator, as the next daemon knows it. */
