@@ -8,6 +8,7 @@ import { test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
 import { endpoints } from '@kvasir/contract'
 import { eventually } from '../../e2e/machine/eventually.ts'
+import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
 import { openWorld, type World } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
 import { create, diskInit, makeGuest, pciFolder, pciOf, untilDone } from '../testing/device-guest.ts'
@@ -24,8 +25,21 @@ const nicInit = diskInit
     '/bin/busybox ip link',
     'echo "mac $(/bin/busybox cat /sys/class/net/eth0/address)"\n/bin/busybox ip link',
   )
+  .replace(
+    'while :; do /bin/busybox sleep 60; done',
+    `/bin/busybox ip addr add 10.43.0.2/24 dev eth0
+while :; do
+  until [ -e /sys/class/net/eth1 ]; do /bin/busybox sleep 0.2; done
+  echo "second $(/bin/busybox cat /sys/class/net/eth1/address)"
+  /bin/busybox ip link set eth1 up
+  /bin/busybox arping -D -I eth1 -w 10 10.43.0.2
+  while [ -e /sys/class/net/eth1 ]; do /bin/busybox sleep 0.2; done
+  echo second has gone
+done`,
+  )
 
 const guestMac = '52:54:00:00:00:42'
+const secondMac = '52:54:00:00:00:43'
 const params = { network: 'fast' }
 
 interface VfInfo {
@@ -39,7 +53,7 @@ async function functionsOf(pf: string) {
   const infos: readonly VfInfo[] = link.vfinfo_list ?? []
   const settings = infos.map((info) => ({
     ...info,
-    address: info.address === guestMac ? guestMac : 'another',
+    address: [guestMac, secondMac].includes(info.address) ? info.address : 'another',
   }))
   const folder = `/sys/class/net/${pf}/device`
   const names = readdirSync(folder).filter((name) => name.startsWith('virtfn'))
@@ -74,6 +88,53 @@ async function changeFast(world: World, pf: string): Promise<void> {
   })
   await assert.rejects(shrunk, /VM web1 runs with a NIC on network fast/)
   await assert.rejects(world.client.call(endpoints.stopNetwork, { params }), /VM web1 runs with a NIC/)
+}
+
+/** The host, in the VLAN of the network, reaches the guest: its packets pass the switch between physical and virtual functions. */
+async function reach(pf: string): Promise<void> {
+  await sh(`ip link add link ${pf} name v43 type vlan id 43
+    ip addr add 10.43.0.1/24 dev v43
+    ip link set v43 up`)
+  try {
+    await eventually(
+      async () =>
+        (await sh('ping -c1 -W1 10.43.0.2 || true')).includes(' 0% packet loss') ? true : undefined,
+      { withinMs: 10_000, what: 'the guest answers by its virtual function' },
+    )
+  } finally {
+    await sh('ip link del v43')
+  }
+}
+
+/** A second NIC comes, hears the first one through the device, and goes. */
+async function plugSecond(
+  world: World,
+  { pf, vm }: { readonly pf: string; readonly vm: VmHandle },
+): Promise<void> {
+  const says = (words: string | RegExp) =>
+    eventually(async () => ((await vm.serialLog()).match(words) ? true : undefined), {
+      withinMs: 40_000,
+      what: `the guest says ${words}`,
+    })
+  const before = await functionsOf(pf)
+
+  const added = await world.cli('vm', 'nic', 'add', 'web1', `name=net1,network=fast,mac=${secondMac}`)
+
+  assert.match(`${added.stdout}${added.stderr}`, new RegExp(`NIC net1 is \\S+ of ${pf}, and plugged`))
+  await says(`second ${secondMac}`)
+  await says(new RegExp(`reply from 10\\.43\\.0\\.2 \\[${guestMac}\\]`, 'i'))
+  assert.equal((await vm.show()).status.vfs?.length, 2)
+  const { settings } = await functionsOf(pf)
+  assert.match(JSON.stringify(settings.find(({ address }) => address === secondMac)), /"vlan":43/)
+  await vm.assertCaged()
+
+  const removed = await world.cli('vm', 'nic', 'remove', 'web1', 'net1')
+
+  assert.match(`${removed.stdout}${removed.stderr}`, /NIC net1 is gone/)
+  await says('second has gone')
+  assert.deepEqual(await functionsOf(pf), before)
+  assert.deepEqual((await vm.show()).status.restartNeeded, [])
+  await world.assertCleanAudit()
 }
 
 /** Takes all virtual functions away behind our back, and waits until they are made again and that is told. */
@@ -130,6 +191,8 @@ test('a NIC on a network of virtual functions has one with its MAC address and V
   await world.assertCleanAudit()
 
   await changeFast(world, pf)
+  await reach(pf)
+  await plugSecond(world, { pf, vm })
 
   const isBack = () =>
     eventually(async () => (isDeepStrictEqual(await functionsOf(pf), before) ? true : undefined), {
