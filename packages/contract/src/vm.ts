@@ -193,7 +193,10 @@ export const vmStatus = z
     lostDevices: z
       .array(z.strictObject({ device: z.string(), since: z.iso.datetime(), reason: z.string() }))
       .optional()
-      .meta({ description: 'Devices whose process on the host has ended, and what to do about it.' }),
+      .meta({
+        description:
+          'Devices whose process on the host has ended, or that were taken from the host, and what to do about it.',
+      }),
     cageLimits: z
       .array(z.string())
       .optional()

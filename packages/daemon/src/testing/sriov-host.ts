@@ -62,7 +62,10 @@ export async function openSriovHost(
     links: [...links, { name: 'wlan0', kind: undefined, mac: undefined, mtu: 1500, bridge: undefined }],
     addresses: [],
     routes: [],
-    pfs: pfs.map(({ pf, address }) => ({ pf, address, isUp: true, totalVfs: 7, vfs: [] })),
+    pfs: pfs.map(({ pf, address }) => {
+      const vfs = numbers.map((number) => ({ address: vfOf(pf, number), interfaces: [] }))
+      return { pf, address, isUp: true, totalVfs: 7, vfs }
+    }),
   }
   world.machine.devices = { ...world.machine.devices, pci, iommu: { ...world.machine.devices.iommu, groups } }
   return world
@@ -88,4 +91,15 @@ export async function createFastVm(
 /** The virtual functions that a VM has. */
 export async function vfsOf(world: SimulatedDaemon, name: string) {
   return (await world.vm(name)).status.vfs
+}
+
+/** What `echo 0 >sriov_numvfs` does: the host has none of these any more. */
+export function takeVfs({ machine }: SimulatedDaemon, pf: keyof typeof pfAddresses): void {
+  const { devices, hostNetwork } = machine
+  const left = devices.pci.filter((one) => one.physicalFunction !== pfAddresses[pf])
+  machine.devices = { ...devices, pci: left }
+  machine.hostNetwork = {
+    ...hostNetwork,
+    pfs: hostNetwork.pfs?.map((one) => (one.pf === pf ? { ...one, vfs: [] } : one)),
+  }
 }

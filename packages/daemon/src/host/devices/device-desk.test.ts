@@ -26,6 +26,8 @@ class Host {
   readonly #pci = join(this.root, 'sys/bus/pci')
   readonly #device = join(this.#pci, 'devices', nvme)
   #override = ''
+  /** Somebody takes the device from the host as soon as the kernel is told something of it. */
+  vanishes = false
 
   constructor(t: TestContext) {
     t.after(() => rmSync(this.root, { recursive: true }))
@@ -59,6 +61,10 @@ class Host {
 
   async #tell(path: string, text: string): Promise<void> {
     const [name, word] = [basename(path), text.trim()]
+    if (this.vanishes) {
+      rmSync(this.#device, { recursive: true })
+      throw new Error(`The kernel has no ${path}.`)
+    }
     if (name === 'driver_override') this.#override = word
     else if (name === 'unbind') this.#bind(undefined)
     else if (name === 'drivers_probe') this.#bind(this.#override || 'nvme')
@@ -119,6 +125,17 @@ for (const point of points)
     assert.deepEqual(rest, ['nvme', []])
     assert.deepEqual([host.driver, host.notes], ['nvme', []])
   })
+
+test('a device that somebody takes from the host while it is given back is nobody’s any more', async (t) => {
+  const host = new Host(t)
+  const desk = host.desk()
+  await desk.lend(web1, [nvme])
+
+  host.vanishes = true
+  await desk.giveBack(web1.id)
+
+  assert.deepEqual(host.notes, [])
+})
 
 test('a note of an earlier boot of the host says nothing', async (t) => {
   const host = new Host(t)

@@ -116,10 +116,7 @@ export class DeviceDesk implements VfLender {
     await this.#inTurn(async () => {
       for (const { address, driver, bootId, vf } of own) {
         await failpoint('device.return.before-driver')
-        if (bootId === this.#options.bootId) {
-          if (vf) await putBack(address, vf)
-          await this.#takeBack(address, driver)
-        }
+        if (bootId === this.#options.bootId) await this.#takeBack(address, { driver, vf })
         await failpoint('device.return.after-driver')
         await rm(this.#notePath(address), { force: true })
         await failpoint('device.return.after-note')
@@ -206,8 +203,14 @@ export class DeviceDesk implements VfLender {
     return { group, node: numbersOf(await stat(path)) }
   }
 
-  async #takeBack(address: string, driver: string | undefined): Promise<void> {
-    if (driver !== vfioDriver && (await this.#exists(address))) await this.#hand(address, driver)
+  /** A device that somebody takes from the host may go while it is given back. */
+  async #takeBack(address: string, { driver, vf }: Pick<Note, 'driver' | 'vf'>): Promise<void> {
+    try {
+      if (vf) await putBack(address, vf)
+      if (driver !== vfioDriver && (await this.#exists(address))) await this.#hand(address, driver)
+    } catch (error) {
+      if (!(await eventually(async () => !(await this.#exists(address)), 1_000))) throw error
+    }
   }
 
   /** Lets the driver have the device, and no other; without one, nobody has it. */

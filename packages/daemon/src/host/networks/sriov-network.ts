@@ -7,10 +7,11 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
+import { goneWords, poolFindings } from '../../model/network/vf-findings.ts'
 import { settingsOf, type VfState } from '../../model/network/vf-settings.ts'
 import type { Wire } from '../../model/network/wires.ts'
 import type { NetworkSight, Networks, RaiseOptions } from '../../ports/networks.ts'
-import { poolFindings, type VfPools } from './vf-pools.ts'
+import type { VfPools } from './vf-pools.ts'
 
 /** Who has lent a virtual function to a VM. */
 export interface VfLender {
@@ -102,8 +103,4 @@ function lentWires({ sriov }: NetworkSpec, wires: readonly Wire[]) {
     if (vf === undefined || sriov === undefined) return []
     return [{ vf, wire, wanted: settingsOf(sriov, { mac, limits, vlan, link: vf.link }) }]
   })
-}
-
-function goneWords({ nic, vm }: Wire, address: string): string {
-  return `The virtual function ${address}, which NIC ${nic} of VM ${vm} is, is gone: somebody has taken it from the host. The VM gets another when it is started next.`
 }

@@ -106,18 +106,6 @@ export class VfPools {
   }
 }
 
-/** What is amiss with the pools of a network. */
-export function poolFindings(pools: readonly PoolSight[]) {
-  return pools.flatMap(({ pf, address, isUp, vfs, made }) => {
-    const finding = (detail: string) => [{ thing: 'sriov' as const, detail }]
-    if (address === undefined) return finding(`The host has no interface ${pf} of a device with SR-IOV.`)
-    if (!isUp) return finding(`${pf} is down.`)
-    if (made !== undefined && vfs.length !== made)
-      return finding(`${pf} has ${vfs.length} virtual functions, and ${made} were made.`)
-    return vfs.length === 0 ? finding(`${pf} has no virtual functions.`) : []
-  })
-}
-
 async function probesVfs(address: string): Promise<boolean> {
   return (await readFile(autoprobeOf(address), 'utf8').catch(() => '')).trim() === '1'
 }

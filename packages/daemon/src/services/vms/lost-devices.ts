@@ -1,6 +1,9 @@
 /**
  * Devices that the guest has and nobody serves any more: a TPM, a share or a NIC whose process on the host was killed. QEMU takes another in its
  * place only when it starts, so what is lost stays lost until the VM's next start; its row says so.
+ *
+ * So it does of a NIC that was a virtual function and left unasked: the kernel, told to take it from the host, asks QEMU for it, which asks the
+ * guest (drivers/vfio/pci, vfio_pci_core_request; hw/vfio/pci.c, vfio_req_notifier_handler). Another one can be plugged at any time.
  */
 import type { VmStatus } from '@kvasir/contract'
 import { shareId } from '../../model/qemu/shares.ts'
@@ -18,6 +21,7 @@ export interface LossParts {
 
 const tpm = 'tpm'
 const shareKind = 'shares.'
+const vfKind = 'vfs.'
 
 /** Looks whether the TPM and the shares of a running VM are still there; QEMU tells nobody by itself. */
 export async function lookForHelpers(seat: Seat, emulator: Emulator, parts: LossParts): Promise<void> {
@@ -38,6 +42,15 @@ export function noteLostNetwork(seat: Seat, netdev: string, parts: LossParts): v
   noteLoss(seat, `nics.${nic}`, parts)
 }
 
+/** A NIC that was a virtual function has left the guest, and nobody had asked it. */
+export function noteLostVf(seat: Seat, nic: string, parts: LossParts): void {
+  const { run } = seat.record
+  const device = `${vfKind}${nic}`
+  // It may have come back since it was lost before.
+  if (run) seat.update({ run: { ...run, lost: run.lost?.filter((one) => one.device !== device) ?? [] } })
+  noteLoss(seat, device, parts)
+}
+
 function noteLoss(seat: Seat, device: string, { ports, emit }: LossParts): void {
   const { record } = seat
   if (record.run === undefined || isKnown(record, device)) return
@@ -56,14 +69,18 @@ function isKnown({ run }: VmRecord, device: string): boolean {
   return run?.lost?.some((one) => one.device === device) ?? false
 }
 
-/** What the VM has lost, with what can be done. A NIC that was taken away since is not missed. */
-export function lostDevices({ name, run }: VmRecord): Pick<VmStatus, 'lostDevices'> {
-  const there = new Set(run?.bootedSpec.nics.map((nic) => `nics.${nic.name}`))
-  const lost = run?.lost?.filter(({ device }) => nicOf(device) === undefined || there.has(device)) ?? []
-  if (lost.length === 0) return {}
+/** What the VM has lost, with what can be done. A NIC that was taken away since is not missed, nor is a virtual function that has come again. */
+export function lostDevices({ name, spec, run }: VmRecord): Pick<VmStatus, 'lostDevices'> {
+  const there = new Set(run?.bootedSpec.nics.map((nic) => nic.name))
+  const lost = run?.lost?.filter(({ device }) => {
+    const [nic, vf] = [nicOf(device), vfOf(device)]
+    if (vf !== undefined) return !there.has(vf) && spec.nics.some((one) => one.name === vf)
+    return nic === undefined || there.has(nic)
+  })
+  if (lost === undefined || lost.length === 0) return {}
   return {
     lostDevices: lost.map(({ device, since }: LostDevice) => ({
-      device,
+      device: vfOf(device) === undefined ? device : `nics.${vfOf(device)}`,
       since,
       reason: reasonOf(name, device),
     })),
@@ -77,8 +94,9 @@ export function lostThing(device: string): string {
 }
 
 function lossWords(device: string): Readonly<Record<string, string>> {
-  const [nic, share] = [nicOf(device), shareOf(device)]
+  const [nic, share, vf] = [nicOf(device), shareOf(device), vfOf(device)]
   if (share !== undefined) return { share, state: 'lost' }
+  if (vf !== undefined) return { nic: vf, device: 'lost' }
   return nic === undefined ? { [device]: 'lost' } : { nic, network: 'lost' }
 }
 
@@ -94,7 +112,14 @@ function shareOf(device: string): string | undefined {
   return device.startsWith(shareKind) ? device.slice(shareKind.length) : undefined
 }
 
+function vfOf(device: string): string | undefined {
+  return device.startsWith(vfKind) ? device.slice(vfKind.length) : undefined
+}
+
 function reasonOf(name: string, device: string): string {
+  const vf = vfOf(device)
+  if (vf !== undefined)
+    return `NIC ${vf} was a virtual function that somebody has taken from the host, or that the guest has let go of by itself, so the guest does not have it; the next start of VM ${name} brings another, and applying its spec again plugs one now.`
   const [what, effect] = whatIsLost(device)
   return `${what} has ended, so ${effect}; shut VM ${name} down and start it to bring it back (a reboot of the guest does not).`
 }

@@ -21,7 +21,7 @@ import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { devicesOfDisk } from './disk-answers.ts'
 import { endEmulator } from './end-emulator.ts'
-import { lookForHelpers, noteLostNetwork } from './lost-devices.ts'
+import { lookForHelpers, noteLostNetwork, noteLostVf } from './lost-devices.ts'
 import { answerIn } from './moving-kind.ts'
 import { movingKinds } from './moving-kinds.ts'
 import { finishWhenGone } from './set-disks.ts'
@@ -127,7 +127,7 @@ async function happeningOf(
         return undefined
       case 'nic':
       case 'host-device':
-        await finishMoved(seat, event, parts.ports)
+        await finishMoved(seat, event, parts)
         return undefined
       case 'vcpus':
         noteVcpus(seat, await emulator.vcpus.count())
@@ -150,13 +150,17 @@ async function finishGoneDisk(seat: Seat, device: string, ports: Ports): Promise
 }
 
 /** The same of devices of other kinds. */
-async function finishMoved(seat: Seat, event: EmulatorEvent, ports: Ports): Promise<void> {
+async function finishMoved(seat: Seat, event: EmulatorEvent, parts: SettleParts): Promise<void> {
   const { run } = seat.record
   for (const kind of run ? movingKinds : []) {
     const answer = answerIn(kind, event)
     const names = answer?.isGone && run ? kind.names(run.bootedSpec) : []
     const gone = names.find((name) => kind.idOf(name) === answer?.device)
-    if (gone !== undefined) await finishGone(seat, gone, { kind, ports })
+    if (gone === undefined || !run) continue
+    await finishGone(seat, gone, { kind, ports: parts.ports })
+    const isWanted = kind.names(seat.record.spec).includes(gone) && !run[kind.field]?.includes(gone)
+    if (kind.field === 'movingNics' && run.bootedHardware?.vfs?.[gone] && isWanted)
+      noteLostVf(seat, gone, parts)
   }
 }
 

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { newNetwork, type Vm, type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
 import { eventually, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
-import { createFast, createFastVm, openSriovHost, vfOf, vfsOf } from '../../testing/sriov-host.ts'
+import { createFast, createFastVm, openSriovHost, takeVfs, vfOf, vfsOf } from '../../testing/sriov-host.ts'
 
 type Nics = NonNullable<VmSpecInput['nics']>
 
@@ -172,4 +172,55 @@ test('one that does not come is the host’s again; one that the guest lets go o
   assert.deepEqual((await world.vm('web1')).status.restartNeeded, ['nics.net0'])
   const back = await ended(world, await setNics(world, [net0]))
   assert.equal(back.state, 'succeeded')
+})
+
+async function seen(world: SimulatedDaemon) {
+  return await world.call('getNetwork', { params: { network: 'fast' } })
+}
+
+test('a guest that lets go of a virtual function that somebody takes from the host is told of, until it has another', async () => {
+  await using world = await openRunning(1)
+  await ended(world, await setNics(world, [net0]))
+
+  takeVfs(world, 'eth0')
+  world.process('web1').nics.answer('net0')
+  await eventually(async () => (await world.vm('web1')).status.lostDevices !== undefined, 'it is told')
+
+  const { status } = await world.vm('web1')
+  assert.deepEqual([status.state, status.vfs, lent(world)], ['running', undefined, []])
+  const [lost] = status.lostDevices ?? []
+  assert.equal(lost?.device, 'nics.net0')
+  assert.match(lost?.reason ?? '', /taken from the host, .* and applying its spec again plugs one now\.$/)
+  const events = await world.call('listEvents', { query: { after: 0, limit: 1000 } })
+  assert.equal(events.filter(({ data }) => data['device'] === 'lost' && data['nic'] === 'net0').length, 1)
+  await eventually(
+    async () =>
+      (await seen(world)).findings.some(({ detail }) => detail === 'eth0 has no virtual functions.'),
+    'the network tells of the device',
+  )
+  const back = await ended(world, await setNics(world, [net0]))
+  assert.equal(back.outcome, `NIC net0 is ${vfOf('eth1', 0)} of eth1, and plugged.`)
+  assert.equal((await world.vm('web1')).status.lostDevices, undefined)
+})
+
+test('a guest that keeps one that is gone runs on; its network says whose it was, and the next start brings another', async () => {
+  await using world = await openRunning(1)
+  await ended(world, await setNics(world, [net0]))
+
+  takeVfs(world, 'eth0')
+  await eventually(async () => (await seen(world)).state === 'failed', 'the network is not as it should be')
+
+  const { reason, findings } = await seen(world)
+  assert.match(
+    reason,
+    /^The virtual function 0000:02:10\.0, which NIC net0 of VM web1 is, is gone: somebody has taken it from the host/,
+  )
+  assert.deepEqual(
+    findings.map(({ detail }) => detail.slice(0, 30)),
+    ['eth0 has no virtual functions.', 'The virtual function 0000:02:1'],
+  )
+  assert.equal((await world.vm('web1')).status.state, 'running')
+  await world.call('powerOffVm', { params })
+  assert.equal((await world.start('web1')).error, undefined)
+  assert.equal((await vfsOf(world, 'web1'))?.[0]?.address, vfOf('eth1', 0))
 })
