@@ -1,45 +1,21 @@
 /**
  * What a run is once a disk has come or gone: the disks that there are now, their addresses, and the root ports as they were booted.
  */
-import type { DiskSpec, PlanChange, VmSpec } from '@kvasir/contract'
-import { freePorts, portCount, slotOf } from '../../model/pci/layout.ts'
+import type { DiskSpec } from '@kvasir/contract'
+import { portCount, slotOf } from '../../model/pci/layout.ts'
 import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { changedDrives, mediumPaths, movedDisks, withMedium } from '../../model/vm/disk-rules.ts'
-import { planChanges } from '../../model/vm/plan-changes.ts'
-import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
-import { situationOf } from './situation.ts'
+import { namesToMove, type WantedMove } from './names-to-move.ts'
 
-/**
- * The disks that are to be plugged or taken away now: by this change, or because an earlier one did not get so far and the same is
- * asked for again.
- */
-export function disksToMove(
-  record: VmRecord,
-  wanted: {
-    readonly spec: VmSpec
-    readonly changes: readonly PlanChange[]
-    /** Whether a job works on the disks that come or go. */
-    readonly isUnderWay: boolean
-    readonly ports: Pick<Ports, 'store'>
-  },
-): readonly string[] {
-  const { run, spec } = record
-  if (!run) return []
-  const moved = (before: VmSpec, changes: readonly PlanChange[]) =>
-    [...movedDisks(before, wanted.spec), ...changedDrives(before, wanted.spec)].filter((name) =>
-      changes.some((change) => isLiveMove(change, name)),
-    )
-  if (wanted.changes.length > 0) return moved(spec, wanted.changes)
-  const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
-  const situation = { ...situationOf(record, wanted.ports), freePorts: ports }
-  const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
-  return missing.filter((name) => !wanted.isUnderWay || run.movingDisks?.includes(name) !== true)
-}
-
-function isLiveMove({ effect, field }: PlanChange, disk: string): boolean {
-  return effect === 'live' && [`disks.${disk}`, ...mediumPaths(disk)].includes(field)
+/** The disks that are to be plugged or taken away now, and the drives whose medium is changed. */
+export function disksToMove(record: VmRecord, wanted: WantedMove): readonly string[] {
+  return namesToMove(record, wanted, {
+    field: 'movingDisks',
+    moved: (before, after) => [...movedDisks(before, after), ...changedDrives(before, after)],
+    fieldsOf: (disk) => [`disks.${disk}`, ...mediumPaths(disk)],
+  })
 }
 
 /** All disks that come or go from now on. */

@@ -1,38 +1,17 @@
 /** What a run is once a device of the host was chosen for it, has come, or has gone. */
-import type { HostDeviceSpec, PlanChange, VmSpec } from '@kvasir/contract'
-import { freePorts } from '../../model/pci/layout.ts'
+import type { HostDeviceSpec } from '@kvasir/contract'
 import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { movedHostDevices } from '../../model/vm/host-device-rules.ts'
-import { planChanges } from '../../model/vm/plan-changes.ts'
-import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { keptPorts } from './moved-disks.ts'
 import { withoutMoving } from './moving-kind.ts'
-import { situationOf } from './situation.ts'
+import { namesToMove, type WantedMove } from './names-to-move.ts'
 
-/** The devices that are to be handed over or taken away now: by this change, or because an earlier one did not get so far. */
-export function hostDevicesToMove(
-  record: VmRecord,
-  wanted: {
-    readonly spec: VmSpec
-    readonly changes: readonly PlanChange[]
-    /** Whether a job works on those that come or go. */
-    readonly isUnderWay: boolean
-    readonly ports: Pick<Ports, 'store'>
-  },
-): readonly string[] {
-  const { run, spec } = record
-  if (!run) return []
-  const moved = (before: VmSpec, changes: readonly PlanChange[]) =>
-    movedHostDevices(before, wanted.spec).filter((name) =>
-      changes.some(({ effect, field }) => effect === 'live' && field === hostDeviceField(name)),
-    )
-  if (wanted.changes.length > 0) return moved(spec, wanted.changes)
-  const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
-  const situation = { ...situationOf(record, wanted.ports), freePorts: ports }
-  const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
-  return missing.filter((name) => !wanted.isUnderWay || run.movingHostDevices?.includes(name) !== true)
+/** The devices that are to be handed over or taken away now. */
+export function hostDevicesToMove(record: VmRecord, wanted: WantedMove): readonly string[] {
+  const fieldsOf = (name: string) => [hostDeviceField(name)]
+  return namesToMove(record, wanted, { field: 'movingHostDevices', moved: movedHostDevices, fieldsOf })
 }
 
 /** The field of a plan by which a device comes or goes. */

@@ -1,43 +1,18 @@
 /** What a run is once a NIC has come, gone, or another network. */
-import type { NicSpec, PlanChange, VmSpec } from '@kvasir/contract'
+import type { NicSpec } from '@kvasir/contract'
 import type { ChosenVf } from '../../model/devices/choose-vfs.ts'
 import { nicsInUse } from '../../model/network/wires.ts'
-import { freePorts } from '../../model/pci/layout.ts'
 import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { movedNics } from '../../model/vm/nic-rules.ts'
-import { planChanges } from '../../model/vm/plan-changes.ts'
-import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { keptPorts } from './moved-disks.ts'
 import { withoutMoving } from './moving-kind.ts'
-import { situationOf } from './situation.ts'
+import { namesToMove, type WantedMove } from './names-to-move.ts'
 
-/**
- * The NICs that are to be plugged, taken away or moved now: by this change, or because an earlier one did not get so far and the same is
- * asked for again.
- */
-export function nicsToMove(
-  record: VmRecord,
-  wanted: {
-    readonly spec: VmSpec
-    readonly changes: readonly PlanChange[]
-    /** Whether a job works on the NICs that come or go. */
-    readonly isUnderWay: boolean
-    readonly ports: Pick<Ports, 'store'>
-  },
-): readonly string[] {
-  const { run, spec } = record
-  if (!run) return []
-  const moved = (before: VmSpec, changes: readonly PlanChange[]) =>
-    movedNics(before, wanted.spec).filter((name) =>
-      changes.some(({ effect, field }) => effect === 'live' && movingFields(name).includes(field)),
-    )
-  if (wanted.changes.length > 0) return moved(spec, wanted.changes)
-  const ports = run.bootedHardware && freePorts(run.bootedHardware, run.bootedHardware)
-  const situation = { ...situationOf(record, wanted.ports), freePorts: ports }
-  const missing = moved(run.bootedSpec, planChanges(run.bootedSpec, wanted.spec, situation))
-  return missing.filter((name) => !wanted.isUnderWay || run.movingNics?.includes(name) !== true)
+/** The NICs that are to be plugged, taken away or moved now. */
+export function nicsToMove(record: VmRecord, wanted: WantedMove): readonly string[] {
+  return namesToMove(record, wanted, { field: 'movingNics', moved: movedNics, fieldsOf: movingFields })
 }
 
 /** The fields of a plan by which a NIC comes, goes or is moved. */
