@@ -213,9 +213,9 @@ async function deleteEverything(client: Client): Promise<void> {
   }
   for (const { name } of await client.call(endpoints.listNetworks))
     await client.call(endpoints.deleteNetwork, { params: { network: name } })
-  // Overlays before what they are based on, in as many rounds as that takes.
+  // Overlays before what they are based on, in as many rounds as that takes. Ceph takes an image of a killed client for open for 30 s.
   await eventually(async () => ((await deleteVolumes(client)) ? true : undefined), {
-    withinMs: 10_000,
+    withinMs: 60_000,
     what: 'all volumes are deleted',
   })
 }
