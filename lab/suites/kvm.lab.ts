@@ -82,7 +82,8 @@ test('the kernel moves the packets of a guest with KVM, also of a NIC that is pl
   const name = 'lan'
   await world.client.call(endpoints.createNetwork, { body: { name, ipv4: { subnet: '10.9.0.0/24' } } })
   const nics = [{ name: 'net0', network: name }]
-  const vm = await world.bootTiny('web1', { cpu: { count: 2 }, accelerator: 'kvm', nics })
+  const cpu = { count: 2, pin: { emulator: '1', vhost: '3' } }
+  const vm = await world.bootTiny('web1', { cpu, accelerator: 'kvm', nics })
   const { spec } = await vm.show()
 
   const { status } = await vm.apply({ ...spec, nics: [...spec.nics, { name: 'net1', network: name }] })
@@ -115,5 +116,14 @@ test('the kernel moves the packets of a guest with KVM, also of a NIC that is pl
   assert.ok(workers.length >= 2, `${workers.length} threads of vhost`)
   for (const { threadId } of workers)
     assert.match(read(`/proc/${shown.pid}/task/${threadId}/comm`), /^vhost-/)
+  const cpusOf = (threadId: number | undefined) =>
+    /^Cpus_allowed_list:\s+(\S+)/m.exec(read(`/proc/${shown.pid}/task/${threadId}/status`))?.[1]
+  const pinned = () => workers.map(({ threadId }) => cpusOf(threadId))
+  assert.deepEqual(new Set(pinned()), new Set(['3']), 'workers from the start and of the NIC that came')
+  await world.cli('vm', 'pin', 'web1', 'vhost', '2')
+  assert.deepEqual([new Set(pinned()), cpusOf(shown.pid)], [new Set(['2']), '1'])
+  assert.match((await world.cli('vm', 'pin', 'web1')).stdout, /vhost +vhost +2 +2 /)
+  await world.cli('vm', 'pin', 'web1', 'vhost', 'any')
+  assert.deepEqual(new Set(pinned()), new Set(['1']), 'they are where the emulator is')
   await world.assertCleanAudit()
 })
