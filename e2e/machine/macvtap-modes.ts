@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { endpoints } from '@kvasir/contract'
 import { eventually } from './eventually.ts'
+import { withoutDhcp } from './guest-links.ts'
 import type { NetworkRoom } from './network-room.ts'
 import type { VmHandle } from './vm-handle.ts'
 import type { World } from './world.ts'
@@ -49,8 +50,12 @@ export async function keepsApart(room: NetworkRoom, world: World, vm: VmHandle):
   await vm.shell('for f in arp_ignore arp_announce; do echo 2 >/proc/sys/net/ipv4/conf/all/$f; done')
   for (const mode of apartModes) {
     const { net, mac } = apart[mode]
-    const link = `link=$(basename $(dirname $(grep -l ${mac} /sys/class/net/*/address)))`
-    await vm.shell(`${link}; ip address add ${net}.5/24 dev $link && ip link set $link up`)
+    const link = `$(basename $(dirname $(grep -l ${mac} /sys/class/net/*/address)))`
+    const isThere = async () => ((await vm.run(`[ -d /run/dhcp.${link} ]`)).exitCode === 0 ? true : undefined)
+    await eventually(isThere, { withinMs, what: 'the guest has the NIC' })
+    await vm.shell(
+      `link=${link}; ${withoutDhcp('$link')}; ip address add ${net}.5/24 dev $link && ip link set $link up`,
+    )
   }
   const answers = async (mode: ApartMode, last: number) =>
     (await vm.run(`ping -c 2 -W 2 ${apart[mode].net}.${last}`)).exitCode === 0
