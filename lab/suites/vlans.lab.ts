@@ -6,8 +6,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { endpoints, type NewNetworkInput, type VmSpecInput } from '@kvasir/contract'
 import { eventually } from '../../e2e/machine/eventually.ts'
+import { withoutDhcp } from '../../e2e/machine/guest-links.ts'
 import { type NetworkRoom, openNetworkRoom, outside } from '../../e2e/machine/network-room.ts'
 import { patient } from '../../e2e/machine/patience.ts'
+import type { VmHandle } from '../../e2e/machine/vm-handle.ts'
 import { openWorld } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
 import { sh } from '../testing/shell.ts'
@@ -43,6 +45,23 @@ async function openLan(room: NetworkRoom): Promise<void> {
     await room.world.run('ip', 'address', 'add', `10.${vlan}.0.1/24`, 'dev', link)
     await room.world.run('ip', 'link', 'set', link, 'up')
   }
+}
+
+/** The VLANs of a NIC that is in VLAN 20 and has 30 and 40 to 42 with tags. */
+function trunkedOf({ bridge, tap }: { readonly bridge: string; readonly tap: string }) {
+  return {
+    uplink: [access(1), { vlan: 20 }, { vlan: 30 }, { vlan: 40, vlanEnd: 42, flags: [] }],
+    [bridge]: [access(1)],
+    [tap]: [access(20), { vlan: 30 }, { vlan: 40, vlanEnd: 42, flags: [] }],
+  }
+}
+
+/** The guest has its addresses in VLANs 10 and 30 with their tags. */
+async function openTrunk(vm: VmHandle): Promise<void> {
+  for (const n of [10, 30])
+    await vm.shell(
+      `modprobe 8021q && ip address del 10.${n}.0.5/24 dev eth0 && ip link add link eth0 name eth0.${n} type vlan id ${n}; ${withoutDhcp(`eth0.${n}`)}; ip address add 10.${n}.0.5/24 dev eth0.${n} && ip link set eth0.${n} up`,
+    )
 }
 
 test('a guest is in the VLANs that it was given, on a bridge around a link, and they are changed while it runs', {
@@ -92,17 +111,19 @@ test('a guest is in the VLANs that it was given, on a bridge around a link, and 
     ],
   )
   await web1.apply({ ...(await web1.show()).spec, ...spec({ vlan: 20, trunk: [30, '40-42'] }) })
-  const trunked = {
-    uplink: [access(1), { vlan: 20 }, { vlan: 30 }, { vlan: 40, vlanEnd: 42, flags: [] }],
-    [bridge]: [access(1)],
-    [tap]: [access(20), { vlan: 30 }, { vlan: 40, vlanEnd: 42, flags: [] }],
-  }
+  const trunked = trunkedOf({ bridge, tap })
   assert.deepEqual(await vlansOf(room), trunked)
   assert.deepEqual(await reached(), [20], 'Without tags it is in the native VLAN alone.')
+  await openTrunk(web1)
+  assert.deepEqual(
+    await reached(),
+    [20, 30],
+    'Its tags are those of the uplink; one that it has not been given passes nowhere.',
+  )
 
   await world.daemon.kill9()
   await host.run('bridge', 'vlan', 'add', 'dev', tap, 'vid', '99')
-  assert.deepEqual(await reached(), [20])
+  assert.deepEqual(await reached(), [20, 30])
   await world.startDaemon()
   const isRight = async () =>
     JSON.stringify(await vlansOf(room)) === JSON.stringify(trunked) ? true : undefined

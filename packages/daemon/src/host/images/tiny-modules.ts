@@ -44,6 +44,7 @@ const offeredModules = [
   'virtio_input',
   'dm_mod',
   'tcp_diag',
+  '8021q',
   'efivarfs',
 ]
 
