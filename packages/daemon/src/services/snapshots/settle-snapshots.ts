@@ -26,7 +26,7 @@ import { copiesOf, type RecordedCopy, undoSnapshot, writeSwitched } from './swit
 /** Settles the snapshots of a VM that are being made by nobody. Leaves those of an emulator that cannot be asked. */
 export async function settleSnapshots(seat: Seat, ports: Ports): Promise<void> {
   for (const snapshot of ports.store.snapshots.ofVm(seat.record.id)) {
-    if (snapshot.phase === 'creating') await undoSnapshot(snapshot, ports)
+    if (snapshot.phase === 'creating') await whereReached(() => undoSnapshot(snapshot, ports))
     else if (snapshot.phase === 'switching') await settleSwitch(seat, snapshot, ports)
   }
 }
@@ -34,12 +34,16 @@ export async function settleSnapshots(seat: Seat, ports: Ports): Promise<void> {
 /** Settles the snapshots that could not be while a pool did not answer. */
 export async function settleSnapshotsIn(pool: Pick<PoolRecord, 'name'>, context: Context): Promise<void> {
   const { store, log } = context.ports
+  const liesThere = (id = '') => {
+    const volume = store.volumes.get(id)
+    return volume !== undefined && placeName(volume) === pool.name
+  }
   const pending = store.snapshots
     .list()
     .filter(
-      (snapshot) =>
-        snapshot.phase === 'switching' &&
-        copiesOf(snapshot, context.ports).some(({ copy }) => placeName(copy) === pool.name),
+      ({ phase, layers }) =>
+        (phase === 'creating' || phase === 'switching') &&
+        layers.some(({ successorId, copyId }) => liesThere(successorId ?? copyId)),
     )
   for (const vmId of new Set(pending.map(({ vmId }) => vmId)))
     await context.drivers
@@ -54,10 +58,14 @@ export async function settleSnapshotsIn(pool: Pick<PoolRecord, 'name'>, context:
 async function settleSwitch(seat: Seat, snapshot: SnapshotRecord, ports: Ports): Promise<void> {
   const { emulator } = seat
   if (!emulator && !isOff(seat.record)) return
+  await whereReached(() => finishOrUndo(seat, snapshot, ports))
+}
+
+/** What cannot be done while a pool does not answer is when it does; until then the volume that the VM has is what it was. */
+async function whereReached(work: () => Promise<void>): Promise<void> {
   try {
-    await finishOrUndo(seat, snapshot, ports)
+    await work()
   } catch (error) {
-    // Settled when the pool answers; until then the volume that the VM has is what it was.
     if (!(error instanceof KvasirError && error.code === 'pool-unreachable')) throw error
   }
 }

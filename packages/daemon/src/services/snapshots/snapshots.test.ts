@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Job } from '@kvasir/contract'
+import { type Job, newPool } from '@kvasir/contract'
 import type { FailpointName } from '../../ports/failpoints.ts'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
@@ -99,6 +99,26 @@ for (const runs of [true, false]) {
     assert.equal((await remove(world, 'two')).state, 'succeeded')
   })
 }
+
+test('a snapshot that cannot be undone while its pool does not answer is when it does', async () => {
+  await using world = await openSimulatedDaemon({
+    async failpoint(name: FailpointName) {
+      if (name === 'snapshot.create.after-row') world.machine.hungFolders.add('/mnt/fast')
+    },
+  })
+  await world.call('createPool', { body: newPool.parse({ type: 'dir', name: 'fast', path: '/mnt/fast' }) })
+  await world.createVm('web1', { disks: [{ ...disks[0], pool: 'fast' }] })
+
+  const { error } = await create(world, 'one')
+  const [left] = await snapshotsOf(world)
+  world.machine.hungFolders.clear()
+  await world.call('refreshPool', { params: { pool: 'fast' } })
+
+  assert.deepEqual([error?.code, left?.at(-1)], ['pool-unreachable', 'creating'])
+  assert.deepEqual(await snapshotsOf(world), [])
+  assert.equal((await world.call('listVolumes', {})).length, 1)
+  await world.start('web1')
+})
 
 test('what the disks held can be kept when a VM goes back', async () => {
   await using world = await openWorld(false)
