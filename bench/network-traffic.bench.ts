@@ -13,12 +13,12 @@ import { openNetworkRoom } from '../e2e/machine/network-room.ts'
 import { lacking } from '../tools/require.ts'
 import { bootBareGuest } from './bare-guest.ts'
 import { BenchDaemon } from './bench-daemon.ts'
+import { compareLoads } from './compare-loads.ts'
 import { describeMachine } from './describe-machine.ts'
 import { domainXml } from './domain-xml.ts'
 import { type BenchGuest, domainGuest, guestOf, timedInGuest, untilBooted } from './guest-shell.ts'
-import { interleave } from './interleave.ts'
 import { libvirtMissing, openLibvirt } from './private-libvirt.ts'
-import { type Target, tell } from './report.ts'
+import { tell } from './report.ts'
 
 const rounds = 5
 const memoryMib = 128
@@ -70,45 +70,20 @@ pairs.set(bare, await pairOf(await Promise.all([1, 2].map(bootBare))))
 if (libvirt) pairs.set(virtInstall, await pairOf(await bootDomains()))
 else lacking('libvirt', libvirtMissing)
 
-const rows: (string | number)[][] = []
-const targets: Target[] = []
-const details: Record<string, unknown> = {}
-for (const [name, line] of Object.entries(loads)) {
-  const measured = await interleave(
-    Object.fromEntries([...pairs].map(([who, pair]) => [who, () => timedInGuest(pair.guest, line(pair))])),
-    { rounds },
-  )
-  const peers = limits.filter(([peer]) => measured.has(peer))
-  rows.push([
-    name,
-    measured.of(ours).median,
-    ...peers.flatMap(([peer]) => [measured.of(peer).median, measured.ratio(ours, peer)]),
-  ])
-  for (const [peer, limit] of peers)
-    targets.push({
-      what: `${name}, times ${peer}`,
-      measured: measured.ratio(ours, peer),
-      limit,
-      wanted: 'at most',
-    })
-  details[name] = measured
-}
 tell({
   name: 'network-traffic',
   machine,
-  table: {
-    head: [
-      'ms, median',
-      ours,
-      ...limits.filter(([peer]) => pairs.has(peer)).flatMap(([peer]) => [peer, 'ratio']),
-    ],
-    rows,
-  },
-  targets,
+  ...(await compareLoads({
+    ours,
+    limits,
+    peers: pairs,
+    loads,
+    measure: (pair, line) => timedInGuest(pair.guest, line(pair)),
+    rounds,
+  })),
   notes: [
     `${rounds} rounds in turn in guests that run at the same time, by the guest's own clock; all on one bridge`,
   ],
-  details,
 })
 
 async function bootOwn(): Promise<Pair> {

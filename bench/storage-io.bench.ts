@@ -10,12 +10,12 @@ import { promisify } from 'node:util'
 import { lacking } from '../tools/require.ts'
 import { type BareGuest, bootBareGuest } from './bare-guest.ts'
 import { BenchDaemon } from './bench-daemon.ts'
+import { compareLoads } from './compare-loads.ts'
 import { describeMachine } from './describe-machine.ts'
 import { domainXml } from './domain-xml.ts'
 import { type BenchGuest, domainGuest, guestOf, timedInGuest, untilBooted } from './guest-shell.ts'
-import { interleave, type Measure } from './interleave.ts'
 import { type Libvirt, libvirtMissing, openLibvirt } from './private-libvirt.ts'
-import { type Target, tell } from './report.ts'
+import { tell } from './report.ts'
 
 const run = promisify(execFile)
 const rounds = 7
@@ -95,53 +95,19 @@ else lacking('libvirt', libvirtMissing)
 for (const { guest } of guests.values())
   await guest.shell(`dd if=/dev/urandom of=/dev/vda bs=1M count=${diskMib} oflag=direct conv=fsync`)
 
-const rows: (string | number)[][] = []
-const targets: Target[] = []
-const details: Record<string, unknown> = {}
-for (const [name, load] of Object.entries(loads)) {
-  const measured = await interleave(
-    Object.fromEntries([...guests].map(([who, peer]) => [who, measureIn(peer, load)])),
-    { rounds },
-  )
-  const peers = limits.filter(([peer]) => measured.has(peer))
-  rows.push([
-    name,
-    measured.of(ours).median,
-    ...peers.flatMap(([peer]) => [measured.of(peer).median, measured.ratio(ours, peer)]),
-  ])
-  for (const [peer, limit] of peers)
-    targets.push({
-      what: `${name}, times ${peer}`,
-      measured: measured.ratio(ours, peer),
-      limit,
-      wanted: 'at most',
-    })
-  details[name] = measured
-}
 tell({
   name: 'storage-io',
   machine,
-  table: {
-    head: [
-      'ms, median',
-      ours,
-      ...limits.filter(([peer]) => guests.has(peer)).flatMap(([peer]) => [peer, 'ratio']),
-    ],
-    rows,
-  },
-  targets,
+  ...(await compareLoads({ ours, limits, peers: guests, loads, measure: measureIn, rounds })),
   notes: [
     `${rounds} rounds in turn in three guests that run at the same time; times are the guest's own`,
     'ours reads and writes past the host’s page cache (cache=none), the others through it, which is their default: what they read again comes from there',
   ],
-  details,
 })
 
-function measureIn({ guest, file }: Peer, { line, cold }: Load): Measure {
-  return async () => {
-    if (cold) await run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0'])
-    return await timedInGuest(guest, line)
-  }
+async function measureIn({ guest, file }: Peer, { line, cold }: Load): Promise<number> {
+  if (cold) await run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0'])
+  return await timedInGuest(guest, line)
 }
 
 async function makeDisk(who: string): Promise<string> {
