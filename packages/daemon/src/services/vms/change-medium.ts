@@ -9,7 +9,8 @@ import { hasSameMedium } from '../../model/vm/disk-rules.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import { withDriveHolding, withoutMoving } from './moved-disks.ts'
+import { withDriveHolding } from './moved-disks.ts'
+import { withoutMoving } from './names-to-move.ts'
 import { diskBackings, diskInput } from './prepare-start.ts'
 
 /** Brings a drive to what the spec says. `guest-refused` while the guest keeps its tray locked. Answers what was done. */
@@ -40,7 +41,7 @@ export async function changeMedium(
     keep(disk)
   }
   const { run } = seat.record
-  if (run) seat.update({ run: withoutMoving(run, name) })
+  if (run) seat.update({ run: withoutMoving(run, 'movingDisks', name) })
   const medium = disk.volume ?? disk.file
   return medium === undefined ? `Drive ${name} is empty.` : `Drive ${name} holds ${medium}.`
 }

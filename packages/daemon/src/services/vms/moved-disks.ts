@@ -7,7 +7,7 @@ import type { Hardware } from '../../model/qemu/hardware.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { changedDrives, mediumPaths, movedDisks, withMedium } from '../../model/vm/disk-rules.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
-import { namesToMove, type WantedMove } from './names-to-move.ts'
+import { namesToMove, type WantedMove, withoutMoving } from './names-to-move.ts'
 
 /** The disks that are to be plugged or taken away now, and the drives whose medium is changed. */
 export function disksToMove(record: VmRecord, wanted: WantedMove): readonly string[] {
@@ -34,7 +34,7 @@ export function withPluggedDisk(
   const lun = hardware.luns?.[disk.name]
   const { bootedSpec, bootedHardware } = run
   return {
-    ...withoutMoving(run, disk.name),
+    ...withoutMoving(run, 'movingDisks', disk.name),
     emulator,
     bootedSpec: { ...bootedSpec, disks: [...without(bootedSpec.disks, disk.name), disk] },
     ...(bootedHardware && address
@@ -74,7 +74,7 @@ export function withoutGoneDisk(
   const { [deviceId('disk', gone.disk)]: _free, ...pci } = bootedHardware?.pci ?? {}
   const { [gone.disk]: _lun, ...luns } = bootedHardware?.luns ?? {}
   return {
-    ...withoutMoving(run, gone.disk),
+    ...withoutMoving(run, 'movingDisks', gone.disk),
     emulator: gone.emulator,
     bootedSpec: { ...bootedSpec, disks: without(bootedSpec.disks, gone.disk) },
     ...(bootedHardware
@@ -87,13 +87,6 @@ export function withoutGoneDisk(
         }
       : {}),
   }
-}
-
-/** The run when nobody works on a disk any more. */
-export function withoutMoving(run: VmRun, disk: string): VmRun {
-  const { movingDisks = [], ...rest } = run
-  const left = movingDisks.filter((name) => name !== disk)
-  return left.length === 0 ? rest : { ...rest, movingDisks: left }
 }
 
 /** The number of ports follows from the addresses only until the first device comes or goes. */

@@ -5,8 +5,7 @@ import { deviceId } from '../../model/qemu/ids.ts'
 import { movedHostDevices } from '../../model/vm/host-device-rules.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { keptPorts } from './moved-disks.ts'
-import { withoutMoving } from './moving-kind.ts'
-import { namesToMove, type WantedMove } from './names-to-move.ts'
+import { namesToMove, type WantedMove, withoutMoving } from './names-to-move.ts'
 
 /** The devices that are to be handed over or taken away now. */
 export function hostDevicesToMove(record: VmRecord, wanted: WantedMove): readonly string[] {

@@ -7,8 +7,7 @@ import { deviceId } from '../../model/qemu/ids.ts'
 import { movedNics } from '../../model/vm/nic-rules.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { keptPorts } from './moved-disks.ts'
-import { withoutMoving } from './moving-kind.ts'
-import { namesToMove, type WantedMove } from './names-to-move.ts'
+import { namesToMove, type WantedMove, withoutMoving } from './names-to-move.ts'
 
 /** The NICs that are to be plugged, taken away or moved now. */
 export function nicsToMove(record: VmRecord, wanted: WantedMove): readonly string[] {

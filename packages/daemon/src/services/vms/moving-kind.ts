@@ -9,9 +9,7 @@ import type { FailpointName } from '../../ports/failpoints.ts'
 import type { VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { MovingAnswers } from './moving-answers.ts'
-
-/** Where a row keeps the names of devices that come, go or are changed, for as long as that is worked on. */
-export type MovingField = 'movingNics' | 'movingHostDevices'
+import type { MovingField } from './names-to-move.ts'
 
 export interface MovingKind {
   readonly job: 'vm.set-nics' | 'vm.set-host-devices'
@@ -19,7 +17,7 @@ export interface MovingKind {
   readonly noun: string
   /** The words of the CLI by which one is taken out of a spec: `nic remove`. */
   readonly removeWords: string
-  readonly field: MovingField
+  readonly field: Exclude<MovingField, 'movingDisks'>
   /** The event by which a guest answers. */
   readonly event: 'nic' | 'host-device'
   /** What bringing one may take, which no guest has a say in. */
@@ -65,13 +63,6 @@ export function answerIn({ event: wanted }: Pick<MovingKind, 'event'>, event: Em
   return (event.kind === 'nic' || event.kind === 'host-device') && event.kind === wanted
     ? event.answer
     : undefined
-}
-
-/** The run when nobody works on a device any more. */
-export function withoutMoving(run: VmRun, field: MovingField, name: string): VmRun {
-  const left = (run[field] ?? []).filter((one) => one !== name)
-  const { [field]: _done, ...rest } = run
-  return left.length === 0 ? rest : { ...rest, [field]: left }
 }
 
 /** As a sentence begins. */

@@ -6,6 +6,9 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { situationOf } from './situation.ts'
 
+/** Where a row keeps the names of devices that come, go or are changed, for as long as that is worked on. */
+export type MovingField = 'movingDisks' | 'movingNics' | 'movingHostDevices'
+
 /** A change of a VM, as it is asked for. */
 export interface WantedMove {
   readonly spec: VmSpec
@@ -17,7 +20,7 @@ export interface WantedMove {
 
 /** What is particular to a kind of device. */
 export interface MovedDevices {
-  readonly field: 'movingDisks' | 'movingNics' | 'movingHostDevices'
+  readonly field: MovingField
   /** The names of those that one of two specs has and the other has not, or has otherwise. */
   readonly moved: (before: VmSpec, after: VmSpec) => readonly string[]
   /** The fields of a plan by which one comes, goes or is moved. */
@@ -47,4 +50,11 @@ function asItIs(record: VmRecord, { bootedHardware }: VmRun, { ports }: WantedMo
     ...situationOf(record, ports),
     freePorts: bootedHardware && freePorts(bootedHardware, bootedHardware),
   }
+}
+
+/** The run when nobody works on a device any more. */
+export function withoutMoving(run: VmRun, field: MovingField, name: string): VmRun {
+  const left = (run[field] ?? []).filter((one) => one !== name)
+  const { [field]: _done, ...rest } = run
+  return left.length === 0 ? rest : { ...rest, [field]: left }
 }

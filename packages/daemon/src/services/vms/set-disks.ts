@@ -19,7 +19,8 @@ import type { VmRecord } from '../../ports/store.ts'
 import { askServers } from './ask-servers.ts'
 import { changeMedium } from './change-medium.ts'
 import { DiskAnswers } from './disk-answers.ts'
-import { withoutGoneDisk, withoutMoving, withPluggedDisk } from './moved-disks.ts'
+import { withoutGoneDisk, withPluggedDisk } from './moved-disks.ts'
+import { withoutMoving } from './names-to-move.ts'
 import { diskInput } from './prepare-start.ts'
 import { longestWaitMs, takeWhenFree } from './take-when-free.ts'
 import { tunePlugged } from './tune-threads.ts'
@@ -90,7 +91,7 @@ async function plug(seat: Seat, name: string, { emulator, ports, onStep }: Task)
     if (isCdrom(there) && isCdrom(disk)) return await changeMedium(seat, { there, disk }, { emulator, ports })
     if (!isSameValue(there, disk))
       throw new KvasirError('wrong-state', `VM ${record.name} still has another disk ${name}.`)
-    seat.update({ run: withoutMoving(run, name) })
+    seat.update({ run: withoutMoving(run, 'movingDisks', name) })
     return `Disk ${name} stays.`
   }
   requirePort(record, name)
@@ -167,7 +168,7 @@ async function inSeat<T>(task: Task, work: (seat: Seat) => Promise<T>): Promise<
 async function giveUp(disk: string, { driver, ports }: Task): Promise<void> {
   try {
     await driver.take('edit', async (seat) => {
-      if (seat.record.run) seat.update({ run: withoutMoving(seat.record.run, disk) })
+      if (seat.record.run) seat.update({ run: withoutMoving(seat.record.run, 'movingDisks', disk) })
     })
   } catch (error) {
     // The next daemon would go on with it, which does no harm. What is not written down would be tried for ever.

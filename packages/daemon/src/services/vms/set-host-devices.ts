@@ -22,7 +22,8 @@ import {
   withoutGoneDevice,
   withPluggedDevice,
 } from './moved-host-devices.ts'
-import { type MovingKind, type MovingTask, withoutMoving } from './moving-kind.ts'
+import type { MovingKind, MovingTask } from './moving-kind.ts'
+import { withoutMoving } from './names-to-move.ts'
 
 /** What handing over may take: a driver that lets go, a reset, and all memory of the guest locked. */
 const bringMs = 600_000
