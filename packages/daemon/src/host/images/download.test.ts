@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -73,9 +73,17 @@ function serveRange(request: IncomingMessage, response: ServerResponse): void {
   response.end(body)
 }
 
-function cutAfter(response: ServerResponse, bytes: number): void {
+/** Cuts the connection when that much has come: what a client has not read when it hears of the cut is lost to it. */
+function cutAfter(response: ServerResponse, bytes: number, { folder }: Site): void {
   response.writeHead(200, { 'content-length': content.length })
-  response.write(content.subarray(0, bytes), () => setTimeout(() => response.destroy(), 20))
+  response.write(content.subarray(0, bytes))
+  const part = join(folder, `${sha256}.part`)
+  const timer = setInterval(() => {
+    if ((statSync(part, { throwIfNoEntry: false })?.size ?? 0) < bytes) return
+    clearInterval(timer)
+    response.destroy()
+  }, 5)
+  response.once('close', () => clearInterval(timer))
 }
 
 async function refusalOf(promise: Promise<unknown>): Promise<KvasirError> {
@@ -98,7 +106,7 @@ test('a file is fetched and verified', async (context) => {
 
 test('a download goes on where the connection was cut', async (context) => {
   const site = await openSite(context, (request, response, count) => {
-    if (count === 1) cutAfter(response, 100_000)
+    if (count === 1) cutAfter(response, 100_000, site)
     else serveRange(request, response)
   })
 
