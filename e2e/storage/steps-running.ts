@@ -126,6 +126,10 @@ export const moveSteps: readonly Step[] = [
       const back = ['vm', 'disk', 'move', 'web1', 'data', '--pool', 'tested', '--format', backend.format]
       if (backend.luns !== undefined) await cli.refused(/makes no volumes/, ...back)
       else {
+        const volumes = () => cli.show<Volume[]>('volume', 'list')
+        const isGone = async () =>
+          !(await volumes()).some(({ pool, name }) => pool === 'tested' && name === 'data')
+        await eventually(isGone, { withinMs: 60_000, what: 'what the disk was is gone from its pool' })
         await cli.run(...back)
         assert.match(await dataOf(scene), /^tested\//)
       }

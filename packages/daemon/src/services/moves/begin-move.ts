@@ -10,6 +10,7 @@ import { layerOptions } from '../snapshots/layer-options.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { requireEncryption } from '../volumes/encryption.ts'
 import { beginWork, requireWhole } from '../volumes/hold-volume.ts'
+import { requireFreeName } from '../volumes/require-free-name.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
 import { makeVolumeFile, sourceOf } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
@@ -83,7 +84,6 @@ function planCopy(
   request: Pick<MoveRequest, 'pool' | 'format'>,
   ports: Ports,
 ): Pick<PlannedMove, 'pool' | 'format'> {
-  const { store } = ports
   const pool = request.pool ?? volume.pool
   const backend = usablePool(pool, ports)
   const formats: readonly VolumeFormat[] = backend.capabilities.formats
@@ -99,11 +99,7 @@ function planCopy(
       `Pool ${pool} has no volumes of format ${format}, so ${words} is not moved.`,
     )
   if (volume.encryption) requireEncryption({ pool, format }, ports)
-  if (pool !== volume.pool && store.volumes.find(pool, volume.name))
-    throw new KvasirError(
-      'name-taken',
-      `There is a volume ${volumeWords({ pool, name: volume.name })} already.`,
-    )
+  if (pool !== volume.pool) requireFreeName({ pool, name: volume.name }, ports)
   return { pool, format }
 }
 

@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 import { requireEncryption } from '../volumes/encryption.ts'
 import { requireWhole } from '../volumes/hold-volume.ts'
-import { volumeWords } from '../volumes/volume-words.ts'
+import { requireFreeName } from '../volumes/require-free-name.ts'
 import { type CopyRecord, newCopy } from './move-rows.ts'
 
 /** As long as a name of a volume may be (contract, resourceName). */
@@ -84,6 +84,5 @@ function requireFree(
       'bad-request',
       `The name ${place.name} is too long for a volume, so nothing is exported.`,
     )
-  if (ports.store.volumes.find(place.pool, place.name))
-    throw new KvasirError('name-taken', `There is a volume ${volumeWords(place)} already.`)
+  requireFreeName(place, ports)
 }

@@ -207,6 +207,20 @@ test('a volume of a pool that is known not to answer is not opened by any tool',
   assert.deepEqual([wiped.error?.code, copied.error?.code], ['pool-unreachable', 'pool-unreachable'])
 })
 
+test('a name is not given again while what had it is being removed, and the refusal says so', async () => {
+  await using world = await openWithPool()
+  await createVolume(world, 'fast', 'data')
+  world.machine.hungFolders.add(path)
+  await world
+    .call('deleteVolume', { params: { pool: 'fast', volume: 'data' } })
+    .catch((error: { readonly code?: string }) => assert.equal(error.code, 'pool-unreachable'))
+  world.machine.hungFolders.delete(path)
+
+  await assert.rejects(createVolume(world, 'fast', 'data'), /fast\/data is still being removed/)
+  await world.call('refreshPool', fast)
+  await createVolume(world, 'fast', 'data')
+})
+
 test('a deleted pool leaves its volumes or takes them along, and is never taken from under a VM', async () => {
   await using world = await openWithPool()
   await createVolume(world, 'fast', 'data')

@@ -19,6 +19,7 @@ import { askPools } from './ask-pools.ts'
 import { requireEncryption, requirePlain } from './encryption.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { keepGround } from './keep-ground.ts'
+import { requireFreeName } from './require-free-name.ts'
 import { volumeChain } from './volume-chain.ts'
 import { asMade, discardVolume, makeLinkedClone } from './volume-files.ts'
 import { formatIn } from './volume-format.ts'
@@ -266,8 +267,7 @@ function finish(row: VolumeRecord, context: Context): void {
 
 function requireFree(place: { readonly pool: string; readonly name: string }, { ports }: Context): void {
   usablePool(place.pool, ports)
-  if (ports.store.volumes.find(place.pool, place.name))
-    throw new KvasirError('name-taken', `There is a volume ${volumeWords(place)} already.`)
+  requireFreeName(place, ports)
 }
 
 /** Begins a job on a volume that holds the seats of the VMs that have it. */

@@ -6,6 +6,7 @@ import type { Context } from '../context.ts'
 import { findImage, requireNotGone } from '../images/find-image.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 import { encryptionOf, requireStillKept } from './encryption.ts'
+import { requireFreeName } from './require-free-name.ts'
 import { showVolume } from './show-volume.ts'
 import { discardVolume, makeVolumeFile } from './volume-files.ts'
 import { formatIn } from './volume-format.ts'
@@ -55,8 +56,7 @@ export async function createVolume(
 async function planVolume(pool: string, wanted: NewVolume, context: Context): Promise<VolumeRecord> {
   const { ports } = context
   const words = volumeWords({ pool, name: wanted.name })
-  if (ports.store.volumes.find(pool, wanted.name))
-    throw new KvasirError('name-taken', `There is a volume ${words} already.`)
+  requireFreeName({ pool, name: wanted.name }, ports)
   const format = formatIn(pool, { asked: wanted.format }, ports)
   requireSoundOptions(words, { ...wanted, format })
   const encryption = encryptionOf({ pool, format, secret: wanted.encrypt }, ports)

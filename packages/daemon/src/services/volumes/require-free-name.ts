@@ -1,0 +1,20 @@
+/** Whether a volume can be called something. */
+import { KvasirError } from '@kvasir/contract'
+import type { Ports } from '../../ports/ports.ts'
+import { volumeWords } from './volume-words.ts'
+
+/** `name-taken`, also while the volume that had the name is not gone from its pool, which may take as long as that does not let go of it. */
+export function requireFreeName(
+  place: { readonly pool: string; readonly name: string },
+  { store }: Pick<Ports, 'store'>,
+): void {
+  const there = store.volumes.find(place.pool, place.name)
+  if (!there) return
+  const words = volumeWords(place)
+  throw new KvasirError(
+    'name-taken',
+    there.phase === 'deleting'
+      ? `Volume ${words} is still being removed; its name can be given again when it is gone.`
+      : `There is a volume ${words} already.`,
+  )
+}
