@@ -6,7 +6,7 @@ import type { IommuSurroundings } from '../model/host/judge-iommu.ts'
 import type { ThpMode } from '../model/memory/host-memory.ts'
 import type { HugepageReading } from '../model/memory/hugepages.ts'
 import type { HostCpuSets } from '../model/placement/host-cpus.ts'
-import type { QemuCapabilities } from '../model/qemu/hardware.ts'
+import type { QemuCapabilities } from '../model/qemu/qemu-capabilities.ts'
 import type { SeenFolder } from '../model/storage/judge-share.ts'
 
 /** One setting of the configuration for the host's kernel, and what came of it. */

@@ -6,9 +6,10 @@
  */
 import { KvasirError, type VmSpec } from '@kvasir/contract'
 import { planPlugMemory } from '../memory/plug-memory.ts'
-import type { Hardware, QemuCapabilities } from '../qemu/hardware.ts'
+import type { Hardware } from '../qemu/hardware.ts'
 import { requireMachine } from '../qemu/machine.ts'
 import { requireNicModels } from '../qemu/nic-models.ts'
+import type { QemuCapabilities } from '../qemu/qemu-capabilities.ts'
 import { allocateLuns, allocateSata } from './allocate-numbers.ts'
 import {
   cardsOf,

@@ -2,7 +2,8 @@
 import { type VmSpec, vmSpec } from '@kvasir/contract'
 import fc from 'fast-check'
 import { planHardware } from '../pci/allocate.ts'
-import type { HardwareInput, QemuCapabilities } from './hardware.ts'
+import type { HardwareInput } from './hardware.ts'
+import type { QemuCapabilities } from './qemu-capabilities.ts'
 
 const qemuVersions: readonly QemuCapabilities[] = [
   { version: [7, 2, 22], machines: ['microvm', 'pc-q35-7.2', 'pc-q35-7.1'] },

@@ -7,7 +7,8 @@ import { planHardware } from '../pci/allocate.ts'
 import { anyInput } from './any-spec.ts'
 import { buildEmulator } from './build-emulator.ts'
 import { firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
-import type { HardwareInput, QemuCapabilities } from './hardware.ts'
+import type { HardwareInput } from './hardware.ts'
+import type { QemuCapabilities } from './qemu-capabilities.ts'
 
 const runs = fuzzRuns(80)
 

@@ -14,9 +14,10 @@ import { type AioChoice, aioOption, chooseAio } from './aio.ts'
 import { bootIndexes } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
 import type { DescriptorList } from './descriptor-list.ts'
+import type { DiskDevice, DiskInput } from './disk-device.ts'
 import type { BlockNode, DiskPlan } from './disk-plan.ts'
 import { type EmulatorPlan, secretPath } from './emulator-plan.ts'
-import type { DiskBacking, HardwareInput } from './hardware.ts'
+import type { DiskBacking } from './hardware.ts'
 import { chainNodes, deviceId, nameToken, secretObjectId } from './ids.ts'
 import { jsonOption } from './options.ts'
 import { type PciBus, pciBus } from './pci-bus.ts'
@@ -35,20 +36,6 @@ export interface DisksPlan {
   readonly ioThreads: readonly string[]
   readonly reach: EmulatorPlan['reach']
   readonly secrets: EmulatorPlan['secrets']
-}
-
-/** What a disk is planned from. */
-export type DiskInput = Pick<HardwareInput, 'name' | 'spec' | 'hardware' | 'disks' | 'noIoUring'>
-
-/** What a disk's device is made from, whatever its bus. */
-export interface DiskDevice {
-  readonly disk: DiskSpec
-  /** The node that it sits on; a drive without a medium has none. */
-  readonly node: string | undefined
-  readonly ioThread: string | undefined
-  readonly bootIndex: number | undefined
-  /** Shown to the guest: `/dev/disk/by-id/virtio-SERIAL`. At most 20 characters (virtio 1.2, 5.2.6.1). */
-  readonly serial: string
 }
 
 /** The block nodes, I/O threads and devices of the VM's disks, in the order of their names. */

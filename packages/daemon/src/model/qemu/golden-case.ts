@@ -1,7 +1,8 @@
 /** One start whose command line is kept in golden/: how it is made of a spec, for whichever file lists it. */
 import { type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { planHardware } from '../pci/allocate.ts'
-import type { HardwareInput, QemuCapabilities } from './hardware.ts'
+import type { HardwareInput } from './hardware.ts'
+import type { QemuCapabilities } from './qemu-capabilities.ts'
 
 /** One start with the name of its golden file. */
 export interface GoldenCase {

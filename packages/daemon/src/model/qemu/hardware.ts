@@ -12,6 +12,7 @@ import type { NetworkSriov } from '../network/network-record.ts'
 import type { PortVlans } from '../network/port-vlans.ts'
 import type { PciAddress } from '../pci/layout.ts'
 import type { VolumeSource } from '../storage/volume-source.ts'
+import type { QemuCapabilities } from './qemu-capabilities.ts'
 
 /** Addresses that were given once and then kept, by device id (`disk-root`, `nic-lan`, `rng`, ...). */
 export interface Hardware {
@@ -54,14 +55,6 @@ export interface NicNetwork {
   readonly vlans?: PortVlans | undefined
   /** Its link is a macvtap that the network has made, and no port of a bridge. */
   readonly macvtap?: true
-}
-
-/** What the QEMU at hand can do. */
-export interface QemuCapabilities {
-  readonly version: readonly [major: number, minor: number, micro: number]
-  readonly machines: readonly string[]
-  /** Classes of devices and character devices that it can make; absent where that is not known. */
-  readonly types?: readonly string[] | undefined
 }
 
 /** NUMA nodes of the guest, and how far they are from each other. */

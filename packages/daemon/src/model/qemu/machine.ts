@@ -7,9 +7,10 @@
  */
 import { KvasirError, type VmSpec } from '@kvasir/contract'
 import { firmwareNodes } from './firmware.ts'
-import type { HardwareInput, QemuCapabilities } from './hardware.ts'
+import type { HardwareInput } from './hardware.ts'
 import { memoryBackendId } from './ids.ts'
 import { keyValues } from './options.ts'
+import type { QemuCapabilities } from './qemu-capabilities.ts'
 import { compareVersions } from './version.ts'
 
 /** Host memory for translated code. QEMU's own default, 1 GiB a VM, is more than most guests have. */

@@ -12,8 +12,8 @@ import {
   type NicSpec,
   type VmSpec,
 } from '@kvasir/contract'
-import type { QemuCapabilities } from './hardware.ts'
 import { deviceId } from './ids.ts'
+import type { QemuCapabilities } from './qemu-capabilities.ts'
 import { isAtLeast } from './version.ts'
 
 type Nic = Pick<NicSpec, 'model'>

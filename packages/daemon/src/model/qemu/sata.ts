@@ -4,7 +4,7 @@
  * Nothing here can be plugged while the guest runs.
  */
 import { isCdrom, KvasirError } from '@kvasir/contract'
-import type { DiskDevice, DiskInput } from './disk.ts'
+import type { DiskDevice, DiskInput } from './disk-device.ts'
 import type { DiskPlan } from './disk-plan.ts'
 import { errorPolicy } from './error-policy.ts'
 import { deviceId } from './ids.ts'

@@ -1,5 +1,5 @@
 /** Versions of QEMU and of its machines, compared as numbers. */
-import type { QemuCapabilities } from './hardware.ts'
+import type { QemuCapabilities } from './qemu-capabilities.ts'
 
 /** The oldest QEMU that plans are made for. */
 export const oldestQemu = [7, 2] as const

@@ -1,6 +1,6 @@
 /** A disk as a virtio-blk device. */
 import type { DiskSpec } from '@kvasir/contract'
-import type { DiskDevice, DiskInput } from './disk.ts'
+import type { DiskDevice, DiskInput } from './disk-device.ts'
 import type { DiskPlan } from './disk-plan.ts'
 import { errorPolicy } from './error-policy.ts'
 import { deviceId } from './ids.ts'

@@ -4,7 +4,7 @@
  */
 import { isCdrom } from '@kvasir/contract'
 import { slotOf } from '../pci/layout.ts'
-import type { DiskDevice, DiskInput } from './disk.ts'
+import type { DiskDevice, DiskInput } from './disk-device.ts'
 import type { DiskPlan } from './disk-plan.ts'
 import { errorPolicy } from './error-policy.ts'
 import { deviceId } from './ids.ts'
