@@ -15,7 +15,7 @@ import { needs } from '../../tools/require.ts'
 import { sh } from '../testing/shell.ts'
 
 const skip = needs('lab', 'root', 'qemu')
-const measureMs = 20_000
+const measureMs = 12_000
 /** What the promise allows: 10 %. */
 const tolerance = 0.1
 
