@@ -183,7 +183,7 @@ for my $other (['init', 1], ['the test', $host], ['another VM', $victim]) {
 attempt('join a process group of the host', sub { POSIX::setpgid(0, $host) });
 
 # Resources beyond the share.
-attempt_call('be more important', 'setpriority', 0, 0, -5);
+attempt_call('be more important', 'setpriority', 0, 0, -20);
 attempt_call('be real-time', 'sched_setscheduler', 0, 1, pack('l', 10));
 attempt_call('have real-time disk access', 'ioprio_set', 1, 0, (1 << 13));
 for my $limit (['open files', 7], ['processes', 6], ['locked memory', 8], ['core size', 4], ['priority', 13], ['real-time priority', 14]) {
