@@ -16,7 +16,14 @@ import { BenchDaemon } from './bench-daemon.ts'
 import { compareLoads } from './compare-loads.ts'
 import { describeMachine } from './describe-machine.ts'
 import { domainXml } from './domain-xml.ts'
-import { type BenchGuest, domainGuest, guestOf, timedInGuest, untilBooted } from './guest-shell.ts'
+import {
+  type BenchGuest,
+  domainGuest,
+  guestOf,
+  type LastTimes,
+  timedInGuest,
+  untilBooted,
+} from './guest-shell.ts'
 import { libvirtMissing, openLibvirt } from './private-libvirt.ts'
 import { tell } from './report.ts'
 
@@ -37,6 +44,7 @@ const limits = [
 /** Two guests that were started the same way, and the address of the second. */
 interface Pair {
   readonly guest: BenchGuest
+  readonly last: LastTimes
   readonly other: string
 }
 
@@ -78,7 +86,7 @@ tell({
     limits,
     peers: pairs,
     loads,
-    measure: (pair, line) => timedInGuest(pair.guest, line(pair)),
+    measure: (pair, line) => timedInGuest(pair.guest, line(pair), pair.last),
     rounds,
   })),
   notes: [
@@ -148,7 +156,7 @@ async function pairOf(guests: readonly BenchGuest[]): Promise<Pair> {
   for (const each of [guest, second]) await untilBooted(each)
   await addressOf(guest)
   await second.shell(`(nc -ll -p ${sink} -e /bin/sh -c 'cat >/dev/null') </dev/null >/dev/null 2>&1 &`)
-  return { guest, other: await addressOf(second) }
+  return { guest, other: await addressOf(second), last: new Map() }
 }
 
 /** What the network's DHCP gave it. */

@@ -13,7 +13,14 @@ import { BenchDaemon } from './bench-daemon.ts'
 import { compareLoads } from './compare-loads.ts'
 import { describeMachine } from './describe-machine.ts'
 import { domainXml } from './domain-xml.ts'
-import { type BenchGuest, domainGuest, guestOf, timedInGuest, untilBooted } from './guest-shell.ts'
+import {
+  type BenchGuest,
+  domainGuest,
+  guestOf,
+  type LastTimes,
+  timedInGuest,
+  untilBooted,
+} from './guest-shell.ts'
 import { type Libvirt, libvirtMissing, openLibvirt } from './private-libvirt.ts'
 import { tell } from './report.ts'
 
@@ -30,6 +37,7 @@ const limits = [
 
 interface Peer {
   readonly guest: BenchGuest
+  readonly last: LastTimes
   /** Its disk's file. */
   readonly file: string
 }
@@ -85,8 +93,8 @@ await using byHand: BareGuest = await bootBareGuest({
   drive: `if=virtio,format=qcow2,file=${bareDisk}`,
 })
 const guests = new Map<string, Peer>([
-  [ours, { guest: own, file: onlyVolume() }],
-  [bare, { guest: byHand, file: bareDisk }],
+  [ours, { guest: own, file: onlyVolume(), last: new Map() }],
+  [bare, { guest: byHand, file: bareDisk, last: new Map() }],
 ])
 const domain = libvirt ? await startDomain(libvirt, { kernel, initrd }) : undefined
 if (domain) guests.set(virtInstall, domain)
@@ -105,9 +113,9 @@ tell({
   ],
 })
 
-async function measureIn({ guest, file }: Peer, { line, cold }: Load): Promise<number> {
+async function measureIn({ guest, file, last }: Peer, { line, cold }: Load): Promise<number> {
   if (cold) await run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0'])
-  return await timedInGuest(guest, line)
+  return await timedInGuest(guest, line, last)
 }
 
 async function makeDisk(who: string): Promise<string> {
@@ -136,5 +144,5 @@ async function startDomain(
   await peer.virsh('start', vm)
   const guest = domainGuest(peer, vm)
   await untilBooted(guest)
-  return { guest, file: peer.onHost(disk) }
+  return { guest, file: peer.onHost(disk), last: new Map() }
 }
