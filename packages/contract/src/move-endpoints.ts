@@ -34,7 +34,9 @@ export const moveEndpoints = {
         .optional()
         .meta({ description: 'That of its volume where the pool has it.' }),
       speed: byteSize.default(0).meta({ description: 'What is copied in a second at most; 0 for no limit.' }),
-      keep: z.boolean().default(false).meta({ description: 'Keep the former volume.' }),
+      keep: z.boolean().default(false).meta({
+        description: 'Keep the former volume, with what it lies on. Its snapshots go along all the same.',
+      }),
     }),
     response: job,
     status: 202,

@@ -55,7 +55,7 @@ export const deviceVerbs: Verbs = {
       },
       force: { summary: 'Also if that volume holds something that is recognised.' },
       speed: { summary: 'What is copied in a second at most, such as 50MiB.', value: 'SIZE' },
-      keep: { summary: 'Keep the former volume.' },
+      keep: { summary: 'Keep the former volume; its snapshots go along.' },
       ...detachFlag,
     },
     load: async () => (await import('../vm/move-disk.ts')).moveDisk,

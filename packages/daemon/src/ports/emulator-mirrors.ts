@@ -23,6 +23,8 @@ export interface Mirror extends MirrorName {
   readonly options: LayerOptions
   /** What the volume lies on, the nearest first: copies of what the disk lies on, so that only what is on top of those is copied. */
   readonly below?: readonly VolumeSource[] | undefined
+  /** The volume holds already what the disk lies on, so that only what is on top of that is copied. */
+  readonly holdsBelow?: boolean | undefined
   /** What the disk has, where the volume is larger: its rest is left alone until the disk goes over. */
   readonly sizeBytes?: number | undefined
   /** What it may copy in a second; 0 for as much as it can. */

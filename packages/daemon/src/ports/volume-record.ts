@@ -36,6 +36,11 @@ export interface VolumeMove {
   readonly isGivenUp?: boolean | undefined
   /** Of a copy of a layer under the disk: the id of the copy of the disk itself, with which it comes and goes. */
   readonly layerOf?: string | undefined
+  /**
+   * In a pool with snapshots of its own: the id of the copy of the layer below, of which this is made as a clone before it gets what is
+   * its own.
+   */
+  readonly clonesId?: string | undefined
   /** The disk stays where it is, and the volume becomes what it was at one instant. */
   readonly exports?: boolean | undefined
   /** It takes in what the guest overwrites of a disk that is kept as it was, and goes with that. */

@@ -39,6 +39,7 @@ const volumeContent = z.object({
       into: z.boolean().optional(),
       isGivenUp: z.boolean().optional(),
       layerOf: z.string().optional(),
+      clonesId: z.string().optional(),
       exports: z.boolean().optional(),
       scratch: z.boolean().optional(),
     })

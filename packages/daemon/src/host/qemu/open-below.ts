@@ -35,7 +35,10 @@ export async function openBelow(
         ? {}
         : { filename: await passFile(monitor, { file: node.file, label: names.file, user }) }
     // What the model planned is what QEMU's introspection names; its types are those of one version of it.
-    await monitor.executeUntyped('blockdev-add', { ...node.options, ...filename })
+    await withSecret(monitor, node.secret, {
+      values: secrets,
+      open: () => monitor.executeUntyped('blockdev-add', { ...node.options, ...filename }),
+    })
     const driver = source.format
     const own: LayerOptions = { ...options, encryption: source.encryption }
     const format = formatNode(names.format, {

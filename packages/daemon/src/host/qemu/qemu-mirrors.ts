@@ -64,20 +64,21 @@ export class QemuMirrors implements EmulatorMirrors {
     })
   }
 
-  async begin({ disk, id, source, below = [], sizeBytes, options, bytesPerSecond }: Mirror): Promise<void> {
+  async begin(mirror: Mirror): Promise<void> {
+    const { disk, id, source, below = [], sizeBytes, options, bytesPerSecond } = mirror
     await this.#parts.ask(async (monitor) => {
       const top = await topNode(monitor, disk)
       if (top === undefined)
         throw new KvasirError('emulator-failed', `The emulator has no disk ${disk}, so it is not copied.`)
       await using undo = new AsyncDisposableStack()
       undo.defer(() => this.#forget(monitor, id))
-      await letReach(this.#parts, { disk, id, source })
+      await letReach(this.#parts, { disk, id, source, below })
       await openCopy(monitor, { id, source, below, sizeBytes, options }, this.#parts)
       await monitor.execute('blockdev-mirror', {
         'job-id': jobId({ id }),
         device: top,
         target: layerNames(id).format,
-        sync: below.length > 0 ? 'top' : 'full',
+        sync: below.length > 0 || mirror.holdsBelow ? 'top' : 'full',
         speed: bytesPerSecond,
         'on-source-error': 'report',
         'on-target-error': 'report',
@@ -157,9 +158,9 @@ export class QemuMirrors implements EmulatorMirrors {
 /** Lets an emulator reach what a copy lies on, by a name of its own until the disk has gone over. */
 async function letReach(
   parts: ReachingEmulator,
-  { disk, id, source }: Pick<Mirror, 'disk' | 'id' | 'source'>,
+  { disk, id, source, below = [] }: Pick<Mirror, 'disk' | 'id' | 'source' | 'below'>,
 ): Promise<void> {
-  const servers = source.kind === 'protocol' ? source.reach : []
+  const servers = [source, ...below].flatMap((one) => (one.kind === 'protocol' ? one.reach : []))
   const otherwise = `disk ${disk} goes there while the VM is off`
   await giveReach(parts, { disk: layerNames(id).file, servers, otherwise })
 }

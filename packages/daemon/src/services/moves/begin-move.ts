@@ -12,12 +12,13 @@ import { requireEncryption } from '../volumes/encryption.ts'
 import { beginWork, requireWhole } from '../volumes/hold-volume.ts'
 import { requireFreeName } from '../volumes/require-free-name.ts'
 import { volumeChain } from '../volumes/volume-chain.ts'
-import { makeVolumeFile, sourceOf } from '../volumes/volume-files.ts'
+import { sourceOf } from '../volumes/volume-files.ts'
 import { holderOf } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { planLayers } from './copy-layers.ts'
 import { beginFilling, planInto, requireRoom } from './fill-volume.ts'
 import { newLayerCopies } from './layer-rows.ts'
+import { makeCopy, requireSameSize } from './make-copy.ts'
 import { type CopyRecord, copyNow, newCopy, writeGivenUp } from './move-rows.ts'
 import { settleMoves } from './settle-moves.ts'
 
@@ -74,7 +75,7 @@ export function planMove(
   requireAlone(record, volume, ports)
   // What cannot be made here is not forgotten either: a LUN is a free volume again.
   const keep = request.keep || backendOf(volume, ports).isSizedByOthers === true
-  const layers = planLayers(record, { disk, volume, ...place }, { request, ports })
+  const layers = planLayers(record, { disk, volume, ...place }, ports)
   return { disk, volume, keep, layers, ...place }
 }
 
@@ -157,11 +158,13 @@ async function beginCopying(
   const capacityBytes = copy.move.into ? copy.capacityBytes : await makeCopy(copy, ports)
   await failpoint('vm.move.after-file')
   const sizeBytes = store.volumes.get(copy.move.fromId)?.capacityBytes ?? capacityBytes
+  if (copy.liesIn !== undefined) requireSameSize(copy, { capacityBytes, sizeBytes })
   await emulator.blocks.mirrors.begin({
     disk: disk.name,
     id: copy.id,
     source: sourceOf(copy, ports),
     below: volumeChain(copy, ports).slice(1),
+    holdsBelow: copy.move.clonesId !== undefined,
     options: layerOptions({ disk: { ...disk, pool: copy.pool }, volume: copy }, record, ports),
     ...(capacityBytes > sizeBytes ? { sizeBytes } : {}),
     bytesPerSecond: request.speed,
@@ -185,13 +188,6 @@ async function orGiveUp(
   }
 }
 
-/** Makes what a copy's row plans; answers its capacity. */
-async function makeCopy(copy: CopyRecord, ports: Ports): Promise<number> {
-  const { capacityBytes } = await makeVolumeFile(copy, ports)
-  if (capacityBytes !== copy.capacityBytes) ports.store.volumes.update({ ...copy, capacityBytes })
-  return capacityBytes
-}
-
 /** The rows of a move: its copy, with those of the layers that go along, and the mark of what is moved. */
 export function writeRows(record: VmRecord, planned: PlannedMove, context: Context): CopyRecord {
   const { disk, volume, pool, format, into, keep, layers } = planned
@@ -211,14 +207,13 @@ export function writeRows(record: VmRecord, planned: PlannedMove, context: Conte
       : volume.name
   const place = { name, pool, format, move: { vmId: record.id, disk: disk.name, keep } }
   const flat = newCopy(volume, place, ports)
-  const copies = newLayerCopies(layers, flat, ports)
-  const copy: CopyRecord = { ...flat, baseId: copies.get(volume.baseId ?? '')?.id }
+  const rows = layers.length === 0 ? ([flat] as const) : newLayerCopies(layers, { flat, volume }, ports)
   store.transaction(() => {
     usablePool(pool, ports)
-    for (const row of [...copies.values(), copy]) store.volumes.insert(row)
+    for (const row of rows) store.volumes.insert(row)
     beginWork(volume, 'moved', context)
   })
-  return copy
+  return rows.at(-1) ?? flat
 }
 
 /** A disk that was changed since the boot, or waits for the next one, is none of the emulator's. */

@@ -4,9 +4,12 @@
  * had.
  */
 import type { VmSpec } from '@kvasir/contract'
+import { carriedLayer, type LayersPlace } from '../../model/storage/carried-layer.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { Store, VolumeMove, VolumeRecord } from '../../ports/store.ts'
+import { layersIn } from '../pools/layers-place.ts'
+import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 
@@ -40,7 +43,7 @@ export function layerCopiesOf(copyId: string, store: Store): readonly LayerCopy[
     .flatMap((row) => (row.move?.layerOf === copyId ? [{ ...row, move: row.move }] : []))
   const ordered = new Map<string, LayerCopy>()
   const add = (copy: LayerCopy) => {
-    const base = copies.find(({ id }) => id === copy.baseId)
+    const base = copies.find(({ id }) => id === (copy.baseId ?? copy.move.clonesId))
     if (base && !ordered.has(base.id)) add(base)
     ordered.set(copy.id, copy)
   }
@@ -58,32 +61,81 @@ export function leftBy(copy: LayerCopy, store: Store): readonly string[] {
   ]
 }
 
-/** The rows of copies of layers, to lie on each other in another pool as they do now; and on which of them the disk's copy lies. */
+/** The rows of copies of layers, each after what it lies on; the last is that of the disk itself, which is planned to lie on nothing. */
 export function newLayerCopies(
   layers: readonly VolumeRecord[],
-  { id, pool, move }: LayerCopy,
+  { flat, volume }: { readonly flat: LayerCopy; readonly volume: VolumeRecord },
   ports: Ports,
-): ReadonlyMap<string, LayerCopy> {
+): readonly LayerCopy[] {
   const { clock } = ports
+  const { pool, move } = flat
+  const place = layersPlace(pool, ports)
   const planned = new Set<string>()
-  const copies = new Map<string, LayerCopy>()
-  const { vmId, disk } = move
-  for (const { file: _, madeForVm: __, liesIn: ___, ...layer } of layers) {
+  const ids = new Map<string, string>()
+  const copies: LayerCopy[] = []
+  for (const layer of layers) {
     const name = freeVolumeName({ pool, name: layer.name }, ports, planned)
     planned.add(volumeWords({ pool, name }))
-    copies.set(layer.id, {
-      ...layer,
+    const { vmId, disk } = move
+    const row: LayerCopy = {
+      ...flat,
       id: clock.uuid(),
       name,
-      pool,
-      baseId: layer.baseId === undefined ? undefined : copies.get(layer.baseId)?.id,
-      madeForVm: undefined,
-      phase: 'creating',
-      createdAt: clock.now(),
-      move: { vmId, disk, fromId: layer.id, keep: false, layerOf: id },
-    })
+      capacityBytes: layer.capacityBytes,
+      encryption: layer.encryption,
+      frozen: layer.frozen,
+      move: { vmId, disk, fromId: layer.id, keep: false, layerOf: flat.id },
+    }
+    ids.set(layer.id, row.id)
+    copies.push(placed(row, { layer, place, ids }))
   }
-  return copies
+  const top = volume.baseId === undefined ? flat : placed(flat, { layer: volume, place, ids })
+  return [...copies, top]
+}
+
+/** A row of a copy as what the layer becomes in its pool. */
+function placed(
+  row: LayerCopy,
+  {
+    layer,
+    place,
+    ids,
+  }: {
+    readonly layer: VolumeRecord
+    readonly place: LayersPlace
+    /** From a layer to its copy. */
+    readonly ids: ReadonlyMap<string, string>
+  },
+): LayerCopy {
+  const { format, liesIn, keepsImage, on } = carriedLayer(layer, place)
+  const below = layer.baseId === undefined ? undefined : ids.get(layer.baseId)
+  return {
+    ...row,
+    format,
+    ...(liesIn === undefined ? {} : { liesIn }),
+    imageId: keepsImage ? layer.imageId : undefined,
+    baseId: on === 'overlay' ? below : undefined,
+    move: on === 'clone' ? { ...row.move, clonesId: below } : row.move,
+  }
+}
+
+/** What a pool does for snapshots. */
+export function layersPlace(name: string, ports: Pick<Ports, 'pools' | 'store'>): LayersPlace {
+  if (usablePool(name, ports).capabilities.nativeSnapshots) return { kind: 'native' }
+  const liesIn = layersIn(requirePool(name, ports), ports)
+  return liesIn === undefined ? { kind: 'files' } : { kind: 'ground', liesIn }
+}
+
+/** The row of what a copy has below it, whether it lies on that or is made as a clone of it. */
+export function belowCopy({ baseId, move }: LayerCopy, store: Store): VolumeRecord | undefined {
+  const id = baseId ?? move.clonesId
+  return id === undefined ? undefined : store.volumes.get(id)
+}
+
+/** The row of a copy as what makes and removes volumes takes it. */
+export function asVolume(copy: LayerCopy): VolumeRecord {
+  const { move, ...row } = copy
+  return { ...row, baseId: row.baseId ?? move.clonesId }
 }
 
 /** The disk is on its copy: the snapshots have the copies of their layers. Part of a transaction. */

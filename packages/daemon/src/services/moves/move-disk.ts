@@ -18,7 +18,7 @@ import { volumeWords } from '../volumes/volume-words.ts'
 import { beginMove, beginOnLayers, type MoveRequest } from './begin-move.ts'
 import { copyLayers, removeLeft } from './copy-layers.ts'
 import { giveUp } from './give-up.ts'
-import { leftBy } from './layer-rows.ts'
+import { layerCopiesOf, leftBy } from './layer-rows.ts'
 import { type CopyRecord, copyNow, stepOf, writeDone, writeSwitched } from './move-rows.ts'
 import { finishGoingOver, settleMoves } from './settle-moves.ts'
 import { WritesOfGuest } from './writes-of-guest.ts'
@@ -40,7 +40,7 @@ export async function moveDisk(
 ): Promise<string> {
   const { job } = request
   const copy = await driver.take('merge', (seat) => beginMove(seat, context, request), { jobId: job.id })
-  if (copy.baseId !== undefined)
+  if (layerCopiesOf(copy.id, context.ports.store).length > 0)
     await beginWithLayers(copy, request, { driver, context, job, copyId: copy.id })
   return await followMove({ driver, context, job, copyId: copy.id })
 }
@@ -50,7 +50,7 @@ async function beginWithLayers(copy: CopyRecord, request: MoveRequest, moving: M
   const { driver, context, job } = moving
   const { ports } = context
   try {
-    await copyLayers(copy, { ports, job, bytesPerSecond: request.speed })
+    await copyLayers(copy, { ports, job, bytesPerSecond: request.speed, isLive: true })
     await takePatiently(
       driver,
       'merge',

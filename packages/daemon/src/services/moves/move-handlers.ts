@@ -12,7 +12,7 @@ import { type MoveRequest, type PlannedMove, planMove } from './begin-move.ts'
 import { removeLeft } from './copy-layers.ts'
 import { exportVm } from './export-vm.ts'
 import { beginFillVolume } from './fill-volume.ts'
-import { leftBy } from './layer-rows.ts'
+import { layerCopiesOf, leftBy } from './layer-rows.ts'
 import { followMove, moveDisk } from './move-disk.ts'
 import { beginMoveLayersOff } from './move-layers-off.ts'
 import { movesOf, stepOf } from './move-rows.ts'
@@ -54,7 +54,8 @@ export function createMoveHandlers(
       if (!copy || !emulator)
         throw new KvasirError('wrong-state', `Disk ${params.disk} of VM ${record.name} is not being moved.`)
       const name = { disk: params.disk, id: copy.id }
-      if (copy.baseId !== undefined && (await emulator.blocks.mirrors.state(name)) === 'absent')
+      const hasLayers = layerCopiesOf(copy.id, ports.store).length > 0
+      if (hasLayers && (await emulator.blocks.mirrors.state(name)) === 'absent')
         throw new KvasirError(
           'wrong-state',
           `The layers under disk ${params.disk} of VM ${record.name} are still being copied, and keep the speed that they were begun with.`,

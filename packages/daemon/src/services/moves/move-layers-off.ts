@@ -45,12 +45,13 @@ async function copyAll(
   const { ports } = context
   try {
     await ports.failpoint('vm.move.after-row')
-    await copyLayers(copy, { ports, job, bytesPerSecond })
+    await copyLayers(copy, { ports, job, bytesPerSecond, isLive: false })
     const onProgress = (fraction: number) => job.progress(`copying disk ${copy.move.disk}`, fraction)
-    await copyLayer(copy, { ports, copyId: copy.id, signal: job.signal, bytesPerSecond, onProgress })
+    const work = { ports, signal: job.signal, bytesPerSecond, onProgress, isLive: false }
+    await copyLayer(copy, { ...work, copyId: copy.id })
     await ports.failpoint('vm.move.after-file')
     job.conclude(copy.name, () => {
-      writeSwitched(seat, copy, ports)
+      writeSwitched(seat, copyNow(copy.id, ports.store) ?? copy, ports) // Its volume may be larger than was planned.
       const now = copyNow(copy.id, ports.store)
       if (now) writeDone(now, ports)
       const { id, pool, format } = copy

@@ -21,7 +21,7 @@ import type { VolumeRecord } from '../../ports/store.ts'
 import { layerOptions } from '../snapshots/layer-options.ts'
 import { freeFilled } from '../volumes/settle-work.ts'
 import { discardVolume } from '../volumes/volume-files.ts'
-import { layerCopiesOf } from './layer-rows.ts'
+import { asVolume, layerCopiesOf } from './layer-rows.ts'
 import {
   type CopyRecord,
   copyNow,
@@ -103,8 +103,7 @@ async function undo(copy: CopyRecord, ports: Ports): Promise<void> {
   const { store } = ports
   const { move, ...row } = copy
   // From the top down, so that nothing lies on what is removed.
-  const rows: VolumeRecord[] = [row]
-  for (const { move: _, ...layer } of layerCopiesOf(copy.id, store).toReversed()) rows.push(layer)
+  const rows: readonly VolumeRecord[] = [copy, ...layerCopiesOf(copy.id, store).toReversed()].map(asVolume)
   store.transaction(() => {
     if (move.into) freeFilled(row, ports)
     else for (const one of rows) store.volumes.update({ ...one, phase: 'deleting' })
