@@ -22,6 +22,8 @@ export interface Scene {
 export interface Notes {
   /** Between which blocks each snapshot was taken; undefined where there are none. */
   snapshots?: ReadonlyMap<string, readonly [from: number, to: number]>
+  /** The same of those that went along when the disk moved. */
+  carried?: ReadonlyMap<string, readonly [from: number, to: number]>
   /** The last block that was written. */
   lastBlock?: number
 }

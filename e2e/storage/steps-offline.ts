@@ -33,6 +33,24 @@ export const offlineSteps: readonly Step[] = [
     },
   },
   {
+    name: 'the snapshots that went along with the disk hold what they held',
+    async run(scene) {
+      const { cli, notes } = scene
+      for (const [name, [from, to]] of notes.carried ?? []) {
+        await cli.run('snapshot', 'revert', 'web1', name, '--yes')
+        const state = await downloaded(scene, await dataOf(scene))
+        assert.ok(
+          from <= state && state <= to,
+          `Snapshot ${name} holds the blocks up to ${state}, of ${from} to ${to}.`,
+        )
+        notes.lastBlock = state
+      }
+      for (const name of notes.carried?.keys() ?? [])
+        await cli.run('snapshot', 'delete', 'web1', name, '--yes')
+      await assertSound(scene)
+    },
+  },
+  {
     name: 'what was downloaded is uploaded, and a file that is not what it claims is not',
     async run(scene) {
       const { cli, backend } = scene
