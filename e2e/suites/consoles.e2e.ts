@@ -1,7 +1,9 @@
 /** Consoles: the serial one with its past, its viewers and its one writer; the display by VNC and as a picture. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
@@ -10,11 +12,13 @@ import { endpoints, streams } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { runCli, startCli } from '../machine/cli.ts'
 import { eventually } from '../machine/eventually.ts'
+import { failpointsOf } from '../machine/failpoints.ts'
 import { joinConsole } from '../machine/guest-console.ts'
 import { loginMarker } from '../machine/vm-handle.ts'
 import { openWorld } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
+const withinMs = 60_000
 
 test('who comes to the console sees what was said before and can type', { skip }, async (t) => {
   await using world = await openWorld(t)
@@ -194,6 +198,58 @@ test('a program of the guest and one outside speak by a channel, one at a time',
   assert.match(await untilSaid(lasting.stdout, 'the end\n'), /^heard to the end$/m)
   await world.cli('vm', 'power-off', 'web1')
   assert.match(await said, /Channel org\.example\.app\.0 of VM web1 has ended/)
+})
+
+test('channels come and go while the guest runs, whatever the daemon dies of in between', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const failpoints = failpointsOf(world.place)
+  await world.daemon.stop()
+  await world.startDaemon(failpoints.environment)
+  const [app, log] = ['org.example.app.0', 'org.example.log.0']
+  const vm = await world.bootTiny('web1')
+  const ports = async () =>
+    (await vm.shell('cat /sys/class/virtio-ports/*/name')).split('\n').filter((name) => /example/.test(name))
+  const change = async (verb: 'add' | 'remove', channel: string) =>
+    await world.cli('vm', 'channel', verb, 'web1', channel)
+
+  assert.match((await change('add', app)).stderr, /Channel org\.example\.app\.0 is plugged\./)
+  await eventually(async () => (await ports()).join() === app, { withinMs, what: 'the guest has it' })
+  for (const [point, verb, wanted] of [
+    ['emulator.plug-channel.after-back-end', 'add', [app, log]],
+    ['vm.channels.after-release', 'remove', [app]],
+    ['emulator.plug-channel.after-device', 'add', [app, log]],
+  ] as const) {
+    await failpoints.arm(point, 'exit')
+    await Promise.all([change(verb, log), world.daemon.exited])
+    await failpoints.disarm()
+    await world.startDaemon(failpoints.environment)
+    const isSo = async () => {
+      const { restartNeeded, channels = [] } = (await vm.show()).status
+      const shown = channels.map(({ name }) => name).sort()
+      const seen = (await ports()).sort()
+      return restartNeeded?.length === 0 && [shown, seen].every((names) => names.join() === wanted.join())
+    }
+    await eventually(isSo, { withinMs, what: `${point}: guest and status have what was wanted` })
+  }
+  await vm.assertCaged()
+
+  const port = `/dev/$(basename $(dirname $(grep -l ${log} /sys/class/virtio-ports/*/name)))`
+  const answer = 'while :; do read line <&3 && echo "heard $line" >&3 || sleep 0.2; done'
+  await vm.run(`(exec 3<>${port}; ${answer}) >/dev/null 2>&1 </dev/null &`)
+  const cli = startCli(world.place, ['vm', 'channel', 'connect', 'web1', log])
+  cli.stdin.write('live\n')
+  assert.equal(await firstLine(cli.stdout), 'heard live')
+  const said = text(cli.stderr)
+  assert.match((await change('remove', log)).stderr, /Channel org\.example\.log\.0 is gone\./)
+  assert.match(await said, /Channel org\.example\.log\.0 of VM web1 has ended/)
+  assert.equal((await change('remove', app)).code, 0)
+  await eventually(async () => (await ports()).length === 0, { withinMs, what: 'the guest has none' })
+  const left = (await readdir(join(world.place.runtimeDir, 'vms', (await vm.show()).uuid))).filter((name) =>
+    name.startsWith('channel'),
+  )
+  assert.deepEqual([(await vm.show()).status.channels, left], [undefined, []])
 })
 
 async function firstLine(stream: Readable): Promise<string> {

@@ -19,6 +19,7 @@ export const jobKinds = [
   'vm.set-disks',
   'vm.set-nics',
   'vm.set-host-devices',
+  'vm.set-channels',
   'vm.move-disk',
   'vm.export',
   'volume.clone',

@@ -115,13 +115,13 @@ export const deviceVerbs: Verbs = {
     load: async () => (await import('../vm/channels.ts')).listChannels,
   },
   'channel add': {
-    summary: 'Give a VM a channel, from its next boot on: /dev/virtio-ports/CHANNEL in a guest of Linux.',
+    summary: 'Give a VM a channel, while the guest runs too: /dev/virtio-ports/CHANNEL in a guest of Linux.',
     examples: ['vm channel add web1 org.example.app.0'],
     arguments: [name, { name: 'CHANNEL' }],
     load: async () => (await import('../vm/channels.ts')).addChannel,
   },
   'channel remove': {
-    summary: 'Take a channel from a VM, from its next boot on.',
+    summary: 'Take a channel from a VM, at once; a program of the guest that has it open reads its end.',
     arguments: [name, { name: 'CHANNEL' }],
     load: async () => (await import('../vm/channels.ts')).removeChannel,
   },

@@ -94,6 +94,7 @@ const guestJobs: readonly Job['kind'][] = [
   'vm.set-disks',
   'vm.set-nics',
   'vm.set-host-devices',
+  'vm.set-channels',
 ]
 
 async function guestJob({ client, signal }: Context, { status }: Vm): Promise<Job | undefined> {

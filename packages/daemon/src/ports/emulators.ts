@@ -12,7 +12,7 @@ import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorBlocks } from './emulator-blocks.ts'
-import type { EmulatorChannels } from './emulator-channels.ts'
+import type { ChannelAnswer, EmulatorChannels } from './emulator-channels.ts'
 import type { DiskAnswer, EmulatorDisks } from './emulator-disks.ts'
 import type { EmulatorHostDevices, HostDeviceAnswer } from './emulator-host-devices.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
@@ -51,6 +51,8 @@ export type EmulatorEvent =
   | { readonly kind: 'nic'; readonly answer: NicAnswer }
   /** The guest let go of a device of the host, or refused to. */
   | { readonly kind: 'host-device'; readonly answer: HostDeviceAnswer }
+  /** A channel is gone, asked or not. */
+  | { readonly kind: 'channel'; readonly answer: ChannelAnswer }
   /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
   | { readonly kind: 'network-lost'; readonly netdev: string }
 

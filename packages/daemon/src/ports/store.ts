@@ -45,6 +45,8 @@ export interface VmRun {
   readonly movingNics?: readonly string[] | undefined
   /** The same of devices of the host. */
   readonly movingHostDevices?: readonly string[] | undefined
+  /** The same of channels. */
+  readonly movingChannels?: readonly string[] | undefined
   /** Devices whose process on the host has ended, which is not started again while the emulator runs. */
   readonly lost?: readonly LostDevice[] | undefined
 }

@@ -17,6 +17,7 @@ const hardware = z.object({
   spareSlots: z.int().nonnegative().optional(),
   sata: z.record(z.string(), z.int().nonnegative()).optional(),
   luns: z.record(z.string(), z.int().nonnegative()).optional(),
+  channels: z.record(z.string(), z.int().nonnegative()).optional(),
   hostDevices: z.record(z.string(), z.string()).optional(),
   vfs: z.record(z.string(), z.object({ address: z.string(), pf: z.string() })).optional(),
   plugMemory: z.object({ bootBytes: z.int().positive(), regionBytes: z.int().positive() }).optional(),
@@ -89,6 +90,7 @@ const run = z.object({
   movingNics: z.array(z.string()).optional(),
   lost: z.array(z.object({ device: z.string(), since: z.string() })).optional(),
   movingHostDevices: z.array(z.string()).optional(),
+  movingChannels: z.array(z.string()).optional(),
 })
 
 const storedPlan = z.object({ plan: placementPlan, basis: z.string() })

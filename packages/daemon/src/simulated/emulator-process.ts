@@ -13,6 +13,7 @@ import { type Duplex, duplexPair } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorEvent, EmulatorExit, LaunchRequest } from '../ports/emulators.ts'
+import { GuestChannels } from './guest-channels.ts'
 import { GuestDisks } from './guest-disks.ts'
 import { GuestNics } from './guest-nics.ts'
 import type { SimulatedMachine } from './machine.ts'
@@ -42,6 +43,7 @@ export class EmulatorProcess {
   readonly disks: GuestDisks
   readonly nics: GuestNics
   readonly hostDevices: GuestHostDevices
+  readonly channels: GuestChannels
   hasAgent = true
   agentConnected = false
   io: { kind: 'ok' | 'failed' | 'nospace'; device?: string } = { kind: 'ok' }
@@ -71,6 +73,7 @@ export class EmulatorProcess {
     this.disks = new GuestDisks(request.plan.ids, guest)
     this.nics = new GuestNics(request.plan, guest)
     this.hostDevices = new GuestHostDevices(guest)
+    this.channels = new GuestChannels(request.plan.ids, guest)
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     this.chains = startedChains(request)
@@ -139,17 +142,14 @@ export class EmulatorProcess {
   }
 
   plugVcpu(): void {
-    const index = this.vcpuCount++
-    this.#later(() =>
-      this.#tell({ kind: 'vcpus', answer: { index, about: 'plug', isDone: true, isRefused: false } }),
-    )
+    const answer = { index: this.vcpuCount++, about: 'plug', isDone: true, isRefused: false } as const
+    this.#later(() => this.#tell({ kind: 'vcpus', answer }))
   }
 
   /** Its guest is asked to let go of the last vCPU. */
   askForVcpu(): void {
-    if (this.vcpuRelease === 'silent') return
     const index = this.vcpuCount - 1
-    this.#later(() => this.#answerForVcpu(index))
+    if (this.vcpuRelease !== 'silent') this.#later(() => this.#answerForVcpu(index))
   }
 
   #answerForVcpu(index: number): void {

@@ -62,7 +62,7 @@ export class SimulatedEmulator implements Emulator {
   }
 
   get record(): EmulatorRecord {
-    const { pid, request, startedAt, disks, nics } = this.#process
+    const { pid, request, startedAt, disks, nics, channels } = this.#process
     return {
       pid,
       startTicks: pid * 100,
@@ -76,6 +76,7 @@ export class SimulatedEmulator implements Emulator {
           ioThreads: [...disks.ioThreads],
           disks: Object.fromEntries(disks.plugged),
           nics: Object.fromEntries(nics.plugged),
+          channels: Object.fromEntries(channels.sockets),
         },
       },
     }

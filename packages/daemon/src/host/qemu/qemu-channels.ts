@@ -5,9 +5,12 @@
 import type { Duplex } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
-import type { QmpEvent } from '@kvasir/qmp'
+import { type QmpClient, QmpError, type QmpEvent } from '@kvasir/qmp'
+import { type ChannelPlan, channelPortId } from '../../model/qemu/channels.ts'
 import type { EmulatorChannels } from '../../ports/emulator-channels.ts'
+import type { Failpoints } from '../../ports/failpoints.ts'
 import { openSocket } from './open-socket.ts'
+import { makeChannel, removeBackEnd, withChannel, withoutChannel } from './plug-channel.ts'
 import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
 
 /** QEMU notices a moment later that who was connected has gone. */
@@ -16,7 +19,12 @@ const pollMs = 50
 
 export interface QemuChannelsParts {
   readonly paths: EmulatorPaths
-  readonly emulator: Pick<StoredEmulator, 'plan'>
+  readonly record: () => Pick<StoredEmulator, 'plan'>
+  /** Works with the monitor of now, with the errors of the port. */
+  readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
+  /** Changes what is written down about the emulator. */
+  readonly keep: (change: (record: StoredEmulator) => StoredEmulator) => Promise<void>
+  readonly failpoint: Failpoints
   /** The character devices that nobody is connected to. */
   readonly unconnected: () => Promise<readonly string[]>
   /** The character devices whose other end the guest has open. */
@@ -55,6 +63,44 @@ export class QemuChannels implements EmulatorChannels {
     }
   }
 
+  async plug(plan: ChannelPlan): Promise<void> {
+    const { ask, keep, paths } = this.#parts
+    if ((await this.present([plan.channel])).length > 0) return
+    await keep((record) => withChannel(record, plan))
+    try {
+      await ask((monitor) => makeChannel(monitor, plan, this.#parts))
+    } catch (error) {
+      await ask((monitor) => removeBackEnd(monitor, plan.ids, paths)).catch(() => {}) // The next attempt begins with it.
+      await keep((record) => withoutChannel(record, plan.channel))
+      throw error
+    }
+  }
+
+  async present(names: readonly string[]): Promise<readonly string[]> {
+    if (names.length === 0) return []
+    const all = await this.#parts.ask((monitor) =>
+      monitor.execute('qom-list', { path: '/machine/peripheral' }),
+    )
+    return names.filter((name) => all.some((device) => device.name === channelPortId(name)))
+  }
+
+  async askFor(name: string): Promise<void> {
+    await this.#parts.ask((monitor) =>
+      monitor.execute('device_del', { id: channelPortId(name) }).catch((error: unknown) => {
+        if (!(error instanceof QmpError && error.class === 'DeviceNotFound')) throw error
+      }),
+    )
+  }
+
+  async remove(name: string): Promise<void> {
+    const ids = this.#idsOf(name)
+    if (ids === undefined) return
+    const { ask, keep, paths } = this.#parts
+    await ask((monitor) => removeBackEnd(monitor, ids, paths))
+    this.#open.delete(ids.device)
+    await keep((record) => withoutChannel(record, name))
+  }
+
   /** A guest opens and closes a port (QEMU: qapi/char.json, VSERPORT_CHANGE). */
   note({ event, data }: QmpEvent): void {
     if (event !== 'VSERPORT_CHANGE' || typeof data !== 'object' || data === null) return
@@ -71,7 +117,7 @@ export class QemuChannels implements EmulatorChannels {
   }
 
   #idsOf(name: string) {
-    const { channels = {} } = this.#parts.emulator.plan.ids
+    const { channels = {} } = this.#parts.record().plan.ids
     return Object.hasOwn(channels, name) ? channels[name] : undefined
   }
 

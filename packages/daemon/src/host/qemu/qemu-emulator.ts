@@ -105,25 +105,21 @@ export class QemuEmulator implements Emulator {
       await Promise.all([writeRecord(paths, this.#record), writeLaunch(paths, this.#record)])
     }
     const { failpoint } = parts
-    this.disks = new QemuDisks({
-      ask,
-      paths,
-      connector,
-      record: () => this.#record,
-      keep,
-      failpoint,
-      secrets,
-    })
+    const record = () => this.#record
+    this.disks = new QemuDisks({ ask, paths, connector, record, keep, failpoint, secrets })
     this.nics = new QemuNics({ ask, keep, failpoint })
     this.screen = new QemuScreen({ ask, paths, emulator: parts.record })
     this.channels = new QemuChannels({
       paths,
-      emulator: parts.record,
+      ask,
+      keep,
+      failpoint,
+      record,
       unconnected: () => this.unconnected(),
       open: parts.open,
     })
     const { devices } = parts
-    this.hostDevices = new QemuHostDevices({ id, ask, devices, paths, failpoint, record: () => this.#record })
+    this.hostDevices = new QemuHostDevices({ id, ask, devices, paths, failpoint, record })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise

@@ -66,6 +66,11 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
           kind: 'host-device',
           answer: { device: textOf(data?.['device'], ''), isGone: event.event === 'DEVICE_DELETED' },
         }
+      if (textOf(data?.['device'], '').startsWith('channel-'))
+        return {
+          kind: 'channel',
+          answer: { device: textOf(data?.['device'], ''), isGone: event.event === 'DEVICE_DELETED' },
+        }
       // QEMU 7.2 tells of a vCPU only by the path of its interrupt controller.
       return /(^|\/)vcpu\d+(\/|$)|\/lapic$/.test(textOf(data?.['path'], ''))
         ? { kind: 'vcpus', answer: undefined }

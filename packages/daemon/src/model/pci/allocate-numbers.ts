@@ -1,7 +1,7 @@
 /**
- * Numbers of disks that sit on a bus of their own kind: ports of the SATA controller, LUNs of a controller that several share.
+ * Numbers of what sits on a bus of its own kind: ports of the SATA controller, LUNs of a controller that several share, channels.
  *
- * As with PCI addresses, a disk keeps its number for as long as it exists, and a number is given again only after its disk is gone.
+ * As with PCI addresses, each keeps its number for as long as it exists, and a number is given again only after it is gone.
  */
 import { type DiskSpec, KvasirError, type VmSpec } from '@kvasir/contract'
 import type { Hardware } from '../qemu/hardware.ts'
@@ -10,6 +10,8 @@ import type { Hardware } from '../qemu/hardware.ts'
 const sataPorts = 6
 /** The LUNs that one controller may have. */
 const mostLuns = 255
+/** Ports of the virtio-serial controller that channels can have (model/qemu/channels.ts). */
+const channelPorts = 28
 
 type Numbers = Readonly<Record<string, number>>
 
@@ -56,6 +58,31 @@ export function allocateLuns(
     Object.assign(luns, give(disks, { ...booted?.luns, ...kept?.luns }, booted?.luns ?? {}))
   }
   return { luns }
+}
+
+/**
+ * The numbers of channels, in the order of the spec; `booted` is what the emulator has that runs. Where too many others are there, a number is
+ * given that one of them has until it goes.
+ */
+export function allocateChannels(
+  { devices }: VmSpec,
+  kept: Hardware | undefined,
+  booted: Hardware | undefined,
+): { readonly channels?: Numbers } {
+  const { channels: names = [] } = devices
+  if (names.length === 0) return {}
+  const known = { ...booted?.channels, ...kept?.channels }
+  const given: Record<string, number> = {}
+  const isFree = (number: number) => !Object.values(given).includes(number)
+  for (const name of names) {
+    const number = Object.hasOwn(known, name) ? known[name] : undefined
+    if (number !== undefined && isFree(number)) given[name] = number
+  }
+  const held = new Set(Object.values(booted?.channels ?? {}))
+  const all = Array.from({ length: channelPorts }, (_, number) => number)
+  for (const name of names)
+    given[name] ??= all.find((one) => isFree(one) && !held.has(one)) ?? all.findIndex(isFree)
+  return { channels: given }
 }
 
 /** One that is there keeps its number, and what an emulator still has is given to nobody else. */

@@ -10,7 +10,7 @@ import type { Hardware } from '../qemu/hardware.ts'
 import { requireMachine } from '../qemu/machine.ts'
 import { requireNicModels } from '../qemu/nic-models.ts'
 import type { QemuCapabilities } from '../qemu/qemu-capabilities.ts'
-import { allocateLuns, allocateSata } from './allocate-numbers.ts'
+import { allocateChannels, allocateLuns, allocateSata } from './allocate-numbers.ts'
 import {
   cardsOf,
   fixedDevices,
@@ -56,6 +56,7 @@ export function planHardware(spec: VmSpec, previous: Hardware | undefined, host:
     ...(spareSlots === undefined ? {} : { spareSlots }),
     ...allocateSata(spec, previous),
     ...allocateLuns(spec, previous, host.booted),
+    ...allocateChannels(spec, previous, host.booted),
     ...(plugMemory === undefined ? {} : { plugMemory }),
     ...(previous?.ports === undefined ? {} : { ports: previous.ports }),
   }

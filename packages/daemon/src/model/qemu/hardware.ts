@@ -29,6 +29,8 @@ export interface Hardware {
   readonly sata?: Readonly<Record<string, number>> | undefined
   /** The LUNs of disks that share a controller, by the disk's name. */
   readonly luns?: Readonly<Record<string, number>> | undefined
+  /** The numbers of its channels, by their names; those of the oldest rows follow from their places in the spec. */
+  readonly channels?: Readonly<Record<string, number>> | undefined
   /** The addresses of the devices of the host that its last start gave it, by their names in the spec. */
   readonly hostDevices?: Readonly<Record<string, string>> | undefined
   /** The virtual functions that NICs are since its last start, by their names in the spec. */

@@ -8,6 +8,7 @@
  */
 import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
+import { channelsRule } from './channel-rules.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
 import { mediumOr, wholeDiskRule } from './disk-rules.ts'
 import { wholeHostDeviceRule } from './host-device-rules.ts'
@@ -134,6 +135,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   },
   'disks.*.pool': mediumOr({ effect: 'pinned', reason: 'the volume lies in its pool' }),
   'hostDevices.*': wholeHostDeviceRule,
+  'devices.channels': channelsRule,
   'shares.*': { effect: 'boot', reason: 'a folder is served by a process that starts with the emulator' },
   'nics.*': wholeNicRule,
   'nics.*.network': networkRule,

@@ -24,7 +24,7 @@ export function specFields(spec: VmSpec): ReadonlyMap<string, SpecField> {
   for (const name of wholes) fields.push({ path: name, kind: name, value: spec[name] })
   for (const group of groups) {
     for (const [key, value] of Object.entries(spec[group])) {
-      fields.push({ path: `${group}.${key}`, kind: `${group}.${key}`, value })
+      fields.push({ path: `${group}.${key}`, kind: `${group}.${key}`, value: comparable(key, value) })
     }
   }
   for (const disk of spec.disks) fields.push(...deviceFields('disks', disk))
@@ -32,6 +32,12 @@ export function specFields(spec: VmSpec): ReadonlyMap<string, SpecField> {
   for (const device of spec.hostDevices) fields.push(...deviceFields('hostDevices', device))
   for (const share of spec.shares) fields.push(...deviceFields('shares', share))
   return new Map(fields.map((field) => [`${field.kind}\n${field.path}`, field]))
+}
+
+/** Channels are told apart by their names, so their order means nothing, and none are none however that is said. */
+function comparable(key: string, value: unknown): unknown {
+  if (key !== 'channels' || !Array.isArray(value)) return value
+  return value.length === 0 ? undefined : value.toSorted((a, b) => (a < b ? -1 : 1))
 }
 
 function deviceFields(

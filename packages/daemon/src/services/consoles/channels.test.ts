@@ -27,16 +27,18 @@ test('a ticket for a channel opens it once, and one at a time is connected', asy
   await assert.rejects(world.daemon.consoles.joinNbd(foreign.ticket), { code: 'ticket-invalid' })
 })
 
-test('a channel is shown with its socket, and one that is added is there from the next boot on', async () => {
+test('a channel is shown with its socket, and one that waits for the next boot is there from then on', async () => {
   await using world = await openSimulatedDaemon()
   await world.createVm('web1', { devices: { channels: [channel] } })
   await world.start('web1')
+  await world.createVm('web2', { devices: { agent: false } })
+  await world.start('web2')
   const later = 'org.example.later.0'
 
-  const { spec } = await world.vm('web1')
-  const devices = { ...spec.devices, channels: [channel, later] }
+  const { spec } = await world.vm('web2')
+  const devices = { ...spec.devices, channels: [later] }
   const { restartNeeded } = (
-    await world.call('applyVm', { params: { name: 'web1' }, body: { spec: { ...spec, devices } } })
+    await world.call('applyVm', { params: { name: 'web2' }, body: { spec: { ...spec, devices } } })
   ).status
 
   assert.deepEqual(restartNeeded, ['devices.channels'])
@@ -45,9 +47,9 @@ test('a channel is shown with its socket, and one that is added is there from th
     status.channels?.map(({ name, open, socket }) => [name, open, socket.endsWith(`/vms/${uuid}/channel0`)]),
     [[channel, true, true]],
   )
-  await assert.rejects(world.call('channelTicket', { params: { name: 'web1', channel: later } }), {
+  await assert.rejects(world.call('channelTicket', { params: { name: 'web2', channel: later } }), {
     code: 'unsupported',
-    message: /VM web1 has channel org\.example\.later\.0 from its next boot on/,
+    message: /VM web2 has channel org\.example\.later\.0 from its next boot on/,
   })
   await assert.rejects(world.call('channelTicket', { params: { name: 'web1', channel: 'constructor' } }), {
     code: 'unsupported',

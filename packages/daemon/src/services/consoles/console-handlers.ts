@@ -100,6 +100,11 @@ function requireChannel(driver: Driver, channel: string): Emulator {
   const { name, run, spec } = driver.view().record
   if (Object.hasOwn(run?.emulator.plan.ids.channels ?? {}, channel)) return emulator
   const isComing = spec.devices.channels?.includes(channel)
+  if (run?.movingChannels?.includes(channel) && isComing)
+    throw new KvasirError(
+      'unsupported',
+      `VM ${name} is being given channel ${channel} now, so nothing reaches it yet.`,
+    )
   throw new KvasirError(
     'unsupported',
     isComing

@@ -225,7 +225,11 @@ async function change(
 
 /** Whether a change is one that a plan of the emulator would have to allow. */
 function isHardware({ effect, field }: PlanChange): boolean {
-  return effect === 'next-boot' || field === 'cpu.count' || /^(disks|nics|hostDevices)\./.test(field)
+  return (
+    effect === 'next-boot' ||
+    field === 'cpu.count' ||
+    /^(disks|nics|hostDevices)\.|^devices\.channels$/.test(field)
+  )
 }
 
 /** Whether a change is one that a network carries out while the guest runs. */

@@ -1,16 +1,19 @@
 /** What a row says of a run whose guest is asked for something: written down before anything is done. */
 import type { JobKind, PlanChange, VmSpec } from '@kvasir/contract'
-import type { VmRecord } from '../../ports/store.ts'
+import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { channelsToMove } from './moved-channels.ts'
 import { allMoving, disksToMove } from './moved-disks.ts'
 import { hostDevicesToMove } from './moved-host-devices.ts'
 import { nicsToMove, withMovingNics } from './moved-nics.ts'
+import type { MovingField } from './names-to-move.ts'
 
 /** The names of the devices that come to a guest that runs, leave it, or are changed in it. */
 export interface Movement {
   readonly disks: readonly string[]
   readonly nics: readonly string[]
   readonly hostDevices: readonly string[]
+  readonly channels: readonly string[]
 }
 
 /** What moves by a change. */
@@ -24,11 +27,12 @@ export function movementOf(
     disks: disksToMove(record, now('vm.set-disks')),
     nics: nicsToMove(record, now('vm.set-nics')),
     hostDevices: hostDevicesToMove(record, now('vm.set-host-devices')),
+    channels: channelsToMove(record, now('vm.set-channels')),
   }
 }
 
-export function isStill({ disks, nics, hostDevices }: Movement): boolean {
-  return disks.length + nics.length + hostDevices.length === 0
+export function isStill({ disks, nics, hostDevices, channels }: Movement): boolean {
+  return disks.length + nics.length + hostDevices.length + channels.length === 0
 }
 
 /** The run with what the guest is to be given, or to let go of. */
@@ -40,16 +44,19 @@ export function runOnItsWay(
 ): Partial<Pick<VmRecord, 'run'>> {
   const { run } = record
   if (!run) return {}
-  const { disks, nics, hostDevices, ...target } = way
+  const { disks, nics, hostDevices, channels, ...target } = way
   return {
     run: {
       ...run,
       ...target,
       ...(disks.length > 0 ? { movingDisks: allMoving(run, disks) } : {}),
       ...withMovingNics(record, nics),
-      ...(hostDevices.length > 0
-        ? { movingHostDevices: [...new Set([...(run.movingHostDevices ?? []), ...hostDevices])] }
-        : {}),
+      ...also(run, 'movingHostDevices', hostDevices),
+      ...also(run, 'movingChannels', channels),
     },
   }
+}
+
+function also(run: VmRun, field: MovingField, names: readonly string[]): Partial<VmRun> {
+  return names.length === 0 ? {} : { [field]: [...new Set([...(run[field] ?? []), ...names])] }
 }

@@ -127,6 +127,7 @@ async function happeningOf(
         return undefined
       case 'nic':
       case 'host-device':
+      case 'channel':
         await finishMoved(seat, event, parts)
         return undefined
       case 'vcpus':

@@ -10,6 +10,7 @@ import type { Context } from '../context.ts'
 import { defaultPool } from '../pools/create-pool.ts'
 import { lostDevices } from './lost-devices.ts'
 import { memoryStatus } from './memory-status.ts'
+import { channelsField } from './moved-channels.ts'
 import { hostDeviceField } from './moved-host-devices.ts'
 import { movingFields } from './moved-nics.ts'
 import { nicStatus, vfStatus } from './nic-status.ts'
@@ -63,7 +64,8 @@ function guestJobOf(id: string, { jobs }: Context): string | undefined {
     jobs.newest('vm.set-vcpus', id) ??
     jobs.newest('vm.set-disks', id) ??
     jobs.newest('vm.set-nics', id) ??
-    jobs.newest('vm.set-host-devices', id)
+    jobs.newest('vm.set-host-devices', id) ??
+    jobs.newest('vm.set-channels', id)
   )?.id
 }
 
@@ -155,13 +157,14 @@ function poolTrouble({ spec }: VmRecord, { ports, pools }: Context): Pick<VmStat
   return troubled.size > 0 ? { poolTrouble: [...troubled.values()] } : {}
 }
 
-/** What waits for the next boot. vCPUs, disks, NICs and host devices that are being plugged or asked for do not. */
+/** What waits for the next boot. vCPUs and devices that are being plugged or asked for do not. */
 function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[] {
   const fields = waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })
   const moving = new Set([
     ...(run?.movingDisks?.flatMap((disk) => [`disks.${disk}`, ...mediumPaths(disk)]) ?? []),
     ...(run?.movingNics?.flatMap(movingFields) ?? []),
     ...(run?.movingHostDevices?.map(hostDeviceField) ?? []),
+    ...(run?.movingChannels ? [channelsField] : []),
   ])
   return fields.filter(
     (field) => (field !== 'cpu.count' || run?.vcpuTarget === undefined) && !moving.has(field),

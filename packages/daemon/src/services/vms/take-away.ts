@@ -38,7 +38,8 @@ async function askOrFinish(
   await ports.failpoint(kind.points.beforeAsk)
   await kind.part(emulator).askFor(name)
   await ports.failpoint(kind.points.afterAsk)
-  return false
+  // What asks no guest is gone already, also of one that stands still.
+  return await finishGone(seat, name, { kind, ports })
 }
 
 /** Removes what is left of a device once the guest has let go of it, asked or by itself. Answers whether it has. */
