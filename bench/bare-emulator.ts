@@ -47,15 +47,15 @@ export interface BareEmulator {
 
 /**
  * Learns from a running VM of the place how its QEMU is started. The VM must be off when the bare one is started, whose disks are the
- * files that `fileOf` names by the labels of the argv, or the only volume that the place has.
+ * files that `fileOf` names by the labels of the argv, or the only volume that the place has. Several of one VM need a name each.
  */
 export function likeRunning(
   pid: number,
   place: Place,
   fileOf: (label: string) => string = (label) => onlyVolumeOf(label, place),
-  tap?: BareTap,
+  { name = '', tap }: { readonly name?: string; readonly tap?: BareTap } = {},
 ): BareEmulator {
-  const directory = join(place.base, `bare-${pid}${tap?.name ?? ''}`)
+  const directory = join(place.base, `bare-${pid}${name}`)
   mkdirSync(directory, { recursive: true })
   const places: Record<string, string> = { '/run/vm/': `${directory}/` }
   for (const file of ['/boot/kernel', '/boot/initrd'] as const) {
@@ -128,6 +128,7 @@ async function startBare(
   try {
     const ms = await timed(async () => {
       qemu = spawn(program, args, { stdio })
+      for (const end of qemu.stdio) end?.on('error', () => {}) // It is killed while it speaks.
       await askToRun(qemu, bare.descriptors)
     })
     return { ms, end: leave }

@@ -7,6 +7,7 @@ import { openNetworkRoom } from '../e2e/machine/network-room.ts'
 import { likeRunning } from './bare-emulator.ts'
 import { BenchDaemon } from './bench-daemon.ts'
 import { describeMachine } from './describe-machine.ts'
+import { inParallel } from './in-parallel.ts'
 import { interleave, timed } from './interleave.ts'
 import { tell } from './report.ts'
 
@@ -37,21 +38,21 @@ for (const name of names) {
 const { pid } = await daemon.startVm('vm0')
 const bare = names.map((_, number) => {
   const tap = { name: `benchtap${number}`, network: room.host.path }
-  return { tap, emulator: likeRunning(pid, daemon.place, undefined, tap) }
+  return { tap, emulator: likeRunning(pid, daemon.place, undefined, { name: tap.name, tap }) }
 })
 await daemon.powerOffVm('vm0')
 
 const measured = await interleave(
   {
     [ours]: async () => {
-      const ms = await timed(() => inParallel(names, (name) => daemon.startVm(name)))
-      await inParallel(names, (name) => daemon.powerOffVm(name))
+      const ms = await timed(() => inParallel(names, width, (name) => daemon.startVm(name)))
+      await inParallel(names, width, (name) => daemon.powerOffVm(name))
       return ms
     },
     [byHand]: async () => {
       await using ended = new AsyncDisposableStack()
       return await timed(() =>
-        inParallel(bare, async ({ tap, emulator }) => {
+        inParallel(bare, width, async ({ tap, emulator }) => {
           for (const words of [
             `tuntap add dev ${tap.name} mode tap`,
             `link set ${tap.name} master ${bridge} up`,
@@ -91,11 +92,3 @@ tell({
   ],
   details: measured,
 })
-
-async function inParallel<T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<void> {
-  const left = [...all]
-  const take = async () => {
-    for (let next = left.shift(); next !== undefined; next = left.shift()) await work(next)
-  }
-  await Promise.all(Array.from({ length: width }, take))
-}

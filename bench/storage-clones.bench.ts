@@ -1,6 +1,7 @@
 /**
- * From a VM's disk to a copy that runs: a linked clone of the VM and its start, ten of them one after another, beside `qemu-img create
- * -b` and the same QEMU started by hand on what that made.
+ * From one disk to copies that run. Ten VMs that are made of an image and started, two at a time, beside ten times `qemu-img create -b`
+ * and the same QEMU by hand; their guests have no system to boot, so that what is measured is their start. And one linked clone of a
+ * VM with its start, again and again, beside the same by hand.
  */
 import { execFile } from 'node:child_process'
 import { copyFileSync, readdirSync, rmSync } from 'node:fs'
@@ -11,13 +12,20 @@ import { waitForJob } from '@kvasir/sdk'
 import { likeRunning } from './bare-emulator.ts'
 import { BenchDaemon } from './bench-daemon.ts'
 import { describeMachine } from './describe-machine.ts'
-import { interleave } from './interleave.ts'
+import { inParallel } from './in-parallel.ts'
+import { interleave, timed } from './interleave.ts'
 import { tell } from './report.ts'
 
 const run = promisify(execFile)
-const clones = 10
+const rounds = 10
+const fleet = 10
+/** As many are on their way at a time, here and there. */
+const width = 2
 const limit = 1.2
-const [origin, clone] = ['origin', 'clone']
+const [origin, clone, image] = ['origin', 'clone', 'image']
+const diskless = { memory: { size: '64MiB' }, disks: [{ name: 'root', image }] }
+
+const [ours, theirs] = [`kvasir: ${fleet} of one image`, `qemu-img and bare QEMU: ${fleet}`] as const
 
 await using daemon = await BenchDaemon.open()
 const machine = await describeMachine(daemon.client)
@@ -28,6 +36,9 @@ await daemon.createVm(origin, {
 })
 const base = join(daemon.place.base, 'base.qcow2')
 copyFileSync(onlyVolume(), base)
+
+const names = Array.from({ length: fleet }, (_, number) => `vm${number}`)
+const byHand = await fleetByHand()
 
 await makeClone()
 const { pid } = await daemon.startVm(clone)
@@ -55,10 +66,31 @@ const measured = await interleave(
       rmSync(overlay)
       return ms
     },
+    [ours]: async () => {
+      const ms = await timed(() =>
+        inParallel(names, width, async (name) => {
+          await daemon.createVm(name, diskless)
+          await daemon.startVm(name)
+        }),
+      )
+      await inParallel(names, width, endAndDelete)
+      return ms
+    },
+    [theirs]: async () => {
+      await using ended = new AsyncDisposableStack()
+      return await timed(() =>
+        inParallel(byHand, width, async ({ file, emulator }) => {
+          ended.defer(() => rmSync(file))
+          await makeOverlay(file)
+          ended.defer((await emulator.start()).end)
+        }),
+      )
+    },
   },
-  { rounds: clones },
+  { rounds },
 )
 const peers = [
+  [ours, theirs],
   ['kvasir: clone and start', 'qemu-img create -b and bare QEMU'],
   ['kvasir: clone', 'qemu-img create -b'],
 ] as const
@@ -74,13 +106,15 @@ tell({
   },
   targets: [
     {
-      what: 'a linked clone and its start, times qemu-img create -b and bare QEMU',
+      what: `${fleet} VMs of one image, made and started, times qemu-img create -b and bare QEMU`,
       measured: measured.ratio(...peers[0]),
       limit,
       wanted: 'at most',
     },
   ],
-  notes: [`${clones} clones of one VM in turn, each in its whole cage; ended and deleted before the next`],
+  notes: [
+    `${rounds} rounds in turn, each VM in its whole cage, ended and deleted before the next; ${fleet} are made ${width} at a time`,
+  ],
   details: measured,
 })
 
@@ -120,10 +154,35 @@ async function removeUnstarted(): Promise<void> {
 }
 
 async function removeClone(): Promise<void> {
-  await daemon.powerOffVm(clone)
-  await daemon.deleteVm(clone)
+  await endAndDelete(clone)
 }
 
-async function makeOverlay(): Promise<void> {
-  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', overlay])
+async function endAndDelete(name: string): Promise<void> {
+  await daemon.powerOffVm(name)
+  await daemon.deleteVm(name)
+}
+
+/** As many QEMUs as ours, each on an overlay of its own that is not there yet. */
+async function fleetByHand() {
+  const job = await daemon.client.call(endpoints.importImage, {
+    query: { wait: 60 },
+    body: { path: base, name: image, format: 'qcow2' },
+  })
+  await waitForJob(daemon.client, job)
+  const [like = ''] = names
+  await daemon.createVm(like, diskless)
+  const { pid } = await daemon.startVm(like)
+  const all = names.map((name) => {
+    const file = join(daemon.place.base, `${name}.qcow2`)
+    const emulator = likeRunning(pid, daemon.place, (label) => (label === 'file-root' ? file : base), {
+      name,
+    })
+    return { file, emulator }
+  })
+  await endAndDelete(like)
+  return all
+}
+
+async function makeOverlay(file = overlay): Promise<void> {
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', file])
 }
