@@ -53,6 +53,23 @@ export const hostSriov = z
   })
   .meta({ id: 'HostSriov', description: 'A device that can have virtual functions (VFs).' })
 
+export const hostGraphics = z
+  .strictObject({
+    usable: z.boolean(),
+    reason: z.string().meta({ description: 'Why VMs can have 3D here, or what is lacking.' }),
+    remedy: z.string().optional().meta({ description: 'What to do about it.' }),
+    renderNodes: z.array(
+      z.strictObject({
+        path: z.string(),
+        driver: z.string().optional(),
+        address: z.string().optional().meta({ description: 'Of the PCI function that it is a part of.' }),
+        usable: z.boolean(),
+        reason: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'HostGraphics', description: '3D for guests: render nodes, and what QEMU takes to use them.' })
+
 const hugepagePool = { total: z.int(), free: z.int(), surplus: z.int() }
 
 export const hostMemoryFeatures = z
@@ -123,6 +140,7 @@ export const hostCpuFeature = z
 
 export type HostKvm = z.output<typeof hostKvm>
 export type HostIommu = z.output<typeof hostIommu>
+export type HostGraphics = z.output<typeof hostGraphics>
 export type HostSriov = z.output<typeof hostSriov>
 export type HostMemoryFeatures = z.output<typeof hostMemoryFeatures>
 export type HostFirmware = z.output<typeof hostFirmware>

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import {
   hostCpuFeature,
   hostFirmware,
+  hostGraphics,
   hostIommu,
   hostKvm,
   hostMemoryFeatures,
@@ -46,6 +47,7 @@ export const host = z
     kvm: hostKvm,
     iommu: hostIommu,
     sriov: z.array(hostSriov),
+    graphics: hostGraphics,
     firmware: z.array(hostFirmware),
     qemu: z.strictObject({
       binary: z.string(),

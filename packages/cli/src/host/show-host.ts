@@ -75,6 +75,7 @@ function describeHostForPeople(host: KnownHost): Properties {
       (what) => `${what}: ${withoutController.get(what) ?? 'no such controller'}`,
     ),
     QEMU: qemu === undefined ? undefined : describeQemu(qemu),
+    '3D': describeGraphics(host.graphics),
     Firmware: host.firmware.map(
       ({ executable, interfaces, description, installed }) =>
         `${executable} (${interfaces.join(', ')}): ${installed ? description : 'not installed'}`,
@@ -90,6 +91,17 @@ function describeQemu(qemu: Host['qemu']): readonly string[] {
     ...(qemu.machines.length === 0
       ? []
       : [`accelerators ${qemu.accelerators.join(' ') || 'unknown'}; ${offers}`]),
+  ]
+}
+
+function describeGraphics({ usable, reason, remedy, renderNodes }: Host['graphics']): readonly string[] {
+  return [
+    `${usable ? 'usable' : 'not usable'}: ${reason}`,
+    ...(remedy === undefined ? [] : [remedy]),
+    ...renderNodes.map(({ path, driver, address, reason: why }) => {
+      const words = [driver, address].filter((word) => word !== undefined)
+      return `${path} (${words.join(', ') || 'of no known driver'}): ${why}`
+    }),
   ]
 }
 

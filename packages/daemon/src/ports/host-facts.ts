@@ -65,6 +65,8 @@ export interface HostFacts {
   tscKhz(): Promise<number | undefined>
   /** Why emulators have no io_uring here, as a clause; undefined where they have it. */
   noIoUring(): Promise<string | undefined>
+  /** Whether guests can have 3D, and on which render nodes. */
+  graphics(): Promise<Host['graphics']>
   /** Checks a kernel or initrd that a spec names: a readable regular file, else `file-not-found`. */
   checkBootFile(path: string): Promise<void>
   /** What a folder is that is to be shared; `file-not-found` when nobody can say in time. */

@@ -5,6 +5,7 @@
  * the machine directly: that is what the guest, the kernel or an operator would do.
  */
 import type { Image, NetworkFinding } from '@kvasir/contract'
+import type { RenderNode } from '../model/host/judge-graphics.ts'
 import type { NodePages } from '../model/memory/hugepages.ts'
 import type { GuestNic } from '../model/network/dnsmasq-conf.ts'
 import type { HostFilters } from '../model/network/host-filters.ts'
@@ -131,6 +132,8 @@ export class SimulatedMachine {
     iommu: { units: [], tables: [], groups: [] },
     kernelOptions: [],
   }
+  /** The render nodes of its GPUs. */
+  renderNodes: readonly RenderNode[] = []
   /** Why it has no io_uring. */
   noIoUring: string | undefined = undefined
   /** The controllers of cgroup v2. */

@@ -66,6 +66,7 @@ export function simulatedReading(machine: SimulatedMachine): HostReading {
     iommu: { units: [], tables: [], groups: [] },
     kernelOptions: [],
     pciDevices: [],
+    renderNodes: machine.renderNodes,
     memory: {
       totalBytes,
       availableBytes,

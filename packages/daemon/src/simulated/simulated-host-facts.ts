@@ -1,6 +1,7 @@
 /** What a simulated machine says of itself. */
 import { type AcceleratorChoice, KvasirError, type VmSpec } from '@kvasir/contract'
 import { describeHost } from '../model/host/describe-host.ts'
+import { judgeGraphics } from '../model/host/judge-graphics.ts'
 import type { HostFacts } from '../ports/host-facts.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { simulatedCpuOffer } from './simulated-cpu-offer.ts'
@@ -84,13 +85,22 @@ export function createSimulatedHostFacts(machine: SimulatedMachine): HostFacts {
     thpMode: async () => 'madvise',
     firmware: async () => (machine.hasUefi ? [simulatedUefi] : []),
     ...shareFacts(machine),
-    hasSwtpm: () => machine.hasSwtpm,
-    hasVsock: () => machine.hasVsock,
-    hasVhostNet: () => machine.hasVhostNet,
+    ...deviceFacts(machine),
     tscKhz: async () => undefined,
     noIoUring: async () => machine.noIoUring,
     checkBootFile: checkFile,
     checkMedium: checkFile,
+  }
+}
+
+function deviceFacts(
+  machine: SimulatedMachine,
+): Pick<HostFacts, 'hasSwtpm' | 'hasVsock' | 'hasVhostNet' | 'graphics'> {
+  return {
+    hasSwtpm: () => machine.hasSwtpm,
+    hasVsock: () => machine.hasVsock,
+    hasVhostNet: () => machine.hasVhostNet,
+    graphics: async () => judgeGraphics({ renderNodes: machine.renderNodes }),
   }
 }
 

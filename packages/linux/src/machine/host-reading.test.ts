@@ -5,6 +5,7 @@ import { readFirmwareDescriptors } from './firmware-reading.ts'
 import { readHost } from './host-reading.ts'
 import { keepKernelOptions } from './kernel-options.ts'
 import { readMemoryFeatures } from './memory-features.ts'
+import { readRenderNodes } from './render-reading.ts'
 
 function tree(files: Readonly<Record<string, string>>) {
   return memoryTree(new Map(Object.entries(files)))
@@ -123,6 +124,25 @@ test('modules with their parameters, groups and SR-IOV are read', () => {
     [nic?.totalVfs, nic?.vfs, nic?.interfaces, nic?.isUp],
     [7, ['0000:01:10.0'], ['ens1'], true],
   )
+})
+
+test('render nodes are read with the driver and the place of their GPU, if they have one', () => {
+  const folder = '/sys/class/drm'
+  const nodes = readRenderNodes(
+    tree({
+      [`${folder}/card0`]: '-> ../../devices/pci0000:00/0000:00:02.0/drm/card0',
+      [`${folder}/renderD129`]: '-> ../../devices/platform/vgem/drm/renderD129',
+      [`${folder}/renderD129/device`]: '-> ../../../vgem',
+      [`${folder}/renderD128`]: '-> ../../devices/pci0000:00/0000:00:02.0/drm/renderD128',
+      [`${folder}/renderD128/device`]: '-> ../../../0000:00:02.0',
+      [`${folder}/renderD128/device/driver`]: '-> ../../../bus/pci/drivers/i915',
+    }),
+  )
+
+  assert.deepEqual(nodes, [
+    { path: '/dev/dri/renderD128', driver: 'i915', address: '0000:00:02.0' },
+    { path: '/dev/dri/renderD129', driver: 'vgem' },
+  ])
 })
 
 test('descriptors in /etc stand in place of those of the same name, and an empty one takes one away', () => {

@@ -12,6 +12,7 @@ import { readNodes } from './node-reading.ts'
 import { pciClassName } from './pci-class.ts'
 import { readPciDevices } from './pci-reading.ts'
 import { withoutAbsent } from './present-fields.ts'
+import { readRenderNodes } from './render-reading.ts'
 import { readSystemMemory } from './system-memory.ts'
 
 const x86PageBytes = 4096
@@ -40,6 +41,7 @@ export function readHost(tree: HostTree) {
       ...device,
       className: pciClassName(device.classCode),
     })),
+    renderNodes: readRenderNodes(tree),
     memory: readMemory(tree, architecture),
     cgroup: readCgroups(tree),
     firmwareDescriptors: readFirmwareDescriptors(tree),

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, findCgroupRoot, readCpuSets, runCommand } from '@kvasir/linux'
 import { decideAccelerator } from '../../model/accelerator.ts'
+import { judgeGraphics } from '../../model/host/judge-graphics.ts'
 import type { HostCpuSets } from '../../model/placement/host-cpus.ts'
 import { vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
 import type { HostFacts, TuningOutcome } from '../../ports/host-facts.ts'
@@ -80,6 +81,7 @@ export function createHostFacts(
         ? undefined
         : parseTscKhz(await readFile('/proc/cpuinfo', 'utf8')),
     noIoUring,
+    graphics: () => graphics(binary, machine),
     checkBootFile: (path) => checkFile(path, { throughLinks: true }),
     lookAtFolder,
     ownFolders: () => ownFolders(options),
@@ -103,6 +105,7 @@ export function createHostFacts(
         accelerator: decideAccelerator('auto', facts),
         qemu,
         cgroup,
+        graphics: await graphics(binary, machine),
         vsock: opens('/dev/vhost-vsock'),
       }
     },
@@ -124,6 +127,14 @@ async function describeQemu(binary: EmulatorBinary, configured: string | undefin
     if (!(error instanceof KvasirError && error.code === 'emulator-missing')) throw error
     return { binary: configured ?? '', version: 'missing', machines: [], accelerators: [], devices: [] }
   }
+}
+
+async function graphics(binary: EmulatorBinary, machine: MachineFacts) {
+  const { types } = await binary.capabilities().catch((error: unknown) => {
+    if (error instanceof KvasirError && error.code === 'emulator-missing') return { types: [] }
+    throw error
+  })
+  return judgeGraphics({ renderNodes: machine.renderNodes(), types, hasOpenGl: machine.hasOpenGl() })
 }
 
 async function cpuSets(cgroupName: string): Promise<HostCpuSets> {

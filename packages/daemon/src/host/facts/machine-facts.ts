@@ -9,12 +9,18 @@ import { type HostDevicesReading, readHostDevices } from '@kvasir/linux/device-r
 import { readFirmwareDescriptors } from '@kvasir/linux/firmware-reading'
 import { readHost, readMemory } from '@kvasir/linux/host-reading'
 import { DirectoryTree } from '@kvasir/linux/host-tree'
+import { type RenderReading, readRenderNodes } from '@kvasir/linux/render-reading'
 import { readTopology } from '@kvasir/linux/topology'
 import type { AcceleratorFacts } from '../../model/accelerator.ts'
 import { type DescribedHost, describeHost } from '../../model/host/describe-host.ts'
 import { describeFirmware } from '../../model/host/firmware.ts'
 
 const keptMs = 1_000
+/** What libepoxy, by which QEMU draws, looks for (its src/dispatch_common.c); either of the last two will do. */
+const glLibraries = [['libEGL.so.1'], ['libOpenGL.so.0', 'libGL.so.1']] as const
+const libraryFolders = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/lib']
+/** That of /etc is in no cage. */
+const eglDrivers = ['/usr/share/glvnd/egl_vendor.d']
 
 /** The facts of the machine that this process runs on. */
 export class MachineFacts {
@@ -53,6 +59,17 @@ export class MachineFacts {
       ...image,
       executable: image.installed ? realpathSync(image.executable) : image.executable,
     }))
+  }
+
+  renderNodes(): readonly RenderReading[] {
+    return readRenderNodes(this.#tree)
+  }
+
+  /** Whether the libraries of OpenGL are there, and a description of a driver for them (libglvnd: src/EGL/icd_enumeration.md). */
+  hasOpenGl(): boolean {
+    const isThere = (name: string) => libraryFolders.some((folder) => existsSync(`${folder}/${name}`))
+    const hasDriver = eglDrivers.some((folder) => this.#tree.list(folder, /\.json$/).length > 0)
+    return hasDriver && glLibraries.every((names) => names.some(isThere))
   }
 
   /** Memory as the kernel's files say it now. */

@@ -3,6 +3,7 @@ import type { Host } from '@kvasir/contract'
 import { virtualization } from '../accelerator.ts'
 import { cpuBaseline, cpuFeatures } from './cpu-features.ts'
 import { describeFirmware } from './firmware.ts'
+import { judgeGraphics, type RenderNode } from './judge-graphics.ts'
 import { type IommuFiles, judgeIommu, type PciFunction } from './judge-iommu.ts'
 import { judgeKvm, type KvmFiles, type KvmTrial } from './judge-kvm.ts'
 import { describeSriov, type SriovFunction } from './sriov.ts'
@@ -21,6 +22,7 @@ export interface HostReading {
   readonly iommu: IommuFiles
   readonly kernelOptions: readonly (readonly [name: string, value: string])[]
   readonly pciDevices: readonly (PciFunction & SriovFunction)[]
+  readonly renderNodes: readonly RenderNode[]
   readonly memory: Host['memory']
   readonly cgroup: Host['cgroup']
   readonly firmwareDescriptors: readonly { readonly path: string; readonly text: string }[]
@@ -32,7 +34,8 @@ export type DescribedHost = Omit<Host, 'hostname' | 'accelerator' | 'qemu' | 'vs
 
 /** Describes a host; `trial` is what was tried on the host itself. */
 export function describeHost(reading: HostReading, trial?: KvmTrial): DescribedHost {
-  const { kernel, architecture, cpu, kvm, iommu, kernelOptions, pciDevices, memory, cgroup } = reading
+  const { kernel, architecture, cpu, kvm, iommu, kernelOptions, pciDevices, renderNodes } = reading
+  const { memory, cgroup } = reading
   const baseline = cpuBaseline(cpu.flags)
   return {
     kernel,
@@ -49,6 +52,7 @@ export function describeHost(reading: HostReading, trial?: KvmTrial): DescribedH
     kvm: judgeKvm({ architecture, vendor: cpu.vendor, cpuFlags: cpu.flags, kernel, files: kvm, trial }),
     iommu: judgeIommu({ files: iommu, kernelOptions, pciDevices }),
     sriov: describeSriov(pciDevices),
+    graphics: judgeGraphics({ renderNodes }),
     firmware: describeFirmware(reading.firmwareDescriptors, reading.hasFile),
     cgroup,
   }
