@@ -33,6 +33,8 @@ export type Requirement =
   | 'firewalld'
   | 'ufw'
   | 'vsock'
+  /** A GPU that renders for others. */
+  | 'render-node'
   | 'slow'
   /** Huge pages that the host has reserved, or lets be reserved. */
   | 'hugepages'

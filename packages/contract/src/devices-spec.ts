@@ -13,7 +13,9 @@ const fastestRng = 2 ** 30
 /** The watchdogs that a guest can have. */
 const watchdogModels = ['i6300esb', 'itco'] as const
 /** The cards of a display. */
-const displays = ['vga', 'virtio'] as const
+const displays = ['vga', 'virtio', 'virtio-gl'] as const
+/** A render node of the host, by its path or by the PCI address of its GPU. */
+const renderNodePattern = /^(\/dev\/dri\/renderD\d{1,3}|[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7])$/
 /** The USB devices of viewers that a VM can have at one time. */
 const mostRedirects = 4
 /** What the pointer of the display is. */
@@ -42,8 +44,16 @@ export const devicesSpec = z
     vnc: z.boolean().default(true).meta({ description: 'A display, reached by VNC.' }),
     display: z.enum(displays).optional().meta({
       description:
-        'The card of the display. vga unless said, for which every guest has a driver; virtio has the size that the viewer asks for, once the guest has its driver.',
+        'The card of the display. vga unless said, for which every guest has a driver; virtio has the size that the viewer asks for, once the guest has its driver; virtio-gl is that with 3D (OpenGL by VirGL), on a render node of the host.',
     }),
+    renderNode: z
+      .string()
+      .regex(
+        renderNodePattern,
+        'is not a render node such as /dev/dri/renderD128, nor the PCI address of a GPU such as 0000:03:00.0',
+      )
+      .optional()
+      .meta({ description: 'What renders the 3D of a virtio-gl; the first of the host unless said.' }),
     spice: z.boolean().optional().meta({
       description: 'The display is reached by SPICE too, with a password that is given for a short time.',
     }),
@@ -99,5 +109,9 @@ export const devicesSpec = z
   .refine(
     ({ vnc, spice, display }) => vnc || spice || display === undefined,
     'has a display, which only a VM with vnc or spice has',
+  )
+  .refine(
+    ({ display, renderNode }) => display === 'virtio-gl' || renderNode === undefined,
+    'has renderNode, which only a VM with the display virtio-gl has',
   )
   .prefault({})

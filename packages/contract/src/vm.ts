@@ -164,6 +164,7 @@ export const vmStatus = z
       .meta({ description: 'Its address by vsock, which no other VM of the host has.' }),
     vncSocket: z.string().optional(),
     spiceSocket: z.string().optional(),
+    renderNode: z.string().optional().meta({ description: 'The render node that its 3D is made on.' }),
     serialSocket: z.string().optional(),
     channels: z
       .array(

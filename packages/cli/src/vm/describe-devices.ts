@@ -12,6 +12,8 @@ export function describeDevices({ spec, status }: Pick<Vm, 'spec' | 'status'>): 
     devices.vnc && 'vnc',
     devices.spice && `SPICE (${devices.usbRedirects ?? 2} USB redirects)`,
     devices.display === 'virtio' && 'virtio display',
+    devices.display === 'virtio-gl' &&
+      `virtio display with 3D${status.renderNode === undefined ? '' : ` (${status.renderNode})`}`,
     devices.vsock && (status.vsockCid === undefined ? 'vsock' : `vsock (CID ${status.vsockCid})`),
     devices.panic && `panic (${lifecycle.onPanic})`,
     devices.watchdog && `watchdog (${watchdogModel}: ${lifecycle.onWatchdog})`,

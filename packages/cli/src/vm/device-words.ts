@@ -150,6 +150,7 @@ const deviceKeys = [
   'pointer',
   'keyboard',
   'display',
+  'renderNode',
   'usbRedirects',
   'channels',
 ] as const

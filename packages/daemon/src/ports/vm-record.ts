@@ -72,6 +72,7 @@ const emulator = z.object({
       balloon: z.string().optional(),
       vncSocketName: z.string().optional(),
       spiceSocketName: z.string().optional(),
+      renderNode: z.string().optional(),
       channels: channelIds.optional(),
     }),
   }),

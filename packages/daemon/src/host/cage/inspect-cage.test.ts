@@ -54,6 +54,28 @@ test('a cage that holds has no breaches, nor has one whose threads are in groups
   assert.deepEqual(cageBreaches({ ...report, cgroup: '/kvasir/vm-a/emulator' }, expected), [])
 })
 
+test('memory of a GPU is for a program that has its render node', () => {
+  const node = '/dev/dri/renderD128'
+  const descriptors = new Map([
+    [12, node],
+    [13, '/dmabuf:'],
+  ])
+  const mounts = [
+    ...report.mounts,
+    mount('/dev/dri', 'ro,nosuid,noexec'),
+    mount('/sys', 'ro,nosuid,nodev,noexec'),
+  ]
+  const draws = {
+    ...expected,
+    files: [node],
+    binds: [...expected.binds, { place: '/dev/dri' }, { place: '/sys' }],
+  } as const
+
+  assert.deepEqual(cageBreaches({ ...report, descriptors, mounts }, draws), [])
+  assert.equal(cageBreaches({ ...report, descriptors }, expected).length, 2)
+  assert.equal(cageBreaches({ ...report, mounts }, expected).length, 2)
+})
+
 const planted: readonly [string, Partial<CageReport>, RegExp][] = [
   ['another uid', withStatus({ uids: [5, 0, 5, 5] }), /uids 5 0 5 5/],
   ['another gid', withStatus({ gids: [5, 5, 5, 0] }), /gids/],

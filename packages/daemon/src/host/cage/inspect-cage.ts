@@ -54,7 +54,7 @@ export interface ExpectedCage {
 }
 
 const rootNames = new Set(
-  'bin boot dev devices empty in lib lib32 lib64 libx32 memory old out proc run sbin share complete usr'.split(
+  'bin boot dev devices empty in lib lib32 lib64 libx32 memory old out proc run sbin share complete sys usr'.split(
     ' ',
   ),
 )
@@ -163,7 +163,7 @@ function rootBreaches(report: CageReport, expected: ExpectedCage): readonly stri
     breaches.push('Its root is not the template.')
   if (report.mounts.filter((mount) => mount.mountPoint === '/').length < 2)
     breaches.push('Nothing lies over its root, so it may make user namespaces.')
-  const devices = expected.binds.filter(({ place }) => place.startsWith('/dev'))
+  const devices = expected.binds.filter(({ place }) => place.startsWith('/dev') || place === '/sys')
   const most = MAX_MOUNTS + (expected.trees?.length ?? 0) + devices.length
   if (report.mounts.length > most) breaches.push(`It sees ${report.mounts.length} mounts, more than ${most}.`)
   const trees = (expected.trees ?? []).map((tree) => tree.split('/')[1] ?? '')
@@ -174,12 +174,16 @@ function rootBreaches(report: CageReport, expected: ExpectedCage): readonly stri
 
 function descriptorBreaches(report: CageReport, expected: ExpectedCage): readonly string[] {
   const allowed = new Set([...expected.files, ...deviceFiles])
+  const draws = expected.binds.some(({ place }) => place === '/dev/dri')
+  /** Memory of the GPU that it draws on (drivers/dma-buf/dma-buf.c). */
+  const isPicture = (target: string) => draws && target.startsWith('/dmabuf:')
   const hostTargets = new Set(report.hostDescriptors.values())
   const breaches: string[] = []
   for (const [fd, target] of report.descriptors) {
     if (target === listenerName) breaches.push(`It may let its own connects go on (${fd}).`)
     if (target.startsWith('/')) {
-      const isOwn = target.startsWith('/memfd:') || allowed.has(target.replace(/ \(deleted\)$/, ''))
+      const isOwn =
+        target.startsWith('/memfd:') || isPicture(target) || allowed.has(target.replace(/ \(deleted\)$/, ''))
       if (!isOwn) breaches.push(`It has ${target} open (${fd}).`)
     } else if (/^(socket|pipe):/.test(target) && hostTargets.has(target)) {
       breaches.push(`It shares ${target} with the host (${fd}).`)

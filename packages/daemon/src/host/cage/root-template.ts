@@ -46,6 +46,8 @@ export const cageDirectories = [
   '/memory',
   '/devices',
   '/dev/vfio',
+  '/dev/dri',
+  '/sys',
   '/share',
   '/proc/self',
   '/out',

@@ -24,6 +24,7 @@ import { startNetworkHelpers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors, tpmEnd } from './open-descriptors.ts'
 import type { PageWalks } from './page-walks.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
+import { showRenderNode } from './render-node-files.ts'
 import {
   type EmulatorPaths,
   groupOf,
@@ -75,6 +76,8 @@ export async function launchEmulator(
   const takesDevices = lent.length > 0 || (await devices.hasGroups())
   if (takesDevices) await makeDeviceFolders(paths)
   await showDevices(lent, { ...paths, uid: request.uid, roms: request.plan.roms })
+  const { renderNode } = request.plan.ids
+  if (renderNode !== undefined) await showRenderNode(renderNode, { ...paths, uid: request.uid })
   const launch = {
     uid: request.uid,
     plan: { ids: request.plan.ids },

@@ -28,6 +28,9 @@ export interface EmulatorPaths {
   readonly devices: string
   /** The nodes of their groups. */
   readonly vfio: string
+  /** The render node that it draws on, and what is told of the GPU; there where it has 3D. */
+  readonly dri: string
+  readonly sys: string
   /** The servers that it may connect to. */
   readonly reach: string
   readonly emulatorLog: string
@@ -65,6 +68,8 @@ export function emulatorPaths(
     tpm: join(directory, 'tpm'),
     devices: join(directory, 'devices'),
     vfio: join(directory, 'vfio'),
+    dri: join(directory, 'dri'),
+    sys: join(directory, 'sys'),
     reach: join(directory, 'reach'),
     logDirectory,
     emulatorLog: join(logDirectory, 'emulator.log'),
@@ -118,11 +123,21 @@ const ids = z.object({
   balloon: z.string().optional(),
   vncSocketName: z.string().optional(),
   spiceSocketName: z.string().optional(),
+  renderNode: z.string().optional(),
   channels: channelIds.optional(),
 })
 
 /** The places of a cage that an emulator gets something bound to. */
-const bindPlaces = ['/boot/kernel', '/boot/initrd', '/run/vm', '/memory', '/devices', '/dev/vfio'] as const
+const bindPlaces = [
+  '/boot/kernel',
+  '/boot/initrd',
+  '/run/vm',
+  '/memory',
+  '/devices',
+  '/dev/vfio',
+  '/dev/dri',
+  '/sys',
+] as const
 
 const launch = z.object({
   uid: z.int(),

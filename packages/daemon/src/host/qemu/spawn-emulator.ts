@@ -7,6 +7,7 @@ import { CageError } from '../cage/cage-error.ts'
 import { memoryPlace } from '../cage/cage-request.ts'
 import type { PassedDescriptor } from '../cage/launcher-script.ts'
 import { vfioBinds } from './host-device-files.ts'
+import { renderBinds } from './render-node-files.ts'
 import { type EmulatorBind, type EmulatorPaths, groupOf, type StoredCage } from './runtime-directory.ts'
 
 const launchTimeoutMs = 15_000
@@ -14,6 +15,8 @@ const launchTimeoutMs = 15_000
 const logCapBytes = 8 * 1024 * 1024
 /** QEMU's own threads besides vCPUs: up to 64 workers for the main loop and each I/O thread (util/thread-pool.c). */
 const workersPerLoop = 64
+/** The threads of Mesa and of what renders on the CPU: at most 32 of each kind (Mesa: llvmpipe's LP_MAX_THREADS, util/u_queue.c). */
+const renderThreads = 256
 
 export interface SpawnTools {
   /** Whether a device of the host could be handed to it. */
@@ -46,7 +49,11 @@ export async function spawnEmulator(request: LaunchRequest, tools: SpawnTools): 
         limits: {
           openFiles: 8192,
           memlockBytes: plan.memory.lockableBytes,
-          processes: request.vcpuCount + workersPerLoop * (plan.mostIoThreads + 1) + 16,
+          processes:
+            request.vcpuCount +
+            workersPerLoop * (plan.mostIoThreads + 1) +
+            16 +
+            (plan.ids.renderNode === undefined ? 0 : renderThreads),
         },
         directory: paths.directory,
         descriptors: tools.descriptors,
@@ -82,12 +89,14 @@ function bindsOf(request: LaunchRequest, { paths, takesDevices }: BindTools): re
     ...plan.binds.map(({ source, target }) => ({ source, place: target, writable: false })),
     { source: paths.share, place: '/run/vm' as const, writable: true },
     ...(takesDevices ? vfioBinds(paths) : []),
+    ...(plan.ids.renderNode === undefined ? [] : renderBinds(paths)),
   ]
 }
 
 /** What the emulator may see and hold: by this its cage is judged for as long as it runs. */
 export function cageOf(request: LaunchRequest, tools: BindTools): Omit<StoredCage, 'trees'> {
   const { fileSystem } = request.plan.memory
+  const { renderNode } = request.plan.ids
   const { paths } = tools
   const binds = bindsOf(request, tools)
   const opened = request.plan.descriptors.filter((one) => one.kind === 'file' || one.kind === 'device')
@@ -98,6 +107,7 @@ export function cageOf(request: LaunchRequest, tools: BindTools): Omit<StoredCag
     ],
     files: [
       ...opened.map((descriptor) => descriptor.path),
+      ...(renderNode === undefined ? [] : [renderNode]),
       ...(fileSystem?.files ?? []),
       join(paths.directory, 'output.fifo'),
       join(paths.directory, 'serial.fifo'),

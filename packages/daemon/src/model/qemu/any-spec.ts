@@ -155,7 +155,7 @@ const specInput = fc.record({
   ),
   devices: fc.record({
     spice: fc.boolean(),
-    display: fc.constantFrom('vga' as const, 'virtio' as const, undefined),
+    display: fc.constantFrom('vga' as const, 'virtio' as const, 'virtio-gl' as const, undefined),
     rng: onOff,
     balloon: onOff,
     agent: onOff,
@@ -236,6 +236,7 @@ export function anyInput(): fc.Arbitrary<HardwareInput> {
         firmware: { executable: path, nvramPath: `${path}.nvram` },
         seedPath: seeded ? `${path}.seed` : undefined,
         restorePath: restored ? `${path}.saved` : undefined,
+        renderNode: '/dev/dri/renderD128',
       }
     })
 }

@@ -206,6 +206,15 @@ const refusals: readonly (readonly [string, () => unknown, string, RegExp])[] = 
     'unsupported',
     /\(virtio-vga\).*or choose the display vga/,
   ],
+  [
+    '3D on a QEMU without it',
+    start(
+      { devices: { display: 'virtio-gl' } },
+      { qemu: { version: [7, 2, 22], machines: ['microvm', 'pc-q35-7.2'], types: ['virtio-vga'] } },
+    ),
+    'unsupported',
+    /\(virtio-vga-gl\).*install the package qemu-system-modules-opengl/,
+  ],
   ['UEFI on a host without it', start({ machine: { firmware: 'uefi' } }), 'unsupported', /no UEFI image/],
   [
     'UEFI on a microvm',

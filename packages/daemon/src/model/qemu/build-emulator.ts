@@ -13,7 +13,7 @@ import { clockArgs } from './clock.ts'
 import { cpuArgs } from './cpu.ts'
 import { DescriptorList } from './descriptor-list.ts'
 import { diskArgs } from './disk.ts'
-import { displayArgs } from './display.ts'
+import { displayArgs, renderNodeOf } from './display.ts'
 import type { EmulatorPlan } from './emulator-plan.ts'
 import { firmwareArgs } from './firmware.ts'
 import { guestNodeArgs } from './guest-nodes.ts'
@@ -115,7 +115,7 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
       disks: disks.ids,
       nics: nics.ids,
       balloon: input.spec.devices.balloon ? balloonId : undefined,
-      ...socketNames(input),
+      ...displayIds(input),
       ...channelsOf(input),
     },
   }
@@ -133,9 +133,14 @@ function seatArgs(context: BuildContext): readonly string[] {
   ]
 }
 
-function socketNames(input: HardwareInput) {
+function displayIds(input: HardwareInput) {
   const spice = spiceSocketName(input)
-  return { vncSocketName: vncSocketName(input), ...(spice === undefined ? {} : { spiceSocketName: spice }) }
+  const renderNode = renderNodeOf(input)
+  return {
+    vncSocketName: vncSocketName(input),
+    ...(spice === undefined ? {} : { spiceSocketName: spice }),
+    ...(renderNode === undefined ? {} : { renderNode }),
+  }
 }
 
 function processArgs(input: HardwareInput): readonly string[] {

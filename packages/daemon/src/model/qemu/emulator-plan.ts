@@ -199,6 +199,8 @@ export interface EmulatorPlan {
     readonly balloon: string | undefined
     readonly vncSocketName: string | undefined
     readonly spiceSocketName?: string | undefined
+    /** The render node of the host that it draws on; absent: it has no 3D. */
+    readonly renderNode?: string | undefined
     /** By the channel's name. Absent: none. */
     readonly channels?: Readonly<Record<string, ChannelIds>> | undefined
   }

@@ -171,6 +171,11 @@ const others: readonly GoldenCase[] = [
   }),
   goldenCase('device-usb', { devices: { ...noDevices, usb: true } }),
   goldenCase('device-display-virtio', { devices: { ...noDevices, vnc: true, display: 'virtio' } }),
+  goldenCase(
+    'device-display-virtio-gl',
+    { devices: { ...noDevices, vnc: true, spice: true, display: 'virtio-gl' } },
+    { renderNode: '/dev/dri/renderD128' },
+  ),
   goldenCase('device-spice', { devices: { ...noDevices, spice: true, display: 'virtio' } }),
   goldenCase('device-spice-beside-vnc', {
     devices: {

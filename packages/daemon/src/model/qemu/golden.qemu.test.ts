@@ -12,9 +12,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { test } from 'node:test'
-import { hugePageBytes } from '@kvasir/contract'
 import { connectPair } from '@kvasir/linux'
-import { lacking, needs } from '../../../../../tools/require.ts'
+import { needs } from '../../../../../tools/require.ts'
 import { buildEmulator } from './build-emulator.ts'
 import { type Descriptor, type EmulatorPlan, firstDescriptor, serialLogDescriptor } from './emulator-plan.ts'
 import type { GoldenCase } from './golden-case.ts'
@@ -22,6 +21,7 @@ import { goldenCases } from './golden-cases.ts'
 import { emptyKernel } from './testing/empty-kernel.ts'
 import { type Monitor, openMonitor } from './testing/plain-monitor.ts'
 import { startTpm } from './testing/plain-tpm.ts'
+import { skipFor } from './testing/skip-golden.ts'
 
 const binary = 'qemu-system-x86_64'
 const stepTimeoutMs = 10_000
@@ -41,34 +41,6 @@ function isForOthers({ input }: GoldenCase): boolean {
   const { hostDevices, shares } = input.spec
   const isOfHost = input.networks !== undefined || hostDevices.length > 0 || shares.length > 0
   return isOfHost || major > version[0] || (major === version[0] && minor > version[1])
-}
-
-function hasKvm(): boolean {
-  return fs.existsSync('/dev/kvm') && /\b(vmx|svm)\b/.test(fs.readFileSync('/proc/cpuinfo', 'utf8'))
-}
-
-function skipFor({ name, input }: GoldenCase): string | false {
-  if (input.accelerator === 'kvm' && !hasKvm()) return lacking('kvm', `${name} is not started`)
-  if (input.vsock && !fs.existsSync('/dev/vhost-vsock')) return lacking('vsock', `${name} is not started`)
-  if (input.spec.devices.tpm && needs('swtpm') !== false) return needs('swtpm')
-  return skipForMemory(input.spec.memory)
-}
-
-/** The kernel's own answer is asked for in host/qemu, with pages that the test reserves; here only what is there already. */
-function skipForMemory({
-  size,
-  pageSize,
-  lock,
-  nodes,
-}: GoldenCase['input']['spec']['memory']): string | false {
-  const absent = nodes.filter((node) => !fs.existsSync(`/sys/devices/system/node/node${node}`))
-  if (absent.length > 0) return lacking('numa', `there is no node ${absent.join(', ')}`)
-  if (lock) return lacking('memlock', 'a command line that locks memory is started in the lab')
-  if (pageSize === 'default') return false
-  const bytes = hugePageBytes[pageSize]
-  const pool = `/sys/kernel/mm/hugepages/hugepages-${bytes / 1024}kB/free_hugepages`
-  const free = fs.existsSync(pool) ? Number(fs.readFileSync(pool, 'utf8')) : 0
-  return free * bytes >= size ? false : lacking('hugepages', `${free} pages of ${pageSize} are free`)
 }
 
 /** One test's folder, and all that it opens; disposing closes and removes everything. */

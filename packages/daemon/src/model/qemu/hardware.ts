@@ -81,6 +81,8 @@ export interface HardwareInput {
   readonly tpmDirectory?: string | undefined
   /** The program that serves shares, where its spec has some. */
   readonly virtiofsd?: string | undefined
+  /** The render node that its 3D is made on, where its spec has that. */
+  readonly renderNode?: string | undefined
   /** The NoCloud seed's file, when the spec has cloudInit. */
   readonly seedPath: string | undefined
   /** Whether the host has /dev/vhost-vsock. */

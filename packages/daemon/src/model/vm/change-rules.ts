@@ -11,6 +11,7 @@ import type { PlugMemory } from '../memory/plug-memory.ts'
 import { channelsRule } from './channel-rules.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
 import { mediumOr, wholeDiskRule } from './disk-rules.ts'
+import { displayRule } from './display-rules.ts'
 import { wholeHostDeviceRule } from './host-device-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
 import { forwardsRule, guardRule, networkRule, wholeNicRule } from './nic-rules.ts'
@@ -36,6 +37,8 @@ export interface SpecChange {
   readonly sriovs: ReadonlySet<string>
   /** Slots of the guest that runs that are left to plug something into; undefined where that is not known. */
   readonly freePorts: number | undefined
+  /** Why this host has no 3D, as a clause, where the spec asks for that. */
+  readonly lacks3d: string | undefined
 }
 
 type RuleOf = ChangeRule | ((change: SpecChange, path: string) => ChangeRule)
@@ -116,6 +119,9 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'boot.kernel': { effect: 'boot', reason: 'a kernel is loaded when the guest boots' },
   'boot.cmdline': { effect: 'boot', reason: 'a kernel reads its command line when it boots' },
   cloudInit: { effect: 'boot', reason: 'the seed is written before the guest boots' },
+
+  'devices.display': displayRule,
+  'devices.renderNode': displayRule,
 
   'disks.*': wholeDiskRule,
   'disks.*.volume': mediumOr({

@@ -239,7 +239,11 @@ test('every rule names a field that a spec can have', () => {
     ],
     hostDevices: [{ name: 'h', vf: 'eth0' }],
     shares: [{ name: 's', folder: '/srv/s' }],
-    devices: { channels: ['org.example.app.0'] },
+    devices: {
+      channels: ['org.example.app.0'],
+      display: 'virtio-gl',
+      renderNode: '/dev/dri/renderD128',
+    },
   })
   const kinds = new Set([...specFields(full).values()].map((field) => field.kind))
   for (const kind of Object.keys(changeRules)) assert.ok(kinds.has(kind), kind)

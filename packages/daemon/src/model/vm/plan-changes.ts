@@ -24,15 +24,17 @@ export interface Situation {
   readonly sriovs?: ReadonlySet<string> | undefined
   /** Slots of its guest that are left to plug something into. */
   readonly freePorts?: number | undefined
+  /** Why this host has no 3D, as a clause, where the spec asks for that. */
+  readonly lacks3d?: string | undefined
 }
 
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
 export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
-  const { state, plugMemory, bootBytes, accelerator, freePorts } = situation
+  const { state, plugMemory, bootBytes, accelerator, freePorts, lacks3d } = situation
   const { macvtaps = new Set(), sriovs = new Set() } = situation
   const booted = state === 'running' || state === 'paused' ? situation.booted : undefined
   const specs = { from: current, to: wanted, plugMemory, bootBytes }
-  const change: SpecChange = { ...specs, booted, accelerator, freePorts, macvtaps, sriovs }
+  const change: SpecChange = { ...specs, booted, accelerator, freePorts, lacks3d, macvtaps, sriovs }
   const before = specFields(current)
   const after = specFields(wanted)
   const changes: PlanChange[] = []

@@ -8,6 +8,7 @@
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { SnapshotRecord } from '../../ports/snapshot-record.ts'
 import type { Context } from '../context.ts'
+import { requireNo3d } from '../host/graphics.ts'
 import { requireNoHostDevices } from '../host/host-devices.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { requireNoShares } from '../vms/shares.ts'
@@ -44,6 +45,7 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
   requireSettled(seat.record, ports)
   if (request.memory) requireNoHostDevices(seat.record, 'kept')
   if (request.memory) requireNoShares(seat.record, 'kept')
+  if (request.memory) requireNo3d(seat.record, 'kept')
   if (request.memory) requireMemory(seat)
   const disks = planSwitch(seat, request.name, ports)
   await ports.failpoint('snapshot.create.before-row')

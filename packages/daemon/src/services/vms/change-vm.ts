@@ -7,6 +7,7 @@ import { planChanges } from '../../model/vm/plan-changes.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { lacks3d } from '../host/graphics.ts'
 import { wireNics } from '../networks/nic-networks.ts'
 import { requireOwnNics } from '../networks/own-nics.ts'
 import { requireUnclaimed, requireUnheard } from '../networks/ports-of-host.ts'
@@ -146,7 +147,8 @@ async function decide(
   const kept = mergeKept(record.spec, wanted)
   const { spec } = await resolveSpec(kept, { uuid: record.id, name: record.name }, context.ports)
   await requireFits(spec, record.name, context.ports)
-  const changes = planChanges(record.spec, spec, situationOf(record, context.ports))
+  const situation = { ...situationOf(record, context.ports), lacks3d: await lacks3d(spec, context.ports) }
+  const changes = planChanges(record.spec, spec, situation)
   await requireStillTunable({ name: record.name, spec, changes }, context.ports)
   await requireLiveNics({ record, emulator }, { spec, changes }, context.ports)
   await requireLiveHostDevices({ record, emulator }, { spec, changes }, context.ports)

@@ -1,5 +1,6 @@
 /** Everything that is decided before a VM starts. Changes nothing. */
 import { type DiskSpec, isCdrom, KvasirError, type VmSpec } from '@kvasir/contract'
+import { likelyRenderNode } from '../../model/host/judge-graphics.ts'
 import type { PageWant } from '../../model/memory/hugepages.ts'
 import { coldHardware, planHardware } from '../../model/pci/allocate.ts'
 import type { StoredPlan } from '../../model/placement/keep-plan.ts'
@@ -15,6 +16,7 @@ import { restoredSpec } from '../../model/vm/waiting-changes.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { chooseNicVfs } from '../host/choose-nic-vfs.ts'
+import { renderNodeFor } from '../host/graphics.ts'
 import { chooseHostDevices } from '../host/host-devices.ts'
 import { findImage } from '../images/find-image.ts'
 import { nicNetworks } from '../networks/nic-networks.ts'
@@ -84,6 +86,7 @@ export async function prepareStart(record: VmRecord, ports: Ports): Promise<Prep
     firmware: firmwareFiles(record, firmware, ports),
     tpmDirectory: tpmDirectoryOf(record, spec, ports),
     virtiofsd: ports.host.virtiofsd(),
+    renderNode: await renderNodeFor(record, spec, ports),
     seedPath: spec.cloudInit ? ports.files.seedPath(record.id) : undefined,
     vsock: ports.host.hasVsock(),
     vhostNet: ports.host.hasVhostNet(),
@@ -143,6 +146,7 @@ export async function requireBuildable(
     disks: spec.disks.map((disk) => ({ disk: disk.name, chain: [{ path: '/volume', format: 'qcow2' }] })),
     kernel,
     firmware: { executable: '/firmware', nvramPath: '/nvram' },
+    renderNode: likelyRenderNode,
     seedPath: spec.cloudInit ? '/seed' : undefined,
     vsock: true,
     tscKhz: undefined,

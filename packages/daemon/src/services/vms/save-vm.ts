@@ -12,6 +12,7 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator, SaveProgress } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { SavedMemory, VmRecord } from '../../ports/store.ts'
+import { requireNo3d } from '../host/graphics.ts'
 import { requireNoHostDevices } from '../host/host-devices.ts'
 import { refusalFrom } from '../refusal-of.ts'
 import { requireSettled } from '../snapshots/find-snapshot.ts'
@@ -31,6 +32,7 @@ export async function saveVm(driver: Driver, ports: Ports, request: SaveRequest)
     async (seat) => {
       requireNoHostDevices(seat.record, 'saved')
       requireNoShares(seat.record, 'saved')
+      requireNo3d(seat.record, 'saved')
       requireSettled(seat.record, ports) // A disk whose layers are merged cannot be let go of.
       const booted = whatWasBooted(seat.record)
       const wasRunning = seat.record.life.state === 'running'

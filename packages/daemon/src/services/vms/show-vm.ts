@@ -73,7 +73,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
   const { record, emulator, statistics, guest } = view
   const { run } = record
   if (!emulator || !run) return {}
-  const { vncSocketName, spiceSocketName } = run.emulator.plan.ids
+  const { vncSocketName, spiceSocketName, renderNode } = run.emulator.plan.ids
   const { runtimeDir } = context
   const { emulators } = context.ports
   const directory = `${runtimeDir}/vms/${record.id}`
@@ -94,6 +94,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     restartNeeded: waitingFor(record, run.bootedSpec),
     ...(vncSocketName === undefined ? {} : { vncSocket: `${directory}/share/${vncSocketName}` }),
     ...(spiceSocketName === undefined ? {} : { spiceSocket: `${directory}/share/${spiceSocketName}` }),
+    ...(renderNode === undefined ? {} : { renderNode }),
     ...(statistics
       ? {
           residentBytes: statistics.residentBytes,
