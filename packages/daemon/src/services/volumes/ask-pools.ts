@@ -4,16 +4,17 @@
  */
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { placeName, usablePlace } from '../pools/usable-pool.ts'
 
 /** Asks for a volume and for what it lies on. `pool-unreachable`, `pool-inactive`. */
 export async function askPools(volume: VolumeRecord, ports: Pick<Ports, 'pools' | 'store'>): Promise<void> {
   const asked = new Set<string>()
   let link: VolumeRecord | undefined = volume
   while (link) {
-    if (!asked.has(link.pool)) {
-      asked.add(link.pool)
-      const pool = usablePool(link.pool, ports)
+    const place = placeName(link)
+    if (!asked.has(place)) {
+      asked.add(place)
+      const pool = usablePlace(link, ports)
       // The size of an image on a server is asked for more quickly than what it occupies; a file's header may be damaged.
       if (pool.source(link).kind === 'protocol') await pool.capacityBytes(link)
       else await pool.allocatedBytes(link)
