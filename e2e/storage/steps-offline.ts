@@ -47,6 +47,8 @@ export const offlineSteps: readonly Step[] = [
       }
       for (const name of notes.carried?.keys() ?? [])
         await cli.run('snapshot', 'delete', 'web1', name, '--yes')
+      if (scene.backend.luns !== undefined)
+        await cli.run('vm', 'disk', 'move', 'web1', 'data', '--pool', 'default', '--format', 'qcow2')
       await assertSound(scene)
     },
   },

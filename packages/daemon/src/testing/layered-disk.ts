@@ -43,7 +43,7 @@ export async function volumes(world: SimulatedDaemon): Promise<readonly string[]
   const [disk] = spec.disks
   const chain: string[] = []
   for (let row = store.volumes.find(disk?.pool ?? '', disk?.volume ?? ''); row; ) {
-    chain.push(row.id)
+    chain.push(row.file ?? row.id)
     row = row.baseId === undefined ? undefined : store.volumes.get(row.baseId)
   }
   if (status.state === 'running') {

@@ -193,7 +193,7 @@ export function writeRows(record: VmRecord, planned: PlannedMove, context: Conte
   const { disk, volume, pool, format, into, keep, layers } = planned
   const { ports } = context
   const { store } = ports
-  if (into) {
+  if (into && layers.length === 0) {
     const move = { vmId: record.id, disk: disk.name, fromId: volume.id, keep, into: true }
     return store.transaction(() => {
       const copy = { ...beginFilling({ volume, into }, context), move }
@@ -201,17 +201,18 @@ export function writeRows(record: VmRecord, planned: PlannedMove, context: Conte
       return copy
     })
   }
-  const name =
-    pool === volume.pool
-      ? freeVolumeName({ pool, name: `${volume.name}.new` }, ports, new Set())
-      : volume.name
+  const taken = into ?? (pool === volume.pool ? volume : undefined)
+  const name = taken ? freeVolumeName({ pool, name: `${taken.name}.new` }, ports, new Set()) : volume.name
   const place = { name, pool, format, move: { vmId: record.id, disk: disk.name, keep } }
   const flat = newCopy(volume, place, ports)
-  const rows = layers.length === 0 ? ([flat] as const) : newLayerCopies(layers, { flat, volume }, ports)
+  const rows = layers.length === 0 ? ([flat] as const) : newLayerCopies(layers, { flat, volume, into }, ports)
   store.transaction(() => {
     usablePool(pool, ports)
-    for (const row of rows) store.volumes.insert(row)
-    beginWork(volume, 'moved', context)
+    if (into) beginFilling({ volume, into }, context)
+    else beginWork(volume, 'moved', context)
+    for (const row of rows)
+      if (row.move.into) store.volumes.update(row)
+      else store.volumes.insert(row)
   })
   return rows.at(-1) ?? flat
 }

@@ -29,18 +29,38 @@ interface Opened {
   readonly from: Kind
   readonly runs: boolean
   readonly size?: string
+  /** There is a LUN `lun-1` in a pool `san` of the target. */
+  readonly hasLun?: boolean
   readonly failpoint?: (name: FailpointName) => Promise<void>
 }
 
 /** A VM whose disk has two snapshots, the first with memory if it runs, and a pool of each kind, named after it. */
-async function openWorld({ from, runs, size = '64MiB', ...options }: Opened): Promise<SimulatedDaemon> {
+async function openWorld({
+  from,
+  runs,
+  size = '64MiB',
+  hasLun,
+  ...options
+}: Opened): Promise<SimulatedDaemon> {
   const world = await openSimulatedDaemon({ hurry, ...options })
   for (const name of kinds) await world.call('createPool', { body: newPool.parse({ name, ...pools[name] }) })
+  if (hasLun) await bringLun(world)
   await world.createVm('web1', { disks: [{ name: 'data', pool: from, size }] })
   if (runs) await world.call('startVm', { params, ...waiting })
   await snapshot(world, 'one', runs)
   await snapshot(world, 'two')
   return world
+}
+
+async function bringLun(world: SimulatedDaemon): Promise<void> {
+  const target = 'iqn.2026-11.example:a'
+  const folder = `/simulated/192.0.2.1/${target}`
+  const lun = { capacityBytes: 64 * 2 ** 20, allocatedBytes: 0, basePath: undefined, folder, file: 'lun-1' }
+  world.machine.volumes.set('theirs', lun)
+  const pool = { type: 'iscsi', name: 'san', server: '192.0.2.1', target }
+  await world.call('createPool', { body: newPool.parse(pool) })
+  const body = { name: 'lun-1', file: 'lun-1', format: 'raw' as const, force: false }
+  await world.call('importVolume', { params: { pool: 'san' }, body })
 }
 
 /** Marks what each snapshot holds, and the disk; answers what they say. */
@@ -143,21 +163,82 @@ test('a disk that would become larger on whole extents goes with its snapshots o
   )
 })
 
+const ontoLun = { pool: 'san', volume: 'lun-1' }
+
+for (const runs of [true, false])
+  test(`a disk of a VM that ${runs ? 'runs' : 'is off'} goes with its snapshots onto a LUN, which has it alone when they are deleted`, async () => {
+    await using world = await openWorld({ from: 'dir', runs, hasLun: true })
+    mark(world)
+
+    const job = await move(world, ontoLun)
+
+    assert.equal(job.state, 'succeeded', String(job.error?.detail))
+    assert.deepEqual(await volumes(world), [
+      'san/lun-1 on web1-data.two',
+      'san/web1-data.one',
+      'san/web1-data.two on web1-data.one',
+    ])
+    assertMarked(world)
+    await revert(world, 'one')
+    for (const name of ['two', 'one'])
+      await world.call('deleteSnapshot', { params: { ...params, snapshot: name }, ...waiting })
+    assert.deepEqual(await volumes(world), ['san/lun-1'])
+    const { spec } = await world.vm('web1')
+    assert.equal(spec.disks[0]?.volume, 'lun-1')
+  })
+
+test('an emulator that did not go over after all has the disk as it was, and the LUN is free', async () => {
+  const failpoint = async (name: FailpointName) => {
+    if (name !== 'vm.move.after-row-switch') return
+    world.process('web1').disks.mirrors.clear()
+    throw new Error('a step failed')
+  }
+  await using world = await openWorld({ from: 'dir', runs: true, hasLun: true, failpoint })
+  const before = await volumes(world)
+
+  const job = await move(world, ontoLun)
+
+  assert.equal(job.state, 'failed')
+  assert.deepEqual(await volumes(world), before)
+  const lun = world.daemon.context.ports.store.volumes.find('san', 'lun-1')
+  assert.deepEqual([lun?.frozen, lun?.work, lun?.move], [false, undefined, undefined])
+})
+
+test('a LUN takes in no layers of a pool in which each is a whole volume', async () => {
+  await using world = await openWorld({ from: 'rbd', runs: true, hasLun: true })
+
+  await assert.rejects(move(world, ontoLun), /takes in only one layer/)
+})
+
+for (const end of ends.filter((one) => one.startsWith('the daemon')))
+  test(`at whichever step ${end}, the layers are files or on a LUN, which is free otherwise`, async () => {
+    await breakOffEverywhere(end, breakOffOntoLun)
+  })
+
+/** Moves a disk onto a LUN, breaks that off at a point, and looks at what has become of both. */
+async function breakOffOntoLun({ point, runs, end }: Case): Promise<void> {
+  await using world = await breakOffAt(point, end, {
+    open: (options) => openWorld({ from: 'dir', runs, hasLun: true, ...options }),
+    runs,
+    begin: (first, { isDeath }) => move(first, ontoLun, isDeath ? 0 : patience),
+  })
+
+  await untilStill(world, end)
+  if ((await world.vm('web1')).spec.disks[0]?.pool === 'dir') {
+    assert.equal((await volumes(world)).at(-1), 'san/lun-1')
+    const again = await move(world, { ...ontoLun, force: true })
+    assert.equal(again.state, 'succeeded', String(again.error?.detail))
+  }
+  assert.deepEqual(await volumes(world), [
+    'san/lun-1 on web1-data.two',
+    'san/web1-data.one',
+    'san/web1-data.two on web1-data.one',
+  ])
+}
+
 for (const end of ends)
   test(`at whichever step ${end}, the disk and its layers are files or images of Ceph, all of them`, async () => {
-    const points = failpointNames.filter((name) => name.startsWith('vm.move.'))
-    const off: readonly FailpointName[] = ['vm.move.after-row', 'vm.move.after-layer', 'vm.move.after-file']
-    const cases = [
-      ...points.map((point) => ({ point, runs: true })),
-      ...(end.includes('emulator') ? [] : off.map((point) => ({ point, runs: false }))),
-    ]
-
-    const all = await Promise.allSettled(cases.map((one) => breakOff({ ...one, end })))
-
-    const failed = all.flatMap((one, index) =>
-      one.status === 'rejected' ? [`${JSON.stringify(cases[index])}: ${String(one.reason)}`] : [],
-    )
-    assert.deepEqual(failed, [])
+    await breakOffEverywhere(end, breakOff)
   })
 
 interface Case {
@@ -177,20 +258,40 @@ async function breakOff({ point, runs, end }: Case): Promise<void> {
     },
   })
 
-  const { store } = world.daemon.context.ports
-  const isStill = async () =>
-    world.daemon.context.jobs.running() === 0 &&
-    store.volumes.list().length === 3 &&
-    store.volumes.list().every(({ work, move: begun }) => !work && !begun) &&
-    (!end.includes('emulator') || (await world.vm('web1')).status.state === 'crashed')
-  for (let turn = 0; !(await isStill()); turn++) {
-    assert.ok(turn < 3_000, `Something is under way for ever: ${JSON.stringify(store.volumes.list())}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
+  await untilStill(world, end)
   const [first = ''] = await volumes(world)
   assert.equal(world.machine.keptForCopies.size, 0)
   if (first.startsWith('dir')) assert.equal((await move(world, { pool: 'rbd' })).state, 'succeeded')
   await volumes(world)
   assertAtHome(world, 'rbd')
   assertMarked(world)
+}
+
+/** Breaks a move off at each failpoint, of a VM that runs and of one that is off. */
+async function breakOffEverywhere(end: End, work: (one: Case) => Promise<void>): Promise<void> {
+  const points = failpointNames.filter((name) => name.startsWith('vm.move.'))
+  const off: readonly FailpointName[] = ['vm.move.after-row', 'vm.move.after-layer', 'vm.move.after-file']
+  const cases = [
+    ...points.map((point) => ({ point, runs: true })),
+    ...(end.includes('emulator') ? [] : off.map((point) => ({ point, runs: false }))),
+  ]
+  const all = await Promise.allSettled(cases.map((one) => work({ ...one, end })))
+  const failed = all.flatMap((one, index) =>
+    one.status === 'rejected' ? [`${JSON.stringify(cases[index])}: ${String(one.reason)}`] : [],
+  )
+  assert.deepEqual(failed, [])
+}
+
+/** Until nothing is under way any more. */
+async function untilStill(world: SimulatedDaemon, end: End): Promise<void> {
+  const { store } = world.daemon.context.ports
+  const isStill = async () =>
+    world.daemon.context.jobs.running() === 0 &&
+    new Set(store.volumes.list().flatMap(({ pool }) => (pool === 'san' ? [] : pool))).size <= 1 &&
+    store.volumes.list().every(({ phase, work, move: begun }) => phase === 'ready' && !work && !begun) &&
+    (!end.includes('emulator') || (await world.vm('web1')).status.state === 'crashed')
+  for (let turn = 0; !(await isStill()); turn++) {
+    assert.ok(turn < 3_000, `Something is under way for ever: ${JSON.stringify(store.volumes.list())}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
 }

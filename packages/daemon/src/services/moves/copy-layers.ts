@@ -43,9 +43,14 @@ export function planLayers(
       `Disk ${disk.name} of VM ${record.name} has ${snapshotWords(snapshots)}, and ${why}, so it is not moved. ${wayOut(record.name, snapshots)}`,
       { details: { snapshots } },
     )
-  if (into) throw refuse('in-use', 'a volume that is there takes no layers in')
   if (pool === volume.pool) throw refuse('in-use', 'its layers stay in their pool with their formats')
   const { kind } = layersPlace(pool, ports)
+  const lowest = layers.filter(({ baseId }) => baseId === undefined)
+  if (into && (kind !== 'ground' || lowest.length > 1 || volume.baseId === undefined))
+    throw refuse(
+      'in-use',
+      'a volume that is there takes in only one layer, on which all others lie in files then',
+    )
   if (kind === 'files' && volume.baseId !== undefined && format !== 'qcow2')
     throw refuse('in-use', 'what lies on a layer is qcow2')
   if (layers.some((layer) => layer.pool !== volume.pool))
@@ -130,13 +135,15 @@ async function copyOwn(
   const former = ports.store.volumes.get(layer.move.fromId)
   if (!former) throw new KvasirError('volume-not-found', `Layer ${layer.name} is not there any more.`)
   const chain = volumeChain(former, ports)
-  const capacityBytes = await makeCopy(layer, ports)
+  const { into } = layer.move
+  const capacityBytes = into ? layer.capacityBytes : await makeCopy(layer, ports)
   const top = copyNow(copyId, ports.store)
   // What lies on it will be as large at least. It is said before anything is copied.
-  if (isLive && top?.liesIn !== undefined)
+  const isDevice = sourceOf(layer, ports).kind === 'device'
+  if (isLive && isDevice && top?.liesIn !== undefined)
     requireSameSize(top, { capacityBytes, sizeBytes: top.capacityBytes })
   const fileSizeBytes = 2 * capacityBytes + spareBytes
-  const isNew = sourceOf(layer, ports).kind !== 'device' // Of a thin pool that does not clear its blocks one may hold what was there before.
+  const isNew = !into && !isDevice // Of a thin pool that does not clear its blocks one may hold what was there before.
   await ports.access.fill(sourcesOfCopy(layer, ports), chain, { ...work, fileSizeBytes, isNew })
 }
 

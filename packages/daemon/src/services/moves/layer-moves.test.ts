@@ -128,7 +128,7 @@ test('layers go along all of them, as qcow2 among files, and into nothing that i
 
   await assert.rejects(move(world, { format: 'raw' }), /is qcow2/)
   await assert.rejects(move(world, { pool: 'default', format: 'raw' }), /stay in their pool/)
-  await assert.rejects(move(world, { volume: 'spare' }), /takes no layers in/)
+  await assert.rejects(move(world, { volume: 'spare' }), /takes in only one layer/)
   await add('web1-data.one')
   assert.equal((await move(world)).state, 'succeeded')
   assert.deepEqual(await volumes(world), [

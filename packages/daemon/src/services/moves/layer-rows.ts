@@ -64,7 +64,16 @@ export function leftBy(copy: LayerCopy, store: Store): readonly string[] {
 /** The rows of copies of layers, each after what it lies on; the last is that of the disk itself, which is planned to lie on nothing. */
 export function newLayerCopies(
   layers: readonly VolumeRecord[],
-  { flat, volume }: { readonly flat: LayerCopy; readonly volume: VolumeRecord },
+  {
+    flat,
+    volume,
+    into,
+  }: {
+    readonly flat: LayerCopy
+    readonly volume: VolumeRecord
+    /** What is there already, and takes the lowest layer in. */
+    readonly into: VolumeRecord | undefined
+  },
   ports: Ports,
 ): readonly LayerCopy[] {
   const { clock } = ports
@@ -73,10 +82,16 @@ export function newLayerCopies(
   const planned = new Set<string>()
   const ids = new Map<string, string>()
   const copies: LayerCopy[] = []
+  const { vmId, disk } = move
   for (const layer of layers) {
+    if (into && layer.baseId === undefined) {
+      const own = { vmId, disk, fromId: layer.id, keep: false, layerOf: flat.id, into: true }
+      ids.set(layer.id, into.id)
+      copies.push({ ...into, work: 'filled', move: own })
+      continue
+    }
     const name = freeVolumeName({ pool, name: layer.name }, ports, planned)
     planned.add(volumeWords({ pool, name }))
-    const { vmId, disk } = move
     const row: LayerCopy = {
       ...flat,
       id: clock.uuid(),
@@ -138,36 +153,56 @@ export function asVolume(copy: LayerCopy): VolumeRecord {
   return { ...row, baseId: row.baseId ?? move.clonesId }
 }
 
-/** The disk is on its copy: the snapshots have the copies of their layers. Part of a transaction. */
-export function writeLayersSwitched(copy: LayerCopy, { store }: Pick<Ports, 'store'>): void {
-  const copies = layerCopiesOf(copy.id, store)
-  for (const one of copies) store.volumes.update({ ...one, phase: 'ready' })
-  const to = new Map(copies.map(({ id, move }) => [move.fromId, id]))
-  const [former] = copies.flatMap(({ move }) => store.volumes.get(move.fromId) ?? [])
-  if (former) remap({ copy, to, pools: { from: former.pool, to: copy.pool } }, store)
+/** The volume that was there before, into which the lowest layer under a copy goes. */
+export function filledUnder(copyId: string, store: Store): LayerCopy | undefined {
+  return layerCopiesOf(copyId, store).find(({ move }) => move.into)
 }
 
-/** The disk is not on its copy after all: the snapshots have what they had, and the copies are to go. Part of a transaction. */
-export function writeLayersBack(copy: LayerCopy, { store }: Pick<Ports, 'store'>): void {
+/** Whether a copy becomes what it is in rows: one that was there before is held by its work. */
+function asSwitched(row: LayerCopy): LayerCopy {
+  const { work: _, ...free } = row
+  return row.move.into ? { ...free, frozen: true } : { ...row, phase: 'ready' }
+}
+
+function asGivenUp(row: LayerCopy): LayerCopy {
+  return row.move.into ? { ...row, work: 'filled', frozen: false } : { ...row, phase: 'deleting' }
+}
+
+/** The disk is on its copy, of this name: the snapshots have the copies of their layers. Part of a transaction. */
+export function writeLayersSwitched(copy: LayerCopy, name: string, store: Store): void {
   const copies = layerCopiesOf(copy.id, store)
-  for (const one of copies) store.volumes.update({ ...one, phase: 'deleting' })
+  for (const one of copies) store.volumes.update(asSwitched(one))
+  const to = new Map(copies.map(({ id, move }) => [move.fromId, id]))
+  const [former] = copies.flatMap(({ move }) => store.volumes.get(move.fromId) ?? [])
+  if (former) remap({ copy, to, from: former.pool, place: { pool: copy.pool, name } }, store)
+}
+
+/** The disk is not on its copy after all, but on one of this name: the snapshots have what they had, and the copies are to go. Part of a transaction. */
+export function writeLayersBack(copy: LayerCopy, name: string, store: Store): void {
+  const copies = layerCopiesOf(copy.id, store)
+  for (const one of copies) store.volumes.update(asGivenUp(one))
   const to = new Map(copies.map(({ id, move }) => [id, move.fromId]))
   const [former] = copies.flatMap(({ move }) => store.volumes.get(move.fromId) ?? [])
-  if (former) remap({ copy, to, pools: { from: copy.pool, to: former.pool } }, store)
+  if (former) remap({ copy, to, from: copy.pool, place: { pool: former.pool, name } }, store)
 }
 
 interface Remap {
   readonly copy: LayerCopy
   /** From the id of a volume to that of the one in its place. */
   readonly to: ReadonlyMap<string, string>
-  readonly pools: { readonly from: string; readonly to: string }
+  /** The pool that the disk leaves. */
+  readonly from: string
+  /** Where its volume is then. */
+  readonly place: { readonly pool: string; readonly name: string }
 }
 
-function remap({ copy: { move }, to, pools }: Remap, store: Store): void {
+function remap({ copy: { move }, to, from, place }: Remap, store: Store): void {
   const moved = (spec: VmSpec): VmSpec => ({
     ...spec,
     disks: spec.disks.map((disk) =>
-      disk.name === move.disk && disk.pool === pools.from ? { ...disk, pool: pools.to } : disk,
+      disk.name === move.disk && disk.pool === from
+        ? { ...disk, pool: place.pool, volume: place.name }
+        : disk,
     ),
   })
   for (const snapshot of store.snapshots.ofVm(move.vmId)) {

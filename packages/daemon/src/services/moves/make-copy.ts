@@ -42,7 +42,7 @@ export function requireSameSize(
   if (capacityBytes <= sizeBytes) return
   throw new KvasirError(
     'plan-refused',
-    `Pool ${copy.pool} has volumes of whole extents, so disk ${copy.move.disk} with its snapshots would become larger there; it goes while its VM is off, or once it is as large.`,
+    `Disk ${copy.move.disk} with its snapshots would become larger in pool ${copy.pool}, where the volume under it is, so it is not moved there while its VM runs.`,
     { details: { disk: copy.move.disk, pool: copy.pool } },
   )
 }

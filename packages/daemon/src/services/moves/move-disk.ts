@@ -18,7 +18,7 @@ import { volumeWords } from '../volumes/volume-words.ts'
 import { beginMove, beginOnLayers, type MoveRequest } from './begin-move.ts'
 import { copyLayers, removeLeft } from './copy-layers.ts'
 import { giveUp } from './give-up.ts'
-import { layerCopiesOf, leftBy } from './layer-rows.ts'
+import { filledUnder, layerCopiesOf, leftBy } from './layer-rows.ts'
 import { type CopyRecord, copyNow, stepOf, writeDone, writeSwitched } from './move-rows.ts'
 import { finishGoingOver, settleMoves } from './settle-moves.ts'
 import { WritesOfGuest } from './writes-of-guest.ts'
@@ -58,7 +58,11 @@ async function beginWithLayers(copy: CopyRecord, request: MoveRequest, moving: M
       patienceOf(moving),
     )
   } catch (error) {
-    if (!isLeaving(job.signal)) await giveUp([copy.id], moving)
+    if (!isLeaving(job.signal)) {
+      const filled = filledUnder(copy.id, ports.store)
+      await giveUp([copy.id], moving)
+      if (filled) noteUndefined(filled, moving)
+    }
     throw error
   }
 }
@@ -70,16 +74,20 @@ export async function followMove(moving: Moving): Promise<string> {
   const first = copyNow(copyId, store)
   if (!first) return ''
   const left = leftBy(first, store)
+  const filled = first.move.into ? first : filledUnder(first.id, store)
+  const noteFilled = () => {
+    if (filled && !isDone(first, moving)) noteUndefined(filled, moving)
+  }
   await using guest = new WritesOfGuest(moving)
   try {
     await copyAndGoOver(guest, moving)
   } catch (error) {
     if (isLeaving(job.signal)) throw error
     await giveUp([copyId], moving)
-    noteUndefined(first, moving)
+    noteFilled()
     if (!isDone(first, moving)) throw error
   }
-  noteUndefined(first, moving)
+  noteFilled()
   const name = isDone(first, moving) ? store.volumes.get(copyId)?.name : undefined
   await removeLeft(left, context)
   await context.ports.failpoint('vm.move.after-done')
@@ -100,7 +108,6 @@ function isDone({ id, move }: CopyRecord, { driver, context }: Moving): boolean 
 
 /** What was there before and was not filled to the end holds some of this and some of that. */
 function noteUndefined(copy: CopyRecord, moving: Moving): void {
-  if (!copy.move.into || isDone(copy, moving)) return
   moving.job.outcome(`What volume ${volumeWords(copy)} holds is undefined now.`)
 }
 

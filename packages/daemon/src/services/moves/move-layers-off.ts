@@ -8,6 +8,7 @@ import { requireOff } from '../volumes/hold-volume.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { type MoveRequest, type PlannedMove, planMove, writeRows } from './begin-move.ts'
 import { copyLayer, copyLayers, removeLeft } from './copy-layers.ts'
+import { requireRoom } from './fill-volume.ts'
 import { leftBy } from './layer-rows.ts'
 import { type CopyRecord, copyNow, writeDone, writeGivenUp, writeSwitched } from './move-rows.ts'
 import { settleMoves } from './settle-moves.ts'
@@ -26,6 +27,8 @@ export function beginMoveLayersOff(
     if (!seat) throw new KvasirError('volume-not-found', `Disk ${request.disk} is on another volume by now.`)
     requireSettled(seat.record, context.ports)
     const again = planMove(seat.record, request, context)
+    const look = { from: again.volume, force: request.force, signal: job.signal, isLive: false }
+    if (again.into) await requireRoom(again.into, look, context.ports)
     await context.ports.failpoint('vm.move.before-row')
     const copy = writeRows(seat.record, again, context)
     const left = leftBy(copy, context.ports.store)

@@ -14,7 +14,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { Store, VmRecord, VolumeMove, VolumeRecord } from '../../ports/store.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { keepGround } from '../volumes/keep-ground.ts'
-import { layerCopiesOf, writeLayersBack, writeLayersSwitched } from './layer-rows.ts'
+import { filledUnder, layerCopiesOf, writeLayersBack, writeLayersSwitched } from './layer-rows.ts'
 
 type VolumeName = Pick<VolumeRecord, 'pool' | 'name'>
 
@@ -85,14 +85,24 @@ export function writeSwitched(seat: Seat, copy: CopyRecord, ports: Ports): void 
     seat.update(onVolume(seat.record, { from: former, to: copy }), () => store.volumes.update(free))
     return
   }
-  const { name } = former
+  const filled = filledUnder(copy.id, store)
+  const name = filled?.name ?? former.name
   const isHere = former.pool === copy.pool
-  const left = isHere ? freeVolumeName({ pool: former.pool, name: `${name}.old` }, ports, new Set()) : name
+  const left = isHere
+    ? freeVolumeName({ pool: former.pool, name: `${name}.old` }, ports, new Set())
+    : former.name
   seat.update(onVolume(seat.record, { from: former, to: { pool: copy.pool, name } }), () => {
     store.volumes.update({ ...former, name: left, madeForVm: undefined })
+    if (filled) store.volumes.update({ ...filled, name: layerName(filled, ports) })
     store.volumes.update({ ...copy, name, phase: 'ready', madeForVm: former.madeForVm })
-    writeLayersSwitched(copy, ports)
+    writeLayersSwitched(copy, name, store)
   })
+}
+
+/** What was there before lends its name to the disk that lies on it, as when a snapshot is taken of it, and has that of its layer. */
+function layerName({ pool, move }: CopyRecord, ports: Ports): string {
+  const name = ports.store.volumes.get(move.fromId)?.name ?? 'layer'
+  return freeVolumeName({ pool, name }, ports, new Set())
 }
 
 /** The disk did not go over: it is on the former volume, as before, and the copy is to go. */
@@ -104,13 +114,15 @@ export function writeBack(seat: Seat, copy: CopyRecord, ports: Ports): void {
     seat.update(onVolume(seat.record, { from: copy, to: former }), () => store.volumes.update(givenUp(copy)))
     return
   }
-  const { name } = copy
-  const isHere = former.pool === copy.pool
-  const left = isHere ? `${name}.${copy.id.slice(0, 8)}`.slice(-63) : name
+  const filled = filledUnder(copy.id, store)
+  const name = filled ? former.name : copy.name
+  const isTaken = filled || former.pool === copy.pool
+  const left = isTaken ? `${copy.name}.${copy.id.slice(0, 8)}`.slice(-63) : name
   seat.update(onVolume(seat.record, { from: copy, to: { pool: former.pool, name } }), () => {
     store.volumes.update({ ...copy, name: left, phase: 'deleting', madeForVm: undefined })
+    if (filled) store.volumes.update({ ...filled, name: copy.name })
     store.volumes.update({ ...former, name, madeForVm: copy.madeForVm })
-    writeLayersBack(copy, ports)
+    writeLayersBack(copy, name, store)
   })
 }
 

@@ -17,7 +17,6 @@ import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { VolumeRecord } from '../../ports/store.ts'
 import { layerOptions } from '../snapshots/layer-options.ts'
 import { freeFilled } from '../volumes/settle-work.ts'
 import { discardVolume } from '../volumes/volume-files.ts'
@@ -70,7 +69,7 @@ async function settleMove(seat: Seat, copy: CopyRecord, ports: Ports): Promise<v
   else if (state === 'held' || state === 'over') await finishMove(seat, copy.id, ports)
   else {
     writeBack(seat, copy, ports)
-    await takeBack(emulator, copy, ports)
+    await takeBack(emulator, copyNow(copy.id, ports.store) ?? copy, ports) // It has another name now.
   }
 }
 
@@ -103,10 +102,13 @@ async function undo(copy: CopyRecord, ports: Ports): Promise<void> {
   const { store } = ports
   const { move, ...row } = copy
   // From the top down, so that nothing lies on what is removed.
-  const rows: readonly VolumeRecord[] = [copy, ...layerCopiesOf(copy.id, store).toReversed()].map(asVolume)
+  const layers = layerCopiesOf(copy.id, store).toReversed()
+  const filled = layers.filter((layer) => layer.move.into).map(asVolume)
+  const rows = [copy, ...layers.filter((layer) => !layer.move.into)].map(asVolume)
   store.transaction(() => {
     if (move.into) freeFilled(row, ports)
     else for (const one of rows) store.volumes.update({ ...one, phase: 'deleting' })
+    for (const one of filled) freeFilled(one, ports)
     const former = store.volumes.get(move.fromId)
     if (former?.work !== 'moved' && former?.work !== 'exported') return
     const { work: _, ...free } = former
