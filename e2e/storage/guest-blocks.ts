@@ -1,5 +1,6 @@
 /**
- * A guest that writes numbered, checksummed blocks with fsync all the time, told what to do by `kvasir vm exec`.
+ * A guest that writes numbered, checksummed blocks with fsync, one after the other with a short pause, told what to do by `kvasir vm
+ * exec`. Without the pause it takes an emulated CPU for itself, and what is tested meanwhile takes two or three times as long.
  *
  * Block n goes to slot n modulo `slots`, each slot in two mebibytes of its own. So at any moment a disk holds the blocks up to one number,
  * and that number says all of its contents: `stateOf` gives it, and throws for a disk that has anything else. Of several disks each gets
@@ -9,6 +10,7 @@ import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { eventually } from '../machine/eventually.ts'
+import { patient } from '../machine/patience.ts'
 import type { CommandLine } from './command-line.ts'
 
 const slots = 16
@@ -16,6 +18,7 @@ const blockBytes = 512
 const stride = 2 ** 21
 const sectorsEach = stride / blockBytes
 const marker = 'flushed block'
+const pauseSeconds = 0.05
 
 /** What a disk must have for the blocks. */
 export const blocksSpace = slots * stride
@@ -39,6 +42,8 @@ export class GuestBlocks {
     await this.#untilItAnswers()
     const script = [
       'rm -f /run/hold /run/held /run/failed',
+      '[ -p /run/silence ] || mkfifo /run/silence',
+      'exec 3<>/run/silence', // Nobody writes there, so reading from it is a pause, and starts no program.
       `n=${from}`,
       `echo $((n - 1)) >/run/flushed`,
       'while :; do',
@@ -50,6 +55,7 @@ export class GuestBlocks {
       'echo $n >/run/flushed',
       `echo "${marker} $n" >/dev/ttyS0`,
       'n=$((n + 1))',
+      `read -r -t ${patient(pauseSeconds)} nothing <&3`,
       'done',
     ].join('\n')
     await this.#guest(`(${script}) </dev/null >/dev/null 2>&1 &`)
