@@ -108,6 +108,7 @@ const labTestEnvironment = {
   KVASIR_LAB: '1',
   KVASIR_PATIENCE: '4',
   NODE_COMPILE_CACHE: '/run/kvasir-lab/compiled',
+  XDG_CACHE_HOME: '/run/kvasir-lab/compiled', // The command line keeps what it compiled there, and the lab forgets what is elsewhere.
 }
 
 function environmentPassedOn(): Readonly<Record<string, string>> {
