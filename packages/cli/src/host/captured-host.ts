@@ -34,7 +34,7 @@ export async function readCapturedDevices(root: string): Promise<readonly HostDe
   const { judgeIommu } = await import('@kvasir/daemon/model/host/judge-iommu')
   const reading = readHostDevices(await openCapture(root))
   const { iommu: files, kernelOptions, pci: pciDevices } = reading
-  return describeDevices(reading, judgeIommu({ files, kernelOptions, pciDevices }), new Map())
+  return describeDevices(reading, judgeIommu({ files, kernelOptions, pciDevices }), { holders: new Map() })
 }
 
 /** What a tree tells of the memory of a host. Throws `file-not-found` when no kernel described itself in it. */

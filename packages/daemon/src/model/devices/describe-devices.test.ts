@@ -71,7 +71,7 @@ const machine = memoryTree(
 function devicesOf(tree: typeof machine, holders: ReadonlyMap<string, string> = new Map()) {
   const reading = readHostDevices(tree)
   const { iommu: files, kernelOptions, pci: pciDevices } = reading
-  const devices = describeDevices(reading, judgeIommu({ files, kernelOptions, pciDevices }), holders)
+  const devices = describeDevices(reading, judgeIommu({ files, kernelOptions, pciDevices }), { holders })
   return new Map(devices.map((device) => [device.address, device]))
 }
 

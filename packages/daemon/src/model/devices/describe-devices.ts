@@ -56,6 +56,9 @@ export interface DevicesReading {
 /** Who has which PCI function: the names of VMs by address. */
 export type Holders = ReadonlyMap<string, string>
 
+/** Who draws on which GPU: the names of VMs by its address. */
+export type Renderers = ReadonlyMap<string, readonly string[]>
+
 /** What is said of a device that the kernel cannot reset (kernel: drivers/pci/pci.c, pci_reset_supported). */
 export const noReset =
   'the kernel knows no way to reset it, so whoever has it next finds what a guest left in it'
@@ -69,10 +72,10 @@ const mostNamed = 4
 export function describeDevices(
   reading: DevicesReading,
   iommu: HostIommu,
-  holders: Holders,
+  { holders, renderers = new Map() }: { readonly holders: Holders; readonly renderers?: Renderers },
 ): readonly HostDevice[] {
   return [
-    ...reading.pci.map((device) => describePci(device, { reading, iommu, holders })),
+    ...reading.pci.map((device) => describePci(device, { reading, iommu, holders, renderers })),
     ...reading.usb.map(({ address, vendorId, deviceId, product, drivers }) => ({
       kind: 'usb' as const,
       address,
@@ -104,6 +107,7 @@ interface Surroundings {
   readonly reading: DevicesReading
   readonly iommu: HostIommu
   readonly holders: Holders
+  readonly renderers: Renderers
 }
 
 function describePci(device: PciDeviceReading, host: Surroundings): HostDevice {
@@ -181,7 +185,7 @@ function nameOf({ address, className, driver }: PciDeviceReading): string {
 }
 
 /** What the host would lose, as clauses with the device as their subject. */
-function usesOf(device: PciDeviceReading, { reading, holders }: Surroundings): readonly string[] {
+function usesOf(device: PciDeviceReading, { reading, holders, renderers }: Surroundings): readonly string[] {
   const disks = device.disks.map(({ disk, uses }) => {
     const rest = uses.length - mostNamed
     const named = `${uses.slice(0, mostNamed).join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`
@@ -193,9 +197,11 @@ function usesOf(device: PciDeviceReading, { reading, holders }: Surroundings): r
     return isUp ? [`is an interface that is up (${link})`] : []
   })
   const vfs = device.vfs.filter((vf) => holders.has(vf))
+  const drawing = renderers.get(device.address) ?? []
   return [
     ...disks,
     ...links,
+    ...(drawing.length > 0 ? [`renders the 3D of VM ${drawing.join(', ')}`] : []),
     ...(vfs.length > 0 ? [`has VFs that VMs have (${vfs.join(', ')})`] : []),
     ...(isOnlyDisplay(device, reading) ? ['is the only display of the host'] : []),
   ]

@@ -11,6 +11,23 @@ const gpus = [
   { path: '/dev/dri/renderD129', driver: 'amdgpu', address: '0000:03:00.0' },
 ]
 
+/** A GPU as the kernel shows it. */
+const gpu = {
+  classCode: '030000',
+  className: 'VGA compatible controller',
+  vendorId: '1002',
+  deviceId: '744c',
+  driver: 'amdgpu',
+  iommuGroup: 1,
+  interfaces: [],
+  vfs: [],
+  resetMethods: ['bus'],
+  isBootDisplay: false,
+  physicalFunction: undefined,
+  disks: [],
+  links: [],
+}
+
 async function failureOf(world: SimulatedDaemon, id: string): Promise<string> {
   const job = await world.call('getJob', { params: { id }, query: { wait: 5 } })
   return job.error?.detail ?? ''
@@ -74,4 +91,28 @@ test('memory of a VM with 3D is neither saved nor kept in a snapshot, and the VM
   assert.equal(world.machine.saves.size, 0)
   const disks = await world.call('createSnapshot', { params, body: { ...body, memory: false } })
   assert.equal(await failureOf(world, disks.id), '')
+})
+
+test('a GPU that renders for a VM is in use, so nobody is given it unless forced', async () => {
+  await using world = await openSimulatedDaemon()
+  world.machine.renderNodes = gpus
+  const address = '0000:03:00.0'
+  world.machine.devices = {
+    ...world.machine.devices,
+    iommu: {
+      units: ['dmar0'],
+      tables: [],
+      groups: [{ group: 1, devices: [address], hasDirectRegion: false }],
+    },
+    pci: [{ ...gpu, address }],
+  }
+  await world.createVm('web1', { devices: { ...gl.devices, renderNode: address } })
+  await world.createVm('db1', { hostDevices: [{ name: 'gpu', address }] })
+  await world.start('web1')
+
+  const { id } = await world.call('startVm', { params: { name: 'db1' } })
+
+  assert.match(await failureOf(world, id), /renders the 3D of VM web1, so VM db1 gets it only with force/)
+  const [device] = await world.call('listHostDevices', {})
+  assert.deepEqual(device?.usedBy, ['renders the 3D of VM web1'])
 })

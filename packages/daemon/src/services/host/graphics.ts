@@ -1,5 +1,6 @@
 /** 3D for guests: the render node that a VM gets, why it cannot have one, and what a VM that has one cannot do. */
 import { KvasirError, type VmSpec } from '@kvasir/contract'
+import type { Renderers } from '../../model/devices/describe-devices.ts'
 import { chooseRenderNode } from '../../model/host/judge-graphics.ts'
 import { hasDisplay } from '../../model/pci/layout.ts'
 import type { Ports } from '../../ports/ports.ts'
@@ -34,6 +35,24 @@ export function requireNo3d({ name, run }: Pick<VmRecord, 'name' | 'run'>, what:
     `VM ${name} has 3D (display virtio-gl), and what its guest has in the GPU cannot be written down, so its memory is not ${what}.`,
     { details: { field: 'devices.display' } },
   )
+}
+
+/** Which GPUs VMs that run draw on; nothing is read where none does. */
+export async function renderersAmong(
+  records: readonly VmRecord[],
+  { host }: Pick<Ports, 'host'>,
+): Promise<Renderers> {
+  const drawing = records.flatMap(({ name, run }) => {
+    const path = run?.emulator.plan.ids.renderNode
+    return path === undefined ? [] : [{ name, path }]
+  })
+  if (drawing.length === 0) return new Map()
+  const { renderNodes } = await host.graphics()
+  const byAddress = renderNodes.flatMap(({ address, path: node }) => {
+    const names = drawing.filter(({ path }) => path === node).map(({ name }) => name)
+    return address === undefined || names.length === 0 ? [] : [[address, names] as const]
+  })
+  return new Map(byAddress)
 }
 
 async function choose(spec: VmSpec, { host }: Pick<Ports, 'host'>) {

@@ -8,6 +8,7 @@ import type { Drivers } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
+import { renderersAmong } from './graphics.ts'
 
 /** All devices of the host. */
 export async function listHostDevices({
@@ -15,7 +16,7 @@ export async function listHostDevices({
   drivers,
 }: Pick<Context, 'ports' | 'drivers'>): Promise<HostDevice[]> {
   const records = drivers.list().map((driver) => driver.view().record)
-  return [...(await readDevices(holdersAmong(records), ports)).devices]
+  return [...(await readDevices(records, ports)).devices]
 }
 
 /** The addresses of what a VM is given, besides what it has (`kept`); nothing is read where its spec names none. */
@@ -41,7 +42,7 @@ export function keptBy({ run }: Pick<VmRecord, 'run'>): Readonly<Record<string, 
 export async function readOffer({ id }: Pick<VmRecord, 'id'>, ports: Pick<Ports, 'host' | 'store'>) {
   const rows = ports.store.vms.list()
   const others = rows.flatMap((row) => (row.kind === 'vm' && row.record.id !== id ? [row.record] : []))
-  return await readDevices(holdersAmong(others), ports)
+  return await readDevices(others, ports)
 }
 
 /** `network-refused` for a network whose guests would get devices of a host that gives none away. */
@@ -85,12 +86,13 @@ export function requireNoHostDevices({ name, run }: Pick<VmRecord, 'name' | 'run
     )
 }
 
-async function readDevices(holders: Holders, ports: Pick<Ports, 'host'>) {
+async function readDevices(records: readonly VmRecord[], ports: Pick<Ports, 'host'>) {
   const reading = await ports.host.devices()
   const { iommu: files, kernelOptions, pci: pciDevices } = reading
+  const users = { holders: holdersAmong(records), renderers: await renderersAmong(records, ports) }
   return {
     reading,
-    devices: describeDevices(reading, judgeIommu({ files, kernelOptions, pciDevices }), holders),
+    devices: describeDevices(reading, judgeIommu({ files, kernelOptions, pciDevices }), users),
   }
 }
 
