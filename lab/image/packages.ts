@@ -42,6 +42,10 @@ const packages = [
   { names: ['nfs-kernel-server', 'nfs-common'], why: 'an NFS server and its client' },
   { names: ['tgt', 'open-iscsi'], why: 'an iSCSI target and its initiator' },
   { names: ['qemu-block-extra'], why: "QEMU's own clients of iSCSI and NFS" },
+  {
+    names: ['qemu-system-modules-opengl', 'libegl1', 'libopengl0', 'libgl1-mesa-dri'],
+    why: '3D, on the CPU',
+  },
   { names: ['xfsprogs', 'btrfs-progs'], why: 'file systems that share extents' },
 ] as const satisfies readonly { readonly names: readonly string[]; readonly why: string }[]
 

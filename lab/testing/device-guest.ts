@@ -43,12 +43,13 @@ while :; do /bin/busybox sleep 60; done
 export async function makeGuest(
   folder: string,
   program = diskInit,
+  drivers: readonly string[] = ['nvme', 'igbvf'],
 ): Promise<{ readonly kernel: string; readonly initrd: string }> {
   const root = join(folder, 'guest')
   await sh(`mkdir -p ${root}/bin ${root}/m && cp /bin/busybox ${root}/bin/busybox`)
   writeFileSync(join(root, 'init'), program, { mode: 0o755 })
   await sh(`
-    for name in nvme igbvf; do modprobe --show-depends $name; done | awk '$1 == "insmod" { print $2 }' | while read path; do
+    for name in ${drivers.join(' ')}; do modprobe --show-depends $name; done | awk '$1 == "insmod" { print $2 }' | while read path; do
       plain=$(basename $path | sed 's/\\.xz$//; s/\\.zst$//')
       [ -e ${root}/m/$plain ] && continue
       case $path in *.xz) xz -dc $path ;; *.zst) zstd -dcq $path ;; *) cat $path ;; esac >${root}/m/$plain
