@@ -1,10 +1,11 @@
 /** Devices of the host that are handed to a guest that runs, and come back, whatever happens in between. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Vm, type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { type VmSpecInput, vmSpec } from '@kvasir/contract'
 import type { FailpointName } from '../../ports/failpoints.ts'
 import { failpointNames } from '../../ports/failpoints.ts'
 import type { SimulatedMachine } from '../../simulated/machine.ts'
+import { ended, lent, setSpec, startGuest } from '../../testing/running-guest.ts'
 import { eventually, openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 type HostDevices = NonNullable<VmSpecInput['hostDevices']>
@@ -50,20 +51,11 @@ async function openRunning(
 ): Promise<SimulatedDaemon> {
   const world = await openSimulatedDaemon({ hurry: 20, ...options })
   furnish(world.machine)
-  await world.createVm('web1', {})
-  await world.start('web1')
-  await eventually(async () => world.process('web1').agentConnected, 'the agent came')
+  await startGuest(world, {})
   return world
 }
 
-async function set(world: SimulatedDaemon, hostDevices: HostDevices): Promise<Vm> {
-  return await world.call('applyVm', { params, body: { spec: vmSpec.parse({ hostDevices }) } })
-}
-
-async function ended(world: SimulatedDaemon, vm: Vm) {
-  assert.ok(vm.status.job, 'a job was begun')
-  return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 5 } })
-}
+const set = (world: SimulatedDaemon, hostDevices: HostDevices) => setSpec(world, { hostDevices })
 
 /** Another device for the VM, on a host whose memory others have taken. */
 async function planWithLittleMemory(world: SimulatedDaemon) {
@@ -78,7 +70,6 @@ async function planWithLittleMemory(world: SimulatedDaemon) {
 }
 
 const has = (world: SimulatedDaemon) => [...world.process('web1').hostDevices.plugged.keys()]
-const lent = (world: SimulatedDaemon) => [...world.process('web1').hostDevices.lent]
 
 test('a device of the host is handed to a guest that runs, and comes back when that lets go of it', async () => {
   await using world = await openRunning()

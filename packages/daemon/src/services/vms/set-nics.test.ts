@@ -1,7 +1,8 @@
 /** NICs that come, go and change their network while the guest runs, guests that keep them, and their cables. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { newNetwork, type Vm, type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { newNetwork, type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { ended, planned, setSpec, startGuest } from '../../testing/running-guest.ts'
 import { eventually, openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 type Nics = NonNullable<VmSpecInput['nics']>
@@ -13,25 +14,11 @@ const net1 = { name: 'net1', network: 'lan' }
 async function openRunning(nics: Nics): Promise<SimulatedDaemon> {
   const world = await openSimulatedDaemon({ hurry: 20 })
   for (const name of ['lan', 'dmz']) await world.call('createNetwork', { body: newNetwork.parse({ name }) })
-  await world.createVm('web1', { nics })
-  await world.start('web1')
-  await eventually(async () => world.process('web1').agentConnected, 'the agent came')
+  await startGuest(world, { nics })
   return world
 }
 
-async function setNics(world: SimulatedDaemon, nics: Nics): Promise<Vm> {
-  return await world.call('applyVm', { params, body: { spec: vmSpec.parse({ nics }) } })
-}
-
-async function planned(world: SimulatedDaemon, nics: Nics) {
-  const plan = await world.call('planVm', { params, body: { spec: vmSpec.parse({ nics }) } })
-  return plan.changes.map(({ field, effect, reason }) => [field, effect, reason])
-}
-
-async function ended(world: SimulatedDaemon, vm: Vm) {
-  assert.ok(vm.status.job, 'a job was begun')
-  return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 5 } })
-}
+const setNics = (world: SimulatedDaemon, nics: Nics) => setSpec(world, { nics })
 
 function nicsOf(world: SimulatedDaemon): readonly string[] {
   return [...world.process('web1').nics.plugged.keys()].sort()
@@ -92,7 +79,7 @@ test('the plan says what is done live and what waits, and why; disks and NICs sh
       ],
     ],
   )
-  assert.deepEqual(await planned(world, [{ ...net0, link: 'down' }]), [
+  assert.deepEqual(await planned(world, { nics: [{ ...net0, link: 'down' }] }), [
     ['nics.net0.link', 'live', 'its cable is put in or taken out while the guest runs'],
     ['nics.out', 'next-boot', 'a NIC in user mode comes and goes with the emulator'],
   ])
@@ -115,10 +102,10 @@ test('a card of PCIe is plugged as virtio is; one of conventional PCI, and anoth
   )
   const onRootBus =
     'a NIC of conventional PCI (e1000, rtl8139) is not plugged, and a boot brings it or takes it away'
-  assert.deepEqual(await planned(world, [net0, card, { ...net1, model: 'rtl8139' }]), [
+  assert.deepEqual(await planned(world, { nics: [net0, card, { ...net1, model: 'rtl8139' }] }), [
     ['nics.net1', 'next-boot', onRootBus],
   ])
-  assert.deepEqual(await planned(world, [{ ...net0, model: 'e1000', network: 'dmz' }, card]), [
+  assert.deepEqual(await planned(world, { nics: [{ ...net0, model: 'e1000', network: 'dmz' }, card] }), [
     ['nics.net0.model', 'next-boot', 'the guest has the card that it booted with'],
     ['nics.net0.network', 'next-boot', 'the guest has another NIC of this name until then'],
   ])
@@ -165,7 +152,7 @@ test('a NIC is moved to another network while its cable is out, and what it was 
   await setNics(world, [{ ...net0, isolated: true }])
 
   const moved = { name: 'net0', network: 'dmz', isolated: true }
-  const plan = await planned(world, [moved])
+  const plan = await planned(world, { nics: [moved] })
   const job = await ended(world, await setNics(world, [moved]))
 
   assert.deepEqual(
@@ -192,7 +179,7 @@ test('a NIC is not put on a network that is not started, or whose packets are to
 
   await assert.rejects(setNics(world, [{ ...net0, network: 'dmz' }]), { code: 'network-inactive' })
   await assert.rejects(setNics(world, [net0, { ...net1, network: 'dmz' }]), { code: 'network-inactive' })
-  await assert.rejects(planned(world, [{ ...net0, network: 'jumbo' }]), {
+  await assert.rejects(planned(world, { nics: [{ ...net0, network: 'jumbo' }] }), {
     code: 'unsupported',
     message: /was told an MTU of 1500 for NIC net0 and network jumbo has 9000/,
   })

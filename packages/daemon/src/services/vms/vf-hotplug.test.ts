@@ -1,8 +1,9 @@
 /** NICs on networks of virtual functions that come to a guest that runs and leave it, whatever happens in between. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { newNetwork, type Vm, type VmSpecInput, vmSpec } from '@kvasir/contract'
+import { newNetwork, type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
+import { ended, lent, planned, setSpec, startGuest } from '../../testing/running-guest.ts'
 import { eventually, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 import { createFast, createFastVm, openSriovHost, takeVfs, vfOf, vfsOf } from '../../testing/sriov-host.ts'
 
@@ -19,28 +20,13 @@ async function openRunning(
 ): Promise<SimulatedDaemon> {
   const world = await openSriovHost(vfsEach, { hurry: 20, ...options })
   await createFast(world)
-  await world.createVm('web1', {})
-  await world.start('web1')
-  await eventually(async () => world.process('web1').agentConnected, 'the agent came')
+  await startGuest(world, {})
   return world
 }
 
-async function setNics(world: SimulatedDaemon, nics: Nics): Promise<Vm> {
-  return await world.call('applyVm', { params, body: { spec: vmSpec.parse({ nics }) } })
-}
-
-async function planned(world: SimulatedDaemon, nics: Nics) {
-  const plan = await world.call('planVm', { params, body: { spec: vmSpec.parse({ nics }) } })
-  return plan.changes.map(({ field, effect, reason }) => [field, effect, reason])
-}
-
-async function ended(world: SimulatedDaemon, vm: Vm) {
-  assert.ok(vm.status.job, 'a job was begun')
-  return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 5 } })
-}
+const setNics = (world: SimulatedDaemon, nics: Nics) => setSpec(world, { nics })
 
 const has = (world: SimulatedDaemon) => [...world.process('web1').nics.plugged.keys()]
-const lent = (world: SimulatedDaemon) => [...world.process('web1').hostDevices.lent]
 
 test('a NIC of a running guest gets a virtual function with its settings, and gives it back', async () => {
   await using world = await openRunning(1)
@@ -74,7 +60,7 @@ test('a NIC of a running guest gets a virtual function with its settings, and gi
 test('the plan says what it costs; a NIC does not become another device while its guest runs', async () => {
   await using world = await openRunning(1)
   await world.call('createNetwork', { body: newNetwork.parse({ name: 'lan' }) })
-  const plan = await planned(world, [net0])
+  const plan = await planned(world, { nics: [net0] })
   await ended(world, await setNics(world, [net0]))
 
   assert.deepEqual(
@@ -82,7 +68,7 @@ test('the plan says what it costs; a NIC does not become another device while it
     [['nics.net0', 'live']],
   )
   assert.match(String(plan[0]?.[2]), /handed over while the guest runs, whose memory is all locked then/)
-  assert.deepEqual(await planned(world, [{ ...net0, network: 'lan' }]), [
+  assert.deepEqual(await planned(world, { nics: [{ ...net0, network: 'lan' }] }), [
     [
       'nics.net0.network',
       'next-boot',
