@@ -5,11 +5,14 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { endpoints, type Job, type Volume } from '@kvasir/contract'
 import { waitForJob } from '@kvasir/sdk'
+import { eventually } from './eventually.ts'
 import { patient } from './patience.ts'
 import type { VmHandle } from './vm-handle.ts'
 import type { World } from './world.ts'
 
 const jobMs = 120_000
+/** A pool that hangs holds a move up for most of a minute. */
+const longJobMs = 240_000
 const run = promisify(execFile)
 
 /** How a disk is to move. */
@@ -122,4 +125,13 @@ async function openFiles(pid: number): Promise<Set<string>> {
     readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''),
   )
   return new Set((await Promise.all(links)).filter((path) => /\.(qcow2|raw)/.test(path)))
+}
+
+/** Waits for the end of a job that may take long, and gives it. */
+export async function endOf(world: World, { id }: Job): Promise<Job> {
+  const ended = async () => {
+    const job = await world.client.call(endpoints.getJob, { params: { id } })
+    return job.state === 'running' ? undefined : job
+  }
+  return await eventually(ended, { withinMs: longJobMs, everyMs: 200, what: 'the job ends' })
 }
