@@ -27,7 +27,9 @@ test('a guest has an address by DHCP, which its VM shows', { skip }, async (t) =
   assert.equal(shown.mac, (await vm.show()).spec.nics[0]?.mac)
 })
 
-test('a forwarded port of the host leads into the guest', { skip }, async (t) => {
+test('a forwarded port of the host leads into the guest, also of a NIC that came while it ran', {
+  skip,
+}, async (t) => {
   await using world = await openWorld(t)
   const hostPort = await freePort()
   const vm = await world.bootTiny('web1', {
@@ -44,6 +46,19 @@ test('a forwarded port of the host leads into the guest', { skip }, async (t) =>
     { withinMs: 15_000, what: 'the guest answers through the forward' },
   )
   assert.equal(answer, 'hello from the guest\n')
+
+  const gone = await world.cli('vm', 'nic', 'remove', 'web1', 'net0')
+  assert.match(gone.stderr, /NIC net0 is gone\./)
+  await assert.rejects(ask(hostPort), { code: 'ECONNREFUSED' })
+  const came = await world.cli('vm', 'nic', 'add', 'web1', `forward=${hostPort}:80`)
+  assert.match(came.stderr, /NIC net0 is plugged\./)
+  await untilAddress(vm)
+  const again = async () => (await (await fetch(`http://127.0.0.1:${hostPort}/index.html`)).text()) === answer
+  await eventually(again, { withinMs: 15_000, what: 'the guest answers through the NIC that came' })
+  await world.daemon.kill9()
+  await world.startDaemon()
+  assert.ok(await again())
+  await world.assertCleanAudit()
 
   await vm.powerOff()
   await assert.rejects(ask(hostPort), { code: 'ECONNREFUSED' })

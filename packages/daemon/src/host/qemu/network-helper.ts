@@ -42,6 +42,8 @@ export interface NetworkHelperRequest {
   readonly helperUid: number
   readonly nics: readonly ServedNic[]
   readonly signal: AbortSignal
+  /** What follows from one that does not serve; `the VM was not started` where it is not said. */
+  readonly otherwise?: string
 }
 
 /** Starts a helper for each NIC and waits until all of them serve. `in-use` or `host-failed` with what passt said. */
@@ -54,9 +56,9 @@ async function startHelper(nic: ServedNic, request: NetworkHelperRequest): Promi
   const args = passtArgs(nic.plan, request)
   const outcome = await runHelper(args, { ...request, fd: nic.fd })
   if (outcome.ended === ready) return
-  if (!withoutRoute.test(outcome.said)) throw helperError(nic.plan, outcome)
+  if (!withoutRoute.test(outcome.said)) throw helperError(nic.plan, outcome, request)
   const again = await runHelper([...args, ...localNetwork], { ...request, fd: nic.fd })
-  if (again.ended !== ready) throw helperError(nic.plan, again)
+  if (again.ended !== ready) throw helperError(nic.plan, again, request)
 }
 
 interface Outcome {
@@ -106,7 +108,11 @@ function passtArgs(nic: UserNicPlan, request: NetworkHelperRequest): readonly st
   return args
 }
 
-function helperError(nic: UserNicPlan, { ended, said }: Outcome): KvasirError {
+function helperError(
+  nic: UserNicPlan,
+  { ended, said }: Outcome,
+  { otherwise = 'the VM was not started' }: NetworkHelperRequest,
+): KvasirError {
   const lines = said
     .split('\n')
     .map((line) => line.trim())
@@ -116,7 +122,7 @@ function helperError(nic: UserNicPlan, { ended, said }: Outcome): KvasirError {
   const inUse = /Address already in use|bind/i.test(reason)
   return new KvasirError(
     inUse ? 'in-use' : 'host-failed',
-    `The network of NIC ${nic.nic} cannot be served (${reason.slice(0, 400)}), so the VM was not started.`,
+    `The network of NIC ${nic.nic} cannot be served (${reason.slice(0, 400)}), so ${otherwise}.`,
     { details: { nic: nic.nic } },
   )
 }

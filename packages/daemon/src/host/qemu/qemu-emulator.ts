@@ -41,6 +41,7 @@ import { readLimitFiles } from './read-limit-files.ts'
 import { groupOf, type StoredEmulator, writeLaunch, writeRecord } from './runtime-directory.ts'
 import { abandonSave, saveMemory } from './save-memory.ts'
 import { readStatistics } from './statistics.ts'
+import { askUnserved } from './unserved-nics.ts'
 import { waitForExit } from './wait-for-exit.ts'
 
 const killTimeoutMs = 10_000
@@ -107,7 +108,7 @@ export class QemuEmulator implements Emulator {
     const { failpoint } = parts
     const record = () => this.#record
     this.disks = new QemuDisks({ ask, paths, connector, record, keep, failpoint, secrets })
-    this.nics = new QemuNics({ ask, keep, failpoint })
+    this.nics = new QemuNics({ ask, keep, record, paths, failpoint })
     this.screen = new QemuScreen({ ask, paths, emulator: parts.record })
     this.channels = new QemuChannels({
       paths,
@@ -148,7 +149,8 @@ export class QemuEmulator implements Emulator {
   /** A socket without its other end is said to be so in its name (QEMU: chardev/char-socket.c). */
   async unconnected(): Promise<readonly string[]> {
     const channels = await this.#execute('query-chardev')
-    return channels.filter(({ filename }) => filename.startsWith('disconnected:')).map(({ label }) => label)
+    const gone = channels.filter(({ filename }) => filename.startsWith('disconnected:'))
+    return [...gone.map(({ label }) => label), ...(await this.#ask(askUnserved))]
   }
 
   async resume(): Promise<void> {

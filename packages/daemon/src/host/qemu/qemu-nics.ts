@@ -1,28 +1,37 @@
 /**
- * The NICs of one running QEMU over QMP: a tap as descriptors, the back end, the device; and back again.
+ * The NICs of one running QEMU over QMP: a tap or a socket as descriptors, the back end, the device; and back again.
  *
  * The tap is made by a process that holds it (open-taps.ts) until QEMU has each queue, sent beside `getfd`; from then on it ends with the
  * back end. Back ends cannot be listed (QEMU 7.2 to 10.2), so what an interrupted attempt left is taken away before the next one: without its
- * device, nobody uses it.
+ * device, nobody uses it. In user mode the socket's other end is that of the process that serves the NIC, which ends with the back end.
  */
-import type { NicSpec } from '@kvasir/contract'
-import { sendDescriptor } from '@kvasir/linux'
+import { setTimeout as pause } from 'node:timers/promises'
+import { KvasirError, type NicSpec } from '@kvasir/contract'
+import { connectPair, sendDescriptor } from '@kvasir/linux'
 import { type QmpClient, QmpError } from '@kvasir/qmp'
-import { vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
+import { type TapPlan, type UserNicPlan, vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
-import { type NicPlan, tapOptions } from '../../model/qemu/nic.ts'
+import { type NicPlan, socketOptions, tapOptions } from '../../model/qemu/nic.ts'
 import type { EmulatorNics } from '../../ports/emulator-nics.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import { openTapsWhenFree } from '../networks/open-taps.ts'
+import { startNetworkHelpers } from './network-helper.ts'
 import { openForGuest } from './open-descriptors.ts'
 import { withNic, withoutNic } from './record-of-nics.ts'
-import type { StoredEmulator } from './runtime-directory.ts'
+import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
+
+/** How long a process that serves a NIC may take to be there, and one that served another before to free its ports. */
+const helperMs = 15_000
+const portsMs = 3_000
+const portsPollMs = 200
 
 export interface QemuNicsParts {
   /** Works with the monitor of now, with the errors of the port. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
   /** Changes what is written down about the emulator. */
   readonly keep: (change: (record: StoredEmulator) => StoredEmulator) => Promise<void>
+  readonly record: () => StoredEmulator
+  readonly paths: EmulatorPaths
   readonly failpoint: Failpoints
 }
 
@@ -75,29 +84,86 @@ export class QemuNics implements EmulatorNics {
       )
   }
 
+  /** Starts what serves a NIC in user mode, and gives QEMU the other end of its socket. */
+  async #serve(
+    monitor: QmpClient,
+    plan: UserNicPlan,
+    { fdname }: { readonly fdname: string },
+  ): Promise<void> {
+    const { paths, record } = this.#parts
+    const [end, helperEnd] = await connectPair(paths.directory)
+    try {
+      const { cgroup, uid } = record()
+      await startHelper({ cgroup, helperUid: uid + 1, plan, fd: helperEnd.fd })
+      await monitor.executeBeside('getfd', {
+        args: { fdname },
+        send: (socket, text) => sendDescriptor(socket, { text, descriptor: end.fd }),
+      })
+    } finally {
+      end.release()
+      helperEnd.release()
+    }
+  }
+
   async #make(monitor: QmpClient, plan: NicPlan): Promise<void> {
     const { failpoint } = this.#parts
     await takeBack(monitor, plan)
-    await passTap(monitor, plan)
-    for (const fdname of vhostNames(plan)) await passVhost(monitor, fdname)
-    await failpoint('emulator.plug-nic.after-tap')
     const [fds, vhostFds] = [endNames(plan), vhostNames(plan)]
+    if (plan.backEnd.kind === 'tap') await passTap(monitor, plan.backEnd.tap, fds)
+    else await this.#serve(monitor, plan.backEnd.user, { fdname: fds.join() })
+    for (const fdname of vhostFds) await passVhost(monitor, fdname)
+    await failpoint('emulator.plug-nic.after-tap')
+    const { netdev } = plan.ids
+    const backEnd =
+      plan.backEnd.kind === 'tap' ? tapOptions(netdev, { fds, vhostFds }) : socketOptions(netdev, fds.join())
     // What the model planned is what QEMU's introspection names; its types are those of one version of it.
-    await monitor.executeUntyped('netdev_add', { ...tapOptions(plan.ids.netdev, { fds, vhostFds }) })
+    await monitor.executeUntyped('netdev_add', { ...backEnd })
     await failpoint('emulator.plug-nic.after-netdev')
     await monitor.executeUntyped('device_add', { ...plan.device })
     await failpoint('emulator.plug-nic.after-device')
   }
 }
 
-/** What QEMU calls the queues of a tap until its back end takes them. */
-function endNames({ ids, tap }: NicPlan): readonly string[] {
-  return Array.from({ length: tap.queues }, (_, queue) => `${ids.netdev}.${queue}`)
+/** What QEMU calls the queues of a tap, or the socket, until its back end takes them. */
+function endNames({ ids, backEnd }: NicPlan): readonly string[] {
+  const queues = backEnd.kind === 'tap' ? backEnd.tap.queues : 1
+  return Array.from({ length: queues }, (_, queue) => `${ids.netdev}.${queue}`)
 }
 
 /** The same of what serves them in the kernel, where that does. */
-function vhostNames({ ids, tap }: NicPlan): readonly string[] {
-  return tap.vhost ? Array.from({ length: tap.queues }, (_, queue) => `vhost-${ids.netdev}.${queue}`) : []
+function vhostNames({ ids, backEnd }: NicPlan): readonly string[] {
+  if (backEnd.kind === 'user' || !backEnd.tap.vhost) return []
+  return Array.from({ length: backEnd.tap.queues }, (_, queue) => `vhost-${ids.netdev}.${queue}`)
+}
+
+/** One that served the NIC before ends a moment after its back end, and has its ports until then. */
+async function startHelper({
+  plan,
+  fd,
+  ...host
+}: {
+  readonly cgroup: string
+  readonly helperUid: number
+  readonly plan: UserNicPlan
+  readonly fd: number
+}): Promise<void> {
+  const deadline = performance.now() + portsMs
+  for (;;) {
+    try {
+      const signal = AbortSignal.timeout(helperMs)
+      await startNetworkHelpers({
+        ...host,
+        nics: [{ plan, fd }],
+        signal,
+        otherwise: 'the NIC is not plugged',
+      })
+      return
+    } catch (error) {
+      const isTaken = error instanceof KvasirError && error.code === 'in-use'
+      if (!isTaken || performance.now() > deadline) throw error
+      await pause(portsPollMs)
+    }
+  }
 }
 
 async function passVhost(monitor: QmpClient, fdname: string): Promise<void> {
@@ -108,12 +174,12 @@ async function passVhost(monitor: QmpClient, fdname: string): Promise<void> {
   })
 }
 
-async function passTap(monitor: QmpClient, plan: NicPlan): Promise<void> {
-  const taps = await openTapsWhenFree([plan.tap], 'the NIC is not plugged')
+async function passTap(monitor: QmpClient, tap: TapPlan, names: readonly string[]): Promise<void> {
+  const taps = await openTapsWhenFree([tap], 'the NIC is not plugged')
   try {
-    for (const [queue, fdname] of endNames(plan).entries()) {
-      const fd = taps.queues.get(plan.tap.tap)?.[queue]
-      if (fd === undefined) throw new TypeError(`Tap ${plan.tap.tap} has no queue ${queue}.`)
+    for (const [queue, fdname] of names.entries()) {
+      const fd = taps.queues.get(tap.tap)?.[queue]
+      if (fd === undefined) throw new TypeError(`Tap ${tap.tap} has no queue ${queue}.`)
       await monitor.executeBeside('getfd', {
         args: { fdname },
         send: (socket, text) => sendDescriptor(socket, { text, descriptor: { pid: taps.pid, fd } }),

@@ -37,10 +37,12 @@ export interface NicsPlan {
   readonly ids: EmulatorPlan['ids']['nics']
 }
 
-/** A NIC on a network that is plugged while the guest runs. */
+/** A NIC that is plugged while the guest runs: on a network behind a tap, in user mode before a process that serves it. */
 export interface NicPlan {
   readonly nic: string
-  readonly tap: TapPlan
+  readonly backEnd:
+    | { readonly kind: 'tap'; readonly tap: TapPlan }
+    | { readonly kind: 'user'; readonly user: UserNicPlan }
   readonly ids: NicIds
   readonly device: QemuOptions & { readonly driver: string; readonly id: string }
 }
@@ -49,9 +51,12 @@ export interface NicPlan {
 export function planNic(input: NicInput, name: string): NicPlan {
   const nic = input.spec.nics.find((one) => one.name === name)
   if (!nic) throw new TypeError(`There is no NIC ${name} in the spec.`)
-  const tap = tapOf(input, nic)
+  const tap = nic.mode === 'network' ? tapOf(input, nic) : undefined
   const device = deviceOf(input, nic, { bus: pciBus(input), tap })
-  return { nic: name, tap, ids: idsOf(nic, tap), device }
+  const backEnd = tap
+    ? ({ kind: 'tap', tap } as const)
+    : ({ kind: 'user', user: userNicOf(input, nic) } as const)
+  return { nic: name, backEnd, ids: idsOf(nic, tap), device }
 }
 
 /** What a NIC on a network is planned from. */
@@ -85,7 +90,7 @@ export function nicArgs(context: BuildContext): NicsPlan {
     }
     const tap = nic.mode === 'network' ? tapOf(input, nic) : undefined
     if (tap) taps.push(tap)
-    else userNics.push({ nic: nic.name, mac, forwards: nic.forwards })
+    else userNics.push(userNicOf(input, nic))
     const { netdev } = idsOf(nic, tap)
     ids[nic.name] = idsOf(nic, tap)
     args.push(
@@ -171,7 +176,19 @@ export function tapOptions(
   }
 }
 
+function userNicOf({ uuid }: Pick<HardwareInput, 'uuid'>, { name, mac, forwards }: NicSpec): UserNicPlan {
+  return { nic: name, mac: mac ?? macFor(uuid, name), forwards }
+}
+
 function userBackEnd({ descriptors }: BuildContext, id: string, { name }: NicSpec) {
   const addr = { type: 'fd', str: String(descriptors.add({ kind: 'nic', nic: name })) }
   return { type: 'stream', id, server: false, addr }
+}
+
+/**
+ * The back end of a NIC that is plugged, on a connected socket that the monitor has by this name. `stream` looks the name up in a thread that has
+ * no monitor, so it never comes up (QEMU 7.2: net/stream.c, util/qemu-sockets.c); `socket` frames packets as that does.
+ */
+export function socketOptions(id: string, fdname: string) {
+  return { type: 'socket', id, fd: fdname }
 }

@@ -2,7 +2,8 @@
  * What changes of NICs do.
  *
  * A NIC on a network comes behind an empty root port of a guest that runs, goes when that lets go of it, and has another network when its tap
- * is put on the other bridge. One in user mode is served by a process that starts with the emulator. One of mode sriov is a device of the host.
+ * is put on the other bridge. One in user mode comes and goes too, with the process that serves it, which was told its forwards when it began. One
+ * of mode sriov is a device of the host.
  */
 import type { NicSpec, VmSpec } from '@kvasir/contract'
 import { pluggableDevices } from '../pci/layout.ts'
@@ -10,6 +11,7 @@ import { deviceId } from '../qemu/ids.ts'
 import { isConventional, modelOf } from '../qemu/nic-models.ts'
 import type { ChangeRule, SpecChange } from './change-rules.ts'
 import { lockedWords } from './host-device-rules.ts'
+import { isSameValue } from './spec-fields.ts'
 
 const boot = (reason: string): ChangeRule => ({ effect: 'boot', reason })
 const live = (reason: string): ChangeRule => ({ effect: 'live', reason })
@@ -19,7 +21,6 @@ const onRootBus = boot(
   'a NIC of conventional PCI (e1000, rtl8139) is not plugged, and a boot brings it or takes it away',
 )
 const otherUntilThen = boot('the guest has another NIC of this name until then')
-const withEmulator = boot('a NIC in user mode comes and goes with the emulator')
 
 /** The rule for a NIC that one of the specs has and the other has not; `path` is `nics.NAME`. */
 export function wholeNicRule(change: SpecChange, path: string): ChangeRule {
@@ -30,11 +31,15 @@ export function wholeNicRule(change: SpecChange, path: string): ChangeRule {
   const wanted = nicOf(to, name)
   const there = nicOf(booted, name)
   if (wanted === undefined) return removalRule(there)
-  if (wanted.network === undefined) return withEmulator
   if (there === undefined) return additionRule(name, booted, change)
-  return isSameCard(there, wanted) && isMovable([there, wanted], change)
+  return isSameCard(there, wanted) && isMovable([there, wanted], change) && hasSameHelper(there, wanted)
     ? live('the guest still has it')
     : otherUntilThen
+}
+
+/** Whether one in user mode is served as it is wanted: its process does not learn of other forwards. */
+export function hasSameHelper(there: NicSpec, wanted: NicSpec): boolean {
+  return wanted.network !== undefined || isSameValue(there.forwards, wanted.forwards)
 }
 
 /** Whether a NIC comes from one of two networks to the other by its cable alone. */
@@ -48,7 +53,6 @@ function isMovable(
 
 function removalRule(there: NicSpec | undefined): ChangeRule {
   if (there === undefined) return live('the guest does not have it yet')
-  if (there.network === undefined) return withEmulator
   if (isConventional(there)) return onRootBus
   return live('the guest is asked to let go of it while it runs')
 }
@@ -87,7 +91,9 @@ export function networkRule({ from, to, booted, macvtaps, sriovs }: SpecChange, 
 export function forwardsRule(change: SpecChange, path: string): ChangeRule {
   return staysOnNetworks(change, path)
     ? byRules
-    : boot('ports are forwarded by a process that starts with the emulator')
+    : boot(
+        'ports are forwarded by a process that starts with the NIC; removing the NIC and adding it brings another',
+      )
 }
 
 /** What a network allows a NIC. */

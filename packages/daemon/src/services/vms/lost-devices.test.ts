@@ -62,3 +62,18 @@ test('what another daemon finds lost is told of by it, and a NIC without its pas
   assert.match(lostDevices[1]?.reason ?? '', /^virtiofsd, which serves share www, has ended/)
   assert.match(lostDevices[2]?.reason ?? '', /^passt, which serves NIC lan, has ended/)
 })
+
+test('a NIC that was plugged has nobody tell when its passt ends, so that is asked', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1', { nics: [{ name: 'lan' }] })
+  await world.start('web1')
+  world.machine.unconnected.set((await world.vm('web1')).uuid, ['net-lan'])
+
+  await world.daemon.supervisor.check()
+
+  const { lostDevices = [] } = (await world.vm('web1')).status
+  assert.match(
+    lostDevices[0]?.reason ?? '',
+    /^passt, which serves NIC lan, has ended, .* remove NIC lan of VM web1/,
+  )
+})

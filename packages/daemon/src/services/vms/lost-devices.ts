@@ -1,6 +1,6 @@
 /**
  * Devices that the guest has and nobody serves any more: a TPM, a share or a NIC whose process on the host was killed. QEMU takes another in its
- * place only when it starts, so what is lost stays lost until the VM's next start; its row says so.
+ * place only with another device, so what is lost stays lost until that is taken out and plugged again, or the VM's next start; its row says so.
  *
  * So it does of a NIC that was a virtual function and left unasked: the kernel, told to take it from the host, asks QEMU for it, which asks the
  * guest (drivers/vfio/pci, vfio_pci_core_request; hw/vfio/pci.c, vfio_req_notifier_handler). Another one can be plugged at any time.
@@ -23,12 +23,18 @@ const tpm = 'tpm'
 const shareKind = 'shares.'
 const vfKind = 'vfs.'
 
-/** Looks whether the TPM and the shares of a running VM are still there; QEMU tells nobody by itself. */
+/** Looks whether what serves the TPM, the shares and the NICs in user mode of a running VM is still there; QEMU does not tell of each. */
 export async function lookForHelpers(seat: Seat, emulator: Emulator, parts: LossParts): Promise<void> {
-  const { devices, shares } = seat.record.run?.bootedSpec ?? { devices: undefined, shares: [] }
+  const { run } = seat.record
+  const { devices, shares, nics } = run?.bootedSpec ?? { devices: undefined, shares: [], nics: [] }
+  const ids = run?.emulator.plan.ids.nics ?? {}
   const expected = new Map([
     ...(devices?.tpm ? [[tpmId, tpm] as const] : []),
     ...shares.map(({ name }) => [shareId(name), `${shareKind}${name}`] as const),
+    ...nics.flatMap(({ name, network }) => {
+      const netdev = network === undefined ? ids[name]?.netdev : undefined
+      return netdev === undefined ? [] : [[netdev, `nics.${name}`] as const]
+    }),
   ])
   if ([...expected.values()].every((device) => isKnown(seat.record, device))) return
   const unconnected: readonly string[] = await emulator.unconnected().catch(() => []) // One that does not answer is asked again.
@@ -72,10 +78,12 @@ function isKnown({ run }: VmRecord, device: string): boolean {
 /** What the VM has lost, with what can be done. A NIC that was taken away since is not missed, nor is a virtual function that has come again. */
 export function lostDevices({ name, spec, run }: VmRecord): Pick<VmStatus, 'lostDevices'> {
   const there = new Set(run?.bootedSpec.nics.map((nic) => nic.name))
+  const shares = new Set(run?.bootedSpec.shares.map((share) => share.name))
   const lost = run?.lost?.filter(({ device }) => {
     const [nic, vf] = [nicOf(device), vfOf(device)]
     if (vf !== undefined) return !there.has(vf) && spec.nics.some((one) => one.name === vf)
-    return nic === undefined || there.has(nic)
+    const share = shareOf(device)
+    return share === undefined ? nic === undefined || there.has(nic) : shares.has(share)
   })
   if (lost === undefined || lost.length === 0) return {}
   return {
@@ -121,7 +129,17 @@ function reasonOf(name: string, device: string): string {
   if (vf !== undefined)
     return `NIC ${vf} was a virtual function that somebody has taken from the host, or that the guest has let go of by itself, so the guest does not have it; the next start of VM ${name} brings another, and applying its spec again plugs one now.`
   const [what, effect] = whatIsLost(device)
+  const thing = pluggableOf(device)
+  if (thing !== undefined)
+    return `${what} has ended, so ${effect}; remove ${thing} of VM ${name} and add it again, or shut VM ${name} down and start it, to bring it back (a reboot of the guest does not).`
   return `${what} has ended, so ${effect}; shut VM ${name} down and start it to bring it back (a reboot of the guest does not).`
+}
+
+/** What can be plugged again while the guest runs. */
+function pluggableOf(device: string): string | undefined {
+  const [nic, share] = [nicOf(device), shareOf(device)]
+  if (share !== undefined) return `share ${share}`
+  return nic === undefined ? undefined : `NIC ${nic}`
 }
 
 function nicOf(device: string): string | undefined {

@@ -38,11 +38,12 @@ export function withPluggedNic(
   came: { readonly nic: NicSpec; readonly hardware: Hardware; readonly emulator: VmRun['emulator'] },
 ): VmRun {
   const { nic, hardware, emulator } = came
+  const back = withoutLoss(run, `nics.${nic.name}`)
   const slot = deviceId('nic', nic.name)
   const address = hardware.pci[slot]
   const { bootedHardware } = run
   return {
-    ...withoutMoving(withNicOf(run, nic), 'movingNics', nic.name),
+    ...withoutMoving(withNicOf(back, nic), 'movingNics', nic.name),
     emulator,
     ...(bootedHardware && address
       ? {
@@ -53,6 +54,12 @@ export function withPluggedNic(
         }
       : {}),
   }
+}
+
+/** The run in which a device is served: whoever did it before had ended. */
+export function withoutLoss(run: VmRun, device: string): VmRun {
+  if (run.lost === undefined) return run
+  return { ...run, lost: run.lost.filter((one) => one.device !== device) }
 }
 
 /** The run in which a NIC is as a spec says. */

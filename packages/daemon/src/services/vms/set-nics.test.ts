@@ -81,8 +81,36 @@ test('the plan says what is done live and what waits, and why; disks and NICs sh
   )
   assert.deepEqual(await planned(world, { nics: [{ ...net0, link: 'down' }] }), [
     ['nics.net0.link', 'live', 'its cable is put in or taken out while the guest runs'],
-    ['nics.out', 'next-boot', 'a NIC in user mode comes and goes with the emulator'],
+    ['nics.out', 'live', 'the guest is asked to let go of it while it runs'],
   ])
+})
+
+test('a NIC in user mode comes and goes too; its forwards are those that it came with, and a lost one is whole again', async () => {
+  await using world = await openRunning([net0])
+  const out = { name: 'out', forwards: [{ hostPort: 2222, guestPort: 22 }] }
+
+  const came = await ended(world, await setNics(world, [net0, out]))
+  const plan = await planned(world, { nics: [net0, { ...out, forwards: [] }] })
+  world.process('web1').nics.loseNetwork('out')
+  await eventually(async () => (await world.vm('web1')).status.lostDevices !== undefined, 'it is told')
+  const [lost] = (await world.vm('web1')).status.lostDevices ?? []
+  const went = await ended(world, await setNics(world, [net0]))
+  await ended(world, await setNics(world, [net0, out]))
+
+  assert.deepEqual([came.outcome, went.outcome], ['NIC out is plugged.', 'NIC out is gone.'])
+  assert.deepEqual(plan, [
+    [
+      'nics.out.forwards',
+      'next-boot',
+      'ports are forwarded by a process that starts with the NIC; removing the NIC and adding it brings another',
+    ],
+  ])
+  assert.match(
+    lost?.reason ?? '',
+    /has ended, so that NIC has no network; remove NIC out of VM web1 and add it/,
+  )
+  assert.deepEqual((await world.vm('web1')).status.lostDevices, undefined)
+  assert.deepEqual(nicsOf(world), ['net0', 'out'])
 })
 
 test('a card of PCIe is plugged as virtio is; one of conventional PCI, and another model, wait for a boot', async () => {

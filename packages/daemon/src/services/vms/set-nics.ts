@@ -12,7 +12,7 @@ import { KvasirError, type NicSpec } from '@kvasir/contract'
 import { portCount, portNumber } from '../../model/pci/layout.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { planNic } from '../../model/qemu/nic.ts'
-import { isSameCard, nicOf } from '../../model/vm/nic-rules.ts'
+import { hasSameHelper, isSameCard, nicOf } from '../../model/vm/nic-rules.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { nicNetworks, requireUnheldLinks, wireNics } from '../networks/nic-networks.ts'
@@ -61,11 +61,13 @@ async function bringNic(seat: Seat, name: string, task: MovingTask): Promise<str
     return await (isOnSriov(nic, task.ports) ? plugVf : plug)(seat, nic, task)
   }
   const vf = run.bootedHardware?.vfs?.[name]
-  if (vf && isSameCard(there, nic) && there.network === nic.network) {
+  const isSame = isSameCard(there, nic) && there.network === nic.network && hasSameHelper(there, nic)
+  if ((vf || nic.network === undefined) && isSame) {
     seat.update({ run: withoutMoving(run, 'movingNics', name) })
     return `NIC ${name} stays.`
   }
-  if (!vf && isSameCard(there, nic)) return await moveToNetwork(seat, { there, nic }, task)
+  if (!vf && nic.network !== undefined && isSameCard(there, nic))
+    return await moveToNetwork(seat, { there, nic }, task)
   throw new KvasirError('wrong-state', `VM ${seat.record.name} still has another NIC ${name}.`)
 }
 
