@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
+import { failpointsOf } from '../machine/failpoints.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld } from '../machine/world.ts'
 
@@ -89,6 +90,51 @@ test('a guest reads and writes folders of the host, and those that serve them ar
   ] as const
   for (const [folder, why] of refused)
     assert.match((await world.cli('vm', 'create', 'other', '--share', folder)).stderr, why)
+})
+
+test('a share comes and goes while the guest runs, whatever the daemon dies of in between', {
+  skip: needs('root', 'qemu'),
+}, async (t) => {
+  const www = await mkdtemp(join(tmpdir(), 'kvasir-share-'))
+  t.after(() => rm(www, { recursive: true, force: true }))
+  await writeFile(join(www, 'hello'), 'from the host')
+  await using world = await openWorld(t)
+  const failpoints = failpointsOf(world.place)
+  await world.daemon.stop()
+  await world.startDaemon(failpoints.environment)
+  const vm = await world.bootTiny('web1', { memory: { sharing: 'shared' } })
+  const change = async (verb: 'add' | 'remove', share: string) =>
+    await world.cli('vm', 'share', verb, 'web1', share)
+  const hello = async () => {
+    await vm.shell('modprobe virtiofs; mkdir -p /www; mount -t virtiofs www /www')
+    assert.equal(await vm.shell('cat /www/hello; umount /www'), 'from the host')
+  }
+
+  assert.match((await change('add', `${www},name=www`)).stderr, /Share www is plugged\./)
+  await hello()
+  for (const server of await serversOf(vm)) await assertCaged(server)
+  assert.match((await change('remove', 'www')).stderr, /Share www is gone\./)
+  for (const [point, wanted] of [
+    ['emulator.plug-share.after-server', 1],
+    ['vm.shares.after-release', 0],
+    ['emulator.plug-share.after-back-end', 1],
+    ['vm.shares.before-ask', 0],
+    ['emulator.plug-share.after-device', 1],
+  ] as const) {
+    await failpoints.arm(point, 'exit')
+    const asked = wanted === 1 ? change('add', `${www},name=www`) : change('remove', 'www')
+    await Promise.all([asked, world.daemon.exited])
+    await failpoints.disarm()
+    await world.startDaemon(failpoints.environment)
+    const isSo = async () => {
+      const { restartNeeded, job } = (await vm.show()).status
+      const isSettled = restartNeeded?.length === 0 && job === undefined
+      return isSettled && (await serversOf(vm)).length === wanted
+    }
+    await eventually(isSo, { withinMs, what: `${point}: served as was wanted` })
+    await vm.assertCaged()
+  }
+  await hello()
 })
 
 /** It has the capabilities that files take, no network, and nothing of the host but its folder, which is its root. */

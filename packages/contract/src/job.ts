@@ -20,6 +20,7 @@ export const jobKinds = [
   'vm.set-nics',
   'vm.set-host-devices',
   'vm.set-channels',
+  'vm.set-shares',
   'vm.move-disk',
   'vm.export',
   'volume.clone',

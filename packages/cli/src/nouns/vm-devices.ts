@@ -99,13 +99,15 @@ export const deviceVerbs: Verbs = {
     load: async () => (await import('../vm/shares.ts')).listShares,
   },
   'share add': {
-    summary: 'Share a folder of the host with a VM, from its next boot on; the guest mounts it by its name.',
+    summary:
+      'Share a folder of the host with a VM, while it runs where memory.sharing is shared; the guest mounts it by its name.',
     examples: ['vm share add web1 /srv/www', 'vm share add web1 /srv/www,name=www,readOnly'],
     arguments: [name, { name: 'PATH,...' }],
     load: async () => (await import('../vm/shares.ts')).addShare,
   },
   'share remove': {
-    summary: 'Share a folder no longer, from the next boot on; what is in it stays.',
+    summary:
+      'Share a folder no longer; it goes when the guest that runs lets go of it, and what is in it stays.',
     arguments: [name, { name: 'SHARE' }],
     load: async () => (await import('../vm/shares.ts')).removeShare,
   },
@@ -146,7 +148,7 @@ export const deviceVerbs: Verbs = {
     load: async () => (await import('../vm/devices.ts')).listNics,
   },
   'nic add': {
-    summary: 'Add a NIC, such as network=lan; on a network, while the guest runs too.',
+    summary: 'Add a NIC, such as network=lan, while the guest runs too.',
     examples: ['vm nic add web1 network=lan', 'vm nic add web1 forward=2222:22,forward=8080:80'],
     arguments: [name, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).addNic,
@@ -165,7 +167,7 @@ export const deviceVerbs: Verbs = {
     load: async () => (await import('../vm/devices.ts')).setNic,
   },
   'nic remove': {
-    summary: 'Remove a NIC; one on a network goes when the guest that runs lets go of it.',
+    summary: 'Remove a NIC; it goes when the guest that runs lets go of it.',
     arguments: [name, { name: 'NIC' }],
     load: async () => (await import('../vm/devices.ts')).removeNic,
   },

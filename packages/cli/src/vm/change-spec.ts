@@ -95,6 +95,7 @@ const guestJobs: readonly Job['kind'][] = [
   'vm.set-nics',
   'vm.set-host-devices',
   'vm.set-channels',
+  'vm.set-shares',
 ]
 
 async function guestJob({ client, signal }: Context, { status }: Vm): Promise<Job | undefined> {

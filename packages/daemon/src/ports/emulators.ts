@@ -18,6 +18,7 @@ import type { EmulatorHostDevices, HostDeviceAnswer } from './emulator-host-devi
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
 import type { EmulatorNics, NicAnswer } from './emulator-nics.ts'
 import type { EmulatorScreen } from './emulator-screen.ts'
+import type { EmulatorShares, ShareAnswer } from './emulator-shares.ts'
 import type { EmulatorThreads, ThreadUse } from './emulator-threads.ts'
 import type { EmulatorVcpus, VcpuAnswer, VcpuThread } from './emulator-vcpus.ts'
 
@@ -53,6 +54,8 @@ export type EmulatorEvent =
   | { readonly kind: 'host-device'; readonly answer: HostDeviceAnswer }
   /** A channel is gone, asked or not. */
   | { readonly kind: 'channel'; readonly answer: ChannelAnswer }
+  /** The guest let go of a share, or refused to. */
+  | { readonly kind: 'share'; readonly answer: ShareAnswer }
   /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
   | { readonly kind: 'network-lost'; readonly netdev: string }
 
@@ -108,6 +111,7 @@ export interface Emulator {
   screen: EmulatorScreen
   channels: EmulatorChannels
   hostDevices: EmulatorHostDevices
+  shares: EmulatorShares
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
   /** Lets go of sockets without touching the process: the daemon is leaving. */

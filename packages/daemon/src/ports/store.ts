@@ -47,6 +47,8 @@ export interface VmRun {
   readonly movingHostDevices?: readonly string[] | undefined
   /** The same of channels. */
   readonly movingChannels?: readonly string[] | undefined
+  /** The same of shares. */
+  readonly movingShares?: readonly string[] | undefined
   /** Devices whose process on the host has ended, which is not started again while the emulator runs. */
   readonly lost?: readonly LostDevice[] | undefined
 }

@@ -92,6 +92,7 @@ const run = z.object({
   lost: z.array(z.object({ device: z.string(), since: z.string() })).optional(),
   movingHostDevices: z.array(z.string()).optional(),
   movingChannels: z.array(z.string()).optional(),
+  movingShares: z.array(z.string()).optional(),
 })
 
 const storedPlan = z.object({ plan: placementPlan, basis: z.string() })

@@ -16,6 +16,7 @@ import type { EmulatorEvent, EmulatorExit, LaunchRequest } from '../ports/emulat
 import { GuestChannels } from './guest-channels.ts'
 import { GuestDisks } from './guest-disks.ts'
 import { GuestNics } from './guest-nics.ts'
+import { GuestShares } from './guest-shares.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { startedChains } from './simulated-blocks.ts'
 import { GuestHostDevices } from './simulated-host-devices.ts'
@@ -24,11 +25,11 @@ export class EmulatorProcess {
   readonly request: LaunchRequest
   readonly pid: number
   readonly startedAt: string
+  readonly #end = Promise.withResolvers<EmulatorExit>()
   /** Settles when the process has ended. */
-  readonly ended: Promise<EmulatorExit>
+  readonly ended: Promise<EmulatorExit> = this.#end.promise
   readonly #machine: SimulatedMachine
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
-  readonly #settleEnded: (exit: EmulatorExit) => void
   #runState: string
   #exit: EmulatorExit | undefined
   #serial: Duplex | undefined
@@ -44,6 +45,7 @@ export class EmulatorProcess {
   readonly nics: GuestNics
   readonly hostDevices: GuestHostDevices
   readonly channels: GuestChannels
+  readonly shares: GuestShares
   hasAgent = true
   agentConnected = false
   io: { kind: 'ok' | 'failed' | 'nospace'; device?: string } = { kind: 'ok' }
@@ -74,15 +76,13 @@ export class EmulatorProcess {
     this.nics = new GuestNics(request.plan, guest)
     this.hostDevices = new GuestHostDevices(guest)
     this.channels = new GuestChannels(request.plan.ids, guest)
+    this.shares = new GuestShares(request.plan, guest)
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     this.chains = startedChains(request)
     // QEMU that read saved memory stands paused, any other before its first instruction.
     this.#runState = request.plan.argv.includes('-incoming') ? 'paused' : 'prelaunch'
     this.#hasBooted = this.#runState === 'paused'
-    const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
-    this.ended = promise
-    this.#settleEnded = resolve
   }
 
   get runState(): string {
@@ -246,7 +246,7 @@ export class EmulatorProcess {
     this.#exit = { ...end, log }
     this.agentConnected = false
     this.#serial?.destroy()
-    this.#settleEnded(this.#exit)
+    this.#end.resolve(this.#exit)
   }
 
   #boot(): void {

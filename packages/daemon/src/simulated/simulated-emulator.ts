@@ -23,6 +23,7 @@ import { SimulatedHostDevices } from './simulated-host-devices.ts'
 import { SimulatedMemory } from './simulated-memory.ts'
 import { SimulatedNics } from './simulated-nics.ts'
 import { SimulatedScreen } from './simulated-screen.ts'
+import { SimulatedShares } from './simulated-shares.ts'
 import { SimulatedThreads } from './simulated-threads.ts'
 import { SimulatedVcpus } from './simulated-vcpus.ts'
 
@@ -41,6 +42,7 @@ export class SimulatedEmulator implements Emulator {
   readonly screen: SimulatedScreen
   readonly channels: SimulatedChannels
   readonly hostDevices: SimulatedHostDevices
+  readonly shares: SimulatedShares
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -58,6 +60,7 @@ export class SimulatedEmulator implements Emulator {
     this.screen = new SimulatedScreen(process, machine)
     this.channels = new SimulatedChannels(process)
     this.hostDevices = new SimulatedHostDevices(process)
+    this.shares = new SimulatedShares(process)
     this.closed = process.ended
   }
 

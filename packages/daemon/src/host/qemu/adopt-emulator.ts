@@ -10,6 +10,7 @@ import { identifyProcess, isAlive, readExecutable } from '@kvasir/linux'
 import { QmpClient } from '@kvasir/qmp'
 import type { Adoption } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
+import type { Cages } from '../cage/cage.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import type { DeviceDesk } from '../devices/device-desk.ts'
@@ -35,6 +36,7 @@ export interface AdoptTools {
   readonly secrets: SecretValues
   readonly devices: DeviceDesk
   readonly groups: CageGroups
+  readonly cages: Pick<Cages, 'launch'>
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
   readonly binary: string
@@ -81,6 +83,7 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
       id,
       paths: tools.paths,
       groups: tools.groups,
+      cages: tools.cages,
       walks: tools.walks,
       secrets: tools.secrets,
       devices: tools.devices,

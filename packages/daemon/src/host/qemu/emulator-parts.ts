@@ -2,6 +2,7 @@
 import type { QmpClient } from '@kvasir/qmp'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
+import type { Cages } from '../cage/cage.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import type { DeviceDesk } from '../devices/device-desk.ts'
 import type { SecretValues } from '../files/secret-files.ts'
@@ -12,6 +13,7 @@ export interface EmulatorParts {
   readonly id: string
   readonly paths: EmulatorPaths
   readonly groups: CageGroups
+  readonly cages: Pick<Cages, 'launch'>
   readonly walks: PageWalks
   readonly secrets: SecretValues
   readonly devices: DeviceDesk

@@ -65,6 +65,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
       const paths = pathsOf(id)
       return await adoptEmulator(id, {
         groups,
+        cages,
         walks,
         secrets,
         devices,

@@ -101,6 +101,7 @@ export async function launchEmulator(
     id: request.id,
     paths,
     groups: cages.groups,
+    cages,
     walks: tools.walks,
     secrets: tools.secrets,
     devices,

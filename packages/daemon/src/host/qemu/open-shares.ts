@@ -22,7 +22,11 @@ export interface OpenShares {
 }
 
 /** Makes the sockets of shares, by their names. `directory` must not be writable by anyone but us. */
-export async function openShares(shares: readonly string[], directory: string): Promise<OpenShares> {
+export async function openShares(
+  shares: readonly string[],
+  directory: string,
+  otherwise = 'it is not started',
+): Promise<OpenShares> {
   const child = spawn('perl', [program, directory, String(shares.length)], {
     detached: true,
     cwd: '/',
@@ -37,10 +41,7 @@ export async function openShares(shares: readonly string[], directory: string): 
   if (pid === undefined || numbers.length !== 2 * shares.length) {
     release()
     const why = /^refused: (.*)$/.exec(answer)?.[1] ?? 'perl did not answer'
-    throw new KvasirError(
-      'host-failed',
-      `The shares of the VM have no sockets (${why}), so it is not started.`,
-    )
+    throw new KvasirError('host-failed', `The shares of the VM have no sockets (${why}), so ${otherwise}.`)
   }
   const ends = new Map(
     shares.map((share, index) => {

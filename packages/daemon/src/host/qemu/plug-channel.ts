@@ -64,8 +64,8 @@ export async function removeBackEnd(
   await rm(paths.socket(socket), { force: true })
 }
 
-/** A port that the guest does not have any more has its character device until QEMU frees it, a moment later (qom/object.c, util/rcu.c). */
-async function removeWhenFree(monitor: QmpClient, id: string): Promise<void> {
+/** Removes a character device: what the guest does not have any more holds on to it until QEMU frees it, a moment later (qom/object.c, util/rcu.c). */
+export async function removeWhenFree(monitor: QmpClient, id: string): Promise<void> {
   const deadline = performance.now() + freeMs
   for (;;) {
     try {

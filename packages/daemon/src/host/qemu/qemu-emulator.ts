@@ -36,6 +36,7 @@ import { QemuHostDevices } from './qemu-host-devices.ts'
 import { QemuMemory } from './qemu-memory.ts'
 import { QemuNics } from './qemu-nics.ts'
 import { QemuScreen } from './qemu-screen.ts'
+import { QemuShares } from './qemu-shares.ts'
 import { QemuVcpus } from './qemu-vcpus.ts'
 import { readLimitFiles } from './read-limit-files.ts'
 import { groupOf, type StoredEmulator, writeLaunch, writeRecord } from './runtime-directory.ts'
@@ -56,6 +57,7 @@ export class QemuEmulator implements Emulator {
   readonly screen: QemuScreen
   readonly channels: QemuChannels
   readonly hostDevices: QemuHostDevices
+  readonly shares: QemuShares
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
   readonly threads: QemuThreads
@@ -121,6 +123,7 @@ export class QemuEmulator implements Emulator {
     })
     const { devices } = parts
     this.hostDevices = new QemuHostDevices({ id, ask, devices, paths, failpoint, record })
+    this.shares = new QemuShares({ id, ask, paths, cages: parts.cages, failpoint })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()
     this.closed = promise

@@ -51,33 +51,31 @@ export function translateEvent(event: QmpEvent): EmulatorEvent | undefined {
       return vcpuAnswer(data?.['info'])
     case 'DEVICE_DELETED':
     case 'DEVICE_UNPLUG_GUEST_ERROR':
-      if (/^(disk|scsi)-/.test(textOf(data?.['device'], '')))
-        return {
-          kind: 'disk',
-          answer: { device: textOf(data?.['device'], ''), isGone: event.event === 'DEVICE_DELETED' },
-        }
-      if (textOf(data?.['device'], '').startsWith('nic-'))
-        return {
-          kind: 'nic',
-          answer: { device: textOf(data?.['device'], ''), isGone: event.event === 'DEVICE_DELETED' },
-        }
-      if (textOf(data?.['device'], '').startsWith('host-'))
-        return {
-          kind: 'host-device',
-          answer: { device: textOf(data?.['device'], ''), isGone: event.event === 'DEVICE_DELETED' },
-        }
-      if (textOf(data?.['device'], '').startsWith('channel-'))
-        return {
-          kind: 'channel',
-          answer: { device: textOf(data?.['device'], ''), isGone: event.event === 'DEVICE_DELETED' },
-        }
-      // QEMU 7.2 tells of a vCPU only by the path of its interrupt controller.
-      return /(^|\/)vcpu\d+(\/|$)|\/lapic$/.test(textOf(data?.['path'], ''))
-        ? { kind: 'vcpus', answer: undefined }
-        : undefined
+      return (
+        deviceAnswer(textOf(data?.['device'], ''), event.event === 'DEVICE_DELETED') ??
+        vcpusIn(data?.['path'])
+      )
     default:
       return undefined
   }
+}
+
+/** What became of a device, by what its id begins with. */
+function deviceAnswer(device: string, isGone: boolean): EmulatorEvent | undefined {
+  const answer = { device, isGone }
+  if (/^(disk|scsi)-/.test(device)) return { kind: 'disk', answer }
+  if (device.startsWith('nic-')) return { kind: 'nic', answer }
+  if (device.startsWith('host-')) return { kind: 'host-device', answer }
+  if (device.startsWith('fs-')) return { kind: 'share', answer }
+  if (device.startsWith('channel-')) return { kind: 'channel', answer }
+  return undefined
+}
+
+/** QEMU 7.2 tells of a vCPU only by the path of its interrupt controller. */
+function vcpusIn(path: unknown): EmulatorEvent | undefined {
+  return /(^|\/)vcpu\d+(\/|$)|\/lapic$/.test(textOf(path, ''))
+    ? { kind: 'vcpus', answer: undefined }
+    : undefined
 }
 
 function textOf(value: unknown, otherwise: string): string {

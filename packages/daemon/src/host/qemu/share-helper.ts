@@ -12,10 +12,9 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
-import type { SharePlan } from '../../model/qemu/emulator-plan.ts'
+import type { EmulatorPlan, SharePlan } from '../../model/qemu/emulator-plan.ts'
 import { nameToken } from '../../model/qemu/ids.ts'
-import type { LaunchRequest } from '../../ports/emulators.ts'
-import type { Cages } from '../cage/cage.ts'
+import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { CageError } from '../cage/cage-error.ts'
 import type { PassedDescriptor } from '../cage/launcher-script.ts'
 import type { OpenShares } from './open-shares.ts'
@@ -47,32 +46,34 @@ export interface ShareTools {
   readonly paths: EmulatorPaths
   readonly shares: OpenShares
   readonly signal: AbortSignal
+  /** What follows from one that is not served; `the VM does not run` where it is not said. */
+  readonly otherwise?: string
 }
 
 /** Starts what serves the shares of a VM. `emulator-failed` with what it said last. */
 export async function startShares(
-  { id, plan }: Pick<LaunchRequest, 'id' | 'plan'>,
+  { id, plan }: { readonly id: string; readonly plan: Pick<EmulatorPlan, 'shares'> },
   tools: ShareTools,
-): Promise<void> {
+): Promise<readonly CagedProcess[]> {
   const starts = (plan.shares ?? []).map(async (share) => {
     const ends = tools.shares.ends.get(share.share)
     if (ends === undefined) throw new TypeError(`Share ${share.share} has no socket.`)
-    await startShare(share, { id, socket: ends.listening, tools })
+    return await startShare(share, { id, socket: ends.listening, tools })
   })
   await Promise.allSettled(starts)
-  await Promise.all(starts)
+  return await Promise.all(starts)
 }
 
 async function startShare(
   share: SharePlan,
   start: { readonly id: string; readonly socket: PassedDescriptor; readonly tools: ShareTools },
-): Promise<void> {
-  const { paths, cages, signal } = start.tools
-  const name = `share-${nameToken(share.share)}`
+): Promise<CagedProcess> {
+  const { paths, cages, signal, otherwise = 'the VM does not run' } = start.tools
+  const name = shareFolder(share.share)
   const directory = join(paths.directory, name)
   await mkdir(directory, { recursive: true, mode: 0o700 })
   try {
-    const { logged } = await cages.launch(
+    const caged = await cages.launch(
       {
         group: groupOf(start.id),
         joins: true,
@@ -94,15 +95,21 @@ async function startShare(
       },
       signal,
     )
-    await logged
+    await caged.logged
+    return caged
   } catch (error) {
     if (!(error instanceof CageError)) throw error
     throw new KvasirError(
       'emulator-failed',
-      `The folder ${share.folder} is not served, so the VM does not run: ${error.message}`,
+      `The folder ${share.folder} is not served, so ${otherwise}: ${error.message}`,
       { cause: error, details: { share: share.share } },
     )
   }
+}
+
+/** What the process that serves a share has in the VM's runtime directory. */
+export function shareFolder(share: string): string {
+  return `share-${nameToken(share)}`
 }
 
 async function openFilesLimit(): Promise<number> {

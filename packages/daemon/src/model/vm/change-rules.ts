@@ -15,6 +15,7 @@ import { displayRule } from './display-rules.ts'
 import { wholeHostDeviceRule } from './host-device-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
 import { forwardsRule, guardRule, networkRule, wholeNicRule } from './nic-rules.ts'
+import { wholeShareRule } from './share-rules.ts'
 
 /** The effect of a change, with its reason. */
 export interface ChangeRule {
@@ -142,7 +143,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'disks.*.pool': mediumOr({ effect: 'pinned', reason: 'the volume lies in its pool' }),
   'hostDevices.*': wholeHostDeviceRule,
   'devices.channels': channelsRule,
-  'shares.*': { effect: 'boot', reason: 'a folder is served by a process that starts with the emulator' },
+  'shares.*': wholeShareRule,
   'nics.*': wholeNicRule,
   'nics.*.network': networkRule,
   'nics.*.model': { effect: 'boot', reason: 'the guest has the card that it booted with' },

@@ -12,14 +12,14 @@ import type { MovingAnswers } from './moving-answers.ts'
 import type { MovingField } from './names-to-move.ts'
 
 export interface MovingKind {
-  readonly job: 'vm.set-nics' | 'vm.set-host-devices' | 'vm.set-channels'
+  readonly job: 'vm.set-nics' | 'vm.set-host-devices' | 'vm.set-channels' | 'vm.set-shares'
   /** `NIC`. */
   readonly noun: string
   /** The words of the CLI by which one is taken out of a spec: `nic remove`. */
   readonly removeWords: string
   readonly field: Exclude<MovingField, 'movingDisks'>
   /** The event by which a guest answers. */
-  readonly event: 'nic' | 'host-device' | 'channel'
+  readonly event: 'nic' | 'host-device' | 'channel' | 'share'
   /** What bringing one may take, which no guest has a say in. */
   readonly bringMs: number
   readonly points: {
@@ -60,8 +60,15 @@ export interface MovingTask extends MovingWork, Pick<Context, 'ports' | 'network
 
 /** What a guest said of a device of this kind. */
 export function answerIn({ event: wanted }: Pick<MovingKind, 'event'>, event: EmulatorEvent) {
-  const isMoved = event.kind === 'nic' || event.kind === 'host-device' || event.kind === 'channel'
-  return isMoved && event.kind === wanted ? event.answer : undefined
+  switch (event.kind) {
+    case 'nic':
+    case 'host-device':
+    case 'channel':
+    case 'share':
+      return event.kind === wanted ? event.answer : undefined
+    default:
+      return undefined
+  }
 }
 
 /** As a sentence begins. */

@@ -3,5 +3,6 @@ import type { MovingKind } from './moving-kind.ts'
 import { channelKind } from './set-channels.ts'
 import { hostDeviceKind } from './set-host-devices.ts'
 import { nicKind } from './set-nics.ts'
+import { shareKind } from './set-shares.ts'
 
-export const movingKinds: readonly MovingKind[] = [nicKind, hostDeviceKind, channelKind]
+export const movingKinds: readonly MovingKind[] = [nicKind, hostDeviceKind, channelKind, shareKind]

@@ -7,7 +7,12 @@ import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { situationOf } from './situation.ts'
 
 /** Where a row keeps the names of devices that come, go or are changed, for as long as that is worked on. */
-export type MovingField = 'movingDisks' | 'movingNics' | 'movingHostDevices' | 'movingChannels'
+export type MovingField =
+  | 'movingDisks'
+  | 'movingNics'
+  | 'movingHostDevices'
+  | 'movingChannels'
+  | 'movingShares'
 
 /** A change of a VM, as it is asked for. */
 export interface WantedMove {

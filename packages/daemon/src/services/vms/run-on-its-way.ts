@@ -6,6 +6,7 @@ import { channelsToMove } from './moved-channels.ts'
 import { allMoving, disksToMove } from './moved-disks.ts'
 import { hostDevicesToMove } from './moved-host-devices.ts'
 import { nicsToMove, withMovingNics } from './moved-nics.ts'
+import { sharesToMove } from './moved-shares.ts'
 import type { MovingField } from './names-to-move.ts'
 
 /** The names of the devices that come to a guest that runs, leave it, or are changed in it. */
@@ -14,6 +15,7 @@ export interface Movement {
   readonly nics: readonly string[]
   readonly hostDevices: readonly string[]
   readonly channels: readonly string[]
+  readonly shares: readonly string[]
 }
 
 /** What moves by a change. */
@@ -28,11 +30,12 @@ export function movementOf(
     nics: nicsToMove(record, now('vm.set-nics')),
     hostDevices: hostDevicesToMove(record, now('vm.set-host-devices')),
     channels: channelsToMove(record, now('vm.set-channels')),
+    shares: sharesToMove(record, now('vm.set-shares')),
   }
 }
 
-export function isStill({ disks, nics, hostDevices, channels }: Movement): boolean {
-  return disks.length + nics.length + hostDevices.length + channels.length === 0
+export function isStill(movement: Movement): boolean {
+  return Object.values(movement).every((names) => names.length === 0)
 }
 
 /** The run with what the guest is to be given, or to let go of. */
@@ -44,7 +47,7 @@ export function runOnItsWay(
 ): Partial<Pick<VmRecord, 'run'>> {
   const { run } = record
   if (!run) return {}
-  const { disks, nics, hostDevices, channels, ...target } = way
+  const { disks, nics, hostDevices, channels, shares, ...target } = way
   return {
     run: {
       ...run,
@@ -53,6 +56,7 @@ export function runOnItsWay(
       ...withMovingNics(record, nics),
       ...also(run, 'movingHostDevices', hostDevices),
       ...also(run, 'movingChannels', channels),
+      ...also(run, 'movingShares', shares),
     },
   }
 }

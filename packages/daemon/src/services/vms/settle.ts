@@ -128,6 +128,7 @@ async function happeningOf(
       case 'nic':
       case 'host-device':
       case 'channel':
+      case 'share':
         await finishMoved(seat, event, parts)
         return undefined
       case 'vcpus':

@@ -13,6 +13,7 @@ import { memoryStatus } from './memory-status.ts'
 import { channelsField } from './moved-channels.ts'
 import { hostDeviceField } from './moved-host-devices.ts'
 import { movingFields } from './moved-nics.ts'
+import { shareField } from './moved-shares.ts'
 import { nicStatus, vfStatus } from './nic-status.ts'
 import { bootBytesOf } from './situation.ts'
 
@@ -65,7 +66,8 @@ function guestJobOf(id: string, { jobs }: Context): string | undefined {
     jobs.newest('vm.set-disks', id) ??
     jobs.newest('vm.set-nics', id) ??
     jobs.newest('vm.set-host-devices', id) ??
-    jobs.newest('vm.set-channels', id)
+    jobs.newest('vm.set-channels', id) ??
+    jobs.newest('vm.set-shares', id)
   )?.id
 }
 
@@ -166,6 +168,7 @@ function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[]
     ...(run?.movingNics?.flatMap(movingFields) ?? []),
     ...(run?.movingHostDevices?.map(hostDeviceField) ?? []),
     ...(run?.movingChannels ? [channelsField] : []),
+    ...(run?.movingShares?.map(shareField) ?? []),
   ])
   return fields.filter(
     (field) => (field !== 'cpu.count' || run?.vcpuTarget === undefined) && !moving.has(field),

@@ -1,0 +1,122 @@
+/**
+ * The shares of one running QEMU over QMP: what serves the folder, the socket to it, the device; and back again.
+ *
+ * QEMU does not answer before what serves does, so that is ended where the device does not come: QEMU goes on then. It ends by itself when
+ * the socket is closed, which the character device has.
+ */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isAlive, sendDescriptor } from '@kvasir/linux'
+import { type QmpClient, QmpError } from '@kvasir/qmp'
+import { type PluggedShare, shareId } from '../../model/qemu/shares.ts'
+import type { EmulatorShares } from '../../ports/emulator-shares.ts'
+import type { Failpoints } from '../../ports/failpoints.ts'
+import type { CagedProcess, Cages } from '../cage/cage.ts'
+import { openShares } from './open-shares.ts'
+import { removeWhenFree } from './plug-channel.ts'
+import type { EmulatorPaths } from './runtime-directory.ts'
+import { shareFolder, startShares } from './share-helper.ts'
+
+/** How long what serves a folder may take to be there. */
+const startMs = 20_000
+const otherwise = 'the share is not plugged'
+
+export interface QemuSharesParts {
+  /** The id of the VM. */
+  readonly id: string
+  /** Works with the monitor of now, with the errors of the port. */
+  readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
+  readonly cages: Pick<Cages, 'launch'>
+  readonly paths: EmulatorPaths
+  readonly failpoint: Failpoints
+}
+
+export class QemuShares implements EmulatorShares {
+  readonly #parts: QemuSharesParts
+
+  constructor(parts: QemuSharesParts) {
+    this.#parts = parts
+  }
+
+  async plug(plan: PluggedShare): Promise<void> {
+    const { share } = plan.share
+    if ((await this.present([share])).length > 0) return
+    await this.remove(share)
+    const serving: CagedProcess[] = []
+    try {
+      await this.#make(plan, serving)
+    } catch (error) {
+      for (const { identity } of serving) if (await isAlive(identity)) process.kill(identity.pid, 'SIGKILL')
+      await this.remove(share).catch(() => {}) // The next attempt begins with it.
+      throw error
+    }
+  }
+
+  async present(names: readonly string[]): Promise<readonly string[]> {
+    if (names.length === 0) return []
+    const all = await this.#parts.ask((monitor) =>
+      monitor.execute('qom-list', { path: '/machine/peripheral' }),
+    )
+    return names.filter((name) => all.some((device) => device.name === shareId(name)))
+  }
+
+  async askFor(name: string): Promise<void> {
+    await this.#parts.ask((monitor) =>
+      monitor.execute('device_del', { id: shareId(name) }).catch((error: unknown) => {
+        const isMissing = error instanceof QmpError && error.class === 'DeviceNotFound'
+        const isAsked =
+          error instanceof QmpError && error.message.includes('already in the process of unplug')
+        if (!isMissing && !isAsked) throw error
+      }),
+    )
+  }
+
+  async remove(name: string): Promise<void> {
+    const { ask, paths } = this.#parts
+    const id = shareId(name)
+    await ask(async (monitor) => {
+      await monitor.execute('closefd', { fdname: id }).catch((error: unknown) => {
+        if (!(error instanceof QmpError)) throw error // It has none of that name.
+      })
+      const there = await monitor.execute('query-chardev')
+      if (there.some(({ label }) => label === id)) await removeWhenFree(monitor, id)
+    })
+    await rm(join(paths.directory, shareFolder(name)), { recursive: true, force: true })
+  }
+
+  async #make({ share, device }: PluggedShare, serving: CagedProcess[]): Promise<void> {
+    const { id, ask, cages, paths, failpoint } = this.#parts
+    const name = shareId(share.share)
+    const shares = await openShares([share.share], paths.directory, otherwise)
+    try {
+      const signal = AbortSignal.timeout(startMs)
+      serving.push(
+        ...(await startShares(
+          { id, plan: { shares: [share] } },
+          { cages, paths, shares, signal, otherwise },
+        )),
+      )
+      await failpoint('emulator.plug-share.after-server')
+      const end = shares.ends.get(share.share)?.connected
+      if (end === undefined) throw new TypeError(`Share ${share.share} has no socket.`)
+      await ask((monitor) =>
+        monitor.executeBeside('getfd', {
+          args: { fdname: name },
+          send: (socket, text) => sendDescriptor(socket, { text, descriptor: end }),
+        }),
+      )
+    } finally {
+      shares.release()
+    }
+    await ask((monitor) =>
+      monitor.execute('chardev-add', {
+        id: name,
+        backend: { type: 'socket', data: { addr: { type: 'fd', data: { str: name } }, server: false } },
+      }),
+    )
+    await failpoint('emulator.plug-share.after-back-end')
+    // What the model planned is what QEMU's introspection names; its types are those of one version of it.
+    await ask((monitor) => monitor.executeUntyped('device_add', { ...device }))
+    await failpoint('emulator.plug-share.after-device')
+  }
+}
