@@ -135,16 +135,11 @@ export const moveSteps: readonly Step[] = [
       const back = ['vm', 'disk', 'move', 'web1', 'data', '--pool', 'tested', '--format', backend.format]
       if (backend.luns !== undefined) {
         await cli.refused(/makes no volumes/, ...back)
-        // The LUN has the name of the layer that it was, and nobody uses it now.
-        const isLun = ({ pool, name }: Volume) => pool === 'tested' && name.startsWith('data')
-        const lun = `tested/${(await cli.show<Volume[]>('volume', 'list')).find(isLun)?.name}`
-        await cli.run('vm', 'disk', 'move', 'web1', 'data', '--into', lun, '--force')
-        assert.equal(await dataOf(scene), lun)
+        await freeLun(scene)
+        await cli.run('vm', 'disk', 'move', 'web1', 'data', '--into', 'tested/data', '--force')
+        assert.equal(await dataOf(scene), 'tested/data')
       } else {
-        const volumes = () => cli.show<Volume[]>('volume', 'list')
-        const isGone = async () =>
-          !(await volumes()).some(({ pool, name }) => pool === 'tested' && name === 'data')
-        await eventually(isGone, { withinMs: 60_000, what: 'what the disk was is gone from its pool' })
+        await untilGone(scene, ({ name }) => name === 'data')
         const isRawFile = backend.format === 'raw' && (await poolOf(scene)).type === 'dir'
         if (isRawFile) {
           await cli.refused(/what lies on a layer is qcow2/, ...back)
@@ -161,6 +156,30 @@ export const moveSteps: readonly Step[] = [
     },
   },
 ]
+
+/** The LUN that the disk was on has the name of a layer, and what a revert kept lies on it; when that is gone nobody has the LUN. */
+async function freeLun(scene: Scene): Promise<void> {
+  const { cli, backend } = scene
+  const ofDisk = await volumesOfDisk(scene)
+  const { name: lun } = ofDisk.find(({ liesIn }) => liesIn === undefined) ?? assert.fail('There is no LUN.')
+  const into = ['vm', 'disk', 'move', 'web1', 'data', '--into', `tested/${lun}`, '--force']
+  await cli.refused(/is the base of others/, ...into)
+  for (const { name, frozen } of ofDisk)
+    if (!frozen) await cli.run('volume', 'delete', `tested/${name}`, '--yes')
+  await untilGone(scene, () => true)
+  await cli.run('volume', 'import', 'tested/data', backend.luns?.[0] ?? '', '--format', 'raw')
+}
+
+async function volumesOfDisk({ cli }: Scene): Promise<readonly Volume[]> {
+  const volumes = await cli.show<readonly Volume[]>('volume', 'list', '--pool', 'tested')
+  return volumes.filter(({ name }) => name.startsWith('data'))
+}
+
+/** What a disk leaves goes when its move is over. */
+async function untilGone(scene: Scene, isMeant: (volume: Volume) => boolean): Promise<void> {
+  const isGone = async () => !(await volumesOfDisk(scene)).some(isMeant)
+  await eventually(isGone, { withinMs: 60_000, what: 'what the disk was is gone from its pool' })
+}
 
 /** What a volume that nobody uses holds. */
 export async function downloaded(scene: Parameters<Step['run']>[0], volume: string): Promise<number> {
