@@ -52,6 +52,7 @@ sub attempt_call {
 }
 sub can_read { my ($file) = @_; return sub { sysopen($handle, $file, O_RDONLY | O_NONBLOCK) && defined sysread($handle, my $byte, 1) } }
 sub can_list { my ($directory) = @_; return sub { opendir($handle, $directory) } }
+sub can_find { my ($directory) = @_; return sub { opendir($handle, $directory) or return 0; $! = Errno::ENOENT(); grep { !/^\.\.?$/ } readdir $handle } }
 sub can_create { my ($file) = @_; return sub { sysopen($handle, $file, O_WRONLY | O_CREAT) } }
 sub can_write { my ($file) = @_; return sub { sysopen($handle, $file, O_WRONLY | O_NONBLOCK) } }
 
@@ -67,9 +68,10 @@ attempt("read $_", can_read($_)) for '/etc/shadow', '/etc/passwd', '/etc/hostnam
   '/proc/self/root/etc/shadow', '/proc/1/root/etc/shadow', "/proc/$host/maps", "/proc/$victim/mem", '/proc/kcore', '/proc/sysrq-trigger',
   '/sys/kernel/vmcoreinfo', '/sys/class/net/lo/address', '/old/etc/shadow', '/../etc/shadow', '/../../../etc/shadow',
   '/usr/../etc/shadow', '/run/vm/../../../etc/shadow', '/boot/initrd/../../etc/shadow', $disk, "/dev/fd/0";
-attempt("list $_", can_list($_)) for '/root', '/home', '/var/lib', '/etc', '/proc', '/sys', '/tmp', '/run/kvasir', '/sys/fs/cgroup',
+attempt("list $_", can_list($_)) for '/root', '/home', '/var/lib', '/etc', '/proc', '/tmp', '/run/kvasir', '/sys/fs/cgroup',
   '/var/log', '/run/user', '/run/systemd';
-attempt("list what lies over the root", sub { chdir('/..'); opendir($handle, '.') or return 0; $! = Errno::ENOENT(); grep { !/^\.\.?$/ } readdir $handle });
+attempt("find anything in $_", can_find($_)) for '/sys', '/dev/dri';    # Empty where nothing is drawn on a GPU.
+attempt("list what lies over the root", sub { chdir('/..'); can_find('.')->() });
 chdir '/';
 
 # Devices.
