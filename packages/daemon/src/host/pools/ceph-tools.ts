@@ -5,7 +5,8 @@
  * They get the monitors and the key as files of mode 0600 in the runtime directory, never as arguments. They give up by themselves where
  * nobody answers; one that does not is killed.
  */
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { CommandError, type CommandOptions, runCommand, runJsonCommand } from '@kvasir/linux'
@@ -161,8 +162,8 @@ export class CephTools {
         `The secret for Ceph pool ${placeWords(place)} is no cephx key as \`ceph auth print-key\` shows it, so it opens nothing.`,
       )
     await mkdir(directory, { recursive: true, mode: 0o700 })
-    await writeFile(conf, cephConf(place, { keyring }, seconds), { mode: 0o600 })
-    await writeFile(keyring, key === '' ? '' : `[client.${place.user}]\n\tkey = ${key}\n`, { mode: 0o600 })
+    await replaceFile(conf, cephConf(place, { keyring }, seconds))
+    await replaceFile(keyring, key === '' ? '' : `[client.${place.user}]\n\tkey = ${key}\n`)
     return { conf, keyring }
   }
 
@@ -184,6 +185,18 @@ export class CephTools {
       details: { place, reason },
       cause,
     })
+  }
+}
+
+/** Commands that run read the files meanwhile: one that found half a key would say that the cluster refuses it. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  const next = `${path}.${randomBytes(4).toString('hex')}`
+  try {
+    await writeFile(next, text, { mode: 0o600 })
+    await rename(next, path)
+  } catch (error) {
+    await rm(next, { force: true })
+    throw error
   }
 }
 
