@@ -7,13 +7,14 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import { runCommand } from '@kvasir/linux'
-import { type QmpClient, QmpError } from '@kvasir/qmp'
+import type { QmpClient } from '@kvasir/qmp'
 import type { HostDevicePlan } from '../../model/qemu/host-devices.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import type { EmulatorHostDevices } from '../../ports/emulator-host-devices.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { DeviceDesk } from '../devices/device-desk.ts'
 import { hideDevice, showDevices, vfioDirectory } from './host-device-files.ts'
+import { askToLetGo, deviceIds } from './peripherals.ts'
 import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
 
 /** How long a device may take to be reset and mapped. */
@@ -57,19 +58,12 @@ export class QemuHostDevices implements EmulatorHostDevices {
 
   async present(names: readonly string[]): Promise<readonly string[]> {
     if (names.length === 0) return []
-    const ids = await this.#ids()
+    const ids = await this.#parts.ask(deviceIds)
     return names.filter((name) => ids.includes(deviceId('host', name)))
   }
 
   async askFor(name: string): Promise<void> {
-    await this.#parts.ask((monitor) =>
-      monitor.execute('device_del', { id: deviceId('host', name) }).catch((error: unknown) => {
-        const isMissing = error instanceof QmpError && error.class === 'DeviceNotFound'
-        const isAsked =
-          error instanceof QmpError && error.message.includes('already in the process of unplug')
-        if (!isMissing && !isAsked) throw error
-      }),
-    )
+    await this.#parts.ask((monitor) => askToLetGo(monitor, deviceId('host', name)))
   }
 
   async remove({ address }: { readonly address: string }): Promise<void> {
@@ -79,14 +73,7 @@ export class QemuHostDevices implements EmulatorHostDevices {
   }
 
   async #has({ device }: HostDevicePlan): Promise<boolean> {
-    return (await this.#ids()).some((id) => id === device['id'])
-  }
-
-  async #ids(): Promise<readonly string[]> {
-    const all = await this.#parts.ask((monitor) =>
-      monitor.execute('qom-list', { path: '/machine/peripheral' }),
-    )
-    return all.map(({ name }) => name)
+    return (await this.#parts.ask(deviceIds)).some((id) => id === device['id'])
   }
 
   async #hand({ vm, address, device, romFile, vf, lockableBytes }: HostDevicePlan): Promise<void> {

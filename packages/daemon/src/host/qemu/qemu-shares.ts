@@ -13,6 +13,7 @@ import type { EmulatorShares } from '../../ports/emulator-shares.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { CagedProcess, Cages } from '../cage/cage.ts'
 import { openShares } from './open-shares.ts'
+import { askToLetGo, deviceIds } from './peripherals.ts'
 import { removeWhenFree } from './plug-channel.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 import { shareFolder, startShares } from './share-helper.ts'
@@ -54,21 +55,12 @@ export class QemuShares implements EmulatorShares {
 
   async present(names: readonly string[]): Promise<readonly string[]> {
     if (names.length === 0) return []
-    const all = await this.#parts.ask((monitor) =>
-      monitor.execute('qom-list', { path: '/machine/peripheral' }),
-    )
-    return names.filter((name) => all.some((device) => device.name === shareId(name)))
+    const ids = await this.#parts.ask(deviceIds)
+    return names.filter((name) => ids.includes(shareId(name)))
   }
 
   async askFor(name: string): Promise<void> {
-    await this.#parts.ask((monitor) =>
-      monitor.execute('device_del', { id: shareId(name) }).catch((error: unknown) => {
-        const isMissing = error instanceof QmpError && error.class === 'DeviceNotFound'
-        const isAsked =
-          error instanceof QmpError && error.message.includes('already in the process of unplug')
-        if (!isMissing && !isAsked) throw error
-      }),
-    )
+    await this.#parts.ask((monitor) => askToLetGo(monitor, shareId(name)))
   }
 
   async remove(name: string): Promise<void> {
