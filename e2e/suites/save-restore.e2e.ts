@@ -79,7 +79,7 @@ test('a change that waits for the next boot waits through a save as well', { ski
   const vm = await world.bootTiny('web1', { disks: [{ name: 'data', size: '64MiB' }] })
   await vm.shell('echo precious >/run/note; echo kept | dd of=/dev/vda conv=notrunc,fsync')
   const { spec } = await vm.show()
-  await vm.apply({ ...spec, cpu: { count: 2 }, devices: { ...spec.devices, watchdog: true } })
+  await vm.apply({ ...spec, cpu: { count: 2 }, devices: { ...spec.devices, sound: true } })
 
   await vm.save()
   await world.daemon.kill9()
@@ -87,7 +87,7 @@ test('a change that waits for the next boot waits through a save as well', { ski
   await vm.start()
 
   assert.equal(await vm.shell('cat /run/note; nproc; head -c 5 /dev/vda'), 'precious\n1\nkept')
-  const waiting = ['cpu.count', 'devices.watchdog']
+  const waiting = ['cpu.count', 'devices.sound']
   assert.deepEqual((await vm.show()).status.restartNeeded, waiting)
   await vm.powerOff()
   await vm.start()

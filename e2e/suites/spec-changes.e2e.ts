@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
+import { eventually } from '../machine/eventually.ts'
+import { failpointsOf } from '../machine/failpoints.ts'
 import { openWorld, tinySpec } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
@@ -54,6 +56,55 @@ test('a plan says field by field what a change does, and applying it does that',
   assert.equal(await vm.shell('nproc'), '2')
   assert.deepEqual((await vm.show()).status.restartNeeded, [])
   assert.equal((await vm.plan(wanted)).action, 'nothing')
+})
+
+test('entropy, a keyboard and a watchdog come and go while the guest runs, whatever the daemon dies of in between', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const failpoints = failpointsOf(world.place)
+  await world.daemon.stop()
+  await world.startDaemon(failpoints.environment)
+  const vm = await world.bootTiny('web1', { devices: { rng: false } })
+  const set = async (assignment: string) => await world.cli('vm', 'set', 'web1', `devices.${assignment}`)
+  await vm.shell('modprobe virtio_input')
+  /** Whether the guest has entropy, a keyboard and a watchdog (Intel's 25ab). */
+  const seen = async () => {
+    const words = await vm.shell(
+      'cat /sys/class/misc/hw_random/rng_available /proc/bus/input/devices /sys/bus/pci/devices/*/device',
+    )
+    return [/virtio_rng/, /QEMU Virtio Keyboard/, /0x25ab/].map((word) => word.test(words))
+  }
+  const until = async (what: string, wanted: readonly boolean[]) =>
+    await eventually(
+      async () => {
+        const { restartNeeded, job } = (await vm.show()).status
+        if (restartNeeded?.length !== 0 || job !== undefined) return undefined
+        return (await seen()).join() === wanted.join() ? true : undefined
+      },
+      { withinMs: 60_000, what },
+    )
+  assert.deepEqual(await seen(), [false, false, false])
+
+  for (const [point, assignment, wanted] of [
+    ['emulator.plug-device.after-objects', 'rng=true', [true, false, false]],
+    ['emulator.plug-device.after-device', 'keyboard=virtio', [true, true, false]],
+    ['vm.devices.after-release', 'keyboard=ps2', [true, false, false]],
+  ] as const) {
+    await failpoints.arm(point, 'exit')
+    await Promise.all([set(assignment), world.daemon.exited])
+    await failpoints.disarm()
+    await world.startDaemon(failpoints.environment)
+    await until(point, wanted)
+  }
+  assert.match((await set('watchdog=true')).stderr, /Device watchdog is plugged\./)
+  await until('a watchdog came', [true, false, true])
+  await vm.assertCaged()
+  assert.match((await set('watchdog=false')).stderr, /Device watchdog is gone\./)
+  assert.match((await set('rng=false')).stderr, /Device rng is gone\./)
+  await until('all are gone', [false, false, false])
+  assert.match((await set('rng=true')).stderr, /Device rng is plugged\./)
+  await until('it came again', [true, false, false])
 })
 
 test('what cannot change is refused by name, and nothing changes', { skip }, async (t) => {

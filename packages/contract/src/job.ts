@@ -21,6 +21,7 @@ export const jobKinds = [
   'vm.set-host-devices',
   'vm.set-channels',
   'vm.set-shares',
+  'vm.set-devices',
   'vm.move-disk',
   'vm.export',
   'volume.clone',

@@ -63,6 +63,7 @@ export const vmVerbs: Verbs = {
     examples: [
       'vm set web1 memory=4GiB vcpus=2',
       'vm set web1 disks.root.cache=none autostart=true',
+      'vm set web1 devices.watchdog=true devices.keyboard=virtio',
       'vm set web1 description=',
       'vm set web1 max-vcpus=8 cpu.nested=true cpu.features.aes=false',
     ],

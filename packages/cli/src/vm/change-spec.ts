@@ -96,6 +96,7 @@ const guestJobs: readonly Job['kind'][] = [
   'vm.set-host-devices',
   'vm.set-channels',
   'vm.set-shares',
+  'vm.set-devices',
 ]
 
 async function guestJob({ client, signal }: Context, { status }: Vm): Promise<Job | undefined> {

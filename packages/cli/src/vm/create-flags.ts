@@ -42,7 +42,7 @@ export const createFlags = {
   },
   devices: {
     summary:
-      'The other devices: watchdog,watchdogModel=itco,rngBytesPerSecond=1MiB,usb,pointer=usb,keyboard=virtio,sound,tpm,display=virtio-gl,renderNode=/dev/dri/renderD128,spice,channels=org.example.app.0+org.example.log.0,vnc=false,...',
+      'The other devices, of which rng, watchdog, pointer and keyboard come to a running VM too (vm set): watchdog,watchdogModel=itco,rngBytesPerSecond=1MiB,usb,pointer=usb,keyboard=virtio,sound,tpm,display=virtio-gl,renderNode=/dev/dri/renderD128,spice,channels=org.example.app.0+org.example.log.0,vnc=false,...',
     value: 'KEY=VALUE,...',
   },
   'host-device': {

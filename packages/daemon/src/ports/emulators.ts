@@ -13,6 +13,7 @@ import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorBlocks } from './emulator-blocks.ts'
 import type { ChannelAnswer, EmulatorChannels } from './emulator-channels.ts'
+import type { DeviceAnswer, EmulatorDevices } from './emulator-devices.ts'
 import type { DiskAnswer, EmulatorDisks } from './emulator-disks.ts'
 import type { EmulatorHostDevices, HostDeviceAnswer } from './emulator-host-devices.ts'
 import type { EmulatorMemory, GuestReport, MemoryLimits, PluggedMemory } from './emulator-memory.ts'
@@ -56,6 +57,8 @@ export type EmulatorEvent =
   | { readonly kind: 'channel'; readonly answer: ChannelAnswer }
   /** The guest let go of a share, or refused to. */
   | { readonly kind: 'share'; readonly answer: ShareAnswer }
+  /** The guest let go of a small device, or refused to. */
+  | { readonly kind: 'device'; readonly answer: DeviceAnswer }
   /** The helper that serves a NIC has gone: the NIC is without a network until the VM's next start. */
   | { readonly kind: 'network-lost'; readonly netdev: string }
 
@@ -112,6 +115,7 @@ export interface Emulator {
   channels: EmulatorChannels
   hostDevices: EmulatorHostDevices
   shares: EmulatorShares
+  devices: EmulatorDevices
   /** Opens the serial console; one connection at a time. */
   connectSerial(): Promise<Duplex>
   /** Lets go of sockets without touching the process: the daemon is leaving. */

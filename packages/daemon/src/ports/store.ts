@@ -49,6 +49,8 @@ export interface VmRun {
   readonly movingChannels?: readonly string[] | undefined
   /** The same of shares. */
   readonly movingShares?: readonly string[] | undefined
+  /** The same of small devices. */
+  readonly movingDevices?: readonly string[] | undefined
   /** Devices whose process on the host has ended, which is not started again while the emulator runs. */
   readonly lost?: readonly LostDevice[] | undefined
 }

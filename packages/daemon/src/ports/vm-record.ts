@@ -93,6 +93,7 @@ const run = z.object({
   movingHostDevices: z.array(z.string()).optional(),
   movingChannels: z.array(z.string()).optional(),
   movingShares: z.array(z.string()).optional(),
+  movingDevices: z.array(z.string()).optional(),
 })
 
 const storedPlan = z.object({ plan: placementPlan, basis: z.string() })

@@ -19,6 +19,7 @@ import { GuestNics } from './guest-nics.ts'
 import { GuestShares } from './guest-shares.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { startedChains } from './simulated-blocks.ts'
+import { GuestDevices } from './simulated-devices.ts'
 import { GuestHostDevices } from './simulated-host-devices.ts'
 
 export class EmulatorProcess {
@@ -46,6 +47,7 @@ export class EmulatorProcess {
   readonly hostDevices: GuestHostDevices
   readonly channels: GuestChannels
   readonly shares: GuestShares
+  readonly devices: GuestDevices
   hasAgent = true
   agentConnected = false
   io: { kind: 'ok' | 'failed' | 'nospace'; device?: string } = { kind: 'ok' }
@@ -77,6 +79,7 @@ export class EmulatorProcess {
     this.hostDevices = new GuestHostDevices(guest)
     this.channels = new GuestChannels(request.plan.ids, guest)
     this.shares = new GuestShares(request.plan, guest)
+    this.devices = new GuestDevices(request.plan, guest)
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     this.chains = startedChains(request)
@@ -162,10 +165,6 @@ export class EmulatorProcess {
   /** The vCPUs stop for good: memory was written. */
   finishSaving(): void {
     this.#become('postmigrate', { kind: 'stopped' })
-  }
-
-  quit(): void {
-    this.dies({ code: 0, signal: undefined })
   }
 
   /** Opens the serial console. A former connection is closed: QEMU serves one at a time. */

@@ -17,6 +17,7 @@ import type { SimulatedMachine } from './machine.ts'
 import { SimulatedAgent } from './simulated-agent.ts'
 import { SimulatedBlocks } from './simulated-blocks.ts'
 import { SimulatedChannels } from './simulated-channels.ts'
+import { SimulatedDevices } from './simulated-devices.ts'
 import { SimulatedDisks } from './simulated-disks.ts'
 import { vmIdOfSave } from './simulated-files.ts'
 import { SimulatedHostDevices } from './simulated-host-devices.ts'
@@ -43,6 +44,7 @@ export class SimulatedEmulator implements Emulator {
   readonly channels: SimulatedChannels
   readonly hostDevices: SimulatedHostDevices
   readonly shares: SimulatedShares
+  readonly devices: SimulatedDevices
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
   readonly #unsubscribe = new Set<() => void>()
@@ -61,6 +63,7 @@ export class SimulatedEmulator implements Emulator {
     this.channels = new SimulatedChannels(process)
     this.hostDevices = new SimulatedHostDevices(process)
     this.shares = new SimulatedShares(process)
+    this.devices = new SimulatedDevices(process)
     this.closed = process.ended
   }
 
@@ -132,7 +135,7 @@ export class SimulatedEmulator implements Emulator {
   }
 
   async end(_options: { readonly graceMs: number }): Promise<void> {
-    this.#process.quit()
+    this.#process.dies({ code: 0, signal: undefined })
     await this.release()
   }
 

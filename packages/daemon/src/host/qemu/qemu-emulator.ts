@@ -30,6 +30,7 @@ import { readIoStatus } from './io-status.ts'
 import { openSocket } from './open-socket.ts'
 import { QemuBlocks } from './qemu-blocks.ts'
 import { QemuChannels } from './qemu-channels.ts'
+import { QemuDevices } from './qemu-devices.ts'
 import { QemuDisks, type QemuDisksParts } from './qemu-disks.ts'
 import { translateEvent } from './qemu-events.ts'
 import { QemuHostDevices } from './qemu-host-devices.ts'
@@ -58,6 +59,7 @@ export class QemuEmulator implements Emulator {
   readonly channels: QemuChannels
   readonly hostDevices: QemuHostDevices
   readonly shares: QemuShares
+  readonly devices: QemuDevices
   readonly agent: QemuAgentChannel
   readonly memory: QemuMemory
   readonly threads: QemuThreads
@@ -90,7 +92,7 @@ export class QemuEmulator implements Emulator {
       limit: (files) => parts.groups.limit(groupOf(parts.id), files),
     })
     const ask: QemuDisksParts['ask'] = (work) => this.#ask(work)
-    const { groups, id, paths, secrets } = parts
+    const { groups, id, paths, secrets, failpoint, devices } = parts
     this.threads = new QemuThreads({ ask, record: () => this.#record, group: groupOf(id), groups })
     const { pid, uid } = parts.record
     this.#connector = new EmulatorConnector({
@@ -107,7 +109,6 @@ export class QemuEmulator implements Emulator {
       this.#record = change(this.#record)
       await Promise.all([writeRecord(paths, this.#record), writeLaunch(paths, this.#record)])
     }
-    const { failpoint } = parts
     const record = () => this.#record
     this.disks = new QemuDisks({ ask, paths, connector, record, keep, failpoint, secrets })
     this.nics = new QemuNics({ ask, keep, record, paths, failpoint })
@@ -121,8 +122,8 @@ export class QemuEmulator implements Emulator {
       unconnected: () => this.unconnected(),
       open: parts.open,
     })
-    const { devices } = parts
     this.hostDevices = new QemuHostDevices({ id, ask, devices, paths, failpoint, record })
+    this.devices = new QemuDevices({ ask, failpoint })
     this.shares = new QemuShares({ id, ask, paths, cages: parts.cages, failpoint })
     this.vcpus = new QemuVcpus({ ask: (work) => this.#ask(work), threads: parts.vcpus })
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>()

@@ -31,6 +31,17 @@ test("a guest's answers about its vCPUs are told apart: taken, under way, let go
   assert.deepEqual(answer(3, 0x82), says('unplug', false, true))
 })
 
+test("what a guest says of a small device is told by the device's name", () => {
+  const said = (name: string, device: string) => translateEvent(event(name, { device, path: '/machine' }))
+
+  assert.deepEqual(said('DEVICE_DELETED', 'rng'), { kind: 'device', answer: { device: 'rng', isGone: true } })
+  assert.deepEqual(said('DEVICE_UNPLUG_GUEST_ERROR', 'watchdog'), {
+    kind: 'device',
+    answer: { device: 'watchdog', isGone: false },
+  })
+  assert.equal(said('DEVICE_DELETED', 'balloon'), undefined)
+})
+
 test('a vCPU that is gone is a hint to look, and another device is nothing', () => {
   const gone = (path: string) => translateEvent(event('DEVICE_DELETED', { path }))
 

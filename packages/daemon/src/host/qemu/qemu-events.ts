@@ -1,5 +1,6 @@
 /** QMP events in our words. Pure: what follows from an event is decided elsewhere. */
 import type { QmpEvent } from '@kvasir/qmp'
+import { isSmallDevice } from '../../model/qemu/small-devices.ts'
 import type { EmulatorEvent } from '../../ports/emulators.ts'
 
 /** The id of the guest agent's port, as the argv names it (model/qemu/agent-channel.ts). */
@@ -68,6 +69,7 @@ function deviceAnswer(device: string, isGone: boolean): EmulatorEvent | undefine
   if (device.startsWith('host-')) return { kind: 'host-device', answer }
   if (device.startsWith('fs-')) return { kind: 'share', answer }
   if (device.startsWith('channel-')) return { kind: 'channel', answer }
+  if (isSmallDevice(device)) return { kind: 'device', answer }
   return undefined
 }
 

@@ -61,6 +61,35 @@ test('the order of disks and NICs does not decide addresses', () => {
   )
 })
 
+test('a device that comes to a guest that runs has an empty port and keeps it; the root bus is for what a boot brings', () => {
+  const spec = (rng: boolean, watchdog: boolean, spareSlots = 1) =>
+    vmSpec.parse({ devices: { rng, watchdog }, machine: { spareSlots } })
+  const booted = planHardware(spec(false, false), undefined, host)
+
+  const live = planHardware(spec(true, true), booted, { ...host, booted })
+  const run = { ...booted, ports: 1, pci: { ...booted.pci, rng: { slot: 8, function: 0 } } }
+  const freed = { ...booted, ports: 1 }
+
+  assert.deepEqual(
+    [live.pci['rng'], live.pci['watchdog']],
+    [
+      { slot: firstPluggableSlot, function: 0 },
+      { slot: fixedSlots.watchdog, function: 0 },
+    ],
+  )
+  assert.deepEqual(planHardware(spec(true, true), live, host).pci, live.pci)
+  assert.deepEqual(planHardware(spec(true, false), booted, { ...host, booted: run }).pci, run.pci)
+  const waited = planHardware(spec(false, true), live, { ...host, booted: freed })
+  assert.deepEqual(waited.pci['watchdog'], { slot: firstPluggableSlot, function: 0 })
+  const bare = vmSpec.parse({ machine: { type: 'microvm' }, devices: { rng: false } })
+  const micro = planHardware(bare, undefined, host)
+  const later = planHardware(vmSpec.parse({ machine: { type: 'microvm' } }), micro, {
+    ...host,
+    booted: micro,
+  })
+  assert.deepEqual(later.pci['rng'], { slot: fixedSlots.rng, function: 0 })
+})
+
 test('an address is given again only after its device is gone', () => {
   const withDisks = (...names: readonly string[]): VmSpec =>
     vmSpec.parse({ disks: names.map((name) => ({ name })) })

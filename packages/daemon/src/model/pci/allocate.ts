@@ -13,14 +13,18 @@ import type { QemuCapabilities } from '../qemu/qemu-capabilities.ts'
 import { allocateChannels, allocateLuns, allocateSata } from './allocate-numbers.ts'
 import {
   cardsOf,
+  comingLate,
+  type FixedDevice,
   fixedDevices,
   fixedSlots,
+  isBehindPort,
   isCard,
   lastSlot,
   type PciAddress,
   pluggableAddress,
   pluggableDevices,
   pluggableRoom,
+  portCount,
   roomForPorts,
 } from './layout.ts'
 
@@ -42,10 +46,15 @@ export function planHardware(spec: VmSpec, previous: Hardware | undefined, host:
   const machine = previous?.machine ?? requireMachine(spec, host.qemu)
   requireNicModels(spec, host.qemu)
   const pci: Record<string, PciAddress> = {}
-  for (const id of fixedDevices(spec)) pci[id] = previous?.pci[id] ?? { slot: fixedSlots[id], function: 0 }
   const before = { kept: previous?.pci, booted: host.booted?.pci }
+  for (const id of fixedDevices(spec)) {
+    const address = before.booted?.[id] ?? before.kept?.[id]
+    if (address && !mayComeNow(id, address, host.booted)) pci[id] = address
+  }
   const cards = allocateCards(spec, before)
-  Object.assign(pci, cards, allocatePluggable(spec, { ...before, cards }))
+  Object.assign(pci, cards, allocatePluggable(spec, { ...before, others: { ...cards, ...pci } }))
+  for (const id of fixedDevices(spec))
+    pci[id] ??= emptyPort(spec, { id, pci, booted: host.booted }) ?? { slot: fixedSlots[id], function: 0 }
   const vsockCid = spec.devices.vsock ? (previous?.vsockCid ?? host.vsockCid) : undefined
   const plugMemory = previous ? previous.plugMemory : planPlugMemory(spec)
   const spareSlots = previous ? previous.spareSlots : spec.machine.spareSlots
@@ -60,6 +69,26 @@ export function planHardware(spec: VmSpec, previous: Hardware | undefined, host:
     ...(plugMemory === undefined ? {} : { plugMemory }),
     ...(previous?.ports === undefined ? {} : { ports: previous.ports }),
   }
+}
+
+/** Whether one was given its place on the root bus for the next boot, so that it can have a port before that. */
+function mayComeNow(id: FixedDevice, address: PciAddress, booted: Hardware | undefined): boolean {
+  return booted !== undefined && booted.pci[id] === undefined && !isBehindPort(id, address)
+}
+
+/** Where a device goes that comes to a guest that runs: behind the first port that is empty and stays so. */
+function emptyPort(
+  spec: VmSpec,
+  {
+    id,
+    pci,
+    booted,
+  }: { readonly id: FixedDevice; readonly pci: Hardware['pci']; readonly booted: Hardware | undefined },
+): PciAddress | undefined {
+  if (!booted || spec.machine.type !== 'q35' || !comingLate.includes(id)) return undefined
+  const taken = new Set([...Object.values(pci), ...Object.values(booted.pci)].map(key))
+  const ports = Array.from({ length: portCount(booted) }, (_, number) => pluggableAddress('q35', number))
+  return ports.find((address) => !taken.has(key(address)))
 }
 
 /** The hardware of a start without saved memory: its memory is planned anew. */
@@ -102,10 +131,11 @@ function allocateCards(spec: VmSpec, { kept = {}, booted = {} }: Before): Hardwa
 /** Free is what neither a device has that stays nor one that is still there until the guest lets go of it. */
 function allocatePluggable(
   spec: VmSpec,
-  { kept = {}, booted = {}, cards }: Before & { readonly cards: Hardware['pci'] },
+  { kept = {}, booted = {}, others }: Before & { readonly others: Hardware['pci'] },
 ): Record<string, PciAddress> {
   const wanted = pluggableDevices(spec)
-  const room = Math.min(pluggableRoom[spec.machine.type], roomForPorts({ ...cards, ...cardsIn(booted) }))
+  const ports = Math.min(pluggableRoom[spec.machine.type], roomForPorts({ ...others, ...cardsIn(booted) }))
+  const room = ports - Object.entries(others).filter(([id, address]) => isBehindPort(id, address)).length
   if (wanted.length > room) {
     throw new KvasirError(
       'unsupported',
@@ -114,7 +144,7 @@ function allocatePluggable(
     )
   }
   const given: Record<string, PciAddress> = {}
-  const taken = new Set<string>(Object.values(booted).map(key))
+  const taken = new Set<string>([...Object.values(booted), ...Object.values(others)].map(key))
   for (const id of wanted) {
     const address = kept[id] ?? booted[id]
     if (address === undefined) continue

@@ -1,7 +1,7 @@
 /**
  * Which device sits where on the PCI bus of a VM, by kind: the map that the allocator fills in.
  *
- * q35: devices that stay for the VM's life sit on `pcie.0` itself, in a slot of their own each (1 to 7). What can be plugged while
+ * q35: what a VM has one of from its boot on sits on `pcie.0` itself, in a slot of its own each (1 to 7), and stays until the next one. What can be plugged while
  * the guest runs (disks, NICs, the seed) sits behind a root port of its own. Root ports fill slots 8 to 30 in order, eight
  * functions a slot. Slot 0 is the host bridge, slot 31 the ICH9. NICs of conventional PCI (e1000, rtl8139) want a window of I/O ports, which root ports
  * have not: they take a whole slot each, from 30 down, and are not plugged.
@@ -33,6 +33,9 @@ export const fixedSlots = {
 } as const satisfies Record<string, number>
 
 export type FixedDevice = keyof typeof fixedSlots
+
+/** Those of them that come to a guest that runs, behind a root port, where they stay for as long as the VM has them. */
+export const comingLate: readonly FixedDevice[] = ['rng', 'watchdog']
 
 /** The first slot of root ports (q35) or of disks and NICs (microvm). */
 export const firstPluggableSlot = 8
@@ -101,8 +104,13 @@ export function freePorts(booted: KeptPorts, next: KeptPorts): number {
 
 function pluggablePlaces(pci: KeptPorts['pci']): readonly PciAddress[] {
   return Object.entries(pci)
-    .filter(([id]) => !Object.hasOwn(fixedSlots, id) && !isCard(id))
+    .filter(([id, address]) => isBehindPort(id, address))
     .map(([, address]) => address)
+}
+
+/** Whether a device of a q35 sits behind the root port at a place, and not on the root bus itself. */
+export function isBehindPort(id: string, { slot }: PciAddress): boolean {
+  return slot >= firstPluggableSlot && !isCard(id)
 }
 
 /** The ids of the fixed PCI devices that a spec asks for. `vsock` counts whether or not this host can provide it. */

@@ -19,7 +19,6 @@ import { firmwareArgs } from './firmware.ts'
 import { guestNodeArgs } from './guest-nodes.ts'
 import type { HardwareInput } from './hardware.ts'
 import { handedOver, hostDeviceArgs } from './host-devices.ts'
-import { keyboardArgs } from './keyboard.ts'
 import { lifecycleArgs } from './lifecycle.ts'
 import { machineArgs } from './machine.ts'
 import { memoryArgs, memoryPlan } from './memory.ts'
@@ -29,14 +28,13 @@ import { keyValues } from './options.ts'
 import { panicArgs } from './panic.ts'
 import { pciBus } from './pci-bus.ts'
 import { plugMemoryArgs } from './plug-memory.ts'
-import { pointerArgs } from './pointer.ts'
 import { restoreArgs } from './restore.ts'
-import { rngArgs } from './rng.ts'
 import { sandboxArgs } from './sandbox.ts'
 import { seedArgs } from './seed.ts'
 import { serialArgs } from './serial.ts'
 import { serialBusArgs } from './serial-bus.ts'
 import { shareArgs, sharePlans } from './shares.ts'
+import { smallDeviceArgs } from './small-devices.ts'
 import { soundArgs } from './sound.ts'
 import { spiceArgs, spiceSocketName } from './spice.ts'
 import { tpmArgs, tpmPlan } from './tpm.ts'
@@ -45,7 +43,7 @@ import { isAtLeast, oldestQemu } from './version.ts'
 import { vfsPlan } from './vf-nic.ts'
 import { vncArgs, vncSocketName } from './vnc.ts'
 import { vsockArgs } from './vsock.ts'
-import { watchdogArgs } from './watchdog.ts'
+import { chipsetWatchdogArgs } from './watchdog.ts'
 
 /**
  * The plan of one start. Refuses with `emulator-missing` (QEMU too old), `unsupported` (what this machine or version cannot do),
@@ -85,12 +83,13 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...nics.args,
     ...hostDeviceArgs(context),
     ...shareArgs(context),
-    ...rngArgs(context),
+    ...smallDeviceArgs(input.spec, bus, 'rng'),
     ...balloonArgs(context),
     ...plugMemoryArgs(context),
     ...vsockArgs(context),
     ...panicArgs(context),
-    ...watchdogArgs(context),
+    ...smallDeviceArgs(input.spec, bus, 'watchdog'),
+    ...chipsetWatchdogArgs(context),
     ...tpmArgs(context),
     ...usbArgs(context),
     ...seatArgs(context),
@@ -124,8 +123,8 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
 /** What whoever sits before the VM points with, types on, hears and sees. */
 function seatArgs(context: BuildContext): readonly string[] {
   return [
-    ...pointerArgs(context),
-    ...keyboardArgs(context),
+    ...smallDeviceArgs(context.input.spec, context.bus, 'pointer'),
+    ...smallDeviceArgs(context.input.spec, context.bus, 'keyboard'),
     ...soundArgs(context),
     ...displayArgs(context),
     ...vncArgs(context),

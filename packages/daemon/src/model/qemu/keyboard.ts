@@ -3,27 +3,15 @@
  * when it is made, and the virtio one when the guest's driver takes it (QEMU: ui/input.c, hw/input/hid.c, hw/input/virtio-input-hid.c). A microvm has
  * none of its own.
  */
-import type { BuildContext } from './build-context.ts'
-import { jsonOption } from './options.ts'
+import type { VmSpec } from '@kvasir/contract'
+import type { PciBus } from './pci-bus.ts'
 import { usbBus } from './usb.ts'
 
 /** The last port of the USB bus: the first are those of the tablet and of what viewers have. */
 const usbPort = '8'
 
-/** The arguments for a keyboard; they come after the USB controller's. */
-export function keyboardArgs({ input, bus }: BuildContext): readonly string[] {
-  switch (input.spec.devices.keyboard) {
-    case 'usb':
-      return jsonOption('-device', { driver: 'usb-kbd', id: 'keyboard', bus: usbBus, port: usbPort })
-    case 'virtio':
-      return jsonOption('-device', {
-        driver: 'virtio-keyboard-pci',
-        id: 'keyboard',
-        ...bus.place('keyboard'),
-        'disable-legacy': 'on',
-      })
-    case 'ps2':
-    case undefined:
-      return []
-  }
+/** The keyboard, on the USB controller or on PCI. */
+export function keyboardDevice(kind: VmSpec['devices']['keyboard'], bus: PciBus) {
+  if (kind === 'usb') return { driver: 'usb-kbd', id: 'keyboard', bus: usbBus, port: usbPort }
+  return { driver: 'virtio-keyboard-pci', id: 'keyboard', ...bus.place('keyboard'), 'disable-legacy': 'on' }
 }

@@ -4,7 +4,7 @@
  * Root ports get no window of I/O ports: there are only 64 KiB of them, which 16 bridges use up, and virtio 1.0 needs none.
  */
 import { KvasirError } from '@kvasir/contract'
-import { fixedSlots, isCard, pluggableAddress, portCount, portNumber } from '../pci/layout.ts'
+import { isBehindPort, pluggableAddress, portCount, portNumber } from '../pci/layout.ts'
 import type { HardwareInput } from './hardware.ts'
 import { jsonOption } from './options.ts'
 
@@ -38,7 +38,7 @@ export function pciBus(input: Pick<HardwareInput, 'name' | 'spec' | 'hardware'>)
           `The device ${id} of VM ${input.name} has no PCI address, so it cannot be attached.`,
         )
       }
-      if (behindPorts && !Object.hasOwn(fixedSlots, id) && !isCard(id)) {
+      if (behindPorts && isBehindPort(id, address)) {
         return { bus: `port${portNumber(address)}`, addr: '0x0' }
       }
       return { bus: 'pcie.0', addr: `0x${address.slot.toString(16)}.0x${address.function.toString(16)}` }

@@ -4,15 +4,17 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import type { BuildContext } from './build-context.ts'
-import { jsonOption } from './options.ts'
+import type { PciBus } from './pci-bus.ts'
 
-/** The arguments for the watchdog. Refuses an iTCO on a microvm. */
-export function watchdogArgs({ input, bus }: BuildContext): readonly string[] {
+/** That on PCI. It wants a window of memory alone, which root ports have too (QEMU: hw/watchdog/wdt_i6300esb.c). */
+export function watchdogDevice(bus: PciBus) {
+  return { driver: 'i6300esb', id: 'watchdog', ...bus.place('watchdog') }
+}
+
+/** The arguments for that of the chipset. Refuses it on a microvm. */
+export function chipsetWatchdogArgs({ input }: BuildContext): readonly string[] {
   const { watchdog, watchdogModel } = input.spec.devices
-  if (!watchdog) return []
-  if (watchdogModel !== 'itco') {
-    return jsonOption('-device', { driver: 'i6300esb', id: 'watchdog', ...bus.place('watchdog') })
-  }
+  if (!watchdog || watchdogModel !== 'itco') return []
   if (input.spec.machine.type !== 'q35') {
     throw new KvasirError(
       'unsupported',

@@ -8,8 +8,10 @@
  */
 import type { VmSpec } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
+import type { Hardware } from '../qemu/hardware.ts'
 import { channelsRule } from './channel-rules.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
+import { smallDeviceRule, usbRule } from './device-rules.ts'
 import { mediumOr, wholeDiskRule } from './disk-rules.ts'
 import { displayRule } from './display-rules.ts'
 import { wholeHostDeviceRule } from './host-device-rules.ts'
@@ -38,6 +40,8 @@ export interface SpecChange {
   readonly sriovs: ReadonlySet<string>
   /** Slots of the guest that runs that are left to plug something into; undefined where that is not known. */
   readonly freePorts: number | undefined
+  /** Where the devices of the guest that runs are; undefined where that is not known. */
+  readonly bootedPci: Hardware['pci'] | undefined
   /** Why this host has no 3D, as a clause, where the spec asks for that. */
   readonly lacks3d: string | undefined
 }
@@ -123,6 +127,13 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
 
   'devices.display': displayRule,
   'devices.renderNode': displayRule,
+  'devices.rng': smallDeviceRule,
+  'devices.rngBytesPerSecond': smallDeviceRule,
+  'devices.watchdog': smallDeviceRule,
+  'devices.watchdogModel': smallDeviceRule,
+  'devices.pointer': smallDeviceRule,
+  'devices.keyboard': smallDeviceRule,
+  'devices.usb': usbRule,
 
   'disks.*': wholeDiskRule,
   'disks.*.volume': mediumOr({

@@ -243,6 +243,12 @@ test('every rule names a field that a spec can have', () => {
       channels: ['org.example.app.0'],
       display: 'virtio-gl',
       renderNode: '/dev/dri/renderD128',
+      rngBytesPerSecond: '1MiB',
+      watchdog: true,
+      watchdogModel: 'i6300esb',
+      pointer: 'virtio',
+      keyboard: 'usb',
+      usb: true,
     },
   })
   const kinds = new Set([...specFields(full).values()].map((field) => field.kind))

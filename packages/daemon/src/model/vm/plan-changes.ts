@@ -5,6 +5,7 @@
  */
 import type { PlanChange, VmSpec, VmState } from '@kvasir/contract'
 import type { PlugMemory } from '../memory/plug-memory.ts'
+import type { Hardware } from '../qemu/hardware.ts'
 import { ruleFor, type SpecChange } from './change-rules.ts'
 import { isSameValue, type SpecField, specFields } from './spec-fields.ts'
 
@@ -24,17 +25,20 @@ export interface Situation {
   readonly sriovs?: ReadonlySet<string> | undefined
   /** Slots of its guest that are left to plug something into. */
   readonly freePorts?: number | undefined
+  /** Where the devices of its guest are. */
+  readonly bootedPci?: Hardware['pci'] | undefined
   /** Why this host has no 3D, as a clause, where the spec asks for that. */
   readonly lacks3d?: string | undefined
 }
 
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
 export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
-  const { state, plugMemory, bootBytes, accelerator, freePorts, lacks3d } = situation
+  const { state, plugMemory, bootBytes, accelerator, freePorts, bootedPci, lacks3d } = situation
   const { macvtaps = new Set(), sriovs = new Set() } = situation
   const booted = state === 'running' || state === 'paused' ? situation.booted : undefined
   const specs = { from: current, to: wanted, plugMemory, bootBytes }
-  const change: SpecChange = { ...specs, booted, accelerator, freePorts, lacks3d, macvtaps, sriovs }
+  const host = { macvtaps, sriovs, lacks3d }
+  const change: SpecChange = { ...specs, ...host, booted, accelerator, freePorts, bootedPci }
   const before = specFields(current)
   const after = specFields(wanted)
   const changes: PlanChange[] = []

@@ -230,7 +230,7 @@ function isHardware({ effect, field }: PlanChange): boolean {
   return (
     effect === 'next-boot' ||
     field === 'cpu.count' ||
-    /^(disks|nics|hostDevices|shares)\.|^devices\.channels$/.test(field)
+    /^(disks|nics|hostDevices|shares|devices)\./.test(field)
   )
 }
 

@@ -12,14 +12,14 @@ import type { MovingAnswers } from './moving-answers.ts'
 import type { MovingField } from './names-to-move.ts'
 
 export interface MovingKind {
-  readonly job: 'vm.set-nics' | 'vm.set-host-devices' | 'vm.set-channels' | 'vm.set-shares'
+  readonly job: 'vm.set-nics' | 'vm.set-host-devices' | 'vm.set-channels' | 'vm.set-shares' | 'vm.set-devices'
   /** `NIC`. */
   readonly noun: string
-  /** The words of the CLI by which one is taken out of a spec: `nic remove`. */
-  readonly removeWords: string
+  /** The words of the CLI by which one is taken out of a VM's spec: `nic remove web1 lan`. */
+  readonly takeOut: (vm: string, name: string) => string
   readonly field: Exclude<MovingField, 'movingDisks'>
   /** The event by which a guest answers. */
-  readonly event: 'nic' | 'host-device' | 'channel' | 'share'
+  readonly event: 'nic' | 'host-device' | 'channel' | 'share' | 'device'
   /** What bringing one may take, which no guest has a say in. */
   readonly bringMs: number
   readonly points: {
@@ -65,6 +65,7 @@ export function answerIn({ event: wanted }: Pick<MovingKind, 'event'>, event: Em
     case 'host-device':
     case 'channel':
     case 'share':
+    case 'device':
       return event.kind === wanted ? event.answer : undefined
     default:
       return undefined

@@ -13,6 +13,7 @@ export type MovingField =
   | 'movingHostDevices'
   | 'movingChannels'
   | 'movingShares'
+  | 'movingDevices'
 
 /** A change of a VM, as it is asked for. */
 export interface WantedMove {

@@ -3,6 +3,7 @@ import type { JobKind, PlanChange, VmSpec } from '@kvasir/contract'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { channelsToMove } from './moved-channels.ts'
+import { devicesToMove } from './moved-devices.ts'
 import { allMoving, disksToMove } from './moved-disks.ts'
 import { hostDevicesToMove } from './moved-host-devices.ts'
 import { nicsToMove, withMovingNics } from './moved-nics.ts'
@@ -16,6 +17,7 @@ export interface Movement {
   readonly hostDevices: readonly string[]
   readonly channels: readonly string[]
   readonly shares: readonly string[]
+  readonly devices: readonly string[]
 }
 
 /** What moves by a change. */
@@ -31,6 +33,7 @@ export function movementOf(
     hostDevices: hostDevicesToMove(record, now('vm.set-host-devices')),
     channels: channelsToMove(record, now('vm.set-channels')),
     shares: sharesToMove(record, now('vm.set-shares')),
+    devices: devicesToMove(record, now('vm.set-devices')),
   }
 }
 
@@ -47,7 +50,7 @@ export function runOnItsWay(
 ): Partial<Pick<VmRecord, 'run'>> {
   const { run } = record
   if (!run) return {}
-  const { disks, nics, hostDevices, channels, shares, ...target } = way
+  const { disks, nics, hostDevices, channels, shares, devices, ...target } = way
   return {
     run: {
       ...run,
@@ -57,6 +60,7 @@ export function runOnItsWay(
       ...also(run, 'movingHostDevices', hostDevices),
       ...also(run, 'movingChannels', channels),
       ...also(run, 'movingShares', shares),
+      ...also(run, 'movingDevices', devices),
     },
   }
 }

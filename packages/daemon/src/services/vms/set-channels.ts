@@ -21,7 +21,7 @@ const plugMs = 60_000
 export const channelKind: MovingKind = {
   job: 'vm.set-channels',
   noun: 'channel',
-  removeWords: 'channel remove',
+  takeOut: (vm, name) => `channel remove ${vm} ${name}`,
   field: 'movingChannels',
   event: 'channel',
   bringMs: plugMs,

@@ -31,7 +31,7 @@ const bringMs = 600_000
 export const hostDeviceKind: MovingKind = {
   job: 'vm.set-host-devices',
   noun: 'host device',
-  removeWords: 'host-device remove',
+  takeOut: (vm, name) => `host-device remove ${vm} ${name}`,
   field: 'movingHostDevices',
   event: 'host-device',
   bringMs,

@@ -85,13 +85,13 @@ function stillWanted(
   kind: MovingKind,
   { name, error, record }: { readonly name: string; readonly error: unknown; readonly record: VmRecord },
 ): unknown {
-  const { noun, removeWords } = kind
+  const { noun, takeOut } = kind
   const { spec, run } = record
   const isThere = run !== undefined && kind.names(run.bootedSpec).includes(name)
   if (!(error instanceof KvasirError) || !kind.names(spec).includes(name) || isThere) return error
   return new KvasirError(
     error.code,
-    `${error.message} ${capital(noun)} ${name} is in the spec of VM ${record.name} all the same and comes with its next boot; kvasir vm ${removeWords} ${record.name} ${name} takes it out.`,
+    `${error.message} ${capital(noun)} ${name} is in the spec of VM ${record.name} all the same and comes with its next boot; kvasir vm ${takeOut(record.name, name)} takes it out.`,
     { details: { ...error.details, device: name }, cause: error },
   )
 }

@@ -31,7 +31,7 @@ const cableOutMs = 2_000
 export const nicKind: MovingKind = {
   job: 'vm.set-nics',
   noun: 'NIC',
-  removeWords: 'nic remove',
+  takeOut: (vm, name) => `nic remove ${vm} ${name}`,
   field: 'movingNics',
   event: 'nic',
   bringMs: plugMs,

@@ -23,7 +23,7 @@ const plugMs = 60_000
 export const shareKind: MovingKind = {
   job: 'vm.set-shares',
   noun: 'share',
-  removeWords: 'share remove',
+  takeOut: (vm, name) => `share remove ${vm} ${name}`,
   field: 'movingShares',
   event: 'share',
   bringMs: plugMs,

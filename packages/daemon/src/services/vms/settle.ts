@@ -129,6 +129,7 @@ async function happeningOf(
       case 'host-device':
       case 'channel':
       case 'share':
+      case 'device':
         await finishMoved(seat, event, parts)
         return undefined
       case 'vcpus':

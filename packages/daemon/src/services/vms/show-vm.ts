@@ -11,6 +11,7 @@ import { defaultPool } from '../pools/create-pool.ts'
 import { lostDevices } from './lost-devices.ts'
 import { memoryStatus } from './memory-status.ts'
 import { channelsField } from './moved-channels.ts'
+import { deviceFields } from './moved-devices.ts'
 import { hostDeviceField } from './moved-host-devices.ts'
 import { movingFields } from './moved-nics.ts'
 import { shareField } from './moved-shares.ts'
@@ -67,7 +68,8 @@ function guestJobOf(id: string, { jobs }: Context): string | undefined {
     jobs.newest('vm.set-nics', id) ??
     jobs.newest('vm.set-host-devices', id) ??
     jobs.newest('vm.set-channels', id) ??
-    jobs.newest('vm.set-shares', id)
+    jobs.newest('vm.set-shares', id) ??
+    jobs.newest('vm.set-devices', id)
   )?.id
 }
 
@@ -169,6 +171,7 @@ function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[]
     ...(run?.movingHostDevices?.map(hostDeviceField) ?? []),
     ...(run?.movingChannels ? [channelsField] : []),
     ...(run?.movingShares?.map(shareField) ?? []),
+    ...(run?.movingDevices?.flatMap(deviceFields) ?? []),
   ])
   return fields.filter(
     (field) => (field !== 'cpu.count' || run?.vcpuTarget === undefined) && !moving.has(field),

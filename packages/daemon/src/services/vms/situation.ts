@@ -19,6 +19,7 @@ export function situationOf(record: VmRecord, { store }: Pick<Ports, 'store'>): 
     accelerator: run?.accelerator,
     macvtaps: namesOf('macvtap'),
     sriovs: namesOf('sriov'),
+    bootedPci: run?.bootedHardware?.pci,
     freePorts: run?.bootedHardware && freePorts(run.bootedHardware, hardware),
   }
 }
