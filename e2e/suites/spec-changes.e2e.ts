@@ -105,6 +105,11 @@ test('entropy, a keyboard and a watchdog come and go while the guest runs, whate
   await until('all are gone', [false, false, false])
   assert.match((await set('rng=true')).stderr, /Device rng is plugged\./)
   await until('it came again', [true, false, false])
+
+  const told = await world.cli('vm', 'set', 'web1', 'lifecycle.onReboot=power-off')
+  assert.match(told.stderr, /VM web1 is changed\.\s*$/)
+  await vm.shell('(sleep 1; reboot -f) >/dev/null 2>&1 &')
+  await vm.untilState('shutoff')
 })
 
 test('what cannot change is refused by name, and nothing changes', { skip }, async (t) => {

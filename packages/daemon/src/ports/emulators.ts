@@ -10,6 +10,7 @@ import type { PageWant } from '../model/memory/hugepages.ts'
 import type { NicCounters } from '../model/network/link-counters.ts'
 import type { ThreadPlan } from '../model/placement/plan-threads.ts'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
+import type { GuestActions } from '../model/qemu/lifecycle.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorBlocks } from './emulator-blocks.ts'
 import type { ChannelAnswer, EmulatorChannels } from './emulator-channels.ts'
@@ -94,6 +95,8 @@ export interface Emulator {
   pause(): Promise<void>
   reset(): Promise<void>
   pressPowerButton(): Promise<void>
+  /** Says what it does by itself from now on when the guest reboots, and when its watchdog fires. */
+  act(actions: GuestActions): Promise<void>
   /** Ends the process: asks, then kills the whole cgroup. Returns when nothing of it is left. */
   end(options: { readonly graceMs: number }): Promise<void>
   /** Writes the memory to a file and leaves the vCPUs stopped. The partial file stays on failure; the caller removes it. */

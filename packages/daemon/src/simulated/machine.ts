@@ -13,6 +13,7 @@ import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { HostListener } from '../model/network/port-claims.ts'
 import type { Wire } from '../model/network/wires.ts'
+import type { GuestActions } from '../model/qemu/lifecycle.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { MemoryLimits } from '../ports/emulator-memory.ts'
 import type { HostDeviceFacts } from '../ports/host-facts.ts'
@@ -60,6 +61,8 @@ export class SimulatedMachine {
   readonly spicePasswords = new Map<string, string>()
   /** Sockets of emulators whose other end has gone, by VM. */
   readonly unconnected = new Map<string, readonly string[]>()
+  /** What emulators were told to do by themselves since their start, by VM. */
+  readonly actions = new Map<string, GuestActions>()
   readonly logs = new Map<string, { emulator: Uint8Array; serial: Uint8Array }>()
   readonly volumes = new Map<string, SimulatedVolume>()
   /** What is written on volumes, in blocks, by their ids. */

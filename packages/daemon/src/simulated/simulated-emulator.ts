@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import { cpuLimits } from '../model/placement/cpu-limits.ts'
+import type { GuestActions } from '../model/qemu/lifecycle.ts'
 import { type LimitFiles, memoryLimitFiles } from '../model/vm/limit-files.ts'
 import type {
   Emulator,
@@ -132,6 +133,11 @@ export class SimulatedEmulator implements Emulator {
   async pressPowerButton(): Promise<void> {
     await this.#process.answer()
     this.#process.pressPowerButton()
+  }
+
+  async act(actions: GuestActions): Promise<void> {
+    await this.#process.answer()
+    this.#machine.actions.set(this.#process.request.id, actions)
   }
 
   async end(_options: { readonly graceMs: number }): Promise<void> {

@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream'
 import { KvasirError } from '@kvasir/contract'
 import { isAlive } from '@kvasir/linux'
 import { type CommandName, type ExecuteParameters, QmpClient } from '@kvasir/qmp'
+import type { GuestActions } from '../../model/qemu/lifecycle.ts'
 import type { LimitFiles } from '../../model/vm/limit-files.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type {
@@ -113,15 +114,9 @@ export class QemuEmulator implements Emulator {
     this.disks = new QemuDisks({ ask, paths, connector, record, keep, failpoint, secrets })
     this.nics = new QemuNics({ ask, keep, record, paths, failpoint })
     this.screen = new QemuScreen({ ask, paths, emulator: parts.record })
-    this.channels = new QemuChannels({
-      paths,
-      ask,
-      keep,
-      failpoint,
-      record,
-      unconnected: () => this.unconnected(),
-      open: parts.open,
-    })
+    const unconnected = () => this.unconnected()
+    const { open } = parts
+    this.channels = new QemuChannels({ paths, ask, keep, failpoint, record, unconnected, open })
     this.hostDevices = new QemuHostDevices({ id, ask, devices, paths, failpoint, record })
     this.devices = new QemuDevices({ ask, failpoint })
     this.shares = new QemuShares({ id, ask, paths, cages: parts.cages, failpoint })
@@ -171,6 +166,10 @@ export class QemuEmulator implements Emulator {
 
   async pressPowerButton(): Promise<void> {
     await this.#execute('system_powerdown')
+  }
+
+  async act(actions: GuestActions): Promise<void> {
+    await this.#execute('set-action', actions)
   }
 
   async end(options: { readonly graceMs: number }): Promise<void> {

@@ -50,6 +50,7 @@ type RuleOf = ChangeRule | ((change: SpecChange, path: string) => ChangeRule)
 
 const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } as const
 const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
+const told = { effect: 'live', reason: 'the emulator is told while it runs' } as const
 const limited = { effect: 'live', reason: 'the kernel limits its cgroup while it runs' } as const
 const mappedAtStart = { effect: 'start', reason: 'memory is mapped when the emulator starts' } as const
 const atStart = { effect: 'boot', reason: 'the emulator is given it when it starts' } as const
@@ -68,8 +69,8 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'lifecycle.onPowerOff': carriedOut,
   'lifecycle.onPanic': carriedOut,
   'lifecycle.onCrash': carriedOut,
-  'lifecycle.onReboot': atStart,
-  'lifecycle.onWatchdog': atStart,
+  'lifecycle.onReboot': told,
+  'lifecycle.onWatchdog': told,
 
   image: { effect: 'pinned', reason: 'the VM was made from its image; create another VM from the other one' },
   'machine.type': { effect: 'pinned', reason: 'the guest was installed on this machine type' },

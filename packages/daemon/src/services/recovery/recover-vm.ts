@@ -24,7 +24,7 @@ import type { Context } from '../context.ts'
 import { settleMoves } from '../moves/settle-moves.ts'
 import { forgetPlacement, readBackPlacement } from '../placement/read-back.ts'
 import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
-import { bringMemoryInLine, linksInLine, throttleInLine } from '../vms/bring-in-line.ts'
+import { actionsInLine, bringMemoryInLine, linksInLine, throttleInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
 import { noteLimits, tellOutsideLimits } from '../vms/outside-limits.ts'
 import { noteVcpus } from '../vms/set-vcpus.ts'
@@ -228,6 +228,7 @@ async function tellSpec({ record, emulator }: Seat, ports: Ports): Promise<boole
   if (!emulator) return false
   try {
     await bringMemoryInLine(record, emulator)
+    await actionsInLine(record, emulator)
     await throttleInLine(record, emulator)
     if (record.spec.nics.length > 0) await linksInLine(record, emulator)
     return true

@@ -6,6 +6,7 @@
  */
 import { canMerge } from '../../model/memory/backing.ts'
 import type { MemoryOrders } from '../../model/memory/plug-memory.ts'
+import { actionsOf } from '../../model/qemu/lifecycle.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
 import { filesLeftAlone } from './outside-limits.ts'
@@ -54,9 +55,15 @@ export async function linksInLine(
   await emulator.nics.setLinks(new Map(taps.map(({ name, link }) => [name, link])))
 }
 
+/** Says what an emulator does by itself when its guest reboots, and when its watchdog fires. */
+export async function actionsInLine(record: Pick<VmRecord, 'spec'>, emulator: Emulator): Promise<void> {
+  await emulator.act(actionsOf(record.spec))
+}
+
 /** Gives a new emulator, whose guest goes on from saved memory, what its argv could not say. */
 export async function bringRestoredInLine(record: VmRecord, emulator: Emulator): Promise<void> {
   await bringMemoryInLine(record, emulator)
+  await actionsInLine(record, emulator) // Its arguments are of the spec that the memory was saved with.
   if (record.spec.disks.some(({ throttle }) => throttle)) await throttleInLine(record, emulator)
   if (record.spec.nics.length > 0) await linksInLine(record, emulator) // Saved memory may say otherwise.
 }

@@ -14,7 +14,7 @@ import { requireUnclaimed, requireUnheard } from '../networks/ports-of-host.ts'
 import { requireNoneWorkedOn } from '../volumes/hold-volume.ts'
 import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
-import { bringMemoryInLine, linksInLine, throttleInLine } from './bring-in-line.ts'
+import { actionsInLine, bringMemoryInLine, linksInLine, throttleInLine } from './bring-in-line.ts'
 import { createVm, hardwareHost, requireFreeName } from './create-vm.ts'
 import { requireRevision } from './delete-vm.ts'
 import { ensureSetDisks } from './disk-job.ts'
@@ -275,6 +275,7 @@ async function tellEmulator(
     changes.some(({ effect, field }) => effect === 'live' && fields.test(field))
   if (isLive(/^memory\./)) await bringMemoryInLine(record, emulator, leave)
   if (isLive(/^disks\..*\.throttle$/)) await throttleInLine(record, emulator)
+  if (isLive(/^lifecycle\.on(Reboot|Watchdog)$/)) await actionsInLine(record, emulator)
   if (isLive(/^nics\..*\.link$/)) await linksInLine(record, emulator)
 }
 

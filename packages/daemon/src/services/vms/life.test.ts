@@ -154,6 +154,35 @@ test('a watchdog that fires is told in the status, whatever follows from it', as
   assert.equal(await stateOf(world, 'web1'), "paused: the guest's watchdog fired")
 })
 
+test('what follows from a reboot and from a watchdog changes while the guest runs, and is said again by the next daemon', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1')
+  await world.start('web1')
+  const { uuid, spec } = await world.vm('web1')
+  const { actions } = world.machine
+  const params = { name: 'web1' }
+  const apply = async (lifecycle: Partial<typeof spec.lifecycle>) =>
+    await world.call('applyVm', {
+      params,
+      body: { spec: { ...spec, lifecycle: { ...spec.lifecycle, ...lifecycle } } },
+    })
+
+  const { status } = await apply({ onReboot: 'power-off', onWatchdog: 'power-off' })
+  const told = actions.get(uuid)
+  const { id } = await world.call('saveVm', { params })
+  await world.call('getJob', { params: { id }, query: { wait: 5 } })
+  await apply({ onWatchdog: 'none' })
+  await world.start('web1')
+  const restored = actions.get(uuid)
+  actions.clear()
+  await using next = await world.killAndFollow()
+  await eventually(async () => next.machine.actions.has(uuid), 'the next daemon said it')
+
+  assert.deepEqual(status.restartNeeded, [])
+  assert.deepEqual(told, { reboot: 'shutdown', watchdog: 'pause' })
+  assert.deepEqual([restored, actions.get(uuid)], [{ reboot: 'reset', watchdog: 'none' }, restored])
+})
+
 test('a full pool pauses the VM and says so; resuming goes on', async () => {
   await using world = await openSimulatedDaemon()
   await world.createVm('web1', { disks: [{ name: 'data', size: '1GiB' }] })
