@@ -1,5 +1,6 @@
 /**
- * The kernel modules of the tiny guest: drivers of what Kvasir's VMs have, with all they depend on, and a modules.dep.
+ * The kernel modules of the tiny guest: drivers of what Kvasir's VMs have, with all they depend on, a modules.dep, and a modules.alias of
+ * file systems, which the kernel asks for by their names when they are mounted.
  *
  * Not here: the order and the dependencies (model/images/kernel-modules.ts).
  */
@@ -9,7 +10,9 @@ import type { CpioEntry } from '../../model/images/cpio.ts'
 import {
   moduleLoadOrder,
   moduleName,
+  readFileSystemAliases,
   readModuleDepends,
+  writeModulesAlias,
   writeModulesDep,
 } from '../../model/images/kernel-modules.ts'
 import { decompressModule } from './decompress-module.ts'
@@ -70,6 +73,7 @@ export async function kernelModuleEntries(
   const contents = await readNeeded(modules, { busybox: busyboxOf(kernel.root), cwd: kernel.root, signal })
   const dependsOf = (name: string): readonly string[] | undefined => contents.get(name)?.depends
   const chosen = moduleLoadOrder([...loadedModules, ...offeredModules], dependsOf)
+  const aliases = new Map(chosen.map((name) => [name, contents.get(name)?.fileSystems ?? []] as const))
   const base = `lib/modules/${kernel.release}`
   const files = new Map(
     chosen.map((name) => {
@@ -87,6 +91,7 @@ export async function kernelModuleEntries(
       }),
     ),
     textFile(`${base}/modules.dep`, writeModulesDep(files, dependsOf)),
+    textFile(`${base}/modules.alias`, writeModulesAlias(aliases)),
     textFile('etc/modules', `${loadedModules.filter((name) => files.has(name)).join('\n')}\n`),
   ]
 }
@@ -94,6 +99,8 @@ export async function kernelModuleEntries(
 interface ReadModule {
   readonly bytes: Uint8Array
   readonly depends: readonly string[]
+  /** See `readFileSystemAliases`. */
+  readonly fileSystems: readonly string[]
 }
 
 async function readNeeded(
@@ -107,7 +114,7 @@ async function readNeeded(
     if (path === undefined || read.has(name)) continue
     const bytes = await decompressModule(path, tools)
     const depends = readModuleDepends(bytes)
-    read.set(name, { bytes, depends })
+    read.set(name, { bytes, depends, fileSystems: readFileSystemAliases(bytes) })
     waiting.push(...depends)
   }
   return read

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { moduleLoadOrder, moduleName, readModuleDepends, writeModulesDep } from './kernel-modules.ts'
+import {
+  moduleLoadOrder,
+  moduleName,
+  readFileSystemAliases,
+  readModuleDepends,
+  writeModulesAlias,
+  writeModulesDep,
+} from './kernel-modules.ts'
 
 const depends: Readonly<Record<string, readonly string[]>> = {
   virtio: ['virtio_ring'],
@@ -29,6 +36,22 @@ test('dependencies are read from the strings of a module', () => {
   assert.deepEqual(readModuleDepends(module), ['virtio_ring', 'net_failover'])
   assert.deepEqual(readModuleDepends(Buffer.from('\0depends=\0', 'latin1')), [])
   assert.deepEqual(readModuleDepends(Buffer.from('nothing here')), [])
+})
+
+test('a module is found by the file system that is mounted', () => {
+  const strings = 'ELF\0alias=virtio:d0000001Av*\0alias=fs-virtiofs\0license=GPL\0alias=virtiofs-alias\0'
+  const aliases = readFileSystemAliases(Buffer.from(strings, 'latin1'))
+
+  assert.deepEqual(aliases, ['fs-virtiofs'])
+  assert.equal(
+    writeModulesAlias(
+      new Map([
+        ['virtiofs', aliases],
+        ['isofs', []],
+      ]),
+    ),
+    'alias fs-virtiofs virtiofs\n',
+  )
 })
 
 test('file names of every compression give the name that the kernel uses', () => {

@@ -14,13 +14,26 @@ export function moduleName(fileName: string): string {
 
 /** Reads the names of the modules that a module (its uncompressed bytes) depends on directly. */
 export function readModuleDepends(module: Uint8Array): readonly string[] {
-  const bytes = Buffer.from(module.buffer, module.byteOffset, module.byteLength)
-  const start = bytes.indexOf('\0depends=')
-  if (start < 0) return []
-  const end = bytes.indexOf(0, start + 1)
-  if (end < 0) return []
-  const list = bytes.toString('latin1', start + '\0depends='.length, end)
+  const [list = ''] = readStrings(module, 'depends')
   return list === '' ? [] : list.split(',').map(moduleName)
+}
+
+/** Reads the names of file systems under which the kernel asks for a module when one of them is mounted (`fs-NAME`, fs/filesystems.c). */
+export function readFileSystemAliases(module: Uint8Array): readonly string[] {
+  return readStrings(module, 'alias').filter((alias) => alias.startsWith('fs-'))
+}
+
+/** The values of a key of `.modinfo`. */
+function readStrings(module: Uint8Array, key: string): readonly string[] {
+  const bytes = Buffer.from(module.buffer, module.byteOffset, module.byteLength)
+  const before = `\0${key}=`
+  const values: string[] = []
+  for (let start = bytes.indexOf(before); start >= 0; start = bytes.indexOf(before, start + 1)) {
+    const end = bytes.indexOf(0, start + 1)
+    if (end < 0) break
+    values.push(bytes.toString('latin1', start + before.length, end))
+  }
+  return values
 }
 
 /**
@@ -55,4 +68,11 @@ export function writeModulesDep(
     return `${file}: ${needed.flatMap((dependency) => files.get(dependency) ?? []).join(' ')}`.trimEnd()
   })
   return `${lines.join('\n')}\n`
+}
+
+/** Writes the `modules.alias` that modprobe reads: another name of a module on each line (man modules.dep). */
+export function writeModulesAlias(aliasesOf: ReadonlyMap<string, readonly string[]>): string {
+  return [...aliasesOf]
+    .flatMap(([name, aliases]) => aliases.map((alias) => `alias ${alias} ${name}\n`))
+    .join('')
 }
