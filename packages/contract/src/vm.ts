@@ -180,6 +180,10 @@ export const vmStatus = z
       .array(z.string())
       .optional()
       .meta({ description: 'Fields whose change waits for the next boot.' }),
+    restartReasons: z
+      .record(z.string(), z.string())
+      .optional()
+      .meta({ description: 'Why they wait, by the field; not for every one, and only while the VM runs.' }),
     poolTrouble: z
       .array(
         z.strictObject({

@@ -67,8 +67,10 @@ export async function sayChanged(context: Context, before: Vm, after: Vm): Promi
 }
 
 function waitsFor({ status }: Vm): string {
-  const waiting = status.restartNeeded ?? []
-  return waiting.length === 0 ? '' : `At the next boot: ${waiting.join(', ')}.`
+  const { restartNeeded: waiting = [], restartReasons = {} } = status
+  if (waiting.length === 0) return ''
+  const reasons = Object.entries(restartReasons).map(([field, reason]) => `\n  ${field}: ${reason}`)
+  return `At the next boot: ${waiting.join(', ')}.${reasons.join('')}`
 }
 
 /** Follows the job that carries a change into the guest, and says how far that went. Answers whether there is one. */

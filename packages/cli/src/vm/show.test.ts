@@ -77,6 +77,7 @@ test('a running VM says how to reach its guest, and what waits for the next boot
     web1({
       state: 'running',
       restartNeeded: ['memory.size'],
+      restartReasons: { 'memory.size': 'it has no room to grow' },
       memoryBytes: 2 ** 30,
       cageLimits: ['one', 'two'],
       guest: { agent: 'connected', interfaces: [{ name: 'eth0', addresses: ['192.0.2.9/24'] }] },
@@ -84,7 +85,7 @@ test('a running VM says how to reach its guest, and what waits for the next boot
   )
 
   assert.match(text, /^Since +.*, 5 min ago$/m)
-  assert.match(text, /^Next boot +changes memory\.size$/m)
+  assert.match(text, /^Next boot +changes memory\.size\n +memory\.size: it has no room to grow$/m)
   assert.match(text, /^Memory +1 GiB$/m)
   assert.match(text, /^Forwards +127\.0\.0\.1:2222 -> 22 \(tcp\)$/m)
   assert.match(text, /kvasir vm console web1\n +kvasir vm ssh web1\n +kvasir vm exec web1 COMMAND\n/)

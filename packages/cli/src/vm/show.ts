@@ -93,9 +93,11 @@ function placement({ spec, status }: Vm): string | undefined {
   return spec.cpu.placement === 'none' ? undefined : `${spec.cpu.placement}, decided at each start`
 }
 
-function waiting({ status }: Vm): string | undefined {
-  const fields = status.restartNeeded ?? []
-  return fields.length === 0 ? undefined : `changes ${fields.join(', ')}`
+function waiting({ status }: Vm): string[] {
+  const { restartNeeded: fields = [], restartReasons = {} } = status
+  if (fields.length === 0) return []
+  const reasons = Object.entries(restartReasons).map(([field, reason]) => `${field}: ${reason}`)
+  return [`changes ${fields.join(', ')}`, ...reasons]
 }
 
 function accelerator({ spec, status }: Vm): string {

@@ -279,7 +279,7 @@ test('a change is refused against another revision, and applied against its own'
   assert.equal(changed.spec.description, 'the web server')
 })
 
-test('a change for the next boot is listed as waiting while the VM runs', async () => {
+test('a change for the next boot is listed as waiting while the VM runs, with the reason', async () => {
   await using world = await openSimulatedDaemon()
   const vm = await world.createVm('web1')
   await world.start('web1')
@@ -287,5 +287,8 @@ test('a change for the next boot is listed as waiting while the VM runs', async 
 
   await world.call('applyVm', { params: { name: 'web1' }, body: { spec } })
 
-  assert.deepEqual((await world.vm('web1')).status.restartNeeded, ['cpu.count'])
+  const { restartNeeded, restartReasons } = (await world.vm('web1')).status
+  assert.deepEqual(restartNeeded, ['cpu.count'])
+  assert.match(restartReasons?.['cpu.count'] ?? '', /maxCount|max/)
+  assert.deepEqual(Object.keys(restartReasons ?? {}), ['cpu.count'])
 })

@@ -17,6 +17,7 @@ import { movingFields } from './moved-nics.ts'
 import { shareField } from './moved-shares.ts'
 import { nicStatus, vfStatus } from './nic-status.ts'
 import { bootBytesOf } from './situation.ts'
+import { waitingStatus } from './waiting-reasons.ts'
 
 /** The API's view of a VM. */
 export function showVm(driver: Driver, context: Context): Vm {
@@ -95,7 +96,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     serialSocket: `${directory}/serial`,
     ...channelStatus(view, directory),
     cageLimits: [...emulators.cageLimits, ...unenforceable(record.spec.cpu, emulators.controllers)],
-    restartNeeded: waitingFor(record, run.bootedSpec),
+    ...waitingStatus(record, waitingFor(record, run.bootedSpec), context.ports),
     ...(vncSocketName === undefined ? {} : { vncSocket: `${directory}/share/${vncSocketName}` }),
     ...(spiceSocketName === undefined ? {} : { spiceSocket: `${directory}/share/${spiceSocketName}` }),
     ...(renderNode === undefined ? {} : { renderNode }),
