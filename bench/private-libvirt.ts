@@ -32,7 +32,7 @@ export interface Libvirt extends AsyncDisposable {
   onHost(path: string): string
 }
 
-/** Parameter 1: a new folder. Its place on /dev is taken by one without kvm. */
+/** Parameters: a new folder, whose place on /dev is taken by one without kvm; the network namespace that it was put into, if any. */
 const enter = `
 set -eu
 mkdir "$1/dev"
@@ -44,10 +44,12 @@ done
 mkdir "$1/dev/pts" "$1/dev/shm" "$1/dev/net"
 ln -s pts/ptmx "$1/dev/ptmx"
 mknod -m 666 "$1/dev/net/tun" c 10 200
-mkdir "$1/cgroup"
-mount --rbind /sys/fs/cgroup "$1/cgroup"
-mount -t sysfs bench /sys # With the links of the network that it is in.
-mount --rbind "$1/cgroup" /sys/fs/cgroup
+if [ -n "$2" ]; then # /sys has the links of the network that it was mounted in.
+  mkdir "$1/cgroup"
+  mount --rbind /sys/fs/cgroup "$1/cgroup"
+  mount -t sysfs bench /sys
+  mount --rbind "$1/cgroup" /sys/fs/cgroup
+fi
 mount --bind /dev/pts "$1/dev/pts"
 mount -t tmpfs bench "$1/dev/shm"
 umount --recursive --lazy /dev
@@ -86,7 +88,9 @@ export async function openLibvirt(
     ...(network === undefined ? [] : ['nsenter', `--net=${network}`]),
     ...unshare,
   ]
-  const child = spawn(program, [...args, 'bench-libvirt', folder], { stdio: ['ignore', log, log] })
+  const child = spawn(program, [...args, 'bench-libvirt', folder, network ?? ''], {
+    stdio: ['ignore', log, log],
+  })
   const url = `qemu+unix:///system?socket=${join(folder, 'libvirt-sock')}`
   const virsh = async (...args: readonly string[]): Promise<string> => {
     const { stdout } = await run('virsh', ['--quiet', '--connect', url, ...args], { timeout: commandMs })
