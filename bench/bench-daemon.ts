@@ -74,6 +74,12 @@ export class BenchDaemon implements AsyncDisposable {
     return { ms: answeredAt - askedAt, askedAt, answeredAt, pid: status.pid }
   }
 
+  /** Starts a VM by one request, and asks no more of it. */
+  async runVm(name: string): Promise<void> {
+    const job = await this.client.call(routes.startVm, { params: { name }, query: { wait: startSeconds } })
+    await waitForJob(this.client, job)
+  }
+
   async pauseVm(name: string): Promise<void> {
     await this.client.call(endpoints.pauseVm, { params: { name } })
   }

@@ -14,6 +14,7 @@ import type { Place } from '../e2e/machine/place.ts'
 
 const run = promisify(execFile)
 const libvirtd = '/usr/sbin/libvirtd'
+const images = '/var/lib/libvirt/images'
 /** What a comparison lacks where `openLibvirt` gives nothing. */
 export const libvirtMissing =
   'libvirtd or virsh is not installed (apt-get install libvirt-daemon-system), so libvirt is not compared'
@@ -58,7 +59,8 @@ for folder in /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt 
   mkdir -p "$folder"
   mount -t tmpfs -o mode=755 bench "$folder"
 done
-mkdir -p /run/lock /var/lib/libvirt/qemu /var/log/libvirt/qemu
+mkdir -p /run/lock /var/lib/libvirt/qemu /var/log/libvirt/qemu ${images} "$1/images"
+mount --bind "$1/images" ${images} # Files of guests lie where those of the other peers do, not in memory.
 chown libvirt-qemu:libvirt-qemu /var/lib/libvirt/qemu
 cat > /etc/libvirt/libvirtd.conf <<END
 unix_sock_dir = "$1"
@@ -112,7 +114,7 @@ export async function openLibvirt(
       await virsh('define', path)
     },
     async lend(file) {
-      const path = join('/var/lib/libvirt', basename(file))
+      const path = join(images, basename(file))
       await copyFile(file, `/proc/${child.pid}/root${path}`)
       return path
     },

@@ -70,7 +70,7 @@ const measured = await interleave(
       const ms = await timed(() =>
         inParallel(names, width, async (name) => {
           await daemon.createVm(name, diskless)
-          await daemon.startVm(name)
+          await daemon.runVm(name)
         }),
       )
       await inParallel(names, width, endAndDelete)

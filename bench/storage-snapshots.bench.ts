@@ -1,7 +1,8 @@
 /**
  * Snapshots of a disk while its guest writes to it without a break, beside the same done by hand over QMP: `qemu-img create`,
  * `blockdev-add`, `blockdev-snapshot`. The pause is how long the disk's requests waited: of ours what the snapshot itself tells, by hand
- * how long QEMU took to answer, within which they waited.
+ * how long QEMU took to answer, within which they waited. Both disks are what they are by default, so the page cache of the host holds what
+ * they were given, and QEMU flushes it within the moment.
  */
 import { execFile } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
@@ -50,7 +51,7 @@ await using byHand = await bootBareGuest({
   kernel,
   initrd,
   memoryMib,
-  drive: `if=virtio,format=qcow2,cache=none,node-name=layer0,file=${layer}`,
+  drive: `if=virtio,format=qcow2,node-name=layer0,file=${layer}`,
 })
 await own.shell(writing)
 await byHand.shell(writing)
@@ -78,6 +79,12 @@ tell({
     {
       what: 'a snapshot, times the same by hand',
       measured: measured.ratio('kvasir: the whole', 'by hand: the whole'),
+      limit,
+      wanted: 'at most',
+    },
+    {
+      what: 'the pause, times the same by hand',
+      measured: measured.ratio('kvasir: pause', 'by hand: pause'),
       limit,
       wanted: 'at most',
     },
@@ -119,7 +126,6 @@ async function takeByHand(): Promise<number> {
   await monitor.execute('blockdev-add', {
     driver: 'qcow2',
     'node-name': node,
-    cache: { direct: true },
     backing: null,
     file: { driver: 'file', filename: overlay },
   })
