@@ -4,11 +4,12 @@
  */
 import { type ErrorCode, KvasirError } from '@kvasir/contract'
 import type { Database } from './database.ts'
-import { SealedRows } from './sealed-rows.ts'
+import { SealedRecords } from './sealed-records.ts'
+import type { SealedTable } from './sealed-rows.ts'
 
 /** What such rows are. */
 export interface NamedKind<Row> {
-  readonly table: ConstructorParameters<typeof SealedRows>[1]
+  readonly table: SealedTable
   /** What one is called, and also its key in the details of an error. */
   readonly noun: string
   readonly notFound: ErrorCode
@@ -28,29 +29,21 @@ export function namedRows<Row extends Named>(
   database: Database,
   { table, noun, notFound, remains, parse }: NamedKind<Row>,
 ) {
-  const rows = new SealedRows(database, table)
-  const read = (id: string): Row | undefined => {
-    const row = rows.get(id)
-    if (row === undefined) return undefined
-    const copies = row.intact ? [row, ...rows.history(id)] : rows.history(id)
-    for (const copy of copies) {
-      const record = parseText(copy.content, parse)
-      if (record?.id === id) return record
-    }
-    throw new KvasirError(
-      'store-damaged',
-      `The row of ${noun} ${row.name} (${id}) is damaged in all its copies, so ${noun}s cannot be listed; ${remains} untouched.`,
-      { details: { [noun]: id } },
-    )
-  }
+  const rows = new SealedRecords<Row>(database, {
+    table,
+    parse: (content) => parseText(content, parse),
+    lost: ({ id, name }) =>
+      new KvasirError(
+        'store-damaged',
+        `The row of ${noun} ${name} (${id}) is damaged in all its copies, so ${noun}s cannot be listed; ${remains} untouched.`,
+        { details: { [noun]: id } },
+      ),
+  })
 
   return {
-    list: () => rows.ids().flatMap((id) => read(id) ?? []),
-    get: read,
-    findByName(name: string) {
-      const id = rows.idByName(name)
-      return id === undefined ? undefined : read(id)
-    },
+    list: () => rows.list(),
+    get: (id: string) => rows.get(id),
+    findByName: (name: string) => rows.findByName(name),
     /** `name-taken` when there is one of that name. */
     insert(record: Row) {
       database.transaction(() => {

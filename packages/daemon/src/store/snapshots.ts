@@ -6,35 +6,27 @@ import { KvasirError } from '@kvasir/contract'
 import { decodeSnapshot, type SnapshotRecord } from '../ports/snapshot-record.ts'
 import type { Store } from '../ports/store.ts'
 import type { Database } from './database.ts'
-import { SealedRows } from './sealed-rows.ts'
+import { SealedRecords } from './sealed-records.ts'
 
 /** The repository of snapshot rows. */
 export function snapshotRows(database: Database): Store['snapshots'] {
-  const rows = new SealedRows(database, 'snapshots')
-  const read = (id: string): SnapshotRecord | undefined => {
-    const row = rows.get(id)
-    if (row === undefined) return undefined
-    const copies = row.intact ? [row, ...rows.history(id)] : rows.history(id)
-    for (const copy of copies) {
-      const record = decodeSnapshot(copy.content)
-      if (record?.id === id) return record
-    }
-    throw new KvasirError(
-      'store-damaged',
-      `The row of snapshot ${id} is damaged in all its copies, so snapshots cannot be listed; its layers are untouched.`,
-      { details: { snapshot: id } },
-    )
-  }
+  const rows = new SealedRecords<SnapshotRecord>(database, {
+    table: 'snapshots',
+    parse: decodeSnapshot,
+    lost: ({ id }) =>
+      new KvasirError(
+        'store-damaged',
+        `The row of snapshot ${id} is damaged in all its copies, so snapshots cannot be listed; its layers are untouched.`,
+        { details: { snapshot: id } },
+      ),
+  })
   const all = () =>
-    rows
-      .ids()
-      .flatMap((id) => read(id) ?? [])
-      .sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0))
+    rows.list().toSorted((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0))
 
   return {
     list: all,
     ofVm: (vmId) => all().filter((record) => record.vmId === vmId),
-    get: read,
+    get: (id) => rows.get(id),
     insert(record) {
       database.transaction(() => {
         if (rows.idByName(nameOf(record)) !== undefined)

@@ -131,6 +131,26 @@ test('a damaged volume row is read from its copy, and one without a copy stops t
   assert.equal(store.volumes.find('default', 'other')?.id, '2')
 })
 
+test('what is remembered of volumes is what the file says, also after a rollback and behind our back', async (t) => {
+  const { store, damage } = await newStore(t)
+  store.volumes.insert(sampleVolume('1', { capacityBytes: 1024 }))
+  const capacity = () => store.volumes.list().map(({ capacityBytes }) => capacityBytes)
+  assert.deepEqual(capacity(), [1024])
+
+  assert.throws(() =>
+    store.transaction(() => {
+      store.volumes.update(sampleVolume('1', { capacityBytes: 2048 }))
+      assert.deepEqual(capacity(), [2048])
+      throw new Error('taken back')
+    }),
+  )
+  assert.deepEqual(capacity(), [1024])
+  store.volumes.update(sampleVolume('1', { capacityBytes: 4096 }))
+  assert.deepEqual(capacity(), [4096])
+  damage(`DELETE FROM volumes WHERE id = '1'`)
+  assert.deepEqual(capacity(), [])
+})
+
 test('the history of a row is bounded and goes with it', async (t) => {
   const { store, path } = await newStore(t)
   store.vms.insert(sampleVm('1'))

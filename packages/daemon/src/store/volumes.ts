@@ -6,7 +6,7 @@ import { KvasirError } from '@kvasir/contract'
 import { z } from 'zod'
 import type { Store, VolumeRecord } from '../ports/store.ts'
 import type { Database } from './database.ts'
-import { SealedRows } from './sealed-rows.ts'
+import { SealedRecords } from './sealed-records.ts'
 
 const volumeContent = z.object({
   id: z.string().min(1),
@@ -68,21 +68,16 @@ const volumeContent = z.object({
 
 /** The repository of volume rows. */
 export function volumeRows(database: Database): Store['volumes'] {
-  const rows = new SealedRows(database, 'volumes')
-  const read = (id: string): VolumeRecord | undefined => {
-    const row = rows.get(id)
-    if (row === undefined) return undefined
-    const copies = row.intact ? [row, ...rows.history(id)] : rows.history(id)
-    for (const copy of copies) {
-      const record = parseVolume(copy.content)
-      if (record?.id === id) return record
-    }
-    throw new KvasirError(
-      'store-damaged',
-      `The row of volume ${row.name} (${id}) is damaged in all its copies, so volumes cannot be listed; its file is untouched.`,
-      { details: { volume: id } },
-    )
-  }
+  const rows = new SealedRecords<VolumeRecord>(database, {
+    table: 'volumes',
+    parse: parseVolume,
+    lost: ({ id, name }) =>
+      new KvasirError(
+        'store-damaged',
+        `The row of volume ${name} (${id}) is damaged in all its copies, so volumes cannot be listed; its file is untouched.`,
+        { details: { volume: id } },
+      ),
+  })
   const refuseTakenName = (record: VolumeRecord) => {
     const holder = rows.idByName(keyOf(record.pool, record.name))
     if (holder !== undefined && holder !== record.id)
@@ -93,12 +88,9 @@ export function volumeRows(database: Database): Store['volumes'] {
   }
 
   return {
-    list: () => rows.ids().flatMap((id) => read(id) ?? []),
-    get: read,
-    find(pool, name) {
-      const id = rows.idByName(keyOf(pool, name))
-      return id === undefined ? undefined : read(id)
-    },
+    list: () => rows.list(),
+    get: (id) => rows.get(id),
+    find: (pool, name) => rows.findByName(keyOf(pool, name)),
     insert(record) {
       database.transaction(() => {
         refuseTakenName(record)
