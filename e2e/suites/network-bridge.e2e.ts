@@ -89,11 +89,17 @@ test('a bridge is made around a link of the host, which stays reached, and all g
     message:
       /carries the host's default route \(by 198\.51\.100\.2\)\. With force, its addresses \(198\.51\.100\.1\/24, .* go to the bridge in one step/,
   })
+  const unaware = await create({ uplink: 'uplink', force: true, vlanAware: true }).catch(String)
+  if (typeof unaware === 'string')
+    assert.match(unaware, /no bridges that tell VLANs apart \(CONFIG_BRIDGE_VLAN/)
+  else await world.client.call(endpoints.deleteNetwork, { params: { network: 'office' } })
   assert.equal(await room.uplinkState(), bare, 'A refusal leaves nothing.')
 
   const office = await create({ uplink: 'uplink', force: true })
   const { bridge } = office
   assert.deepEqual([office.state, office.uplink], ['active', 'uplink'])
+  const second = create({ name: 'second', uplink: 'uplink', force: true })
+  await assert.rejects(second, /The link uplink is what network office is on/)
   assert.ok(await reached(), 'The host is reached by the bridge.')
   const guest = await room.addGuest(bridge, { mac: '52:54:00:00:00:21' })
   await guest.run('ip', 'address', 'add', `${own}/24`, 'dev', 'eth0')

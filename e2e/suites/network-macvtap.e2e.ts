@@ -210,6 +210,10 @@ async function losesItsLink({ host, world: outer }: NetworkRoom, world: World, v
     return true
   }
   await eventually(isLost, { withinMs, what: 'the network is there again, and says whose NIC is not' })
+  const isTold = async () => (await vm.show()).status.lostDevices?.[0]
+  const lost = await eventually(isTold, { withinMs, what: 'the VM says so too' })
+  assert.match(`${lost.device}: ${lost.reason}`, /^nics\.net0: The tap of NIC net0 was deleted on the host/)
+  assert.equal(await vm.shell('cat /sys/class/net/eth0/carrier'), '0')
   assert.equal(await vm.state(), 'running')
 }
 

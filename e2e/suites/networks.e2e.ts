@@ -202,7 +202,11 @@ test('what collides or is somebody else’s is refused, and stays as it is', { s
   await refused({ bridge: 'br-other' }, /br-other is there already/)
   await refused({ bridge: 'uplink' }, /uplink is there already/)
   await room.echo(room.host, 53) // A DNS server that listens on every address.
-  await refused({}, /port 53/, 'in-use')
+  await refused(
+    {},
+    /^The program node\S* \(pid \d+\) has port 53 of tcp at .* already, so network lan has no/,
+    'in-use',
+  )
   assert.equal(await room.hostState(), before)
   assert.deepEqual(await world.client.call(endpoints.listNetworks), [])
 })
@@ -232,14 +236,10 @@ test('after a boot of the host all is rebuilt, unless somebody else has its plac
 test('the command line creates, shows, lists, stops, starts and deletes a network', { skip }, async (t) => {
   await using room = await openNetworkRoom()
   await using world = await open(t, room)
+  const records = ['db A 10.9.0.7', 'www CNAME web1', 'note TXT it says "hello", and so on']
   const made = await world.cli(
-    'network',
-    'create',
-    'lan',
-    '--subnet',
-    '10.9.0.0/24',
-    '--dhcp',
-    '10.9.0.50-10.9.0.60',
+    ...'network create lan --subnet 10.9.0.0/24 --dhcp 10.9.0.50-10.9.0.60'.split(' '),
+    ...records.flatMap((record) => ['--record', record]),
   )
   assert.equal(made.code, 0, made.stderr)
 
@@ -257,6 +257,14 @@ test('the command line creates, shows, lists, stops, starts and deletes a networ
   const edit = (...flags: string[]) => world.cli('network', 'edit', 'lan', '-f', file, '--yes', ...flags)
   assert.equal((await edit()).code, 0)
   assert.match(await guest.run('busybox', 'nslookup', 'web1.office.example', '10.9.0.1'), /10\.9\.0\.\d+/)
+  assert.match(await guest.run('busybox', 'nslookup', 'db.office.example', '10.9.0.1'), /10\.9\.0\.7/)
+  assert.match(
+    await guest.run('busybox', 'nslookup', 'www.office.example', '10.9.0.1'),
+    /web1\.office\.example/,
+  )
+  const note = await guest.run('busybox', 'nslookup', '-type=txt', 'note.office.example', '10.9.0.1')
+  assert.match(note, /it says "hello", and so on/)
+  assert.match((await world.cli('network', 'show', 'lan')).stdout, /^Records +db A 10\.9\.0\.7$/m)
   await writeFile(file, 'ipv4: { subnet: 10.8.0.0/24 }\n')
   assert.match((await world.cli('network', 'plan', 'lan', '-f', file)).stdout, /ipv4\.subnet .* restart /)
   assert.equal((await edit()).code, 1, 'Not without --restart.')

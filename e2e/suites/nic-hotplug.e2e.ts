@@ -2,6 +2,7 @@
  * NICs that come, go and change their network while a guest runs: its own eyes, its packets, and a daemon that is killed at every step.
  */
 import assert from 'node:assert/strict'
+import { readdir, readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { endpoints, type Job, type VmSpecInput } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
@@ -65,6 +66,7 @@ test('NICs are plugged, moved and taken away while the guest runs, whatever the 
 
   await plugAndMove(scene)
   await plugCard(scene)
+  await loseTap(scene)
   await failpoints.arm('emulator.plug-nic.after-netdev', 'throw')
   const failed = await set([lan])
   await failpoints.disarm()
@@ -98,6 +100,34 @@ async function plugCard({ vm, set }: Scene): Promise<void> {
   await eventually(isThere, { withinMs, what: 'the guest sees the card' })
   await set([])
   assert.ok(!(await ids()).includes('0x10d3'))
+}
+
+/** Somebody deletes the tap under the guest, which sees its cable go; QEMU has nothing left to poll, and a NIC that is added anew works. */
+async function loseTap({ room, world, vm, set }: Scene): Promise<void> {
+  await set([lan])
+  await untilNics(vm, 1)
+  const tap = (await vm.show()).status.nics?.[0]?.tap ?? ''
+  await room.host.run('ip', 'link', 'delete', tap)
+  const isTold = async () => (await vm.show()).status.lostDevices?.[0]
+  const lost = await eventually(isTold, { withinMs, what: 'the VM says that its NIC has lost its tap' })
+  assert.match(`${lost.device}: ${lost.reason}`, /^nics\.net0: The tap of NIC net0 was deleted on the host/)
+  await untilCarrier(vm, '0')
+  assert.doesNotMatch(await openTaps(await vm.pid()), /^iff:/m)
+  assert.match((await world.cli('vm', 'nic', 'list', 'web1')).stdout, /net0 .* lost /)
+
+  assert.equal((await set([])).outcome, 'NIC net0 is gone.')
+  await set([lan])
+  await untilNics(vm, 1)
+  await untilReached(vm, { from: (await vm.show()).spec.nics[0]?.address ?? '', to: '10.9.0.1' })
+  assert.equal((await vm.show()).status.lostDevices, undefined)
+  await set([])
+}
+
+/** What the kernel says of the descriptors of a process; of each queue of a tap, whose it is. */
+async function openTaps(pid: number): Promise<string> {
+  const folder = `/proc/${pid}/fdinfo`
+  const texts = (await readdir(folder)).map((fd) => readFile(`${folder}/${fd}`, 'utf8').catch(() => ''))
+  return (await Promise.all(texts)).join('')
 }
 
 /** By the guest's own eyes and packets; in the end it has no NIC again. */

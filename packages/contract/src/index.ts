@@ -24,6 +24,7 @@ export * from './memory-status.ts'
 export { floorOf, plugBlockBytes } from './memory-tuning.ts'
 export * from './names.ts'
 export * from './network.ts'
+export { type DnsRecord, dnsRecord } from './network-dns.ts'
 export {
   type NetworkChange,
   type NetworkChangeInput,

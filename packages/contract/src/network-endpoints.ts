@@ -13,6 +13,7 @@ import {
   networkPlan,
   reservation,
 } from './network.ts'
+import { dnsRecord, mostRecords } from './network-dns.ts'
 import { sriovSpec } from './network-sriov.ts'
 import { queryFlag } from './parameters.ts'
 import { isNativeInTrunk, vlanId, vlanTrunk } from './vlan.ts'
@@ -88,6 +89,9 @@ export const newNetwork = z
       .optional()
       .meta({ description: '1500 unless said; of modes bridge, macvtap and sriov what the link has.' }),
     reservations: z.array(reservation).max(networkLimits.reservations).default([]),
+    records: z.array(dnsRecord).max(mostRecords).default([]).meta({
+      description: 'What its DNS says besides the names of guests.',
+    }),
     autostart: z.boolean().default(true),
   })
   .refine(({ vlan, trunk }) => !isNativeInTrunk(vlan, trunk), nativeTwice)
@@ -117,6 +121,7 @@ export const networkChange = z.strictObject({
   macvtapMode: z.enum(macvtapModes).optional(),
   mtu: z.int().min(1280).max(65535).optional(),
   reservations: z.array(reservation).max(networkLimits.reservations).optional(),
+  records: z.array(dnsRecord).max(mostRecords).optional(),
   autostart: z.boolean().optional(),
 })
 

@@ -1,6 +1,7 @@
 /** Networks: what guests are connected by. A network is a row that says what is wanted, and what was last seen of it on the host. */
 import { z } from 'zod'
 import { linkName, macAddress, resourceName, uuid } from './names.ts'
+import { dnsRecord } from './network-dns.ts'
 import { pfStatus, sriovSpec } from './network-sriov.ts'
 import { timestamp } from './units.ts'
 import { vlanId, vlanTrunk } from './vlan.ts'
@@ -142,6 +143,7 @@ export const network = z
       .meta({ description: 'Of mode sriov: what it is made of, and what there is of it.' }),
     domain: domainName,
     reservations: z.array(reservation),
+    records: z.array(dnsRecord).meta({ description: 'What its DNS says besides the names of guests.' }),
     table: z.string().optional().meta({
       description:
         'The table of nftables with its rules, of the family inet; a network of mode bridge has none.',

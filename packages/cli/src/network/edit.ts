@@ -12,6 +12,8 @@ import { UsageError } from '../usage-error.ts'
 import { editedText } from '../vm/edit.ts'
 import { parseYaml, readYaml } from '../vm/vm-file.ts'
 
+const longestValue = 60
+
 export const planNetwork: Action = async (context) => {
   const file = context.value('file')
   if (file === undefined)
@@ -69,7 +71,8 @@ async function edited(context: Context): Promise<NetworkChangeInput | undefined>
 }
 
 function changeable(network: Network): NetworkChangeInput {
-  const { mode, ipv4, ipv6, domain, mtu, reservations, autostart, uplink, force, vlanAware } = network
+  const { mode, ipv4, ipv6, domain, mtu, reservations, records, autostart } = network
+  const { uplink, force, vlanAware } = network
   if (network.link !== undefined) return { macvtapMode: network.macvtapMode, mtu, autostart }
   if (mode === 'bridge') {
     const vlans = vlanAware ? { vlan: network.vlan ?? null, trunk: network.trunk ?? null } : {}
@@ -82,6 +85,7 @@ function changeable(network: Network): NetworkChangeInput {
     domain,
     mtu,
     reservations,
+    records,
     autostart,
   }
 }
@@ -113,8 +117,18 @@ async function planText(plan: NetworkPlan, { output }: Context): Promise<string>
 
 function valueText(value: unknown): string {
   if (value === null || value === undefined) return '-'
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '-')
-  return text.length > 40 ? `${text.slice(0, 39)}…` : text
+  const text = Array.isArray(value) ? value.map(wordsOf).join(', ') || 'none' : wordsOf(value)
+  return text.length > longestValue ? `${text.slice(0, longestValue - 1)}…` : text
+}
+
+/** What a field holds, without the names of its parts: `10.9.0.2 10.9.0.99` of a range. */
+function wordsOf(value: unknown): string {
+  if (typeof value === 'object' && value !== null)
+    return Object.values(value)
+      .filter((part) => part !== null)
+      .map(wordsOf)
+      .join(' ')
+  return String(value)
 }
 
 function byNetwork(context: Context): { network: string } {

@@ -45,6 +45,7 @@ export const showNetwork: Action = async (context) => {
     Reservations: network.reservations.map(({ mac, address, name }) =>
       [mac, address, name].filter((word) => word !== undefined).join(' '),
     ),
+    Records: network.records.map(({ name, type, value }) => `${name} ${type} ${value}`),
     Rules: [
       ...(network.table === undefined ? [] : [`table inet ${network.table} (ways and forwards)`]),
       ...(network.guardTable === undefined ? [] : [`table bridge ${network.guardTable} (guards of NICs)`]),

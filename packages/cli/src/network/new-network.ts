@@ -37,6 +37,7 @@ export function newNetworkOf(context: Context): NewNetworkInput {
     ...(trunk === undefined ? {} : { trunk: parseTrunk(trunk) }),
     ...(mtu === undefined ? {} : { mtu: Number(mtu) }),
     reservations: context.values('reserve').map(reservationOf),
+    records: context.values('record').map(recordOf),
     ...(context.has('no-autostart') ? { autostart: false } : {}),
   }
 }
@@ -100,4 +101,18 @@ function reservationOf(text: string): NonNullable<NewNetworkInput['reservations'
     )
   const [address, name] = [words.get('address'), words.get('name')]
   return { mac, ...(address === undefined ? {} : { address }), ...(name === undefined ? {} : { name }) }
+}
+
+const recordTypes = ['A', 'AAAA', 'CNAME', 'TXT', 'SRV'] as const
+
+/** As in a zone file: the name, the type, the rest. */
+function recordOf(text: string): NonNullable<NewNetworkInput['records']>[number] {
+  const [, name = '', word = '', value = ''] = /^\s*(\S+)\s+(\S+)\s+(.*\S)\s*$/.exec(text) ?? []
+  const type = recordTypes.find((one) => one === word.toUpperCase())
+  if (type === undefined)
+    throw new UsageError(
+      `--record cannot be ${JSON.stringify(text)}.`,
+      "Write --record 'db A 192.168.150.10', or another type: AAAA, CNAME, TXT, SRV.",
+    )
+  return { name, type, value }
 }

@@ -26,6 +26,7 @@ export const networkVerbs: Verbs = {
       'network create desk --mode macvtap --link eth0',
       'network create own --mode macvtap --link eth1 --macvtap-mode passthru',
       'network create office --mode bridge --uplink eth1 --vlan 10',
+      "network create lan --record 'db A 192.168.150.10' --record 'www CNAME web1' --record '_ldap._tcp SRV 0 5 389 db'",
       'network create lan --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1',
     ],
     arguments: [{ name: 'NETWORK' }],
@@ -82,6 +83,12 @@ export const networkVerbs: Verbs = {
       reserve: {
         summary: 'An address or a name that a NIC always gets.',
         value: 'mac=MAC[,address=ADDRESS][,name=NAME]',
+        multiple: true,
+      },
+      record: {
+        summary:
+          'What its DNS says besides the names of guests, as in a zone file; NAME is in its domain unless it ends with a dot.',
+        value: "'NAME TYPE VALUE'",
         multiple: true,
       },
       'no-autostart': { summary: 'Do not start it when the host boots.' },

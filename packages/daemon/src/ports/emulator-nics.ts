@@ -15,6 +15,13 @@ export interface NicAnswer {
   readonly isGone: boolean
 }
 
+/** A NIC with the link of the host that is its cable. */
+export interface TappedNic {
+  readonly nic: string
+  readonly tap: string
+  readonly isMacvtap: boolean
+}
+
 export interface EmulatorNics {
   /** Makes the tap and the NIC, unless the NIC is there. On failure it takes back what it made. `host-failed` when there is no tap. */
   plug(plan: NicPlan): Promise<void>
@@ -24,6 +31,10 @@ export interface EmulatorNics {
   askFor(nic: string): Promise<void>
   /** Removes what is left of a NIC that the guest has let go of, and its tap with that; safe to repeat. */
   remove(nic: string): Promise<void>
+  /** Those of these NICs whose tap, or macvtap, somebody has taken from the host. */
+  withoutTap(nics: readonly TappedNic[]): Promise<readonly string[]>
+  /** Ends the back end of a NIC that the guest keeps: to it, the cable is out. Safe to repeat. */
+  cutOff(nic: string): Promise<void>
   /** Puts the cables of NICs in or takes them out, as their guest sees it; those that it has not are left out. */
   setLinks(links: ReadonlyMap<string, NicSpec['link']>): Promise<void>
 }

@@ -14,6 +14,9 @@ export class GuestNics {
   readonly plugged: Map<string, EmulatorPlan['ids']['nics'][string]>
   /** Each cable that was put in or taken out since the start, the last one last. */
   readonly links: { readonly nic: string; readonly link: NicSpec['link'] }[] = []
+  /** Those whose tap somebody has taken from the host, and those whose back end was ended, by name. */
+  readonly lostTaps = new Set<string>()
+  readonly cutOff = new Set<string>()
   readonly #guest: Guest
 
   /** Whether the guest lets go: at once when asked, never, or with a refusal. */

@@ -34,6 +34,8 @@ export interface SimulatedVolume {
   readonly damage?: { readonly leaks: number; readonly corruptions: number } | undefined
   /** Its own name, where an operator put it there. */
   readonly file?: string | undefined
+  /** How many names it has, where that is more than one. */
+  readonly names?: number
 }
 
 /** Saved memory: bytes written so far, and whether it was published. */
@@ -141,6 +143,8 @@ export class SimulatedMachine {
   noIoUring: string | undefined = undefined
   /** The controllers of cgroup v2. */
   controllers: readonly string[] = ['cpu', 'cpuset', 'io', 'memory', 'pids']
+  /** Whether nft is installed, without which no network is made or taken away. */
+  hasNft = true
   /** CPUs that an operator has taken offline, of eight. */
   offlineCpus: readonly number[] = []
   /** Whether the kernel lets threads have the real-time policies. */
@@ -151,6 +155,8 @@ export class SimulatedMachine {
   nextLaunch: { readonly kind: 'fails'; readonly error: Error } | { readonly kind: 'hangs' } | undefined
   /** How long an emulator that does not answer is waited for. */
   commandTimeoutMs = 1_000
+  /** How long each of the next waits for what the page cache holds takes; those after them are over at once. */
+  readonly flushesMs: number[] = []
   /** How long a step of a long work (saving, copying, building) takes. */
   stepMs = 0
   /** How long a guest takes to boot or to shut down. */

@@ -32,6 +32,10 @@ function hasDevice({ devices }: SimulatedMachine, address: string): boolean {
   return devices.pci.some((device) => device.address === address)
 }
 
+function requireNft({ hasNft }: SimulatedMachine): void {
+  if (!hasNft) throw new KvasirError('unsupported', 'nft of the package nftables is not installed.')
+}
+
 /** Its networks. */
 export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
   return {
@@ -39,6 +43,7 @@ export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
     listeners: async () => machine.listeners,
     filters: async () => machine.filters,
     async raise(network, { guests, wires, onPart }) {
+      requireNft(machine)
       for (const part of parts) await onPart?.(part)
       if (network.sriov) requireVfs(machine, wires)
       machine.networks.set(network.id, { network, guests, wires, findings: [] })
@@ -48,6 +53,7 @@ export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
       if (there) machine.networks.set(id, { ...there, wires })
     },
     async lower({ id }, { onUplinkBack } = {}) {
+      requireNft(machine)
       await onUplinkBack?.()
       machine.networks.delete(id)
     },

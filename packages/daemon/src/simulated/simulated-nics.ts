@@ -1,7 +1,7 @@
 /** The NICs of a simulated emulator: plugged at once, let go of by a guest that a test may make stubborn. */
 import type { NicSpec } from '@kvasir/contract'
 import type { NicPlan } from '../model/qemu/nic.ts'
-import type { EmulatorNics } from '../ports/emulator-nics.ts'
+import type { EmulatorNics, TappedNic } from '../ports/emulator-nics.ts'
 import type { EmulatorProcess } from './emulator-process.ts'
 
 export class SimulatedNics implements EmulatorNics {
@@ -28,6 +28,17 @@ export class SimulatedNics implements EmulatorNics {
 
   async remove(): Promise<void> {
     await this.#process.answer()
+  }
+
+  async withoutTap(nics: readonly TappedNic[]): Promise<readonly string[]> {
+    await this.#process.answer()
+    const { lostTaps } = this.#process.nics
+    return nics.flatMap(({ nic }) => (lostTaps.has(nic) ? [nic] : []))
+  }
+
+  async cutOff(nic: string): Promise<void> {
+    await this.#process.answer()
+    this.#process.nics.cutOff.add(nic)
   }
 
   async setLinks(links: ReadonlyMap<string, NicSpec['link']>): Promise<void> {

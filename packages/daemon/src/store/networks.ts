@@ -1,5 +1,13 @@
 /** The rows of networks: what each is, and how far its making or its end has come. */
-import { macvtapModes, networkModes, reservation, sriovSpec, vlanId, vlanTrunk } from '@kvasir/contract'
+import {
+  dnsRecord,
+  macvtapModes,
+  networkModes,
+  reservation,
+  sriovSpec,
+  vlanId,
+  vlanTrunk,
+} from '@kvasir/contract'
 import { z } from 'zod'
 import type { NetworkRecord, Store } from '../ports/store.ts'
 import type { Database } from './database.ts'
@@ -26,6 +34,7 @@ const networkContent = z.object({
   sriov: sriovSpec.optional(),
   domain: z.string(),
   reservations: z.array(reservation),
+  records: z.array(dnsRecord).optional(),
   autostart: z.boolean(),
   started: z.boolean(),
   bootId: z.string(),

@@ -8,6 +8,8 @@ import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { identifyProcess, isAlive, type ProcessIdentity, waitUntilGone } from '@kvasir/linux'
+import { listenerWords } from '../../model/network/port-claims.ts'
+import { hostListeners } from './host-listeners.ts'
 import { runNetworkCommand } from './network-commands.ts'
 
 const stopMs = 3_000
@@ -60,10 +62,11 @@ export class Dnsmasq {
       })
     } catch (error) {
       if (!(error instanceof KvasirError) || !/Address already in use/.test(error.message)) throw error
+      const who = await whoListens(error.message)
       throw new KvasirError(
         'in-use',
-        `Another program has port 53 or 67 of every address of the host, so network ${networkName} has no DHCP and no DNS; ` +
-          'ss -lunp shows which (a DNS server there should listen on its own addresses only).',
+        `${who ?? 'Another program has port 53 or 67, which ss -lunp shows'}, so network ${networkName} has no DHCP and no DNS; ` +
+          'servers of the host should listen on its own addresses only.',
         { details: { network: networkName }, cause: error },
       )
     }
@@ -89,6 +92,18 @@ export class Dnsmasq {
     const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
     return words.includes(`--conf-file=${this.#conf}`) ? identity : undefined
   }
+}
+
+/**
+ * Who has what dnsmasq wanted, by its own words (src/network.c, make_sock, and src/dhcp.c, make_fd, of 2.90): port 53 of an address, or
+ * else that of DHCP, which several of its kind share.
+ */
+async function whoListens(said: string): Promise<string | undefined> {
+  const listeners = await hostListeners().catch(() => [])
+  const address = /listening socket for ([\d.]+|[\da-f]*:[\da-f:]*): /i.exec(said)?.[1]
+  if (address !== undefined) return listenerWords({ address, port: 53 }, listeners)
+  const others = listeners.filter(({ program }) => !program?.startsWith('dnsmasq '))
+  return listenerWords({ protocol: 'udp', address: '0.0.0.0', port: 67 }, others)
 }
 
 /** The user and the group that it becomes. */

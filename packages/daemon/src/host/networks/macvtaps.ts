@@ -153,7 +153,7 @@ function lostOf(
       : [
           {
             thing: 'link',
-            detail: `NIC ${nic} of VM ${vm} has lost its macvtap on ${name}, and with it the network; it has one again when the NIC is taken out and plugged again, or with the VM's next start. A guest that boots anew without it may end its emulator.`,
+            detail: `NIC ${nic} of VM ${vm} has lost its macvtap on ${name}, and with it the network; it has one again when the NIC is taken out and plugged again, or with the VM's next start.`,
           },
         ],
   )

@@ -78,7 +78,10 @@ function networkError(
       `${program} of the package ${packages[program]} is not installed, so ${purpose}.`,
       { cause: error },
     )
-  const said = error.stderr.trim().split('\n').slice(0, 3).join('; ').slice(0, 400)
+  const lines = error.stderr.trim().split('\n')
+  // Of a batch, ip(8) says in which line of its stdin it failed, which nobody else has seen.
+  const words = lines.filter((line) => !/^Command failed -:\d+$/.test(line.trim()))
+  const said = words.slice(0, 3).join('; ').slice(0, 400)
   const why = error.failure === 'exit' ? said || `exit code ${error.exitCode}` : error.message
   return new KvasirError('host-failed', `${program} did not do it (${why}), so ${purpose}.`, {
     details: { program },

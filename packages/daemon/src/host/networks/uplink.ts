@@ -187,7 +187,10 @@ async function makeUplinkBridge(network: NetworkSpec, { address: mac, mtu }: Sho
       `link set dev ${bridge} alias "kvasir network ${name}"`,
     ],
     `the bridge of network ${name} is not made`,
-  )
+  ).catch((error: unknown) => {
+    const lacksVlans = vlans && error instanceof KvasirError && /not supported/.test(error.message)
+    throw lacksVlans ? noVlans(name, error) : error
+  })
   for (const [family, names] of Object.entries(settings))
     for (const setting of names) {
       const folder = `/proc/sys/net/${family}/conf`
@@ -195,6 +198,14 @@ async function makeUplinkBridge(network: NetworkSpec, { address: mac, mtu }: Sho
       // A kernel without IPv6 has none of these.
       if (value !== undefined) await writeFile(join(folder, bridge, setting), value)
     }
+}
+
+function noVlans(network: string, cause: KvasirError): KvasirError {
+  const detail = 'this kernel has no bridges that tell VLANs apart (CONFIG_BRIDGE_VLAN_FILTERING)'
+  return new KvasirError('unsupported', `Network ${network} cannot be made with VLANs: ${detail}.`, {
+    details: { network },
+    cause,
+  })
 }
 
 async function requireUplink(network: NetworkSpec): Promise<void> {

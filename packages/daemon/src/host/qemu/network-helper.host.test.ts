@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectPair, runCommand, type SocketEnd } from '@kvasir/linux'
+import { type CommandError, connectPair, runCommand, type SocketEnd } from '@kvasir/linux'
 import { needs } from '../../../../../tools/require.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 
@@ -106,8 +106,23 @@ test('a forward whose port is taken is refused with the reason', {
 
   const started = startNetworkHelpers(requestFor(place, [port]))
 
-  await assert.rejects(started, (error: Error) => /NIC net0 cannot be served/.test(error.message))
+  const who = new RegExp(`has port ${port} of tcp at 127.0.0.1 already, so NIC net0 cannot have that port`)
+  await assert.rejects(started, who)
   assert.match(await readFile(join(place.folder, 'cgroup.procs'), 'utf8'), /^\d+\n$/)
+})
+
+test('a host without passt says what to install', { skip: needs('root', 'passt') }, async (t) => {
+  const place = await openPlace(t)
+  const program = join(import.meta.dirname, 'testing', 'start-helper-program.ts')
+  const hidden = 'for path in /usr/bin/passt*; do mount --bind /dev/null "$path"; done; exec "$@"'
+  const argv = ['unshare', '--mount', 'sh', '-c', hidden, 'sh', process.execPath, program] as const
+
+  const run = runCommand([...argv, place.folder, String(helperUid)], { timeoutMs: 20_000 })
+
+  await assert.rejects(run, (error: CommandError) => {
+    assert.match(error.stderr, /passt is not installed, which serves NIC net0 .* install the package passt/)
+    return true
+  })
 })
 
 test('a host without any network still gives a VM its forwards', {

@@ -9,7 +9,9 @@
 import { spawn } from 'node:child_process'
 import { KvasirError } from '@kvasir/contract'
 import { COMMAND_PATH } from '@kvasir/linux'
+import { listenerWords } from '../../model/network/port-claims.ts'
 import type { UserNicPlan } from '../../model/qemu/emulator-plan.ts'
+import { hostListeners } from '../networks/host-listeners.ts'
 
 const startTimeoutMs = 5_000
 const outputLimit = 8192
@@ -58,8 +60,11 @@ async function startHelper(nic: ServedNic, request: NetworkHelperRequest): Promi
   if (outcome.ended === ready) return
   if (!withoutRoute.test(outcome.said)) throw helperError(nic.plan, outcome, request)
   const again = await runHelper([...args, ...localNetwork], { ...request, fd: nic.fd })
-  if (again.ended !== ready) throw helperError(nic.plan, again, request)
+  if (again.ended !== ready) throw await helperError(nic.plan, again, request)
 }
+
+/** What a shell says of a program that is not there, or cannot be run (sh(1), Exit Status). */
+const noProgram = /^exit code 12[67]$/
 
 interface Outcome {
   readonly ended: string
@@ -108,11 +113,17 @@ function passtArgs(nic: UserNicPlan, request: NetworkHelperRequest): readonly st
   return args
 }
 
-function helperError(
+async function helperError(
   nic: UserNicPlan,
   { ended, said }: Outcome,
   { otherwise = 'the VM was not started' }: NetworkHelperRequest,
-): KvasirError {
+): Promise<KvasirError> {
+  if (noProgram.test(ended))
+    return new KvasirError(
+      'unsupported',
+      `passt is not installed, which serves NIC ${nic.nic} in user mode, so ${otherwise}; install the package passt, or put the NIC on a network.`,
+      { details: { nic: nic.nic } },
+    )
   const lines = said
     .split('\n')
     .map((line) => line.trim())
@@ -120,9 +131,26 @@ function helperError(
   const complaints = lines.filter((line) => !/^(kvm|\.\/qrap|or qrap|You can now)/.test(line))
   const reason = [ended, ...complaints.slice(-3)].join(': ')
   const inUse = /Address already in use|bind/i.test(reason)
+  const holder = inUse ? await holderOfPort(nic) : undefined
+  if (holder !== undefined)
+    return new KvasirError(
+      'in-use',
+      `${holder}, so NIC ${nic.nic} cannot have that port, and ${otherwise}.`,
+      { details: { nic: nic.nic } },
+    )
   return new KvasirError(
     inUse ? 'in-use' : 'host-failed',
     `The network of NIC ${nic.nic} cannot be served (${reason.slice(0, 400)}), so ${otherwise}.`,
     { details: { nic: nic.nic } },
   )
+}
+
+/** Who listens where the NIC was to, of the programs that can be seen. */
+async function holderOfPort({ forwards }: UserNicPlan): Promise<string | undefined> {
+  const listeners = await hostListeners().catch(() => [])
+  for (const { protocol, hostAddress: address, hostPort: port } of forwards) {
+    const words = listenerWords({ protocol, address, port }, listeners)
+    if (words !== undefined) return words
+  }
+  return undefined
 }

@@ -12,8 +12,10 @@ import { type QmpClient, QmpError } from '@kvasir/qmp'
 import { type TapPlan, type UserNicPlan, vhostNetDevice } from '../../model/qemu/emulator-plan.ts'
 import { deviceId } from '../../model/qemu/ids.ts'
 import { type NicPlan, socketOptions, tapOptions } from '../../model/qemu/nic.ts'
-import type { EmulatorNics } from '../../ports/emulator-nics.ts'
+import type { EmulatorNics, TappedNic } from '../../ports/emulator-nics.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
+import { hasDeadQueues } from '../networks/dead-queues.ts'
+import { linkNames } from '../networks/link-names.ts'
 import { openTapsWhenFree } from '../networks/open-taps.ts'
 import { startNetworkHelpers } from './network-helper.ts'
 import { openForGuest } from './open-descriptors.ts'
@@ -74,6 +76,20 @@ export class QemuNics implements EmulatorNics {
     const { ask, keep } = this.#parts
     await ask((monitor) => removeBackEnd(monitor, deviceId('net', nic)))
     await keep((record) => withoutNic(record, nic))
+  }
+
+  async withoutTap(nics: readonly TappedNic[]): Promise<readonly string[]> {
+    const links = await linkNames()
+    const missing = nics.filter(({ tap }) => !links.includes(tap))
+    // A tap that has another name now still serves its guest; of a macvtap the kernel says nothing.
+    const isTapGone =
+      missing.some(({ isMacvtap }) => !isMacvtap) && (await hasDeadQueues(this.#parts.record().pid))
+    return missing.flatMap(({ nic, isMacvtap }) => (isMacvtap || isTapGone ? [nic] : []))
+  }
+
+  /** QEMU takes the cable out by itself, and keeps what it knows of the back end until the device goes (net/net.c, qemu_del_net_client). */
+  async cutOff(nic: string): Promise<void> {
+    await this.#parts.ask((monitor) => removeBackEnd(monitor, deviceId('net', nic)))
   }
 
   async setLinks(links: ReadonlyMap<string, NicSpec['link']>): Promise<void> {

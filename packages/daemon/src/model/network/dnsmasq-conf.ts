@@ -7,6 +7,7 @@
  */
 import type { Reservation } from '@kvasir/contract'
 import { wordsOfOthers } from './dns-label.ts'
+import { recordLines } from './dns-records.ts'
 import { derivedAddresses } from './guard-rules.ts'
 import type { NetworkSpec } from './network-record.ts'
 
@@ -34,7 +35,7 @@ export function dnsmasqConf(
   network: NetworkSpec,
   { guests, ...places }: DnsmasqPlaces & { readonly guests: readonly GuestNic[] },
 ): string {
-  const { bridge, domain, mode, ipv4, ipv6 } = network
+  const { bridge, domain, mode, ipv4, ipv6, records = [] } = network
   const lines = [
     `# Network ${network.name} of Kvasir; made anew whenever it is started.`,
     `pid-file=${quoted(places.pid)}`,
@@ -51,6 +52,7 @@ export function dnsmasqConf(
     `local=/${domain}/`,
     'expand-hosts',
     ...(mode === 'isolated' ? ['no-resolv'] : []),
+    ...recordLines(records, domain),
     ...(ipv4?.dhcp || ipv6 ? [...dhcpLines(network, places), ...hostLines(network, guests)] : []),
   ]
   return `${lines.join('\n')}\n`

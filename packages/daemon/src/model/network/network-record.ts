@@ -1,5 +1,5 @@
 /** A network as its row remembers it: what was asked for, with all that was left open decided. */
-import type { MacvtapMode, NetworkMode, Reservation, SriovSpec } from '@kvasir/contract'
+import type { DnsRecord, MacvtapMode, NetworkMode, Reservation, SriovSpec } from '@kvasir/contract'
 import type { PortVlans } from './port-vlans.ts'
 
 /** What of a network does not change while it lives. */
@@ -24,6 +24,8 @@ export interface NetworkSpec {
   readonly sriov?: NetworkSriov | undefined
   readonly domain: string
   readonly reservations: readonly Reservation[]
+  /** Of its DNS, besides the names of guests; absent in what an older version wrote down. */
+  readonly records?: readonly DnsRecord[] | undefined
 }
 
 /** What its virtual functions are of, and what they are set to. */

@@ -19,7 +19,10 @@ type Changeable = NetworkSpec & { readonly autostart: boolean }
 
 /** The network as it would have to be asked for to be the one that the change makes of it. */
 export function wantedAfter(current: Changeable, change: NetworkChange): NewNetwork {
-  const { name, mode, bridge, mtu, domain, reservations, autostart, sriov } = { ...current, ...change }
+  const { name, mode, bridge, mtu, domain, reservations, records, autostart, sriov } = {
+    ...current,
+    ...change,
+  }
   const isOnLan = mode === 'bridge' || mode === 'sriov' || mode === 'macvtap'
   const macvtapMode = change.macvtapMode ?? (mode === 'macvtap' ? current.macvtap : undefined)
   const { uplink = current.uplink?.link, force = forceOf(current, macvtapMode), vlanAware } = change
@@ -40,6 +43,7 @@ export function wantedAfter(current: Changeable, change: NetworkChange): NewNetw
     // Where the LAN gives names, none is asked for; one that is, is refused.
     domain: isOnLan ? change.domain : domain,
     reservations,
+    records,
     autostart,
     ipv4: ipv4After(current, change),
     ipv6: change.ipv6 === undefined ? ipv6Of(current) : change.ipv6 || undefined,
@@ -115,6 +119,7 @@ const rules = [
     reason: 'its DNS knows guests by it at once; guests are told when they renew their addresses',
   },
   { field: 'reservations', effect: 'live', reason: 'a guest gets what is reserved for it when it asks next' },
+  { field: 'records', effect: 'live', reason: 'its DNS says so at once' },
   { field: 'autostart', effect: 'live', reason: 'it counts when the host boots' },
 ] as const satisfies readonly Pick<NetworkPlanChange, 'field' | 'effect' | 'reason'>[]
 
@@ -142,6 +147,7 @@ function fieldsOf(network: Changeable) {
     'ipv6.dhcp': ipv6?.dhcp,
     domain,
     reservations: reservations.map(({ mac, address, name }) => ({ mac, address, name })),
+    records: (network.records ?? []).map(({ name, type, value }) => `${name} ${type} ${value}`),
     autostart,
   }
   return fields

@@ -57,11 +57,24 @@ export function requireUnheardPorts(
   listeners: readonly HostListener[],
 ): void {
   const nics = vm.spec.nics.filter(({ network }) => network !== undefined)
-  const claims = listeners.map(({ program, ...listener }) => ({
-    ...listener,
-    holder: program === undefined ? 'A program of the host' : `The program ${program}`,
-  }))
+  const claims = listeners.map((listener) => ({ ...listener, holder: holderOf(listener) }))
   requireFree(vm, nics, claims)
+}
+
+/**
+ * Who listens at a port that somebody else was to have, as the beginning of a sentence; undefined where nobody is seen there. Without a
+ * protocol, whoever has it of either.
+ */
+export function listenerWords(
+  wanted: Omit<Claim, 'holder' | 'protocol'> & { readonly protocol?: Claim['protocol'] },
+  listeners: readonly HostListener[],
+): string | undefined {
+  const found = listeners.find((one) => clash(one, { protocol: one.protocol, ...wanted }))
+  return found && `${holderOf(found)} has port ${found.port} of ${found.protocol} at ${found.address} already`
+}
+
+function holderOf({ program }: HostListener): string {
+  return program === undefined ? 'A program of the host' : `The program ${program}`
 }
 
 function requireFree(

@@ -18,7 +18,8 @@ export function resolveBridged(
 ): NetworkSpec {
   const { name, ipv4, ipv6, reservations, uplink, force, vlanAware, vlan, trunk } = wanted
   const isAddressed = ipv4 !== false && (ipv4.subnet ?? ipv4.gateway ?? typeof ipv4.dhcp === 'object')
-  if (isAddressed || ipv6 || reservations.length > 0 || wanted.domain !== undefined)
+  const isNamed = reservations.length > 0 || wanted.records.length > 0 || wanted.domain !== undefined
+  if (isAddressed || ipv6 || isNamed)
     throw refused(name, 'a network of mode bridge gives neither addresses nor names; the LAN does')
   if (!vlanAware && (vlan ?? trunk) !== undefined) throw refused(name, 'it has VLANs and is not VLAN-aware')
   const rest = {

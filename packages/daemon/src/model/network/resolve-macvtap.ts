@@ -13,7 +13,8 @@ export function resolveMacvtap(
 ): NetworkSpec {
   const { name, link, macvtapMode: macvtap = 'bridge', force, ipv4, ipv6, reservations, bridge } = wanted
   const isAddressed = ipv4 !== false && (ipv4.subnet ?? ipv4.gateway ?? typeof ipv4.dhcp === 'object')
-  if (isAddressed || ipv6 || reservations.length > 0 || wanted.domain !== undefined)
+  const isNamed = reservations.length > 0 || wanted.records.length > 0 || wanted.domain !== undefined
+  if (isAddressed || ipv6 || isNamed)
     throw refused(name, 'a network of mode macvtap gives neither addresses nor names; the LAN does')
   if (bridge !== undefined) throw refused(name, 'of mode macvtap, it has a link of the host, and no bridge')
   if (force && macvtap !== 'passthru')

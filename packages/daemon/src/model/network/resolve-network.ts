@@ -17,6 +17,7 @@ import {
 } from './address.ts'
 import { collisionOf, freeSubnet, type TakenSubnet } from './collisions.ts'
 import { defaultDomain } from './dns-label.ts'
+import { requireRecords } from './dns-records.ts'
 import type { HostNetwork } from './host-network.ts'
 import { bridgeName } from './link-names.ts'
 import type { NetworkIpv4, NetworkIpv6, NetworkSpec } from './network-record.ts'
@@ -64,17 +65,10 @@ export function resolveNetwork(
   const ipv6 = wanted.ipv6 && resolveIpv6(name, wanted.ipv6, taken)
   if (!ipv4 && !ipv6) throw refused(name, 'it has neither IPv4 nor IPv6')
   requireReservations(name, wanted.reservations, ipv4)
-  return {
-    id,
-    name,
-    mode,
-    mtu,
-    bridge: wanted.bridge ?? bridgeName(id),
-    ipv4,
-    ipv6,
-    domain: wanted.domain ?? defaultDomain(name),
-    reservations: wanted.reservations,
-  }
+  const { reservations, records, domain = defaultDomain(name) } = wanted
+  requireRecords({ name, domain, reservations, records })
+  const bridge = wanted.bridge ?? bridgeName(id)
+  return { id, name, mode, mtu, bridge, ipv4, ipv6, domain, reservations, records }
 }
 
 function resolveIpv4(

@@ -12,7 +12,8 @@ export function resolveSriov(
 ): NetworkSpec {
   const { name, bridge, ipv4, ipv6, reservations, sriov } = wanted
   const isAddressed = ipv4 !== false && (ipv4.subnet ?? ipv4.gateway ?? typeof ipv4.dhcp === 'object')
-  if (isAddressed || ipv6 || reservations.length > 0 || wanted.domain !== undefined)
+  const isNamed = reservations.length > 0 || wanted.records.length > 0 || wanted.domain !== undefined
+  if (isAddressed || ipv6 || isNamed)
     throw refused(name, 'a network of mode sriov gives neither addresses nor names; the LAN does')
   if (bridge !== undefined) throw refused(name, 'a network of mode sriov has no bridge')
   const [first] = sriov?.pfs ?? []

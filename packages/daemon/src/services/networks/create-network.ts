@@ -19,6 +19,7 @@ export async function createNetwork(
   const { ports, networks } = context
   const { store, failpoint } = ports
   await failpoint('network.create.before-row')
+  await undoUnfinished(wanted.name, context)
   const record = await resolve(wanted, ports)
   store.networks.insert(record)
   await using undo = new AsyncDisposableStack()
@@ -39,6 +40,16 @@ export async function createNetwork(
   return answer
 }
 
+/** Takes back what attempts left that failed and could not be undone then, as without nft. Throws for one of the name that is wanted. */
+async function undoUnfinished(wanted: string, context: Context): Promise<void> {
+  const { log, store } = context.ports
+  for (const record of store.networks.list().filter(({ phase }) => phase === 'creating'))
+    await undoNetwork(record, context).catch((error: unknown) => {
+      if (record.name === wanted) throw error
+      log.warn({ network: record.name, err: error }, 'a network that is left could not be removed')
+    })
+}
+
 /** Takes back a network that was not finished. Safe to repeat. */
 export async function undoNetwork(
   record: NetworkRecord,
@@ -50,13 +61,14 @@ export async function undoNetwork(
   networks.forget(record)
 }
 
-/** Networks of VLANs share a bridge that is neither's. */
-function hasSameLink(one: NetworkSpec, other: NetworkSpec): boolean {
-  if (one.uplink && one.uplink.link === other.uplink?.link) return true
+/** The link that both would need for themselves. Networks of VLANs share a bridge that is neither's. */
+function linkOfBoth(one: NetworkSpec, other: NetworkSpec): string | undefined {
+  const [mine, others] = [one.uplink?.link, other.uplink?.link]
   // A link whose packets go to a bridge has none left for a macvtap.
-  if ([one.uplink?.link === other.bridge, other.uplink?.link === one.bridge].includes(true)) return true
+  if (mine !== undefined && (mine === others || mine === other.bridge)) return mine
+  if (others === one.bridge) return others
   const isShared = [one, other].every(({ mode, uplink, vlans }) => mode === 'bridge' && !uplink && vlans)
-  return one.mode !== 'sriov' && one.bridge === other.bridge && !isShared
+  return one.mode !== 'sriov' && one.bridge === other.bridge && !isShared ? one.bridge : undefined
 }
 
 async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord> {
@@ -68,6 +80,7 @@ async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord>
     )
   const host = await ports.networks.survey()
   const others = store.networks.list()
+  requireFreeLink(wanted, others)
   const spec = resolveNetwork(wanted, {
     id: clock.uuid(),
     taken: takenSubnets(host, others),
@@ -85,16 +98,38 @@ async function resolve(wanted: NewNetwork, ports: Ports): Promise<NetworkRecord>
   }
 }
 
+/** Before it is said what else keeps the link from being taken: that is the other network's doing. */
+function requireFreeLink(
+  { name, uplink, link = uplink }: NewNetwork,
+  others: readonly NetworkRecord[],
+): void {
+  const holder = others.find(({ uplink, macvtap, bridge }) =>
+    [uplink?.link, macvtap && bridge].some((taken) => taken !== undefined && taken === link),
+  )
+  if (holder) throw heldLink(name, { link: link ?? '', holder: holder.name })
+}
+
+function heldLink(network: string, { link, holder }: { readonly link: string; readonly holder: string }) {
+  return new KvasirError(
+    'network-refused',
+    `The link ${link} is what network ${holder} is on, so network ${network} cannot have it.`,
+    { details: { network, link } },
+  )
+}
+
 function requireOwnBridge(
   spec: NetworkSpec,
   { host, others }: { readonly host: HostNetwork; readonly others: readonly NetworkRecord[] },
 ): void {
-  const holder = others.find((other) => hasSameLink(other, spec))?.name
+  for (const other of others) {
+    const link = linkOfBoth(other, spec)
+    if (link !== undefined) throw heldLink(spec.name, { link, holder: other.name })
+  }
   const isHosts = spec.mode === 'macvtap' || (spec.mode === 'bridge' && spec.uplink === undefined)
-  if (holder !== undefined || (!isHosts && host.links.some(({ name }) => name === spec.bridge)))
+  if (!isHosts && host.links.some(({ name }) => name === spec.bridge))
     throw new KvasirError(
       'network-refused',
-      `The link ${spec.bridge} ${holder === undefined ? 'is there already and is somebody else’s' : `is what network ${holder} is on`}, so network ${spec.name} cannot have it.`,
+      `The link ${spec.bridge} is there already and is somebody else’s, so network ${spec.name} cannot have it.`,
       { details: { network: spec.name, link: spec.bridge } },
     )
 }

@@ -36,6 +36,8 @@ test('a network on a link says so, has the MTU of the link and no bridge', async
   await assert.rejects(create(world, { name: 'lan2' }), {
     message: /The link eth0 is what network lan is on/,
   })
+  const around = { name: 'lan2', mode: 'bridge', link: undefined, uplink: 'eth0', force: true } as const
+  await assert.rejects(create(world, around), { message: /The link eth0 is what network lan is on/ })
   await assert.rejects(create(world, { name: 'lan2', link: 'eth2' }), { message: /has no link eth2/ })
 })
 

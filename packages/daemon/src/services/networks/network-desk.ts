@@ -178,7 +178,8 @@ export class NetworkDesk {
   ): void {
     this.#noteRetry(network, error)
     const reason = error instanceof Error ? error.message : String(error)
-    const { dnsmasqPid } = this.seen(network)
+    const isServed = !findings.some(({ thing }) => thing === 'dnsmasq')
+    const dnsmasqPid = isServed ? this.seen(network).dnsmasqPid : undefined
     this.#write(network, { state: 'failed', reason, findings, dnsmasqPid })
   }
 

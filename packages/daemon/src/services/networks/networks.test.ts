@@ -90,7 +90,11 @@ test('a network that cannot be made again says what is amiss with it', async () 
   const made = await create(world)
   const [there] = world.machine.networks.values()
   assert.ok(there)
-  const findings = [{ thing: 'bridge' as const, detail: 'The bridge is gone.' }]
+  const findings = [
+    { thing: 'bridge' as const, detail: 'The bridge is gone.' },
+    { thing: 'dnsmasq' as const, detail: 'No dnsmasq serves it.' },
+  ]
+  assert.ok(made.dnsmasqPid)
   world.machine.hostNetwork = {
     links: [],
     addresses: [],
@@ -103,9 +107,9 @@ test('a network that cannot be made again says what is amiss with it', async () 
     async () => (await world.call('getNetwork', lan)).state === 'failed',
     'the state of a network that collides',
   )
-  const { reason, findings: told, repairs } = await world.call('getNetwork', lan)
+  const { reason, findings: told, repairs, dnsmasqPid } = await world.call('getNetwork', lan)
   assert.match(reason, /collides with the host's route/)
-  assert.deepEqual([told, repairs], [findings, []])
+  assert.deepEqual([told, repairs, dnsmasqPid], [findings, [], undefined])
 })
 
 test('a network with a VM that runs on it is not stopped, and one that a VM is to be on is not deleted', async () => {

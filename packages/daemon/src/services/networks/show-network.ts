@@ -37,6 +37,7 @@ export function showNetwork(
     ...(record.sriov ? { sriov: { ...record.sriov, pools: poolsOf(record, { networks, drivers }) } } : {}),
     domain,
     reservations: [...reservations],
+    records: [...(record.records ?? [])],
     ...(record.started && hasGuards(networks.wires(record)) ? { guardTable: tableName(id) } : {}),
     ...(dnsmasqPid === undefined ? {} : { dnsmasqPid }),
     findings: [...findings],

@@ -1,6 +1,8 @@
 /** A device whose process on the host was killed: told of, once, until the VM's next start. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { newNetwork } from '@kvasir/contract'
+import { ended, setSpec, startGuest } from '../../testing/running-guest.ts'
 import { openSimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const params = { name: 'web1' }
@@ -61,6 +63,44 @@ test('what another daemon finds lost is told of by it, and a NIC without its pas
   )
   assert.match(lostDevices[1]?.reason ?? '', /^virtiofsd, which serves share www, has ended/)
   assert.match(lostDevices[2]?.reason ?? '', /^passt, which serves NIC lan, has ended/)
+})
+
+test('a NIC whose tap was deleted is cut off and told of, by the next daemon too, until it is plugged anew', async () => {
+  const first = await openSimulatedDaemon()
+  await first.call('createNetwork', { body: newNetwork.parse({ name: 'lan' }) })
+  await startGuest(first, { nics: [{ name: 'net0', network: 'lan' }] })
+  await first.daemon.supervisor.check()
+  assert.equal((await first.vm('web1')).status.lostDevices, undefined)
+
+  const { nics } = first.process('web1')
+  nics.lostTaps.add('net0')
+  await first.daemon.supervisor.check()
+  await first.daemon.supervisor.check()
+
+  assert.deepEqual([...nics.cutOff], ['net0'])
+  const reason =
+    /^The tap of NIC net0 was deleted on the host, .* remove NIC net0 of VM web1 and add it again/
+  const told = await first.call('listEvents', { query: { after: 0, limit: 1000 } })
+  assert.equal(told.filter(({ data }) => data['network'] === 'lost').length, 1)
+  const links = nics.links.length
+  await using world = await first.killAndFollow()
+  await world.daemon.supervisor.check()
+  const { spec, status } = await world.vm('web1')
+  assert.deepEqual(
+    status.lostDevices?.map(({ device }) => device),
+    ['nics.net0'],
+  )
+  assert.match(status.lostDevices?.[0]?.reason ?? '', reason)
+  assert.deepEqual(nics.links.slice(links), [], 'Nobody puts a cable in that leads nowhere.')
+  assert.deepEqual(
+    (await world.call('getAudit', {})).entries.map(({ kind, thing }) => [kind, thing]),
+    [['missing', 'NIC']],
+  )
+
+  await ended(world, await setSpec(world, { nics: [] }))
+  nics.lostTaps.clear()
+  await ended(world, await setSpec(world, { nics: spec.nics }))
+  assert.equal((await world.vm('web1')).status.lostDevices, undefined)
 })
 
 test('a NIC that was plugged has nobody tell when its passt ends, so that is asked', async () => {

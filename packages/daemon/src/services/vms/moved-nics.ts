@@ -38,7 +38,7 @@ export function withPluggedNic(
   came: { readonly nic: NicSpec; readonly hardware: Hardware; readonly emulator: VmRun['emulator'] },
 ): VmRun {
   const { nic, hardware, emulator } = came
-  const back = withoutLoss(run, `nics.${nic.name}`)
+  const back = withoutLoss(withoutLoss(run, `nics.${nic.name}`), `taps.${nic.name}`)
   const slot = deviceId('nic', nic.name)
   const address = hardware.pci[slot]
   const { bootedHardware } = run
