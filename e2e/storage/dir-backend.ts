@@ -68,7 +68,7 @@ async function badFiles(hostile: string): Promise<readonly BadInput[]> {
     adopt('other.vhdx', 'raw', /is a VHDX image/),
     adopt('odd.raw', 'raw', /no whole number of sectors/),
     adopt('empty.raw', 'raw', /empty/),
-    adopt('link.raw', 'raw', /nothing called/),
+    adopt('link.raw', 'raw', /no regular file/),
     adopt('../state/kvasir.db', 'raw', /not the name of a file/),
     adopt('/etc/shadow', 'raw', /not the name of a file/),
     adopt('nothing.raw', 'raw', /nothing called/),

@@ -204,3 +204,30 @@ test('a refresh tells of files that came and went behind our back', { skip }, as
   await world.client.call(endpoints.deletePool, { params: { pool: 'fast' }, query: { data: 'remove' } })
   assert.deepEqual(readdirSync(join(world.place.base, 'fast')), ['old.img'])
 })
+
+test('a volume that another program has open is not started with, and the refusal names that program', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const made = await world.cli('volume', 'create', 'data', '--size', '4MiB', '--format', 'raw')
+  assert.equal(made.code, 0, made.stderr)
+  const { path = '' } = await world.client.call(endpoints.getVolume, {
+    params: { pool: 'default', volume: 'data' },
+  })
+  const vm = await world.createTiny('web1', { disks: [{ name: 'data', volume: 'data' }] })
+  const running = await world.createTiny('web2')
+  await running.start()
+  const other = spawn('qemu-io', ['-f', 'raw', path])
+  try {
+    await once(other.stdout, 'data') // It is open when it asks what to do.
+
+    const refusal = new RegExp(`${path} is locked by qemu-io \\(PID ${other.pid}\\), so`)
+    await assert.rejects(vm.start(), { code: 'in-use', message: refusal })
+    await vm.delete({ disks: false })
+    const plugged = await world.cli('vm', 'disk', 'add', 'web2', 'volume=data,name=data')
+    assert.match(plugged.stderr, refusal)
+  } finally {
+    other.stdin.end()
+    await once(other, 'exit')
+  }
+})

@@ -17,7 +17,10 @@ const fileCapabilities = '00000000000000db'
 
 /** The processes that serve the folders of a VM, in the order of their shares. */
 async function serversOf(vm: VmHandle): Promise<readonly number[]> {
-  const { cgroup = '' } = (await vm.show()).status
+  return await serversIn((await vm.show()).status.cgroup)
+}
+
+async function serversIn(cgroup = ''): Promise<readonly number[]> {
   const pids = (await readFile(join(cgroup, 'cgroup.procs'), 'utf8')).trim().split('\n').map(Number)
   const programs = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/exe`).catch(() => '')))
   return pids.filter((_, index) => programs[index]?.endsWith('/virtiofsd'))
@@ -112,6 +115,25 @@ test('a share comes and goes while the guest runs, whatever the daemon dies of i
   await hello()
   for (const server of await serversOf(vm)) await assertCaged(server)
   assert.match((await change('remove', 'www')).stderr, /Share www is gone\./)
+
+  const { cgroup } = (await vm.show()).status
+  await failpoints.arm('emulator.plug-share.after-server', 'stop')
+  const silent = change('add', `${www},name=www`)
+  const isServed = async () =>
+    (await isStopped(world.daemon.pid)) ? (await serversIn(cgroup))[0] : undefined
+  const hanging = await eventually(isServed, { withinMs, what: 'something serves and the daemon stands' })
+  process.kill(hanging, 'SIGSTOP')
+  await failpoints.disarm()
+  world.daemon.signal('SIGCONT')
+  assert.match(
+    (await silent).stderr,
+    /^virtiofsd, .* did not answer QEMU in 5 s, .* the share is not plugged\./m,
+  )
+  assert.deepEqual(await serversOf(vm), [], 'What hung is ended.')
+  await vm.isCounting()
+  assert.match((await change('remove', 'www')).stderr, /VM web1 is changed/)
+  assert.match((await change('add', `${www},name=www`)).stderr, /Share www is plugged\./)
+  assert.match((await change('remove', 'www')).stderr, /Share www is gone\./)
   for (const [point, wanted] of [
     ['emulator.plug-share.after-server', 1],
     ['vm.shares.after-release', 0],
@@ -145,6 +167,10 @@ async function assertCaged(pid: number): Promise<void> {
   for (const kind of ['net', 'mnt', 'ipc', 'uts'])
     assert.notEqual(await readlink(`/proc/${pid}/ns/${kind}`), await readlink(`/proc/self/ns/${kind}`), kind)
   await assert.rejects(stat(`/proc/${pid}/root/usr`))
+}
+
+async function isStopped(pid: number): Promise<boolean> {
+  return /^State:\tT/m.test(await readFile(`/proc/${pid}/status`, 'utf8'))
 }
 
 function isThere(pid: number): boolean {

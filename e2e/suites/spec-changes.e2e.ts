@@ -8,7 +8,8 @@ import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
 import { failpointsOf } from '../machine/failpoints.ts'
-import { openWorld, tinySpec } from '../machine/world.ts'
+import type { VmHandle } from '../machine/vm-handle.ts'
+import { openWorld, tinySpec, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
 
@@ -58,14 +59,14 @@ test('a plan says field by field what a change does, and applying it does that',
   assert.equal((await vm.plan(wanted)).action, 'nothing')
 })
 
-test('entropy, a keyboard and a watchdog come and go while the guest runs, whatever the daemon dies of in between', {
+test('entropy, a keyboard, a watchdog, USB and a balloon come and go while the guest runs, whatever the daemon dies of in between', {
   skip,
 }, async (t) => {
   await using world = await openWorld(t)
   const failpoints = failpointsOf(world.place)
   await world.daemon.stop()
   await world.startDaemon(failpoints.environment)
-  const vm = await world.bootTiny('web1', { devices: { rng: false } })
+  const vm = await world.bootTiny('web1', { devices: { rng: false, balloon: false } })
   const set = async (assignment: string) => await world.cli('vm', 'set', 'web1', `devices.${assignment}`)
   await vm.shell('modprobe virtio_input')
   /** Whether the guest has entropy, a keyboard and a watchdog (Intel's 25ab). */
@@ -106,11 +107,39 @@ test('entropy, a keyboard and a watchdog come and go while the guest runs, whate
   assert.match((await set('rng=true')).stderr, /Device rng is plugged\./)
   await until('it came again', [true, false, false])
 
+  const controllers = async () =>
+    (await vm.shell('cat /sys/bus/pci/devices/*/class')).match(/0x0c0330/g) ?? []
+  assert.match((await set('pointer=usb')).stderr, /Device usb is plugged\. Device pointer is plugged\./)
+  assert.equal((await controllers()).length, 1)
+  await world.daemon.kill9()
+  await world.startDaemon(failpoints.environment)
+  assert.deepEqual((await vm.untilState('running')).status.restartNeeded, []) // A tablet that QEMU had not would be named.
+  await world.cli('vm', 'save', 'web1')
+  await vm.start()
+  assert.equal((await controllers()).length, 1)
+  assert.match((await set('pointer=ps2')).stderr, /Device pointer is gone\. Device usb is gone\./)
+  assert.deepEqual([(await controllers()).length, (await vm.show()).status.restartNeeded], [0, []])
+
+  await balloonComesAndGoes(vm, world)
+
   const told = await world.cli('vm', 'set', 'web1', 'lifecycle.onReboot=power-off')
   assert.match(told.stderr, /VM web1 is changed\.\s*$/)
   await vm.shell('(sleep 1; reboot -f) >/dev/null 2>&1 &')
   await vm.untilState('shutoff')
 })
+
+/** A balloon is plugged into the guest that runs, has some of its memory, and goes. */
+async function balloonComesAndGoes(vm: VmHandle, world: World): Promise<void> {
+  const set = async (wanted: boolean) => await world.cli('vm', 'set', 'web1', `devices.balloon=${wanted}`)
+  const freeKiB = async () => Number(/MemFree: +(\d+)/.exec(await vm.shell('cat /proc/meminfo'))?.[1])
+  const before = await freeKiB()
+  assert.match((await set(true)).stderr, /Device balloon is plugged\./)
+  await world.cli('vm', 'balloon', 'web1', '104MiB')
+  assert.ok((await freeKiB()) < before - 16 * 1024, 'the balloon has 24 MiB of it')
+  await world.cli('vm', 'balloon', 'web1', 'all')
+  assert.match((await set(false)).stderr, /Device balloon is gone\./)
+  assert.deepEqual((await vm.show()).status.restartNeeded, [])
+}
 
 test('what cannot change is refused by name, and nothing changes', { skip }, async (t) => {
   await using world = await openWorld(t)

@@ -129,7 +129,7 @@ test('policies change while the guest runs, and the table tells of every thread'
   await using world = await openWorld(t)
   const vm = await world.bootTiny('web1', {
     cpu: { weight: 300, quotaPercent: 50 },
-    disks: [{ name: 'data', size: '16MiB' }],
+    disks: [{ name: 'data', size: '16MiB', ioThread: true }],
   })
   const { first } = await ownCpus()
 

@@ -8,6 +8,7 @@ import { QmpClient } from '@kvasir/qmp'
 import { eventually } from '../../e2e/machine/eventually.ts'
 import { openWorld } from '../../e2e/machine/world.ts'
 import { needs } from '../../tools/require.ts'
+import { sh } from '../testing/shell.ts'
 
 const skip = needs('lab', 'root', 'qemu')
 const read = (path: string) => readFileSync(path, 'utf8').trim()
@@ -32,17 +33,42 @@ test('a VM runs with KVM, which QEMU says and the status repeats', { skip }, asy
 
   assert.equal((await vm.untilState('running')).status.accelerator, 'kvm')
   assert.equal(await vm.shell('nproc'), '2')
+  assert.equal(await connectError(status.vsockCid ?? 0), 'ECONNRESET') // The vsock that it booted with.
 })
 
-test('a guest with KVM has a shell, the processor of the host, and a vsock', { skip }, async (t) => {
+test('a guest with KVM has a shell, the processor of the host, and a vsock that comes and goes while it runs', {
+  skip,
+}, async (t) => {
   await using world = await openWorld(t)
 
-  const vm = await world.bootTiny('web1', { cpu: { count: 2, model: 'host' } })
+  const vm = await world.bootTiny('web1', {
+    cpu: { count: 2, model: 'host' },
+    devices: { vsock: false },
+  })
 
   assert.match(await vm.shell('cat /proc/cpuinfo'), /\bhypervisor\b/)
   assert.match(await vm.shell('dmesg'), /kvm-clock/)
-  assert.equal(await vm.shell('test -c /dev/vsock && echo there'), 'there')
+  const set = async (wanted: boolean) => await world.cli('vm', 'set', 'web1', `devices.vsock=${wanted}`)
+  assert.match((await set(true)).stderr, /Device vsock is plugged\./)
+  const { vsockCid, restartNeeded } = (await vm.show()).status
+  assert.ok(vsockCid, 'it has an address')
+  assert.deepEqual(restartNeeded, [])
+  // Linux in the guest refuses what nobody listens for (vsock(7)); who is not there says nothing.
+  await eventually(async () => ((await connectError(vsockCid)) === 'ECONNRESET' ? true : undefined), {
+    withinMs: 30_000,
+    what: 'the guest answers by vsock',
+  })
+  await vm.assertCaged()
+  assert.match((await set(false)).stderr, /Device vsock is gone\./)
+  assert.notEqual(await connectError(vsockCid), 'ECONNRESET')
 })
+
+/** What Linux says to who connects by vsock to a port of a guest where nobody listens. */
+async function connectError(cid: number): Promise<string> {
+  const address = `pack("SSLLx4", 40, 0, 4444, ${cid})` // AF_VSOCK, and struct sockaddr_vm (linux/vm_sockets.h).
+  const script = `use Errno; socket(S, 40, 1, 0) or die $!; connect(S, ${address}); print grep { $!{$_} } keys %!`
+  return await sh(`perl -e '${script}'`)
+}
 
 test('every thread of a VM that is pinned is in its threaded cgroup, and the cage is whole', {
   skip,

@@ -239,6 +239,22 @@ test('a private key is not sent to a guest', async () => {
   }
 })
 
+test('what the file system refuses is a sentence, not a defect', async (t) => {
+  await using daemon = await startScriptedDaemon({ request: script })
+  const folder = await mkdtemp(join(tmpdir(), 'kvasir-cli-test-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const absent = join(folder, 'absent.img')
+
+  const upload = await kvasir(['volume', 'upload', absent, 'data'], daemon)
+  assert.deepEqual([upload.code, /^(.*) is not there/.exec(upload.stderr)?.[1]], [3, absent])
+  const below = await kvasir(['vm', 'screenshot', 'web1', join(folder, 'none', 'a.png')], daemon)
+  assert.doesNotMatch(upload.stderr + below.stderr, /defect|\n +at /)
+  const piped = await kvasirProcess(['volume', 'upload', '-', 'data'], { ...daemon, input: 'contents' })
+  assert.equal(piped.code, 2)
+  assert.match(piped.stderr, /redirect one: kvasir volume upload - NAME <FILE/)
+  assert.equal(daemon.asked.filter(({ method }) => method !== 'GET').length, 0)
+})
+
 test('deleting without a terminal does not ask', async () => {
   await using daemon = await startScriptedDaemon({ request: script })
   const ran = await kvasir(['vm', 'delete', 'web1', '--disks'], daemon)

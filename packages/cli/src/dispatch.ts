@@ -7,6 +7,7 @@
 import { errorTable, exitCodes, KvasirError } from '@kvasir/contract/error-table'
 import { type Command, globalFlags, type Verbs } from './command.ts'
 import { Context } from './context.ts'
+import { fileTrouble } from './file-trouble.ts'
 import { nouns } from './nouns.ts'
 import { formats, Output, type Sink } from './output/output.ts'
 import { type CommandLine, parseCommandLine } from './parse-command-line.ts'
@@ -159,6 +160,11 @@ function outputOf(line: CommandLine, surroundings: Surroundings): Output {
   return new Output({ ...surroundings, format, quiet: line.flags.has('quiet'), color })
 }
 
+/** Whether who read stdout has read enough, as head does. */
+function isUnread(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EPIPE' && 'syscall' in error
+}
+
 /** Says what went wrong and gives the exit code of it. */
 function explain(error: unknown, output: Output, signal: AbortSignal): number {
   if (error instanceof UsageError) {
@@ -177,6 +183,9 @@ function explain(error: unknown, output: Output, signal: AbortSignal): number {
     if (advice !== undefined) output.message(advice)
     return errorTable[error.code].exit
   }
+  if (isUnread(error)) return exitCodes.done
+  const trouble = fileTrouble(error)
+  if (trouble) return explain(trouble, output, signal)
   const trace = error instanceof Error ? (error.stack ?? error.message) : String(error)
   output.stderr.write(
     `Kvasir's command line has a defect, so the command did not end well. ${output.grey('(internal)')}\n${trace}\n`,

@@ -15,6 +15,10 @@ import { byteSize } from './units.ts'
 export const aioModes = ['threads', 'native', 'io_uring'] as const
 export type AioMode = (typeof aioModes)[number]
 
+/** Whether requests go past the host's page cache (none), through it, or through it with the guest's flushes left out. */
+export const cacheModes = ['none', 'writeback', 'unsafe'] as const
+export type CacheMode = (typeof cacheModes)[number]
+
 /** More queues than this are refused. */
 const mostQueues = 64
 
@@ -36,7 +40,10 @@ const fields = z.strictObject({
   shareable: z.boolean().optional().meta({
     description: 'Several VMs may have the volume at once; their guests must keep out of each other’s way.',
   }),
-  cache: z.enum(['none', 'writeback', 'unsafe']).default('none'),
+  cache: z
+    .enum(cacheModes)
+    .optional()
+    .meta({ description: 'Chosen by what the volume lies on, unless said.' }),
   aio: z.enum(aioModes).optional().meta({ description: 'Chosen by what the volume lies on, unless said.' }),
   discard: z.enum(['unmap', 'ignore']).default('unmap'),
   detectZeroes: z
@@ -49,10 +56,10 @@ const fields = z.strictObject({
     .max(mostQueues)
     .optional()
     .meta({ description: 'As many as there are vCPUs, up to 16, unless said.' }),
-  ioThread: z
-    .union([z.boolean(), partName])
-    .default(true)
-    .meta({ description: 'An I/O thread of its own; a name: one that all disks share that name it.' }),
+  ioThread: z.union([z.boolean(), partName]).optional().meta({
+    description:
+      'An I/O thread of its own, which it has under KVM unless said; a name: one that all disks share that name it.',
+  }),
   controller: partName
     .optional()
     .meta({ description: 'virtio-scsi: disks that name it are LUNs of one controller.' }),
@@ -72,12 +79,15 @@ type Fields = z.output<typeof fields>
 
 /** What fields may not say together, each with the words of the refusal. */
 const contradictions: readonly (readonly [contradicts: (disk: Fields) => unknown, words: string])[] = [
-  [({ aio, cache }) => aio === 'native' && cache !== 'none', 'has aio native, which needs cache none'],
+  [
+    ({ aio, cache = 'none' }) => aio === 'native' && cache !== 'none',
+    'has aio native, which needs cache none',
+  ],
   [
     ({ detectZeroes, discard }) => detectZeroes === 'unmap' && discard !== 'unmap',
     'has detectZeroes unmap, which needs discard unmap',
   ],
-  [({ shareable, cache }) => shareable && cache !== 'none', 'is shareable, which needs cache none'],
+  [({ shareable, cache = 'none' }) => shareable && cache !== 'none', 'is shareable, which needs cache none'],
   [
     ({ shareable, image }) => shareable && image !== undefined,
     'is shareable, so it is not made from an image',
@@ -125,11 +135,14 @@ export function isReadOnly(disk: Pick<DiskSpec, 'device' | 'readOnly'>): boolean
   return disk.readOnly || isCdrom(disk)
 }
 
-/** The name of the I/O thread that serves a disk: its own, named after it or its controller, or one that it shares. */
+/**
+ * The name of the I/O thread that serves a disk: its own, named after it or its controller, or one that it shares. Where the spec does
+ * not say, the thread is there by what runs the guest (the daemon's model/qemu/own-thread.ts).
+ */
 export function ioThreadOf(disk: DiskSpec): string | undefined {
   if (disk.bus === 'sata' || (isCdrom(disk) && disk.controller === undefined)) return undefined
   if (typeof disk.ioThread === 'string') return disk.ioThread
-  return disk.ioThread ? (disk.controller ?? disk.name) : undefined
+  return (disk.ioThread ?? true) ? (disk.controller ?? disk.name) : undefined
 }
 
 /** The names of the I/O threads of disks, each once. */

@@ -35,7 +35,9 @@ export const shutdownBody = z
 export const cloneBody = z
   .strictObject({
     name: resourceName,
-    mode: z.enum(['linked', 'full']).default('linked'),
+    mode: z.enum(['linked', 'full']).optional().meta({
+      description: 'Each disk linked where its pool has linked clones, full otherwise, unless said.',
+    }),
   })
   .meta({ id: 'CloneVm' })
 

@@ -39,6 +39,10 @@ const diskStatus = z
       .strictObject({ mode: z.string(), reason: z.string() })
       .optional()
       .meta({ description: 'What carries its requests to the host, and why.' }),
+    cache: z
+      .strictObject({ mode: z.string(), reason: z.string() })
+      .optional()
+      .meta({ description: 'Whether its requests go through the page cache of the host, and why.' }),
   })
   .meta({ id: 'DiskStatus', description: 'What the guest asked of a disk since it has it.' })
 

@@ -124,7 +124,10 @@ export const volumeEndpoints = {
     query: wait,
     body: z.strictObject({
       name: resourceName,
-      mode: z.enum(['linked', 'full']).default('linked'),
+      mode: z.enum(['linked', 'full']).optional().meta({
+        description:
+          'Linked where the pool has linked clones, and nothing else is asked for that only a full one has; full otherwise.',
+      }),
       pool: resourceName.optional().meta({ description: 'Of a full clone; that of the volume unless said.' }),
       format: z.enum(volumeFormats).optional().meta({ description: 'Of a full clone.' }),
       compress,

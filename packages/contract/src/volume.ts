@@ -53,6 +53,10 @@ export const volume = z
       .meta({ description: 'It is being uploaded, so nothing else is done with it yet.' }),
     usedBy: z.array(resourceName),
     overlays: z.array(z.string()).optional().meta({ description: 'The volumes that are based on it.' }),
+    snapshots: z
+      .array(z.strictObject({ vm: z.string(), name: resourceName }))
+      .optional()
+      .meta({ description: 'The snapshots that it is a layer of.' }),
     createdAt: timestamp,
   })
   .meta({ id: 'Volume' })

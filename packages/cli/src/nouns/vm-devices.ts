@@ -14,7 +14,7 @@ export const deviceVerbs: Verbs = {
     summary: 'Add a disk, such as size=20GiB,bus=virtio-scsi.',
     examples: [
       'vm disk add web1 size=20GiB',
-      'vm disk add web1 name=data,volume=old-data,bus=virtio-scsi',
+      'vm disk add web1 name=data,volume=fast/old-data,bus=virtio-scsi',
       'vm disk add web1 size=20GiB,bus=virtio-scsi,controller=shelf,onError=report',
       'vm disk add web1 volume=cluster,shareable',
       'vm disk add web1 device=cdrom,file=/srv/debian.iso,bootOrder=1',
@@ -161,6 +161,7 @@ export const deviceVerbs: Verbs = {
       'vm nic set web1 net0 link=down',
       'vm nic set web1 net0 send=10MiB,receive=none',
       'vm nic set web1 net0 network=other',
+      'vm nic set web1 net0 mode=user',
       'vm nic set web1 net0 vlan=none,trunk=10+20-30',
     ],
     arguments: [name, { name: 'NIC' }, { name: 'KEY=VALUE,...' }],

@@ -179,7 +179,8 @@ export const vmVerbs: Verbs = {
     arguments: [name, { name: 'NEW-NAME' }],
     flags: {
       mode: {
-        summary: 'linked shares the disks of the original, full copies them.',
+        summary:
+          'linked shares the disks of the original, full copies them; each as its pool can unless said.',
         value: 'MODE',
         completes: ['linked', 'full'],
       },

@@ -22,7 +22,12 @@ export const volumeVerbs: Verbs = {
     flags: { pool: poolFlag },
     load: async () => (await actions()).listVolumes,
   },
-  show: { summary: 'One volume.', arguments: [volume], load: async () => (await actions()).showVolume },
+  show: {
+    summary: 'One volume.',
+    arguments: [volume],
+    flags: { pool: poolFlag },
+    load: async () => (await actions()).showVolume,
+  },
   create: {
     summary: 'Create an empty volume, or one on an image.',
     examples: [
@@ -75,7 +80,7 @@ export const volumeVerbs: Verbs = {
     load: async () => (await work()).resizeVolume,
   },
   clone: {
-    summary: 'Clone a volume: linked to a common base, or in full.',
+    summary: 'Clone a volume: linked to a common base where its pool can, else in full.',
     examples: ['volume clone data1 data2', 'volume clone data1 fast/data2 --full --format raw'],
     arguments: [volume, { name: 'NEW' }],
     flags: {
@@ -108,7 +113,7 @@ export const volumeVerbs: Verbs = {
     load: async () => (await import('../volume/download.ts')).downloadVolume,
   },
   upload: {
-    summary: 'Make a volume of a file; the same command goes on after a break.',
+    summary: 'Make a volume of a file, or of one that is stdin (-); the same command goes on after a break.',
     examples: ['volume upload disk.img data1', 'volume upload disk.qcow2 fast/data2 --format qcow2'],
     arguments: [{ name: 'FILE', completes: 'file' }, { name: 'VOLUME' }],
     flags: {
@@ -165,7 +170,7 @@ export const volumeVerbs: Verbs = {
   delete: {
     summary: 'Delete a volume that nobody uses.',
     arguments: [volume],
-    flags: { yes: { summary: 'Do not ask.', short: 'y' } },
+    flags: { pool: poolFlag, yes: { summary: 'Do not ask.', short: 'y' } },
     load: async () => (await actions()).deleteVolume,
   },
 }

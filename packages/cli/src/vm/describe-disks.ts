@@ -30,7 +30,7 @@ function mediumOf(disk: DiskSpec): string {
   return disk.file ?? (disk.device === 'cdrom' ? 'empty' : '-')
 }
 
-function done({ readBytes, writtenBytes, latency, aio }: DiskStatus): string {
+function done({ readBytes, writtenBytes, latency, aio, cache }: DiskStatus): string {
   const within = (what: string, counts: readonly number[]) => {
     const bound = boundOf(counts, latency?.bounds ?? [])
     return bound === undefined ? [] : [`99 % of ${what} ${boundWords(bound)}`]
@@ -39,6 +39,7 @@ function done({ readBytes, writtenBytes, latency, aio }: DiskStatus): string {
     `; read ${formatBytes(readBytes)}, wrote ${formatBytes(writtenBytes)}`,
     ...(latency ? [...within('reads', latency.reads), ...within('writes', latency.writes)] : []),
     ...(aio ? [`${aio.mode}: ${aio.reason}`] : []),
+    ...(cache ? [`cache ${cache.mode}: ${cache.reason}`] : []),
   ].join('; ')
 }
 

@@ -4,6 +4,7 @@ import { diskSpec, nicSpec } from '@kvasir/contract'
 import fc from 'fast-check'
 import { UsageError } from '../usage-error.ts'
 import {
+  changedNic,
   parseDevices,
   parseDisk,
   parseForward,
@@ -75,6 +76,18 @@ test('of a NIC that is there, what is named changes', () => {
     limits: { send: '10MiB', receive: undefined },
   })
   assert.throws(() => parseNicChange('name=net1'), UsageError)
+})
+
+test('a NIC that goes to user mode leaves its network and the address there, and keeps the rest', () => {
+  const nic = nicSpec.parse({ name: 'net0', network: 'lan', address: '10.9.0.9', link: 'down' })
+
+  const user = nicSpec.parse(changedNic(nic, parseNicChange('mode=user')))
+  const other = nicSpec.parse(changedNic(nic, parseNicChange('network=dmz')))
+  const same = nicSpec.parse(changedNic(nic, parseNicChange('link=up')))
+
+  assert.deepEqual([user.mode, user.network, user.address, user.link], ['user', undefined, undefined, 'down'])
+  assert.deepEqual([other.mode, other.network, other.address], ['network', 'dmz', undefined])
+  assert.deepEqual([same.network, same.address, same.link], ['lan', '10.9.0.9', 'up'])
 })
 
 test('no text makes the parsers throw anything but a usage error', () => {
@@ -170,4 +183,12 @@ test('the other devices are written in one word', () => {
   })
   assert.throws(() => parseDevices('wachdog'), UsageError)
   assert.throws(() => parseDevices('usb=perhaps'), UsageError)
+})
+
+test('the volume of a disk may be named with its pool', () => {
+  assert.deepEqual(parseDisk('volume=san/lun-1', 'a'), { name: 'a', volume: 'lun-1', pool: 'san' })
+  assert.deepEqual(parseDisk('pool=san,volume=san/lun-1', 'a').pool, 'san')
+  for (const text of ['pool=fast,volume=san/lun-1', 'volume=san/lun-1,pool=fast'])
+    assert.throws(() => parseDisk(text, 'a'), /not in pool "fast"/)
+  assert.throws(() => parseDisk('volume=a/b/c', 'a'), UsageError)
 })

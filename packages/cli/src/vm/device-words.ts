@@ -3,9 +3,10 @@
  *
  * Keys are those of the spec; a key that there is not is refused here, a value that makes no sense by the daemon.
  */
-import type { VmSpecInput } from '@kvasir/contract'
+import type { NicSpec, VmSpecInput } from '@kvasir/contract'
 import { suggest } from '../suggest.ts'
 import { UsageError } from '../usage-error.ts'
+import { parseVolume } from '../volume/volume-address.ts'
 
 /** A disk as a request writes it. */
 export type DiskInput = NonNullable<VmSpecInput['disks']>[number]
@@ -50,9 +51,19 @@ export function parseDisk(text: string, fallbackName: string): DiskInput {
     else if (key === 'bootOrder' || key === 'queues') disk[key] = toInteger(key, value)
     else disk[key] = requireValue(key, value)
   }
+  if (typeof disk['volume'] === 'string') Object.assign(disk, volumeOf(disk['volume'], disk['pool']))
   // virtio-blk, which a disk has unless told otherwise, has no drives.
   if (disk['device'] === 'cdrom') disk['bus'] ??= 'sata'
   return disk as DiskInput // The daemon's schema judges the values; the keys are those of the spec.
+}
+
+/** A volume by its name, or with its pool, as it is named elsewhere. */
+function volumeOf(text: string, pool: unknown): { readonly volume: string; readonly pool?: string } {
+  if (!text.includes('/')) return { volume: text }
+  const address = parseVolume(text)
+  if (pool !== undefined && pool !== address.pool)
+    throw new UsageError(`${text} is not in pool ${JSON.stringify(pool)}.`, 'Name the pool once.')
+  return address
 }
 
 const rates = ['iops', 'iopsRead', 'iopsWrite', 'bytes', 'bytesRead', 'bytesWrite']
@@ -106,6 +117,22 @@ export type NicChange = Omit<NicInput, 'name' | 'limits' | 'vlan' | 'trunk'> & {
   readonly vlan?: NicInput['vlan']
   readonly trunk?: NicInput['trunk']
   readonly limits?: { readonly send?: string | undefined; readonly receive?: string | undefined }
+}
+
+/** An address is one of its network; a limit that is not named stays. In user mode a NIC is on no network. */
+export function changedNic(nic: NicSpec, { limits: newLimits, ...change }: NicChange): NicInput {
+  const { address, network, limits: oldLimits, ...rest } = nic
+  const limits = { ...oldLimits, ...newLimits }
+  const isLimited = (limits.send ?? limits.receive) !== undefined
+  const leaves = change.mode === 'user' && change.network === undefined
+  const stays = !leaves && (change.network === undefined || change.network === network)
+  return {
+    ...rest,
+    ...(leaves || network === undefined ? {} : { network }),
+    ...(stays && address !== undefined ? { address } : {}),
+    ...change,
+    ...(isLimited ? { limits } : {}),
+  }
 }
 
 function limitFields(pairs: readonly (readonly [key: string, value: string | undefined])[]) {

@@ -1,5 +1,5 @@
 /** `kvasir vm disk` and `kvasir vm nic`. */
-import type { DiskSpec, DiskThrottle, NicSpec } from '@kvasir/contract'
+import type { DiskSpec, DiskThrottle, NicSpec, Vm } from '@kvasir/contract'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { Action } from '../command.ts'
@@ -7,14 +7,14 @@ import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 import { changeSpec } from './change-spec.ts'
 import {
+  changedNic,
   type DiskInput,
-  type NicChange,
-  type NicInput,
   parseDisk,
   parseNic,
   parseNicChange,
   parseThrottle,
 } from './device-words.ts'
+import { isNicLost } from './show.ts'
 
 const sharedWarning =
   'Guests that share a disk must know of each other: a cluster file system, or one that writes. Any other file system is damaged.'
@@ -33,7 +33,7 @@ export const listDisks: Action = async (context) => {
       { title: 'DISK', show: (disk) => disk.name },
       { title: 'BUS', show: (disk) => (disk.device === 'cdrom' ? `${disk.bus} CD-ROM` : disk.bus) },
       { title: 'SIZE', show: sizeOf, right: true },
-      { title: 'CACHE', show: (disk) => disk.cache },
+      { title: 'CACHE', show: (disk) => cacheOf(disk, vm) },
       { title: 'LIMITS', show: (disk) => disk.throttle && describeThrottle(disk.throttle) },
       { title: 'POOL', show: (disk) => disk.pool },
       {
@@ -55,8 +55,8 @@ export const listNics: Action = async (context) => {
       { title: 'NETWORK', show: (nic) => nic.network ?? nic.mode },
       { title: 'MODEL', show: (nic) => nic.model ?? 'virtio' },
       { title: 'MAC', show: (nic) => nic.mac },
-      { title: 'ADDRESS', show: (nic) => nic.address ?? '-' },
-      { title: 'LINK', show: (nic) => nic.link },
+      { title: 'ADDRESS', show: (nic) => nic.address ?? addressesOf(vm, nic) },
+      { title: 'LINK', show: (nic) => (isNicLost(vm.status, nic.name) ? 'lost' : nic.link) },
       {
         title: 'GUARDS',
         show: ({ antiSpoof, isolated }) =>
@@ -74,6 +74,12 @@ export const listNics: Action = async (context) => {
     `VM ${vm.name} has no NICs.`,
   )
   return undefined
+}
+
+/** Those that its network knows of. */
+function addressesOf({ status }: Vm, { name }: NicSpec): string {
+  const { addresses = [] } = status.nics?.find(({ nic }) => nic === name) ?? {}
+  return addresses.join(' ') || '-'
 }
 
 export const addDisk: Action = async (context) => {
@@ -98,23 +104,9 @@ export const setNic: Action = async (context) => {
   const change = parseNicChange(context.argument('KEY=VALUE,...'))
   await changeSpec(context, (spec) => {
     without(spec.nics, name, 'NIC') // It is there.
-    return { ...spec, nics: spec.nics.map((nic) => (nic.name === name ? changed(nic, change) : nic)) }
+    return { ...spec, nics: spec.nics.map((nic) => (nic.name === name ? changedNic(nic, change) : nic)) }
   })
   return undefined
-}
-
-/** An address is one of its network; a limit that is not named stays. */
-function changed(nic: NicSpec, { limits: newLimits, ...change }: NicChange): NicInput {
-  const { address, limits: oldLimits, ...rest } = nic
-  const limits = { ...oldLimits, ...newLimits }
-  const isLimited = (limits.send ?? limits.receive) !== undefined
-  const stays = change.network === undefined || change.network === nic.network
-  return {
-    ...rest,
-    ...(stays && address !== undefined ? { address } : {}),
-    ...change,
-    ...(isLimited ? { limits } : {}),
-  }
 }
 
 export const throttleDisk: Action = async (context) => {
@@ -164,6 +156,11 @@ function describeLimits({ send, receive }: NonNullable<NicSpec['limits']>): stri
 }
 
 /** The VM that is named. */
+/** What the spec says, else what was chosen at the start. */
+function cacheOf({ name, cache }: DiskSpec, { status }: Vm): string {
+  return cache ?? status.disks?.find(({ disk }) => disk === name)?.cache?.mode ?? 'auto'
+}
+
 export function readVm(context: Context) {
   return context.client.call(routes.getVm, {
     params: { name: context.argument('NAME') },

@@ -157,17 +157,25 @@ function nicWords(
 ): string {
   const way = status.nics?.find(({ nic }) => nic === name)
   const vf = status.vfs?.find(({ nic }) => nic === name)
+  const isLost = isNicLost(status, name)
   const words = [
     network ?? mode,
     mac,
     address,
     link === 'down' ? 'link down' : undefined,
+    isLost ? 'lost' : undefined,
     way &&
+      !isLost &&
       `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap}${vlanWords(way)} -> ${onwards(way)}`,
     vf && `virtual function ${vf.address} of ${vf.pf}`,
     way?.counters && trafficWords(way.counters),
   ]
-  return `${name}  ${words.filter((word) => word !== undefined).join(', ')}`
+  return `${name}  ${words.filter((word) => typeof word === 'string').join(', ')}`
+}
+
+/** Whether what served a NIC on the host is there no more. */
+export function isNicLost({ lostDevices }: Vm['status'], nic: string): boolean {
+  return lostDevices?.some(({ device }) => device === `nics.${nic}`) ?? false
 }
 
 function shares({ spec }: Vm): string[] {

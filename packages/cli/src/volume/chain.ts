@@ -27,11 +27,12 @@ export function chainUnder(volume: Volume, { volumes, images }: Shelf): string[]
   return chain
 }
 
-/** Who uses a volume, in words: VMs by name, and overlays by number. */
+/** Who uses a volume, in words: VMs and snapshots by name, and overlays by number. */
 export function usersOf(volume: Volume, volumes: readonly Volume[]): string | undefined {
   const overlays = volumes.filter((other) => other.base === volume.name && other.pool === volume.pool).length
   const words = [
     volume.usedBy.length > 0 ? `VM ${volume.usedBy.join(', ')}` : undefined,
+    ...(volume.snapshots ?? []).map(({ vm, name }) => `snapshot ${name} of VM ${vm}`),
     overlays > 0 ? `base of ${overlays} volume${overlays === 1 ? '' : 's'}` : undefined,
   ]
   return words.filter((part) => part !== undefined).join('; ') || undefined

@@ -2,7 +2,7 @@
  * `volume upload`: a file becomes a volume, part by part. The same command goes on where a former one was broken off, since the daemon
  * knows how much of this very file there is.
  */
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract/error-table'
 import { packedImageBytes, packedImageOf } from '@kvasir/contract/packed-image'
@@ -27,7 +27,7 @@ const partMs = 10_000
 export const uploadVolume: Action = async (context) => {
   const path = context.argument('FILE')
   const params = volumeArgument(context)
-  await using file = await open(path, 'r')
+  await using file = await openFile(path)
   const { size, mtimeMs, ino, dev, isRegular } = await describe(file)
   if (!isRegular || size === 0)
     throw new UsageError(`${path} is no regular file with something in it.`, 'Name one.')
@@ -57,6 +57,17 @@ export const uploadVolume: Action = async (context) => {
   return undefined
 }
 
+/** A file, which stdin may be. */
+async function openFile(path: string): Promise<FileHandle> {
+  if (path !== '-') return await open(path, 'r')
+  if (!(await stat('/dev/fd/0')).isFile())
+    throw new UsageError(
+      'Stdin is no file, so nobody knows how much will come.',
+      'Write it to a file first, or redirect one: kvasir volume upload - NAME <FILE',
+    )
+  return await open('/dev/fd/0', 'r')
+}
+
 async function describe(file: FileHandle) {
   const stat = await file.stat()
   const { size, mtimeMs, ino, dev } = stat
@@ -77,9 +88,14 @@ async function formatOf(context: Context, file: FileHandle, path: string): Promi
   if (!found) return 'raw'
   const isQcow2 = found.what.includes('qcow2')
   throw new UsageError(
-    `${path} begins like ${found.what}; ${isQcow2 ? 'it can be uploaded as it is' : found.advice}.`,
+    `${path} begins like ${found.what}; ${adviceFor(found)}.`,
     `Write ${isQcow2 ? '--format qcow2, or ' : ''}--format raw for what a guest is to see byte by byte.`,
   )
+}
+
+function adviceFor({ what, advice }: { readonly what: string; readonly advice: string }): string {
+  if (what.includes('qcow2')) return 'it can be uploaded as it is'
+  return what.includes('LUKS') ? 'volume import --encrypt takes one that lies in a pool' : advice
 }
 
 /** Sends all that is missing, over as many connections as that needs. */

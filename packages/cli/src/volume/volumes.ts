@@ -8,6 +8,9 @@ import { localTime } from '../output/time.ts'
 import { chainUnder, usersOf } from './chain.ts'
 import { volumeArgument, volumeName } from './volume-address.ts'
 
+/** Space that is taken, or given back, piece by piece: an image of Ceph, or a file on a slow server. */
+const spaceMs = 60 * 60_000
+
 export const listVolumes: Action = async (context) => {
   const { client, output, signal } = context
   const pool = context.value('pool')
@@ -26,7 +29,7 @@ export const listVolumes: Action = async (context) => {
       { title: 'CAPACITY', show: (volume) => formatBytes(volume.capacityBytes), right: true },
       { title: 'ALLOCATED', show: allocated, right: true },
       { title: 'ON', show: (volume) => chainUnder(volume, { volumes, images })[0] },
-      { title: 'USED BY', show: (volume) => usersOf(volume, volumes) },
+      { title: 'USED BY', show: (volume) => uploadOf(volume) ?? usersOf(volume, volumes) },
     ],
     'There are no volumes yet.',
   )
@@ -48,9 +51,7 @@ export const showVolume: Action = async (context) => {
       Format: volume.format,
       Path: volume.path,
       Encryption: volume.encryption && `LUKS, with secret ${volume.encryption.secret}`,
-      Upload:
-        volume.upload &&
-        `${formatBytes(volume.upload.offsetBytes)} of ${formatBytes(volume.upload.sizeBytes)}`,
+      Upload: uploaded(volume),
       Capacity: formatBytes(volume.capacityBytes),
       Allocated: allocated(volume),
       On: chainUnder(volume, { volumes, images }),
@@ -83,6 +84,7 @@ export const createVolume: Action = async (context) => {
       ...(encrypt === undefined ? {} : { encrypt }),
     },
     idempotencyKey: crypto.randomUUID(),
+    ...(preallocation === 'full' ? { timeoutMs: spaceMs } : {}),
     signal,
   })
   if (output.format === 'table')
@@ -95,9 +97,18 @@ export const deleteVolume: Action = async (context) => {
   const params = volumeArgument(context)
   const name = volumeName({ pool: params.pool, name: params.volume })
   if (!(await confirm(context, `Delete volume ${name} and what is on it?`))) return 1
-  await context.client.call(routes.deleteVolume, { params, signal: context.signal })
+  await context.client.call(routes.deleteVolume, { params, timeoutMs: spaceMs, signal: context.signal })
   context.output.message(`Volume ${name} is deleted.`)
   return undefined
+}
+
+/** Until it is whole nobody else has it. */
+function uploadOf(volume: Volume): string | undefined {
+  return volume.upload && `an upload, ${uploaded(volume)}`
+}
+
+function uploaded({ upload }: Volume): string | undefined {
+  return upload && `${formatBytes(upload.offsetBytes)} of ${formatBytes(upload.sizeBytes)}`
 }
 
 function allocated(volume: Volume): string | undefined {

@@ -59,7 +59,7 @@ export const cloneVolume: Action = async (context) => {
     query: startQuery(context),
     body: {
       name: wanted.volume,
-      mode: context.has('full') ? 'full' : 'linked',
+      ...(context.has('full') ? { mode: 'full' as const } : {}),
       ...(pool === params.pool ? {} : { pool }),
       ...(format === undefined ? {} : { format }),
       ...(context.has('compress') ? { compress: true } : {}),

@@ -41,6 +41,8 @@ export interface PoolEntry {
   /** Whether it can be a volume at all: a regular file, a logical volume, not a folder or a link. */
   readonly isVolume: boolean
   readonly sizeBytes: number
+  /** How many names a file has (hard links), also those elsewhere; absent for what has one and no other. */
+  readonly names?: number
 }
 
 /** How an empty volume is made. */
@@ -104,6 +106,8 @@ export interface PoolBackend {
   readonly capabilities: PoolCapabilities
   /** Whether nodes on it can be opened past the page cache; true until the first `inspect` knows better. */
   readonly directIo: boolean
+  /** Files on a file system that this host alone has, so that its page cache may hold them; as the last `inspect` found it. */
+  readonly isLocal?: boolean
   /** Volumes have the sizes that others give them: it is asked before a running emulator is told of another one. */
   readonly isSizedByOthers?: true
   /** What lies in it may hang, so a program gets it from a process that opened it and can be killed. */
@@ -173,6 +177,8 @@ export interface PoolBackend {
   allocatedBytes(volume: VolumeKey): Promise<number | undefined>
   /** The pool was stopped, and nobody uses its volumes: gives back what the host holds for them. */
   rest?(): Promise<void>
+  /** Waits until what was written so far is on the disk; not there where nothing is held in the page cache of this host. */
+  flush?(volume: VolumeKey): Promise<void>
   /** Something that changes whenever a volume is written; not there where the pool cannot tell. */
   stamp?(volume: VolumeKey): Promise<string>
   /** Ends what it holds on the host for its convenience. */

@@ -3,7 +3,7 @@
  *
  * What was written is read through a schema; text that does not fit is told apart from a record, never guessed at.
  */
-import { aioModes, placementPlan, vmSpec, vmState } from '@kvasir/contract'
+import { aioModes, cacheModes, placementPlan, vmSpec, vmState } from '@kvasir/contract'
 import { z } from 'zod'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { EmulatorRecord } from './emulators.ts'
@@ -31,6 +31,7 @@ export const diskIds = z.object({
   ioThread: z.string().optional(),
   controller: z.string().optional(),
   aio: z.object({ mode: z.enum([...aioModes, 'driver']), reason: z.string() }).optional(),
+  cache: z.object({ mode: z.enum(cacheModes), reason: z.string() }).optional(),
 })
 
 const life = z.object({
@@ -69,7 +70,6 @@ const emulator = z.object({
           macvtap: z.boolean().optional(),
         }),
       ),
-      balloon: z.string().optional(),
       vncSocketName: z.string().optional(),
       spiceSocketName: z.string().optional(),
       renderNode: z.string().optional(),
@@ -222,6 +222,6 @@ function asEmulator(value: z.output<typeof emulator>): EmulatorRecord {
   const { ids } = value.plan
   return {
     ...value,
-    plan: { ids: { ...ids, balloon: ids.balloon, vncSocketName: ids.vncSocketName } },
+    plan: { ids: { ...ids, vncSocketName: ids.vncSocketName } },
   }
 }

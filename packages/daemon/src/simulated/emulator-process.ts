@@ -74,12 +74,13 @@ export class EmulatorProcess {
     this.balloonBytes = request.memoryBytes
     this.vcpuCount = request.vcpuCount
     const guest = { later: this.#later.bind(this), tell: this.#tell.bind(this) }
+    const all = request.memoryBytes
     this.disks = new GuestDisks(request.plan.ids, guest)
     this.nics = new GuestNics(request.plan, guest)
     this.hostDevices = new GuestHostDevices(guest)
     this.channels = new GuestChannels(request.plan.ids, guest)
     this.shares = new GuestShares(request.plan, guest)
-    this.devices = new GuestDevices(request.plan, guest)
+    this.devices = new GuestDevices(request.plan, { ...guest, hasAll: () => this.fillBalloon(all) })
     this.#balloonTarget = request.memoryBytes
     this.threadPlan = request.threads
     this.chains = startedChains(request)

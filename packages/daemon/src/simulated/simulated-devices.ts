@@ -1,4 +1,5 @@
 /** The small devices that a simulated emulator has, and a guest that lets go of those on PCI or does not, as a test wants. */
+import { KvasirError } from '@kvasir/contract'
 import type { EmulatorPlan } from '../model/qemu/emulator-plan.ts'
 import { type SmallDevicePlan, smallDevices } from '../model/qemu/small-devices.ts'
 import type { EmulatorDevices } from '../ports/emulator-devices.ts'
@@ -8,6 +9,8 @@ import type { EmulatorProcess } from './emulator-process.ts'
 interface Guest {
   readonly later: (work: () => void) => void
   readonly tell: (event: EmulatorEvent) => void
+  /** What a balloon had taken is the guest's again. */
+  readonly hasAll: () => void
 }
 
 /** A device as QEMU is told of it. */
@@ -41,8 +44,15 @@ export class GuestDevices {
     if (this.plugged.has(name)) this.#release(name, this.release !== 'refusing')
   }
 
+  #onUsb(): readonly string[] {
+    return [...this.plugged].flatMap(([name, { bus }]) => (String(bus).startsWith('usb') ? [name] : []))
+  }
+
   #release(name: string, isGone: boolean): void {
     if (isGone) this.plugged.delete(name)
+    if (isGone && name === 'balloon') this.#guest.hasAll()
+    if (isGone && name === 'usb') for (const one of this.#onUsb()) this.#release(one, true)
+    if (name === 'usb' && isGone) return // As QEMU (services/vms/set-devices.ts).
     this.#guest.tell({ kind: 'device', answer: { device: name, isGone } })
   }
 }
@@ -56,6 +66,9 @@ export class SimulatedDevices implements EmulatorDevices {
 
   async plug({ name, objects, device }: SmallDevicePlan): Promise<void> {
     await this.#process.answer()
+    const { plugged } = this.#process.devices
+    if (device['bus'] === 'usb.0' && !plugged.has('usb'))
+      throw new KvasirError('host-failed', "QEMU refused the device: Bus 'usb.0' not found.")
     for (const { id } of objects) this.#process.devices.objects.add(id)
     this.#process.devices.plugged.set(name, device)
   }

@@ -22,12 +22,12 @@ export class SimulatedMemory implements EmulatorMemory {
 
   async balloonBytes(): Promise<number | undefined> {
     await this.#process.answer()
-    return this.#process.request.plan.ids.balloon === undefined ? undefined : this.#process.balloonBytes
+    return this.#process.devices.plugged.has('balloon') ? this.#process.balloonBytes : undefined
   }
 
   async setBalloon(bytes: number): Promise<void> {
     await this.#process.answer()
-    if (this.#process.request.plan.ids.balloon === undefined)
+    if (!this.#process.devices.plugged.has('balloon'))
       throw new KvasirError('unsupported', 'The VM runs without a balloon, so none can be filled.')
     this.#process.fillBalloon(bytes)
   }

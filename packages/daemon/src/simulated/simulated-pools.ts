@@ -40,6 +40,8 @@ class SimulatedPool implements PoolBackend {
   readonly moments?: PoolMoments
   readonly flatten?: NonNullable<PoolBackend['flatten']>
   readonly directIo = true
+  readonly isLocal: boolean
+  readonly flush?: () => Promise<void>
   readonly isGuarded = false
   readonly isSizedByOthers?: true
   readonly #pool: Pick<PoolRecord, 'id' | 'source'>
@@ -58,6 +60,8 @@ class SimulatedPool implements PoolBackend {
     const { source } = pool
     const isFolder = source.type === 'dir' || source.type === 'nfs'
     this.type = source.type
+    this.isLocal = source.type === 'dir'
+    if (this.isLocal) this.flush = () => machine.clock.sleep(machine.flushesMs.shift() ?? 0)
     this.path = simulatedPath(source)
     this.place = source.type === 'lvm-thin' ? `${source.vg}/${source.thinPool}` : this.path
     this.capabilities = {
@@ -126,11 +130,12 @@ class SimulatedPool implements PoolBackend {
     this.#reach()
     return [...this.#machine.volumes]
       .filter(([, { folder }]) => (folder ?? defaultFolder) === this.path)
-      .map(([id, { allocatedBytes, file }]) => ({
+      .map(([id, { allocatedBytes, file, names }]) => ({
         file: file ?? `${id}.qcow2`,
         volumeId: file === undefined ? id : undefined,
         isVolume: true,
         sizeBytes: allocatedBytes,
+        ...(names === undefined ? {} : { names }),
       }))
   }
 
@@ -208,7 +213,7 @@ class SimulatedPool implements PoolBackend {
   async adopt({ id, file }: VolumeKey & { readonly file: string }) {
     this.#reach()
     const { volumes } = this.#machine
-    const [key, volume] = [...volumes].find(([, found]) => found.file === file) ?? []
+    const [key, volume] = [...volumes].find(([id, found]) => (found.file ?? `${id}.qcow2`) === file) ?? []
     if (key === undefined || !volume) throw new KvasirError('file-not-found', `There is no file ${file}.`)
     volumes.delete(key)
     volumes.set(id, volume)

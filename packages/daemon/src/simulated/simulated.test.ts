@@ -37,7 +37,7 @@ function request(id: string): LaunchRequest {
       reach: [],
       mostIoThreads: 0,
       secrets: [],
-      ids: { ioThreads: [], disks: {}, nics: {}, balloon: 'balloon', vncSocketName: 'vnc' },
+      ids: { ioThreads: [], disks: {}, nics: {}, vncSocketName: 'vnc' },
     },
   }
 }

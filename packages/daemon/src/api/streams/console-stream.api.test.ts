@@ -27,7 +27,7 @@ const plan = {
   reach: [],
   mostIoThreads: 0,
   secrets: [],
-  ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: 'vnc' },
+  ids: { ioThreads: [], disks: {}, nics: {}, vncSocketName: 'vnc' },
 }
 
 async function startConsoles() {

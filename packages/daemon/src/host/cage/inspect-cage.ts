@@ -59,7 +59,9 @@ const rootNames = new Set(
   ),
 )
 const deviceFiles = new Set(
-  ['null', 'zero', 'full', 'random', 'urandom', 'kvm', 'net/tun', 'vhost-net'].map((name) => `/dev/${name}`),
+  ['null', 'zero', 'full', 'random', 'urandom', 'kvm', 'net/tun', 'vhost-net', 'vhost-vsock'].map(
+    (name) => `/dev/${name}`,
+  ),
 )
 const ownNamespaces = ['mnt', 'net', 'ipc', 'uts']
 const MAX_MOUNTS = 12

@@ -133,12 +133,15 @@ export class HugepageDesk {
 
   /** Gives back what was reserved for a VM that no longer runs. Safe to repeat. Throws `host-failed`. */
   async giveBack(notePath: string): Promise<void> {
-    this.#handedOut.delete(notePath)
     const reserved = await readNote(notePath)
-    if (reserved === undefined) return
+    if (reserved === undefined) return this.taken(notePath)
     await this.#inTurn(async () => {
-      if (reserved.bootId === this.#options.bootId) await returnAll(reserved, notePath)
-      await rm(notePath, { force: true })
+      try {
+        if (reserved.bootId === this.#options.bootId) await returnAll(reserved, notePath)
+        await rm(notePath, { force: true })
+      } finally {
+        this.taken(notePath) // Not before: who waits for pages would be given these, which go back to the kernel.
+      }
     })
   }
 

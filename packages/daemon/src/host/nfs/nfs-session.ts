@@ -20,6 +20,8 @@ export interface NfsPorts {
 /** What a server says of a file. */
 export interface NfsFile {
   readonly isRegular: boolean
+  /** How many names it has: hard links. */
+  readonly names: number
   readonly sizeBytes: number
   readonly usedBytes: number
   /** When it was last written, in words of the server's clock. */
@@ -43,6 +45,7 @@ export const nfsStatus = {
   io: 5,
   access: 13,
   exists: 17,
+  tooLarge: 27,
   noSpace: 28,
   stale: 70,
   quota: 69,
@@ -54,6 +57,7 @@ const words = new Map<number, string>([
   [5, 'its server has trouble with its disk'],
   [13, 'its server does not let this host’s root do that (exports(5): no_root_squash)'],
   [17, 'its server has a file of that name already'],
+  [27, 'its server lets no file be so large'],
   [28, 'its server is full'],
   [30, 'its server exports it to be read only'],
   [69, 'its server gives no more room'],
@@ -262,10 +266,12 @@ function attributes(answer: XdrReader): NfsFile | undefined {
 /** fattr3 */
 function attributesOf(answer: XdrReader): NfsFile {
   const isRegular = answer.word() === regular
-  answer.fixed(16)
+  answer.fixed(4)
+  const names = answer.word()
+  answer.fixed(8)
   const [sizeBytes, usedBytes] = [answer.long(), answer.long()]
   answer.fixed(32)
   const written = `${answer.word()}.${answer.word()}`
   answer.fixed(8)
-  return { isRegular, sizeBytes, usedBytes, written }
+  return { isRegular, names, sizeBytes, usedBytes, written }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { chmod, chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -131,6 +131,46 @@ test('a file is imported as what it is said to be, and what lies on another is n
   await assert.rejects(adopt('none.img', 'raw'), refusedWith('file-not-found'))
 })
 
+test('what is not resized is said to be as it was, and who has it open', { skip }, async (t) => {
+  const path = await newFolder(t)
+  await using jail = await openTestJail()
+  const { pool } = openPool(t, { path, jailed: jail.jailed })
+  await pool.claim({ force: false })
+  await pool.createEmpty(one, { capacityBytes: 8 * mib })
+  const file = join(path, `${one.id}.qcow2`)
+  const other = spawn('qemu-io', ['-f', 'qcow2', file])
+  await once(other.stdout, 'data')
+
+  const locked = new RegExp(`locked by qemu-io .PID ${other.pid}., so it keeps its size`)
+  await assert.rejects(pool.resize(one, 16 * mib), refusedWith('in-use', locked))
+
+  other.stdin.end()
+  await once(other, 'exit')
+  writeFileSync(file, 'no header at all')
+  await assert.rejects(
+    pool.resize(one, 16 * mib),
+    refusedWith('volume-damaged', /damaged, so it keeps its size/),
+  )
+})
+
+test('a file says how many names it has', { skip }, async (t) => {
+  const path = await newFolder(t)
+  const { pool } = openPool(t, { path })
+  await pool.claim({ force: false })
+  writeFileSync(join(path, 'one.img'), Buffer.alloc(4096))
+  assert.deepEqual(
+    (await pool.list()).map(({ names }) => names),
+    [1],
+  )
+
+  linkSync(join(path, 'one.img'), join(await newFolder(t), 'outside.img'))
+
+  assert.deepEqual(
+    (await pool.list()).map(({ names, sizeBytes }) => [names, sizeBytes]),
+    [[2, 4096]],
+  )
+})
+
 test('a link in the place of a volume is neither followed nor filled', { skip }, async (t) => {
   const path = await newFolder(t)
   const { pool } = openPool(t, { path })
@@ -194,6 +234,7 @@ test('a file system that hangs makes the pool unreachable within its deadline, u
   server.kill('SIGCONT')
   await pool.inspect()
   assert.equal(typeof (await pool.allocatedBytes(one)), 'number')
+  assert.equal(pool.isLocal, false, 'somebody else may have what a FUSE server holds')
 })
 
 /** Mounts a folder a second time, through a server that a test can stop. */

@@ -27,11 +27,13 @@ import { inspectChain } from './copy-chain.ts'
 import { copyEncrypted } from './encrypted-qcow2.ts'
 import { absorbInto, type FolderLayer, layOn, sinkInto } from './folder-layers.ts'
 import { refusalOf, spaceError } from './hands-errors.ts'
+import { inspectImport } from './inspect-import.ts'
 import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
 import { GroundError, onGround, type PoolGround } from './pool-ground.ts'
 import { HandsError } from './pool-hands.ts'
 import { fillQcow2, flatBytes, refuseHuge, resizeFile } from './qcow2-files.ts'
 import { copyChain } from './qemu-img.ts'
+import { isShared } from './shared-file-systems.ts'
 import { fileOf, ours } from './volume-file.ts'
 
 export interface DirPoolOptions extends PoolFolderOptions {
@@ -67,6 +69,7 @@ class DirPool implements PoolBackend {
   readonly #options: DirPoolOptions
   readonly #folder: PoolFolder
   #directIo: boolean | undefined
+  #fileSystem: number | undefined
   /** Not after a claim for which there was none. */
   #hasGround = true
 
@@ -83,6 +86,10 @@ class DirPool implements PoolBackend {
 
   get directIo(): boolean {
     return this.#directIo ?? true
+  }
+
+  get isLocal(): boolean {
+    return this.type === 'dir' && !isShared(this.#fileSystem)
   }
 
   get place(): string {
@@ -125,15 +132,17 @@ class DirPool implements PoolBackend {
       return (await this.#folder.quick(['space'])).map(Number)
     }
     const words = await this.#folder.reach(() => onGround(this.#options.ground, look))
-    const [capacityBytes = 0, free = 0, availableBytes = 0] = words
+    const [capacityBytes = 0, free = 0, availableBytes = 0, fileSystem] = words
+    this.#fileSystem = fileSystem
     return { capacityBytes, allocatedBytes: capacityBytes - free, availableBytes }
   }
 
   async list(): Promise<readonly PoolEntry[]> {
     const words = await this.#folder.reach(() => this.#folder.quick(['list']))
     return Array.from({ length: words.length / 4 }, (_, index) => {
-      const [file = '', kind, size] = words.slice(index * 4)
-      return { file, volumeId: ours.exec(file)?.[1], isVolume: kind === 'file', sizeBytes: Number(size) }
+      const [file = '', kind, ...numbers] = words.slice(index * 4)
+      const [sizeBytes = 0, names = 1] = numbers.slice(0, 2).map(Number)
+      return { file, volumeId: ours.exec(file)?.[1], isVolume: kind === 'file', sizeBytes, names }
     })
   }
 
@@ -146,10 +155,8 @@ class DirPool implements PoolBackend {
     refuseHuge(volume, plan.capacityBytes)
     await this.#folder.requireRoom(plan.preallocation === 'full' ? plan.capacityBytes : 0)
     await this.#make(volume, async (file, path) => {
-      if (volume.format === 'qcow2') {
-        await fillQcow2({ ...volume, file, path }, { ...plan, base: undefined }, this.#tools)
-        return
-      }
+      if (volume.format === 'qcow2')
+        return await fillQcow2({ ...volume, file, path }, { ...plan, base: undefined }, this.#tools)
       if (plan.preallocation === 'full')
         await this.#folder.words({
           words: ['allocate', file, plan.capacityBytes],
@@ -228,27 +235,9 @@ class DirPool implements PoolBackend {
 
   async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
     const source = this.source(volume)
-    const { capacityBytes, backingFile, isEncrypted } = await this.#folder.reach(() => inspectLink(source))
-    const refuse = (why: string) =>
-      new KvasirError('image-refused', `The file ${source.path} ${why}, so it is not imported.`)
-    if (isEncrypted !== (volume.encryption !== undefined))
-      throw refuse(isEncrypted ? 'is encrypted, and no secret was named' : 'is not encrypted')
-    if (backingFile !== undefined) throw refuse(`lies on another file (${backingFile})`)
-    if (volume.format === 'raw' && (await this.#isQcow2(source))) throw refuse('is a qcow2 image, not raw')
-    if (capacityBytes === 0) throw refuse('is empty')
-    if (capacityBytes % 512 !== 0) throw refuse('is no whole number of sectors')
+    const capacityBytes = await this.#folder.reach(() => inspectImport(source, volume))
     await this.#folder.reach(() => this.#folder.quick(['permit', volume.file, 0, 0o600, 0]))
     return capacityBytes
-  }
-
-  async #isQcow2(source: PathSource): Promise<boolean> {
-    return await this.#folder
-      .reach(() => inspectLink({ ...source, format: 'qcow2' }))
-      .then(() => true)
-      .catch((error: unknown) => {
-        if (error instanceof KvasirError && error.code === 'image-refused') return false
-        throw error
-      })
   }
 
   async remove(volume: VolumeKey): Promise<void> {
@@ -265,6 +254,10 @@ class DirPool implements PoolBackend {
       if (error instanceof HandsError && error.errno === noSuchFile) return undefined
       throw error
     }
+  }
+
+  async flush(volume: VolumeKey): Promise<void> {
+    if (this.isLocal) await this.#folder.sync(fileOf(volume))
   }
 
   async stamp(volume: VolumeKey): Promise<string> {

@@ -43,6 +43,7 @@ export function withEncryptedRaw(backend: PoolBackend, jailed: JailedTools): Poo
 class EncryptedRawPool implements PoolBackend {
   readonly capabilities: PoolBackend['capabilities']
   readonly rest?: () => Promise<void>
+  readonly flush?: (volume: VolumeKey) => Promise<void>
   readonly stamp?: (volume: VolumeKey) => Promise<string>
   readonly moments?: PoolMoments
   readonly requireUnlocked?: (volume: VolumeKey) => Promise<void>
@@ -64,6 +65,7 @@ class EncryptedRawPool implements PoolBackend {
     if (backend.sink) this.sink = async (...sunk) => await backend.sink?.(...sunk)
     if (backend.flatten)
       this.flatten = async (volume, work) => (await backend.flatten?.(volume, work)) ?? false
+    if (backend.flush) this.flush = async (volume) => await backend.flush?.(volume)
     if (backend.stamp) this.stamp = async (volume) => (await backend.stamp?.(volume)) ?? ''
   }
 
@@ -81,6 +83,10 @@ class EncryptedRawPool implements PoolBackend {
 
   get directIo() {
     return this.#backend.directIo
+  }
+
+  get isLocal() {
+    return this.#backend.isLocal ?? false
   }
 
   get isGuarded() {

@@ -11,7 +11,7 @@ import type { IscsiSource } from '../../ports/pool-source.ts'
 import type { PoolBackend, PoolEntry, PoolSpace, VolumeKey } from '../../ports/pools.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { IscsiRefused, type Lun, listLuns } from '../iscsi/iscsi-session.ts'
-import { Reachable } from './reachable.ts'
+import { networkTrouble, Reachable } from './reachable.ts'
 import { resolveServer } from './resolve-server.ts'
 
 export interface IscsiPoolOptions {
@@ -215,6 +215,5 @@ function troubleOf(error: unknown): string | undefined {
   if (error instanceof KvasirError) return undefined
   if (error instanceof IscsiRefused) return error.message
   if (!(error instanceof Error)) return undefined
-  if (error.name === 'AbortError' || error.name === 'TimeoutError') return 'it does not answer in time'
-  return error.message
+  return networkTrouble(error)
 }

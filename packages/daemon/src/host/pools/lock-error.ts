@@ -2,12 +2,18 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
+import type { Descriptor } from '../../model/qemu/emulator-plan.ts'
 import type { PathSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import { placeOf } from './jailed-chain.ts'
 import { findLockHolders, holderWords, type LockedFile, lockDevice } from './lock-holders.ts'
 import { Hands } from './pool-hands.ts'
 
 const handsTimeoutMs = 5_000
+
+type GivenFile = Pick<
+  Extract<Descriptor, { readonly kind: 'file' }>,
+  'path' | 'access' | 'guarded' | 'device'
+>
 
 /** Whether QEMU or one of its tools says that a file is locked (block/file-posix.c). */
 export function isLockRefusal(text: string): boolean {
@@ -31,6 +37,16 @@ export async function lockError(chain: readonly VolumeSource[], consequence: str
   return new KvasirError('in-use', `The file ${path} is locked by another program, so ${consequence}.`, {
     details: { path },
   })
+}
+
+/** The same for files that an emulator was given: of those, the ones that it was to write to, where there are such. */
+export async function lockErrorOf(files: readonly GivenFile[], consequence: string): Promise<KvasirError> {
+  const written = files.filter(({ access }) => access === 'read-write')
+  const sources = (written.length > 0 ? written : files).map(({ path, guarded, device }): PathSource => {
+    if (device) return { kind: 'device', path, format: 'raw' }
+    return { path, format: 'raw', ...(guarded ? { guarded } : {}) }
+  })
+  return await lockError(sources, consequence)
 }
 
 async function identityOf(file: PathSource): Promise<LockedFile> {

@@ -1,7 +1,7 @@
 /** Pools on nfs-ganesha without a mount: the port's promises, and a server that stands still, is of others, or exports nothing of the name. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
@@ -91,6 +91,7 @@ test('a file that others put there is imported in its place, and what is none is
   const pool = openPool(path)
   await pool.claim({ force: false })
   writeFileSync(join(path, 'sound.img'), Buffer.alloc(4096))
+  linkSync(join(path, 'sound.img'), join(path, 'twin.img'))
   writeFileSync(join(path, 'odd.img'), 'odd')
   mkdirSync(join(path, 'folder'))
   const adopt = (file: string) => pool.adopt({ id: randomUUID(), format: 'raw', file })
@@ -100,6 +101,22 @@ test('a file that others put there is imported in its place, and what is none is
   await assert.rejects(adopt('folder'), hasCode('image-refused', /no regular file/))
   await assert.rejects(adopt(`../${basename(path)}/sound.img`), hasCode('image-refused', /another folder/))
   await assert.rejects(adopt('absent.img'), hasCode('file-not-found', /no such file/))
+  const names = (await pool.list()).map((entry) => [entry.file, entry.names] as const)
+  assert.deepEqual([new Map(names).get('sound.img'), new Map(names).get('odd.img')], [2, 1])
+})
+
+test('a size that the file system of the server does not give a file is refused in words', {
+  skip,
+}, async (t) => {
+  const path = newExport(t)
+  const pool = openPool(path)
+  await pool.claim({ force: false })
+  const key = { id: randomUUID(), format: 'raw' } as const
+
+  const made = pool.createEmpty(key, { capacityBytes: 2 ** 52 })
+
+  await assert.rejects(made, hasCode('unsupported', /no file be so large/))
+  assert.deepEqual(readdirSync(path), ['.kvasir-pool'])
 })
 
 test('an export that there is not is refused', { skip }, async () => {

@@ -3,7 +3,7 @@
  * daemon makes and removes them over a socket with a deadline (host/nfs). The export bears a mark, a file with the pool's id.
  */
 import { isIP } from 'node:net'
-import { KvasirError } from '@kvasir/contract'
+import { type ErrorCode, KvasirError } from '@kvasir/contract'
 import type { ProtocolSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { NfsSource } from '../../ports/pool-source.ts'
@@ -17,7 +17,7 @@ import {
   withExport,
 } from '../nfs/nfs-session.ts'
 import { copyInto, inspectChain } from './copy-chain.ts'
-import { Reachable } from './reachable.ts'
+import { networkTrouble, Reachable } from './reachable.ts'
 import { resolveServer } from './resolve-server.ts'
 import { fileOf, ours } from './volume-file.ts'
 
@@ -34,6 +34,14 @@ export interface NfsDirectPoolOptions {
 const defaultDeadlineMs = 5_000
 const markFile = '.kvasir-pool'
 const mostMarkBytes = 256
+
+/** What a refusal of a server is called here. */
+const refusalCodes: ReadonlyMap<number, ErrorCode> = new Map([
+  [nfsStatus.noEntry, 'file-not-found'],
+  [nfsStatus.noSpace, 'not-enough-space'],
+  [nfsStatus.quota, 'not-enough-space'],
+  [nfsStatus.tooLarge, 'unsupported'],
+])
 
 /** What a pool is not, in words: it is gone, or another's. */
 class NotOurs extends Error {}
@@ -107,10 +115,11 @@ class NfsDirectPool implements PoolBackend {
     const files = await this.#ours((session) => session.list())
     return files
       .filter(({ name }) => name !== markFile)
-      .map(({ name, isRegular, sizeBytes }) => ({
+      .map(({ name, isRegular, names, sizeBytes }) => ({
         file: name,
         volumeId: ours.exec(name)?.[1],
         isVolume: isRegular,
+        names,
         sizeBytes,
       }))
   }
@@ -247,16 +256,13 @@ class NfsDirectPool implements PoolBackend {
   }
 
   #refusal(error: NfsError): KvasirError {
-    const { noEntry, noSpace, quota } = nfsStatus
-    const code =
-      error.status === noEntry
-        ? 'file-not-found'
-        : error.status === noSpace || error.status === quota
-          ? 'not-enough-space'
-          : 'host-failed'
-    return new KvasirError(code, `The pool at ${this.place} did not do that: ${error.message}.`, {
-      cause: error,
-    })
+    return new KvasirError(
+      refusalCodes.get(error.status) ?? 'host-failed',
+      `The pool at ${this.place} did not do that: ${error.message}.`,
+      {
+        cause: error,
+      },
+    )
   }
 
   #rawOnly(): KvasirError {
@@ -275,6 +281,5 @@ function troubleOf(error: unknown): string | undefined {
   const gone: readonly number[] = [nfsStatus.io, nfsStatus.stale]
   if (error instanceof NfsError) return gone.includes(error.status) ? error.message : undefined
   if (error instanceof KvasirError || !(error instanceof Error)) return undefined
-  if (error.name === 'AbortError' || error.name === 'TimeoutError') return 'it does not answer in time'
-  return error.message
+  return networkTrouble(error)
 }

@@ -132,9 +132,9 @@ my %orders = (
     space => sub {
         my $room = "\0" x 256;
         syscall($known->{fstatfs}, fileno $folder, $room) == 0 or failed('statfs');
-        my ($size, $blocks, $free, $available) = (unpack 'q10', $room)[9, 2, 3, 4];
+        my ($kind, $size, $blocks, $free, $available) = (unpack 'q10', $room)[0, 9, 2, 3, 4];
         $size ||= (unpack 'q2', $room)[1];
-        return map { sprintf '%.0f', $_ * $size } $blocks, $free, $available;
+        return ((map { sprintf '%.0f', $_ * $size } $blocks, $free, $available), $kind);
     },
     list => sub {
         my $place = '/proc/self/fd/' . fileno $folder;
@@ -143,7 +143,7 @@ my %orders = (
         while (defined(my $name = readdir $directory)) {
             next if $name eq '.' || $name eq '..' || $name eq $MARK || $name eq $TRIAL;
             my @stat = lstat "$place/$name" or next;
-            push @found, $name, kind_of($stat[2]), $stat[7], $stat[12];
+            push @found, $name, kind_of($stat[2]), $stat[7], $stat[3];    # the last: how many names it has
             @found > 400_000 and refuse('errno', 7, 'there are more than 100000 files');
         }
         return @found;

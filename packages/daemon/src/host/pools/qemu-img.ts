@@ -9,11 +9,12 @@
  * Options of new files: clusters of 64 KiB; no lazy refcounts, since they need a repair at the next start after every kill; no
  * extended L2, which pays off only with larger clusters and is not read by older tools.
  */
-import { KvasirError } from '@kvasir/contract'
+import { type ErrorCode, KvasirError } from '@kvasir/contract'
 import { CommandError, runCommand } from '@kvasir/linux'
 import type { PathSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import { jailedChain } from './jailed-chain.ts'
+import { isLockRefusal, lockError } from './lock-error.ts'
 
 const CREATE_TIMEOUT_MS = 30_000
 /** Shrinking gives clusters back one by one. */
@@ -136,13 +137,30 @@ export async function resizeQcow2(
     },
     AbortSignal.timeout(RESIZE_TIMEOUT_MS),
   )
-  if (result.exitCode !== 0) throw copyError(path, result)
+  if (result.exitCode !== 0) throw await resizeError(path, result)
 }
 
 /** The last progress, from 0 to 1, in what `qemu-img -p` printed, such as `    (12.50/100%)\r`. */
 export function parseProgress(text: string): number | undefined {
   const percent = [...text.matchAll(/\((\d{1,3}(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1]
   return percent === undefined ? undefined : Math.min(1, Number(percent) / 100)
+}
+
+/** What was not resized is as it was, and there. */
+async function resizeError(
+  path: string,
+  { limit, stderr, exitCode }: JailedToolResult,
+): Promise<KvasirError> {
+  if (isLockRefusal(stderr)) return await lockError([{ path, format: 'qcow2' }], 'it keeps its size')
+  const cause = new Error(`qemu-img ended with exit code ${exitCode} and the limit ${limit}: ${stderr}`)
+  const details = { path, stderr: stderr.slice(-500) }
+  const refusal = (code: ErrorCode, sentence: string) =>
+    new KvasirError(code, `${sentence}, so it keeps its size.`, { details, cause })
+  if (limit === 'file-size' || isFull(stderr))
+    return refusal('not-enough-space', `The disk of ${path} is full`)
+  return /Could not open|not in qcow2 format/.test(stderr)
+    ? refusal('volume-damaged', `The header or the first tables of ${path} are damaged`)
+    : refusal('host-failed', `qemu-img could not resize ${path}`)
 }
 
 function copyError(path: string, { limit, stderr, exitCode }: JailedToolResult): KvasirError {

@@ -50,3 +50,23 @@ export class Reachable {
     })
   }
 }
+
+/** What the network says of a server that cannot be spoken to, by the names of errno(3). */
+const networkWords: ReadonlyMap<unknown, string> = new Map([
+  ['ECONNREFUSED', 'nobody listens there'],
+  ['ECONNRESET', 'it broke the connection off'],
+  ['EPIPE', 'it broke the connection off'],
+  ['EHOSTUNREACH', 'there is no way to its address'],
+  ['ENETUNREACH', 'there is no way to its address'],
+  ['ETIMEDOUT', 'it does not answer in time'],
+])
+
+/** Why a server is not to be had, by the error of a connection to it. */
+export function networkTrouble(error: Error): string {
+  if (error.name === 'AbortError' || error.name === 'TimeoutError') return 'it does not answer in time'
+  const code = 'code' in error ? error.code : undefined
+  const port = 'port' in error && typeof error.port === 'number' ? error.port : undefined
+  const words = networkWords.get(code)
+  if (words === undefined) return error.message
+  return code === 'ECONNREFUSED' && port !== undefined ? `${words} (port ${port})` : words
+}

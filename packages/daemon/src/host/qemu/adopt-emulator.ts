@@ -126,7 +126,7 @@ async function findInGroup(id: string, tools: AdoptTools): Promise<StoredEmulato
 const nothingKnown: StoredLaunch = {
   uid: 0,
   cage: { places: [], files: [], filesOf: {}, trees: [], ioUring: true },
-  plan: { ids: { ioThreads: [], disks: {}, nics: {}, balloon: undefined, vncSocketName: undefined } },
+  plan: { ids: { ioThreads: [], disks: {}, nics: {}, vncSocketName: undefined } },
 }
 
 /** Also a QEMU whose file was replaced by an upgrade, or removed, since it was started. */

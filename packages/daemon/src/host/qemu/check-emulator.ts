@@ -1,12 +1,13 @@
 /** Asks a new emulator who it is, and waits until it stands before its first instruction. */
 import { KvasirError } from '@kvasir/contract'
 import { QmpClient } from '@kvasir/qmp'
-import { type CephRefusal, cephRefusal, lockedDisk } from '../../model/qemu/disk-of.ts'
+import { type CephRefusal, cephRefusal, fileIn, lockedDisk } from '../../model/qemu/disk-of.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { CagedProcess } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
+import { isLockRefusal, lockErrorOf } from '../pools/lock-error.ts'
 import { readThreads } from './qemu-vcpus.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
@@ -54,7 +55,7 @@ export async function connectMonitor(
 
 async function startFailure(
   paths: EmulatorPaths,
-  plan: Pick<EmulatorPlan, 'ids'>,
+  plan: Pick<EmulatorPlan, 'ids' | 'descriptors'>,
   cause: unknown,
 ): Promise<KvasirError> {
   await new Promise((resolve) => setTimeout(resolve, 50)) // The log's keeper may still hold the last words.
@@ -68,9 +69,13 @@ async function startFailure(
       `The secret of ${locked === '' ? 'a disk' : `disk ${locked}`} does not open what the disk lies on, so the VM does not run.`,
       { details: { disk: locked }, cause },
     )
+  const lines = log.split('\n')
+  const lockAt = lines.findIndex(isLockRefusal)
+  const held = lockAt < 0 ? undefined : fileIn(lines.slice(lockAt, lockAt + 2).join(' '), plan) // It names the file in the next line.
+  if (held) return await lockErrorOf([held], 'the VM does not run')
   const refused = cephRefusal(log, plan)
   if (refused !== undefined) return cephError(refused, cause)
-  const lastLines = log.split('\n').slice(-3).join('; ')
+  const lastLines = lines.slice(-3).join('; ')
   const reason = lastLines || (cause instanceof Error ? cause.message : 'it said nothing')
   return new KvasirError(
     'emulator-failed',

@@ -4,8 +4,9 @@
  *
  * A guest is not trusted: what is no whole number of a sane size is left out. Facts: virtio 1.1, 5.5.6.3; QEMU's docs/interop/virtio-balloon-stats.rst.
  */
-import type { GuestAgentClient, QmpClient } from '@kvasir/qmp'
+import { type GuestAgentClient, type QmpClient, QmpError } from '@kvasir/qmp'
 import { z } from 'zod'
+import { balloonId } from '../../model/qemu/balloon.ts'
 import type { GuestReport } from '../../ports/emulator-memory.ts'
 
 /** How often a guest is asked for statistics, once somebody has looked at it. */
@@ -13,28 +14,33 @@ const pollSeconds = 5
 const queryTimeoutMs = 1_000
 const memInfoBytes = 8192
 
-/** The statistics of one emulator's balloon. */
-export class BalloonReports {
-  readonly #path: string
-  #isPolling = false
+const balloonPath = `/machine/peripheral/${balloonId}`
 
-  constructor(balloonId: string) {
-    this.#path = `/machine/peripheral/${balloonId}`
+/** What the balloon leaves of the memory of the boot; undefined while there is none. */
+export async function readBalloon(
+  monitor: QmpClient,
+  options?: { readonly timeoutMs: number },
+): Promise<number | undefined> {
+  try {
+    return (await monitor.execute('query-balloon', undefined, options)).actual
+  } catch (error) {
+    if (error instanceof QmpError && error.class === 'DeviceNotActive') return undefined
+    throw error
   }
+}
 
-  /** The last report; the first call begins to ask the guest, so it gives none. */
-  async read(monitor: QmpClient): Promise<GuestReport | undefined> {
-    const options = { timeoutMs: queryTimeoutMs }
-    if (!this.#isPolling) {
-      const interval = { path: this.#path, property: 'guest-stats-polling-interval', value: pollSeconds }
-      await monitor.execute('qom-set', interval, options)
-      this.#isPolling = true
-      return undefined
-    }
-    return reportOfBalloon(
-      await monitor.execute('qom-get', { path: this.#path, property: 'guest-stats' }, options),
-    )
-  }
+/** The last report by a balloon. The first look begins to ask the guest, so it gives none; one that was plugged anew is asked anew. */
+export async function readBalloonReport(monitor: QmpClient): Promise<GuestReport | undefined> {
+  const options = { timeoutMs: queryTimeoutMs }
+  const property = 'guest-stats-polling-interval'
+  const report = reportOfBalloon(
+    await monitor.execute('qom-get', { path: balloonPath, property: 'guest-stats' }, options),
+  )
+  if (report !== undefined) return report
+  const interval = await monitor.execute('qom-get', { path: balloonPath, property }, options)
+  if (interval === 0)
+    await monitor.execute('qom-set', { path: balloonPath, property, value: pollSeconds }, options)
+  return undefined
 }
 
 /** Statistics that a guest does not have are -1, which arrives as the largest unsigned number. */

@@ -1,8 +1,18 @@
-/** The small devices of one running QEMU over QMP: what is behind one, the device; and back again. */
-import type { QmpClient } from '@kvasir/qmp'
-import { isSmallDevice, objectsOfDevice, type SmallDevicePlan } from '../../model/qemu/small-devices.ts'
+/**
+ * The small devices of one running QEMU over QMP: what is behind one, the device; and back again. A file of the host is opened here and sent beside
+ * `getfd`; QEMU has it under a name until the device takes it.
+ */
+import { sendDescriptor } from '@kvasir/linux'
+import { type QmpClient, QmpError } from '@kvasir/qmp'
+import {
+  behindDevice,
+  isSmallDevice,
+  type SmallDeviceFile,
+  type SmallDevicePlan,
+} from '../../model/qemu/small-devices.ts'
 import type { EmulatorDevices } from '../../ports/emulator-devices.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
+import { openForGuest } from './open-descriptors.ts'
 import { askToLetGo, deviceIds } from './peripherals.ts'
 
 export interface QemuDevicesParts {
@@ -43,7 +53,14 @@ export class QemuDevices implements EmulatorDevices {
 
   /** QEMU 7.2 removes an object that a device still has, so the device is to be gone. */
   async remove(name: string): Promise<void> {
-    const ids = isSmallDevice(name) ? objectsOfDevice(name) : []
+    if (!isSmallDevice(name)) return
+    const { objects: ids, files } = behindDevice(name)
+    for (const file of files)
+      await this.#parts.ask((monitor) =>
+        monitor.execute('closefd', { fdname: nameOf(file) }).catch((error: unknown) => {
+          if (!(error instanceof QmpError)) throw error // It has none of that name.
+        }),
+      )
     if (ids.length === 0) return
     await this.#parts.ask(async (monitor) => {
       const there = await monitor.execute('qom-list', { path: '/objects' })
@@ -52,12 +69,27 @@ export class QemuDevices implements EmulatorDevices {
     })
   }
 
-  async #make({ objects, device }: SmallDevicePlan): Promise<void> {
+  async #make({ objects, files, device }: SmallDevicePlan): Promise<void> {
     const { ask, failpoint } = this.#parts
+    for (const file of files) await ask((monitor) => pass(monitor, file))
+    const given = Object.fromEntries(files.map((file) => [file.property, nameOf(file)]))
     // What the model planned is what QEMU's introspection names; its types are those of one version of it.
     for (const object of objects) await ask((monitor) => monitor.executeUntyped('object-add', { ...object }))
     await failpoint('emulator.plug-device.after-objects')
-    await ask((monitor) => monitor.executeUntyped('device_add', { ...device }))
+    await ask((monitor) => monitor.executeUntyped('device_add', { ...device, ...given }))
     await failpoint('emulator.plug-device.after-device')
   }
+}
+
+/** What QEMU calls a file that it is given. It reads a name that begins with a digit as a number of its own (QEMU: monitor/misc.c, monitor_fd_param). */
+function nameOf({ property, path }: SmallDeviceFile): string {
+  return `${property}-${path.slice(path.lastIndexOf('/') + 1)}`
+}
+
+async function pass(monitor: QmpClient, file: SmallDeviceFile): Promise<void> {
+  await using opened = await openForGuest({ kind: 'device', path: file.path })
+  await monitor.executeBeside('getfd', {
+    args: { fdname: nameOf(file) },
+    send: (socket, text) => sendDescriptor(socket, { text, descriptor: opened.fd }),
+  })
 }

@@ -13,6 +13,7 @@ import { deviceId, isOfDisk, isSecretObject } from '../../model/qemu/ids.ts'
 import type { EmulatorDisks, MediumChange } from '../../ports/emulator-disks.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { SecretValues } from '../files/secret-files.ts'
+import { isLockRefusal, lockErrorOf } from '../pools/lock-error.ts'
 import { isLoaded, openTray, putMediumIn, takeMediumOut } from './drive-tray.ts'
 import type { EmulatorConnector } from './emulator-connector.ts'
 import { giveReach, takeReachBack } from './emulator-reach.ts'
@@ -54,7 +55,7 @@ export class QemuDisks implements EmulatorDisks {
       await this.#parts.ask((monitor) => this.#makeMissing(monitor, plan))
     } catch (error) {
       const half = await this.#undo(plan.disk)
-      if (half === undefined) throw error
+      if (half === undefined) throw (await heldByOthers(plan, error)) ?? error
       const first = error instanceof Error ? error.message : String(error)
       throw new KvasirError(
         'emulator-failed',
@@ -237,4 +238,13 @@ async function addObject(monitor: QmpClient, options: QemuOptions): Promise<void
 
 async function addDevice(monitor: QmpClient, options: QemuOptions): Promise<void> {
   await monitor.executeUntyped('device_add', { ...options })
+}
+
+/** The refusal of a disk whose file another program has open, which it names. */
+async function heldByOthers({ disk, nodes }: DiskPlan, error: unknown): Promise<KvasirError | undefined> {
+  if (!(error instanceof Error) || !isLockRefusal(error.message)) return undefined
+  return await lockErrorOf(
+    nodes.flatMap(({ file }) => file ?? []),
+    `disk ${disk} is not plugged`,
+  )
 }

@@ -26,7 +26,6 @@ import { QemuAgentChannel } from './agent-channel.ts'
 import { asPortError } from './as-port-error.ts'
 import { EmulatorConnector } from './emulator-connector.ts'
 import type { EmulatorParts } from './emulator-parts.ts'
-import { BalloonReports } from './guest-memory.ts'
 import { readIoStatus } from './io-status.ts'
 import { openSocket } from './open-socket.ts'
 import { QemuBlocks } from './qemu-blocks.ts'
@@ -70,7 +69,6 @@ export class QemuEmulator implements Emulator {
   readonly #listeners = new Set<(event: EmulatorEvent) => void>()
   readonly #settleClosed: (exit: EmulatorExit) => void
   readonly #connector: EmulatorConnector
-  readonly #reports: BalloonReports | undefined
   #record: StoredEmulator
   #monitor: QmpClient
   #statisticsMonitor: Promise<QmpClient> | undefined
@@ -78,15 +76,12 @@ export class QemuEmulator implements Emulator {
 
   constructor(parts: EmulatorParts) {
     this.#parts = parts
-    const { balloon } = parts.record.plan.ids
-    this.#reports = balloon === undefined ? undefined : new BalloonReports(balloon)
     this.#record = parts.record
     this.#monitor = parts.monitor
     this.agent = new QemuAgentChannel(parts.paths.socket('agent'))
     this.agent.noteConnected(parts.open.includes('agent'))
     this.memory = new QemuMemory({
       ask: (work) => this.#ask(work),
-      balloonId: parts.record.plan.ids.balloon,
       pid: parts.record.pid,
       cgroup: parts.record.cgroup,
       walks: parts.walks,
@@ -215,7 +210,6 @@ export class QemuEmulator implements Emulator {
     return await readStatistics(this.record, {
       vcpus: this.vcpus.threads,
       monitor: () => this.#openStatisticsMonitor(),
-      reports: this.#reports,
       id: this.#parts.id,
       beside: () => this.#parts.groups.processes(groupOf(this.#parts.id)),
       plugged: () => this.memory.plugged((work) => this.#openStatisticsMonitor().then(work)),

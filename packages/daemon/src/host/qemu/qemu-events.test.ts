@@ -39,7 +39,7 @@ test("what a guest says of a small device is told by the device's name", () => {
     kind: 'device',
     answer: { device: 'watchdog', isGone: false },
   })
-  assert.equal(said('DEVICE_DELETED', 'balloon'), undefined)
+  assert.equal(said('DEVICE_DELETED', 'display'), undefined)
 })
 
 test('a vCPU that is gone is a hint to look, and another device is nothing', () => {

@@ -1,13 +1,14 @@
 /**
  * The memory of one running QEMU: its backends, its balloon and its virtio-mem device over QMP, its limits in its cgroup.
  *
- * Whether there is a device to plug memory into is asked once: none comes or goes while an emulator runs.
+ * Whether there is a device to plug memory into is asked once: none comes or goes while an emulator runs, as a balloon does.
  */
 import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
 import { plugMemoryId } from '../../model/qemu/ids.ts'
 import { memoryLimitFiles } from '../../model/vm/limit-files.ts'
 import type { EmulatorMemory, HeldMemory, MemoryLimits, PluggedMemory } from '../../ports/emulator-memory.ts'
+import { readBalloon } from './guest-memory.ts'
 import { readHeldMemory } from './held-memory.ts'
 import type { PageWalks } from './page-walks.ts'
 
@@ -21,7 +22,6 @@ const mergeMs = 60_000
 export interface QemuMemoryParts {
   /** Works with the monitor of now, with the errors of the port. */
   readonly ask: <T>(work: (monitor: QmpClient) => Promise<T>) => Promise<T>
-  readonly balloonId: string | undefined
   readonly pid: number
   readonly cgroup: string
   readonly walks: PageWalks
@@ -39,14 +39,17 @@ export class QemuMemory implements EmulatorMemory {
   }
 
   async balloonBytes(): Promise<number | undefined> {
-    if (this.#parts.balloonId === undefined) return undefined
-    return (await this.#parts.ask((monitor) => monitor.execute('query-balloon'))).actual
+    return await this.#parts.ask((monitor) => readBalloon(monitor))
   }
 
   async setBalloon(bytes: number): Promise<void> {
-    if (this.#parts.balloonId === undefined)
+    const isThere = await this.#parts.ask(async (monitor) => {
+      if ((await readBalloon(monitor)) === undefined) return false
+      await monitor.execute('balloon', { value: bytes })
+      return true
+    })
+    if (!isThere)
       throw new KvasirError('unsupported', 'The VM runs without a balloon, so none can be filled.')
-    await this.#parts.ask((monitor) => monitor.execute('balloon', { value: bytes }))
   }
 
   async plugged(ask: QemuMemoryParts['ask'] = this.#parts.ask): Promise<PluggedMemory | undefined> {

@@ -1,13 +1,16 @@
 /**
  * The shares of one running QEMU over QMP: what serves the folder, the socket to it, the device; and back again.
  *
- * QEMU does not answer before what serves does, so that is ended where the device does not come: QEMU goes on then. It ends by itself when
- * the socket is closed, which the character device has.
+ * QEMU does not answer before what serves does (hw/virtio/vhost-user.c reads in its main thread), and the guest stands still that long. So what
+ * serves is ended where the device does not come in time: QEMU goes on then. It ends by itself when the socket is closed, which the character
+ * device has.
  */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { KvasirError } from '@kvasir/contract'
 import { isAlive, sendDescriptor } from '@kvasir/linux'
-import { type QmpClient, QmpError } from '@kvasir/qmp'
+import { type QmpClient, QmpError, QmpTimeoutError } from '@kvasir/qmp'
+import type { SharePlan } from '../../model/qemu/emulator-plan.ts'
 import { type PluggedShare, shareId } from '../../model/qemu/shares.ts'
 import type { EmulatorShares } from '../../ports/emulator-shares.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
@@ -20,6 +23,8 @@ import { shareFolder, startShares } from './share-helper.ts'
 
 /** How long what serves a folder may take to be there. */
 const startMs = 20_000
+/** How long QEMU may stand still for what serves a folder, which answers within milliseconds. */
+const answerMs = 5_000
 const otherwise = 'the share is not plugged'
 
 export interface QemuSharesParts {
@@ -108,7 +113,20 @@ export class QemuShares implements EmulatorShares {
     )
     await failpoint('emulator.plug-share.after-back-end')
     // What the model planned is what QEMU's introspection names; its types are those of one version of it.
-    await ask((monitor) => monitor.executeUntyped('device_add', { ...device }))
+    await ask((monitor) =>
+      monitor.executeUntyped('device_add', { ...device }, { timeoutMs: answerMs }).catch((error: unknown) => {
+        throw error instanceof QmpTimeoutError ? silent(share, error) : error
+      }),
+    )
     await failpoint('emulator.plug-share.after-device')
   }
+}
+
+function silent({ share, folder }: SharePlan, cause: Error): KvasirError {
+  const stood = `did not answer QEMU in ${answerMs / 1000} s, for which the guest stood still`
+  return new KvasirError(
+    'emulator-failed',
+    `virtiofsd, which serves the folder ${folder}, ${stood}; it was ended, so ${otherwise}.`,
+    { cause, details: { share } },
+  )
 }

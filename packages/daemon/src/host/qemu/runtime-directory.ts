@@ -120,7 +120,6 @@ const ids = z.object({
       macvtap: z.boolean().optional(),
     }),
   ),
-  balloon: z.string().optional(),
   vncSocketName: z.string().optional(),
   spiceSocketName: z.string().optional(),
   renderNode: z.string().optional(),
@@ -225,6 +224,6 @@ function parsed<Schema extends z.ZodType>(
 /** An id that is absent is undefined. */
 function withIds<T extends z.output<typeof launch>>(value: T | undefined) {
   if (value === undefined) return undefined
-  const { balloon, vncSocketName, ...rest } = value.plan.ids
-  return { ...value, plan: { ids: { ...rest, balloon, vncSocketName } } }
+  const { vncSocketName, ...rest } = value.plan.ids
+  return { ...value, plan: { ids: { ...rest, vncSocketName } } }
 }

@@ -10,7 +10,7 @@ import type { ThreadUse } from '../../ports/emulator-threads.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { BlockCounters, EmulatorRecord, EmulatorStatistics } from '../../ports/emulators.ts'
 import { ioThreadName, vhostName, vhostProcesses } from '../threads/emulator-threads.ts'
-import type { BalloonReports } from './guest-memory.ts'
+import { readBalloon, readBalloonReport } from './guest-memory.ts'
 import { countLatency, latencyOf } from './latency.ts'
 
 const queryTimeoutMs = 1_000
@@ -22,7 +22,6 @@ export interface StatisticsSources {
   readonly vcpus: readonly VcpuThread[]
   readonly monitor: () => Promise<QmpClient>
   /** Undefined without a balloon. */
-  readonly reports: BalloonReports | undefined
   readonly plugged: () => Promise<PluggedMemory | undefined>
   /** The VM's id, after which its taps are named. */
   readonly id: string
@@ -33,7 +32,7 @@ export interface StatisticsSources {
 /** Reads the counters of an emulator. What QEMU does not answer in time is left out. */
 export async function readStatistics(
   record: EmulatorRecord,
-  { vcpus, monitor, reports, plugged, id, beside }: StatisticsSources,
+  { vcpus, monitor, plugged, id, beside }: StatisticsSources,
 ): Promise<EmulatorStatistics> {
   const [[status, cpuSeconds], threads, emulatorThread, ksm, fromQemu, guestMemory, pluggedNow] =
     await Promise.all([
@@ -42,10 +41,9 @@ export async function readStatistics(
       useOf(record.pid, record.pid, {}),
       readFile(`/proc/${record.pid}/ksm_stat`, 'utf8').catch(() => ''),
       queryQemu(record, monitor).catch(() => ({ disks: [], balloonBytes: undefined, ioThreads: [] })),
-      reports &&
-        monitor()
-          .then((client) => reports.read(client))
-          .catch(() => undefined),
+      monitor()
+        .then(readBalloonReport)
+        .catch(() => undefined), // It has no balloon, or does not answer.
       plugged().catch(() => undefined),
     ])
   const merged = parseMergedBytes(ksm)
@@ -145,7 +143,7 @@ async function queryQemu(record: EmulatorRecord, monitor: () => Promise<QmpClien
   const [blocks, ioThreads, balloon] = await Promise.all([
     client.execute('query-blockstats', undefined, options),
     ids.ioThreads.length === 0 ? [] : client.execute('query-iothreads', undefined, options),
-    ids.balloon === undefined ? undefined : client.execute('query-balloon', undefined, options),
+    readBalloon(client, options),
   ])
   const disks: BlockCounters[] = []
   for (const [disk, { device }] of Object.entries(ids.disks)) {
@@ -165,7 +163,7 @@ async function queryQemu(record: EmulatorRecord, monitor: () => Promise<QmpClien
   }
   return {
     disks,
-    balloonBytes: balloon?.actual,
+    balloonBytes: balloon,
     ioThreads: ioThreads.flatMap((thread) => {
       const disk = ioThreadName(Object.keys(ids.disks), thread.id)
       return disk === undefined ? [] : [{ disk, threadId: thread['thread-id'] }]

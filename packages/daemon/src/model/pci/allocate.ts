@@ -55,7 +55,9 @@ export function planHardware(spec: VmSpec, previous: Hardware | undefined, host:
   Object.assign(pci, cards, allocatePluggable(spec, { ...before, others: { ...cards, ...pci } }))
   for (const id of fixedDevices(spec))
     pci[id] ??= emptyPort(spec, { id, pci, booted: host.booted }) ?? { slot: fixedSlots[id], function: 0 }
-  const vsockCid = spec.devices.vsock ? (previous?.vsockCid ?? host.vsockCid) : undefined
+  const vsockCid = spec.devices.vsock
+    ? (previous?.vsockCid ?? host.booted?.vsockCid ?? host.vsockCid)
+    : undefined
   const plugMemory = previous ? previous.plugMemory : planPlugMemory(spec)
   const spareSlots = previous ? previous.spareSlots : spec.machine.spareSlots
   return {

@@ -35,7 +35,7 @@ export const fixedSlots = {
 export type FixedDevice = keyof typeof fixedSlots
 
 /** Those of them that come to a guest that runs, behind a root port, where they stay for as long as the VM has them. */
-export const comingLate: readonly FixedDevice[] = ['rng', 'watchdog']
+export const comingLate: readonly FixedDevice[] = ['rng', 'balloon', 'vsock', 'watchdog']
 
 /** The first slot of root ports (q35) or of disks and NICs (microvm). */
 export const firstPluggableSlot = 8
@@ -159,13 +159,13 @@ function extraDevices({ devices }: VmSpec): readonly string[] {
 }
 
 /** Whether a VM has a USB controller: it was asked for, or something that sits on it. */
-export function hasUsb(devices: VmSpec['devices']): boolean {
+export function hasUsb(devices: Partial<VmSpec['devices']>): boolean {
   const { usb, pointer, keyboard } = devices
   return usb === true || pointer === 'usb' || keyboard === 'usb' || usbRedirects(devices) > 0
 }
 
 /** How many USB devices of who looks at it by SPICE a VM can have; as many as for virt-install where it is not said. */
-export function usbRedirects({ spice, usbRedirects = 2 }: VmSpec['devices']): number {
+export function usbRedirects({ spice, usbRedirects = 2 }: Partial<VmSpec['devices']>): number {
   return spice ? usbRedirects : 0
 }
 

@@ -5,7 +5,7 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import { agentChannelArgs } from './agent-channel.ts'
-import { balloonArgs, balloonId } from './balloon.ts'
+import { requireBalloon } from './balloon.ts'
 import { bootArgs, bootBinds } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
 import { channelArgs, channelsOf } from './channels.ts'
@@ -38,11 +38,9 @@ import { smallDeviceArgs } from './small-devices.ts'
 import { soundArgs } from './sound.ts'
 import { spiceArgs, spiceSocketName } from './spice.ts'
 import { tpmArgs, tpmPlan } from './tpm.ts'
-import { usbArgs } from './usb.ts'
 import { isAtLeast, oldestQemu } from './version.ts'
 import { vfsPlan } from './vf-nic.ts'
 import { vncArgs, vncSocketName } from './vnc.ts'
-import { vsockArgs } from './vsock.ts'
 import { chipsetWatchdogArgs } from './watchdog.ts'
 
 /**
@@ -51,6 +49,7 @@ import { chipsetWatchdogArgs } from './watchdog.ts'
  */
 export function buildEmulator(input: HardwareInput): EmulatorPlan {
   requireVersion(input)
+  requireBalloon(input)
   const descriptors = new DescriptorList()
   const bus = pciBus(input)
   const context: BuildContext = { input, descriptors, bus }
@@ -83,15 +82,15 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
     ...nics.args,
     ...hostDeviceArgs(context),
     ...shareArgs(context),
-    ...smallDeviceArgs(input.spec, bus, 'rng'),
-    ...balloonArgs(context),
+    ...smallDeviceArgs(context, 'rng'),
+    ...smallDeviceArgs(context, 'balloon'),
     ...plugMemoryArgs(context),
-    ...vsockArgs(context),
+    ...smallDeviceArgs(context, 'vsock'),
     ...panicArgs(context),
-    ...smallDeviceArgs(input.spec, bus, 'watchdog'),
+    ...smallDeviceArgs(context, 'watchdog'),
     ...chipsetWatchdogArgs(context),
     ...tpmArgs(context),
-    ...usbArgs(context),
+    ...smallDeviceArgs(context, 'usb'),
     ...seatArgs(context),
     ...restoreArgs(context),
   ]
@@ -113,7 +112,6 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
       ioThreads: disks.ioThreads,
       disks: disks.ids,
       nics: nics.ids,
-      balloon: input.spec.devices.balloon ? balloonId : undefined,
       ...displayIds(input),
       ...channelsOf(input),
     },
@@ -123,8 +121,8 @@ export function buildEmulator(input: HardwareInput): EmulatorPlan {
 /** What whoever sits before the VM points with, types on, hears and sees. */
 function seatArgs(context: BuildContext): readonly string[] {
   return [
-    ...smallDeviceArgs(context.input.spec, context.bus, 'pointer'),
-    ...smallDeviceArgs(context.input.spec, context.bus, 'keyboard'),
+    ...smallDeviceArgs(context, 'pointer'),
+    ...smallDeviceArgs(context, 'keyboard'),
     ...soundArgs(context),
     ...displayArgs(context),
     ...vncArgs(context),

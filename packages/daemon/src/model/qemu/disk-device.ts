@@ -2,7 +2,10 @@ import type { DiskSpec } from '@kvasir/contract'
 import type { HardwareInput } from './hardware.ts'
 
 /** What a disk is planned from. */
-export type DiskInput = Pick<HardwareInput, 'name' | 'spec' | 'hardware' | 'disks' | 'noIoUring'>
+export type DiskInput = Pick<
+  HardwareInput,
+  'name' | 'spec' | 'hardware' | 'accelerator' | 'disks' | 'noIoUring'
+>
 
 /** What a disk's device is made from, whatever its bus. */
 export interface DiskDevice {

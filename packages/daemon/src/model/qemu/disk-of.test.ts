@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { cephRefusal, diskOf, lockedDisk } from './disk-of.ts'
+import { cephRefusal, diskOf, fileIn, lockedDisk } from './disk-of.ts'
 import type { DiskIds, EmulatorPlan } from './emulator-plan.ts'
 
 const ids: DiskIds = { device: '', node: '', chain: [] }
@@ -9,7 +9,6 @@ const plan: Pick<EmulatorPlan, 'ids'> = {
     ioThreads: [],
     disks: { root: ids, data: ids },
     nics: {},
-    balloon: undefined,
     vncSocketName: undefined,
   },
 }
@@ -45,4 +44,15 @@ test('an image that Ceph does not let QEMU open is told with its disk, its place
   })
   assert.equal(cephRefusal(line.replace('not permitted', 'timed out'), plan)?.isForbidden, false)
   assert.equal(cephRefusal('qemu: -blockdev {"driver":"qcow2"}: error: Permission denied', plan), undefined)
+})
+
+test('the file that QEMU could not lock is the one whose descriptor has the number of its set', () => {
+  const file = { kind: 'file', path: '/srv/data.raw', access: 'read-write', direct: true } as const
+  const descriptors = [{ kind: 'listener', socket: 'monitor' }, file] as const
+  const line =
+    'qemu: -device {"drive":"disk-data"}: Failed to get "write" lock; Is another process using the image [/dev/fdset/11]?'
+
+  assert.equal(fileIn(line, { descriptors }), file)
+  assert.equal(fileIn(line.replace('11', '10'), { descriptors }), undefined)
+  assert.equal(fileIn('Failed to get "write" lock', { descriptors }), undefined)
 })

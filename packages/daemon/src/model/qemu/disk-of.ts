@@ -1,5 +1,5 @@
 /** Whose a block node or an object of QEMU is. */
-import type { EmulatorPlan } from './emulator-plan.ts'
+import { type Descriptor, type EmulatorPlan, firstDescriptor } from './emulator-plan.ts'
 import { isOfDisk } from './ids.ts'
 
 /** The disk of a plan that an id belongs to. */
@@ -13,6 +13,16 @@ export function lockedDisk(log: string, plan: Pick<EmulatorPlan, 'ids'>): string
   if (line === undefined) return undefined
   const node = /"node-name":"([^"]+)"/.exec(line)?.[1] ?? ''
   return diskOf(node, plan) ?? ''
+}
+
+/** The file of a plan that a sentence of QEMU is about, which knows it as an fd set; each set has the number of its descriptor. */
+export function fileIn(
+  sentence: string,
+  { descriptors }: Pick<EmulatorPlan, 'descriptors'>,
+): Extract<Descriptor, { readonly kind: 'file' }> | undefined {
+  const [, number] = /\/dev\/fdset\/(\d+)/.exec(sentence) ?? []
+  const found = number === undefined ? undefined : descriptors[Number(number) - firstDescriptor]
+  return found?.kind === 'file' ? found : undefined
 }
 
 /** What a Ceph did not let QEMU do when it started. */

@@ -7,12 +7,13 @@
  *
  * A disk is planned as data first, so that a disk that is plugged while the guest runs is the very one that the next start makes.
  */
-import { type DiskSpec, ioThreadOf, isCdrom, isReadOnly, KvasirError } from '@kvasir/contract'
+import { type DiskSpec, isCdrom, isReadOnly, KvasirError } from '@kvasir/contract'
 import type { Reach } from '../storage/reach.ts'
 import { isEncryptedRaw, type VolumeSource } from '../storage/volume-source.ts'
 import { type AioChoice, aioOption, chooseAio } from './aio.ts'
 import { bootIndexes } from './boot.ts'
 import type { BuildContext } from './build-context.ts'
+import { type CacheChoice, cacheOptions, chooseCache } from './cache.ts'
 import type { DescriptorList } from './descriptor-list.ts'
 import type { DiskDevice, DiskInput } from './disk-device.ts'
 import type { BlockNode, DiskPlan } from './disk-plan.ts'
@@ -20,6 +21,7 @@ import { type EmulatorPlan, secretPath } from './emulator-plan.ts'
 import type { DiskBacking } from './hardware.ts'
 import { chainNodes, deviceId, nameToken, secretObjectId } from './ids.ts'
 import { jsonOption } from './options.ts'
+import { ownThread } from './own-thread.ts'
 import { type PciBus, pciBus } from './pci-bus.ts'
 import { sataDevices } from './sata.ts'
 import { virtioBlkDevices } from './virtio-blk.ts'
@@ -81,8 +83,8 @@ function planOf(
 ): DiskPlan {
   const { input, bus, bootIndex } = place
   const backing = backingOf(input.disks, disk)
-  const { nodes, chain, aio } = backing ? chainOf(backing, disk, input) : noMedium
-  const thread = ioThreadOf(disk)
+  const { nodes, chain, aio, cache } = backing ? chainOf(backing, disk, input) : noMedium
+  const thread = ownThread(disk, input)
   const ioThread = thread === undefined ? undefined : deviceId('io', thread)
   const node = chainNodes(disk.name, 0).format
   const device: DiskDevice = {
@@ -106,6 +108,7 @@ function planOf(
       ...(ioThread === undefined ? {} : { ioThread }),
       ...(disk.controller === undefined ? {} : { controller: disk.controller }),
       ...(aio === undefined ? {} : { aio }),
+      ...(cache === undefined ? {} : { cache }),
     },
   }
 }
@@ -136,20 +139,28 @@ interface ChainNodes {
   readonly nodes: readonly BlockNode[]
   readonly chain: readonly string[]
   readonly aio: AioChoice | undefined
+  readonly cache: CacheChoice | undefined
 }
 
-const noMedium: ChainNodes = { nodes: [], chain: [], aio: undefined }
+const noMedium: ChainNodes = { nodes: [], chain: [], aio: undefined, cache: undefined }
 
 /** The nodes of a disk's chain. */
-function chainOf({ chain, directIo }: DiskBacking, disk: DiskSpec, { noIoUring }: DiskInput): ChainNodes {
-  const cache = cacheOptions(disk, directIo ?? true)
-  const choose = (source: VolumeSource) => chooseAio(disk, { source, direct: cache.direct, noIoUring })
+function chainOf(
+  { chain, directIo = true, isLocal = true }: DiskBacking,
+  disk: DiskSpec,
+  { noIoUring }: DiskInput,
+): ChainNodes {
+  const cacheOf = ({ kind = 'file' }: VolumeSource) =>
+    chooseCache(disk, { directIo, isLocal: isLocal && kind === 'file' })
+  const choose = (source: VolumeSource) =>
+    chooseAio(disk, { source, direct: cacheOptions(cacheOf(source)).direct, noIoUring })
   const nodes: BlockNode[] = []
   const names: string[] = []
   for (let depth = chain.length - 1; depth >= 0; depth -= 1) {
     const member = chain[depth]
     if (member === undefined) continue
     const node = chainNodes(disk.name, depth)
+    const cache = cacheOptions(cacheOf(member))
     const readOnly = depth > 0 || isReadOnly(disk)
     const shared = { 'read-only': readOnly, discard: disk.discard, cache }
     const backing = depth === chain.length - 1 ? null : chainNodes(disk.name, depth + 1).format
@@ -173,7 +184,7 @@ function chainOf({ chain, directIo }: DiskBacking, disk: DiskSpec, { noIoUring }
     names.unshift(node.format)
   }
   const [top] = chain
-  return { nodes, chain: names, aio: top && choose(top) }
+  return { nodes, chain: names, aio: top && choose(top), cache: top && cacheOf(top) }
 }
 
 /** What opens a volume that is encrypted. */
@@ -183,14 +194,6 @@ function keyOf({ encryption }: VolumeSource, node: string): BlockNode['secret'] 
 
 function reachOf({ chain }: DiskBacking): readonly Reach[] {
   return chain.flatMap((member) => (member.kind === 'protocol' ? member.reach : []))
-}
-
-function cacheOptions(
-  disk: DiskSpec,
-  directIo: boolean,
-): { readonly direct: boolean; readonly 'no-flush': boolean } {
-  // What is only read is best kept in memory, and may lie where there is no direct I/O.
-  return { direct: disk.cache === 'none' && directIo && !isCdrom(disk), 'no-flush': disk.cache === 'unsafe' }
 }
 
 /** What is behind a disk; undefined for a drive without a medium. */

@@ -10,6 +10,7 @@ import type { VfSettings } from '../network/vf-settings.ts'
 import type { Reach } from '../storage/reach.ts'
 import type { SecretObject } from '../storage/secret-use.ts'
 import type { AioChoice } from './aio.ts'
+import type { CacheChoice } from './cache.ts'
 
 /** The number of the first descriptor in a plan's list; those below 10 belong to the launcher (host/cage/launcher-script.ts). */
 export const firstDescriptor = 10
@@ -141,6 +142,7 @@ export interface DiskIds {
   /** The controller that it shares; that and its I/O thread stay when the disk goes. */
   readonly controller?: string | undefined
   readonly aio?: AioChoice | undefined
+  readonly cache?: CacheChoice | undefined
 }
 
 /** A NIC's device and its back end, whether the kernel serves that, and whether it is a macvtap. */
@@ -196,7 +198,6 @@ export interface EmulatorPlan {
     readonly disks: Readonly<Record<string, DiskIds>>
     /** By the NIC's name. */
     readonly nics: Readonly<Record<string, NicIds>>
-    readonly balloon: string | undefined
     readonly vncSocketName: string | undefined
     readonly spiceSocketName?: string | undefined
     /** The render node of the host that it draws on; absent: it has no 3D. */

@@ -24,10 +24,17 @@ export const diskCases: readonly GoldenCase[] = [
     disks: [{ ...root, cache: 'writeback', discard: 'ignore' }],
     devices: noDevices,
   }),
+  goldenCase('disk-past-the-cache', { disks: [{ ...root, cache: 'none' }], devices: noDevices }),
+  goldenCase(
+    'disk-not-local',
+    { disks: [root], devices: noDevices },
+    { disks: [{ disk: 'root', chain: [{ path: '/srv/root.qcow2', format: 'qcow2' }], isLocal: false }] },
+  ),
+  goldenCase('disk-kvm', { disks: [root], devices: noDevices }, { accelerator: 'kvm' }),
   goldenCase('disk-unsafe', { disks: [{ ...root, cache: 'unsafe' }], devices: noDevices }),
   goldenCase(
     'disk-without-direct-io',
-    { disks: [root], devices: noDevices },
+    { disks: [{ ...root, cache: 'none' }], devices: noDevices },
     {
       disks: [{ disk: 'root', chain: [{ path: '/srv/root.qcow2', format: 'qcow2' }], directIo: false }],
     },
@@ -40,7 +47,7 @@ export const diskCases: readonly GoldenCase[] = [
   goldenCase('disk-virtio-scsi', {
     cpu: { count: 2 },
     disks: [
-      { ...root, bus: 'virtio-scsi', serial: 'S_1-a' },
+      { ...root, bus: 'virtio-scsi', serial: 'S_1-a', ioThread: true },
       { name: 'data', bus: 'virtio-scsi', ioThread: false },
     ],
     devices: noDevices,

@@ -45,6 +45,8 @@ export interface DiskBacking {
   readonly chain: readonly VolumeSource[]
   /** False where the file system refuses O_DIRECT (tmpfs): `cache: none` is then carried out as writeback. */
   readonly directIo?: boolean
+  /** False where its volume is no file that this host alone has. */
+  readonly isLocal?: boolean
 }
 
 /** What a NIC is to know of its network. */

@@ -1,18 +1,17 @@
 /** vsock: sockets between host and guest without a network, by the VM's context id. */
-import type { BuildContext } from './build-context.ts'
-import { jsonOption } from './options.ts'
+import type { Hardware } from './hardware.ts'
+import type { PciBus } from './pci-bus.ts'
 
-/** The arguments for vsock, where the spec wants it, the VM has a CID and the host has the device. */
-export function vsockArgs({ input, descriptors, bus }: BuildContext): readonly string[] {
-  const { vsockCid } = input.hardware
-  if (!input.spec.devices.vsock || !input.vsock || vsockCid === undefined) return []
-  const fd = descriptors.add({ kind: 'device', path: '/dev/vhost-vsock' })
-  return jsonOption('-device', {
+/** What QEMU is given of the host, opened: a caged QEMU opens none itself. */
+export const vsockPath = '/dev/vhost-vsock'
+
+/** The device, without its descriptor. */
+export function vsockDevice({ vsockCid }: Hardware, bus: PciBus) {
+  return {
     driver: 'vhost-vsock-pci',
     id: 'vsock',
     ...bus.place('vsock'),
     'disable-legacy': 'on',
     'guest-cid': vsockCid,
-    vhostfd: String(fd),
-  })
+  }
 }

@@ -10,6 +10,7 @@ interface Entry {
   readonly volumeId: string | undefined
   readonly isVolume: boolean
   readonly sizeBytes: number
+  readonly names?: number
 }
 
 interface Volume {
@@ -66,7 +67,8 @@ export function compareContents(entries: readonly Entry[], volumes: readonly Vol
 }
 
 /** Whether it could be imported; what a file is inside, nobody has looked at. */
-function chanceOf({ sizeBytes }: Entry): string {
+function chanceOf({ names = 1, sizeBytes }: Entry): string {
+  if (names > 1) return 'It has another name as well (a hard link), so it cannot be imported.'
   if (sizeBytes === 0) return 'It is empty, so it cannot be imported.'
   return sizeBytes % sectorBytes === 0
     ? 'It can be imported.'

@@ -11,7 +11,7 @@ import type { PlugMemory } from '../memory/plug-memory.ts'
 import type { Hardware } from '../qemu/hardware.ts'
 import { channelsRule } from './channel-rules.ts'
 import { pinRule, scheduled, vcpuCountRule } from './cpu-rules.ts'
-import { smallDeviceRule, usbRule } from './device-rules.ts'
+import { smallDeviceRule } from './device-rules.ts'
 import { mediumOr, wholeDiskRule } from './disk-rules.ts'
 import { displayRule } from './display-rules.ts'
 import { wholeHostDeviceRule } from './host-device-rules.ts'
@@ -44,6 +44,8 @@ export interface SpecChange {
   readonly bootedPci: Hardware['pci'] | undefined
   /** Why this host has no 3D, as a clause, where the spec asks for that. */
   readonly lacks3d: string | undefined
+  /** Whether this host has no vsock. */
+  readonly lacksVsock: boolean
 }
 
 type RuleOf = ChangeRule | ((change: SpecChange, path: string) => ChangeRule)
@@ -130,11 +132,13 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'devices.renderNode': displayRule,
   'devices.rng': smallDeviceRule,
   'devices.rngBytesPerSecond': smallDeviceRule,
+  'devices.vsock': smallDeviceRule,
+  'devices.balloon': smallDeviceRule,
   'devices.watchdog': smallDeviceRule,
   'devices.watchdogModel': smallDeviceRule,
   'devices.pointer': smallDeviceRule,
   'devices.keyboard': smallDeviceRule,
-  'devices.usb': usbRule,
+  'devices.usb': smallDeviceRule,
 
   'disks.*': wholeDiskRule,
   'disks.*.volume': mediumOr({

@@ -1,4 +1,5 @@
 /** What changing a VM's vCPUs and their pins does: how many there can be depends on what its emulator was started with room for. */
+import { ownThread } from '../qemu/own-thread.ts'
 import type { ChangeRule, SpecChange } from './change-rules.ts'
 
 /** How the host's CPUs are shared counts at once. */
@@ -14,8 +15,17 @@ export const scheduled = {
 export const tcgKeepsVcpus =
   'QEMU under TCG does not survive it when a vCPU is taken away, so it is done only under KVM'
 
-/** Pins count at once, and those of I/O threads go with their disks. */
-export function pinRule({ from, to }: SpecChange): ChangeRule {
+/** Pins count at once, those of threads that there are; and those of I/O threads go with their disks. */
+export function pinRule({ from, to, booted, accelerator }: SpecChange): ChangeRule {
+  const served = booted?.disks.filter(({ name }) => to.cpu.pin?.ioThreads[name] !== undefined) ?? []
+  const threadless = served.filter(
+    (disk) => booted && accelerator && ownThread(disk, { spec: booted, accelerator }) === undefined,
+  )
+  if (threadless.length > 0)
+    return {
+      effect: 'boot',
+      reason: `${threadless.map(({ name }) => `disk ${name}`).join(', ')} was booted without an I/O thread, since TCG gains nothing by one`,
+    }
   const pinned = Object.keys(from.cpu.pin?.ioThreads ?? {})
   const gone = pinned.filter(
     (name) => to.cpu.pin?.ioThreads[name] === undefined && !to.disks.some((disk) => disk.name === name),

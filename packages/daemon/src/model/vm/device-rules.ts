@@ -1,9 +1,9 @@
 /**
- * What changes of the entropy device, the watchdog, the pointer and the keyboard do: one comes behind an empty root port of a guest that runs, or
- * to its USB controller, and goes from there; QEMU changes no setting of one that is there (model/qemu/small-devices.ts).
+ * What changes of the small devices do: one comes behind an empty root port of a guest that runs, or to its USB controller, and goes from there; QEMU
+ * changes no setting of one that is there (model/qemu/small-devices.ts). The controller comes with the first that sits on it, and goes with the last.
  */
 import type { VmSpec } from '@kvasir/contract'
-import { comingLate, fixedDevices, hasUsb, pluggableDevices } from '../pci/layout.ts'
+import { comingLate, fixedDevices, hasUsb, pluggableDevices, usbRedirects } from '../pci/layout.ts'
 import {
   deviceWish,
   fieldsOfDevice,
@@ -31,6 +31,7 @@ export function smallDeviceRule(change: SpecChange, path: string): ChangeRule {
   const [wanted, there] = [deviceWish(to, name), deviceWish(booted, name)]
   if (wanted?.on === 'chipset' || there?.on === 'chipset')
     return boot('the watchdog of the chipset is switched on when the emulator starts')
+  if (name === 'vsock' && change.lacksVsock) return lackingVsock(wanted !== undefined)
   if (wanted === undefined)
     return there === undefined ? live('the guest does not have it yet') : removalRule(name, there, change)
   if (there === undefined) return additionRule(name, wanted, change)
@@ -39,32 +40,49 @@ export function smallDeviceRule(change: SpecChange, path: string): ChangeRule {
     : boot('the guest has it as it came, and QEMU changes no setting of it')
 }
 
-/** The rule for the USB controller, which others than its own field ask for too. */
-export function usbRule({ from, to }: SpecChange): ChangeRule {
-  if (hasUsb(from.devices) === hasUsb(to.devices)) return same
-  return boot('the controller that USB devices are on comes and goes with a boot')
-}
-
 /** The fields of a plan by which one comes or goes. */
 export function devicePaths(name: SmallDevice): readonly string[] {
   return fieldsOfDevice(name).map((field) => `devices.${field}`)
 }
 
-/** Devices that a run has and the spec has not, then those that come, which may need the ports of the first. */
+/** Devices that a run has and the spec has not, the last of the table first; then those that come, which may need the ports of the first. */
 export function movedSmallDevices(
   booted: Pick<VmSpec, 'devices'>,
   spec: Pick<VmSpec, 'devices'>,
 ): readonly SmallDevice[] {
   const [before, after] = [smallDevicesOf(booted), smallDevicesOf(spec)]
   return [
-    ...before.filter((name) => !after.includes(name)),
+    ...before.filter((name) => !after.includes(name)).toReversed(),
     ...after.filter((name) => !before.includes(name)),
   ]
 }
 
-function removalRule(name: SmallDevice, { on }: SmallDeviceWish, { bootedPci }: SpecChange): ChangeRule {
-  if (on === 'usb') return live('it is pulled out of its USB port while the guest runs')
+/** Whether the USB controller of a run goes while the guest runs, for a spec that has none. What viewers have on it by SPICE stays until the next boot. */
+export function letsControllerGo(booted: Pick<VmSpec, 'devices'>, spec: Pick<VmSpec, 'devices'>): boolean {
+  return !hasUsb(spec.devices) && usbRedirects(booted.devices) === 0
+}
+
+function lackingVsock(isWanted: boolean): ChangeRule {
+  return isWanted
+    ? boot('this host has no /dev/vhost-vsock, and the first boot that finds one brings it')
+    : live('this host has no /dev/vhost-vsock, so the guest has none to let go of')
+}
+
+function removalRule(
+  name: SmallDevice,
+  { on }: SmallDeviceWish,
+  { to, booted = to, bootedPci }: SpecChange,
+): ChangeRule {
+  const takesController = bootedPci !== undefined && letsControllerGo(booted, to)
+  if (on === 'usb')
+    return live(
+      takesController
+        ? 'it is pulled out of its USB port while the guest runs, which then is asked to let go of the controller'
+        : 'it is pulled out of its USB port while the guest runs',
+    )
   if (bootedPci === undefined) return unnoted
+  if (name === 'usb' && !takesController)
+    return boot('what viewers plug in by SPICE is on it since the guest booted')
   if (!isPluggedIn(bootedPci, name))
     return boot('it is on the root bus since the guest booted, and nothing is unplugged there')
   const asked = 'the guest is asked to let go of it while it runs'
@@ -72,16 +90,16 @@ function removalRule(name: SmallDevice, { on }: SmallDeviceWish, { bootedPci }: 
 }
 
 /** All that is plugged shares the slots that are left. */
-function additionRule(
-  name: SmallDevice,
-  { on }: SmallDeviceWish,
-  { from, to, booted, freePorts, bootedPci }: SpecChange,
-): ChangeRule {
+function additionRule(name: SmallDevice, { on }: SmallDeviceWish, change: SpecChange): ChangeRule {
+  const { from, to, booted, freePorts, bootedPci } = change
   if (freePorts === undefined || bootedPci === undefined || booted === undefined) return unnoted
-  if (on === 'usb')
-    return Object.hasOwn(bootedPci, 'usb')
-      ? live('it is plugged into a USB port while the guest runs')
-      : boot('it was started without a USB controller, which the next boot brings')
+  if (on === 'usb') {
+    if (Object.hasOwn(bootedPci, 'usb')) return live('it is plugged into a USB port while the guest runs')
+    const controller = additionRule('usb', { on: 'pci', settings: '' }, change)
+    return controller.effect === 'live'
+      ? live('it is plugged into a USB controller that is plugged first')
+      : boot(`it needs a USB controller first, and ${controller.reason}`)
+  }
   if (deviceWish(from, name) !== undefined) return boot('it has not come yet, and comes as it is said then')
   const known = new Set([...placedDevices(booted), ...placedDevices(from)])
   const comes = placedDevices(to).filter((id) => !known.has(id))

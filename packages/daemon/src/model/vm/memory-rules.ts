@@ -3,6 +3,7 @@ import { formatBytes, plugBlockBytes } from '@kvasir/contract'
 import { canMerge } from '../memory/backing.ts'
 import { bootMemoryBytes } from '../memory/plug-memory.ts'
 import type { ChangeRule, SpecChange } from './change-rules.ts'
+import { smallDeviceRule } from './device-rules.ts'
 
 /** Memory is plugged above what the guest booted with, up to the maximum that it booted with. */
 export function memorySizeRule({ to, plugMemory }: SpecChange): ChangeRule {
@@ -39,8 +40,10 @@ export function ksmRule({ booted }: SpecChange): ChangeRule {
 }
 
 /** The balloon takes from the memory of the boot alone. */
-export function balloonRule({ from, to, plugMemory, bootBytes }: SpecChange): ChangeRule {
-  if (!from.devices.balloon) return { effect: 'boot', reason: 'it runs without a balloon' }
+export function balloonRule(change: SpecChange): ChangeRule {
+  const { from, to, booted = from, plugMemory, bootBytes } = change
+  const comes = smallDeviceRule(change, 'devices.balloon').effect === 'live'
+  if (!booted.devices.balloon && !comes) return { effect: 'boot', reason: 'it runs without a balloon' }
   const boot = bootBytes ?? bootMemoryBytes(from, plugMemory)
   const has = plugMemory ? to.memory.size : boot
   const taken = has - (to.memory.target ?? has)

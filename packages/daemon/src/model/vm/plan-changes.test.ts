@@ -278,3 +278,19 @@ test('a pin that goes with its disk says so', () => {
     ['cpu.pin', 'live', 'the pin of an I/O thread goes with its disk, and disk data goes'],
   )
 })
+
+test('a pin of a thread that TCG did without waits for the next boot', () => {
+  const disk = { name: 'data', size: '1GiB' }
+  const before = vmSpec.parse({ disks: [disk] })
+  const after = vmSpec.parse({ cpu: { pin: { ioThreads: { data: '2' } } }, disks: [disk] })
+
+  const effects = (['tcg', 'kvm'] as const).map((accelerator) => {
+    const [pin] = planChanges(before, after, { state: 'running', booted: before, accelerator })
+    return [pin?.field, pin?.effect]
+  })
+
+  assert.deepEqual(effects, [
+    ['cpu.pin', 'next-boot'],
+    ['cpu.pin', 'live'],
+  ])
+})

@@ -29,15 +29,17 @@ export interface Situation {
   readonly bootedPci?: Hardware['pci'] | undefined
   /** Why this host has no 3D, as a clause, where the spec asks for that. */
   readonly lacks3d?: string | undefined
+  /** Whether this host has no vsock; it has, when not said. */
+  readonly lacksVsock?: boolean | undefined
 }
 
 /** The changes from one spec to another, ordered by field; empty when they mean the same. */
 export function planChanges(current: VmSpec, wanted: VmSpec, situation: Situation): readonly PlanChange[] {
   const { state, plugMemory, bootBytes, accelerator, freePorts, bootedPci, lacks3d } = situation
-  const { macvtaps = new Set(), sriovs = new Set() } = situation
+  const { macvtaps = new Set(), sriovs = new Set(), lacksVsock = false } = situation
   const booted = state === 'running' || state === 'paused' ? situation.booted : undefined
   const specs = { from: current, to: wanted, plugMemory, bootBytes }
-  const host = { macvtaps, sriovs, lacks3d }
+  const host = { macvtaps, sriovs, lacks3d, lacksVsock }
   const change: SpecChange = { ...specs, ...host, booted, accelerator, freePorts, bootedPci }
   const before = specFields(current)
   const after = specFields(wanted)

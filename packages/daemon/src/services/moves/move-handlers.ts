@@ -54,12 +54,15 @@ export function createMoveHandlers(
       if (!copy || !emulator)
         throw new KvasirError('wrong-state', `Disk ${params.disk} of VM ${record.name} is not being moved.`)
       const name = { disk: params.disk, id: copy.id }
-      const hasLayers = layerCopiesOf(copy.id, ports.store).length > 0
-      if (hasLayers && (await emulator.blocks.mirrors.state(name)) === 'absent')
+      if ((await emulator.blocks.mirrors.state(name)) === 'absent') {
+        const hasLayers = layerCopiesOf(copy.id, ports.store).length > 0
         throw new KvasirError(
           'wrong-state',
-          `The layers under disk ${params.disk} of VM ${record.name} are still being copied, and keep the speed that they were begun with.`,
+          hasLayers
+            ? `The layers under disk ${params.disk} of VM ${record.name} are still being copied, and keep the speed that they were begun with.`
+            : `Disk ${params.disk} of VM ${record.name} is not being copied at this moment, so there is no speed to change.`,
         )
+      }
       await emulator.blocks.mirrors.setSpeed(name, body.speed)
       return undefined
     },

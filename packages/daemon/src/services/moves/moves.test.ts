@@ -274,3 +274,24 @@ async function breakOff(point: FailpointName, end: End): Promise<void> {
   if (pool === 'default') assert.equal((await move(world)).state, 'succeeded')
   await assertOneVolume(world)
 }
+
+test('what the page cache holds is flushed before a snapshot of a disk that came to it while its VM ran', async () => {
+  await using world = await openWorld(false)
+  await world.call('createPool', {
+    body: newPool.parse({ type: 'nfs', name: 'shelf', server: 'shelf', export: '/vms' }),
+  })
+  const { flushesMs } = world.machine
+  const flushes = async (snapshot: string) => {
+    flushesMs.splice(0, flushesMs.length, 0)
+    const body = { name: snapshot, description: '', quiesce: false, memory: false }
+    await world.call('createSnapshot', { params: { name: 'web1' }, body, query: { wait: patience } })
+    return flushesMs.length === 0
+  }
+  await move(world, { pool: 'shelf' })
+  await start(world)
+  assert.equal(await flushes('one'), false)
+
+  assert.equal((await move(world)).state, 'succeeded')
+
+  assert.equal(await flushes('two'), true)
+})

@@ -177,6 +177,21 @@ test('an image of another format is no volume of raw contents, unless that is as
   assert.equal((await take(true)).name, 'old')
 })
 
+test('nothing is deleted from a pool that does not answer, and what was to go can be used when it does', async () => {
+  await using world = await openWithPool()
+  await createVolume(world, 'fast', 'data')
+  const params = { pool: 'fast', volume: 'data' }
+  world.machine.hungFolders.add(path)
+
+  await assert.rejects(world.call('deleteVolume', { params }), { code: 'pool-unreachable' })
+
+  world.machine.hungFolders.clear()
+  await world.call('refreshPool', fast)
+  await world.call('resizeVolume', { params, body: { size: 2 ** 31, shrink: false } })
+  await world.call('deleteVolume', { params })
+  assert.equal(world.machine.volumes.size, 0)
+})
+
 test('nothing is deleted from a pool that is not started', async () => {
   await using world = await openWithPool()
   await createVolume(world, 'fast', 'data')
@@ -208,12 +223,15 @@ test('a volume of a pool that is known not to answer is not opened by any tool',
 })
 
 test('a name is not given again while what had it is being removed, and the refusal says so', async () => {
-  await using world = await openWithPool()
+  await using world = await openSimulatedDaemon({
+    async failpoint(name) {
+      if (name === 'volume.delete.after-phase') world.machine.hungFolders.add(path)
+    },
+  })
+  await create(world, 'fast', path)
   await createVolume(world, 'fast', 'data')
-  world.machine.hungFolders.add(path)
-  await world
-    .call('deleteVolume', { params: { pool: 'fast', volume: 'data' } })
-    .catch((error: { readonly code?: string }) => assert.equal(error.code, 'pool-unreachable'))
+  const removed = world.call('deleteVolume', { params: { pool: 'fast', volume: 'data' } })
+  await assert.rejects(removed, { code: 'pool-unreachable' })
   world.machine.hungFolders.delete(path)
 
   await assert.rejects(createVolume(world, 'fast', 'data'), /fast\/data is still being removed/)

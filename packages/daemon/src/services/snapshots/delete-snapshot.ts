@@ -13,8 +13,8 @@ import type { SnapshotLayer, SnapshotRecord } from '../../ports/snapshot-record.
 import type { Store, VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
-import { usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { askPoolsOf } from '../volumes/ask-pools.ts'
 import { requireSettled, requireSnapshot } from './find-snapshot.ts'
 import { layersToDrop } from './layers-to-drop.ts'
 import { hasOpen, mergeLive, mergeOffline } from './merge-layer.ts'
@@ -42,10 +42,10 @@ export async function deleteSnapshot(
       const found = requireSnapshot(seat.record, name, ports)
       requireSettled(seat.record, ports, found.id)
       const layers = layersToDrop(found, seat.record, ports.store)
-      for (const { volumeId } of layers) {
-        const layer = ports.store.volumes.get(volumeId)
-        if (layer) usablePool(layer.pool, ports)
-      }
+      await askPoolsOf(
+        layers.flatMap(({ volumeId }) => ports.store.volumes.get(volumeId) ?? []),
+        ports,
+      )
       await ports.failpoint('snapshot.delete.before-phase')
       ports.store.snapshots.update({ ...found, layers, phase: 'deleting' })
       return { former: found, layers }

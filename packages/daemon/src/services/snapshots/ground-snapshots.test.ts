@@ -234,3 +234,36 @@ test('a pool with snapshots itself takes no other one for its layers, and one wi
   const changed = await world.call('changePool', { params: { pool: 'slow' }, body: { layersIn: 'fast' } })
   assert.equal(changed.layersIn, 'fast')
 })
+
+test('a pool that does not answer stops a deletion and a way back before anything is done, and the guest runs on', async () => {
+  await using world = await openWorld(true)
+  await create(world, 'one')
+  const { place } = await world.call('getPool', { params: { pool: 'slow' } })
+  const one = { ...waiting, params: { ...params, snapshot: 'one' } }
+
+  world.machine.hungFolders.add(place)
+  const reverted = await world.call('revertSnapshot', { ...one, body: { keep: false } })
+  const deleted = await world.call('deleteSnapshot', one)
+
+  assert.deepEqual([reverted.error?.code, deleted.error?.code], ['pool-unreachable', 'pool-unreachable'])
+  assert.equal((await world.vm('web1')).status.state, 'running')
+  const [snapshot] = await world.call('listSnapshots', { params })
+  assert.equal(snapshot?.state, 'ready')
+  world.machine.hungFolders.clear()
+  await world.call('refreshPool', { params: { pool: 'slow' } })
+  await remove(world, 'one')
+})
+
+test('a layer says of which snapshot of which VM it is', async () => {
+  await using world = await openWorld(true)
+  await create(world, 'one')
+  const layer = { pool: 'slow', volume: 'web1-root.one' }
+
+  const { snapshots } = await world.call('getVolume', { params: layer })
+
+  assert.deepEqual(snapshots, [{ vm: 'web1', name: 'one' }])
+  await assert.rejects(
+    world.call('deleteVolume', { params: layer }),
+    /volume slow\/web1-root and snapshot one of VM web1/,
+  )
+})

@@ -19,6 +19,7 @@ import { removeVolume } from '../vms/delete-vm.ts'
 import { endEmulator } from '../vms/end-emulator.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { restartVm } from '../vms/start-vm.ts'
+import { askPoolsOf } from '../volumes/ask-pools.ts'
 import { discardVolume, makeVolumeFile } from '../volumes/volume-files.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { requireSettled, requireSnapshot } from './find-snapshot.ts'
@@ -67,6 +68,10 @@ async function revert(seat: Seat, context: Context, request: RevertRequest): Pro
   const snapshot = requireSnapshot(seat.record, request.name, ports)
   requireSettled(seat.record, ports)
   const disks = planRevert(seat, snapshot, context)
+  await askPoolsOf(
+    disks.map(({ layer }) => layer),
+    ports,
+  )
   await ports.failpoint('snapshot.revert.before-row')
   store.transaction(() => {
     for (const { fresh } of disks) store.volumes.insert(fresh)

@@ -120,6 +120,18 @@ test('a snapshot that cannot be undone while its pool does not answer is when it
   await world.start('web1')
 })
 
+test('what a guest has in the page cache is written before the moment, but not for ever', async () => {
+  await using world = await openWorld(true)
+  const { flushesMs } = world.machine
+  flushesMs.push(...Array.from({ length: 4 }, () => 30))
+  await create(world, 'one')
+  assert.equal(flushesMs.length, 0)
+
+  flushesMs.push(...Array.from({ length: 20 }, () => 30))
+  assert.equal((await create(world, 'two')).state, 'succeeded')
+  assert.equal(flushesMs.length, 20 - 6 * disks.length)
+})
+
 test('what the disks held can be kept when a VM goes back', async () => {
   await using world = await openWorld(false)
   await create(world, 'one')

@@ -12,6 +12,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { groundOf, makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
+import { flushAhead } from './flush-ahead.ts'
 import { layerOptions } from './layer-options.ts'
 import { type DiskCopy, openMoments } from './open-moments.ts'
 import type { DiskSwitch } from './plan-switch.ts'
@@ -59,6 +60,7 @@ export async function takeOver(
   const steps = overlays.length + copies.length
   const hasNvram = nvramId !== undefined
   if (steps === 0 && !hasNvram) return undefined
+  await flushAhead(seat, disks, { ports, signal: request.job.signal })
   request.job.progress(freezes ? 'freezing the guest' : 'switching')
   let startedAt = ports.clock.monotonicMs()
   let waitedMs: number | undefined

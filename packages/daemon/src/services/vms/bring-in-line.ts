@@ -9,6 +9,7 @@ import type { MemoryOrders } from '../../model/memory/plug-memory.ts'
 import { actionsOf } from '../../model/qemu/lifecycle.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { isCutOff } from './lost-devices.ts'
 import { filesLeftAlone } from './outside-limits.ts'
 import { ordersOf } from './situation.ts'
 
@@ -22,7 +23,7 @@ export async function bringMemoryInLine(
   const orders = ordersOf(record)
   await memory.limit(limitsOf(record), { leave: leave ?? (await filesLeftAlone(record, emulator)) })
   await plugMemory(emulator, orders)
-  if (emulator.record.plan.ids.balloon !== undefined) await memory.setBalloon(orders.balloon)
+  if ((await memory.balloonBytes()) !== undefined) await memory.setBalloon(orders.balloon)
   const made = (record.run?.bootedSpec ?? record.spec).memory
   if (canMerge(made)) await memory.setMerging(record.spec.memory.ksm)
 }
@@ -49,9 +50,9 @@ export async function linksInLine(
   { spec, run, hardware }: Pick<VmRecord, 'spec' | 'run' | 'hardware'>,
   emulator: Emulator,
 ): Promise<void> {
-  // The cable of a virtual function is its network's to set.
+  // The cable of a virtual function is its network's to set, and there is none where the tap is lost.
   const vfs = (run?.bootedHardware ?? hardware).vfs ?? {}
-  const taps = spec.nics.filter(({ name }) => vfs[name] === undefined)
+  const taps = spec.nics.filter(({ name }) => vfs[name] === undefined && !isCutOff({ run }, name))
   await emulator.nics.setLinks(new Map(taps.map(({ name, link }) => [name, link])))
 }
 

@@ -25,7 +25,8 @@ import { undoCreation } from './undo-creation.ts'
 
 export interface CloneRequest {
   readonly name: string
-  readonly mode: 'linked' | 'full'
+  /** Each disk as its pool can, where it is not said. */
+  readonly mode: 'linked' | 'full' | undefined
   /** Succeeds in the transaction in which the clone becomes whole. */
   readonly job: JobHandle
 }
@@ -85,7 +86,7 @@ async function cloneFrom(seat: Seat, context: Context, request: CloneRequest): P
 
 function planDisks(
   source: VmRecord,
-  clone: { readonly id: string; readonly name: string; readonly mode: 'linked' | 'full' },
+  clone: { readonly id: string; readonly name: string; readonly mode: CloneRequest['mode'] },
   context: Context,
 ): readonly DiskClone[] {
   const { store, clock } = context.ports
@@ -108,8 +109,8 @@ function planDisks(
         'volume-not-found',
         `Disk ${disk.name} of VM ${source.name} has no volume, so it cannot be cloned.`,
       )
-    const linked = clone.mode === 'linked'
     const { linkedClones, independentClones } = usablePool(volume.pool, context.ports).capabilities
+    const linked = clone.mode === undefined ? linkedClones : clone.mode === 'linked'
     if (linked && !linkedClones)
       throw new KvasirError(
         'unsupported',

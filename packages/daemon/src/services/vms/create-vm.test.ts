@@ -19,6 +19,19 @@ const impossible: Readonly<Record<string, readonly [VmSpecInput, ErrorCode]>> = 
   ],
 }
 
+for (const size of [0, 513])
+  test(`a disk of ${size} bytes is made neither with a VM nor for one`, async () => {
+    await using world = await openSimulatedDaemon()
+    const disks = [{ name: 'data', size }]
+    const body = { spec: vmSpec.parse({ disks }) }
+
+    await assert.rejects(world.createVm('web1', { disks }), { code: 'bad-request' })
+    await world.createVm('web2')
+    await assert.rejects(world.call('applyVm', { params: { name: 'web2' }, body }), { code: 'bad-request' })
+
+    assert.equal(world.machine.volumes.size, 0)
+  })
+
 function isRefusal(error: unknown, codes: readonly ErrorCode[]): boolean {
   return error instanceof KvasirError && codes.includes(error.code)
 }

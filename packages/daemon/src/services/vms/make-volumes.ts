@@ -3,6 +3,7 @@
  * file, so that what an interrupted creation left can be found.
  */
 import { isCdrom, KvasirError, type VmSpec } from '@kvasir/contract'
+import { requireDiskSize } from '../../model/storage/disk-size.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
@@ -105,10 +106,12 @@ async function planVolume(
   const image = disk.image === undefined ? undefined : await findImage(disk.image, ports)
   const imageBytes = image?.disk?.virtualSizeBytes ?? 0
   const capacityBytes = disk.size ?? imageBytes
+  const words = `Disk ${disk.name} of VM ${vm.name}`
+  requireDiskSize(words, capacityBytes)
   if (capacityBytes < imageBytes)
     throw new KvasirError(
       'bad-request',
-      `Disk ${disk.name} of VM ${vm.name} would be smaller than image ${image?.name ?? ''}, so the image does not fit.`,
+      `${words} would be smaller than image ${image?.name ?? ''}, so the image does not fit.`,
       { details: { size: capacityBytes, imageSize: imageBytes } },
     )
   return {

@@ -39,6 +39,7 @@ export async function resumeMoving(kind: MovingKind, id: string, context: Contex
   }
   const names = kind.names(record.run.bootedSpec)
   const present = await kind.part(emulator).present(names)
-  for (const name of names.filter((one) => !present.includes(one)))
+  const { host } = context.ports
+  for (const name of names.filter((one) => !present.includes(one) && kind.mayLack?.(one, host) !== true))
     await driver.take('edit', (seat) => finishGone(seat, name, { kind, ports: context.ports }))
 }

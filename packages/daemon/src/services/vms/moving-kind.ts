@@ -6,6 +6,7 @@ import type { VmSpec } from '@kvasir/contract'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator, EmulatorEvent } from '../../ports/emulators.ts'
 import type { FailpointName } from '../../ports/failpoints.ts'
+import type { HostFacts } from '../../ports/host-facts.ts'
 import type { VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { MovingAnswers } from './moving-answers.ts'
@@ -40,6 +41,8 @@ export interface MovingKind {
   bring(seat: Seat, name: string, task: MovingTask): Promise<string>
   /** Removes what is left of one that the guest has let go of; safe to repeat. */
   remove(seat: Seat, emulator: Emulator, name: string): Promise<void>
+  /** Whether a guest that was started on this host may never have had one that its spec has. */
+  mayLack?(name: string, host: HostFacts): boolean
   /** The run without it. */
   without(run: VmRun, gone: { readonly name: string; readonly emulator: VmRun['emulator'] }): VmRun
 }

@@ -21,7 +21,7 @@ export interface WantedMove {
   readonly changes: readonly PlanChange[]
   /** Whether a job works on the devices of the kind that come or go. */
   readonly isUnderWay: boolean
-  readonly ports: Pick<Ports, 'store'>
+  readonly ports: Pick<Ports, 'store' | 'host'>
 }
 
 /** What is particular to a kind of device. */

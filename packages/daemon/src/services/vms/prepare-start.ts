@@ -184,7 +184,7 @@ export async function diskInput(
   const others = Object.values(run?.emulator.plan.ids.disks ?? {})
   const hasIoUring = run === undefined || others.some(({ aio }) => aio?.mode === 'io_uring')
   const no = hasIoUring ? await noIoUring(disks, [disk], ports) : 'the VM was started without a disk on it'
-  return { name, spec, hardware, disks, noIoUring: no }
+  return { name, spec, hardware, accelerator: run?.accelerator ?? 'tcg', disks, noIoUring: no }
 }
 
 /** Asked only where a disk wants it. An emulator that is given servers has none (host/cage/launcher.pl). */
@@ -209,8 +209,9 @@ export function diskBackings(spec: Pick<VmSpec, 'disks'>, ports: Ports): readonl
         'volume-not-found',
         `Disk ${disk.name} is on volume ${disk.volume ?? '(none)'}, which does not exist, so the VM cannot start.`,
       )
-    const { directIo } = usablePlace(volume, ports)
-    return { disk: disk.name, chain: volumeChain(volume, ports), directIo: directIo && ports.files.directIo }
+    const { directIo, isLocal = false } = usablePlace(volume, ports)
+    const chain = volumeChain(volume, ports)
+    return { disk: disk.name, chain, directIo: directIo && ports.files.directIo, isLocal }
   })
 }
 

@@ -77,9 +77,7 @@ function withRootDisk(spec: VmSpec, image: Image | undefined): VmSpec['disks'] {
     image: image.id,
     pool: 'default',
     readOnly: false,
-    cache: 'none',
     discard: 'unmap',
-    ioThread: true,
     bootOrder: 1,
   }
   return [root, ...spec.disks]

@@ -1,50 +1,19 @@
 /** Entropy devices, watchdogs, pointers and keyboards that come and go while the guest runs, and a daemon that dies at every step of it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Vm, type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { type FailpointName, failpointNames } from '../../ports/failpoints.ts'
-import { eventually, openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
-
-const params = { name: 'web1' }
-type Devices = NonNullable<VmSpecInput['devices']>
-type Options = Parameters<typeof openSimulatedDaemon>[0]
-const bare = { rng: false, vsock: false } as const
-
-async function openRunning(devices: Devices, spec: VmSpecInput = {}, options: Options = {}) {
-  const world = await openSimulatedDaemon({ hurry: 20, ...options })
-  await world.createVm('web1', { ...spec, devices: { ...bare, ...devices } })
-  await world.start('web1')
-  await eventually(async () => world.process('web1').agentConnected, 'the agent came')
-  return world
-}
-
-function specWith(devices: Devices, spec: VmSpecInput = {}) {
-  return vmSpec.parse({ ...spec, devices: { ...bare, ...devices } })
-}
-
-async function setDevices(world: SimulatedDaemon, devices: Devices, spec: VmSpecInput = {}): Promise<Vm> {
-  return await world.call('applyVm', { params, body: { spec: specWith(devices, spec) } })
-}
-
-async function planned(world: SimulatedDaemon, devices: Devices, spec: VmSpecInput = {}) {
-  const plan = await world.call('planVm', { params, body: { spec: specWith(devices, spec) } })
-  return plan.changes.map(({ field, effect, reason }) => [field, effect, reason])
-}
-
-async function ended(world: SimulatedDaemon, vm: Vm) {
-  assert.ok(vm.status.job, 'a job was begun')
-  return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 5 } })
-}
-
-/** What the guest has, with where it is. */
-function there(world: SimulatedDaemon) {
-  const { plugged } = world.process('web1').devices
-  return [...plugged].map(([name, { bus }]) => `${name} on ${String(bus)}`).sort()
-}
-
-async function waiting(world: SimulatedDaemon) {
-  return (await world.vm('web1')).status.restartNeeded
-}
+import { eventually, openSimulatedDaemon } from '../../testing/simulated-daemon.ts'
+import {
+  bare,
+  type Devices,
+  ended,
+  openRunning,
+  params,
+  planned,
+  setDevices,
+  there,
+  waiting,
+} from '../../testing/small-devices.ts'
 
 test('entropy, a watchdog, a keyboard and a tablet come to a guest that runs, behind ports that it has, and go', async () => {
   await using world = await openRunning({}, { machine: { spareSlots: 4 } })
@@ -78,9 +47,43 @@ test('entropy, a watchdog, a keyboard and a tablet come to a guest that runs, be
     had.join(),
   )
   assert.equal(device?.['max-bytes'], 4096)
-  assert.match(went.outcome ?? '', /Device rng is gone\..*Device keyboard is gone\./)
+  assert.match(went.outcome ?? '', /Device keyboard is gone\..*Device rng is gone\./)
   assert.deepEqual([there(world), await waiting(world)], [[], []])
   assert.equal(world.process('web1').devices.objects.size, 0)
+})
+
+test('a balloon comes to a guest that runs and takes what the spec says, and a guest that loses it has all again', async () => {
+  await using world = await openRunning({ balloon: false }, { memory: { size: '1GiB' } })
+  const spec = { memory: { size: '1GiB', target: '512MiB' } } as const
+  const bytes = () => world.process('web1').balloonBytes
+
+  const plan = await planned(world, { balloon: true }, spec)
+  const came = await ended(world, await setDevices(world, { balloon: true }, spec))
+  await eventually(async () => bytes() === 512 * 2 ** 20, 'it takes memory')
+  const [had, left] = [there(world), await waiting(world)]
+  await using next = await world.killAndFollow()
+  const stays = await waiting(next)
+  await assert.rejects(setDevices(next, { balloon: false }, spec), { code: 'bad-request' })
+  const went = await ended(next, await setDevices(next, { balloon: false }, { memory: { size: '1GiB' } }))
+
+  assert.deepEqual(plan, [
+    ['devices.balloon', 'live', 'it is plugged while the guest runs'],
+    ['memory.target', 'live', 'the balloon gives and takes it while the guest runs'],
+  ])
+  assert.equal(came.outcome, 'Device balloon is plugged.')
+  assert.match(had.join(), /^balloon on port\d$/)
+  assert.deepEqual([left, stays], [[], []])
+  assert.equal(went.outcome, 'Device balloon is gone.')
+  assert.deepEqual([there(next), await waiting(next), bytes()], [[], [], 2 ** 30])
+})
+
+test('a balloon gives no pages back of memory that was taken at the boot, whatever the next one takes', async () => {
+  await using world = await openRunning({ balloon: false }, { memory: { preallocate: true } })
+
+  await ended(world, await setDevices(world, { balloon: true }, { memory: { preallocate: false } }))
+
+  assert.equal(world.process('web1').devices.plugged.get('balloon')?.['free-page-reporting'], false)
+  assert.deepEqual(await waiting(world), ['memory.preallocate'])
 })
 
 test('what came keeps its place at the next boot, and in saved memory', async () => {
@@ -117,7 +120,7 @@ test('the plan says what waits for a boot, and why', async () => {
     'devices.rngBytesPerSecond: next-boot: the guest has it as it came, and QEMU changes no setting of it',
   ])
   assert.deepEqual(await plan({ ...has, keyboard: 'usb' }), [
-    'devices.keyboard: next-boot: it was started without a USB controller, which the next boot brings',
+    'devices.keyboard: next-boot: it needs a USB controller first, and it has 0 slots left to plug a device into; the next boot makes more (machine.spareSlots)',
   ])
   assert.deepEqual(await plan({ ...has, keyboard: 'virtio' }), [
     'devices.keyboard: next-boot: it has 0 slots left to plug a device into; the next boot makes more (machine.spareSlots)',
@@ -127,7 +130,7 @@ test('the plan says what waits for a boot, and why', async () => {
     'devices.watchdogModel: next-boot: the watchdog of the chipset is switched on when the emulator starts',
   ])
   assert.deepEqual(await plan({ ...has, usb: true }), [
-    'devices.usb: next-boot: the controller that USB devices are on comes and goes with a boot',
+    'devices.usb: next-boot: it has 0 slots left to plug a device into; the next boot makes more (machine.spareSlots)',
   ])
   assert.deepEqual(await plan({ ...has, keyboard: 'ps2', rngBytesPerSecond: '64KiB' }), [
     'devices.keyboard: live: the guest sees the same, said in another way',
@@ -150,23 +153,6 @@ test('nothing comes to a microvm, or to a VM that is off, before its next boot',
   assert.deepEqual(await planned(world, { keyboard: 'virtio' }, spec), [
     ['devices.keyboard', 'next-boot', 'nothing can be plugged into a microvm'],
   ])
-})
-
-test('a USB keyboard comes to a controller that is there, and is pulled out of a guest that stands still; the controller waits', async () => {
-  await using world = await openRunning({ pointer: 'usb' })
-
-  const came = await ended(world, await setDevices(world, { pointer: 'usb', keyboard: 'usb' }))
-  const had = there(world)
-  await world.call('pauseVm', { params })
-  const went = await ended(world, await setDevices(world, {}))
-  const left = await waiting(world)
-  const back = await planned(world, { pointer: 'usb' })
-
-  assert.deepEqual(had, ['keyboard on usb.0', 'pointer on usb.0'])
-  assert.equal(came.outcome, 'Device keyboard is plugged.')
-  assert.equal(went.outcome, 'Device pointer is gone. Device keyboard is gone.')
-  assert.deepEqual([there(world), left], [[], ['devices.usb']])
-  assert.deepEqual(back, [['devices.pointer', 'live', 'it is plugged into a USB port while the guest runs']])
 })
 
 test('a guest that refuses keeps its watchdog, and one that says nothing is waited for as long as is said', async () => {
@@ -203,27 +189,24 @@ for (const point of failpointNames.filter((name) => name.startsWith('vm.devices.
     const reached = new Set<FailpointName>()
     let deadly: string | undefined
     const { promise: died, resolve: die } = Promise.withResolvers<void>()
-    const wanted = /plug/.test(point) ? ({ pointer: 'virtio', rng: true } as const) : {}
-    const first = /plug/.test(point) ? {} : ({ pointer: 'virtio' } as const)
-    await using world = await openRunning(
-      first,
-      {},
-      {
-        async failpoint(name) {
-          reached.add(name)
-          if (name !== deadly) return
-          die()
-          await new Promise(() => {}) // The daemon is dead.
-        },
+    const wanted = /plug/.test(point) ? ({ pointer: 'usb', rng: true, vsock: true } as const) : {}
+    const spec = { machine: { spareSlots: 3 } }
+    const first = /plug/.test(point) ? {} : ({ pointer: 'usb', keyboard: 'virtio' } as const)
+    await using world = await openRunning(first, spec, {
+      async failpoint(name) {
+        reached.add(name)
+        if (name !== deadly) return
+        die()
+        await new Promise(() => {}) // The daemon is dead.
       },
-    )
+    })
     deadly = point
 
-    await setDevices(world, wanted)
+    await setDevices(world, wanted, spec)
     await died
     await using next = await world.killAndFollow()
 
-    const names = Object.keys(wanted).sort().join()
+    const names = /plug/.test(point) ? 'pointer,rng,usb,vsock' : ''
     assert.ok(reached.has(point))
     await eventually(async () => {
       const { status } = await next.vm('web1')

@@ -36,12 +36,13 @@ function disksOf(world: SimulatedDaemon): readonly string[] {
 }
 
 test('a disk is plugged into a guest that runs, and taken away again; its volume stays', async () => {
-  await using world = await openRunning([{ name: 'one', size: '1GiB' }])
+  const one = { name: 'one', ioThread: true }
+  await using world = await openRunning([{ ...one, size: '1GiB' }])
 
-  const came = await ended(world, await setDisks(world, [{ name: 'one' }, data]))
+  const came = await ended(world, await setDisks(world, [one, data]))
   assert.deepEqual(disksOf(world), ['data', 'one'])
   assert.deepEqual((await world.vm('web1')).status.restartNeeded, [])
-  const went = await ended(world, await setDisks(world, [{ name: 'one' }]))
+  const went = await ended(world, await setDisks(world, [one]))
 
   assert.deepEqual(
     [came, went].map(({ kind, state, outcome }) => [kind, state, outcome]),

@@ -131,7 +131,8 @@ test('two VMs share a raw volume when both say so; a qcow2 is never shared', asy
 })
 
 test('LUNs come and go on a controller that is there, however few slots are left', async () => {
-  const lun = (name: string) => ({ name, size: '1GiB', bus: 'virtio-scsi', controller: 'shelf' }) as const
+  const lun = (name: string) =>
+    ({ name, size: '1GiB', bus: 'virtio-scsi', controller: 'shelf', ioThread: true }) as const
   await using world = await openRunning([lun('a')], { machine: { spareSlots: 0 } })
 
   const disks = ['a', 'b', 'c', 'd'].map(lun)

@@ -21,9 +21,10 @@ import type { Ports } from '../../ports/ports.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { devicesOfDisk } from './disk-answers.ts'
 import { endEmulator } from './end-emulator.ts'
-import { lookForHelpers, noteLostNetwork, noteLostVf } from './lost-devices.ts'
+import { lookForHelpers, lookForTaps, noteLostNetwork, noteLostVf } from './lost-devices.ts'
 import { answerIn } from './moving-kind.ts'
 import { movingKinds } from './moving-kinds.ts'
+import { lookForController } from './set-devices.ts'
 import { finishWhenGone } from './set-disks.ts'
 import { noteVcpus } from './set-vcpus.ts'
 import { giveUpAsking } from './stop-vm.ts'
@@ -142,6 +143,11 @@ async function happeningOf(
     }
   }
   await lookForHelpers(seat, emulator, parts)
+  // One that does not answer is asked again.
+  await lookForTaps(seat, emulator, parts).catch((error: unknown) =>
+    parts.ports.log.warn({ vm: seat.record.name, err: error }, 'the taps of a VM were not looked at'),
+  )
+  await lookForController(seat, emulator, parts.ports)
   return await askRunState(seat, emulator)
 }
 

@@ -1,13 +1,19 @@
 /** A VM as the API shows it. Everything here is known already: showing never waits for an emulator. */
 import type { Vm, VmSpec, VmStatus } from '@kvasir/contract'
 import { unenforceable } from '../../model/placement/cpu-limits.ts'
+import { aioNow } from '../../model/qemu/aio-now.ts'
+import type { DiskIds } from '../../model/qemu/emulator-plan.ts'
 import { mediumPaths } from '../../model/vm/disk-rules.ts'
 import { waitingFields } from '../../model/vm/waiting-changes.ts'
 import type { Driver, VmView } from '../../ports/drivers.ts'
 import type { EmulatorStatistics } from '../../ports/emulators.ts'
+import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { defaultPool } from '../pools/create-pool.ts'
+import { placeName } from '../pools/usable-pool.ts'
+import { cacheOf, layerOptions } from '../snapshots/layer-options.ts'
+import { sourceOf } from '../volumes/volume-files.ts'
 import { lostDevices } from './lost-devices.ts'
 import { memoryStatus } from './memory-status.ts'
 import { channelsField } from './moved-channels.ts'
@@ -17,7 +23,7 @@ import { movingFields } from './moved-nics.ts'
 import { shareField } from './moved-shares.ts'
 import { nicStatus, vfStatus } from './nic-status.ts'
 import { bootBytesOf } from './situation.ts'
-import { waitingStatus } from './waiting-reasons.ts'
+import { pinsWait, waitingStatus } from './waiting-reasons.ts'
 
 /** The API's view of a VM. */
 export function showVm(driver: Driver, context: Context): Vm {
@@ -108,7 +114,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
           ...(statistics.vhostThreads
             ? { vhostThreads: statistics.vhostThreads.map((thread) => ({ ...thread })) }
             : {}),
-          disks: diskStatus(statistics.disks, run),
+          disks: diskStatus(statistics.disks, { record, run }, context.ports),
           ...(statistics.emulatorThread ? { emulatorThread: { ...statistics.emulatorThread } } : {}),
           ...(statistics.balloonBytes === undefined
             ? {}
@@ -142,11 +148,34 @@ function hostDeviceStatus({ bootedHardware }: VmRun): Pick<VmStatus, 'hostDevice
   return given.length === 0 ? {} : { hostDevices: given.map(([name, address]) => ({ name, address })) }
 }
 
-function diskStatus(disks: EmulatorStatistics['disks'], { emulator }: VmRun): NonNullable<VmStatus['disks']> {
+function diskStatus(
+  disks: EmulatorStatistics['disks'],
+  vm: { readonly record: VmRecord; readonly run: VmRun },
+  ports: Ports,
+): NonNullable<VmStatus['disks']> {
   return disks.map(({ latency, ...disk }) => {
-    const aio = emulator.plan.ids.disks[disk.disk]?.aio
-    return { ...disk, ...(latency ? { latency } : {}), ...(aio ? { aio } : {}) }
+    const { aio, cache } = choicesOf(disk.disk, vm, ports)
+    return { ...disk, ...(latency ? { latency } : {}), ...(aio ? { aio } : {}), ...(cache ? { cache } : {}) }
   })
+}
+
+/** How a disk's requests go now, as far as its pool can be asked; else how they went at the start. */
+function choicesOf(
+  name: string,
+  { record, run }: { readonly record: VmRecord; readonly run: VmRun },
+  ports: Ports,
+): Pick<DiskIds, 'aio' | 'cache'> {
+  const started: Pick<DiskIds, 'aio' | 'cache'> = run.emulator.plan.ids.disks[name] ?? {}
+  const disk = run.bootedSpec.disks.find((one) => one.name === name)
+  const volume = disk?.volume === undefined ? undefined : ports.store.volumes.find(disk.pool, disk.volume)
+  const pool = volume && ports.store.pools.findByName(placeName(volume))
+  if (!disk || !volume || pool?.phase !== 'ready' || !pool.started) return started
+  const source = sourceOf(volume, ports)
+  const { aio: layer } = layerOptions({ disk, volume }, record, ports)
+  return {
+    cache: cacheOf({ disk, volume }, ports),
+    ...(started.aio ? { aio: aioNow(started.aio, { source, layer }) } : {}),
+  }
 }
 
 /** The pools of a VM's disks that cannot be used, and why. */
@@ -165,7 +194,8 @@ function poolTrouble({ spec }: VmRecord, { ports, pools }: Context): Pick<VmStat
 
 /** What waits for the next boot. vCPUs and devices that are being plugged or asked for do not. */
 function waitingFor({ spec, hardware, run }: VmRecord, booted: VmSpec): string[] {
-  const fields = waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })
+  const now = waitingFields({ booted, now: spec, plugMemory: hardware.plugMemory })
+  const fields = pinsWait({ spec, run }) ? [...now, 'cpu.pin'] : now
   const moving = new Set([
     ...(run?.movingDisks?.flatMap((disk) => [`disks.${disk}`, ...mediumPaths(disk)]) ?? []),
     ...(run?.movingNics?.flatMap(movingFields) ?? []),

@@ -6,7 +6,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord, VmRecord } from '../../ports/store.ts'
 
 /** The situation of a VM, by its record. */
-export function situationOf(record: VmRecord, { store }: Pick<Ports, 'store'>): Situation {
+export function situationOf(record: VmRecord, { store, host }: Pick<Ports, 'store' | 'host'>): Situation {
   const { life, saved, hardware, run } = record
   const networks = store.networks.list()
   const namesOf = (wanted: NetworkRecord['mode']) =>
@@ -19,6 +19,7 @@ export function situationOf(record: VmRecord, { store }: Pick<Ports, 'store'>): 
     accelerator: run?.accelerator,
     macvtaps: namesOf('macvtap'),
     sriovs: namesOf('sriov'),
+    lacksVsock: run !== undefined && !host.hasVsock(),
     bootedPci: run?.bootedHardware?.pci,
     freePorts: run?.bootedHardware && freePorts(run.bootedHardware, hardware),
   }

@@ -216,3 +216,21 @@ test('vhost has CPUs of its own from the start, for a NIC that comes, and while 
     message: /^The vhost threads of VM web1 cannot be given CPU 99/,
   })
 })
+
+test('a pin of a thread that the emulator was started without waits for the next boot, which makes one', async () => {
+  await using world = await openSimulatedDaemon()
+  await world.createVm('web1', { disks: [{ name: 'data', size: '1GiB' }] })
+  await world.start('web1')
+
+  const { spec } = await world.vm('web1')
+  const cpu = { ...spec.cpu, pin: { vcpus: {}, ioThreads: { data: '2' } } }
+  await world.call('applyVm', { params, body: { spec: { ...spec, cpu } } })
+
+  const { restartNeeded, restartReasons } = (await world.vm('web1')).status
+  assert.deepEqual(restartNeeded, ['cpu.pin'])
+  assert.match(restartReasons?.['cpu.pin'] ?? '', /without an I.O thread/)
+  await world.call('powerOffVm', { params })
+  await world.start('web1')
+  assert.deepEqual((await world.vm('web1')).status.restartNeeded, [])
+  assert.deepEqual([...world.process('web1').disks.ioThreads], ['io-data'])
+})

@@ -160,7 +160,7 @@ export function beginClone(
   context: Context,
   request: {
     readonly name: string
-    readonly mode: 'linked' | 'full'
+    readonly mode?: 'linked' | 'full' | undefined
     readonly caller: Caller
     readonly keep: (job: Job) => void
   },

@@ -16,6 +16,7 @@ import { exchangeNames } from '../snapshots/switch-layers.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { freeVolumeName } from '../vms/make-volumes.ts'
 import { askPools } from './ask-pools.ts'
+import { cloneKind } from './clone-kind.ts'
 import { requireEncryption, requirePlain } from './encryption.ts'
 import { beginWork, endWork, requireOff, requireWhole, withSeats } from './hold-volume.ts'
 import { keepGround } from './keep-ground.ts'
@@ -29,7 +30,8 @@ const copyDeadlineMs = 24 * 3_600_000
 
 export interface CloneVolumeRequest {
   readonly name: string
-  readonly mode: 'linked' | 'full'
+  /** Linked where that can be, unless it is said. */
+  readonly mode?: 'linked' | 'full' | undefined
   readonly pool?: string | undefined
   readonly format?: VolumeFormat | undefined
   readonly compress?: boolean | undefined
@@ -45,11 +47,10 @@ export interface Asked {
 /** Begins to clone a volume. A linked clone makes the volume a base that nobody writes to any more, under a successor of its name. */
 export function beginCloneVolume(volume: VolumeRecord, request: CloneVolumeRequest, asked: Asked): Job {
   const { context } = asked
-  const linked = request.mode === 'linked'
   const place = { pool: request.pool ?? volume.pool, name: request.name }
   requireFree(place, context)
   requireWhole(volume)
-  const liked = linked ? requireLinkable(volume, { ...request, pool: place.pool }, context) : volume.format
+  const { linked, liked } = cloneKind(volume, { ...request, pool: place.pool }, context)
   const format = formatIn(place.pool, { asked: request.format, liked }, context.ports)
   refuseCompressed(request.compress, linked ? 'none' : format)
   requireKept(volume, { pool: place.pool, format, compress: request.compress }, context)
@@ -131,22 +132,6 @@ function refuseCompressed(compress: boolean | undefined, format: VolumeFormat | 
     format === 'raw'
       ? 'A raw volume is not compressed; that takes qcow2.'
       : 'A linked clone copies nothing that could be compressed; that takes a full one.',
-  )
-}
-
-/** What a linked clone is made as. Refuses one that cannot be. */
-function requireLinkable(
-  volume: VolumeRecord,
-  request: { readonly pool: string; readonly format?: VolumeFormat | undefined },
-  { ports }: Context,
-): VolumeFormat {
-  const { linkedClones, independentClones } = usablePool(volume.pool, ports).capabilities
-  if (!linkedClones) throw new KvasirError('unsupported', `Pool ${volume.pool} has no linked clones.`)
-  const format = independentClones ? volume.format : 'qcow2'
-  if (request.pool === volume.pool && (request.format ?? format) === format) return format
-  throw new KvasirError(
-    'bad-request',
-    `A linked clone is a ${format} volume beside the one that it is linked to; another pool or format takes a full clone.`,
   )
 }
 

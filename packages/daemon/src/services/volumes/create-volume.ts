@@ -1,6 +1,7 @@
 /** Makes a volume: a row that says `creating`, what it stands for, then `ready`. */
 import type { NewVolume, Volume } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
+import { requireDiskSize } from '../../model/storage/disk-size.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { findImage, requireNotGone } from '../images/find-image.ts'
@@ -12,7 +13,6 @@ import { discardVolume, makeVolumeFile } from './volume-files.ts'
 import { formatIn } from './volume-format.ts'
 import { volumeWords } from './volume-words.ts'
 
-const sectorBytes = 512
 /** docs/interop/qcow2.txt of QEMU: cluster_bits from 9 to 21. */
 const clusters = { least: 2 ** 9, most: 2 ** 21 } as const
 
@@ -63,17 +63,16 @@ async function planVolume(pool: string, wanted: NewVolume, context: Context): Pr
   const image = wanted.image === undefined ? undefined : await findImage(wanted.image, ports)
   const imageBytes = image?.disk?.virtualSizeBytes ?? 0
   const capacityBytes = wanted.size ?? imageBytes
-  if (capacityBytes === 0 || (image && !image.disk))
-    throw new KvasirError('bad-request', `Volume ${words} needs a size, or an image with a disk.`)
+  if (image && !image.disk)
+    throw new KvasirError(
+      'bad-request',
+      `Image ${image.name} has no disk that volume ${words} could begin as.`,
+    )
+  requireDiskSize(`Volume ${words}`, capacityBytes)
   if (capacityBytes < imageBytes)
     throw new KvasirError(
       'bad-request',
       `Volume ${words} would be smaller than its image, which does not fit.`,
-    )
-  if (capacityBytes % sectorBytes !== 0)
-    throw new KvasirError(
-      'bad-request',
-      `Volume ${words} would have ${capacityBytes} bytes, which is no whole number of sectors of ${sectorBytes} bytes.`,
     )
   return {
     id: ports.clock.uuid(),

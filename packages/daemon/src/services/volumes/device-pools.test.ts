@@ -62,11 +62,11 @@ test('a clone of a thin volume needs it no more, and a volume group has full one
   await using world = await openWithPools()
   await create(world, 'thin', 'data')
   await create(world, 'fast', 'data')
-  const clone = (pool: string, mode: 'linked' | 'full') =>
+  const clone = (pool: string, mode?: 'linked' | 'full', name = 'copy') =>
     world.call('cloneVolume', {
       params: { pool, volume: 'data' },
       query: { wait: patience },
-      body: { name: 'copy', mode },
+      body: { name, mode },
     })
 
   assert.equal((await clone('thin', 'linked')).state, 'succeeded')
@@ -78,6 +78,7 @@ test('a clone of a thin volume needs it no more, and a volume group has full one
   assert.deepEqual([copy?.name, copy?.base, copy?.format, others.length], ['copy', undefined, 'raw', 0])
   await assert.rejects(clone('fast', 'linked'), { code: 'unsupported' })
   assert.equal((await clone('fast', 'full')).state, 'succeeded')
+  assert.equal((await clone('fast', undefined, 'more')).state, 'succeeded', 'Unless said, as the pool can.')
 })
 
 test('a linked clone of a VM has thin clones of its disks', async () => {

@@ -38,11 +38,12 @@ export async function importVolume(
   if (!backend.capabilities.importInPlace)
     throw new KvasirError('unsupported', `Pool ${pool} takes nothing in place, so ${words} was not imported.`)
   const entry = (await backend.list()).find(({ file }) => file === wanted.file)
-  if (!entry?.isVolume)
+  if (!entry)
     throw new KvasirError(
       'file-not-found',
-      `Pool ${pool} has nothing called ${wanted.file} that could be a volume, so it was not imported.`,
+      `Pool ${pool} has nothing called ${wanted.file}, so nothing was imported.`,
     )
+  requireAlone(pool, entry)
   requireForeign(pool, entry, context)
   const id = clock.uuid()
   const encryption = encryptionOf({ pool, format: wanted.format, secret: wanted.encrypt }, ports)
@@ -80,6 +81,17 @@ export async function importVolume(
     keep(answer)
   })
   return answer
+}
+
+/** What is reached by another name as well is not the pool's alone: a second volume of it, or a file outside, would be written to. */
+function requireAlone(pool: string, { file, isVolume, names = 1 }: PoolEntry): void {
+  const refuse = (why: string) =>
+    new KvasirError('image-refused', `What pool ${pool} has as ${file} ${why}, so it was not imported.`)
+  if (!isVolume) throw refuse('is no regular file but a link, a folder or the like')
+  if (names > 1)
+    throw refuse(
+      `is one file with ${names} names (hard links), and who writes by another one would damage it`,
+    )
 }
 
 /** Whether the secret opens it is known only when it was opened. */

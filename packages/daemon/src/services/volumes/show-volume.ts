@@ -6,11 +6,15 @@ import type { VolumeRecord, VolumeUpload } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { placeName } from '../pools/usable-pool.ts'
 import { sourceOf } from './volume-files.ts'
-import { originOf, vmsUsing } from './volume-use.ts'
+import { originOf, type VolumeUses, volumeUses } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
 
-/** The API's view of a volume. */
-export async function showVolume(volume: VolumeRecord, context: Context): Promise<Volume> {
+/** The API's view of a volume; `uses` where many are shown at once. */
+export async function showVolume(
+  volume: VolumeRecord,
+  context: Context,
+  uses: VolumeUses = volumeUses(context.ports.store),
+): Promise<Volume> {
   const { ports } = context
   const { store } = ports
   const allocatedBytes = await allocatedBytesOf(volume, ports)
@@ -18,7 +22,8 @@ export async function showVolume(volume: VolumeRecord, context: Context): Promis
   const { clonedFromId } = volume
   const twin = clonedFromId === undefined ? undefined : store.volumes.get(clonedFromId)
   const source = store.pools.findByName(placeName(volume)) && sourceOf(volume, ports)
-  const overlays = store.volumes.list().filter((other) => (other.baseId ?? other.originId) === volume.id)
+  const overlays = uses.overlaysOf(volume)
+  const snapshots = uses.snapshotsOn(volume)
   const chain = ancestorsOf(volume, ports)
   const encryption = shownEncryption(volume, store)
   return {
@@ -36,8 +41,9 @@ export async function showVolume(volume: VolumeRecord, context: Context): Promis
     ...(volume.frozen ? { frozen: true } : {}),
     ...(encryption === undefined ? {} : { encryption }),
     ...(volume.phase === 'uploading' && volume.upload ? { upload: shownUpload(volume.upload) } : {}),
-    usedBy: vmsUsing(volume, store).map((vm) => vm.name),
+    usedBy: uses.vmsWith(volume),
     ...(overlays.length > 0 ? { overlays: overlays.map(volumeWords) } : {}),
+    ...(snapshots.length > 0 ? { snapshots: [...snapshots] } : {}),
     createdAt: volume.createdAt,
   }
 }

@@ -193,3 +193,17 @@ test('a volume that is downloaded is held, and the tag changes with what is on i
   await changed.close()
   assert.notEqual(changed.tag, sent.tag)
 })
+
+test('what turns out to be no image that may become a volume is removed, and its name is free again', async () => {
+  await using world = await openSimulatedDaemon()
+  await begin(world, { format: 'qcow2' })
+  await send(world, 0, [filled(8 * mib, 1)])
+  for (const [id, volume] of world.machine.volumes)
+    world.machine.volumes.set(id, { ...volume, damage: { leaks: 0, corruptions: 3 } })
+
+  const job = await finish(world)
+
+  assert.equal(job.error?.code, 'image-refused')
+  await assert.rejects(show(world), { code: 'volume-not-found' })
+  assert.equal(world.machine.volumes.size, 0)
+})

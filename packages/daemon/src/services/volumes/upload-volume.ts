@@ -60,7 +60,10 @@ export function beginFinishUpload(
       deadlineMs: finishDeadlineMs,
     },
     async (job) => {
-      await finish(volume, job, context)
+      await finish(volume, job, context).catch(async (error: unknown) => {
+        if (error instanceof KvasirError && error.code === 'image-refused') await giveUp(volume, context)
+        throw error
+      })
       return volume.name
     },
   )
@@ -248,13 +251,21 @@ export function expiry({ ports }: Pick<Context, 'ports'>): string {
 
 /** Nobody came back for these. */
 async function removeExpired(context: Context): Promise<void> {
-  const { store, log } = context.ports
+  const { store } = context.ports
   for (const volume of store.volumes.list()) {
     if (volume.phase !== 'uploading' || volume.work !== undefined || !isUnfinished(volume, context)) continue
-    const deleting: VolumeRecord = { ...volume, phase: 'deleting' }
-    store.volumes.update(deleting)
-    await removeVolume(deleting, context).catch((error: unknown) =>
-      log.error({ volume: volume.name, err: error }, 'an upload that was given up could not be removed'),
-    )
+    await giveUp(volume, context)
   }
+}
+
+/** Removes what will not become a volume; if its pool does not let that be, the next start of the daemon does. */
+async function giveUp(volume: VolumeRecord, context: Context): Promise<void> {
+  const { store, log } = context.ports
+  const now = store.volumes.get(volume.id)
+  if (now?.phase !== 'uploading' || now.work !== undefined) return
+  const deleting: VolumeRecord = { ...now, phase: 'deleting' }
+  store.volumes.update(deleting)
+  await removeVolume(deleting, context).catch((error: unknown) =>
+    log.error({ volume: volume.name, err: error }, 'an upload that was given up could not be removed'),
+  )
 }

@@ -1,11 +1,12 @@
 /** Volumes: what each is, and making and deleting them. */
 import type { Volume } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
-import type { VolumeRecord } from '../../ports/store.ts'
+import type { Store, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
 import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { askPoolsOf } from './ask-pools.ts'
 import { beginCheckVolume } from './check-volume.ts'
 import { beginCloneVolume, beginConvertVolume } from './copy-volume.ts'
 import { createVolume } from './create-volume.ts'
@@ -15,7 +16,7 @@ import { requireNoWork } from './hold-volume.ts'
 import { importVolume } from './import-volume.ts'
 import { resizeVolume } from './resize-volume.ts'
 import { showVolume } from './show-volume.ts'
-import { clonesOf, holderOf } from './volume-use.ts'
+import { clonesOf, holderOf, volumeUses } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
 import { beginWipeVolume } from './wipe-volume.ts'
 
@@ -39,7 +40,8 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
   const { store } = context.ports
   const showAll = async (wanted: (volume: VolumeRecord) => boolean): Promise<Volume[]> => {
     const made = store.volumes.list().filter((volume) => volume.phase !== 'creating' && wanted(volume))
-    return await askFewAtOnce(made, (volume) => showVolume(volume, context))
+    const uses = volumeUses(store)
+    return await askFewAtOnce(made, (volume) => showVolume(volume, context, uses))
   }
   return {
     listVolumes: () => showAll(() => true),
@@ -78,30 +80,53 @@ export function createVolumeHandlers(context: Context): Pick<Handlers, VolumeHan
       return await context.jobs.wait(job.id, (query.wait ?? 0) * 1000, signal)
     },
     async deleteVolume({ params }) {
-      const volume = requireVolume(params, context)
-      requireNoWork(volume)
-      usablePool(volume.pool, context.ports)
-      const holder = holderOf(volume, store)
-      if (holder)
-        throw new KvasirError(
-          'in-use',
-          `Volume ${volumeWords(volume)} is in use by ${holder}, so it is not deleted.`,
-        )
-      const clones = clonesOf(volume, store)
-      if (clones !== undefined)
-        throw new KvasirError(
-          'in-use',
-          `Volume ${volumeWords(volume)} is what linked clones are based on (${clones}), so it is not deleted.`,
-          { details: { clones } },
-        )
-      const deleting = { ...volume, phase: 'deleting' as const }
-      await context.ports.failpoint('volume.delete.before-phase')
-      store.volumes.update(deleting)
-      await context.ports.failpoint('volume.delete.after-phase')
+      const deleting = await markDeleted(params, context)
       await removeVolume(deleting, context)
       return undefined
     },
   }
+}
+
+/** Asks its pool and writes down that a volume goes, from where there is no way back. Refuses one that somebody uses. */
+async function markDeleted(
+  place: { readonly pool: string; readonly volume: string },
+  context: Context,
+): Promise<VolumeRecord> {
+  const { failpoint, store } = context.ports
+  const requireFree = () => {
+    const volume = requireVolume(place, context)
+    requireNoWork(volume)
+    usablePool(volume.pool, context.ports)
+    requireUnused(volume, store)
+    return volume
+  }
+  // What it lies on does not matter for this.
+  await askPoolsOf([{ ...requireFree(), baseId: undefined }], context.ports)
+  await failpoint('volume.delete.before-phase')
+  const deleting = store.transaction(() => {
+    const row: VolumeRecord = { ...requireFree(), phase: 'deleting' }
+    store.volumes.update(row)
+    return row
+  })
+  await failpoint('volume.delete.after-phase')
+  return deleting
+}
+
+/** Refuses what somebody uses, or is based on. */
+function requireUnused(volume: VolumeRecord, store: Store): void {
+  const holder = holderOf(volume, store)
+  if (holder)
+    throw new KvasirError(
+      'in-use',
+      `Volume ${volumeWords(volume)} is in use by ${holder}, so it is not deleted.`,
+    )
+  const clones = clonesOf(volume, store)
+  if (clones !== undefined)
+    throw new KvasirError(
+      'in-use',
+      `Volume ${volumeWords(volume)} is what linked clones are based on (${clones}), so it is not deleted.`,
+      { details: { clones } },
+    )
 }
 
 /** The row of a volume. `pool-not-found`, `volume-not-found`. */

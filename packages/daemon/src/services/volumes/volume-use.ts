@@ -1,6 +1,6 @@
 /** Who uses a volume: the VM whose spec names it or that was booted or saved with it, the volumes that are overlays of it, and the snapshot that it is a layer of. */
 import { type DiskSpec, isReadOnly } from '@kvasir/contract'
-import type { Store, VolumeRecord } from '../../ports/store.ts'
+import type { Store, VmRecord, VolumeRecord } from '../../ports/store.ts'
 import { volumeWords } from './volume-words.ts'
 
 /** How many of those who use a volume are named. */
@@ -14,13 +14,30 @@ export function holderOf(volume: VolumeRecord, store: Store, exceptVm?: string):
 
 function layerHolders(volume: VolumeRecord, store: Store): readonly string[] {
   const children = store.volumes.list().filter((other) => other.baseId === volume.id)
-  const snapshots = store.snapshots
-    .list()
-    .filter(({ layers }) => layers.some(({ volumeId }) => volumeId === volume.id))
   return [
     ...children.map((child) => `volume ${volumeWords(child)}`),
-    ...snapshots.map(({ name }) => `snapshot ${name}`),
+    ...(snapshotsByLayer(store).get(volume.id) ?? []).map(({ vm, name }) => `snapshot ${name} of VM ${vm}`),
   ]
+}
+
+interface SnapshotName {
+  readonly vm: string
+  readonly name: string
+}
+
+/** Which snapshots have a volume as a layer, by its id. */
+function snapshotsByLayer(store: Store): ReadonlyMap<string, readonly SnapshotName[]> {
+  const all = store.snapshots.list().flatMap(({ name, vmId, layers }) => {
+    const snapshot = { vm: nameOfVm(vmId, store), name }
+    return [...new Set(layers.map(({ volumeId }) => volumeId))].map((id) => ({ id, snapshot }))
+  })
+  const byLayer = Map.groupBy(all, ({ id }) => id)
+  return new Map([...byLayer].map(([id, found]) => [id, found.map(({ snapshot }) => snapshot)]))
+}
+
+function nameOfVm(id: string, store: Store): string {
+  const row = store.vms.get(id)
+  return row?.kind === 'vm' ? row.record.name : id
 }
 
 function inWords(names: readonly string[]): string | undefined {
@@ -55,6 +72,36 @@ export function holderBeside(
   return rival ? `VM ${rival.name}` : inWords(layerHolders(volume, store))
 }
 
+/** Who uses which volume, looked up once for many of them. */
+export interface VolumeUses {
+  /** The overlays and linked clones of a volume. */
+  overlaysOf(volume: VolumeRecord): readonly VolumeRecord[]
+  /** The names of the VMs that use it. */
+  vmsWith(volume: VolumeRecord): string[]
+  /** The snapshots that it is a layer of. */
+  snapshotsOn(volume: VolumeRecord): readonly SnapshotName[]
+}
+
+/** Who uses the volumes that there are now. */
+export function volumeUses(store: Store): VolumeUses {
+  const overlays = Map.groupBy(store.volumes.list(), ({ baseId, originId }) => baseId ?? originId)
+  const users = new Map<string, Set<string>>()
+  for (const row of store.vms.list()) {
+    if (row.kind !== 'vm') continue
+    for (const { pool, volume } of disksOf(row.record)) {
+      if (volume === undefined) continue
+      const key = volumeWords({ pool, name: volume })
+      users.set(key, (users.get(key) ?? new Set()).add(row.record.name))
+    }
+  }
+  const layers = snapshotsByLayer(store)
+  return {
+    overlaysOf: ({ id }) => overlays.get(id) ?? [],
+    snapshotsOn: ({ id }) => layers.get(id) ?? [],
+    vmsWith: (volume) => [...(users.get(volumeWords(volume)) ?? [])],
+  }
+}
+
 /** The VMs whose specs name a volume, or that still run with it, or were saved with it, after their specs were changed. */
 export function vmsUsing(
   volume: VolumeRecord,
@@ -64,10 +111,15 @@ export function vmsUsing(
     .list()
     .filter((row) => row.kind === 'vm')
     .map((row) => row.record)
-    .map(({ id, name, spec, run, saved }) => {
-      const all = [spec, run?.bootedSpec, saved?.booted?.spec].flatMap((one) => one?.disks ?? [])
-      const disks = all.filter((disk) => disk.volume === volume.name && disk.pool === volume.pool)
+    .map((record) => {
+      const { id, name } = record
+      const disks = disksOf(record).filter((disk) => disk.volume === volume.name && disk.pool === volume.pool)
       return { id, name, disks }
     })
     .filter(({ disks }) => disks.length > 0)
+}
+
+/** The disks of the specs that a VM has, runs by and was saved with. */
+function disksOf({ spec, run, saved }: VmRecord): readonly DiskSpec[] {
+  return [spec, run?.bootedSpec, saved?.booted?.spec].flatMap((one) => one?.disks ?? [])
 }

@@ -213,3 +213,18 @@ test('only a full copy that is qcow2 is compressed', async () => {
   await assert.rejects(copy({ mode: 'full', format: 'raw' }), { code: 'bad-request' })
   assert.equal((await copy({ mode: 'full' })).state, 'succeeded')
 })
+
+test('a clone is linked unless a full one is asked for, or something that only a full one can be', async () => {
+  await using world = await openWithVolume()
+  await addPool(world)
+  const clone = async (body: { name: string; pool?: string; format?: 'raw'; compress?: true }) => {
+    await world.call('cloneVolume', { params: data, query: { wait: 10 }, body })
+    return await show(world, body.name, body.pool)
+  }
+
+  assert.equal((await clone({ name: 'linked' })).base, 'data.base')
+  assert.equal((await clone({ name: 'there', pool: 'fast' })).base, undefined)
+  const { base, format } = await clone({ name: 'plain', format: 'raw' })
+  assert.deepEqual([base, format], [undefined, 'raw'])
+  assert.equal((await clone({ name: 'small', compress: true })).base, undefined)
+})

@@ -37,7 +37,6 @@ export function sampleVm(id: string, changes: Partial<VmRecord> = {}): VmRecord 
             ioThreads: ['io-root'],
             disks: { root: { device: 'disk-root', node: 'node-root', chain: ['node-root'] } },
             nics: { lan: { device: 'nic-lan', netdev: 'net-lan' } },
-            balloon: 'balloon',
             vncSocketName: undefined,
           },
         },
