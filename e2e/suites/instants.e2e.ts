@@ -1,11 +1,13 @@
 /** Disks read as they were at one instant under a guest that writes, and what changed since checkpoints. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
+import { startCli } from '../machine/cli.ts'
 import { eventually } from '../machine/eventually.ts'
 import { addPool, movesOf } from '../machine/moves.ts'
 import { snapshotsOf } from '../machine/snapshots.ts'
@@ -109,6 +111,14 @@ test('a full copy and what changed since its checkpoints are the disks, over a r
   }
   await world.assertCleanAudit()
 
+  for (let times = 0; times < 3; times++) {
+    const early = startCli(world.place, ['vm', 'export', 'web1', 'b', '-'])
+    const ended = once(early, 'close')
+    await once(early.stdout, 'data')
+    early.stdout.destroy()
+    await ended
+    assert.equal(early.exitCode, 0)
+  }
   const { code, stdout, stderr } = await world.cli('vm', 'export', 'web1', 'b', '-', '--quiesce')
   assert.equal(code, 0, stderr)
   assert.equal(stdout.length, 16 * 2 ** 20)

@@ -26,6 +26,8 @@ export class GuestDisks {
   readonly sinks = new Map<string, 'sinking' | 'held'>()
   /** Disks that are kept as they were, by the id of their scratch. */
   readonly kept = new Map<string, { readonly disk: string }>()
+  /** How many times more letting go of one is refused. */
+  refusalsToLetGo = 0
   /** The bitmaps of each disk, by their names: whether they have noted everything. */
   readonly bitmaps = new Map<string, Map<string, { readonly isWhole: boolean }>>()
   readonly #guest: Guest

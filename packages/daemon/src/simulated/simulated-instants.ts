@@ -47,7 +47,12 @@ export class SimulatedInstants implements EmulatorInstants {
 
   async end({ id }: InstantName): Promise<void> {
     await this.#process.answer()
-    this.#process.disks.kept.delete(id)
+    const { disks } = this.#process
+    if (disks.refusalsToLetGo > 0) {
+      disks.refusalsToLetGo--
+      throw new KvasirError('emulator-failed', 'The emulator refused: Job not found')
+    }
+    disks.kept.delete(id)
   }
 
   async bitmaps(disks: readonly string[], prefix: string): Promise<readonly DiskBitmap[]> {

@@ -14,6 +14,15 @@ export async function jobStatus(monitor: QmpClient, id: string): Promise<QueryJo
   return (await monitor.execute('query-jobs')).find((job) => job.id === id)
 }
 
+/** Dismisses a job that has concluded; whoever else ends it may have done so first. */
+export async function dismissJob(monitor: QmpClient, id: string): Promise<void> {
+  try {
+    await monitor.execute('job-dismiss', { id })
+  } catch (error) {
+    if ((await jobStatus(monitor, id)) !== undefined) throw error
+  }
+}
+
 /** Waits until a job has concluded, and dismisses it. Throws `not-enough-space` or `emulator-failed` when it came to nothing. */
 export async function followJob(
   monitor: QmpClient,
@@ -30,7 +39,7 @@ export async function followJob(
     if (job === undefined) throw failed(id, 'it is gone')
     if (job['total-progress'] > 0) onProgress(job['current-progress'] / job['total-progress'])
     if (job.status === 'concluded') {
-      await monitor.execute('job-dismiss', { id })
+      await dismissJob(monitor, id)
       if (job.error !== undefined) throw failed(id, job.error)
       return
     }
@@ -46,7 +55,7 @@ async function cancel(monitor: QmpClient, id: string): Promise<void> {
     const job = await jobStatus(monitor, id)
     if (job === undefined) return
     if (job.status === 'concluded') {
-      await monitor.execute('job-dismiss', { id })
+      await dismissJob(monitor, id)
       return
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs))

@@ -2,7 +2,7 @@
 import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
 import type { FollowOptions } from '../../ports/emulator-mirrors.ts'
-import { jobStatus, noSpaceOr } from './block-jobs.ts'
+import { dismissJob, jobStatus, noSpaceOr } from './block-jobs.ts'
 
 /** How often a job is looked at that holds the guest's requests, or is about to. */
 export const closePollMs = 3
@@ -45,7 +45,7 @@ export async function dismiss(monitor: QmpClient, id: string, timeoutMs: number)
     const job = await jobStatus(monitor, id)
     if (job === undefined) return
     if (job.status === 'concluded') {
-      await monitor.execute('job-dismiss', { id })
+      await dismissJob(monitor, id)
       return
     }
     if (performance.now() > deadline)

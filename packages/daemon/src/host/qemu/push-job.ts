@@ -15,7 +15,7 @@ import { type ChangedPiece, KvasirError } from '@kvasir/contract'
 import { sendDescriptor } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
 import { takeWrites } from '../nbd/nbd-sink.ts'
-import { jobStatus } from './block-jobs.ts'
+import { dismissJob, jobStatus } from './block-jobs.ts'
 
 const pollMs = 50
 const connectMs = 5_000
@@ -84,7 +84,7 @@ export async function endPush(
 ): Promise<void> {
   const deadline = performance.now() + endTimeoutMs
   for (let found = await jobStatus(monitor, job); found; found = await jobStatus(monitor, job)) {
-    if (found.status === 'concluded') await monitor.execute('job-dismiss', { id: job })
+    if (found.status === 'concluded') await dismissJob(monitor, job)
     else await monitor.execute('job-cancel', { id: job }).catch(() => undefined) // It has ended meanwhile.
     if (performance.now() > deadline)
       throw new KvasirError(
@@ -140,7 +140,7 @@ async function beginAndFollow(monitor: QmpClient, push: PushJob, signal: AbortSi
     }
     await pause(pollMs)
   }
-  await monitor.execute('job-dismiss', { id: job })
+  await dismissJob(monitor, job)
   await monitor.execute('blockdev-del', { 'node-name': target })
 }
 

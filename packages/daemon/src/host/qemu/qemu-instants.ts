@@ -16,7 +16,7 @@ import { deviceId } from '../../model/qemu/ids.ts'
 import { changedBitmap, type DiskBitmap } from '../../model/storage/checkpoint-state.ts'
 import type { EmulatorInstants, InstantName, KeptDisk } from '../../ports/emulator-instants.ts'
 import type { SecretValues } from '../files/secret-files.ts'
-import { jobStatus, noSpaceOr } from './block-jobs.ts'
+import { dismissJob, jobStatus, noSpaceOr } from './block-jobs.ts'
 import { layerNames } from './layer-nodes.ts'
 import { endPush, pushPieces } from './push-job.ts'
 import { forgetCopy, openCopy } from './qemu-mirrors.ts'
@@ -81,7 +81,7 @@ export class QemuInstants implements EmulatorInstants {
           job.error,
         )
       await carrySince(monitor, { disk, id })
-      await monitor.execute('job-dismiss', { id: names.job })
+      await dismissJob(monitor, names.job)
       return 1
     })
   }
@@ -220,7 +220,7 @@ async function endKeeping(monitor: QmpClient, name: InstantName): Promise<void> 
   await endPush(monitor, { job: names.pushJob, target: names.push })
   const deadline = performance.now() + endTimeoutMs
   for (let job = await jobStatus(monitor, names.job); job; job = await jobStatus(monitor, names.job)) {
-    if (job.status === 'concluded') await monitor.execute('job-dismiss', { id: names.job })
+    if (job.status === 'concluded') await dismissJob(monitor, names.job)
     else await monitor.execute('job-cancel', { id: names.job }).catch(() => undefined) // It has ended meanwhile.
     if (performance.now() > deadline)
       throw new KvasirError(

@@ -12,7 +12,7 @@ import { groundName, headerName } from '../../model/storage/volume-source.ts'
 import type { FollowOptions } from '../../ports/emulator-mirrors.ts'
 import type { EmulatorSinks, Sink, SinkState } from '../../ports/emulator-sinks.ts'
 import { type LayerNodes, readBlockGraph } from './block-graph.ts'
-import { jobStatus } from './block-jobs.ts'
+import { dismissJob, jobStatus } from './block-jobs.ts'
 import { closePollMs, dismiss, followUntil, isEnded } from './copy-jobs.ts'
 import { withSecret } from './hand-secrets.ts'
 import { formatNode, layerNames } from './layer-nodes.ts'
@@ -154,7 +154,7 @@ export class QemuSinks implements EmulatorSinks {
 /** The job of a former daemon, of which nobody heard how it ended. */
 async function dismissEnded(monitor: QmpClient, sink: Sink): Promise<void> {
   const job = await jobStatus(monitor, jobId(sink))
-  if (job !== undefined && isEnded(job.status)) await monitor.execute('job-dismiss', { id: job.id })
+  if (job !== undefined && isEnded(job.status)) await dismissJob(monitor, job.id)
 }
 
 async function followToEnd(
@@ -165,7 +165,7 @@ async function followToEnd(
   for (;;) {
     const now = await jobStatus(monitor, job.job)
     if (now?.status === 'concluded' && now.error === undefined) {
-      await monitor.execute('job-dismiss', { id: job.job })
+      await dismissJob(monitor, job.job)
       return
     }
     if (now === undefined || now.status === 'concluded')

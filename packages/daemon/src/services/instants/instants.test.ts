@@ -141,6 +141,16 @@ async function readByNbd(world: SimulatedDaemon, { id }: Instant): Promise<Duple
   return await world.daemon.consoles.joinNbd(ticket)
 }
 
+test('an emulator that refuses to let go is asked again until it does', async () => {
+  await using world = await openWorld()
+  world.process('web1').disks.refusalsToLetGo = 3
+
+  await end(world, await keep(world))
+
+  await assertLetGo(world)
+  assert.equal(world.process('web1').disks.refusalsToLetGo, 0)
+})
+
 test('an instant that is served by NBD lasts as long as somebody reads, and is read by that alone', async () => {
   await using world = await openWorld()
   const instant = await keep(world, { idleSeconds: 60 })

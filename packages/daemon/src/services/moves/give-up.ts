@@ -8,7 +8,7 @@ import { copyNow, writeGivenUp } from './move-rows.ts'
 import { settleMoves } from './settle-moves.ts'
 
 const againMs = 100
-/** How long an emulator that does not answer is asked; after that, whoever finds it answering does. */
+/** How long an emulator that does not answer, or refuses, is asked; after that, whoever finds it answering does. */
 const giveUpMs = 60_000
 
 /** Gives copies up, whatever it takes. Never throws. */
@@ -27,8 +27,7 @@ export async function giveUp(
       await takePatiently(driver, 'edit', (seat) => settleMoves(seat, ports), patience)
       if (isLeft()) await ports.clock.sleep(againMs, signal)
     } catch (cause) {
-      const isLost = cause instanceof KvasirError && cause.code === 'emulator-unresponsive'
-      if (signal.aborted || !isLost) {
+      if (signal.aborted || !mayAnswerYet(cause)) {
         const vm = driver.view().record.name
         ports.log.warn({ vm, err: cause }, 'a copy of a disk is still to be removed')
         return
@@ -36,4 +35,11 @@ export async function giveUp(
       await ports.clock.sleep(againMs, signal).catch(() => undefined)
     }
   }
+}
+
+function mayAnswerYet(cause: unknown): boolean {
+  return (
+    cause instanceof KvasirError &&
+    (cause.code === 'emulator-unresponsive' || cause.code === 'emulator-failed')
+  )
 }
