@@ -1,6 +1,6 @@
 /** Disks as the guest sees them, and images from outside. */
 import assert from 'node:assert/strict'
-import { truncate, writeFile } from 'node:fs/promises'
+import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints, type ImportFormat } from '@kvasir/contract'
@@ -75,6 +75,35 @@ test('a disk that is added has its place at the next boot too', { skip }, async 
   await vm.waitForLogin(2)
 
   assert.equal(await vm.shell('cat /sys/block/vd*/size | sort'), '32768\n49152')
+})
+
+test('disks are made in the format that is asked for, with the VM and later, and one from an image is raw as a copy', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const file = join(world.place.base, 'disk.raw')
+  await writeFile(file, 'from outside')
+  await truncate(file, 2 ** 20)
+  await importImage(world, { path: file, name: 'outside', format: 'raw' })
+  const vm = await world.bootTiny('web1', {
+    disks: [{ name: 'copy', image: 'outside', size: '16MiB', format: 'raw' }],
+  })
+  const added = await world.cli('vm', 'disk', 'add', 'web1', 'name=more,size=24MiB,format=raw')
+  assert.equal(added.code, 0, added.stderr)
+  const device = await eventually(() => deviceOf(vm, 'more').catch(() => undefined), {
+    withinMs: 20_000,
+    what: 'the guest has the disk that was added',
+  })
+  const write = (to: string) => vm.shell(`echo kept | dd of=/dev/${to} bs=512 conv=fsync 2>/dev/null`)
+  await write(device)
+
+  assert.equal(await vm.shell(`head -c 12 /dev/${await deviceOf(vm, 'copy')}`), 'from outside')
+  const volumes = await world.client.call(endpoints.listVolumes, {})
+  const made = new Map(volumes.map(({ name, format, capacityBytes }) => [name, [format, capacityBytes]]))
+  assert.deepEqual(made.get('web1-copy'), ['raw', 16 * 2 ** 20])
+  assert.deepEqual(made.get('web1-more'), ['raw', 24 * 2 ** 20])
+  for (const { path = '', name } of volumes)
+    assert.match(await readFile(path, 'latin1'), name === 'web1-more' ? /^kept\n/ : /^from outside/)
 })
 
 test('a qcow2 is imported, and disks are made from it that do not change it', { skip }, async (t) => {

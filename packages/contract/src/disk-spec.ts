@@ -10,6 +10,7 @@ import { z } from 'zod'
 import { diskThrottle } from './disk-throttle.ts'
 import { hostPath, resourceName } from './names.ts'
 import { byteSize } from './units.ts'
+import { volumeFormats } from './volume.ts'
 
 /** What carries a disk's requests from QEMU to the host. */
 export const aioModes = ['threads', 'native', 'io_uring'] as const
@@ -35,6 +36,10 @@ const fields = z.strictObject({
   }),
   image: z.string().max(128).optional(),
   size: byteSize.optional(),
+  format: z.enum(volumeFormats).optional().meta({
+    description:
+      'In which format its volume is made: the pool’s first, unless said. In raw it begins as a copy of its image, in qcow2 as an overlay.',
+  }),
   pool: resourceName.default('default'),
   readOnly: z.boolean().default(false),
   shareable: z.boolean().optional().meta({
@@ -93,6 +98,10 @@ const contradictions: readonly (readonly [contradicts: (disk: Fields) => unknown
     'is shareable, so it is not made from an image',
   ],
   [
+    ({ shareable, format = 'raw' }) => shareable && format !== 'raw',
+    'is shareable, which needs format raw: a qcow2 has tables that only one writer may change',
+  ],
+  [
     ({ controller, bus }) => controller && bus !== 'virtio-scsi',
     'names a controller, which only virtio-scsi has',
   ],
@@ -105,7 +114,7 @@ const contradictions: readonly (readonly [contradicts: (disk: Fields) => unknown
     'is a CD-ROM drive, which is on sata or virtio-scsi',
   ],
   [
-    (disk) => isCdrom(disk) && (disk.size ?? disk.image ?? disk.shareable) !== undefined,
+    (disk) => isCdrom(disk) && (disk.size ?? disk.image ?? disk.format ?? disk.shareable) !== undefined,
     'is a CD-ROM drive, which has a volume, a file or nothing in it',
   ],
   [
@@ -115,7 +124,7 @@ const contradictions: readonly (readonly [contradicts: (disk: Fields) => unknown
   [(disk) => !isCdrom(disk) && disk.file !== undefined, 'has a file, which only a CD-ROM drive does'],
 ]
 
-/** A disk of a VM. Without `volume` one is made at creation: an overlay on `image`, or an empty one of `size`. */
+/** A disk of a VM. Without `volume` one is made at creation: an overlay on `image` or a copy of it, or an empty one of `size`. */
 export const diskSpec = fields
   .superRefine((disk, issues) => {
     for (const [contradicts, message] of contradictions)

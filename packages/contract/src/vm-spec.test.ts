@@ -31,7 +31,7 @@ test('a parsed spec parses to itself, so that what the daemon shows can be appli
 test('unknown keys are refused and named, at every depth', () => {
   assert.match(issues({ memroy: {} }), /memroy/)
   assert.match(issues({ cpu: { cores: 2 } }), /cpu: .*cores/)
-  assert.match(issues({ disks: [{ name: 'a', format: 'raw' }] }), /disks\.0: .*format/)
+  assert.match(issues({ disks: [{ name: 'a', fromat: 'raw' }] }), /disks\.0: .*fromat/)
   assert.match(
     issues({ nics: [{ name: 'a', forwards: [{ hostPort: 1, guestPort: 1, port: 1 }] }] }),
     /forwards\.0: .*port/,

@@ -14,6 +14,7 @@ export const deviceVerbs: Verbs = {
     summary: 'Add a disk, such as size=20GiB,bus=virtio-scsi.',
     examples: [
       'vm disk add web1 size=20GiB',
+      'vm disk add web1 size=20GiB,format=raw',
       'vm disk add web1 name=data,volume=fast/old-data,bus=virtio-scsi',
       'vm disk add web1 size=20GiB,bus=virtio-scsi,controller=shelf,onError=report',
       'vm disk add web1 volume=cluster,shareable',

@@ -25,7 +25,7 @@ export const createFlags = {
   'lock-memory': { summary: 'Never swap it out.' },
   disk: {
     summary:
-      'A disk: size=20GiB,image=,volume=,name=,bus=,cache=,pool=,readOnly,...; device=cdrom,file=/srv/a.iso,bootOrder=1',
+      'A disk: size=20GiB,format=raw,image=,volume=,name=,bus=,cache=,pool=,readOnly,...; device=cdrom,file=/srv/a.iso,bootOrder=1',
     value: 'KEY=VALUE,...',
     multiple: true,
   },

@@ -17,12 +17,13 @@ import { disksFromFlags, nicsFromFlags } from './spec-from-flags.ts'
 
 test('a disk is written as the fields of the spec', () => {
   const disk = parseDisk(
-    'size=20GiB,bus=virtio-scsi,cache=writeback,readOnly,ioThread=false,bootOrder=1',
+    'size=20GiB,format=raw,bus=virtio-scsi,cache=writeback,readOnly,ioThread=false,bootOrder=1',
     'disk0',
   )
   assert.deepEqual(disk, {
     name: 'disk0',
     size: '20GiB',
+    format: 'raw',
     bus: 'virtio-scsi',
     cache: 'writeback',
     readOnly: true,

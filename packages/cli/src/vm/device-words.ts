@@ -23,6 +23,7 @@ const diskKeys = [
   'name',
   'device',
   'size',
+  'format',
   'image',
   'volume',
   'file',

@@ -152,6 +152,10 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
     effect: 'pinned',
     reason: 'the volume has its size, and attaching it does not resize it',
   },
+  'disks.*.format': {
+    effect: 'pinned',
+    reason: 'the volume was made in its format, which moving the disk changes',
+  },
   'disks.*.throttle': {
     effect: 'live',
     reason: 'requests are held back by the emulator, whose limits can change',

@@ -64,10 +64,12 @@ function keepDisk(current: VmSpec, disk: DiskSpec): DiskSpec {
   if (disk.volume !== undefined && disk.volume !== before.volume) return disk
   const image = disk.image ?? before.image
   const size = disk.size ?? before.size
+  const format = disk.format ?? before.format
   return {
     ...disk,
     volume: before.volume,
     ...(image === undefined ? {} : { image }),
     ...(size === undefined ? {} : { size }),
+    ...(format === undefined ? {} : { format }),
   }
 }

@@ -121,13 +121,15 @@ test('a device that is added or removed is one change with its whole value', () 
 })
 
 test('what was pinned at creation is refused in every state', () => {
+  const other = { size: 2 ** 40, format: 'raw' } as const
   const wanted = edited((spec) => ({
     image: 'b'.repeat(64),
     machine: { type: 'microvm', firmware: 'uefi', version: '10.0' },
-    disks: spec.disks.map((disk) => ({ ...disk, volume: `${disk.name}-other`, size: 2 ** 40 })),
+    disks: spec.disks.map((disk) => ({ ...disk, ...other, volume: `${disk.name}-other` })),
   }))
   const fields = ['image', 'machine.firmware', 'machine.type', 'machine.version']
-  for (const disk of ['data', 'root']) fields.push(`disks.${disk}.size`, `disks.${disk}.volume`)
+  for (const disk of ['data', 'root'])
+    fields.push(...['format', 'size', 'volume'].map((field) => `disks.${disk}.${field}`))
   for (const state of vmStates) {
     assert.deepEqual(effects(wanted, state), Object.fromEntries(fields.map((field) => [field, 'refused'])))
   }
@@ -223,7 +225,7 @@ test('every rule names a field that a spec can have', () => {
     boot: { kernel: { kernel: '/k' }, cmdline: 'quiet' },
     cloudInit: {},
     disks: [
-      { name: 'd', volume: 'v', image, size: 1, throttle: { iops: 1 } },
+      { name: 'd', volume: 'v', image, size: 1, format: 'raw', throttle: { iops: 1 } },
       { name: 'c', bus: 'sata', device: 'cdrom', file: '/iso' },
     ],
     nics: [

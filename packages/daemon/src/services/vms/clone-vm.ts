@@ -119,7 +119,11 @@ function planDisks(
     const { file: _, liesIn: __, ...plain } = volume
     const fresh = {
       ...plain,
-      format: formatIn(volume.pool, {}, context.ports),
+      format: formatIn(
+        volume.pool,
+        linked || disk.format !== volume.format ? {} : { liked: volume.format },
+        context.ports,
+      ),
       phase: 'creating' as const,
       frozen: false,
       createdAt: clock.now(),
@@ -164,7 +168,8 @@ async function insertClone(
     ...source.spec,
     disks: source.spec.disks.map((disk) => {
       const copy = clone.disks.find((one) => one.disk === disk.name)?.copy
-      return copy ? { ...disk, volume: copy.name } : disk
+      if (!copy) return disk
+      return { ...disk, volume: copy.name, ...(disk.format === undefined ? {} : { format: copy.format }) }
     }),
     nics: await nicsOfClone(source, clone, context.ports),
     ...(source.spec.cloudInit ? { cloudInit: { ...source.spec.cloudInit, hostname: clone.name } } : {}),

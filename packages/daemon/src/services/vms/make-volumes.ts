@@ -38,6 +38,7 @@ export async function planVolumes(
     }
     if (disk.volume !== undefined) {
       const row = requireFreeVolume(disk, { vm, ports })
+      requireItsFormat(disk, row, { vm, ports })
       const twin = disks.find((other) => other.pool === row.pool && other.volume === row.name)
       if (twin)
         throw new KvasirError(
@@ -76,6 +77,26 @@ function requireFreeVolume(
   if (holder)
     throw new KvasirError('in-use', `Volume ${name} is in use by ${holder}, so VM ${vm.name} cannot have it.`)
   return row
+}
+
+/**
+ * A volume that is there has its format. Said of a disk that the VM has, `format` is how its volume was made, whatever became of that by
+ * snapshots and moves.
+ */
+function requireItsFormat(
+  disk: VmSpec['disks'][number],
+  row: VolumeRecord,
+  { vm, ports }: { readonly vm: { readonly id: string; readonly name: string }; readonly ports: Ports },
+): void {
+  if (disk.format === undefined || disk.format === row.format) return
+  const known = ports.store.vms.get(vm.id)
+  const before = known?.kind === 'vm' ? known.record.spec.disks : []
+  if (before.some(({ name, pool, volume }) => name === disk.name && pool === row.pool && volume === row.name))
+    return
+  throw new KvasirError(
+    'bad-request',
+    `Volume ${volumeWords(row)} is ${row.format}, so disk ${disk.name} of VM ${vm.name} has no format ${disk.format}; only a volume that is made for a disk is given one.`,
+  )
 }
 
 /**
@@ -119,7 +140,7 @@ async function planVolume(
     name: freeVolumeName({ pool: disk.pool, name: `${vm.name}-${disk.name}` }, ports, planned),
     pool: disk.pool,
     // Several writers cannot share the tables of a qcow2.
-    format: formatIn(disk.pool, disk.shareable ? { asked: 'raw' } : {}, ports),
+    format: formatIn(disk.pool, { asked: disk.shareable ? 'raw' : disk.format }, ports),
     capacityBytes,
     imageId: image?.id,
     baseId: undefined,
