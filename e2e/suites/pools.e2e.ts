@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints, KvasirError } from '@kvasir/contract'
@@ -203,6 +212,59 @@ test('a refresh tells of files that came and went behind our back', { skip }, as
   assert.equal(health, 'bad')
   await world.client.call(endpoints.deletePool, { params: { pool: 'fast' }, query: { data: 'remove' } })
   assert.deepEqual(readdirSync(join(world.place.base, 'fast')), ['old.img'])
+})
+
+test('a file of another format is named as what it is and stays as it was when it is refused', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  await createPool(world, 'fast')
+  const folder = join(world.place.base, 'fast')
+  const formats = { vmdk: 'a VMDK image', vdi: 'a VDI image', qed: 'a QED image', vhdx: 'a VHDX image' }
+  const files = Object.entries(formats).map(([format, what]) => ({ file: `old.${format}`, format, what }))
+  const make = (file: string, ...options: readonly string[]) => {
+    execFileSync('qemu-img', ['create', '-q', ...options, join(folder, file), '8M'])
+    chownSync(join(folder, file), 1234, 1235)
+    chmodSync(join(folder, file), 0o600)
+  }
+  const whose = (file: string) => {
+    const { uid, gid, mode } = statSync(join(folder, file))
+    return [uid, gid, mode & 0o7777]
+  }
+  for (const { file, format } of files) make(file, '-f', format)
+  make('good.qcow2', '-f', 'qcow2')
+  make('evil.qcow2', '-f', 'qcow2', '-u', '-F', 'raw', '-b', '/etc/shadow')
+  const importAs = (file: string, format: string, ...more: readonly string[]) =>
+    world.cli('volume', 'import', 'fast/old', file, '--format', format, ...more)
+
+  for (const { file, what } of files)
+    for (const format of ['raw', 'qcow2']) {
+      const { code, stderr } = await importAs(file, format)
+      assert.equal(code, 1, stderr)
+      assert.match(stderr, new RegExp(`fast/old is ${what} and no.*, so it is not imported`, 's'))
+    }
+  for (const [file, format] of [
+    ['evil.qcow2', 'qcow2'],
+    ['good.qcow2', 'raw'],
+  ] as const)
+    assert.equal((await importAs(file, format)).code, 1)
+  await world.client.call(endpoints.createSecret, {
+    body: { name: 'key', value: 'a passphrase' },
+  })
+  for (const format of ['raw', 'qcow2'])
+    assert.equal((await importAs('old.vmdk', format, '--encrypt', 'key')).code, 1)
+  const { findings = [] } = await world.client.call(endpoints.refreshPool, { params: { pool: 'fast' } })
+
+  const details = new Map(findings.map(({ file, detail }) => [file, detail]))
+  for (const { file, what } of files)
+    assert.match(details.get(file) ?? '', new RegExp(`It is ${what}, so it is imported neither as raw nor`))
+  assert.match(details.get('good.qcow2') ?? '', /can be imported as qcow2/)
+  assert.match(details.get('evil.qcow2') ?? '', /lies on another file \("\/etc\/shadow"\), so it cannot/)
+  for (const file of [...files.map((one) => one.file), 'good.qcow2', 'evil.qcow2'])
+    assert.deepEqual([file, ...whose(file)], [file, 1234, 1235, 0o600])
+  const good = await importAs('good.qcow2', 'qcow2')
+  assert.equal(good.code, 0, good.stderr)
+  assert.deepEqual(whose('good.qcow2'), [0, 0, 0o600])
 })
 
 test('a volume that another program has open is not started with, and the refusal names that program', {

@@ -238,7 +238,7 @@ test('a logical volume of others is imported on request, and none of another poo
   await pool.remove(others)
   assert.equal(await pool.capacityBytes(others), 8 * mib, 'What is not ours is not removed.')
 
-  assert.equal(await pool.adopt(others), 8 * mib)
+  assert.equal((await pool.adopt(others)).capacityBytes, 8 * mib)
 
   await rival.claim({ force: true })
   await assert.rejects(rival.adopt(others), refusedWith('image-refused', /of pool/))

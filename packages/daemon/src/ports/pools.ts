@@ -73,6 +73,13 @@ export interface Ground {
   readonly into: VolumeSource
 }
 
+/** What others made, as a volume of the pool. */
+export interface Adoption {
+  readonly capacityBytes: number
+  /** Leaves it as it was found, for it becomes no volume after all; not there where nothing of it was changed. */
+  readonly giveBack?: () => Promise<void>
+}
+
 /** A volume, and one that is to be made of what it holds at a moment. */
 export interface CopyAtMoment {
   readonly origin: VolumeKey
@@ -166,11 +173,13 @@ export interface PoolBackend {
    * where the storage itself keeps such locks.
    */
   requireUnlocked?(volume: VolumeKey): Promise<void>
+  /** The first bytes of something that lies in the pool, of which nothing is changed. Not there where no look is that cheap. */
+  peek?(file: string, lengthBytes: number): Promise<Uint8Array>
   /**
-   * Takes what lies in the pool and is no volume yet for one, in its place; answers its capacity. `image-refused` for what is not of
-   * the format, or names another file.
+   * Takes what lies in the pool and is no volume yet for one, in its place. `image-refused` for what is not of the format, or names
+   * another file, and is as it was then.
    */
-  adopt(volume: VolumeKey & { readonly file: string }): Promise<number>
+  adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption>
   /** Removes a volume; no error when there is none. */
   remove(volume: VolumeKey): Promise<void>
   /** The bytes that a volume occupies; undefined when it is missing. */

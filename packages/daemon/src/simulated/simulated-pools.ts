@@ -220,7 +220,7 @@ class SimulatedPool implements PoolBackend {
     const { contents } = this.#machine
     const blocks = contents.get(key)
     if (blocks) contents.set(id, blocks)
-    return volume.capacityBytes
+    return { capacityBytes: volume.capacityBytes }
   }
 
   async remove({ id }: VolumeKey) {

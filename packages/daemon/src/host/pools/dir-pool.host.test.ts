@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { chmod, chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -119,7 +128,8 @@ test('a file is imported as what it is said to be, and what lies on another is n
   make('evil.qcow2', '-f', 'qcow2', '-u', '-F', 'raw', '-b', '/etc/shadow')
   make('good.img', '-f', 'raw')
   writeFileSync(join(path, 'odd.img'), 'x'.repeat(700))
-  const adopt = (file: string, format: 'raw' | 'qcow2') => pool.adopt({ ...one, file, format })
+  const adopt = async (file: string, format: 'raw' | 'qcow2') =>
+    (await pool.adopt({ ...one, file, format })).capacityBytes
 
   assert.equal(await adopt('good.qcow2', 'qcow2'), 8 * mib)
   assert.equal(await adopt('good.img', 'raw'), 8 * mib)
@@ -129,6 +139,35 @@ test('a file is imported as what it is said to be, and what lies on another is n
   await assert.rejects(adopt('good.img', 'qcow2'), refusedWith('image-refused'))
   await assert.rejects(adopt('odd.img', 'raw'), refusedWith('image-refused', /sectors/))
   await assert.rejects(adopt('none.img', 'raw'), refusedWith('file-not-found'))
+})
+
+test('what is refused is as it was, and what was taken can be given back so', { skip }, async (t) => {
+  const path = await newFolder(t)
+  const { pool } = openPool(t, { path })
+  await pool.claim({ force: false })
+  const theirs = async (file: string, contents: string) => {
+    writeFileSync(join(path, file), contents)
+    await chown(join(path, file), 1234, 1235)
+    chmodSync(join(path, file), 0o640)
+  }
+  const whose = (file: string) => {
+    const { uid, gid, mode } = statSync(join(path, file))
+    return [uid, gid, mode & 0o7777]
+  }
+  await theirs('odd.img', 'x'.repeat(700))
+  await theirs('disk.img', `KDMV${'x'.repeat(1020)}`)
+
+  await assert.rejects(pool.adopt({ ...one, file: 'odd.img', format: 'raw' }), refusedWith('image-refused'))
+  const bytes = await pool.peek?.('disk.img', 512)
+  assert.deepEqual(
+    [bytes?.length, Buffer.from(bytes ?? []).toString('utf8', 0, 4), whose('odd.img'), whose('disk.img')],
+    [512, 'KDMV', [1234, 1235, 0o640], [1234, 1235, 0o640]],
+  )
+  const { giveBack } = await pool.adopt({ ...one, file: 'disk.img', format: 'raw' })
+  assert.deepEqual(whose('disk.img'), [0, 0, 0o600])
+  await giveBack?.()
+
+  assert.deepEqual(whose('disk.img'), [1234, 1235, 0o640])
 })
 
 test('what is not resized is said to be as it was, and who has it open', { skip }, async (t) => {

@@ -14,6 +14,7 @@ import { headerName, type PathSource, type VolumeSource } from '../../model/stor
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type {
   AbsorbedSources,
+  Adoption,
   CopyWork,
   Ground,
   PoolBackend,
@@ -233,11 +234,13 @@ class DirPool implements PoolBackend {
     return (await this.#folder.reach(() => inspectLink(this.source(volume)))).capacityBytes
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
-    const source = this.source(volume)
-    const capacityBytes = await this.#folder.reach(() => inspectImport(source, volume))
-    await this.#folder.reach(() => this.#folder.quick(['permit', volume.file, 0, 0o600, 0]))
-    return capacityBytes
+  async peek(file: string, lengthBytes: number): Promise<Uint8Array> {
+    return await this.#folder.read(file, lengthBytes)
+  }
+
+  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
+    const capacityBytes = await this.#folder.reach(() => inspectImport(this.source(volume), volume))
+    return { capacityBytes, giveBack: await this.#folder.take(volume.file) }
   }
 
   async remove(volume: VolumeKey): Promise<void> {

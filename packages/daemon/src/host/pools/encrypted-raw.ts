@@ -13,6 +13,7 @@ import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolRequest, JailedTools } from '../../ports/jailed-tools.ts'
 import type {
   AbsorbedSources,
+  Adoption,
   CopyWork,
   PoolBackend,
   PoolEntry,
@@ -47,6 +48,7 @@ class EncryptedRawPool implements PoolBackend {
   readonly stamp?: (volume: VolumeKey) => Promise<string>
   readonly moments?: PoolMoments
   readonly requireUnlocked?: (volume: VolumeKey) => Promise<void>
+  readonly peek?: NonNullable<PoolBackend['peek']>
   readonly flatten?: (volume: VolumeKey, work: CopyWork) => Promise<boolean>
   readonly sink?: NonNullable<PoolBackend['sink']>
   readonly nameBase?: NonNullable<PoolBackend['nameBase']>
@@ -66,6 +68,9 @@ class EncryptedRawPool implements PoolBackend {
     if (backend.flatten)
       this.flatten = async (volume, work) => (await backend.flatten?.(volume, work)) ?? false
     if (backend.flush) this.flush = async (volume) => await backend.flush?.(volume)
+    if (backend.peek)
+      this.peek = (file, lengthBytes) =>
+        Promise.resolve(backend.peek?.(file, lengthBytes) ?? new Uint8Array())
     if (backend.stamp) this.stamp = async (volume) => (await backend.stamp?.(volume)) ?? ''
   }
 
@@ -195,12 +200,16 @@ class EncryptedRawPool implements PoolBackend {
     )
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
+  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
     if (ofRaw(volume) === undefined) return await this.#backend.adopt(volume)
-    const capacityBytes = await this.capacityBytes(volume)
     const { encryption: _, ...plain } = volume
-    await this.#backend.adopt(plain)
-    return capacityBytes
+    const adopted = await this.#backend.adopt(plain)
+    try {
+      return { ...adopted, capacityBytes: await this.capacityBytes(volume) }
+    } catch (error) {
+      await adopted.giveBack?.().catch(() => {}) // Why it was refused says more.
+      throw error
+    }
   }
 
   async remove(volume: VolumeKey): Promise<void> {

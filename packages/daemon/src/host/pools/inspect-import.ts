@@ -11,7 +11,9 @@ export async function inspectImport(
 ): Promise<number> {
   const { capacityBytes, backingFile, isEncrypted } = await inspectLink(source)
   const refuse = (why: string) =>
-    new KvasirError('image-refused', `The file ${source.path} ${why}, so it is not imported.`)
+    new KvasirError('image-refused', `The file ${source.path} ${why}, so it is not imported.`, {
+      details: { path: source.path, why },
+    })
   if (isEncrypted !== (encryption !== undefined))
     throw refuse(isEncrypted ? 'is encrypted, and no secret was named' : 'is not encrypted')
   if (backingFile !== undefined) throw refuse(`lies on another file (${backingFile})`)

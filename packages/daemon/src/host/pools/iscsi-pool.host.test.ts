@@ -61,7 +61,7 @@ describe('a pool of an iSCSI target', { skip: needs('root', 'qemu', 'tgt') }, ()
   test('a LUN is imported as the raw disk that it is', async () => {
     const own = pool()
 
-    assert.equal(await own.adopt({ id, file: 'lun-2', format: 'raw' }), 32 * mib)
+    assert.equal((await own.adopt({ id, file: 'lun-2', format: 'raw' })).capacityBytes, 32 * mib)
 
     await rejectsWith('image-refused', own.adopt({ id, file: 'lun-2', format: 'qcow2' }))
     await rejectsWith('file-not-found', own.adopt({ id, file: 'lun-9', format: 'raw' }))

@@ -8,7 +8,7 @@ import { isIP } from 'node:net'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { ProtocolSource } from '../../model/storage/volume-source.ts'
 import type { IscsiSource } from '../../ports/pool-source.ts'
-import type { PoolBackend, PoolEntry, PoolSpace, VolumeKey } from '../../ports/pools.ts'
+import type { Adoption, PoolBackend, PoolEntry, PoolSpace, VolumeKey } from '../../ports/pools.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { IscsiRefused, type Lun, listLuns } from '../iscsi/iscsi-session.ts'
 import { networkTrouble, Reachable } from './reachable.ts'
@@ -117,13 +117,13 @@ class IscsiPool implements PoolBackend {
     return (await this.#require(volume)).sizeBytes
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
+  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
     if (volume.format !== 'raw')
       throw new KvasirError(
         'image-refused',
         `${volume.file} is a disk of its target, so it is raw and nothing else.`,
       )
-    return (await this.#require(volume)).sizeBytes
+    return { capacityBytes: (await this.#require(volume)).sizeBytes }
   }
 
   /** A LUN that was grown where it lies is taken as it is; nothing else is a change that can be made from here. */

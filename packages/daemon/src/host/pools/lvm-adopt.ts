@@ -2,6 +2,7 @@
 import { KvasirError } from '@kvasir/contract'
 import { poolsMarked, poolTag } from '../../model/storage/lvm-place.ts'
 import type { LogicalVolume } from '../../model/storage/lvm-report.ts'
+import type { Adoption } from '../../ports/pools.ts'
 import type { LvmTools } from './lvm-tools.ts'
 
 /** Logical volumes are raw. `image-refused`. */
@@ -13,11 +14,11 @@ export function requireRaw({ file, format }: { readonly file: string; readonly f
   )
 }
 
-/** Marks a logical volume as one of a pool, and opens it; answers its capacity. `image-refused` for that of another pool. */
+/** Marks a logical volume as one of a pool, and opens it. `image-refused` for that of another pool. */
 export async function adoptLv(
   { name, sizeBytes, tags, isActive }: LogicalVolume,
   { poolId, vg, tools }: { readonly poolId: string; readonly vg: string; readonly tools: LvmTools },
-): Promise<number> {
+): Promise<Adoption> {
   const other = poolsMarked(tags).find((id) => id !== poolId)
   if (other !== undefined)
     throw new KvasirError(
@@ -25,7 +26,18 @@ export async function adoptLv(
       `Logical volume ${name} is a volume of pool ${other}, so it is not imported.`,
     )
   const full = `${vg}/${name}`
-  await tools.change('lvchange', '--addtag', poolTag(poolId), full)
-  if (!isActive) await tools.change('lvchange', '-ay', '-K', full)
-  return sizeBytes
+  const tag = poolTag(poolId)
+  const giveBack = () =>
+    tools.reach(async () => {
+      if (!isActive) await tools.change('lvchange', '-an', full)
+      if (!tags.includes(tag)) await tools.change('lvchange', '--deltag', tag, full)
+    })
+  await tools.change('lvchange', '--addtag', tag, full)
+  try {
+    if (!isActive) await tools.change('lvchange', '-ay', '-K', full)
+  } catch (error) {
+    await giveBack().catch(() => {}) // What is in the way says more.
+    throw error
+  }
+  return { capacityBytes: sizeBytes, giveBack }
 }

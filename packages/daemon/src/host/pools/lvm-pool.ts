@@ -28,6 +28,7 @@ import type { DeviceSource, VolumeSource } from '../../model/storage/volume-sour
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { LvmSource, LvmThinSource } from '../../ports/pool-source.ts'
 import type {
+  Adoption,
   CopyWork,
   PoolBackend,
   PoolEntry,
@@ -208,13 +209,10 @@ class LvmPool implements PoolBackend {
     })
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
+  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
     requireRaw(volume)
-    const { vg } = this.#where
-    const tools = this.#tools
-    return await tools.reach(async () =>
-      adoptLv(this.#require(volume, await this.#see()), { poolId: this.#options.id, vg, tools }),
-    )
+    const how = { poolId: this.#options.id, vg: this.#where.vg, tools: this.#tools }
+    return await this.#tools.reach(async () => adoptLv(this.#require(volume, await this.#see()), how))
   }
 
   async remove(volume: VolumeKey): Promise<void> {

@@ -94,7 +94,8 @@ test('a file that others put there is imported in its place, and what is none is
   linkSync(join(path, 'sound.img'), join(path, 'twin.img'))
   writeFileSync(join(path, 'odd.img'), 'odd')
   mkdirSync(join(path, 'folder'))
-  const adopt = (file: string) => pool.adopt({ id: randomUUID(), format: 'raw', file })
+  const adopt = async (file: string) =>
+    (await pool.adopt({ id: randomUUID(), format: 'raw', file })).capacityBytes
 
   assert.equal(await adopt('sound.img'), 4096)
   await assert.rejects(adopt('odd.img'), hasCode('image-refused', /sectors/))

@@ -7,7 +7,15 @@ import { type ErrorCode, KvasirError } from '@kvasir/contract'
 import type { ProtocolSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type { NfsSource } from '../../ports/pool-source.ts'
-import type { CopyWork, PoolBackend, PoolEntry, PoolSpace, VolumeKey, VolumePlan } from '../../ports/pools.ts'
+import type {
+  Adoption,
+  CopyWork,
+  PoolBackend,
+  PoolEntry,
+  PoolSpace,
+  VolumeKey,
+  VolumePlan,
+} from '../../ports/pools.ts'
 import {
   NfsError,
   type NfsPorts,
@@ -191,14 +199,14 @@ class NfsDirectPool implements PoolBackend {
     throw new KvasirError('image-refused', `${file} in ${this.place} is no regular file.`)
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
+  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
     const refuse = (why: string) =>
       new KvasirError('image-refused', `The file ${volume.file} ${why}, so it is not imported.`)
     if (volume.format !== 'raw') throw refuse('is raw here, and is imported as raw or not at all')
     if (volume.file.includes('/')) throw refuse('lies in another folder')
     const capacityBytes = await this.capacityBytes(volume)
     if (capacityBytes === 0 || capacityBytes % 512 !== 0) throw refuse('is no whole number of sectors')
-    return capacityBytes
+    return { capacityBytes }
   }
 
   async remove(volume: VolumeKey): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import { troubleOf } from './hands-errors.ts'
-import { type Order, PoolHands } from './pool-hands.ts'
+import { HandsError, type Order, PoolHands } from './pool-hands.ts'
 
 export interface PoolFolderOptions {
   readonly path: string
@@ -61,6 +61,31 @@ export class PoolFolder {
 
   words(order: Order): Promise<readonly string[]> {
     return this.#hands.words(order)
+  }
+
+  /** The first bytes of a file. One that cannot be read says nothing of the folder: `file-not-found`. */
+  async read(file: string, lengthBytes: number): Promise<Uint8Array> {
+    const order: Order = { words: ['read', file, 0, lengthBytes], timeoutMs: this.deadlines.quickMs }
+    return await this.reach(async () => {
+      try {
+        return await this.#hands.lend((hands) => hands.order(order))
+      } catch (cause) {
+        if (!(cause instanceof HandsError) || cause.kind !== 'errno') throw cause
+        throw new KvasirError(
+          'file-not-found',
+          `The file ${file} cannot be read (${cause.message}), so nobody knows what it is.`,
+          { cause },
+        )
+      }
+    })
+  }
+
+  /** Makes a file root's alone; answers what gives it back to whose it was, with the mode that it had. */
+  async take(file: string): Promise<() => Promise<void>> {
+    const before = await this.reach(() => this.quick(['permit', file, 0, 0o600, 0]))
+    return async () => {
+      await this.reach(() => this.quick(['restore', file, ...before]))
+    }
   }
 
   /** Does what needs the folder. What says that the folder is gone makes the pool unreachable, and later calls fail at once. */

@@ -213,6 +213,13 @@ my %orders = (
         return if $stat[2] & $unless;
         chown 0, $gid, $handle or failed($name);
         chmod $mode, $handle or failed($name);
+        return $stat[4], $stat[5], $stat[2] & 07777;
+    },
+    restore => sub {
+        my ($name, $uid, $gid, $mode) = @_;    # as permit answered them
+        my $handle = must($name, $RDONLY);
+        chown $uid, $gid, $handle or failed($name);
+        chmod $mode, $handle or failed($name);
         return;
     },
     direct => sub {

@@ -279,7 +279,7 @@ describe('rbd', { skip }, () => {
     await ceph.tool('rbd', 'create', '--size', '8M', `rbd/${namespace}/their-disk`)
 
     const theirs = { ...volume(1), file: 'their-disk' }
-    assert.equal(await pool.adopt(theirs), 8 * mib)
+    assert.equal((await pool.adopt(theirs)).capacityBytes, 8 * mib)
     await assert.rejects(pool.adopt({ ...volume(2), file: 'none' }), { code: 'file-not-found' })
     for (const file of ['a/b', 'a@b'])
       await assert.rejects(pool.adopt({ ...volume(2), file }), { code: 'image-refused' })

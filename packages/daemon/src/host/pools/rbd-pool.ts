@@ -18,6 +18,7 @@ import { cephSpace, osdAddresses } from '../../model/storage/ceph-report.ts'
 import type { ProtocolSource, VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedTools } from '../../ports/jailed-tools.ts'
 import type {
+  Adoption,
   CopyWork,
   PoolBackend,
   PoolEntry,
@@ -179,14 +180,14 @@ class RbdPool implements PoolBackend {
     )
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<number> {
+  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
     const refuse = (why: string) =>
       new KvasirError('image-refused', `The RBD image ${volume.file} ${why}, so it is not imported.`)
     if (volume.format !== 'raw') throw refuse('is raw, and is imported as raw or not at all')
     if (!/^[^/@]+$/.test(volume.file)) throw refuse('has a name that no image of a pool has')
     const capacityBytes = await this.capacityBytes(volume)
     if (capacityBytes === 0 || capacityBytes % 512 !== 0) throw refuse('is no whole number of sectors')
-    return capacityBytes
+    return { capacityBytes }
   }
 
   async remove(volume: VolumeKey): Promise<void> {

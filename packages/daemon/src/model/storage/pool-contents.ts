@@ -1,9 +1,12 @@
 /** What lies in a pool against what the store knows of it. Nothing is adopted: this only tells. */
-import type { PoolFinding } from '@kvasir/contract'
+import { KvasirError, type PoolFinding, packedImageOf } from '@kvasir/contract'
+import { parseQcow2Header } from './qcow2-header.ts'
 
 /** Findings that are told at most; a folder of others may hold any number of files. */
 const mostFindings = 1000
 const sectorBytes = 512
+/** What a header of qcow2 has at least, of version 3. */
+const leastHeaderBytes = 104
 
 interface Entry {
   readonly file: string
@@ -20,8 +23,27 @@ interface Volume {
   readonly phase: 'creating' | 'uploading' | 'ready' | 'deleting'
 }
 
-/** Compares entries with the volumes of the pool. */
-export function compareContents(entries: readonly Entry[], volumes: readonly Volume[]): PoolFinding[] {
+/** The files among entries that others made, as many of them as are told of: what they are, their first bytes say. */
+export function strangersAmong(
+  entries: readonly Entry[],
+  volumes: readonly Pick<Volume, 'file'>[],
+): readonly string[] {
+  const known = new Set(volumes.map(({ file }) => file))
+  return entries
+    .filter(
+      ({ file, volumeId, isVolume, sizeBytes }) =>
+        isVolume && volumeId === undefined && sizeBytes > 0 && !known.has(file),
+    )
+    .map(({ file }) => file)
+    .slice(0, mostFindings)
+}
+
+/** Compares entries with the volumes of the pool; `beginnings` has the first bytes of those files of others that were looked into. */
+export function compareContents(
+  entries: readonly Entry[],
+  volumes: readonly Volume[],
+  beginnings: ReadonlyMap<string, Uint8Array> = new Map(),
+): PoolFinding[] {
   const byId = new Map(volumes.filter(({ file }) => file === undefined).map((one) => [one.id, one]))
   const byFile = new Map(volumes.flatMap((one) => (one.file === undefined ? [] : [[one.file, one] as const])))
   const seen = new Set<string>()
@@ -52,7 +74,9 @@ export function compareContents(entries: readonly Entry[], volumes: readonly Vol
         kind: 'foreign',
         file,
         sizeBytes,
-        detail: entry.isVolume ? `It is no volume of ours. ${chanceOf(entry)}` : 'It is not a regular file.',
+        detail: entry.isVolume
+          ? `It is no volume of ours. ${chanceOf(entry, beginnings.get(file))}`
+          : 'It is not a regular file.',
       })
   }
   for (const volume of volumes)
@@ -66,11 +90,40 @@ export function compareContents(entries: readonly Entry[], volumes: readonly Vol
   return findings.slice(0, mostFindings)
 }
 
-/** Whether it could be imported; what a file is inside, nobody has looked at. */
-function chanceOf({ names = 1, sizeBytes }: Entry): string {
+/** Whether it could be imported, and as what, as far as anybody has looked. */
+function chanceOf({ file, names = 1, sizeBytes }: Entry, beginning: Uint8Array | undefined): string {
   if (names > 1) return 'It has another name as well (a hard link), so it cannot be imported.'
   if (sizeBytes === 0) return 'It is empty, so it cannot be imported.'
-  return sizeBytes % sectorBytes === 0
-    ? 'It can be imported.'
-    : `It has ${sizeBytes} bytes, which is no whole number of sectors, so it cannot be imported unless it is a qcow2 file.`
+  const inside = beginning && chanceOfPacked(file, beginning)
+  if (inside !== undefined) return inside
+  if (sizeBytes % sectorBytes === 0) return beginning ? 'It can be imported as raw.' : 'It can be imported.'
+  return `It has ${sizeBytes} bytes, which is no whole number of sectors, so it cannot be imported${beginning ? '' : ' unless it is a qcow2 file'}.`
+}
+
+/** The same of what is no contents of a disk by its first bytes; undefined for what may be. */
+function chanceOfPacked(file: string, beginning: Uint8Array): string | undefined {
+  const packed = packedImageOf(beginning)
+  if (packed === undefined) return undefined
+  const { what, advice } = packed
+  if (what === 'a qcow2 image') return chanceOfQcow2(file, beginning)
+  if (what === 'a LUKS container')
+    return `It is ${what}, which can be imported as raw with the secret that opens it.`
+  return `It is ${what}, so it is imported neither as raw nor as qcow2; ${advice}.`
+}
+
+function chanceOfQcow2(file: string, beginning: Uint8Array): string {
+  if (beginning.length < leastHeaderBytes)
+    return 'It begins like a qcow2 image and ends within its header, so it cannot be imported.'
+  try {
+    const { backingFile, isEncrypted } = parseQcow2Header(file, beginning)
+    if (backingFile !== undefined)
+      return `It is a qcow2 image that lies on another file (${JSON.stringify(backingFile)}), so it cannot be imported.`
+    if (isEncrypted)
+      return 'It is an encrypted qcow2 image, which can be imported as qcow2 with the secret that opens it.'
+    return 'It is a qcow2 image and can be imported as qcow2.'
+  } catch (error) {
+    if (!(error instanceof KvasirError)) throw error
+    const { why } = error.details
+    return `It ${typeof why === 'string' ? why : 'is a qcow2 image that cannot be read'}, so it cannot be imported.`
+  }
 }

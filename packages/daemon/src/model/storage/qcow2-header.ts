@@ -29,7 +29,9 @@ const incompatible = { corrupt: 1n << 1n, dataFile: 1n << 2n, known: 0b11111n }
 /** Reads the header of the qcow2 file `path` from its first bytes. Throws `image-refused`. */
 export function parseQcow2Header(path: string, bytes: Uint8Array): Qcow2Header {
   const refuse = (what: string) =>
-    new KvasirError('image-refused', `The file ${path} ${what}, so it is not used.`, { details: { path } })
+    new KvasirError('image-refused', `The file ${path} ${what}, so it is not used.`, {
+      details: { path, why: what },
+    })
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (bytes.length < 104 || view.getUint32(0) !== MAGIC) throw refuse('is not a qcow2 image')
   const version = view.getUint32(4)

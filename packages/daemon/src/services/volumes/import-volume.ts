@@ -3,13 +3,14 @@
  * is adopted because it is there.
  */
 import type { Volume, VolumeFormat } from '@kvasir/contract'
-import { KvasirError, packedImageBytes, packedImageOf } from '@kvasir/contract'
+import { KvasirError, type PackedImage, packedImageBytes, packedImageOf } from '@kvasir/contract'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { PoolEntry } from '../../ports/pools.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { usablePool } from '../pools/usable-pool.ts'
 import { encryptionOf, requireStillKept } from './encryption.ts'
+import { requireFreeName } from './require-free-name.ts'
 import { showVolume } from './show-volume.ts'
 import { volumeWords } from './volume-words.ts'
 
@@ -53,9 +54,17 @@ export async function importVolume(
     format: wanted.format,
     ...(encryption === undefined ? {} : { encryption }),
   }
-  const capacityBytes = await backend.adopt(key)
+  const peeked = await backend.peek?.(wanted.file, packedImageBytes)
+  if (peeked && !encryption) refuseOther(peeked, words, wanted)
+  requireFreeName({ pool, name: wanted.name }, ports)
+  await using undo = new AsyncDisposableStack()
+  const { capacityBytes, giveBack } = await backend.adopt(key)
+  undo.defer(async () => {
+    await giveBack?.().catch(tellOfFile(wanted.file, ports))
+  })
   if (encryption) await tryToOpen({ ...backend.source(key), encryption }, context)
-  else if (wanted.format === 'raw' && !wanted.force) await refusePacked(backend.source(key), words, context)
+  else if (!peeked && wanted.format === 'raw' && !wanted.force)
+    await refusePacked(backend.source(key), words, context)
   const row: VolumeRecord = {
     id,
     name: wanted.name,
@@ -80,7 +89,12 @@ export async function importVolume(
     context.emit('volume.created', words, { id, file: wanted.file })
     keep(answer)
   })
+  undo.move() // It is a volume: it stays the pool's.
   return answer
+}
+
+function tellOfFile(file: string, { log }: Context['ports']): (error: unknown) => void {
+  return (err) => log.error({ file, err }, 'what was not imported could not be given back as it was')
 }
 
 /** What is reached by another name as well is not the pool's alone: a second volume of it, or a file outside, would be written to. */
@@ -101,21 +115,41 @@ async function tryToOpen(source: VolumeSource, { ports }: Context): Promise<void
   await open.close()
 }
 
+/** By its first bytes, before anything of it is changed. A qcow2 image is the backend's to judge, which reads its header. */
+function refuseOther(
+  bytes: Uint8Array,
+  words: string,
+  { format, force }: Pick<ImportVolumeRequest, 'format' | 'force'>,
+): void {
+  const found = packedImageOf(bytes)
+  if (!found || found.what === 'a qcow2 image') return
+  if (format === 'raw' && !force) throw packedRefusal(found, words)
+  if (format !== 'qcow2') return
+  throw new KvasirError(
+    'image-refused',
+    `What would be volume ${words} is ${found.what} and no qcow2 image, so it is not imported; ${found.advice}.`,
+    { details: { found: found.what } },
+  )
+}
+
 /** A guest would see the tables of an image, and no disk. */
 async function refusePacked(source: VolumeSource, words: string, { ports }: Context): Promise<void> {
   const signal = AbortSignal.timeout(openTimeoutMs)
   const open = await ports.access.open([source], { access: 'read', fileSizeBytes: 0, signal })
   try {
     const found = packedImageOf(await open.read(0, Math.min(packedImageBytes, open.sizeBytes)))
-    if (!found) return
-    throw new KvasirError(
-      'image-refused',
-      `What would be volume ${words} is ${found.what} and not the contents of a disk, so it is not imported; ${found.advice}, or force takes it as it is.`,
-      { details: { found: found.what } },
-    )
+    if (found) throw packedRefusal(found, words)
   } finally {
     await open.close()
   }
+}
+
+function packedRefusal({ what, advice }: PackedImage, words: string): KvasirError {
+  return new KvasirError(
+    'image-refused',
+    `What would be volume ${words} is ${what} and not the contents of a disk, so it is not imported; ${advice}, or force takes it as it is.`,
+    { details: { found: what } },
+  )
 }
 
 /** A file is one volume, never two. */

@@ -219,7 +219,7 @@ async function inspect(volume: VolumeRecord, job: JobHandle, context: Context): 
   job.progress('looking at what was uploaded')
   const backend = usablePlace(volume, ports)
   const file = `${volume.id}.qcow2`
-  const capacityBytes = await backend.adopt({ id: volume.id, format: 'qcow2', file })
+  const { capacityBytes } = await backend.adopt({ id: volume.id, format: 'qcow2', file })
   const refuse = (why: string, cause?: unknown) =>
     new KvasirError(
       'image-refused',
