@@ -7,6 +7,7 @@ import type { SimulatedMachine, SimulatedNetwork } from './machine.ts'
 
 const parts: readonly NetworkPart[] = ['rules', 'journal', 'uplink', 'bridge', 'forwarding', 'dnsmasq']
 const simulatedPid = 4321
+const unreadRules = { thing: 'firewall', detail: 'Its rules cannot be looked at.' } as const
 
 /** What is amiss with the physical functions of one of mode sriov, and with the virtual ones that guests have. */
 function inspectSriov(machine: SimulatedMachine, { network, wires, findings }: SimulatedNetwork) {
@@ -57,12 +58,17 @@ export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
       await onUplinkBack?.()
       machine.networks.delete(id)
     },
-    async inspect({ id }, { wires }) {
+    async inspect({ id }, { deep, wires }) {
       const there = machine.networks.get(id)
       if (!there)
         return { findings: [{ thing: 'bridge', detail: 'Its bridge is gone.' }], dnsmasqPid: undefined }
       if (there.network.sriov) return inspectSriov(machine, { ...there, wires })
-      return { findings: there.findings, dnsmasqPid: simulatedPid, uplinks: ['eth0'] }
+      const isServed = !there.findings.some(({ thing }) => thing === 'dnsmasq')
+      return {
+        findings: deep && !machine.hasNft ? [...there.findings, unreadRules] : there.findings,
+        dnsmasqPid: isServed ? simulatedPid : undefined,
+        uplinks: ['eth0'],
+      }
     },
     leases: async () => [],
     async forget() {},

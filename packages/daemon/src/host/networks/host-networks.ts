@@ -8,7 +8,7 @@
  */
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { NetworkFinding } from '@kvasir/contract'
+import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import { dnsmasqConf } from '../../model/network/dnsmasq-conf.ts'
 import { parseLeases } from '../../model/network/leases.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
@@ -96,7 +96,8 @@ export function createNetworks(options: HostNetworksOptions): Networks {
     async inspect(network, inspectOptions) {
       const { deep, wires } = inspectOptions
       const folder = folderOf(network.id)
-      if (deep && unnoted.delete(network.id)) await noteRules(network, folder, wires)
+      if (deep && unnoted.delete(network.id))
+        await noteRules(network, folder, wires).catch(() => unnoted.add(network.id)) // inspectRules says why.
       if (network.mode === 'macvtap') return await inspectMacvtaps(network, { folder, ...inspectOptions })
       return network.mode === 'bridge'
         ? await inspectBridged(network, { folder, ...inspectOptions })
@@ -172,16 +173,22 @@ async function inspect(
   else if (deep) findings.push(...(await inspectBridge(network, wires)))
   for (const family of await forwarding.missing(network.id))
     findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
-  if (deep && !(await areTablesAsPut(network, folder))) findings.push(ruleFinding)
+  if (deep) findings.push(...(await inspectRules(network, folder)))
   const uplinks = network.mode === 'isolated' ? [] : await defaultLinks()
   const neighbours = deep ? await readNeighbours(network.bridge).catch(() => []) : undefined // None without the bridge.
   return { findings, dnsmasqPid: process?.pid, uplinks, neighbours }
 }
 
-const ruleFinding = {
-  thing: 'firewall',
-  detail: 'Its rules are gone, or not those that were made.',
-} as const
+/** Rules that cannot be read, as without nft, hide nothing else that is seen. */
+async function inspectRules(network: NetworkSpec, folder: string): Promise<readonly NetworkFinding[]> {
+  try {
+    if (await areTablesAsPut(network, folder)) return []
+    return [{ thing: 'firewall', detail: 'Its rules are gone, or not those that were made.' }]
+  } catch (error) {
+    if (!(error instanceof KvasirError)) throw error
+    return [{ thing: 'firewall', detail: error.message }]
+  }
+}
 
 async function confOf(
   network: NetworkSpec,

@@ -12,6 +12,7 @@
 import { type NetworkFinding, type NetworkRepair, type NetworkState, networkLimits } from '@kvasir/contract'
 import type { Wire } from '../../model/network/wires.ts'
 import type { Emit } from '../../ports/events.ts'
+import type { NetworkSight } from '../../ports/networks.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { NetworkRecord } from '../../ports/store.ts'
 import { type LastSight, LastSights } from './last-sights.ts'
@@ -174,12 +175,11 @@ export class NetworkDesk {
   noteFailure(
     network: NetworkRecord,
     error: unknown,
-    findings = this.#seen.get(network.id)?.findings ?? [],
+    sight: Partial<NetworkSight> = this.#seen.get(network.id) ?? {},
   ): void {
     this.#noteRetry(network, error)
     const reason = error instanceof Error ? error.message : String(error)
-    const isServed = !findings.some(({ thing }) => thing === 'dnsmasq')
-    const dnsmasqPid = isServed ? this.seen(network).dnsmasqPid : undefined
+    const { findings = [], dnsmasqPid } = sight
     this.#write(network, { state: 'failed', reason, findings, dnsmasqPid })
   }
 
@@ -200,14 +200,24 @@ export class NetworkDesk {
     for (const { id } of store.networks.list())
       await this.inTurn(async () => {
         const network = store.networks.get(id)
-        if (!network || this.#isClosed || !this.#isDue(network)) return
-        if (isKept(network)) await this.#keep(network, isDeep)
+        if (!network || this.#isClosed) return
+        if (!this.#isDue(network)) await this.#glance(network)
+        else if (isKept(network)) await this.#keep(network, isDeep)
         else if (this.#unfinished.has(id)) await this.#finish(network)
       })
   }
 
   #isDue({ id }: NetworkRecord): boolean {
     return (this.#retries.get(id)?.atMs ?? 0) <= this.#parts.ports.clock.monotonicMs()
+  }
+
+  /** Until the next attempt at a network, its dnsmasq may end. */
+  async #glance(network: NetworkRecord): Promise<void> {
+    const known = this.#seen.get(network.id)
+    if (known?.dnsmasqPid === undefined) return
+    const { networks } = this.#parts.ports
+    const sight = await networks.inspect(network, { deep: false, wires: [] }).catch(() => known)
+    this.#seen.set(network.id, { ...known, dnsmasqPid: sight.dnsmasqPid })
   }
 
   async #finish(network: NetworkRecord): Promise<void> {
@@ -222,20 +232,20 @@ export class NetworkDesk {
   async #keep(network: NetworkRecord, isDeep: boolean): Promise<void> {
     const { networks } = this.#parts.ports
     const isFailed = this.seen(network).state === 'failed'
-    let findings: readonly NetworkFinding[] | undefined
+    let sight: NetworkSight | undefined
     try {
       const news = this.#news.now(network)
       const isNews = !this.#news.isTold(network, news)
       const deep = isDeep || isFailed
-      const sight = await networks.inspect(network, { deep, wires: news.wires })
-      findings = sight.findings
+      sight = await networks.inspect(network, { deep, wires: news.wires })
+      const { findings } = sight
       this.#sights.note(network.id, sight, await networks.leases(network))
       if (findings.length === 0 && !isFailed && !isNews) return
       await this.raise(network)
       this.#retries.delete(network.id)
       this.#noteRepairs(network, findings)
     } catch (error) {
-      this.noteFailure(network, error, findings)
+      this.noteFailure(network, error, sight)
     }
   }
 
