@@ -5,7 +5,7 @@
 import type { VmAction, VmState } from '@kvasir/contract'
 import type { GuestReport, HeldMemory } from './emulator-memory.ts'
 import type { Emulator, EmulatorEvent, EmulatorExit, EmulatorStatistics } from './emulators.ts'
-import type { VmLife, VmRecord } from './store.ts'
+import type { Durability, VmLife, VmRecord } from './store.ts'
 
 /** What is known of the guest without asking it now. */
 export interface GuestView {
@@ -38,9 +38,13 @@ export interface Seat {
   readonly signal: AbortSignal
   /**
    * Writes a change of the row, and what `alongside` writes, in one transaction. A change of `life.state` or its reason becomes an
-   * event.
+   * event. `durability` as in `Store.transaction`.
    */
-  update(change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>, alongside?: () => void): void
+  update(
+    change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>,
+    alongside?: () => void,
+    durability?: Durability,
+  ): void
   /** The life of a state that begins now. */
   life(state: VmState, reason: string, exit?: VmLife['exit']): VmLife
   /** Follows a running emulator from now on. */

@@ -185,9 +185,20 @@ export interface IdempotentAnswer {
   readonly body: string
 }
 
+/**
+ * What a transaction outlives. `host`, the default: a power cut; it waits for the disk. `daemon`: a kill, for what means nothing once the
+ * host has gone down; it waits for nothing, is never on the disk before what was written earlier, and is there with the next that waits.
+ */
+export interface Durability {
+  readonly outlives: 'host' | 'daemon'
+}
+
+/** Of what a host that has gone down leaves nothing: that a VM starts, or runs. */
+export const ofThisBoot: Durability = { outlives: 'daemon' }
+
 export interface Store {
-  /** Runs `work` as one transaction; an exception rolls all of it back. Calls may nest: the outermost one commits. */
-  transaction<T>(work: () => T): T
+  /** Runs `work` as one transaction; an exception rolls all of it back. Calls may nest: the outermost one commits, and says what it outlives. */
+  transaction<T>(work: () => T, options?: Durability): T
   readonly vms: {
     list(): readonly VmRow[]
     get(id: string): VmRow | undefined

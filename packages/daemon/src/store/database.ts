@@ -11,6 +11,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { KvasirError } from '@kvasir/contract'
+import type { Durability } from '../ports/store.ts'
 
 /** Values as they go into SQLite and come out of it. */
 export type SqlValue = null | number | string | Uint8Array
@@ -43,6 +44,7 @@ export class Database {
   readonly #statements = new Map<string, StatementSync>()
   readonly #rollbackListeners: (() => void)[] = []
   #depth = 0
+  #outlives: Durability['outlives'] | undefined
   #doom: KvasirError | undefined
 
   /**
@@ -90,12 +92,13 @@ export class Database {
 
   /**
    * Runs `work` as one transaction. Nested calls are parts of the outermost one: an exception undoes the part that it leaves, and
-   * everything when it leaves the outermost.
+   * everything when it leaves the outermost, which says what the whole outlives.
    */
-  transaction<T>(work: () => T): T {
+  transaction<T>(work: () => T, { outlives }: Durability = { outlives: 'host' }): T {
     if (this.#doom !== undefined) throw this.#doom
     const outermost = this.#depth === 0
     const savepoint = `part${this.#depth}`
+    if (outermost) this.#setDurability(outlives)
     this.exec(outermost ? 'BEGIN IMMEDIATE' : `SAVEPOINT ${savepoint}`)
     this.#depth++
     try {
@@ -133,6 +136,13 @@ export class Database {
   close(): void {
     this.#statements.clear()
     if (this.#connection.isOpen) this.#connection.close()
+  }
+
+  /** With a write-ahead log, NORMAL waits for no commit and FULL for each, those before it included (https://sqlite.org/pragma.html). */
+  #setDurability(outlives: Durability['outlives']): void {
+    if (outlives === this.#outlives) return
+    this.exec(`PRAGMA synchronous = ${outlives === 'host' ? 'FULL' : 'NORMAL'}`)
+    this.#outlives = outlives
   }
 
   #prepare(sql: string): StatementSync {

@@ -13,6 +13,9 @@ export interface EventRetention {
   readonly batch: number
 }
 
+/** An event that is stored in no other transaction is a hint; nothing rests on it. */
+const ofEventsAlone = { outlives: 'daemon' } as const
+
 /** The repository of events. */
 export function eventRows(database: Database, retention: EventRetention): Store['events'] {
   return {
@@ -31,7 +34,7 @@ export function eventRows(database: Database, retention: EventRetention): Store[
         if (seq % retention.batch === 0)
           database.run('DELETE FROM events WHERE seq <= ?', seq - retention.kept)
         return { seq, ...event }
-      })
+      }, ofEventsAlone)
     },
     read: (after, limit) =>
       database

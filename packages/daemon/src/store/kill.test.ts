@@ -27,7 +27,7 @@ const WRITER = `
     store.transaction(() => {
       store.vms.update(sampleVm('1', { revision }))
       store.events.append({ kind: 'vm.changed', subject: 'vm-1', at: sampleNow(), data: { revision } })
-    })
+    }, { outlives: revision % 3 === 0 ? 'host' : 'daemon' })
     writeSync(1, revision + '\\n')
   }`
 
@@ -47,7 +47,7 @@ async function writeUntilKilled(path: string, ms: number): Promise<number> {
   return acknowledged
 }
 
-test('a store whose daemon is killed keeps every acknowledged transaction, each whole', {
+test('a store whose daemon is killed keeps every acknowledged transaction, each whole, whatever else it outlives', {
   timeout: 60_000,
 }, async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'kvasir-store-'))

@@ -71,7 +71,7 @@ export function openStore(options: StoreOptions): Store {
 function openForWriting(path: string): Database {
   const database = new Database(path, 'write')
   try {
-    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;
+    database.exec(`PRAGMA journal_mode = WAL; PRAGMA trusted_schema = OFF;
       PRAGMA cell_size_check = ON; PRAGMA journal_size_limit = ${LOG_LIMIT_BYTES}`)
     database.get('SELECT count(*) FROM migrations') // Makes the log and its index, for which there may be no space.
     return database
@@ -83,7 +83,7 @@ function openForWriting(path: string): Database {
 
 function repositories(database: Database, options: StoreOptions): Store {
   return {
-    transaction: (work) => database.transaction(work),
+    transaction: (work, options) => database.transaction(work, options),
     vms: vmRows(database),
     volumes: volumeRows(database),
     snapshots: snapshotRows(database),

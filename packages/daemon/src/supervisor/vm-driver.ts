@@ -22,7 +22,7 @@ import type { HeldMemory } from '../ports/emulator-memory.ts'
 import type { Emulator, EmulatorStatistics } from '../ports/emulators.ts'
 import type { Emit } from '../ports/events.ts'
 import type { Log } from '../ports/log.ts'
-import type { Store, VmLife, VmRecord } from '../ports/store.ts'
+import type { Durability, Store, VmLife, VmRecord } from '../ports/store.ts'
 import { participles } from './action-words.ts'
 import { SeatQueue } from './seat-queue.ts'
 
@@ -174,7 +174,7 @@ export class VmDriver implements Driver {
         return now.emulator()
       },
       signal,
-      update: (change, alongside) => this.#update(change, alongside),
+      update: (change, alongside, durability) => this.#update(change, alongside, durability),
       life: (state, reason, exit) => this.#life(state, reason, exit),
       attach: (emulator) => this.#attach(emulator),
       detach: () => this.#detach(),
@@ -197,7 +197,11 @@ export class VmDriver implements Driver {
     return { state, reason, since: this.#parts.clock.now(), ...(exit ? { exit } : {}) }
   }
 
-  #update(change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>, alongside?: () => void): void {
+  #update(
+    change: Partial<Omit<VmRecord, 'id' | 'createdAt'>>,
+    alongside?: () => void,
+    durability?: Durability,
+  ): void {
     const before = this.#record
     const after: VmRecord = { ...before, ...change }
     const { store, emit, log } = this.#parts
@@ -208,7 +212,7 @@ export class VmDriver implements Driver {
       store.vms.update(after)
       if (isNews) emit('vm.state', after.name, { uuid: after.id, from, state, reason })
       alongside?.()
-    })
+    }, durability)
     this.#record = after
     if (isNews) log.info({ vm: after.name, from, state, reason }, 'a VM has another state')
     if (from !== state) for (const listener of this.#stateListeners) listener(state)

@@ -7,7 +7,7 @@ import { KvasirError } from '@kvasir/contract'
 import type { Clock } from '../../ports/clock.ts'
 import type { Emit } from '../../ports/events.ts'
 import type { Log } from '../../ports/log.ts'
-import type { Store } from '../../ports/store.ts'
+import type { Durability, Store } from '../../ports/store.ts'
 import { refusalFrom } from '../refusal-of.ts'
 
 /** Progress is told so long after the job's begin and after what was told last: a short job costs the store no more than its two ends. */
@@ -20,6 +20,8 @@ export interface JobRequest {
   readonly deadlineMs: number
   /** Writes what is to be known exactly when the job is, in the transaction that begins it. */
   readonly alongside?: ((job: Job) => void) | undefined
+  /** What its beginning outlives; the host unless said. */
+  readonly durability?: Durability | undefined
 }
 
 /** What the work of a job can say and must heed. */
@@ -70,7 +72,7 @@ export class LiveJob {
       parts.store.jobs.put(this.#job)
       request.alongside?.(this.#job)
       parts.emit('job.started', this.id, { kind: request.kind, subject: request.subject.name })
-    })
+    }, request.durability)
   }
 
   /** The row as it stands now. */

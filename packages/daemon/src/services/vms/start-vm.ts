@@ -12,7 +12,7 @@ import { limitFiles } from '../../model/vm/limit-files.ts'
 import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { VmRecord, VmRun } from '../../ports/store.ts'
+import { ofThisBoot, type VmRecord, type VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
 import type { Context } from '../context.ts'
 import { requireUnlent } from '../host/host-devices.ts'
@@ -141,7 +141,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     } as const
     // Saved memory is still to be removed, and its job lasts as long.
     if (restoring) seat.update(running)
-    else conclude((alongside) => seat.update(running, alongside))
+    else conclude((alongside) => seat.update(running, alongside, ofThisBoot))
     undo.move() // The emulator stays.
     await yieldSinceStart(seat, taken, work)
   } catch (error) {
@@ -208,7 +208,7 @@ function writeIntent(
   { placement, start, before }: ReturnType<typeof takePlace> & { readonly before: VmRecord['life'] },
 ): void {
   const { saved, intent, restartsBegun = 0 } = seat.record
-  seat.update({
+  const starting = {
     intent: 'start',
     ...(intent === 'restart' ? { restartsBegun: restartsBegun + 1 } : {}),
     placement,
@@ -216,7 +216,8 @@ function writeIntent(
     ...(saved?.booted ? {} : { hardware: start.hardware }),
     lifeBeforeStart: before,
     life: seat.life('starting', saved ? 'its saved memory is being loaded' : 'it was asked to start'),
-  })
+  } as const
+  seat.update(starting, undefined, ofThisBoot)
 }
 
 /** The place of the VM, and the start there. At once, so that nobody takes the place before it is written down. */

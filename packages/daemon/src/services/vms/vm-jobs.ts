@@ -1,6 +1,7 @@
 /** The long actions on VMs, as jobs. A hopeless one is refused before its job begins. */
 import type { Job, JobKind, VmAction } from '@kvasir/contract'
 import type { Driver } from '../../ports/drivers.ts'
+import { type Durability, ofThisBoot } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Caller } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
@@ -24,6 +25,7 @@ interface VmJob {
   readonly owner: string
   readonly deadlineMs: number
   readonly alongside?: (job: Job) => void
+  readonly durability?: Durability
 }
 
 function begin(
@@ -36,7 +38,14 @@ function begin(
   driver.requireAllowed(job.action)
   const subject = { kind: 'vm' as const, name: record.name, id: record.id }
   return context.jobs.run(
-    { kind: job.kind, subject, owner: job.owner, deadlineMs: job.deadlineMs, alongside: job.alongside },
+    {
+      kind: job.kind,
+      subject,
+      owner: job.owner,
+      deadlineMs: job.deadlineMs,
+      alongside: job.alongside,
+      durability: job.durability,
+    },
     async (handle) => {
       const made = await work(handle)
       return typeof made === 'string' ? made : driver.view().record.name
@@ -44,9 +53,19 @@ function begin(
   )
 }
 
+function startJob({ name }: Caller): VmJob {
+  return {
+    kind: 'vm.start',
+    action: 'start',
+    owner: name,
+    deadlineMs: startDeadlineMs,
+    durability: ofThisBoot,
+  }
+}
+
 /** Begins to start a VM. */
 export function beginStart(driver: Driver, context: Context, caller: Caller): Job {
-  const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
+  const job = startJob(caller)
   return begin(driver, context, job, (handle) => startVm(driver, context, startOptions(driver, handle)))
 }
 
@@ -62,7 +81,7 @@ function startOptions(driver: Driver, handle: JobHandle): StartOptions {
 
 /** Begins to start a VM whose row says that it is to be started. */
 export async function beginFirstStart(driver: Driver, context: Context, caller: Caller): Promise<void> {
-  const job: VmJob = { kind: 'vm.start', action: 'start', owner: caller.name, deadlineMs: startDeadlineMs }
+  const job = startJob(caller)
   try {
     begin(driver, context, job, (handle) => restartVm(driver, context, startOptions(driver, handle)))
   } catch (error) {
