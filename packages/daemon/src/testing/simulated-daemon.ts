@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type EndpointId, type Job, type Vm, type VmSpecInput, vmSpec } from '@kvasir/contract'
 import { createClock } from '../host/clock.ts'
 import type { Failpoints } from '../ports/failpoints.ts'
+import type { Ports } from '../ports/ports.ts'
 import type { PlacementMoves } from '../services/context.ts'
 import type { HandlerRequest, Handlers } from '../services/handlers.ts'
 import { SimulatedMachine } from '../simulated/machine.ts'
@@ -19,6 +20,7 @@ type Request<Id extends EndpointId> = Partial<Omit<HandlerRequest<Id>, 'caller' 
 export interface SimulatedDaemon extends AsyncDisposable {
   readonly machine: SimulatedMachine
   readonly daemon: WiredDaemon
+  readonly ports: Ports
   readonly storePath: string
   /** Calls a handler as the API would, with what was parsed. */
   call<Id extends EndpointId>(id: Id, request: Request<Id>): ReturnType<Handlers[Id]>
@@ -93,6 +95,7 @@ async function openOn(
   return {
     ...world,
     daemon,
+    ports,
     call,
     createVm: (name, spec = {}) =>
       call('createVm', { body: { name, spec: vmSpec.parse(spec), start: false } }),

@@ -1,13 +1,15 @@
 /** Asks a new emulator who it is, and waits until it stands before its first instruction. */
 import { KvasirError } from '@kvasir/contract'
 import { QmpClient } from '@kvasir/qmp'
-import { type CephRefusal, cephRefusal, fileIn, lockedDisk } from '../../model/qemu/disk-of.ts'
+import { damagedFile } from '../../model/qemu/damaged-disk.ts'
+import { type CephRefusal, cephRefusal, diskOf, fileIn, lockedDisk } from '../../model/qemu/disk-of.ts'
 import type { EmulatorPlan } from '../../model/qemu/emulator-plan.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { LaunchRequest } from '../../ports/emulators.ts'
 import type { CagedProcess } from '../cage/cage.ts'
 import { readCappedLog } from '../cage/capped-log.ts'
 import { isLockRefusal, lockErrorOf } from '../pools/lock-error.ts'
+import { damageError } from './damage-error.ts'
 import { readThreads } from './qemu-vcpus.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
@@ -55,7 +57,7 @@ export async function connectMonitor(
 
 async function startFailure(
   paths: EmulatorPaths,
-  plan: Pick<EmulatorPlan, 'ids' | 'descriptors'>,
+  plan: Pick<EmulatorPlan, 'ids' | 'argv' | 'descriptors'>,
   cause: unknown,
 ): Promise<KvasirError> {
   await new Promise((resolve) => setTimeout(resolve, 50)) // The log's keeper may still hold the last words.
@@ -75,6 +77,11 @@ async function startFailure(
   if (held) return await lockErrorOf([held], 'the VM does not run')
   const refused = cephRefusal(log, plan)
   if (refused !== undefined) return cephError(refused, cause)
+  const damaged = damagedFile(log, plan)
+  if (damaged !== undefined) {
+    const disk = diskOf(damaged.node, plan) ?? ''
+    return damageError(damaged, { disk, consequence: 'the VM does not run', cause })
+  }
   const lastLines = lines.slice(-3).join('; ')
   const reason = lastLines || (cause instanceof Error ? cause.message : 'it said nothing')
   return new KvasirError(

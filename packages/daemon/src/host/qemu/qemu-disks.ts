@@ -14,6 +14,7 @@ import type { EmulatorDisks, MediumChange } from '../../ports/emulator-disks.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { isLockRefusal, lockErrorOf } from '../pools/lock-error.ts'
+import { asDamage } from './damage-error.ts'
 import { isLoaded, openTray, putMediumIn, takeMediumOut } from './drive-tray.ts'
 import type { EmulatorConnector } from './emulator-connector.ts'
 import { giveReach, takeReachBack } from './emulator-reach.ts'
@@ -105,7 +106,7 @@ export class QemuDisks implements EmulatorDisks {
     await this.#letReach(plan)
     await keep((record) => withDisk(record, plan))
     await ask(async (monitor) => {
-      for (const node of nodes) await this.#addNode(monitor, disk, node)
+      for (const node of nodes) await this.#addNode(monitor, plan, node)
       await putMediumIn(monitor, { disk, node: plan.ids.node })
     })
   }
@@ -148,7 +149,7 @@ export class QemuDisks implements EmulatorDisks {
     const { failpoint } = this.#parts
     const nodes = new Set(await nodesOf(monitor, plan.disk))
     for (const node of plan.nodes)
-      if (!nodes.has(node.options['node-name'])) await this.#addNode(monitor, plan.disk, node)
+      if (!nodes.has(node.options['node-name'])) await this.#addNode(monitor, plan, node)
     await failpoint('emulator.plug.after-nodes')
     const objects = await childrenOf(monitor, '/objects')
     for (const object of plan.objects) if (!objects.includes(object.id)) await addObject(monitor, object)
@@ -157,11 +158,12 @@ export class QemuDisks implements EmulatorDisks {
     await failpoint('emulator.plug.after-device')
   }
 
-  async #addNode(monitor: QmpClient, disk: string, { file, secret, options }: BlockNode): Promise<void> {
+  async #addNode(monitor: QmpClient, plan: DiskPlan, node: BlockNode): Promise<void> {
+    const { file, secret, options } = node
     if (file === undefined) {
       if (secret) await addSecret(monitor, secret, this.#parts.secrets)
       await addBlock(monitor, options, secret && keyTimeoutMs).catch((error: unknown) => {
-        throw asRefusal(error, `What disk ${disk} lies on`)
+        throw asRefusal(asDamage(error, plan, node), `What disk ${plan.disk} lies on`)
       })
       return
     }

@@ -16,6 +16,7 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { namingVolume } from '../volumes/damaged-volume.ts'
 import { askServers } from './ask-servers.ts'
 import { changeMedium } from './change-medium.ts'
 import { DiskAnswers } from './disk-answers.ts'
@@ -88,7 +89,10 @@ async function plug(seat: Seat, name: string, { emulator, ports, onStep }: Task)
   if (!run || !disk) return ''
   const there = run.bootedSpec.disks.find((candidate) => candidate.name === name)
   if (there && (await emulator.disks.present([name])).length > 0) {
-    if (isCdrom(there) && isCdrom(disk)) return await changeMedium(seat, { there, disk }, { emulator, ports })
+    if (isCdrom(there) && isCdrom(disk))
+      return await changeMedium(seat, { there, disk }, { emulator, ports }).catch((error: unknown) => {
+        throw namingVolume(error, ports)
+      })
     if (!isSameValue(there, disk))
       throw new KvasirError('wrong-state', `VM ${record.name} still has another disk ${name}.`)
     seat.update({ run: withoutMoving(run, 'movingDisks', name) })
@@ -98,7 +102,10 @@ async function plug(seat: Seat, name: string, { emulator, ports, onStep }: Task)
   onStep(`plugging disk ${name}`)
   await askServers({ disks: [disk] }, ports)
   await ports.failpoint('vm.disks.before-plug')
-  await emulator.disks.plug(planDisk(await diskInput(record, disk, ports), name))
+  const plan = planDisk(await diskInput(record, disk, ports), name)
+  await emulator.disks.plug(plan).catch((error: unknown) => {
+    throw namingVolume(error, ports)
+  })
   await emulator.disks.throttle(new Map([[name, disk.throttle]]))
   await ports.failpoint('vm.disks.after-plug')
   seat.update({ run: withPluggedDisk(run, { disk, hardware, emulator: emulator.record }) })

@@ -22,6 +22,7 @@ import { makeRoom } from '../placement/make-room.ts'
 import { mayFitSoon, placeStart, readPlacementFacts } from '../placement/place-vm.ts'
 import { yieldAtStart, yieldCpus, yieldSinceStart } from '../placement/yield-cpus.ts'
 import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
+import { namingVolume } from '../volumes/damaged-volume.ts'
 import { bringNewInLine, bringRestoredInLine, limitsOf } from './bring-in-line.ts'
 import { writeSeed } from './cloud-init-seed.ts'
 import { ensurePlatform } from './nvram.ts'
@@ -246,7 +247,7 @@ async function launch(
   const { ports, undo } = work
   const { record } = seat
   await ports.failpoint('vm.start.before-launch')
-  const emulator = await ports.emulators.launch(
+  const launched = ports.emulators.launch(
     {
       id: record.id,
       uuid: record.id,
@@ -266,6 +267,9 @@ async function launch(
     },
     work.signal,
   )
+  const emulator = await launched.catch((error: unknown) => {
+    throw namingVolume(error, ports)
+  })
   undo.defer(async () => {
     seat.detach()
     await emulator.end({ graceMs: 0 })
