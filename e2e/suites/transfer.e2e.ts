@@ -111,7 +111,13 @@ test('a qcow2 file becomes a volume as it is, unless it names other files, is da
   await succeeds(world.cli('volume', 'download', 'good', at('back.img')))
   assert.ok(isSame(raw, at('back.img')))
 
-  for (const name of ['shadow', 'data', 'huge', 'noise']) {
+  const refusals = {
+    shadow: /What was uploaded to volume shadow lies on another file \(\/etc\/shadow\)/,
+    data: /What was uploaded to volume data is a qcow2 image that keeps its data in another file/,
+    huge: /What was uploaded to volume huge cannot be opened/,
+    noise: /What was uploaded to volume noise is not a qcow2 image/,
+  }
+  for (const [name, says] of Object.entries(refusals)) {
     const { code, stderr } = await world.cli(
       'volume',
       'upload',
@@ -121,6 +127,8 @@ test('a qcow2 file becomes a volume as it is, unless it names other files, is da
       'qcow2',
     )
     assert.equal(code, 1, `${name}: ${stderr}`)
+    assert.match(stderr, says)
+    assert.doesNotMatch(stderr, new RegExp(`imported|${world.place.stateDir}`))
     await assert.rejects(show(world, name), { code: 'volume-not-found' })
   }
 })

@@ -3,6 +3,7 @@
  * was not counted when the daemon died is sent again.
  */
 import { KvasirError, type Piece, type ReceivedContents } from '@kvasir/contract'
+import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { OpenVolume } from '../../ports/volume-access.ts'
 import type { Context } from '../context.ts'
@@ -10,6 +11,7 @@ import { usablePlace } from '../pools/usable-pool.ts'
 import { askPools } from './ask-pools.ts'
 import { PieceWriter } from './contents.ts'
 import { requireNoWork } from './hold-volume.ts'
+import { uploading } from './upload-refusal.ts'
 import { expiry, requireUpload, sentKey } from './upload-volume.ts'
 import { sourceOf } from './volume-files.ts'
 import { volumeWords } from './volume-words.ts'
@@ -64,12 +66,15 @@ export async function receivePart(
     store.volumes.update({ ...now, upload: { ...now.upload, ...kept, offsetBytes } })
   }
   try {
-    const open = await openToWrite(held, context, part.signal)
-    try {
-      await part.write(open, { end: sizeBytes, count })
-    } finally {
-      await open.close()
-    }
+    const source = sourceOf({ ...held, ...sentKey(held) }, context.ports)
+    await uploading({ words: volumeWords(held), source }, async () => {
+      const open = await openToWrite(held, { source, signal: part.signal }, context)
+      try {
+        await part.write(open, { end: sizeBytes, count })
+      } finally {
+        await open.close()
+      }
+    })
     await failpoint('volume.upload.after-part')
     return { offsetBytes: requireUpload(store.volumes.get(volume.id) ?? held).offsetBytes, sizeBytes }
   } finally {
@@ -137,11 +142,10 @@ function hold(volume: VolumeRecord, offset: number, { ports }: Context): VolumeR
 
 async function openToWrite(
   volume: VolumeRecord,
+  { source, signal }: { readonly source: VolumeSource; readonly signal: AbortSignal },
   { ports }: Context,
-  signal: AbortSignal,
 ): Promise<OpenVolume> {
   await askPools({ ...volume, ...sentKey(volume) }, ports)
-  const source = sourceOf({ ...volume, ...sentKey(volume) }, ports)
   const fileSizeBytes = 2 * Math.max(volume.capacityBytes, volume.upload?.sizeBytes ?? 0) + spareBytes
   return await ports.access.open([source], { access: 'write', fileSizeBytes, signal })
 }

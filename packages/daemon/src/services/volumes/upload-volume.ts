@@ -17,6 +17,7 @@ import { removeVolume } from '../vms/delete-vm.ts'
 import { isUnfinished, uploadKeptMs } from './expired-upload.ts'
 import { requireNoWork, requireWhole } from './hold-volume.ts'
 import { showVolume } from './show-volume.ts'
+import { notTaken, uploading } from './upload-refusal.ts'
 import { discardVolume, sourceOf } from './volume-files.ts'
 import { holderOf } from './volume-use.ts'
 import { volumeWords } from './volume-words.ts'
@@ -152,7 +153,8 @@ async function makeNew(place: Place, wanted: NewUpload, context: Context): Promi
   await using undo = new AsyncDisposableStack()
   undo.defer(() => discardVolume(row, ports))
   await failpoint('volume.upload.after-row')
-  await backend.createEmpty(sentKey(row), { capacityBytes: row.capacityBytes })
+  const uploaded = { words: volumeWords(row), source: backend.source(sentKey(row)) }
+  await uploading(uploaded, () => backend.createEmpty(sentKey(row), { capacityBytes: row.capacityBytes }))
   await failpoint('volume.upload.after-file')
   const begun: VolumeRecord = { ...row, phase: 'uploading' }
   const answer = await showVolume(begun, context)
@@ -219,24 +221,19 @@ async function inspect(volume: VolumeRecord, job: JobHandle, context: Context): 
   job.progress('looking at what was uploaded')
   const backend = usablePlace(volume, ports)
   const file = `${volume.id}.qcow2`
-  const { capacityBytes } = await backend.adopt({ id: volume.id, format: 'qcow2', file })
-  const refuse = (why: string, cause?: unknown) =>
-    new KvasirError(
-      'image-refused',
-      `What was uploaded to volume ${words} ${why}, so it does not become a volume.`,
-      {
-        cause,
-      },
-    )
-  const found = await ports.access
-    .check(sourceOf(volume, ports), { repair: false, fileSizeBytes: 0, signal: job.signal })
-    .catch((error: unknown) => {
-      if (error instanceof KvasirError && (error.code === 'volume-damaged' || error.code === 'host-failed'))
-        throw refuse('cannot be opened', error)
-      throw error
-    })
+  const source = sourceOf(volume, ports)
+  const { capacityBytes, found } = await uploading({ words, source }, async () => ({
+    ...(await backend.adopt({ id: volume.id, format: 'qcow2', file })),
+    found: await ports.access
+      .check(source, { repair: false, fileSizeBytes: 0, signal: job.signal })
+      .catch((error: unknown) => {
+        if (error instanceof KvasirError && (error.code === 'volume-damaged' || error.code === 'host-failed'))
+          throw notTaken(words, 'cannot be opened as qcow2', error)
+        throw error
+      }),
+  }))
   job.found(found)
-  if (found.corruptions > 0 || found.errors > 0) throw refuse('is damaged')
+  if (found.corruptions > 0 || found.errors > 0) throw notTaken(words, 'is damaged')
   return capacityBytes
 }
 
