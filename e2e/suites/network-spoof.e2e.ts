@@ -57,8 +57,13 @@ test('a guest sends as nobody else, and isolated ones have nothing of each other
 
   await web1.shell(`ip address add ${feigned}/24 dev eth0`)
   assert.ok(await isSilent(web1, '10.9.0.9', feigned), 'Not with an address of its own choice.')
+  const drops = async () => (await web1.show()).status.nics?.[0]?.ruleDrops?.guard || undefined
+  const counted = await eventually(drops, { withinMs, what: 'what its guard dropped is shown' })
+  assert.match((await world.cli('vm', 'show', 'web1')).stdout, /, packets dropped: \d+ by its guard$/m)
   await world.daemon.kill9()
   await world.startDaemon()
+  const isMore = async () => (((await drops()) ?? 0) >= counted ? true : undefined)
+  await eventually(isMore, { withinMs, what: 'rules that were made anew go on from what was counted' })
   assert.ok(await isSilent(web1, '10.9.0.9', feigned), 'Nor after the daemon was away.')
   assert.ok(await pings(web1, '10.9.0.9', address1))
 

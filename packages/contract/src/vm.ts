@@ -66,7 +66,7 @@ const nicCounters = z
   .meta({
     id: 'NicCounters',
     description:
-      "In the guest's words, since its tap was made; what the rules of its network drop counts as sent.",
+      "In the guest's words, since its tap was made; what the rules of its network drop counts as sent (ruleDrops).",
   })
 
 const nicStatus = z
@@ -94,6 +94,16 @@ const nicStatus = z
         'By the leases of the network, and those that the host knows by ARP and neighbour discovery.',
     }),
     counters: nicCounters.optional(),
+    ruleDrops: z
+      .strictObject({
+        guard: z.int().meta({ description: 'Of what it sent, by antiSpoof.' }),
+        limit: z.int().meta({ description: 'Both ways, by its limits.' }),
+      })
+      .optional()
+      .meta({
+        description:
+          'Packets that the rules of its network dropped, as they were last seen. What is kept from isolated ones is not counted.',
+      }),
   })
   .meta({ id: 'NicStatus' })
 

@@ -138,6 +138,15 @@ function trafficWords(counters: NonNullable<NonNullable<Vm['status']['nics']>[nu
   return `${formatBytes(sentBytes)} sent, ${formatBytes(receivedBytes)} received${drops}`
 }
 
+/** What the rules of its network dropped of what counts as sent or was to be received. */
+function ruleDropWords({ guard, limit }: { readonly guard: number; readonly limit: number }) {
+  const words = [
+    ...(guard === 0 ? [] : [`${guard} by its guard`]),
+    ...(limit === 0 ? [] : [`${limit} by its limits`]),
+  ]
+  return words.length === 0 ? undefined : `packets dropped: ${words.join(', ')}`
+}
+
 /** The VLANs of a port, where it has any. */
 function vlanWords({ vlan, trunk }: NonNullable<Vm['status']['nics']>[number]): string {
   if (trunk === undefined) return vlan === undefined ? '' : ` (VLAN ${vlan})`
@@ -169,6 +178,7 @@ function nicWords(
       `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap}${vlanWords(way)} -> ${onwards(way)}`,
     vf && `virtual function ${vf.address} of ${vf.pf}`,
     way?.counters && trafficWords(way.counters),
+    way?.ruleDrops && ruleDropWords(way.ruleDrops),
   ]
   return `${name}  ${words.filter((word) => typeof word === 'string').join(', ')}`
 }

@@ -20,10 +20,19 @@ export function vmNicFamilies(registry: Registry): (domain: string, run: RunSamp
     sentPackets: counter('transmit_packets', 'Packets that the guest sent.'),
     sendDrops: counter('transmit_drops', 'Packets of the guest that the host did not take.'),
   } as const
+  const ruleDrops = new Counter({
+    name: 'kvasir_vm_nic_rule_drops_total',
+    help: 'Packets that the rules of its network dropped: of what it sent by its guard, both ways by its limits.',
+    labelNames: ['domain', 'target_device', 'rule'],
+    registers: [registry],
+  })
   const names = Object.keys(families) as (keyof typeof families)[] // The keys of a closed table.
   return (domain, { nics }) => {
-    for (const nic of nics)
+    for (const nic of nics) {
       for (const name of names)
         families[name].inc({ domain, source_bridge: nic.bridge, target_device: nic.tap }, nic[name])
+      for (const [rule, packets] of Object.entries(nic.ruleDrops ?? {}))
+        ruleDrops.inc({ domain, target_device: nic.tap, rule }, packets)
+    }
   }
 }

@@ -5,6 +5,7 @@ import type { HostFilters } from '../model/network/host-filters.ts'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { HostListener } from '../model/network/port-claims.ts'
+import type { RuleCounts } from '../model/network/rule-counts.ts'
 import type { HostPf } from '../model/network/vf-pool.ts'
 import type { Wire } from '../model/network/wires.ts'
 
@@ -21,6 +22,8 @@ export interface NetworkSight {
   readonly uplinks?: readonly string[] | undefined
   /** Whom the host has spoken with on it; undefined where this look was none at them. */
   readonly neighbours?: readonly Neighbour[] | undefined
+  /** What its rules have dropped; undefined where this look was none at them. */
+  readonly ruleCounts?: RuleCounts | undefined
 }
 
 /** An address that somebody on a network answers for, by ARP or neighbour discovery. */

@@ -12,6 +12,7 @@ import type { HostFilters } from '../model/network/host-filters.ts'
 import type { HostNetwork } from '../model/network/host-network.ts'
 import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { HostListener } from '../model/network/port-claims.ts'
+import type { RuleCounts } from '../model/network/rule-counts.ts'
 import type { Wire } from '../model/network/wires.ts'
 import type { GuestActions } from '../model/qemu/lifecycle.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -51,6 +52,8 @@ export interface SimulatedNetwork {
   readonly wires: readonly Wire[]
   /** What is amiss with it, until it is made again. */
   readonly findings: readonly NetworkFinding[]
+  /** What its rules have dropped. */
+  readonly ruleCounts?: RuleCounts
 }
 
 const gib = 2 ** 30

@@ -68,6 +68,7 @@ export function createSimulatedNetworks(machine: SimulatedMachine): Networks {
         findings: deep && !machine.hasNft ? [...there.findings, unreadRules] : there.findings,
         dnsmasqPid: isServed ? simulatedPid : undefined,
         uplinks: ['eth0'],
+        ruleCounts: there.ruleCounts,
       }
     },
     leases: async () => [],

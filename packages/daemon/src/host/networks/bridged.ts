@@ -12,7 +12,7 @@ import { linkNames } from './link-names.ts'
 import { plugTaps, readLinks, type ShownLink, strayTaps } from './links.ts'
 import { readNeighbours } from './read-neighbours.ts'
 import { linksOf } from './survey-host.ts'
-import { areTablesAsPut, areTablesThere, putRules, removeTables } from './tables.ts'
+import { areTablesThere, inspectTables, putRules, removeTables } from './tables.ts'
 import { giveBackUplink, inspectUplink, isUplinkNoted, takeUplink } from './uplink.ts'
 import { applyVlans, inspectVlans } from './vlans.ts'
 
@@ -79,10 +79,17 @@ export async function inspectBridged(
       findings.push({ thing: 'bridge', detail: `The tap ${tap} is not on the bridge ${network.bridge}.` })
     findings.push(...(await inspectVlans(network, wires)))
   }
-  if (!(await areTablesAsPut(network, folder)))
+  const { areAsPut, counts } = await inspectTables(network, folder)
+  if (!areAsPut)
     findings.push({ thing: 'firewall', detail: 'Its rules are gone, or not those that were made.' })
   const neighbours = await readNeighbours(network.bridge).catch(() => []) // None where the bridge is gone.
-  return { findings, dnsmasqPid: undefined, uplinks: uplinksOf(network, links), neighbours }
+  return {
+    findings,
+    dnsmasqPid: undefined,
+    uplinks: uplinksOf(network, links),
+    neighbours,
+    ruleCounts: counts,
+  }
 }
 
 /** The ports of a bridge that lead out of the host: its own uplink, or what others made ports of theirs. */

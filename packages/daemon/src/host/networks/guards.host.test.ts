@@ -6,7 +6,9 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { runCommand } from '@kvasir/linux'
 import { needs } from '../../../../../tools/require.ts'
+import { tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
+import { dropsOf, ruleCounts } from '../../model/network/rule-counts.ts'
 import { ruleSet } from '../../model/network/rule-set.ts'
 
 const skip = needs('root')
@@ -103,11 +105,18 @@ test('of what a guarded guest sends, what is its own arrives, and nothing else',
   const without = await arrived(room, sent)
   await runCommand(argv, { timeoutMs, input: ruleSet(lan, [guarded], { hasGuards: false }) })
   const within = await arrived(room, sent)
+  const list = [...argv.slice(0, -2), 'list', 'table', 'bridge', tableName(lan.id)] as const
+  const counts = ruleCounts((await runCommand(list, { timeoutMs })).stdout)
+  await runCommand(argv, { timeoutMs, input: ruleSet(lan, [guarded], { hasGuards: true, counts }) })
+  const after = ruleCounts((await runCommand(list, { timeoutMs })).stdout)
 
   const namesOf = (numbers: readonly number[]) => numbers.map((number) => cases[number]?.[0])
   const all = cases.map((_, number) => number)
   assert.deepEqual(namesOf(without), namesOf(all), 'Without guards, all of it arrives.')
   assert.deepEqual(namesOf(within), namesOf(all.filter((number) => cases[number]?.[1])))
+  const dropped = dropsOf(guarded.tap, counts)?.guard ?? 0
+  assert.ok(dropped >= cases.filter(([, arrives]) => !arrives).length, `${dropped} were counted.`)
+  assert.ok((dropsOf(guarded.tap, after)?.guard ?? 0) >= dropped, 'Rules that are made anew go on counting.')
 })
 
 test('what a limited guest sends and receives comes to its limits, and not beyond', { skip }, async (t) => {

@@ -12,6 +12,7 @@ import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import { dnsmasqConf } from '../../model/network/dnsmasq-conf.ts'
 import { parseLeases } from '../../model/network/leases.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
+import type { RuleCounts } from '../../model/network/rule-counts.ts'
 import { wayRules } from '../../model/network/rule-set.ts'
 import type { Networks, RaiseOptions } from '../../ports/networks.ts'
 import {
@@ -33,7 +34,7 @@ import { readFilters } from './read-filters.ts'
 import { readNeighbours } from './read-neighbours.ts'
 import { type VfLender, withSriov } from './sriov-network.ts'
 import { surveyHost } from './survey-host.ts'
-import { areTablesAsPut, areTablesThere, noteRules, putRules, removeTables, replaceRules } from './tables.ts'
+import { areTablesThere, inspectTables, noteRules, putRules, removeTables, replaceRules } from './tables.ts'
 import { VfPools } from './vf-pools.ts'
 import { applyVlans } from './vlans.ts'
 
@@ -173,20 +174,25 @@ async function inspect(
   else if (deep) findings.push(...(await inspectBridge(network, wires)))
   for (const family of await forwarding.missing(network.id))
     findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
-  if (deep) findings.push(...(await inspectRules(network, folder)))
+  const rules = deep ? await inspectRules(network, folder) : undefined
+  findings.push(...(rules?.findings ?? []))
   const uplinks = network.mode === 'isolated' ? [] : await defaultLinks()
   const neighbours = deep ? await readNeighbours(network.bridge).catch(() => []) : undefined // None without the bridge.
-  return { findings, dnsmasqPid: process?.pid, uplinks, neighbours }
+  return { findings, dnsmasqPid: process?.pid, uplinks, neighbours, ruleCounts: rules?.counts }
 }
 
 /** Rules that cannot be read, as without nft, hide nothing else that is seen. */
-async function inspectRules(network: NetworkSpec, folder: string): Promise<readonly NetworkFinding[]> {
+async function inspectRules(
+  network: NetworkSpec,
+  folder: string,
+): Promise<{ readonly findings: readonly NetworkFinding[]; readonly counts?: RuleCounts }> {
+  const found = (detail: string) => [{ thing: 'firewall' as const, detail }]
   try {
-    if (await areTablesAsPut(network, folder)) return []
-    return [{ thing: 'firewall', detail: 'Its rules are gone, or not those that were made.' }]
+    const { areAsPut, counts } = await inspectTables(network, folder)
+    return { findings: areAsPut ? [] : found('Its rules are gone, or not those that were made.'), counts }
   } catch (error) {
     if (!(error instanceof KvasirError)) throw error
-    return [{ thing: 'firewall', detail: error.message }]
+    return { findings: found(error.message) }
   }
 }
 

@@ -16,7 +16,7 @@ import type { NetworkSight, Networks, RaiseOptions } from '../../ports/networks.
 import { linkNames } from './link-names.ts'
 import { askIp, runIpBatch } from './network-commands.ts'
 import { hostLinks, surveyHost } from './survey-host.ts'
-import { areTablesAsPut, areTablesThere, putRules, removeTables } from './tables.ts'
+import { areTablesThere, inspectTables, putRules, removeTables } from './tables.ts'
 
 const shown = z.object({
   ifname: z.string(),
@@ -94,8 +94,9 @@ export async function inspectMacvtaps(
   const isGone = !(await linkNames()).includes(network.bridge)
   if (!deep && !isGone) return { ...rest, findings: [] }
   const seen = await inspectLinks(network, wires)
-  const hasRules = await areTablesAsPut(network, folder)
-  return { ...rest, ...seen, findings: [...seen.findings, ...(hasRules ? [] : [changedRules])] }
+  const { areAsPut, counts } = await inspectTables(network, folder)
+  const findings = [...seen.findings, ...(areAsPut ? [] : [changedRules])]
+  return { ...rest, ...seen, findings, ruleCounts: counts }
 }
 
 const changedRules = {

@@ -54,10 +54,10 @@ export async function applyRules(text: string, purpose: string): Promise<void> {
   await runNetworkCommand(['nft', '-f', '-'], { input: text, purpose })
 }
 
-/** A table as nft(8) prints it, without counters; undefined when there is none, or none of its family. */
+/** A table as nft(8) prints it, with what its rules have counted; undefined when there is none, or none of its family. */
 export async function readTable(family: RuleFamily, name: string): Promise<string | undefined> {
   try {
-    const argv = ['nft', '--stateless', 'list', 'table', family, name]
+    const argv = ['nft', 'list', 'table', family, name]
     return (await runCommand(argv, { timeoutMs })).stdout
   } catch (error) {
     const isNone = /No such file|not supported/

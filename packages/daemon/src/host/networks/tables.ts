@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { KvasirError } from '@kvasir/contract'
 import { tableComment, tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
+import { type RuleCounts, ruleCounts, withoutCounts } from '../../model/network/rule-counts.ts'
 import {
   guardRules,
   type RuleFamily,
@@ -22,8 +23,8 @@ function guardFamily({ mode }: NetworkSpec): RuleFamily {
 
 /** Puts the rules in place, all of them or none, and notes them. */
 export async function putRules(network: NetworkSpec, folder: string, wires: readonly Wire[]): Promise<void> {
-  const hasGuards = (await tablesOf(network)).has(guardFamily(network))
-  const text = ruleSet(network, wires, { hasGuards })
+  const guards = (await tablesOf(network)).get(guardFamily(network))
+  const text = ruleSet(network, wires, withCounts(guards))
   if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
   await noteRules(network, folder, wires)
 }
@@ -34,10 +35,19 @@ export async function replaceRules(
   wires: readonly Wire[],
   options: { readonly keepsWays: boolean },
 ): Promise<void> {
-  const guards = await readTable('bridge', tableName(network.id))
-  if (guards !== undefined) requireMarked(guards, { family: 'bridge', network })
-  const text = ruleSet(network, wires, { ...options, hasGuards: guards !== undefined })
+  const family = guardFamily(network)
+  const guards = await readTable(family, tableName(network.id))
+  if (guards !== undefined) requireMarked(guards, { family, network })
+  const text = ruleSet(network, wires, { ...options, ...withCounts(guards) })
   if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
+}
+
+/** What the next rules are to know of the guards that are there. */
+function withCounts(guards: string | undefined): {
+  readonly hasGuards: boolean
+  readonly counts: RuleCounts
+} {
+  return { hasGuards: guards !== undefined, counts: ruleCounts(guards ?? '') }
 }
 
 /** Notes the rules that are there as those that are to be; where a table is gone, nothing is noted, and they are not as put. */
@@ -82,11 +92,17 @@ export async function removeTables(network: NetworkSpec): Promise<void> {
     await applyRules(ruleSetRemoval(network.id, own), `the rules of network ${network.name} stay`)
 }
 
-/** Whether they are as they were put. None never are, also where they were gone before they were noted. */
-export async function areTablesAsPut(network: NetworkSpec, folder: string): Promise<boolean> {
-  const now = digestOf(await tablesOf(network))
+/** Whether they are as they were put, and what they have dropped. None never are, also where they were gone before they were noted. */
+export async function inspectTables(
+  network: NetworkSpec,
+  folder: string,
+): Promise<{ readonly areAsPut: boolean; readonly counts: RuleCounts }> {
+  const tables = await tablesOf(network)
+  const now = digestOf(tables)
   const isComplete = now !== undefined || wayRules(network, []) === '' // It may have nothing to guard.
-  return isComplete && (now ?? '') === (await readFile(noteIn(folder), 'utf8').catch(() => undefined))
+  const noted = await readFile(noteIn(folder), 'utf8').catch(() => undefined)
+  const counts = ruleCounts(tables.get(guardFamily(network)) ?? '')
+  return { areAsPut: isComplete && (now ?? '') === noted, counts }
 }
 
 async function tablesOf({ id, mode }: NetworkSpec): Promise<ReadonlyMap<RuleFamily, string>> {
@@ -102,7 +118,7 @@ function isMarked(text: string, { id }: NetworkSpec): boolean {
 }
 
 function digestOf(tables: ReadonlyMap<RuleFamily, string>): string | undefined {
-  const texts = [...tables.values()]
+  const texts = [...tables.values()].map(withoutCounts)
   return texts.length === 0 ? undefined : createHash('sha256').update(texts.join('')).digest('hex')
 }
 

@@ -70,6 +70,19 @@ test('what is limited of a tap is so before a guard accepts it, each way by a ch
   ])
   assert.equal(
     lines[lines.indexOf('chain kvt3_receive {') + 1],
-    'limit rate over 3000000 bytes/second burst 131072 bytes drop',
+    'limit rate over 3000000 bytes/second burst 131072 bytes counter packets 0 bytes 0 drop',
   )
+})
+
+test('what a guard refuses is counted in one chain of its tap, which goes on from what it had', () => {
+  const counts = new Map([['kvt2_drop', { packets: 7, bytes: 700 }]])
+
+  const lines = guardTable(lan, [wire(2, { antiSpoof: true }), wire(3, { antiSpoof: true })], counts).map(
+    (line) => line.trim(),
+  )
+
+  const countOf = (tap: string) => lines[lines.indexOf(`chain ${tap}_drop {`) + 1]
+  assert.equal(countOf('kvt2'), 'counter packets 7 bytes 700 drop')
+  assert.equal(countOf('kvt3'), 'counter packets 0 bytes 0 drop')
+  assert.equal(lines.filter((line) => line.endsWith(' drop')).length, 2, 'Nothing is dropped uncounted.')
 })

@@ -18,6 +18,7 @@
 import { formatAddress, parseAddress } from './address.ts'
 import { bridgeMac, tableComment, tableName } from './link-names.ts'
 import type { NetworkSpec } from './network-record.ts'
+import { countedDrop, dropChain, limitChain, type RuleCounts } from './rule-counts.ts'
 import type { Wire } from './wires.ts'
 
 /** The addresses of IPv6 that follow from a MAC address on a network: link-local, and the one of SLAAC. */
@@ -33,17 +34,21 @@ export function hasGuards(wires: readonly Wire[]): boolean {
   return wires.some(({ antiSpoof, isolated }) => antiSpoof || isolated)
 }
 
-/** The table of a network's guards; nothing where no NIC has any. */
-export function guardTable(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
+/** The table of a network's guards, with what they have dropped so far; nothing where no NIC has any. */
+export function guardTable(
+  network: NetworkSpec,
+  wires: readonly Wire[],
+  counts: RuleCounts = new Map(),
+): readonly string[] {
   const guarded = wires.filter(({ antiSpoof }) => antiSpoof)
   const isolated = wires.filter((wire) => wire.isolated)
-  const [senders, receivers] = [limitsOf(wires, 'send'), limitsOf(wires, 'receive')]
+  const [senders, receivers] = [limitsOf(wires, 'send', counts), limitsOf(wires, 'receive', counts)]
   if (guarded.length + isolated.length + senders.length + receivers.length === 0) return []
   const jumps = guarded.map(({ tap }) => `"${tap}" : jump ${tap}`)
   return [
     `table bridge ${tableName(network.id)} {`,
     `  comment "${tableComment(network.id)}"`,
-    ...guarded.flatMap((wire) => guardOf(wire, network)),
+    ...guarded.flatMap((wire) => guardOf(wire, network, counts)),
     ...[...senders, ...receivers].flatMap(({ chain }) => chain),
     ...(isolated.length > 0
       ? [`  set isolated {`, '    type ifname', elements(isolated.map(({ tap }) => `"${tap}"`)), '  }']
@@ -84,12 +89,14 @@ interface TapLimit {
 }
 
 /** The chains that hold taps to their limits, and what leads there. */
-function limitsOf(wires: readonly Wire[], way: 'send' | 'receive'): readonly TapLimit[] {
+function limitsOf(wires: readonly Wire[], way: 'send' | 'receive', counts: RuleCounts): readonly TapLimit[] {
   return wires.flatMap(({ tap, limits }) => {
     const rate = limits?.[way]
     if (rate === undefined) return []
-    const rule = `    limit rate over ${rate} bytes/second burst ${burstBytes} bytes drop`
-    return { jump: `"${tap}" : jump ${tap}_${way}`, chain: [`  chain ${tap}_${way} {`, rule, '  }'] }
+    const chain = limitChain(tap, way)
+    const over = `limit rate over ${rate} bytes/second burst ${burstBytes} bytes`
+    const rule = `    ${over} ${countedDrop(chain, counts)}`
+    return { jump: `"${tap}" : jump ${chain}`, chain: [`  chain ${chain} {`, rule, '  }'] }
   })
 }
 
@@ -97,8 +104,9 @@ function mapOf(link: 'iifname' | 'oifname', limits: readonly TapLimit[]): readon
   return limits.length === 0 ? [] : [`    ${link} vmap { ${limits.map(({ jump }) => jump).join(', ')} }`]
 }
 
-/** The sets and the chain of a guarded tap. */
-function guardOf({ tap, mac, address }: Wire, network: NetworkSpec): readonly string[] {
+/** The sets and the chains of a guarded tap: one says what passes, the other counts and drops the rest. */
+function guardOf({ tap, mac, address }: Wire, network: NetworkSpec, counts: RuleCounts): readonly string[] {
+  const refuse = `goto ${dropChain(tap)}`
   const derived = derivedAddresses(mac, network)
   const own4 = address === undefined || !network.ipv4 ? [] : [address]
   return [
@@ -107,11 +115,14 @@ function guardOf({ tap, mac, address }: Wire, network: NetworkSpec): readonly st
     '    type ipv6_addr',
     elements(derived),
     '  }',
+    `  chain ${dropChain(tap)} {`,
+    `    ${countedDrop(dropChain(tap), counts)}`,
+    '  }',
     `  chain ${tap} {`,
-    `    ether saddr != ${mac} drop`,
+    `    ether saddr != ${mac} ${refuse}`,
     ...(own4.length > 0 ? ipv4Rules(tap, mac) : []),
     ...ipv6Rules(tap, derived),
-    '    drop',
+    `    ${refuse}`,
     '  }',
   ]
 }
@@ -120,12 +131,13 @@ function guardOf({ tap, mac, address }: Wire, network: NetworkSpec): readonly st
 const clientBits = (8 + 28) * 8
 
 function ipv4Rules(tap: string, mac: string): readonly string[] {
+  const refuse = `goto ${dropChain(tap)}`
   const arp = `ether type arp arp saddr ether ${mac} arp saddr ip`
   return [
     `    ${arp} @${tap}_4 accept`,
     `    ${arp} 0.0.0.0 accept`, // It looks whether somebody has an address (RFC 5227).
-    '    ether type ip udp sport 67 drop',
-    `    ether type ip udp dport 67 @th,${clientBits},48 != 0x${mac.replaceAll(':', '')} drop`,
+    `    ether type ip udp sport 67 ${refuse}`,
+    `    ether type ip udp dport 67 @th,${clientBits},48 != 0x${mac.replaceAll(':', '')} ${refuse}`,
     `    ether type ip ip saddr @${tap}_4 accept`,
     '    ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept',
   ]
@@ -135,15 +147,16 @@ function ipv4Rules(tap: string, mac: string): readonly string[] {
 const targetBits = 8 * 8
 
 function ipv6Rules(tap: string, derived: readonly string[]): readonly string[] {
+  const refuse = `goto ${dropChain(tap)}`
   const targets = derived.map((address) => `@th,${targetBits},128 0x${hexOf(address)}`)
   return [
-    '    ether type ip6 exthdr frag exists meta l4proto ipv6-icmp drop',
-    '    icmpv6 type { nd-router-advert, nd-redirect } drop',
-    '    ether type ip6 udp sport 547 drop',
+    `    ether type ip6 exthdr frag exists meta l4proto ipv6-icmp ${refuse}`,
+    `    icmpv6 type { nd-router-advert, nd-redirect } ${refuse}`,
+    `    ether type ip6 udp sport 547 ${refuse}`,
     ...targets.map((target) => `    ip6 saddr :: icmpv6 type nd-neighbor-solicit ${target} accept`),
     '    ip6 saddr :: icmpv6 type { mld-listener-report, mld2-listener-report, nd-router-solicit } accept',
     ...targets.map((target) => `    ip6 saddr @${tap}_6 icmpv6 type nd-neighbor-advert ${target} accept`),
-    '    icmpv6 type nd-neighbor-advert drop',
+    `    icmpv6 type nd-neighbor-advert ${refuse}`,
     `    ip6 saddr @${tap}_6 accept`,
   ]
 }

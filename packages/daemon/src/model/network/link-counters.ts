@@ -2,7 +2,7 @@
  * What the kernel counts of links, read from /proc/net/dev (proc_pid_net(5)), which is of the network namespace of who reads it.
  *
  * A tap receives what its guest sends, and a macvtap sends it, so the words here are the guest's. What a network's rules drop, its guards and limits among them, was
- * received by the tap and counts as sent.
+ * received by the tap and counts as sent (rule-counts.ts).
  */
 
 /** The packets of a NIC as its guest sees them, since its tap was made. */

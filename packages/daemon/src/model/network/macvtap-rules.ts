@@ -6,13 +6,18 @@
 import { burstBytes } from './guard-rules.ts'
 import { tableComment, tableName } from './link-names.ts'
 import type { NetworkSpec } from './network-record.ts'
+import { countedDrop, limitChain, type RuleCounts } from './rule-counts.ts'
 import type { Wire } from './wires.ts'
 
 /** The table that holds a network's guests to their limits; nothing where no NIC has any. */
-export function macvtapTable({ id }: Pick<NetworkSpec, 'id'>, wires: readonly Wire[]): readonly string[] {
+export function macvtapTable(
+  { id }: Pick<NetworkSpec, 'id'>,
+  wires: readonly Wire[],
+  counts: RuleCounts = new Map(),
+): readonly string[] {
   const chains = wires.flatMap(({ tap, limits }) => [
-    ...chainOf(tap, { end: 'send', hook: 'egress', rate: limits?.send }),
-    ...chainOf(tap, { end: 'receive', hook: 'ingress', rate: limits?.receive }),
+    ...chainOf(tap, { way: 'send', hook: 'egress', rate: limits?.send, counts }),
+    ...chainOf(tap, { way: 'receive', hook: 'ingress', rate: limits?.receive, counts }),
   ])
   if (chains.length === 0) return []
   return [`table netdev ${tableName(id)} {`, `  comment "${tableComment(id)}"`, ...chains, '}']
@@ -21,16 +26,23 @@ export function macvtapTable({ id }: Pick<NetworkSpec, 'id'>, wires: readonly Wi
 function chainOf(
   tap: string,
   {
-    end,
+    way,
     hook,
     rate,
-  }: { readonly end: string; readonly hook: 'egress' | 'ingress'; readonly rate: number | undefined },
+    counts,
+  }: {
+    readonly way: 'send' | 'receive'
+    readonly hook: 'egress' | 'ingress'
+    readonly rate: number | undefined
+    readonly counts: RuleCounts
+  },
 ): readonly string[] {
   if (rate === undefined) return []
+  const chain = limitChain(tap, way)
   return [
-    `  chain ${tap}_${end} {`,
+    `  chain ${chain} {`,
     `    type filter hook ${hook} device "${tap}" priority 0; policy accept;`,
-    `    limit rate over ${rate} bytes/second burst ${burstBytes} bytes drop`,
+    `    limit rate over ${rate} bytes/second burst ${burstBytes} bytes ${countedDrop(chain, counts)}`,
     '  }',
   ]
 }

@@ -14,15 +14,20 @@ import { guardTable } from './guard-rules.ts'
 import { tableComment, tableName } from './link-names.ts'
 import { macvtapTable } from './macvtap-rules.ts'
 import type { NetworkSpec } from './network-record.ts'
+import type { RuleCounts } from './rule-counts.ts'
 import type { Wire } from './wires.ts'
 
-/** The text for `nft -f -` that puts the rules of a network in the place of what there is of them. `hasGuards`: those of ports are there. `keepsWays`: how packets leave and reach it stays as it is. */
+/** The text for `nft -f -` that puts the rules of a network in the place of what there is of them. `hasGuards`: those of ports are there. `keepsWays`: how packets leave and reach it stays as it is. `counts`: what they have dropped. */
 export function ruleSet(
   network: NetworkSpec,
   wires: readonly Wire[],
-  { hasGuards, keepsWays = false }: { readonly hasGuards: boolean; readonly keepsWays?: boolean },
+  {
+    hasGuards,
+    keepsWays = false,
+    counts,
+  }: { readonly hasGuards: boolean; readonly keepsWays?: boolean; readonly counts?: RuleCounts },
 ): string {
-  const guards = guardRules(network, wires)
+  const guards = guardRules(network, wires, counts)
   const family = network.mode === 'macvtap' ? 'netdev' : 'bridge'
   return [
     ...(keepsWays || isHosts(network) ? [] : [wayRules(network, wires)]),
@@ -52,8 +57,14 @@ export function wayRules(network: NetworkSpec, wires: readonly Wire[]): string {
 }
 
 /** What guards the NICs of a network, at the ports of its bridge or at their macvtaps; nothing where there is nothing to guard. */
-export function guardRules(network: NetworkSpec, wires: readonly Wire[]): readonly string[] {
-  return network.mode === 'macvtap' ? macvtapTable(network, wires) : guardTable(network, wires)
+export function guardRules(
+  network: NetworkSpec,
+  wires: readonly Wire[],
+  counts?: RuleCounts,
+): readonly string[] {
+  return network.mode === 'macvtap'
+    ? macvtapTable(network, wires, counts)
+    : guardTable(network, wires, counts)
 }
 
 /** Whether the link that guests are on is the host's, and its LAN somebody else's. */

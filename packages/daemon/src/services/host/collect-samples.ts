@@ -5,6 +5,7 @@
 import type { VmState } from '@kvasir/contract'
 import type { NicCounters } from '../../model/network/link-counters.ts'
 import { tapName } from '../../model/network/link-names.ts'
+import { dropsOf, type RuleDrops } from '../../model/network/rule-counts.ts'
 import type { VmView } from '../../ports/drivers.ts'
 import type { BlockCounters, EmulatorStatistics } from '../../ports/emulators.ts'
 import type { Context } from '../context.ts'
@@ -20,6 +21,8 @@ export interface DiskSample extends BlockCounters {
 /** Counters of one NIC since its tap was made. */
 export interface NicSample extends NicCounters {
   readonly tap: string
+  /** Packets that the rules of its network dropped, as they were last seen. */
+  readonly ruleDrops?: RuleDrops | undefined
   readonly bridge: string
 }
 
@@ -105,8 +108,10 @@ function runSample({ record }: VmView, statistics: EmulatorStatistics, context: 
   })
   const nics = statistics.nics.map((counters) => {
     const nic = record.run?.bootedSpec.nics.find(({ name }) => name === counters.nic)
-    const bridge = context.ports.store.networks.findByName(nic?.network ?? '')?.bridge ?? ''
-    return { ...counters, tap: tapName(record.id, counters.nic), bridge }
+    const network = context.ports.store.networks.findByName(nic?.network ?? '')
+    const tap = tapName(record.id, counters.nic)
+    const ruleDrops = network && dropsOf(tap, context.networks.sight(network).ruleCounts)
+    return { ...counters, tap, bridge: network?.bridge ?? '', ruleDrops }
   })
   const { balloonBytes, plugged, guestMemory } = statistics
   const memoryBytes =

@@ -1,5 +1,6 @@
 /** What was last seen of each network besides how it does, so that who shows a VM or a network waits for nothing. */
 import type { Lease, NetworkFinding } from '@kvasir/contract'
+import type { RuleCounts } from '../../model/network/rule-counts.ts'
 import type { Neighbour, NetworkSight, PoolSight } from '../../ports/networks.ts'
 
 export interface LastSight {
@@ -12,9 +13,18 @@ export interface LastSight {
   readonly lasting: readonly NetworkFinding[]
   /** Whom the host has spoken with on it. */
   readonly neighbours: readonly Neighbour[]
+  /** What its rules have dropped. */
+  readonly ruleCounts: RuleCounts
 }
 
-const nothing: LastSight = { leases: [], pools: [], uplinks: [], lasting: [], neighbours: [] }
+const nothing: LastSight = {
+  leases: [],
+  pools: [],
+  uplinks: [],
+  lasting: [],
+  neighbours: [],
+  ruleCounts: new Map(),
+}
 
 export class LastSights {
   readonly #sights = new Map<string, LastSight>()
@@ -26,7 +36,7 @@ export class LastSights {
   /** What a look did not look at stays as it was. */
   note(
     networkId: string,
-    { pools, uplinks, lasting, neighbours }: NetworkSight,
+    { pools, uplinks, lasting, neighbours, ruleCounts }: NetworkSight,
     leases?: readonly Lease[],
   ): void {
     const before = this.of(networkId)
@@ -36,6 +46,7 @@ export class LastSights {
       uplinks: uplinks ?? before.uplinks,
       lasting: lasting ?? before.lasting,
       neighbours: neighbours ?? before.neighbours,
+      ruleCounts: ruleCounts ?? before.ruleCounts,
     })
   }
 

@@ -3,6 +3,7 @@ import type { NicSpec, VmStatus } from '@kvasir/contract'
 import { tapName } from '../../model/network/link-names.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
 import { vlansOf } from '../../model/network/port-vlans.ts'
+import { dropsOf } from '../../model/network/rule-counts.ts'
 import { nicsInUse } from '../../model/network/wires.ts'
 import { queuesOf } from '../../model/qemu/nic.ts'
 import type { EmulatorStatistics } from '../../ports/emulators.ts'
@@ -25,7 +26,9 @@ export function nicStatus(
       if (!network || run?.bootedHardware?.vfs?.[nic.name]) return []
       const mac = macOf(id, nic)
       const { nic: _name, ...counters } = statistics?.nics.find((one) => one.nic === nic.name) ?? {}
-      const { leases, neighbours } = networks.sight(network)
+      const { leases, neighbours, ruleCounts } = networks.sight(network)
+      const tap = tapName(id, nic.name)
+      const ruleDrops = dropsOf(tap, ruleCounts)
       const known = [...leases, ...neighbours].filter((one) => one.mac === mac)
       return [
         {
@@ -34,13 +37,14 @@ export function nicStatus(
           ...(network.macvtap
             ? { link: network.bridge, macvtapMode: network.macvtap }
             : { bridge: network.bridge }),
-          tap: tapName(id, nic.name),
+          tap,
           ...vlanWords(network, nic),
           uplinks: [...networks.seen(network).uplinks],
           queues: queuesOf(spec, nic),
           vhost: run?.emulator.plan.ids.nics[nic.name]?.vhost === true,
           addresses: [...new Set(known.map(({ address }) => address))],
           ...('sentBytes' in counters ? { counters } : {}),
+          ...(ruleDrops ? { ruleDrops } : {}),
         },
       ]
     })
