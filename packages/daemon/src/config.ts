@@ -87,6 +87,8 @@ const configSchema = z
       .regex(/^[a-z][a-z0-9-]{0,14}$/, 'is not a prefix of 1 to 15 lower-case letters, digits and dashes')
       .default('kvasir'),
     qemu: hostPath.optional(),
+    /** Of user-mode networking; where it is not, QEMU's own stack serves. */
+    passt: hostPath.optional(),
     socketGroup: name.default('kvasir'),
     listen: z.array(listenAddress).max(16).default([]),
     tokens: z.array(token).max(1000).default([]),
@@ -117,6 +119,7 @@ const settings = {
   logDir: { flag: 'log-dir', variable: 'KVASIR_LOG_DIR' },
   prefix: { flag: 'prefix', variable: 'KVASIR_PREFIX' },
   qemu: { flag: 'qemu', variable: 'KVASIR_QEMU' },
+  passt: { flag: 'passt', variable: 'KVASIR_PASST' },
   socketGroup: { flag: 'socket-group', variable: 'KVASIR_SOCKET_GROUP' },
   listen: { flag: 'listen', variable: 'KVASIR_LISTEN', parse: parseListen },
   tokens: { flag: undefined, variable: 'KVASIR_TOKENS', parse: parseTokens },

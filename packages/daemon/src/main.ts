@@ -34,6 +34,7 @@ import { createPools } from './host/pools/open-pools.ts'
 import { createVolumeAccess } from './host/pools/volume-access.ts'
 import { emulatorTrees } from './host/qemu/emulator-trees.ts'
 import { createQemuEmulators } from './host/qemu/emulators.ts'
+import { createNicServers } from './host/qemu/network-helper.ts'
 import { lockStateDirectory } from './host/state-lock.ts'
 import { applyHostTuning } from './host/tuning/host-tuning.ts'
 import type { Log } from './ports/log.ts'
@@ -155,6 +156,7 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
   const laid = await JailSecrets.open(config.runtimeDir, secrets)
   const jailed = await openJailedTools({ cages, users: uids.jails, ...toolPlaces(config), secrets: laid })
   const images = await openImageShelf(join(config.stateDir, 'images'))
+  const qemu = async () => (await host.qemu()).binary
   const ports: Ports = {
     store,
     clock,
@@ -171,13 +173,14 @@ async function openRealHost(config: Config, log: Log): Promise<OpenedHost> {
     clientFiles: createClientFiles(),
     secrets,
     emulators: createQemuEmulators({
+      helpers: createNicServers({ passt: config.passt, qemu }),
       runtimeDir: config.runtimeDir,
       logDir: config.logDir,
       cages,
       hugepages,
       devices,
       secrets,
-      binary: async () => (await host.qemu()).binary,
+      binary: qemu,
       failpoint,
       now: () => clock.now(),
     }),

@@ -17,6 +17,12 @@ export const daemonCommand: Verbs = {
       'log-dir': { summary: 'Logs of VMs; else KVASIR_LOG_DIR.', value: 'DIR', completes: 'file' },
       prefix: { summary: 'How names of cgroups and links begin; else KVASIR_PREFIX.', value: 'WORD' },
       qemu: { summary: 'The QEMU binary; else KVASIR_QEMU.', value: 'PATH', completes: 'file' },
+      passt: {
+        summary:
+          'The passt of user-mode networking; else KVASIR_PASST. Where it is not, QEMU’s own stack (slirp) serves.',
+        value: 'PATH',
+        completes: 'file',
+      },
       'socket-group': {
         summary: 'The group that may use the socket; else KVASIR_SOCKET_GROUP.',
         value: 'GROUP',

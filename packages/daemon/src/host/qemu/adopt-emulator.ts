@@ -6,7 +6,7 @@
  */
 import { uptime } from 'node:os'
 import { basename } from 'node:path'
-import { identifyProcess, isAlive, readExecutable } from '@kvasir/linux'
+import { identifyProcess, isAlive, readExecutable, readNamespaces } from '@kvasir/linux'
 import { QmpClient } from '@kvasir/qmp'
 import type { Adoption } from '../../ports/emulators.ts'
 import type { Failpoints } from '../../ports/failpoints.ts'
@@ -16,6 +16,7 @@ import { readCappedLog } from '../cage/capped-log.ts'
 import type { DeviceDesk } from '../devices/device-desk.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { removeSecrets } from './hand-secrets.ts'
+import type { NicServers } from './network-helper.ts'
 import type { PageWalks } from './page-walks.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
 import { readThreads } from './qemu-vcpus.ts'
@@ -35,6 +36,7 @@ export interface AdoptTools {
   readonly walks: PageWalks
   readonly secrets: SecretValues
   readonly devices: DeviceDesk
+  readonly helpers: NicServers
   readonly groups: CageGroups
   readonly cages: Pick<Cages, 'launch'>
   readonly failpoint: Failpoints
@@ -87,6 +89,7 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
       walks: tools.walks,
       secrets: tools.secrets,
       devices: tools.devices,
+      helpers: tools.helpers,
       failpoint: tools.failpoint,
       record: { ...stored, qemuVersion: `${major}.${minor}.${micro}` },
       monitor,
@@ -108,7 +111,7 @@ async function connect(id: string, stored: StoredEmulator, tools: AdoptTools): P
 async function findInGroup(id: string, tools: AdoptTools): Promise<StoredEmulator | undefined> {
   const group = groupOf(id)
   for (const pid of await tools.groups.processes(group)) {
-    if (!isEmulator(await readExecutable(pid), tools.binary)) continue
+    if (!isEmulator(await readExecutable(pid), tools.binary) || (await isHelper(pid))) continue
     const identity = await identifyProcess(pid)
     if (!identity || !(await isAlive(identity))) continue
     const launch = await readLaunch(tools.paths)
@@ -127,6 +130,12 @@ const nothingKnown: StoredLaunch = {
   uid: 0,
   cage: { places: [], files: [], filesOf: {}, trees: [], ioUring: true },
   plan: { ids: { ioThreads: [], disks: {}, nics: {}, vncSocketName: undefined } },
+}
+
+/** One that serves a NIC is a QEMU too, alone with its own (slirp-helper.pl). */
+async function isHelper(pid: number): Promise<boolean> {
+  const [its, ours] = await Promise.all([readNamespaces(pid), readNamespaces('self')])
+  return its['pid'] !== ours['pid']
 }
 
 /** Also a QEMU whose file was replaced by an upgrade, or removed, since it was started. */

@@ -6,6 +6,7 @@ import type { Cages } from '../cage/cage.ts'
 import type { CageGroups } from '../cage/cage-groups.ts'
 import type { DeviceDesk } from '../devices/device-desk.ts'
 import type { SecretValues } from '../files/secret-files.ts'
+import type { NicServers } from './network-helper.ts'
 import type { PageWalks } from './page-walks.ts'
 import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
 
@@ -17,6 +18,7 @@ export interface EmulatorParts {
   readonly walks: PageWalks
   readonly secrets: SecretValues
   readonly devices: DeviceDesk
+  readonly helpers: NicServers
   readonly failpoint: Failpoints
   readonly record: StoredEmulator
   readonly monitor: QmpClient

@@ -11,6 +11,7 @@ import type { HugepageDesk } from '../memory/hugepage-desk.ts'
 import { adoptEmulator } from './adopt-emulator.ts'
 import { inspectEmulator } from './inspect-emulator.ts'
 import { launchEmulator } from './launch-emulator.ts'
+import type { NicServers } from './network-helper.ts'
 import { PageWalks } from './page-walks.ts'
 import {
   emulatorPaths,
@@ -30,6 +31,7 @@ export interface QemuOptions {
   readonly hugepages: HugepageDesk
   readonly devices: DeviceDesk
   readonly secrets: SecretValues
+  readonly helpers: NicServers
   /** The path of QEMU, asked for at each launch: an upgrade may have changed it. */
   readonly binary: () => Promise<string>
   readonly failpoint: Failpoints
@@ -38,7 +40,7 @@ export interface QemuOptions {
 
 /** The emulators below a runtime directory. */
 export function createQemuEmulators(options: QemuOptions): Emulators {
-  const { cages, hugepages, devices, secrets, failpoint } = options
+  const { cages, hugepages, devices, secrets, helpers, failpoint } = options
   const walks = new PageWalks()
   const pathsOf = (id: string) => emulatorPaths(options, id)
   return {
@@ -51,6 +53,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
         hugepages,
         devices,
         secrets,
+        helpers,
         walks,
         binary,
         failpoint,
@@ -68,6 +71,7 @@ export function createQemuEmulators(options: QemuOptions): Emulators {
         cages,
         walks,
         secrets,
+        helpers,
         devices,
         failpoint,
         paths,

@@ -20,7 +20,7 @@ import { checkEmulator, connectMonitor } from './check-emulator.ts'
 import { writeReach } from './emulator-reach.ts'
 import { laySecrets, removeSecrets } from './hand-secrets.ts'
 import { makeDeviceFolders, showDevices } from './host-device-files.ts'
-import { startNetworkHelpers } from './network-helper.ts'
+import type { NicServers } from './network-helper.ts'
 import { type OpenDescriptors, openDescriptors, tpmEnd } from './open-descriptors.ts'
 import type { PageWalks } from './page-walks.ts'
 import { QemuEmulator } from './qemu-emulator.ts'
@@ -48,6 +48,7 @@ export interface LaunchTools {
   readonly devices: DeviceDesk
   readonly secrets: SecretValues
   readonly walks: PageWalks
+  readonly helpers: NicServers
   readonly binary: string
   readonly failpoint: Failpoints
   readonly paths: EmulatorPaths
@@ -105,6 +106,7 @@ export async function launchEmulator(
     walks: tools.walks,
     secrets: tools.secrets,
     devices,
+    helpers: tools.helpers,
     failpoint,
     record,
     monitor,
@@ -251,10 +253,11 @@ async function serveDevices(
     if (end === undefined) throw new TypeError(`NIC ${plan.nic} has no descriptor in the plan.`)
     return { plan, fd: end.fd }
   })
-  const { cgroup, signal } = context
+  const { cgroup, signal, helpers } = context
+  const { trees } = context.cages
   try {
     await allDone([
-      startNetworkHelpers({ cgroup, signal, helperUid: request.uid + 1, nics }),
+      helpers.start({ cgroup, signal, trees, helperUid: request.uid + 1, nics }),
       end && startTpm(request, { ...context, fd: end.fd }),
       opened.shares && startShares(request, { ...context, shares: opened.shares }),
     ])

@@ -107,7 +107,7 @@ export class QemuEmulator implements Emulator {
     }
     const record = () => this.#record
     this.disks = new QemuDisks({ ask, paths, connector, record, keep, failpoint, secrets })
-    this.nics = new QemuNics({ ask, keep, record, paths, failpoint })
+    this.nics = new QemuNics({ ask, keep, record, paths, failpoint, helpers: parts.helpers })
     this.screen = new QemuScreen({ ask, paths, emulator: parts.record })
     const unconnected = () => this.unconnected()
     const { open } = parts

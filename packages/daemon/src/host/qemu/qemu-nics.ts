@@ -17,7 +17,7 @@ import type { Failpoints } from '../../ports/failpoints.ts'
 import { hasDeadQueues } from '../networks/dead-queues.ts'
 import { linkNames } from '../networks/link-names.ts'
 import { openTapsWhenFree } from '../networks/open-taps.ts'
-import { startNetworkHelpers } from './network-helper.ts'
+import type { NicServers } from './network-helper.ts'
 import { openForGuest } from './open-descriptors.ts'
 import { withNic, withoutNic } from './record-of-nics.ts'
 import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
@@ -34,6 +34,7 @@ export interface QemuNicsParts {
   readonly keep: (change: (record: StoredEmulator) => StoredEmulator) => Promise<void>
   readonly record: () => StoredEmulator
   readonly paths: EmulatorPaths
+  readonly helpers: NicServers
   readonly failpoint: Failpoints
 }
 
@@ -106,11 +107,12 @@ export class QemuNics implements EmulatorNics {
     plan: UserNicPlan,
     { fdname }: { readonly fdname: string },
   ): Promise<void> {
-    const { paths, record } = this.#parts
+    const { paths, record, helpers } = this.#parts
     const [end, helperEnd] = await connectPair(paths.directory)
     try {
-      const { cgroup, uid } = record()
-      await startHelper({ cgroup, helperUid: uid + 1, plan, fd: helperEnd.fd })
+      const { cgroup, uid, cage } = record()
+      const host = { cgroup, helperUid: uid + 1, trees: cage.trees }
+      await startHelper(helpers, { ...host, plan, fd: helperEnd.fd })
       await monitor.executeBeside('getfd', {
         args: { fdname },
         send: (socket, text) => sendDescriptor(socket, { text, descriptor: end.fd }),
@@ -153,21 +155,25 @@ function vhostNames({ ids, backEnd }: NicPlan): readonly string[] {
 }
 
 /** One that served the NIC before ends a moment after its back end, and has its ports until then. */
-async function startHelper({
-  plan,
-  fd,
-  ...host
-}: {
-  readonly cgroup: string
-  readonly helperUid: number
-  readonly plan: UserNicPlan
-  readonly fd: number
-}): Promise<void> {
+async function startHelper(
+  helpers: NicServers,
+  {
+    plan,
+    fd,
+    ...host
+  }: {
+    readonly trees: readonly string[]
+    readonly cgroup: string
+    readonly helperUid: number
+    readonly plan: UserNicPlan
+    readonly fd: number
+  },
+): Promise<void> {
   const deadline = performance.now() + portsMs
   for (;;) {
     try {
       const signal = AbortSignal.timeout(helperMs)
-      await startNetworkHelpers({
+      await helpers.start({
         ...host,
         nics: [{ plan, fd }],
         signal,

@@ -68,7 +68,7 @@ export function secretPath({ object }: Pick<SecretObject, 'object'>): string {
 /** What is opened for each queue that the kernel is to serve. */
 export const vhostNetDevice = '/dev/vhost-net'
 
-/** One user-mode NIC: served by a passt process, which has the other end of the NIC's descriptor. */
+/** One user-mode NIC: served by a process, passt or slirp, which has the other end of the NIC's descriptor. */
 export interface UserNicPlan {
   readonly nic: string
   readonly mac: string

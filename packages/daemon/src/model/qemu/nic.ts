@@ -1,5 +1,5 @@
 /**
- * NICs: virtio-net, or a card for old guests (nic-models.ts). In user mode behind passt, which speaks Ethernet frames over a UNIX socket that is connected before either of the two is
+ * NICs: virtio-net, or a card for old guests (nic-models.ts). In user mode behind passt or slirp, which speaks Ethernet frames over a UNIX socket that is connected before either of the two is
  * started; on a network behind a tap, which is open before QEMU is. On a network of mode sriov it is no such thing (vf-nic.ts).
  *
  * Where the host has vhost-net, its kernel moves the packets of a guest with KVM, a worker thread for each queue, and QEMU's main thread has no

@@ -62,7 +62,7 @@ test('what another daemon finds lost is told of by it, and a NIC without its pas
     ['tpm', 'shares.www', 'nics.lan'],
   )
   assert.match(lostDevices[1]?.reason ?? '', /^virtiofsd, which serves share www, has ended/)
-  assert.match(lostDevices[2]?.reason ?? '', /^passt, which serves NIC lan, has ended/)
+  assert.match(lostDevices[2]?.reason ?? '', /^The process that serves NIC lan in user mode has ended/)
 })
 
 test('a NIC whose tap was deleted is cut off and told of, by the next daemon too, until it is plugged anew', async () => {
@@ -114,6 +114,6 @@ test('a NIC that was plugged has nobody tell when its passt ends, so that is ask
   const { lostDevices = [] } = (await world.vm('web1')).status
   assert.match(
     lostDevices[0]?.reason ?? '',
-    /^passt, which serves NIC lan, has ended, .* remove NIC lan of VM web1/,
+    /^The process that serves NIC lan in user mode has ended, .* remove NIC lan of VM web1/,
   )
 })

@@ -152,7 +152,7 @@ function whatIsLost(device: string): readonly [what: string, effect: string] {
   const [nic, share] = [nicOf(device), shareOf(device)]
   if (share !== undefined)
     return [`virtiofsd, which serves share ${share},`, 'what the guest asks of its files is not answered']
-  if (nic !== undefined) return [`passt, which serves NIC ${nic},`, 'that NIC has no network']
+  if (nic !== undefined) return [`The process that serves NIC ${nic} in user mode`, 'that NIC has no network']
   return ['swtpm, which is its TPM,', 'what the guest asks of the TPM fails']
 }
 

@@ -17,6 +17,7 @@ import { DeviceDesk } from '../../devices/device-desk.ts'
 import { openSecretFiles } from '../../files/secret-files.ts'
 import { HugepageDesk } from '../../memory/hugepage-desk.ts'
 import { createQemuEmulators } from '../emulators.ts'
+import { createNicServers } from '../network-helper.ts'
 
 type Memory = NonNullable<VmSpecInput['memory']>
 
@@ -56,6 +57,7 @@ export async function openRealEmulators(): Promise<RealEmulators> {
         failpoint: async () => {},
       }),
       hugepages: new HugepageDesk({ bootId: 'test', mayReserve: true }),
+      helpers: createNicServers({ passt: undefined, qemu: async () => binary }),
       binary: async () => binary,
       failpoint: async () => {},
       now: () => new Date().toISOString(),
