@@ -23,6 +23,10 @@ for (const { name, environment, skip } of servers) {
 
     const address = await untilAddress(vm)
     assert.match(await vm.shell('ip route'), /^default via /m)
+    const [served] = (await vm.show()).status.userNics ?? []
+    assert.deepEqual([served?.nic, served?.server], ['net0', name])
+    const words = (await world.cli('vm', 'show', 'web1')).stdout
+    assert.match(words, new RegExp(`net0  user, .*-> ${name} \\(.*passt.*\\) -> the host's network`))
 
     const shown = await eventually(
       async () => (await vm.show()).status.guest?.interfaces.find(({ addresses }) => addresses.length > 0),
@@ -62,8 +66,9 @@ for (const { name, environment, skip } of servers) {
       (await (await fetch(`http://127.0.0.1:${hostPort}/index.html`)).text()) === answer
     await eventually(again, { withinMs: 15_000, what: 'the guest answers through the NIC that came' })
     await world.daemon.kill9()
-    await world.startDaemon()
+    await world.startDaemon({ ...environment, KVASIR_PASST: '/nonexistent/other' })
     assert.ok(await again())
+    assert.equal((await vm.show()).status.userNics?.[0]?.server, name, 'It is the one that was started.')
     await world.assertCleanAudit()
 
     await vm.powerOff()

@@ -107,6 +107,17 @@ const nicStatus = z
   })
   .meta({ id: 'NicStatus' })
 
+const userNicStatus = z
+  .strictObject({
+    nic: z.string(),
+    server: z.enum(['passt', 'slirp']),
+    reason: z.string().meta({ description: 'Why it is that one.' }),
+  })
+  .meta({
+    id: 'UserNicStatus',
+    description: 'A NIC in user mode, and which program serves it, beside the emulator.',
+  })
+
 const vfStatus = z
   .strictObject({
     nic: z.string(),
@@ -166,6 +177,7 @@ export const vmStatus = z
       .optional()
       .meta({ description: 'The devices of the host that it has.' }),
     nics: z.array(nicStatus).optional().meta({ description: 'Its NICs on networks.' }),
+    userNics: z.array(userNicStatus).optional().meta({ description: 'Its NICs in user mode.' }),
     vfs: z.array(vfStatus).optional().meta({ description: 'Its NICs that are virtual functions.' }),
     guest: guestStatus.optional(),
     placement: z

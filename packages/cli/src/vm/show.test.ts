@@ -72,6 +72,19 @@ test('a disk is shown with its chain down to the image, by name', () => {
   assert.doesNotMatch(text, new RegExp(imageId))
 })
 
+test('a NIC in user mode says who serves it and why, unless that is lost', () => {
+  const userNics: Vm['status']['userNics'] = [
+    { nic: 'net0', server: 'slirp', reason: 'passt is not installed' },
+  ]
+  const lostDevices = [{ device: 'nics.net0', since: '2026-11-21T10:00:00Z', reason: 'it has ended' }]
+
+  assert.match(
+    page(web1({ userNics })),
+    /^NICs +net0 {2}user, -> slirp \(passt is not installed\) -> the host's network$/m,
+  )
+  assert.match(page(web1({ userNics, lostDevices })), /^NICs +net0 {2}user, lost$/m)
+})
+
 test('a running VM says how to reach its guest, and what waits for the next boot', () => {
   const text = page(
     web1({

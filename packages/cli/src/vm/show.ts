@@ -166,6 +166,7 @@ function nicWords(
 ): string {
   const way = status.nics?.find(({ nic }) => nic === name)
   const vf = status.vfs?.find(({ nic }) => nic === name)
+  const user = status.userNics?.find(({ nic }) => nic === name)
   const isLost = isNicLost(status, name)
   const words = [
     network ?? mode,
@@ -176,6 +177,7 @@ function nicWords(
     way &&
       !isLost &&
       `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap}${vlanWords(way)} -> ${onwards(way)}`,
+    user && !isLost && `-> ${user.server} (${user.reason}) -> the host's network`,
     vf && `virtual function ${vf.address} of ${vf.pf}`,
     way?.counters && trafficWords(way.counters),
     way?.ruleDrops && ruleDropWords(way.ruleDrops),

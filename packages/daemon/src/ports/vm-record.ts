@@ -68,6 +68,7 @@ const emulator = z.object({
           netdev: z.string(),
           vhost: z.boolean().optional(),
           macvtap: z.boolean().optional(),
+          user: z.object({ kind: z.enum(['passt', 'slirp']), reason: z.string() }).optional(),
         }),
       ),
       vncSocketName: z.string().optional(),

@@ -11,9 +11,10 @@ export class SimulatedNics implements EmulatorNics {
     this.#process = process
   }
 
-  async plug({ nic, ids }: NicPlan): Promise<void> {
+  async plug({ nic, ids, backEnd }: NicPlan): Promise<void> {
     await this.#process.answer()
-    this.#process.nics.plugged.set(nic, ids)
+    const user = { kind: 'passt', reason: 'it is simulated' } as const
+    this.#process.nics.plugged.set(nic, backEnd.kind === 'user' ? { ...ids, user } : ids)
   }
 
   async present(nics: readonly string[]): Promise<readonly string[]> {

@@ -5,6 +5,7 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
+import { withUserServer } from '../../model/qemu/slirp.ts'
 import { memoryLimitFiles } from '../../model/vm/limit-files.ts'
 import type { VcpuThread } from '../../ports/emulator-vcpus.ts'
 import type { LaunchRequest } from '../../ports/emulators.ts'
@@ -81,7 +82,7 @@ export async function launchEmulator(
   if (renderNode !== undefined) await showRenderNode(renderNode, { ...paths, uid: request.uid })
   const launch = {
     uid: request.uid,
-    plan: { ids: request.plan.ids },
+    plan: { ids: await withServer(request.plan, tools.helpers) },
     cage: { ...cageOf(request, { paths, takesDevices }), trees: tools.cages.trees },
   }
   const { caged, monitor, record, vcpus } = await comeUp(request, launch, {
@@ -115,6 +116,10 @@ export async function launchEmulator(
     mayReach: request.plan.reach.length > 0,
     exited: caged.exited,
   })
+}
+
+async function withServer({ ids, userNics }: LaunchRequest['plan'], helpers: NicServers) {
+  return userNics.length === 0 ? ids : withUserServer(ids, { userNics, server: await helpers.server() })
 }
 
 /** An emulator that stands before its first instruction. */

@@ -6,6 +6,7 @@ import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { COMMAND_PATH } from '@kvasir/linux'
+import type { UserServer } from '../../model/qemu/emulator-plan.ts'
 import { chooseUserServer } from '../../model/qemu/slirp.ts'
 import type { NetworkHelperRequest } from './network-helper-process.ts'
 import { startPasst } from './passt-helper.ts'
@@ -13,6 +14,8 @@ import { startSlirp } from './slirp-helper.ts'
 
 /** The programs that serve. */
 export interface NicServers {
+  /** Which of them a start would take now. */
+  server(): Promise<UserServer>
   /** Starts a helper for each NIC and waits until all of them serve. `in-use`, `unsupported` or `host-failed` with what it said. */
   start(request: NetworkHelperRequest): Promise<void>
 }
@@ -24,6 +27,7 @@ export function createNicServers(programs: {
 }): NicServers {
   const places = programs.passt ? [programs.passt] : COMMAND_PATH.split(':').map((it) => join(it, 'passt'))
   return {
+    server: async () => chooseUserServer({ passt: await firstProgram(places) }),
     async start(request) {
       if (request.nics.length === 0) return
       const passt = await firstProgram(places)

@@ -46,9 +46,10 @@ export class QemuNics implements EmulatorNics {
   }
 
   async plug(plan: NicPlan): Promise<void> {
-    const { ask, keep } = this.#parts
+    const { ask, keep, helpers } = this.#parts
     if ((await this.present([plan.nic])).length > 0) return
-    await keep((record) => withNic(record, plan))
+    const user = plan.backEnd.kind === 'user' ? await helpers.server() : undefined
+    await keep((record) => withNic(record, { ...plan, ids: user ? { ...plan.ids, user } : plan.ids }))
     try {
       await ask((monitor) => this.#make(monitor, plan))
     } catch (error) {

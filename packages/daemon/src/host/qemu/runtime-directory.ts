@@ -118,6 +118,7 @@ const ids = z.object({
       netdev: z.string(),
       vhost: z.boolean().optional(),
       macvtap: z.boolean().optional(),
+      user: z.object({ kind: z.enum(['passt', 'slirp']), reason: z.string() }).optional(),
     }),
   ),
   vncSocketName: z.string().optional(),

@@ -145,12 +145,19 @@ export interface DiskIds {
   readonly cache?: CacheChoice | undefined
 }
 
-/** A NIC's device and its back end, whether the kernel serves that, and whether it is a macvtap. */
+/** Who serves NICs in user mode, and why it is that one. */
+export interface UserServer {
+  readonly kind: 'passt' | 'slirp'
+  readonly reason: string
+}
+
+/** A NIC's device and its back end, whether the kernel serves that, whether it is a macvtap, and in user mode who serves it. */
 export interface NicIds {
   readonly device: string
   readonly netdev: string
   readonly macvtap?: boolean | undefined
   readonly vhost?: boolean | undefined
+  readonly user?: UserServer | undefined
 }
 
 /** A channel's port, which is its character device too, and the file name of its socket in the VM's runtime directory. */

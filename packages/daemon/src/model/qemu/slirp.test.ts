@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { KvasirError } from '@kvasir/contract'
 import type { UserNicPlan } from './emulator-plan.ts'
-import { bindsLowPort, chooseUserServer, slirpArgs } from './slirp.ts'
+import { bindsLowPort, chooseUserServer, slirpArgs, withUserServer } from './slirp.ts'
 
 const otherwise = 'the VM was not started'
 const forward = { protocol: 'tcp', hostAddress: '0.0.0.0', hostPort: 2222, guestPort: 22 } as const
@@ -20,6 +20,19 @@ test('passt serves where it is there, slirp where it is not', () => {
     kind: 'slirp',
     reason: 'passt is not installed',
   })
+})
+
+test('of the NICs of an emulator, those in user mode say who serves them', () => {
+  const server = chooseUserServer({ passt: undefined })
+  const [net0, lan] = [
+    { device: 'nic-net0', netdev: 'net-net0' },
+    { device: 'nic-lan', netdev: 'net-lan' },
+  ]
+  const ids = { ioThreads: [], disks: {}, nics: { net0, lan }, vncSocketName: undefined }
+
+  const { nics } = withUserServer(ids, { userNics: [nicWith()], server })
+
+  assert.deepEqual(nics, { net0: { ...net0, user: server }, lan })
 })
 
 test('a QEMU without a machine carries frames between slirp and a socket, with every forward', () => {

@@ -6,24 +6,30 @@
  * its gateway is nobody that it reaches (host/qemu/slirp-helper.pl).
  */
 import { KvasirError } from '@kvasir/contract'
-import type { UserNicPlan } from './emulator-plan.ts'
+import type { EmulatorPlan, UserNicPlan, UserServer } from './emulator-plan.ts'
 import { sandboxArgs } from './sandbox.ts'
 
 /** Ports below this are root's (ip(7)). */
 const firstFreePort = 1024
 const guestNetwork = '10.0.2.0/24'
 
-/** Who serves NICs in user mode, and why it is that one. */
-export interface UserServer {
-  readonly kind: 'passt' | 'slirp'
-  readonly reason: string
-}
-
 /** passt where it is there, since it is faster and speaks IPv6. */
 export function chooseUserServer({ passt }: { readonly passt: string | undefined }): UserServer {
   return passt === undefined
     ? { kind: 'slirp', reason: 'passt is not installed' }
     : { kind: 'passt', reason: `${passt} is there` }
+}
+
+/** What is written down of an emulator, with who serves those of its NICs that are in user mode. */
+export function withUserServer(
+  ids: EmulatorPlan['ids'],
+  { userNics, server }: { readonly userNics: readonly UserNicPlan[]; readonly server: UserServer },
+): EmulatorPlan['ids'] {
+  const nics = Object.entries(ids.nics).map(
+    ([nic, one]) =>
+      [nic, userNics.some((each) => each.nic === nic) ? { ...one, user: server } : one] as const,
+  )
+  return { ...ids, nics: Object.fromEntries(nics) }
 }
 
 /** The arguments of the QEMU that carries frames; `fd` is its end of the socket. `unsupported` for a forward that slirp does not have. */

@@ -51,6 +51,14 @@ export function nicStatus(
   return nics && nics.length > 0 ? { nics } : {}
 }
 
+/** Those in user mode: by what each is served. */
+export function userNicStatus({ run }: VmRecord): Pick<VmStatus, 'userNics'> {
+  const nics = Object.entries(run?.emulator.plan.ids.nics ?? {}).flatMap(([nic, { user }]) =>
+    user === undefined ? [] : [{ nic, server: user.kind, reason: user.reason }],
+  )
+  return nics.length > 0 ? { userNics: nics } : {}
+}
+
 /** Those of them that are virtual functions of the host's NICs. */
 export function vfStatus({ run }: VmRecord): Pick<VmStatus, 'vfs'> {
   const given = run?.bootedHardware?.vfs ?? {}

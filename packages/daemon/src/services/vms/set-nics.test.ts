@@ -90,6 +90,7 @@ test('a NIC in user mode comes and goes too; its forwards are those that it came
   const out = { name: 'out', forwards: [{ hostPort: 2222, guestPort: 22 }] }
 
   const came = await ended(world, await setNics(world, [net0, out]))
+  const { userNics } = (await world.vm('web1')).status
   const plan = await planned(world, { nics: [net0, { ...out, forwards: [] }] })
   world.process('web1').nics.loseNetwork('out')
   await eventually(async () => (await world.vm('web1')).status.lostDevices !== undefined, 'it is told')
@@ -98,6 +99,7 @@ test('a NIC in user mode comes and goes too; its forwards are those that it came
   await ended(world, await setNics(world, [net0, out]))
 
   assert.deepEqual([came.outcome, went.outcome], ['NIC out is plugged.', 'NIC out is gone.'])
+  assert.deepEqual(userNics, [{ nic: 'out', server: 'passt', reason: 'it is simulated' }])
   assert.deepEqual(plan, [
     [
       'nics.out.forwards',

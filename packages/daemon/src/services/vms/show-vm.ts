@@ -21,7 +21,7 @@ import { deviceFields } from './moved-devices.ts'
 import { hostDeviceField } from './moved-host-devices.ts'
 import { movingFields } from './moved-nics.ts'
 import { shareField } from './moved-shares.ts'
-import { nicStatus, vfStatus } from './nic-status.ts'
+import { nicStatus, userNicStatus, vfStatus } from './nic-status.ts'
 import { bootBytesOf } from './situation.ts'
 import { pinsWait, waitingStatus } from './waiting-reasons.ts'
 
@@ -126,6 +126,7 @@ function runStatus(view: VmView, context: Context): Partial<VmStatus> {
     ...hostDeviceStatus(run),
     ...lostDevices(record),
     ...nicStatus(record, statistics, context),
+    ...userNicStatus(record),
     ...vfStatus(record),
     ...(guest ? { guest: guestStatus(guest) } : {}),
   }
