@@ -25,7 +25,7 @@ test('disks move to another pool and format and back while the guest writes to t
   })
   const moves = movesOf(world, vm)
   const pid = await vm.pid()
-  await vm.shell('echo kept >/dev/sda; sync')
+  await vm.shell('dd if=/dev/zero of=/dev/sda bs=1M 2>/dev/null; echo kept >/dev/sda; sync')
   await beginWriting(vm, 'vda', 0)
   await untilItWritesOn(vm)
 
@@ -36,6 +36,8 @@ test('disks move to another pool and format and back while the guest writes to t
   ] as const) {
     for (const disk of ['a', 'b']) t.diagnostic(`${(await moves.move(disk, { pool, format })).outcome}`)
     assert.deepEqual(await moves.differences(), [])
+    const { allocatedBytes = 0 } = await moves.volume('b')
+    assert.ok(allocatedBytes < 2 * 2 ** 20, `zeroes stay holes: ${allocatedBytes} bytes are allocated`)
     await untilItWritesOn(vm)
   }
 

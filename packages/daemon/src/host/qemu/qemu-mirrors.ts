@@ -225,7 +225,8 @@ export async function openCopy(
     values: secrets,
     open: () => monitor.executeUntyped('blockdev-add', { ...fileOptions, ...filename }),
   })
-  const filled: LayerOptions = { ...options, discard: 'unmap' }
+  // A source that cannot tell what holes it has, as RBD without a map of its objects, is read as zeroes.
+  const filled: LayerOptions = { ...options, discard: 'unmap', detectZeroes: 'unmap' }
   const node = formatNode(names.format, {
     driver: source.format,
     file: names.file,
@@ -241,7 +242,7 @@ export async function openCopy(
 }
 
 /**
- * What was filled becomes as the disk is to be: with the guest's discards as its options say, and of a raw volume that is larger than the
+ * What was filled becomes as the disk is to be: with the guest's discards and zeroes as its options say, and of a raw volume that is larger than the
  * disk was, all. A mirror copies only between two of the same size (QEMU 7.2, block/mirror.c), so until then its node was cut short.
  */
 async function openAsDisk(
@@ -254,7 +255,7 @@ async function openAsDisk(
   const driver = nodeOf(names.format)?.drv === 'qcow2' ? 'qcow2' : 'raw'
   const sizeOf = (name: string) => nodeOf(name)?.image['virtual-size'] ?? 0
   const isCut = nodeOf(names.format)?.drv === 'raw' && sizeOf(names.format) < sizeOf(names.file)
-  if (options.discard !== 'ignore' && !isCut) return
+  if (options.discard !== 'ignore' && options.detectZeroes === 'unmap' && !isCut) return
   const backing = nodeBelow(id, nodes)
   const node = formatNode(names.format, { driver, file: names.file, backing, readOnly: false, options })
   await monitor.execute('blockdev-reopen', { options: [node] })
