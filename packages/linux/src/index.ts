@@ -2,6 +2,7 @@
 export * from './cgroup.ts'
 export * from './cpu-sets.ts'
 export * from './descriptors.ts'
+export { closeDescriptors, type LightProcess, LightSpawner } from './ffi/light-spawn.ts'
 export * from './listen.ts'
 export * from './proc.ts'
 export * from './process-identity.ts'

@@ -75,7 +75,7 @@ test('a program goes on when the keepers of its logs are killed, and new ones ke
     cgroup: program.cgroup,
     capBytes,
   })
-  launcher?.child.kill()
+  if (launcher) process.kill(launcher.pid)
 
   await eventually(async () => (await vm.log()).includes('tick'), {
     timeoutMs: 2_000,

@@ -150,7 +150,8 @@ test('is nothing where system calls are supervised already, and a program withou
 }, async () => {
   const script = join(import.meta.dirname, 'testing', 'supervised-program.ts')
   const number = process.arch === 'x64' ? '317' : '277' // seccomp(2)
-  const run = spawnSync('/usr/bin/perl', ['-e', supervised, number, process.execPath, script], {
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning']
+  const run = spawnSync('/usr/bin/perl', ['-e', supervised, number, ...node, script], {
     encoding: 'utf8',
     timeout: 120_000,
   })

@@ -9,7 +9,14 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { CageError, type CageStep, cageSteps } from './cage-error.ts'
 import { GO, type LauncherParameters, launcherMessage, type PassedDescriptor } from './launcher-script.ts'
-import { type CageExit, type HeldLaunchers, killSession, type Launcher, startLauncher } from './launchers.ts'
+import {
+  type CageExit,
+  type HeldLaunchers,
+  killSession,
+  type Launcher,
+  type Referenced,
+  startLauncher,
+} from './launchers.ts'
 
 /** When a step of the launch began, in milliseconds after the launch itself: where the time of a start goes. */
 export interface StepTime {
@@ -18,7 +25,7 @@ export interface StepTime {
 }
 
 export interface CageEntry {
-  readonly child: ChildProcess
+  readonly child: Referenced
   readonly pid: number
   readonly steps: readonly StepTime[]
   /** To the keeper of its logs, which waits for its words; where one was wanted. */

@@ -4,10 +4,12 @@
  * One is held ready, so that a start does not pay for a fork of the daemon, for perl and for a network namespace: 5 of 10 ms. It has been
  * told nothing and holds nothing of the host. It ends when the daemon does, however that ends, because its socket then does. The same
  * goes for the keeper of logs that comes with it: a second fork of the daemon, 7 ms and more in which it does nothing else and QEMU
- * shares the CPUs with it, would fall into every start.
+ * shares the CPUs with it, would fall into every start. Where this process can start programs without a fork (ffi/light-spawn.ts of
+ * packages/linux), it does, and then also where none is held.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
+import { closeDescriptors, LightSpawner } from '@kvasir/linux'
 import { keeperProgram } from './capped-log.ts'
 import {
   ADMISSION_DESCRIPTOR,
@@ -23,9 +25,12 @@ export interface CageExit {
   readonly signal: string | undefined
 }
 
+/** What this process may wait for. */
+export type Referenced = Pick<ChildProcess, 'ref' | 'unref'>
+
 /** A process that waits for its words, or is about to. */
 export interface Launcher {
-  readonly child: ChildProcess
+  readonly child: Referenced
   readonly pid: number
   readonly status: Socket
   readonly admission: Socket
@@ -66,10 +71,36 @@ export function startLauncher(options: {
   }: readonly unknown[] = child.stdio
   if (child.pid === undefined || !(status instanceof Socket) || !(admission instanceof Socket))
     return { child, launcher: undefined, failed }
-  admission.on('error', () => {}) // The launcher has ended; the status says at which step.
   const keeper = keeperSocket instanceof Socket ? keeperSocket : undefined
-  keeper?.on('error', () => {}) // `close` follows, and is what its user looks at.
+  ignoreEnds(admission, keeper)
   return { child, launcher: { child, pid: child.pid, status, admission, keeper, exited }, failed }
+}
+
+/** One with a keeper of logs, started without a fork; undefined where that does not go. */
+function startLightly(spawner: LightSpawner): Launcher | undefined {
+  const pairs = [STATUS_DESCRIPTOR, ADMISSION_DESCRIPTOR, KEEPER_DESCRIPTOR].flatMap((number) => {
+    const pair = spawner.socketPair()
+    return pair ? [{ number, ours: pair[0], theirs: pair[1] }] : []
+  })
+  const started =
+    pairs.length === 3 &&
+    spawner.spawn(launcherArgv(keeperProgram), new Map(pairs.map(({ number, theirs }) => [number, theirs])))
+  closeDescriptors(...pairs.map(({ theirs }) => theirs))
+  const [status, admission, keeper] = started ? pairs.map(({ ours }) => new Socket({ fd: ours })) : []
+  if (!started || !status || !admission || !keeper) {
+    closeDescriptors(...pairs.map(({ ours }) => ours))
+    return undefined
+  }
+  ignoreEnds(admission, keeper)
+  return { child: nobody, ...started, status, admission, keeper }
+}
+
+/** Whose end is heard without being waited for. */
+const nobody: Referenced = { ref() {}, unref() {} }
+
+function ignoreEnds(admission: Socket, keeper: Socket | undefined): void {
+  admission.on('error', () => {}) // The launcher has ended; the status says at which step.
+  keeper?.on('error', () => {}) // `close` follows, and is what its user looks at.
 }
 
 /** Kills a launcher and what it has started; what has left its session is reached through its cgroup. */
@@ -83,21 +114,28 @@ export function killSession(pid: number): void {
 
 /** At most one launcher that is ready. */
 export class HeldLaunchers implements Disposable {
+  readonly #spawner: LightSpawner | undefined
   #held: Launcher | undefined
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
+
+  /** `spawner` starts them where it can, without a fork of this process. */
+  constructor(spawner = LightSpawner.open()) {
+    this.#spawner = spawner
+  }
 
   /** The process that is held, if one is. */
   get heldPid(): number | undefined {
     return this.#held?.pid
   }
 
-  /** The one that is held, which is the caller's from now on. */
+  /** The one that is held, or one that takes no fork; the caller's from now on. */
   take(): Launcher | undefined {
     const launcher = this.#held
     this.#held = undefined
     if (launcher) setReferenced(launcher, true)
-    return launcher
+    if (launcher || this.#isClosed) return launcher
+    return this.#spawner && startLightly(this.#spawner)
   }
 
   /** Sees to it that one is held some time from now: a fork of the daemon takes milliseconds in which it does nothing else. */
@@ -123,8 +161,7 @@ export class HeldLaunchers implements Disposable {
 
   #hold(): void {
     if (this.#isClosed || this.#held !== undefined) return
-    const { child, launcher } = startLauncher({ output: 'ignore', descriptors: [], keepsLogs: true })
-    child.on('error', () => {}) // Without room for a process none is held; a start will say so.
+    const launcher = (this.#spawner && startLightly(this.#spawner)) ?? startWithFork()
     if (launcher === undefined) return
     this.#held = launcher
     setReferenced(launcher, false)
@@ -132,6 +169,12 @@ export class HeldLaunchers implements Disposable {
       if (this.#held === launcher) this.#held = undefined
     })
   }
+}
+
+function startWithFork(): Launcher | undefined {
+  const { child, launcher } = startLauncher({ output: 'ignore', descriptors: [], keepsLogs: true })
+  child.on('error', () => {}) // Without room for a process none is held; a start will say so.
+  return launcher
 }
 
 /** Longer than a start takes, so that it is not in its way. */
