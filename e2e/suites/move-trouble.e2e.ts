@@ -40,7 +40,7 @@ test('a pool that is full leaves the disk where it is, and its guest writes on',
   await addPool(world, 'small', small)
   const vm = await world.bootTiny('web1', { disks: [{ name: 'a', size: '16MiB' }], nics: [] })
   const moves = movesOf(world, vm)
-  await vm.shell('dd if=/dev/zero of=/dev/vda bs=1M count=16 conv=fsync 2>/dev/null')
+  await vm.shell('dd if=/dev/urandom of=/dev/vda bs=1M count=16 conv=fsync 2>/dev/null')
   await beginWriting(vm, 'vda', 0)
   await untilItWritesOn(vm)
 
