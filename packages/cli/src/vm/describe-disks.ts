@@ -1,4 +1,4 @@
-/** The disks of a VM, a line each: on what bus, on which volumes, how its requests go, and what came of them. */
+/** The disks of a VM, a line each: on what bus, in what format, on which volumes, how its requests go, and what came of them. */
 import type { DiskSpec, Vm } from '@kvasir/contract'
 import { formatBytes } from '@kvasir/contract/size'
 import { chainUnder, type Shelf } from '../volume/chain.ts'
@@ -10,12 +10,14 @@ type DiskStatus = NonNullable<Vm['status']['disks']>[number]
 export function describeDisks({ spec, status }: Vm, shelf: Shelf): string[] {
   return spec.disks.map((disk) => {
     const volume = shelf.volumes.find(({ name, pool }) => name === disk.volume && pool === disk.pool)
-    const size =
-      volume === undefined ? [] : [formatBytes(volume.capacityBytes), ...allocated(volume.allocatedBytes)]
+    const kept =
+      volume === undefined
+        ? []
+        : [volume.format, formatBytes(volume.capacityBytes), ...allocated(volume.allocatedBytes)]
     const words = [
       disk.device === 'cdrom' ? `${disk.bus} CD-ROM` : disk.bus,
       ...(disk.controller === undefined ? [] : [`on ${disk.controller}`]),
-      ...size,
+      ...kept,
       ...(disk.readOnly ? ['read-only'] : []),
       ...(disk.shareable ? ['shareable'] : []),
     ].join(', ')

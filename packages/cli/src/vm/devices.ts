@@ -23,15 +23,18 @@ export const listDisks: Action = async (context) => {
   const { client, output, signal } = context
   const vm = await readVm(context)
   const volumes = output.format === 'table' ? await client.call(routes.listVolumes, { signal }) : []
+  const volumeOf = (disk: DiskSpec) =>
+    volumes.find((volume) => volume.name === disk.volume && volume.pool === disk.pool)
   const sizeOf = (disk: DiskSpec): string | undefined => {
-    const volume = volumes.find((candidate) => candidate.name === disk.volume && candidate.pool === disk.pool)
-    return volume === undefined ? undefined : formatBytes(volume.capacityBytes)
+    const bytes = volumeOf(disk)?.capacityBytes
+    return bytes === undefined ? undefined : formatBytes(bytes)
   }
   await output.rows<DiskSpec>(
     vm.spec.disks,
     [
       { title: 'DISK', show: (disk) => disk.name },
       { title: 'BUS', show: (disk) => (disk.device === 'cdrom' ? `${disk.bus} CD-ROM` : disk.bus) },
+      { title: 'FORMAT', show: (disk) => volumeOf(disk)?.format ?? disk.format },
       { title: 'SIZE', show: sizeOf, right: true },
       { title: 'CACHE', show: (disk) => cacheOf(disk, vm) },
       { title: 'LIMITS', show: (disk) => disk.throttle && describeThrottle(disk.throttle) },
@@ -155,12 +158,12 @@ function describeLimits({ send, receive }: NonNullable<NicSpec['limits']>): stri
   return words.flatMap(([way, rate]) => (rate === undefined ? [] : `${way}=${formatBytes(rate)}`)).join(',')
 }
 
-/** The VM that is named. */
 /** What the spec says, else what was chosen at the start. */
 function cacheOf({ name, cache }: DiskSpec, { status }: Vm): string {
   return cache ?? status.disks?.find(({ disk }) => disk === name)?.cache?.mode ?? 'auto'
 }
 
+/** The VM that is named. */
 export function readVm(context: Context) {
   return context.client.call(routes.getVm, {
     params: { name: context.argument('NAME') },

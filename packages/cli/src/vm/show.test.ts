@@ -66,7 +66,7 @@ test('a disk is shown with its chain down to the image, by name', () => {
 
   assert.match(
     text,
-    /^Disks +root {2}virtio-blk, 3 GiB, 1 MiB used: web1-root > web1-root\.base > image debian-13$/m,
+    /^Disks +root {2}virtio-blk, qcow2, 3 GiB, 1 MiB used: web1-root > web1-root\.base > image debian-13$/m,
   )
   assert.match(text, /^Boots +image debian-13$/m)
   assert.doesNotMatch(text, new RegExp(imageId))
