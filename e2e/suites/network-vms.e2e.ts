@@ -10,6 +10,7 @@ import { openWorld } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
 const nics = [{ name: 'net0', network: 'lan' }]
+const said = nics.map((nic) => ({ ...nic, queues: 1, mtu: 1400, offloads: 'off' as const }))
 const params = { network: 'lan' }
 const leaseMs = 60_000
 const port = 7_777
@@ -26,12 +27,17 @@ test('two guests of a network know each other by name and reach the world, also 
   await room.host.run('ip', 'route', 'add', 'default', 'via', outside.world)
 
   const web1 = await world.bootTiny('web1', { nics })
-  const web2 = await world.bootTiny('web2', { nics, cpu: { count: 2 } })
+  const web2 = await world.bootTiny('web2', { nics: said, cpu: { count: 2 } })
   const [address1, address2] = [await untilLeased(web1), await untilLeased(web2)]
 
   const [nic] = (await web2.show()).status.nics ?? []
-  assert.equal(nic?.queues, 2)
-  assert.match(await room.host.run('ip', 'link', 'show', 'dev', nic.tap), new RegExp(`master ${nic.bridge} `))
+  assert.deepEqual([nic?.queues, nic?.mtu, nic?.offloads], [1, 1400, 'off'])
+  const link = async (name = 'none') => await room.host.run('ip', 'link', 'show', 'dev', name)
+  assert.match(await link(nic?.tap), new RegExp(` mtu 1400 .* master ${nic?.bridge} `))
+  assert.match(await link(nic?.bridge), / mtu 1500 /)
+  // Of the features of virtio-net, the first is that the host makes checksums.
+  const eyes = await web2.shell('cd /sys/class/net/eth0; cat mtu; ls queues; cut -c 1 device/features')
+  assert.equal(eyes.replaceAll(/\s+/g, ' '), '1400 rx-0 tx-0 0')
   await world.assertCleanAudit()
   assert.ok(await room.host.reaches(address1), 'The host reaches a guest.')
   await eventually(async () => ((await web1.run('ping -c 1 -W 3 web2')).exitCode === 0 ? true : undefined), {
@@ -51,7 +57,7 @@ test('two guests of a network know each other by name and reach the world, also 
     (await web1.run(`nc ${outside.world} ${port}`)).stdout === outside.host ? true : undefined
   await eventually(seen, { withinMs: leaseMs, what: 'the guest reaches the world as the host' })
 
-  await room.host.run('ip', 'link', 'delete', nic.bridge)
+  await room.host.run('ip', 'link', 'delete', nic?.bridge ?? '')
   const isBack = async () => ((await room.host.reaches(address1)) ? true : undefined)
   await eventually(isBack, { withinMs: leaseMs, what: 'the guest is on the bridge that was made again' })
 

@@ -17,7 +17,7 @@ const withinMs = 60_000
 
 type Nics = NonNullable<VmSpecInput['nics']>
 
-const lan = { name: 'net0', network: 'lan', antiSpoof: true }
+const lan = { name: 'net0', network: 'lan', antiSpoof: true, mtu: 1400 }
 const dmz = { ...lan, network: 'dmz' }
 
 /** Each point, with the NICs that are asked for then; what one leaves is what the next begins with. */
@@ -94,7 +94,7 @@ test('NICs are plugged, moved and taken away while the guest runs, whatever the 
 
 /** The guest has no driver for it, and its bus tells what it is: an Intel 82574L. */
 async function plugCard({ vm, set }: Scene): Promise<void> {
-  assert.equal((await set([{ ...lan, model: 'e1000e' }])).outcome, 'NIC net0 is plugged.')
+  assert.equal((await set([{ ...lan, mtu: undefined, model: 'e1000e' }])).outcome, 'NIC net0 is plugged.')
   const ids = async () => await vm.shell('cat /sys/bus/pci/devices/*/device')
   const isThere = async () => ((await ids()).includes('0x10d3') ? true : undefined)
   await eventually(isThere, { withinMs, what: 'the guest sees the card' })
@@ -157,6 +157,9 @@ async function plugAndMove({ room, world, vm, set }: Scene): Promise<void> {
   assert.equal(other?.mac, mac)
   await vm.shell('udhcpc -i eth0 -n -q -s /sbin/leased')
   await untilReached(vm, { from: other?.address ?? '', to: '10.9.1.1' })
+  const [nic] = (await vm.show()).status.nics ?? []
+  assert.match(await room.host.run('ip', 'link', 'show', 'dev', nic?.tap), / mtu 1400 /)
+  assert.match(await room.host.run('ip', 'link', 'show', 'dev', nic?.bridge), / mtu 1500 /)
   const rules = await room.host.run('nft', 'list', 'ruleset')
   assert.equal(rules.match(/iifname vmap/g)?.length, 1, 'The guard went along.')
 

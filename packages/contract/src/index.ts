@@ -35,6 +35,7 @@ export {
 } from './network-endpoints.ts'
 export { type SriovSpec, sriovSpec } from './network-sriov.ts'
 export { conventionalNicModels, type NicModel } from './nic-model.ts'
+export * from './nic-spec.ts'
 export { type PackedImage, packedImageBytes, packedImageOf } from './packed-image.ts'
 export * from './placement.ts'
 export * from './pool.ts'

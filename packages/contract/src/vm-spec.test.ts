@@ -136,3 +136,18 @@ test('what only some devices have is refused without them', () => {
   assert.match(issues({ devices: { watchdogModel: 'itco' } }), /only a VM with a watchdog/)
   assert.match(issues({ devices: { pointer: 'trackball' } }), /devices.pointer/)
 })
+
+test('queues, an MTU and offloads are those of a virtio NIC on a network', () => {
+  const nic = { name: 'a', network: 'lan' }
+
+  const { queues, mtu, offloads } =
+    vmSpec.parse({ nics: [{ ...nic, queues: 8, mtu: 576, offloads: 'off' }] }).nics[0] ?? {}
+
+  assert.deepEqual([queues, mtu, offloads], [8, 576, 'off'])
+  for (const bad of [{ queues: 0 }, { queues: 9 }, { mtu: 575 }, { mtu: 65_536 }, { offloads: true }])
+    assert.notEqual(issues({ nics: [{ ...nic, ...bad }] }), '', JSON.stringify(bad))
+  for (const said of [{ queues: 1 }, { mtu: 1400 }, { offloads: 'on' }]) {
+    assert.match(issues({ nics: [{ name: 'a', ...said }] }), /in user mode there is one queue/)
+    assert.match(issues({ nics: [{ ...nic, model: 'e1000e', ...said }] }), /only a NIC of model virtio has/)
+  }
+})

@@ -12,11 +12,9 @@ import { diskSpec, sharesControllers } from './disk-spec.ts'
 import { sharesLimits } from './disk-throttle.ts'
 import { hostDeviceSpec } from './host-device.ts'
 import { memorySpec } from './memory-spec.ts'
-import { hostPath, macAddress, resourceName } from './names.ts'
-import { nicModels } from './nic-model.ts'
+import { hostPath, resourceName } from './names.ts'
+import { mostForwards, nicSpec } from './nic-spec.ts'
 import { shareSpec } from './share-spec.ts'
-import { byteSize } from './units.ts'
-import { isNativeInTrunk, vlanId, vlanTrunk } from './vlan.ts'
 
 /** The largest numbers a spec may name. */
 export const limits = {
@@ -25,7 +23,7 @@ export const limits = {
   nics: 16,
   hostDevices: 16,
   shares: 16,
-  forwards: 64,
+  forwards: mostForwards,
   labels: 64,
   spareSlots: 32,
 } as const
@@ -84,86 +82,6 @@ const boot = z
       .meta({ description: 'Added to the kernel command line of an image that boots its kernel directly.' }),
   })
   .prefault({})
-
-/** A port of the host that leads into the guest. */
-export const forwardSpec = z
-  .strictObject({
-    protocol: z.enum(['tcp', 'udp']).default('tcp'),
-    hostAddress: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
-    hostPort: z.int().min(1).max(65535),
-    guestPort: z.int().min(1).max(65535),
-  })
-  .meta({ id: 'ForwardSpec' })
-
-/** A NIC of a VM: on a network, or on user-mode networking of its own. */
-/** What a second may bring of one NIC; the kernel's tokens for it are 64 bits of bytes times nanoseconds (net/netfilter/nft_limit.c). */
-const nicRate = byteSize
-  .refine((size) => size >= 65_536 && size <= 10_000_000_000, 'is not between 64KiB and 10000000000')
-  .optional()
-
-/** How much a NIC may send and receive. */
-export const nicLimits = z
-  .strictObject({ send: nicRate, receive: nicRate })
-  .refine(({ send, receive }) => (send ?? receive) !== undefined, 'limits nothing')
-  .meta({ id: 'NicLimits' })
-
-export const nicSpec = z
-  .strictObject({
-    name: resourceName,
-    mode: z.enum(['user', 'network']).default('user').meta({ description: 'Network where one is named.' }),
-    network: resourceName.optional().meta({ description: 'The network that it is on.' }),
-    model: z.enum(nicModels).optional().meta({
-      description:
-        'What it is for the guest: virtio unless said; the others are for guests without its driver, have one queue and are served by the emulator.',
-    }),
-    mac: macAddress.optional().meta({ description: 'Given at creation and then kept.' }),
-    address: z.ipv4().optional().meta({
-      description:
-        'What the network always gives it by DHCP; chosen and then kept where it has forwards or antiSpoof.',
-    }),
-    forwards: z
-      .array(forwardSpec)
-      .max(limits.forwards)
-      .default([])
-      .meta({ description: 'In user mode, or on a network of mode nat.' }),
-    antiSpoof: z.boolean().default(false).meta({
-      description:
-        'What it sends has its own MAC address and the addresses that the network gives it, and it is no DHCP server and no router; of IPv6, it has the addresses that follow from its MAC address.',
-    }),
-    isolated: z
-      .boolean()
-      .default(false)
-      .meta({ description: 'Nothing goes between it and other isolated NICs of its network.' }),
-    limits: nicLimits.optional().meta({
-      description:
-        'Bytes a second that it sends and receives at most, after a burst of a second; what is more is dropped.',
-    }),
-    vlan: vlanId.optional(),
-    trunk: vlanTrunk.optional(),
-    link: z.enum(['up', 'down']).default('up').meta({
-      description: 'Whether its cable is in, as its guest sees it; changed while that runs.',
-    }),
-  })
-  .overwrite((nic) => (nic.network === undefined ? nic : { ...nic, mode: 'network' as const }))
-  .refine(({ mode, network }) => mode !== 'network' || network !== undefined, 'names no network')
-  .refine(
-    ({ mode, address }) => mode === 'network' || address === undefined,
-    'has an address, which only a NIC on a network has',
-  )
-  .refine(
-    ({ mode, limits }) => mode === 'network' || limits === undefined,
-    'has limits, which only a NIC on a network has',
-  )
-  .refine(
-    ({ mode, antiSpoof, isolated }) => mode === 'network' || !(antiSpoof || isolated),
-    'has antiSpoof or isolated, which only a NIC on a network has',
-  )
-  .refine(
-    ({ mode, vlan, trunk }) => mode === 'network' || (vlan ?? trunk) === undefined,
-    'has VLANs, which only a NIC on a network has',
-  )
-  .refine(({ vlan, trunk }) => !isNativeInTrunk(vlan, trunk), 'has one VLAN both with tags and without')
-  .meta({ id: 'NicSpec' })
 
 /** First-boot configuration, handed over as a NoCloud seed. Its presence attaches the seed disk. */
 export const cloudInitSpec = z
@@ -294,6 +212,4 @@ export const vmSpec = z
 
 export type VmSpec = z.output<typeof vmSpec>
 export type VmSpecInput = z.input<typeof vmSpec>
-export type NicSpec = z.output<typeof nicSpec>
-export type ForwardSpec = z.output<typeof forwardSpec>
 export type CloudInitSpec = z.output<typeof cloudInitSpec>

@@ -86,6 +86,8 @@ const nicStatus = z
       description: 'The links of the host by which packets leave the bridge, as they were last seen.',
     }),
     queues: z.int(),
+    mtu: z.int().meta({ description: 'Of what its guest sends at most.' }),
+    offloads: z.enum(['on', 'off']),
     vhost: z
       .boolean()
       .meta({ description: 'The kernel of the host moves its packets, and not the emulator.' }),

@@ -2,7 +2,7 @@
 import type { NewNetworkInput } from '@kvasir/contract'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
-import { parseTrunk } from '../vm/device-words.ts'
+import { parseTrunk } from '../vm/nic-words.ts'
 
 const modes = ['nat', 'routed', 'isolated', 'bridge', 'macvtap', 'sriov'] as const
 const macvtapModes = ['bridge', 'vepa', 'private', 'passthru'] as const

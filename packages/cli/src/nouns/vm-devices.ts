@@ -155,7 +155,7 @@ export const deviceVerbs: Verbs = {
     load: async () => (await import('../vm/devices.ts')).addNic,
   },
   'nic set': {
-    summary: 'Change a NIC: its link, and on a network all but its MAC address while the guest runs.',
+    summary: 'Change a NIC: its link, and on a network all that its card does not say while the guest runs.',
     examples: [
       'vm nic set web1 net0 forward=0.0.0.0:8080:80',
       'vm nic set web1 net0 antiSpoof,isolated=false,forward=none',
@@ -164,6 +164,7 @@ export const deviceVerbs: Verbs = {
       'vm nic set web1 net0 network=other',
       'vm nic set web1 net0 mode=user',
       'vm nic set web1 net0 vlan=none,trunk=10+20-30',
+      'vm nic set web1 net0 queues=2,mtu=1400,offloads=off',
     ],
     arguments: [name, { name: 'NIC' }, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).setNic,

@@ -3,15 +3,8 @@ import { test } from 'node:test'
 import { diskSpec, nicSpec } from '@kvasir/contract'
 import fc from 'fast-check'
 import { UsageError } from '../usage-error.ts'
-import {
-  changedNic,
-  parseDevices,
-  parseDisk,
-  parseForward,
-  parseNic,
-  parseNicChange,
-  parseThrottle,
-} from './device-words.ts'
+import { parseDevices, parseDisk, parseThrottle } from './device-words.ts'
+import { changedNic, parseForward, parseNic, parseNicChange } from './nic-words.ts'
 import { parseValue, setField } from './set.ts'
 import { disksFromFlags, nicsFromFlags } from './spec-from-flags.ts'
 

@@ -1,23 +1,19 @@
 /**
- * Devices as words: `size=20GiB,bus=virtio-scsi` for a disk, `mode=user,forward=2222:22` for a NIC, `127.0.0.1:2222:22` for a forward.
+ * Devices as words: `size=20GiB,bus=virtio-scsi` for a disk. Those of NICs are in nic-words.ts.
  *
  * Keys are those of the spec; a key that there is not is refused here, a value that makes no sense by the daemon.
  */
-import type { NicSpec, VmSpecInput } from '@kvasir/contract'
+import type { VmSpecInput } from '@kvasir/contract'
 import { suggest } from '../suggest.ts'
 import { UsageError } from '../usage-error.ts'
 import { parseVolume } from '../volume/volume-address.ts'
 
 /** A disk as a request writes it. */
 export type DiskInput = NonNullable<VmSpecInput['disks']>[number]
-/** A NIC as a request writes it. */
-export type NicInput = NonNullable<VmSpecInput['nics']>[number]
 /** A device of the host as a request writes it. */
 export type HostDeviceInput = NonNullable<VmSpecInput['hostDevices']>[number]
 /** A share as a request writes it. */
 export type ShareInput = NonNullable<VmSpecInput['shares']>[number]
-/** A forward as a request writes it. */
-export type ForwardInput = NonNullable<NicInput['forwards']>[number]
 
 const diskKeys = [
   'name',
@@ -86,78 +82,6 @@ export function parseThrottle(text: string): DiskInput['throttle'] {
   return limits as DiskInput['throttle'] // As for disks.
 }
 
-const nicKeys = [
-  'mode',
-  'network',
-  'model',
-  'mac',
-  'address',
-  'forward',
-  'antiSpoof',
-  'isolated',
-  'vlan',
-  'trunk',
-  'link',
-  'send',
-  'receive',
-] as const
-
-/** Parses a NIC; `forward` may be given several times. */
-export function parseNic(text: string, fallbackName: string): NicInput {
-  // The daemon's schema judges the values, as for disks.
-  return { name: fallbackName, ...nicFields(text, ['name', ...nicKeys]) } as NicInput
-}
-
-/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`; a limit or a VLAN that is `none` goes. */
-export function parseNicChange(text: string): NicChange {
-  return nicFields(text, nicKeys)
-}
-
-/** Fields of a NIC; a limit that goes is `undefined`. */
-export type NicChange = Omit<NicInput, 'name' | 'limits' | 'vlan' | 'trunk'> & {
-  readonly vlan?: NicInput['vlan']
-  readonly trunk?: NicInput['trunk']
-  readonly limits?: { readonly send?: string | undefined; readonly receive?: string | undefined }
-}
-
-/** An address is one of its network; a limit that is not named stays. In user mode a NIC is on no network. */
-export function changedNic(nic: NicSpec, { limits: newLimits, ...change }: NicChange): NicInput {
-  const { address, network, limits: oldLimits, ...rest } = nic
-  const limits = { ...oldLimits, ...newLimits }
-  const isLimited = (limits.send ?? limits.receive) !== undefined
-  const leaves = change.mode === 'user' && change.network === undefined
-  const stays = !leaves && (change.network === undefined || change.network === network)
-  return {
-    ...rest,
-    ...(leaves || network === undefined ? {} : { network }),
-    ...(stays && address !== undefined ? { address } : {}),
-    ...change,
-    ...(isLimited ? { limits } : {}),
-  }
-}
-
-function limitFields(pairs: readonly (readonly [key: string, value: string | undefined])[]) {
-  const limits = pairs
-    .filter(([key]) => key === 'send' || key === 'receive')
-    .map(([key, value]) => [key, value === 'none' ? undefined : requireValue(key, value)] as const)
-  return limits.length === 0 ? {} : { limits: Object.fromEntries(limits) }
-}
-
-function nicFields(text: string, keys: readonly string[]): Record<string, unknown> {
-  const pairs = parsePairs(text, keys, 'NIC')
-  const fields: Record<string, unknown> = limitFields(pairs)
-  const forwards = pairs.flatMap(([key, value]) => (key === 'forward' ? [requireValue(key, value)] : []))
-  for (const [key, value] of pairs) {
-    if (key === 'antiSpoof' || key === 'isolated') fields[key] = toBoolean(key, value)
-    else if (key === 'vlan') fields[key] = value === 'none' ? undefined : toInteger(key, value)
-    else if (key === 'trunk')
-      fields[key] = value === 'none' ? undefined : parseTrunk(requireValue(key, value))
-    else if (!['forward', 'send', 'receive'].includes(key)) fields[key] = requireValue(key, value)
-  }
-  const isNone = forwards.length === 1 && forwards[0] === 'none'
-  return forwards.length === 0 ? fields : { ...fields, forwards: isNone ? [] : forwards.map(parseForward) }
-}
-
 const switches = [
   'rng',
   'balloon',
@@ -208,11 +132,6 @@ export function parseHostDevice(text: string, fallbackName: string): HostDeviceI
   return { name: fallbackName, ...Object.fromEntries(fields) } // The daemon's schema judges the values.
 }
 
-/** Parses `10+20-30`; commas part the fields of a NIC. */
-export function parseTrunk(text: string): (number | string)[] {
-  return text.split(/[+ ]/).map((word) => (/^\d+$/.test(word) ? Number(word) : word))
-}
-
 const shareKeys = ['name', 'folder', 'readOnly'] as const
 
 /** Parses a share; a word without a key is its folder. */
@@ -223,24 +142,6 @@ export function parseShare(text: string, fallbackName: string): ShareInput {
   return { name: fallbackName, ...Object.fromEntries(fields) } // The daemon's schema judges the values.
 }
 
-/** Parses `[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT`, with an IPv6 address in brackets. */
-export function parseForward(text: string): ForwardInput {
-  const match = /^(?:(tcp|udp):)?(?:(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+):)?(\d{1,5}):(\d{1,5})$/i.exec(text)
-  if (match === null) {
-    throw new UsageError(
-      `${JSON.stringify(text)} is not a forward.`,
-      'Write HOSTPORT:GUESTPORT, such as 2222:22 or udp:0.0.0.0:5353:53.',
-    )
-  }
-  const [, protocol, address, hostPort, guestPort] = match
-  return {
-    ...(protocol?.toLowerCase() === 'udp' ? { protocol: 'udp' } : {}),
-    ...(address === undefined ? {} : { hostAddress: address.replace(/^\[|\]$/g, '') }),
-    hostPort: Number(hostPort),
-    guestPort: Number(guestPort),
-  }
-}
-
 /** Parses `KEY=VALUE`, as labels are written. */
 export function parseAssignment(text: string, what: string): [key: string, value: string] {
   const equals = text.indexOf('=')
@@ -248,7 +149,7 @@ export function parseAssignment(text: string, what: string): [key: string, value
   return [text.slice(0, equals), text.slice(equals + 1)]
 }
 
-function parsePairs(
+export function parsePairs(
   text: string,
   keys: readonly string[],
   what: string,
@@ -272,7 +173,7 @@ function parsePairs(
     })
 }
 
-function requireValue(key: string, value: string | undefined): string {
+export function requireValue(key: string, value: string | undefined): string {
   if (!value) throw new UsageError(`${key} needs a value.`, `Write ${key}=...`)
   return value
 }
@@ -283,7 +184,7 @@ function toThread(value: string | undefined): boolean | string {
   return value === 'false' ? false : value
 }
 
-function toBoolean(key: string, value: string | undefined): boolean {
+export function toBoolean(key: string, value: string | undefined): boolean {
   if (value === undefined || value === 'true') return true
   if (value === 'false') return false
   throw new UsageError(
@@ -292,7 +193,7 @@ function toBoolean(key: string, value: string | undefined): boolean {
   )
 }
 
-function toInteger(key: string, value: string | undefined): number {
+export function toInteger(key: string, value: string | undefined): number {
   if (value !== undefined && /^\d{1,9}$/.test(value)) return Number(value)
   throw new UsageError(`${key} is not a whole number.`, `Write ${key}=1, for example.`)
 }

@@ -6,14 +6,8 @@ import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 import { changeSpec } from './change-spec.ts'
-import {
-  changedNic,
-  type DiskInput,
-  parseDisk,
-  parseNic,
-  parseNicChange,
-  parseThrottle,
-} from './device-words.ts'
+import { type DiskInput, parseDisk, parseThrottle } from './device-words.ts'
+import { changedNic, parseNic, parseNicChange } from './nic-words.ts'
 import { isNicLost } from './show.ts'
 
 const sharedWarning =

@@ -85,6 +85,23 @@ test('a NIC in user mode says who serves it and why, unless that is lost', () =>
   assert.match(page(web1({ userNics, lostDevices })), /^NICs +net0 {2}user, lost$/m)
 })
 
+test('a NIC on a network says what its guest was told of it where that is not as ever', () => {
+  const way = {
+    nic: 'net0',
+    network: 'lan',
+    bridge: 'kvb1',
+    tap: 'kvt1',
+    uplinks: [],
+    vhost: false,
+    addresses: [],
+  }
+  const shown = (mtu: number, offloads: 'on' | 'off') =>
+    page(web1({ nics: [{ ...way, queues: 2, mtu, offloads }] }))
+
+  assert.match(shown(1500, 'on'), / 2 queues -> emulator -> kvt1 -> kvb1/)
+  assert.match(shown(1400, 'off'), / 2 queues \(MTU 1400, no offloads\) -> emulator/)
+})
+
 test('a running VM says how to reach its guest, and what waits for the next boot', () => {
   const text = page(
     web1({

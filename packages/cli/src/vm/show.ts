@@ -159,6 +159,12 @@ function onwards(way: NonNullable<Vm['status']['nics']>[number]): string {
   return [way.bridge, ...(way.uplinks.length > 0 ? [way.uplinks.join(', ')] : [])].join(' -> ')
 }
 
+/** What its guest and the host share of it; what is as ever is not said. */
+function queueWords({ queues, mtu, offloads }: NonNullable<Vm['status']['nics']>[number]): string {
+  const words = [...(mtu === 1500 ? [] : [`MTU ${mtu}`]), ...(offloads === 'off' ? ['no offloads'] : [])]
+  return `${queues} ${queues === 1 ? 'queue' : 'queues'}${words.length === 0 ? '' : ` (${words.join(', ')})`}`
+}
+
 /** A NIC, and the way of its packets where it has one. */
 function nicWords(
   { name, network, mode, mac, address, link }: Vm['spec']['nics'][number],
@@ -176,7 +182,7 @@ function nicWords(
     isLost ? 'lost' : undefined,
     way &&
       !isLost &&
-      `${way.queues} ${way.queues === 1 ? 'queue' : 'queues'} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap}${vlanWords(way)} -> ${onwards(way)}`,
+      `${queueWords(way)} -> ${way.vhost ? 'vhost' : 'emulator'} -> ${way.tap}${vlanWords(way)} -> ${onwards(way)}`,
     user && !isLost && `-> ${user.server} (${user.reason}) -> the host's network`,
     vf && `virtual function ${vf.address} of ${vf.pf}`,
     way?.counters && trafficWords(way.counters),

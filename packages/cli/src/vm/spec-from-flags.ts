@@ -7,15 +7,13 @@ import { UsageError } from '../usage-error.ts'
 import { cpuFromFlags } from './cpu-from-flags.ts'
 import {
   type DiskInput,
-  type NicInput,
   parseAssignment,
   parseDevices,
   parseDisk,
-  parseForward,
   parseHostDevice,
-  parseNic,
   parseShare,
 } from './device-words.ts'
+import { type NicInput, parseForward, parseNic } from './nic-words.ts'
 
 /** What the image that was named boots from; decides whether the first disk is the root disk. */
 export type ImageBoot = 'kernel' | 'disk' | undefined

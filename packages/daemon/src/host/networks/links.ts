@@ -2,6 +2,7 @@
 import { KvasirError } from '@kvasir/contract'
 import { z } from 'zod'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
+import { mtuLines } from '../../model/network/nic-mtu.ts'
 import { freshPortLines, vlansOf } from '../../model/network/port-vlans.ts'
 import type { Wire } from '../../model/network/wires.ts'
 import { askIp, runBridgeBatch, runIpBatch } from './network-commands.ts'
@@ -61,20 +62,24 @@ export async function plugTaps(network: NetworkSpec, wires: readonly Wire[]): Pr
   for (const tap of await strayTaps(network.bridge, wires)) {
     const wire = wires.find((one) => one.tap === tap)
     const vlans = wire && vlansOf(network, wire)
-    await plugTap(tap, network.bridge, vlans && freshPortLines(tap, vlans)).catch((error: unknown) => {
+    const lines = [...(wire ? mtuLines(network, wire) : []), `link set dev ${tap} master ${network.bridge}`]
+    await plugTap(tap, lines, vlans && freshPortLines(tap, vlans)).catch((error: unknown) => {
       if (!(error instanceof KvasirError && /Cannot find device/.test(error.message))) throw error
     })
   }
 }
 
-async function plugTap(tap: string, bridge: string, vlans: readonly string[] | undefined): Promise<void> {
+async function plugTap(
+  tap: string,
+  plugged: readonly string[],
+  vlans: readonly string[] | undefined,
+): Promise<void> {
   const purpose = `the tap ${tap} is on no bridge`
-  const plugged = `link set dev ${tap} master ${bridge}`
   if (vlans === undefined) {
-    await runIpBatch([plugged], purpose)
+    await runIpBatch(plugged, purpose)
     return
   }
-  await runIpBatch([`link set dev ${tap} down`, plugged], purpose)
+  await runIpBatch([`link set dev ${tap} down`, ...plugged], purpose)
   await runBridgeBatch(vlans, `the tap ${tap} has not its VLANs`)
   await runIpBatch([`link set dev ${tap} up`], purpose)
 }

@@ -214,8 +214,11 @@ function requireFreeName(
 }
 
 /** It is down, and the host has no address on it: what the guest may not is put before it is up. */
-async function makeMacvtap(network: NetworkSpec, { tap, mac, nic, vm }: Wire): Promise<void> {
-  const { id, bridge, mtu, macvtap = 'bridge' } = network
+async function makeMacvtap(
+  network: NetworkSpec,
+  { tap, mac, nic, vm, mtu = network.mtu }: Wire,
+): Promise<void> {
+  const { id, bridge, macvtap = 'bridge' } = network
   const group = macvtapGroup(id)
   const purpose = `NIC ${nic} of VM ${vm} has no link on ${bridge}`
   await runIpBatch(
@@ -233,7 +236,8 @@ async function makeMacvtap(network: NetworkSpec, { tap, mac, nic, vm }: Wire): P
 }
 
 /** Guests listen to groups that the host does not know of, neighbours of IPv6 among them: everything sent to many is passed on. */
-async function bringUp({ bridge, mtu }: NetworkSpec, { tap, mac, nic, vm }: Wire): Promise<void> {
+async function bringUp(network: NetworkSpec, { tap, mac, nic, vm, mtu = network.mtu }: Wire): Promise<void> {
+  const { bridge } = network
   const purpose = `NIC ${nic} of VM ${vm} has no link on ${bridge}`
   const line = `link set dev ${tap} address ${mac} mtu ${mtu} allmulticast on up`
   await runIpBatch([line], purpose).catch((error: unknown) => {
@@ -256,7 +260,12 @@ function isAsMade(
   { wire, network }: { readonly wire: Wire; readonly network: NetworkSpec },
 ): boolean {
   const { address, mtu, flags } = link
-  return address === wire.mac && mtu === network.mtu && flags.includes('UP') && flags.includes('ALLMULTI')
+  return (
+    address === wire.mac &&
+    mtu === (wire.mtu ?? network.mtu) &&
+    flags.includes('UP') &&
+    flags.includes('ALLMULTI')
+  )
 }
 
 function isOf({ id }: NetworkSpec, link: Shown): boolean {

@@ -1,6 +1,6 @@
 # Opens the taps of a VM's NICs, puts each on its bridge, and holds them until whoever starts the emulator has taken them (pidfd_getfd(2)).
 # A tap lives as long as somebody has it open: it ends with the emulator, or with this process where there is none. A macvtap is there already,
-# and is only opened. Words: the architecture; then five for each tap: its name, its bridge (of a macvtap nothing), its MTU, its queues, and what bridge(8) is told of its VLANs, if anything. Answer: a line with the numbers of all descriptors, in order; else one sentence.
+# and is only opened. Words: the architecture; then six for each tap: its name, its bridge (of a macvtap nothing), the MTU of its network, its own, its queues, and what bridge(8) is told of its VLANs, if anything. Answer: a line with the numbers of all descriptors, in order; else one sentence.
 # Facts: linux/if_tun.h, linux/if.h, linux/sockios.h; drivers/net/tap.c.
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ my ($TAP, $NO_PI, $VNET_HDR, $MULTI_QUEUE, $EXCLUSIVE, $UP) = (2, 0x1000, 0x4000
 
 $| = 1;
 $^F = 1024;    # Descriptors stay open, whatever is executed; nothing is.
-my @held;
+my (@held, $control);
 
 sub refuse { print "refused: $_[0]\n"; exit 1 }
 
@@ -55,8 +55,16 @@ sub open_macvtap {
     }
 }
 
-socket(my $control, AF_INET, SOCK_DGRAM, 0) or refuse("no socket ($!)");
-while (my ($name, $bridge, $mtu, $queues, $vlans) = splice @ARGV, 0, 5) {
+# A bridge whose MTU was set keeps it, whatever its ports have; setting it to what it is changes nothing, so it is another for a moment.
+sub keep_mtu {
+    my ($bridge, $mtu) = @_;
+    for ($mtu + 1, $mtu) {
+        ioctl($control, $SIOCSIFMTU, pack('Z16 i x20', $bridge, $_)) or refuse("the bridge $bridge takes no MTU of $_ ($!)");
+    }
+}
+
+socket($control, AF_INET, SOCK_DGRAM, 0) or refuse("no socket ($!)");
+while (my ($name, $bridge, $most, $mtu, $queues, $vlans) = splice @ARGV, 0, 6) {
     if ($bridge eq '') {
         open_macvtap($name, $queues);
         next;
@@ -77,7 +85,8 @@ while (my ($name, $bridge, $mtu, $queues, $vlans) = splice @ARGV, 0, 5) {
     ioctl($control, $SIOCGIFMTU, $is) or refuse("the bridge $bridge is gone ($!)");
     my (undef, $largest) = unpack('Z16 i', $is);
     # A port with a smaller one would change that of all its others (br_mtu_auto_adjust of the kernel's net/bridge).
-    refuse("the bridge $bridge has an MTU of $largest now, and its network one of $mtu") if $largest > $mtu;
+    refuse("the bridge $bridge has an MTU of $largest now, and its network one of $most") if $largest > $most;
+    keep_mtu($bridge, $largest) if $mtu < $largest;
     ioctl($control, $SIOCSIFMTU, pack('Z16 i x20', $name, $mtu)) or refuse("the tap $name takes no MTU of $mtu ($!)");
     my $request = pack('Z16 x24', $name);
     ioctl($control, $SIOCGIFINDEX, $request) or refuse("the tap $name is gone ($!)");

@@ -29,11 +29,12 @@ export interface OpenTaps {
 
 /** Makes the taps and puts each on its bridge. `host-failed` with what the kernel said, and what follows from it. */
 async function openTaps(taps: readonly TapPlan[], consequence = 'the VM is not started'): Promise<OpenTaps> {
-  const words = taps.flatMap(({ tap, bridge, macvtap, mtu, queues, vlans }) => {
+  const words = taps.flatMap(({ tap, bridge, macvtap, networkMtu, mtu, queues, vlans }) => {
     const lines = vlans === undefined ? [] : freshPortLines(tap, vlans)
     return [
       tap,
       macvtap ? '' : bridge,
+      String(networkMtu),
       String(mtu),
       String(queues),
       lines.map((line) => `${line}\n`).join(''),

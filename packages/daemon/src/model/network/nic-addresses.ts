@@ -43,6 +43,11 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
       on,
       `has VLANs, and network ${name} does not tell them apart; one of mode bridge that is VLAN-aware does, and one of mode sriov`,
     )
+  if (nic.mtu !== undefined && nic.mtu > network.mtu)
+    throw refused(
+      on,
+      `has an MTU of ${nic.mtu}, and packets of network ${name} have ${network.mtu} bytes at most`,
+    )
   if (nic.isolated && (network.macvtap === 'bridge' || network.macvtap === 'vepa'))
     throw refused(
       on,
@@ -80,7 +85,7 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
 
 /** A virtual function is held to its MAC address and to a rate by the device; all else would be rules of a bridge, and there is none. */
 function requireOnVf(on: NicOnNetwork): void {
-  const { antiSpoof, isolated, address, limits, model, trunk } = on.nic
+  const { antiSpoof, isolated, address, limits, model, trunk, queues, mtu, offloads } = on.nic
   const { name } = on.network
   if (model !== undefined && model !== 'virtio')
     throw refused(
@@ -96,6 +101,11 @@ function requireOnVf(on: NicOnNetwork): void {
     throw refused(
       on,
       `has a trunk, and a virtual function, as network ${name} gives it, is in one VLAN or none`,
+    )
+  if ((queues ?? mtu ?? offloads) !== undefined)
+    throw refused(
+      on,
+      `has queues, an MTU or offloads, and network ${name} gives it a virtual function, of which its guest says that itself`,
     )
   if (address !== undefined)
     throw refused(on, `has an address, and who has which on network ${name} is the LAN's to say`)

@@ -28,6 +28,8 @@ export interface Wire {
   readonly limits?: NicSpec['limits']
   /** On a network of mode sriov: the virtual function that it is, and whether its cable is in. */
   readonly vf?: { readonly vmId: string; readonly address: string; readonly link: NicSpec['link'] }
+  /** The MTU that it names. */
+  readonly mtu?: NicSpec['mtu']
   /** Its VLANs, where it names any (port-vlans.ts). */
   readonly vlan?: NicSpec['vlan']
   readonly trunk?: NicSpec['trunk']
@@ -89,11 +91,11 @@ export function needsNetworkFirst({ network, address, forwards, ...rules }: NicS
 
 function wireOf(vm: WiredVm, nic: NicSpec): Wire | undefined {
   const { id, name } = vm
-  const { network, address, forwards, antiSpoof, isolated, limits, vlan, trunk } = nic
+  const { network, address, forwards, antiSpoof, isolated, limits, vlan, trunk, mtu } = nic
   if (network === undefined) return undefined
   const names = { vm: name, nic: nic.name, network, tap: tapName(id, nic.name), mac: macOf(id, nic) }
   const hardware = vm.run ? vm.run.bootedHardware : vm.hardware
   const vf = hardware?.vfs?.[nic.name]
   const lent = vf && { vf: { vmId: id, address: vf.address, link: nic.link } }
-  return { ...names, address, forwards, antiSpoof, isolated, limits, vlan, trunk, ...lent }
+  return { ...names, address, forwards, antiSpoof, isolated, limits, vlan, trunk, mtu, ...lent }
 }

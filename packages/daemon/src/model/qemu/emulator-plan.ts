@@ -94,7 +94,10 @@ export interface TapPlan {
   readonly nic: string
   readonly tap: string
   readonly bridge: string
+  /** Of the tap, of its network, and of its guest (model/network/nic-mtu.ts). */
   readonly mtu: number
+  readonly networkMtu: number
+  readonly guestMtu: number
   /** Its VLANs, where the bridge tells them apart. */
   readonly vlans?: PortVlans | undefined
   /** It is there already, and on no bridge: it is only opened. */

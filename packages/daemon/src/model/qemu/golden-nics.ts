@@ -39,6 +39,23 @@ export const nicCases: readonly GoldenCase[] = [
     { cpu: { count: 12 }, nics: [{ name: 'lan', network: 'big' }], devices: noDevices },
     { networks },
   ),
+  goldenCase(
+    'nic-network-said',
+    {
+      cpu: { count: 2 },
+      nics: [
+        { name: 'lan', network: 'lan', queues: 4, mtu: 1400, offloads: 'off' },
+        { name: 'net1', network: 'big', queues: 1, mtu: 1500, offloads: 'on' },
+      ],
+      devices: noDevices,
+    },
+    { networks },
+  ),
+  goldenCase(
+    'nic-network-offloads-qemu-10.0',
+    { nics: [{ name: 'lan', network: 'lan', offloads: 'off' }], devices: noDevices },
+    { networks, qemu: qemu10 },
+  ),
   goldenCase('nic-models', {
     nics: (['e1000e', 'e1000', 'rtl8139'] as const).map((model) => ({ name: model, model })),
     disks: [root],

@@ -53,6 +53,8 @@ export interface DiskBacking {
 export interface NicNetwork {
   readonly bridge: string
   readonly mtu: number
+  /** Somebody else made its bridge, whose MTU is theirs. */
+  readonly isOthers?: true
   /** Of a network of mode sriov: what the virtual functions of its NICs are set to. */
   readonly sriov?: NetworkSriov | undefined
   /** Where its bridge tells VLANs apart: those of NICs that name none. */

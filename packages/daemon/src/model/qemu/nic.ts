@@ -5,8 +5,9 @@
  * Where the host has vhost-net, its kernel moves the packets of a guest with KVM, a worker thread for each queue, and QEMU's main thread has no
  * part in it (QEMU: net/tap.c, hw/net/vhost_net.c). Under TCG the guest itself is slower than that thread, and QEMU serves it.
  */
-import { KvasirError, type NicSpec, type VmSpec } from '@kvasir/contract'
+import { KvasirError, mostNicQueues, type NicSpec, type VmSpec } from '@kvasir/contract'
 import { tapName } from '../network/link-names.ts'
+import { nicMtus } from '../network/nic-mtu.ts'
 import { vlansOf } from '../network/port-vlans.ts'
 import { macFor } from '../vm/mac.ts'
 import type { BuildContext } from './build-context.ts'
@@ -21,12 +22,11 @@ import {
 import type { HardwareInput } from './hardware.ts'
 import { deviceId } from './ids.ts'
 import { isVirtio, modelOf, nicSlot, requireNicModels } from './nic-models.ts'
+import { offloadOptions } from './nic-offloads.ts'
 import { jsonOption } from './options.ts'
 import { type PciBus, pciBus } from './pci-bus.ts'
 import { isVf, vfArgs } from './vf-nic.ts'
 
-/** Queues beyond eight bring nothing but descriptors, whatever there is of vCPUs. */
-const mostQueues = 8
 const usualMtu = 1500
 
 /** The arguments, helpers, taps and ids of all NICs of a VM. */
@@ -107,7 +107,7 @@ function idsOf({ name }: NicSpec, tap: TapPlan | undefined): NicIds {
 }
 
 function deviceOf(
-  { uuid }: Pick<HardwareInput, 'uuid'>,
+  { uuid, spec }: Pick<HardwareInput, 'uuid' | 'spec'>,
   nic: NicSpec,
   { bus, tap }: { readonly bus: PciBus; readonly tap: TapPlan | undefined },
 ): NicPlan['device'] {
@@ -123,16 +123,17 @@ function deviceOf(
     netdev,
     mac,
     ...(tap && tap.queues > 1 ? { mq: true, vectors: 2 * tap.queues + 2 } : {}),
-    ...(tap && tap.mtu !== usualMtu ? { host_mtu: tap.mtu } : {}),
+    ...(tap && (nic.mtu !== undefined || tap.guestMtu !== usualMtu) ? { host_mtu: tap.guestMtu } : {}),
+    ...offloadOptions(nic, spec.machine),
     // Nothing boots from the network yet, and loading the ROM takes time.
     romfile: '',
   }
 }
 
-/** How many queues a NIC has on a network: as many as vCPUs, bounded. Facts: QEMU's docs on multiqueue of virtio-net. */
-export function queuesOf({ cpu }: Pick<VmSpec, 'cpu'>, nic: Pick<NicSpec, 'model'>): number {
+/** How many queues a NIC has on a network: as it says, or as many as vCPUs, bounded. Facts: QEMU's docs on multiqueue of virtio-net. */
+export function queuesOf({ cpu }: Pick<VmSpec, 'cpu'>, nic: Pick<NicSpec, 'model' | 'queues'>): number {
   if (!isVirtio(nic)) return 1
-  return Math.min(cpu.max ?? cpu.count, mostQueues)
+  return nic.queues ?? Math.min(cpu.max ?? cpu.count, mostNicQueues)
 }
 
 function tapOf(input: NicInput, nic: NicSpec): TapPlan {
@@ -144,7 +145,7 @@ function tapOf(input: NicInput, nic: NicSpec): TapPlan {
     nic: nic.name,
     tap: tapName(input.uuid, nic.name),
     bridge: network.bridge,
-    mtu: network.mtu,
+    ...nicMtus(network, nic),
     ...(network.macvtap ? { macvtap: true } : {}),
     ...(vlans === undefined ? {} : { vlans }),
     queues: queuesOf(input.spec, nic),

@@ -117,7 +117,9 @@ export function movedNics(booted: Pick<VmSpec, 'nics'>, spec: Pick<VmSpec, 'nics
 
 /** Whether a spec wants the device that a guest has; where its cable leads is another matter. */
 export function isSameCard(there: NicSpec, wanted: NicSpec): boolean {
-  return there.mode === wanted.mode && there.mac === wanted.mac && modelOf(there) === modelOf(wanted)
+  const isSameModel = modelOf(there) === modelOf(wanted) && there.queues === wanted.queues
+  const isToldSame = there.mtu === wanted.mtu && there.offloads === wanted.offloads
+  return there.mode === wanted.mode && there.mac === wanted.mac && isSameModel && isToldSame
 }
 
 /** A NIC of a spec by its name. */

@@ -229,15 +229,8 @@ test('every rule names a field that a spec can have', () => {
       { name: 'c', bus: 'sata', device: 'cdrom', file: '/iso' },
     ],
     nics: [
-      {
-        name: 'n',
-        network: 'lan',
-        model: 'e1000',
-        address: '10.9.0.9',
-        limits: { send: '1MiB' },
-        vlan: 5,
-        trunk: [7],
-      },
+      { name: 'n', network: 'lan', model: 'e1000', address: '10.9.0.9', limits: { send: '1MiB' } },
+      { name: 'm', network: 'lan', vlan: 5, trunk: [7], queues: 1, mtu: 1400, offloads: 'off' },
     ],
     hostDevices: [{ name: 'h', vf: 'eth0' }],
     shares: [{ name: 's', folder: '/srv/s' }],

@@ -4,6 +4,7 @@ import { dnsLabel } from '../../model/network/dns-label.ts'
 import type { GuestNic } from '../../model/network/dnsmasq-conf.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
 import { holderOfLink } from '../../model/network/macvtap.ts'
+import { isOthersBridge } from '../../model/network/nic-mtu.ts'
 import { needsNetworkFirst, type Wire, wiresOf } from '../../model/network/wires.ts'
 import type { NicNetwork } from '../../model/qemu/hardware.ts'
 import { isOff } from '../../model/vm/is-off.ts'
@@ -23,10 +24,15 @@ export function nicNetworks(
   if (names.length === 0) return undefined
   return Object.fromEntries(
     names.map((name) => {
-      const { bridge, mtu, mode, sriov, vlans, started, phase } = requireNetwork(name, ports)
+      const network = requireNetwork(name, ports)
+      const { bridge, mtu, mode, sriov, vlans, started, phase } = network
+      const others = isOthersBridge(network) ? { isOthers: true as const } : {}
       const macvtap = mode === 'macvtap' ? { macvtap: true as const } : {}
       if (started && phase === 'ready')
-        return [name, { bridge, mtu, ...macvtap, ...(sriov && { sriov }), ...(vlans && { vlans }) }]
+        return [
+          name,
+          { bridge, mtu, ...others, ...macvtap, ...(sriov && { sriov }), ...(vlans && { vlans }) },
+        ]
       throw new KvasirError(
         'network-inactive',
         `Network ${name} is not started, so ${otherwise}; kvasir network start ${name} starts it.`,

@@ -2,6 +2,7 @@
 import type { NicSpec, VmStatus } from '@kvasir/contract'
 import { tapName } from '../../model/network/link-names.ts'
 import { macOf } from '../../model/network/mac-holders.ts'
+import { nicMtus } from '../../model/network/nic-mtu.ts'
 import { vlansOf } from '../../model/network/port-vlans.ts'
 import { dropsOf } from '../../model/network/rule-counts.ts'
 import { nicsInUse } from '../../model/network/wires.ts'
@@ -41,6 +42,8 @@ export function nicStatus(
           ...vlanWords(network, nic),
           uplinks: [...networks.seen(network).uplinks],
           queues: queuesOf(spec, nic),
+          mtu: nicMtus(network, nic).guestMtu,
+          offloads: nic.offloads ?? 'on',
           vhost: run?.emulator.plan.ids.nics[nic.name]?.vhost === true,
           addresses: [...new Set(known.map(({ address }) => address))],
           ...('sentBytes' in counters ? { counters } : {}),

@@ -29,7 +29,9 @@ export async function requireLiveNics(
     nicNetworks({ nics: [nic] }, ports, otherwise)
     const there = run && nicOf(run.bootedSpec, nic.name)
     if (there?.network === undefined || nic.network === undefined) continue
-    const [before, after] = [there.network, nic.network].map((one) => requireNetwork(one, ports).mtu)
+    const [before, after] = [there, nic].map(
+      ({ mtu, network = '' }) => mtu ?? requireNetwork(network, ports).mtu,
+    )
     if (before === after) continue
     throw new KvasirError(
       'unsupported',

@@ -141,6 +141,43 @@ test('a card of PCIe is plugged as virtio is; one of conventional PCI, and anoth
   ])
 })
 
+test('queues, an MTU and offloads are said of a NIC, and another of them waits for a boot or another NIC', async () => {
+  const said = { ...net0, queues: 3, mtu: 1400, offloads: 'off' } as const
+  await using world = await openRunning([said])
+
+  const shown = (await world.vm('web1')).status.nics?.map(({ queues, mtu, offloads }) => [
+    queues,
+    mtu,
+    offloads,
+  ])
+  const waits = await planned(world, { nics: [{ ...net0, queues: 2 }] })
+  const moves = await planned(world, { nics: [{ ...said, network: 'dmz' }] })
+  await ended(world, await setNics(world, []))
+  const other = await ended(world, await setNics(world, [net0]))
+
+  assert.deepEqual(shown, [[3, 1400, 'off']])
+  assert.deepEqual(
+    waits.map(([field, effect]) => [field, effect]),
+    [
+      ['nics.net0.mtu', 'next-boot'],
+      ['nics.net0.offloads', 'next-boot'],
+      ['nics.net0.queues', 'next-boot'],
+    ],
+  )
+  assert.match(String(waits[0]?.[2]), /booted with; removing the NIC and adding it brings another/)
+  assert.deepEqual(
+    moves.map(([field, effect]) => [field, effect]),
+    [['nics.net0.network', 'live']],
+  )
+  assert.equal(other.outcome, 'NIC net0 is plugged.')
+  const [nic] = (await world.vm('web1')).status.nics ?? []
+  assert.deepEqual([nic?.queues, nic?.mtu, nic?.offloads], [1, 1500, 'on'])
+  await assert.rejects(setNics(world, [net0, { ...net1, mtu: 1501 }]), {
+    code: 'bad-request',
+    message: /NIC net1 of VM web1 has an MTU of 1501, and packets of network lan have 1500 bytes at most/,
+  })
+})
+
 test('a guest that refuses keeps its NIC: the job says so, and it goes when the guest lets go later', async () => {
   await using world = await openRunning([net0, net1])
   world.process('web1').nics.release = 'refusing'

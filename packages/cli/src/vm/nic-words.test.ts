@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { nicSpec } from '@kvasir/contract'
+import { UsageError } from '../usage-error.ts'
+import { changedNic, parseNic, parseNicChange } from './nic-words.ts'
+
+test('queues, an MTU and offloads are words of a NIC, and the first two go by none', () => {
+  const nic = nicSpec.parse(parseNic('network=lan,queues=2,mtu=1400,offloads=off', 'net0'))
+  const bare = nicSpec.parse(changedNic(nic, parseNicChange('queues=none,mtu=none,offloads=on')))
+
+  assert.deepEqual([nic.queues, nic.mtu, nic.offloads], [2, 1400, 'off'])
+  assert.deepEqual([bare.queues, bare.mtu, bare.offloads], [undefined, undefined, 'on'])
+  assert.throws(() => parseNic('queues=many', 'net0'), UsageError)
+})
