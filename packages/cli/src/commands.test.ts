@@ -249,10 +249,21 @@ test('what the file system refuses is a sentence, not a defect', async (t) => {
   assert.deepEqual([upload.code, /^(.*) is not there/.exec(upload.stderr)?.[1]], [3, absent])
   const below = await kvasir(['vm', 'screenshot', 'web1', join(folder, 'none', 'a.png')], daemon)
   assert.doesNotMatch(upload.stderr + below.stderr, /defect|\n +at /)
-  const piped = await kvasirProcess(['volume', 'upload', '-', 'data'], { ...daemon, input: 'contents' })
-  assert.equal(piped.code, 2)
-  assert.match(piped.stderr, /redirect one: kvasir volume upload - NAME <FILE/)
+  const folderItself = await kvasir(['volume', 'upload', folder, 'data'], daemon)
+  assert.match(folderItself.stderr, /is a folder/)
   assert.equal(daemon.asked.filter(({ method }) => method !== 'GET').length, 0)
+})
+
+test('of a pipe to a new volume the size has to be said', async () => {
+  await using daemon = await startScriptedDaemon({
+    request: () => ({ refuse: 'volume-not-found', sentence: 'There is no volume data.' }),
+  })
+
+  const piped = await kvasirProcess(['volume', 'upload', '-', 'data'], { ...daemon, input: 'contents' })
+
+  assert.equal(piped.code, 2)
+  assert.match(piped.stderr, /nobody knows how much will come.*\n.*--size 20GiB/)
+  assert.ok(daemon.asked.every(({ method }) => method === 'GET'))
 })
 
 test('deleting without a terminal does not ask', async () => {

@@ -113,8 +113,13 @@ export const volumeVerbs: Verbs = {
     load: async () => (await import('../volume/download.ts')).downloadVolume,
   },
   upload: {
-    summary: 'Make a volume of a file, or of one that is stdin (-); the same command goes on after a break.',
-    examples: ['volume upload disk.img data1', 'volume upload disk.qcow2 fast/data2 --format qcow2'],
+    summary:
+      'Make a volume of a file, or of what comes from stdin (-); of a file the same command goes on after a break.',
+    examples: [
+      'volume upload disk.img data1',
+      'volume upload disk.qcow2 fast/data2 --format qcow2',
+      'volume upload <(zstd -dc data3.zst) data3 --size 20GiB',
+    ],
     arguments: [{ name: 'FILE', completes: 'file' }, { name: 'VOLUME' }],
     flags: {
       pool: poolFlag,
@@ -127,6 +132,10 @@ export const volumeVerbs: Verbs = {
         summary: 'The format of the volume; that of the file unless said.',
         value: 'FORMAT',
         completes: ['raw', 'qcow2'],
+      },
+      size: {
+        summary: 'Of a pipe, to a new volume: how large that is; as much may come, and less.',
+        value: 'SIZE',
       },
       force: { summary: 'Fill a volume that is there and unused; what was on it is lost.' },
       ...detachFlag,

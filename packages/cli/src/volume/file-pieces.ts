@@ -59,7 +59,7 @@ async function* readAhead(
 const zeros = Buffer.alloc(grainBytes)
 
 /** Runs of grains that are zeros, and runs of others. */
-function* grains(bytes: Buffer): Generator<Piece> {
+export function* grains(bytes: Buffer): Generator<Piece> {
   let begins = 0
   let wereZero: boolean | undefined
   const run = (to: number): Piece =>

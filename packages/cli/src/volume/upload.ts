@@ -5,19 +5,21 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract/error-table'
-import { packedImageBytes, packedImageOf } from '@kvasir/contract/packed-image'
+import { packedImageBytes } from '@kvasir/contract/packed-image'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { VolumePlace } from '@kvasir/sdk'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
-import { followJob, startQuery } from '../follow-job.ts'
 import { UsageError } from '../usage-error.ts'
 import { isBroken, progress } from './download.ts'
 import { findContents } from './file-holes.ts'
 import { filePieces } from './file-pieces.ts'
+import { finishUpload } from './finish-upload.ts'
 import { takeFile } from './hand-over.ts'
-import { volumeArgument, volumeName } from './volume-address.ts'
+import { uploadStream } from './upload-stream.ts'
+import { asked, formatOf } from './upload-words.ts'
+import { volumeArgument } from './volume-address.ts'
 
 const mostAttempts = 10
 const againMs = 1_000
@@ -27,13 +29,23 @@ const partMs = 10_000
 export const uploadVolume: Action = async (context) => {
   const path = context.argument('FILE')
   const params = volumeArgument(context)
-  await using file = await openFile(path)
-  const { size, mtimeMs, ino, dev, isRegular } = await describe(file)
-  if (!isRegular || size === 0)
-    throw new UsageError(`${path} is no regular file with something in it.`, 'Name one.')
+  const file = path === '-' ? '/dev/fd/0' : path
+  const there = await stat(file)
+  if (there.isDirectory()) throw new UsageError(`${path} is a folder.`, 'Name a file.')
+  if (!there.isFile()) return await uploadStream(context, params)
+  await using opened = await open(file, 'r')
+  return await uploadFile(context, params, opened)
+}
+
+async function uploadFile(context: Context, params: VolumePlace, file: FileHandle): Promise<undefined> {
+  const path = context.argument('FILE')
+  const { size, mtimeMs, ino, dev } = await file.stat()
+  if (size === 0) throw new UsageError(`${path} is empty.`, 'Name a file with something in it.')
+  if (context.has('size'))
+    throw new UsageError(`${path} has a size of its own.`, 'Leave --size away; it is for pipes.')
   const body = {
     size,
-    format: await formatOf(context, file, path),
+    format: formatOf(context, await beginningOf(file), path),
     fingerprint: `${dev}:${ino}:${size}:${mtimeMs}`,
     ...asked(context),
   }
@@ -46,56 +58,13 @@ export const uploadVolume: Action = async (context) => {
     { file, size, params },
     { from: offsetOf(volume), ask: async () => offsetOf(await begin()) },
   )
-  const query = startQuery(context)
-  const job = await context.client.call(routes.finishUpload, { params, query, signal: context.signal })
-  await followJob(
-    context,
-    job,
-    () =>
-      `Volume ${volumeName({ pool: params.pool, name: params.volume })} is uploaded (${formatBytes(size)}).`,
-  )
+  await finishUpload(context, params, formatBytes(size))
   return undefined
 }
 
-/** A file, which stdin may be. */
-async function openFile(path: string): Promise<FileHandle> {
-  if (path !== '-') return await open(path, 'r')
-  if (!(await stat('/dev/fd/0')).isFile())
-    throw new UsageError(
-      'Stdin is no file, so nobody knows how much will come.',
-      'Write it to a file first, or redirect one: kvasir volume upload - NAME <FILE',
-    )
-  return await open('/dev/fd/0', 'r')
-}
-
-async function describe(file: FileHandle) {
-  const stat = await file.stat()
-  const { size, mtimeMs, ino, dev } = stat
-  return { size, mtimeMs, ino, dev, isRegular: stat.isFile() }
-}
-
-function asked(context: Context): { readonly as?: 'raw' | 'qcow2'; readonly force?: true } {
-  const as = context.choice('as', ['raw', 'qcow2'])
-  return { ...(as === undefined ? {} : { as }), ...(context.has('force') ? { force: true } : {}) }
-}
-
-/** What the file is; where it looks like something else than contents, that has to be said. */
-async function formatOf(context: Context, file: FileHandle, path: string): Promise<'raw' | 'qcow2'> {
-  const said = context.choice('format', ['raw', 'qcow2'])
-  if (said !== undefined) return said
+async function beginningOf(file: FileHandle): Promise<Uint8Array> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(packedImageBytes), 0, packedImageBytes, 0)
-  const found = packedImageOf(buffer.subarray(0, bytesRead))
-  if (!found) return 'raw'
-  const isQcow2 = found.what.includes('qcow2')
-  throw new UsageError(
-    `${path} begins like ${found.what}; ${adviceFor(found)}.`,
-    `Write ${isQcow2 ? '--format qcow2, or ' : ''}--format raw for what a guest is to see byte by byte.`,
-  )
-}
-
-function adviceFor({ what, advice }: { readonly what: string; readonly advice: string }): string {
-  if (what.includes('qcow2')) return 'it can be uploaded as it is'
-  return what.includes('LUKS') ? 'volume import --encrypt takes one that lies in a pool' : advice
+  return buffer.subarray(0, bytesRead)
 }
 
 /** Sends all that is missing, over as many connections as that needs. */

@@ -1,0 +1,28 @@
+/** What the command line says of an upload, and what the beginning of what is sent says against it. */
+import { packedImageOf } from '@kvasir/contract/packed-image'
+import type { Context } from '../context.ts'
+import { UsageError } from '../usage-error.ts'
+
+/** What is asked of the volume. */
+export function asked(context: Context): { readonly as?: 'raw' | 'qcow2'; readonly force?: true } {
+  const as = context.choice('as', ['raw', 'qcow2'])
+  return { ...(as === undefined ? {} : { as }), ...(context.has('force') ? { force: true } : {}) }
+}
+
+/** What is sent; where it begins like something else than contents, that has to be said. */
+export function formatOf(context: Context, beginning: Uint8Array, path: string): 'raw' | 'qcow2' {
+  const said = context.choice('format', ['raw', 'qcow2'])
+  if (said !== undefined) return said
+  const found = packedImageOf(beginning)
+  if (!found) return 'raw'
+  const isQcow2 = found.what.includes('qcow2')
+  throw new UsageError(
+    `${path} begins like ${found.what}; ${adviceFor(found)}.`,
+    `Write ${isQcow2 ? '--format qcow2, or ' : ''}--format raw for what a guest is to see byte by byte.`,
+  )
+}
+
+function adviceFor({ what, advice }: { readonly what: string; readonly advice: string }): string {
+  if (what.includes('qcow2')) return 'it can be uploaded as it is'
+  return what.includes('LUKS') ? 'volume import --encrypt takes one that lies in a pool' : advice
+}
