@@ -1,6 +1,6 @@
 /** A disk that is encrypted under a real guest: what it writes lies nowhere in the clear, and the passphrase is nowhere to be found. */
 import assert from 'node:assert/strict'
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints, KvasirError } from '@kvasir/contract'
@@ -92,6 +92,38 @@ test('a secret that does not fit, or is gone, is told in words, at the start and
     withinMs: 60_000,
     what: 'the guest sees the plugged disk',
   })
+})
+
+test('what is uploaded is encrypted on its way, and a secret that does not fit or is gone is told', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const [path, back] = ['plain.img', 'back.img'].map((name) => join(world.place.base, name))
+  assert.ok(path !== undefined && back !== undefined)
+  const contents = Buffer.alloc(4 * mib)
+  for (const at of [0, 3 * mib]) contents.write('nobody-reads-this', at)
+  writeFileSync(path, contents)
+  await world.client.call(endpoints.createSecret, { body: { name: 'luks', value: passphrase } })
+  const kept = onlySecret(world)
+  const upload = (...more: readonly string[]) => world.cli('volume', 'upload', path, ...more)
+
+  for (const format of ['raw', 'qcow2']) {
+    const { code, stderr } = await upload(format, '--as', format, '--encrypt', 'luks')
+    assert.equal(code, 0, stderr)
+    await world.cli('volume', 'download', format, back, '--force')
+    assert.ok(readFileSync(back).equals(contents), format)
+    const params = { pool: 'default', volume: format }
+    const { path: file = '' } = await world.client.call(endpoints.getVolume, { params })
+    assert.ok(!readFileSync(file).includes('nobody-reads-this'), format)
+  }
+  assert.match((await upload('more', '--encrypt', 'none')).stderr, /There is no secret none/)
+  writeFileSync(kept, 'what came from elsewhere')
+  const refused = await upload('raw', '--force')
+  assert.match(refused.stderr, /The secret of volume raw does not open it/)
+  rmSync(kept)
+  const gone = await upload('more', '--encrypt', 'luks')
+  assert.match(gone.stderr, /secret/)
+  assert.equal(gone.code, 3, gone.stderr)
 })
 
 /** The file of the one secret that is kept. */

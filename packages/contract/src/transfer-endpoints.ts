@@ -20,6 +20,10 @@ export const newUpload = z.strictObject({
     .enum(volumeFormats)
     .optional()
     .meta({ description: 'The format of the volume; that of what is sent unless said.' }),
+  encrypt: resourceName.optional().meta({
+    description:
+      'The secret with which a new volume is encrypted (LUKS): what is sent is contents (raw), and is encrypted as it is written.',
+  }),
   fingerprint: z.string().max(200).optional().meta({
     description: 'Whatever tells what is sent from anything else; an upload goes on only with the same.',
   }),

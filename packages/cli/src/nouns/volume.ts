@@ -133,6 +133,7 @@ export const volumeVerbs: Verbs = {
         value: 'FORMAT',
         completes: ['raw', 'qcow2'],
       },
+      ...encryptFlag,
       size: {
         summary: 'Of a pipe, to a new volume: how large that is; as much may come, and less.',
         value: 'SIZE',

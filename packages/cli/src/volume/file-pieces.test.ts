@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { Piece } from '@kvasir/contract/contents'
 import { findContents } from './file-holes.ts'
-import { filePieces, putPiece } from './file-pieces.ts'
+import { filePieces, firstPieces, putPiece } from './file-pieces.ts'
 
 const mib = 2 ** 20
 const noLimit = { milliseconds: Number.POSITIVE_INFINITY, onSent: () => {} }
@@ -76,3 +76,19 @@ async function openSparse(t: TestContext) {
   await writer.close()
   return { folder, file: await open(path, 'r'), bytes: await readFile(path) }
 }
+
+test('the first pieces end within zeros, and behind the data that goes beyond', async () => {
+  async function* all(): AsyncGenerator<Piece> {
+    yield { kind: 'data', bytes: new Uint8Array(3) }
+    yield { kind: 'zeros', lengthBytes: 10 }
+    yield { kind: 'data', bytes: new Uint8Array(3) }
+  }
+  const lengths = async (mostBytes: number) =>
+    (await Array.fromAsync(firstPieces(all(), mostBytes))).map((piece) =>
+      piece.kind === 'data' ? piece.bytes.length : piece.lengthBytes,
+    )
+
+  assert.deepEqual(await lengths(2), [3])
+  assert.deepEqual(await lengths(8), [3, 5])
+  assert.deepEqual(await lengths(Number.POSITIVE_INFINITY), [3, 10, 3])
+})

@@ -39,6 +39,20 @@ export async function* filePieces(
   onSent(to)
 }
 
+/** The first pieces, up to so many bytes. */
+export async function* firstPieces(pieces: AsyncIterable<Piece>, mostBytes: number): AsyncGenerator<Piece> {
+  let left = mostBytes
+  for await (const piece of pieces) {
+    if (piece.kind === 'zeros' && piece.lengthBytes > left) {
+      yield { kind: 'zeros', lengthBytes: left }
+      return
+    }
+    yield piece
+    left -= piece.kind === 'zeros' ? piece.lengthBytes : piece.bytes.length
+    if (left <= 0) return
+  }
+}
+
 /** What there is in a file, a chunk while the one before is worked on. */
 async function* readAhead(
   file: FileHandle,

@@ -14,9 +14,10 @@ import type { VolumePlace } from '@kvasir/sdk'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 import { isBroken, progress } from './download.ts'
+import { firstPieces } from './file-pieces.ts'
 import { finishUpload } from './finish-upload.ts'
 import { KeptStream } from './kept-stream.ts'
-import { asked, formatOf } from './upload-words.ts'
+import { asked, formatOf, mostPartBytes } from './upload-words.ts'
 import { volumeName } from './volume-address.ts'
 
 const mostAttempts = 10
@@ -51,12 +52,14 @@ export async function uploadStream(context: Context, params: VolumePlace): Promi
       ...asked(context),
     }
     const begin = () => context.client.call(routes.beginUpload, { params, body, signal: context.signal })
-    await begin()
+    const volume = await begin()
     const ask = async () => (await begin()).upload?.offsetBytes ?? 0
-    await sendAll(context, kept, { params, size, ask, from }).catch(async (error: unknown) => {
-      await tellOfRest(context, params, name)
-      throw error
-    })
+    await sendAll(context, kept, { params, size, ask, from, mostBytes: mostPartBytes(volume) }).catch(
+      async (error: unknown) => {
+        await tellOfRest(context, params, name)
+        throw error
+      },
+    )
     const came = formatBytes(kept.readBytes)
     const rest = kept.readBytes < size ? `, and zeros up to its ${formatBytes(size)}` : ''
     await finishUpload(context, params, `${came} came from ${from}, ${kept.readBytes} bytes${rest}`)
@@ -98,13 +101,14 @@ interface Sending {
   readonly size: number
   readonly ask: () => Promise<number>
   readonly from: string
+  readonly mostBytes: number
 }
 
 /** Sends all that comes, over as many connections as that needs. */
 async function sendAll(
   context: Context,
   kept: KeptStream,
-  { params, size, ask, from }: Sending,
+  { params, size, ask, from, mostBytes }: Sending,
 ): Promise<void> {
   const { client, signal } = context
   using show = progress(context, params, 'uploading')
@@ -119,8 +123,13 @@ async function sendAll(
         signal: AbortSignal.any([signal, part.signal]),
         onSent: (at: number) => show(at, size),
       }
-      offset = (await client.sendPart(params, { offset, pieces: kept.pieces(offset, limits), signal }))
-        .offsetBytes
+      offset = (
+        await client.sendPart(params, {
+          offset,
+          pieces: firstPieces(kept.pieces(offset, limits), mostBytes),
+          signal,
+        })
+      ).offsetBytes
     } catch (error) {
       part.abort()
       const isBehind = error instanceof KvasirError && error.code === 'revision-mismatch'

@@ -1,12 +1,29 @@
 /** What the command line says of an upload, and what the beginning of what is sent says against it. */
+import type { Volume } from '@kvasir/contract'
 import { packedImageOf } from '@kvasir/contract/packed-image'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 
+interface Asked {
+  readonly as?: 'raw' | 'qcow2'
+  readonly encrypt?: string
+  readonly force?: true
+}
+
 /** What is asked of the volume. */
-export function asked(context: Context): { readonly as?: 'raw' | 'qcow2'; readonly force?: true } {
+export function asked(context: Context): Asked {
   const as = context.choice('as', ['raw', 'qcow2'])
-  return { ...(as === undefined ? {} : { as }), ...(context.has('force') ? { force: true } : {}) }
+  const encrypt = context.value('encrypt')
+  return {
+    ...(as === undefined ? {} : { as }),
+    ...(encrypt === undefined ? {} : { encrypt }),
+    ...(context.has('force') ? { force: true } : {}),
+  }
+}
+
+/** Most that one request sends: zeros take no time but where they are encrypted (LUKS around raw contents), and all is answered in time. */
+export function mostPartBytes({ encryption, format }: Pick<Volume, 'encryption' | 'format'>): number {
+  return encryption !== undefined && format === 'raw' ? 256 * 2 ** 20 : Number.POSITIVE_INFINITY
 }
 
 /** What is sent; where it begins like something else than contents, that has to be said. */

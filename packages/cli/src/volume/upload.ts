@@ -14,11 +14,11 @@ import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
 import { isBroken, progress } from './download.ts'
 import { findContents } from './file-holes.ts'
-import { filePieces } from './file-pieces.ts'
+import { filePieces, firstPieces } from './file-pieces.ts'
 import { finishUpload } from './finish-upload.ts'
 import { takeFile } from './hand-over.ts'
 import { uploadStream } from './upload-stream.ts'
-import { asked, formatOf } from './upload-words.ts'
+import { asked, formatOf, mostPartBytes } from './upload-words.ts'
 import { volumeArgument } from './volume-address.ts'
 
 const mostAttempts = 10
@@ -55,7 +55,7 @@ async function uploadFile(context: Context, params: VolumePlace, file: FileHandl
   if (offsetOf(volume) > 0) context.output.message(`Going on at ${formatBytes(offsetOf(volume))}.`)
   await sendAll(
     context,
-    { file, size, params },
+    { file, size, params, mostBytes: mostPartBytes(volume) },
     { from: offsetOf(volume), ask: async () => offsetOf(await begin()) },
   )
   await finishUpload(context, params, formatBytes(size))
@@ -67,10 +67,17 @@ async function beginningOf(file: FileHandle): Promise<Uint8Array> {
   return buffer.subarray(0, bytesRead)
 }
 
+interface Sending {
+  readonly file: FileHandle
+  readonly size: number
+  readonly params: VolumePlace
+  readonly mostBytes: number
+}
+
 /** Sends all that is missing, over as many connections as that needs. */
 async function sendAll(
   context: Context,
-  { file, size, params }: { readonly file: FileHandle; readonly size: number; readonly params: VolumePlace },
+  { file, size, params, mostBytes }: Sending,
   { from, ask }: { readonly from: number; readonly ask: () => Promise<number> },
 ): Promise<void> {
   const { client, signal } = context
@@ -82,7 +89,7 @@ async function sendAll(
     try {
       const limits = { milliseconds: partMs, onSent: (at: number) => show(at, size) }
       contents ??= await findContents(file.fd, size)
-      const pieces = filePieces(file, { from: offset, to: size, contents }, limits)
+      const pieces = firstPieces(filePieces(file, { from: offset, to: size, contents }, limits), mostBytes)
       offset = (await client.sendPart(params, { offset, pieces, signal })).offsetBytes
     } catch (error) {
       const isBehind = error instanceof KvasirError && error.code === 'revision-mismatch'

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract'
-import type { VolumeSource } from '../../model/storage/volume-source.ts'
+import { isEncryptedRaw, type VolumeSource } from '../../model/storage/volume-source.ts'
 import type { VolumeEnd } from '../../ports/client-files.ts'
 import { type JailedServer, type JailedTools, jailedSockets } from '../../ports/jailed-tools.ts'
 import type { OpenVolume, OpenWork } from '../../ports/volume-access.ts'
@@ -17,6 +17,8 @@ const answerTimeoutMs = 60_000
 const closeTimeoutMs = 30_000
 /** Most that one request asks about or zeroes, so that each is answered in time. */
 const mostAtOnceBytes = 2 ** 30
+/** What is zeroed in LUKS is written, and encrypted. */
+const mostEncryptedBytes = 64 * 2 ** 20
 /** errno(3). */
 const noSpace: ReadonlySet<number> = new Set([28, 122])
 
@@ -64,14 +66,15 @@ function opened(
     }
   }
   const served = servedVolume(server, chain)
+  const zeroBytes = chain[0] !== undefined && isEncryptedRaw(chain[0]) ? mostEncryptedBytes : mostAtOnceBytes
   return {
     sizeBytes: nbd.sizeBytes,
     extents: (offset, lengthBytes) => told(nbd.extents(offset, Math.min(lengthBytes, mostAtOnceBytes))),
     read: (offset, lengthBytes) => told(nbd.read(offset, lengthBytes)),
     write: (offset, bytes) => told(nbd.write(offset, bytes)),
     async zero(offset, lengthBytes) {
-      for (let at = offset; at < offset + lengthBytes; at += mostAtOnceBytes)
-        await told(nbd.zero(at, Math.min(mostAtOnceBytes, offset + lengthBytes - at)))
+      for (let at = offset; at < offset + lengthBytes; at += zeroBytes)
+        await told(nbd.zero(at, Math.min(zeroBytes, offset + lengthBytes - at)))
     },
     take: (file, part) => told(file.put(served, part)),
     give: (file, parts) => told(file.get(served, parts)),

@@ -1,7 +1,15 @@
 /** Encrypted volumes as rows: the secret stays with them, and nothing puts in the clear what was encrypted. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createSnapshotBody, endpoints, newSecret, newVolume } from '@kvasir/contract'
+import {
+  createSnapshotBody,
+  endpoints,
+  type NewUpload,
+  newSecret,
+  newUpload,
+  newVolume,
+  type Piece,
+} from '@kvasir/contract'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const data = { pool: 'default', volume: 'data' }
@@ -86,4 +94,32 @@ test('what is exported of an encrypted disk is encrypted, in a pool that can', a
   assert.equal(exported.state, 'succeeded', JSON.stringify(exported.error))
   const copy = await world.call('getVolume', { params: { ...data, volume: 'data.monday' } })
   assert.deepEqual(copy.encryption, { secret: 'key' })
+})
+
+test('what is uploaded to a new volume is encrypted where a secret is named, and an upload keeps its secret', async () => {
+  await using world = await openSimulatedDaemon()
+  const begin = (more: Partial<NewUpload>) =>
+    world.call('beginUpload', { params: data, body: newUpload.parse({ size: 4096, ...more }) })
+  const secret = (name: string) =>
+    world.call('createSecret', { body: newSecret.parse({ name, value: 'what nobody may see' }) })
+
+  async function* pieces(): AsyncGenerator<Piece> {
+    yield { kind: 'zeros', lengthBytes: 4096 }
+  }
+
+  await assert.rejects(begin({ encrypt: 'key' }), { code: 'secret-not-found' })
+  await secret('key')
+  await secret('other')
+  await assert.rejects(begin({ encrypt: 'key', format: 'qcow2' }), { message: /would not be encrypted/ })
+  assert.deepEqual((await begin({ encrypt: 'key' })).encryption, { secret: 'key' })
+  await assert.rejects(begin({ encrypt: 'other' }), { code: 'name-taken' })
+  await begin({})
+  await world.call('sendUpload', {
+    params: data,
+    query: { offset: 0 },
+    body: pieces(),
+  })
+  await world.call('finishUpload', { params: data, query: { wait: 10 } })
+  await assert.rejects(begin({ force: true, encrypt: 'other' }), { message: /keeps its secret/ })
+  assert.deepEqual((await begin({ force: true })).encryption, { secret: 'key' })
 })

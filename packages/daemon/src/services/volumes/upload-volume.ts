@@ -7,16 +7,18 @@
  */
 import type { Job, NewUpload, Volume } from '@kvasir/contract'
 import { formatBytes, KvasirError } from '@kvasir/contract'
-import type { PoolBackend, VolumeKey } from '../../ports/pools.ts'
+import type { VolumeKey } from '../../ports/pools.ts'
 import type { VolumeRecord, VolumeUpload } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Caller } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { usablePlace, usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { encryptionOf, requireStillKept } from './encryption.ts'
 import { isUnfinished, uploadKeptMs } from './expired-upload.ts'
 import { requireNoWork, requireWhole } from './hold-volume.ts'
 import { showVolume } from './show-volume.ts'
+import { hasSecretAsked, requireSound, type VolumePlace } from './sound-upload.ts'
 import { notTaken, uploading } from './upload-refusal.ts'
 import { discardVolume, sourceOf } from './volume-files.ts'
 import { holderOf } from './volume-use.ts'
@@ -25,13 +27,8 @@ import { volumeWords } from './volume-words.ts'
 const sectorBytes = 512
 const finishDeadlineMs = 24 * 3_600_000
 
-interface Place {
-  readonly pool: string
-  readonly name: string
-}
-
 /** Makes the volume that an upload fills, or answers the one that it fills already. */
-export async function beginUpload(place: Place, wanted: NewUpload, context: Context): Promise<Volume> {
+export async function beginUpload(place: VolumePlace, wanted: NewUpload, context: Context): Promise<Volume> {
   await removeExpired(context)
   const { store } = context.ports
   const known = store.volumes.find(place.pool, place.name)
@@ -77,8 +74,14 @@ export function requireUpload(volume: VolumeRecord): VolumeUpload {
 }
 
 /** By what the backend finds the bytes that are sent: a qcow2 file that is sent is a row of bytes until it is whole. */
-export function sentKey({ id, file, format, upload }: VolumeRecord): VolumeKey {
-  if (upload?.format !== 'qcow2') return { id, format, ...(file === undefined ? {} : { file }) }
+export function sentKey({ id, file, format, encryption, upload }: VolumeRecord): VolumeKey {
+  if (upload?.format !== 'qcow2')
+    return {
+      id,
+      format,
+      ...(file === undefined ? {} : { file }),
+      ...(encryption === undefined ? {} : { encryption }),
+    }
   return { id, format: 'raw', file: `${id}.qcow2` }
 }
 
@@ -88,7 +91,8 @@ async function goOn(volume: VolumeRecord, wanted: NewUpload, context: Context): 
     format === wanted.format &&
     sizeBytes === wanted.size &&
     fingerprint === wanted.fingerprint &&
-    volume.format === (wanted.as ?? wanted.format)
+    volume.format === (wanted.as ?? wanted.format) &&
+    hasSecretAsked(volume, wanted, context)
   if (isSame) return await showVolume(volume, context)
   throw new KvasirError(
     'name-taken',
@@ -106,6 +110,11 @@ async function fillAnew(volume: VolumeRecord, wanted: NewUpload, context: Contex
     throw new KvasirError(
       'bad-request',
       `Volume ${words} is there and keeps its format, so only contents (raw) can be uploaded to it.`,
+    )
+  if (!hasSecretAsked(volume, wanted, context))
+    throw new KvasirError(
+      'bad-request',
+      `Volume ${words} is there and ${volume.encryption ? 'keeps its secret' : 'not encrypted'}, so it is not uploaded to with secret ${wanted.encrypt}.`,
     )
   if (wanted.size > volume.capacityBytes)
     throw new KvasirError(
@@ -125,17 +134,19 @@ async function fillAnew(volume: VolumeRecord, wanted: NewUpload, context: Contex
   return await showVolume(begun, context)
 }
 
-async function makeNew(place: Place, wanted: NewUpload, context: Context): Promise<Volume> {
+async function makeNew(place: VolumePlace, wanted: NewUpload, context: Context): Promise<Volume> {
   const { ports } = context
   const { failpoint, store } = ports
   const backend = usablePool(place.pool, ports)
   const format = wanted.as ?? wanted.format
   requireSound(place, { wanted, format, backend })
+  const encryption = encryptionOf({ pool: place.pool, format, secret: wanted.encrypt }, ports)
   const expiresAt = expiry(context)
   const row: VolumeRecord = {
     id: ports.clock.uuid(),
     ...place,
     format,
+    ...(encryption === undefined ? {} : { encryption }),
     capacityBytes: Math.ceil(wanted.size / sectorBytes) * sectorBytes,
     imageId: undefined,
     baseId: undefined,
@@ -148,6 +159,7 @@ async function makeNew(place: Place, wanted: NewUpload, context: Context): Promi
   await failpoint('volume.upload.before-row')
   store.transaction(() => {
     usablePool(place.pool, ports)
+    requireStillKept(row, ports)
     store.volumes.insert(row)
   })
   await using undo = new AsyncDisposableStack()
@@ -162,30 +174,6 @@ async function makeNew(place: Place, wanted: NewUpload, context: Context): Promi
   undo.move()
   await failpoint('volume.upload.after-begin')
   return answer
-}
-
-function requireSound(
-  place: Place,
-  {
-    wanted,
-    format,
-    backend,
-  }: { readonly wanted: NewUpload; readonly format: VolumeRecord['format']; readonly backend: PoolBackend },
-): void {
-  const words = volumeWords(place)
-  if (wanted.size === 0) throw new KvasirError('bad-request', `Nothing would be uploaded to volume ${words}.`)
-  if (!backend.capabilities.formats.includes(format))
-    throw new KvasirError('unsupported', `Pool ${place.pool} has no volumes of format ${format}.`)
-  if (wanted.format === 'qcow2' && format !== 'qcow2')
-    throw new KvasirError(
-      'bad-request',
-      `A qcow2 file becomes a qcow2 volume; convert volume ${words} when it is there, or upload it as raw.`,
-    )
-  if (wanted.format === 'qcow2' && !backend.capabilities.importInPlace)
-    throw new KvasirError(
-      'unsupported',
-      `Pool ${place.pool} takes no qcow2 files as they are; upload what a guest is to see (raw).`,
-    )
 }
 
 async function finish(volume: VolumeRecord, job: JobHandle, context: Context): Promise<void> {
