@@ -13,6 +13,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { dhcp6Client } from './dhcp6-client.ts'
 import { eventually } from './eventually.ts'
 import { patient } from './patience.ts'
 
@@ -134,6 +135,11 @@ export class NetworkRoom implements AsyncDisposable {
     const options = ['-i', 'eth0', '-n', '-q', '-f', '-t', '10', '-T', '2', '-s', script]
     const said = await guest.run('busybox', 'udhcpc', ...options, '-x', `hostname:${hostname}`)
     return /^lease .*$/m.exec(said)?.[0] ?? said
+  }
+
+  /** Asks for an address by DHCPv6, and gives it. */
+  async lease6(guest: Namespace, mac: string): Promise<string> {
+    return await guest.run(process.execPath, '-e', dhcp6Client, mac, 'eth0')
   }
 
   /** Answers callers at a port of a namespace with their addresses, until the room is left. */

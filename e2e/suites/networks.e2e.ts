@@ -27,7 +27,8 @@ test('a guest of a nat network has an address and a name, and reaches the world 
   await using room = await openNetworkRoom()
   await using world = await open(t, room)
   const before = await room.hostState()
-  const reservations = [{ mac: mac1, address: '10.9.0.9', name: 'db1' }]
+  const address6 = 'fd12:3456:789a:1::9'
+  const reservations = [{ mac: mac1, address: '10.9.0.9', ipv6: address6, name: 'db1' }]
   const ipv6 = { subnet: 'fd12:3456:789a:1::/64' }
   const lan = await create(world, { ipv4: { subnet: '10.9.0.0/24' }, ipv6, reservations })
   const [db1, web1] = [
@@ -40,6 +41,7 @@ test('a guest of a nat network has an address and a name, and reaches the world 
     await room.lease(db1, 'anything'),
     'lease 10.9.0.9/24 router 10.9.0.1 dns 10.9.0.1 domain lan.internal',
   )
+  assert.equal(await room.lease6(db1, mac1), address6)
   assert.match(await room.lease(web1, 'web1'), /^lease 10\.9\.0\.\d+\/24 router 10\.9\.0\.1 /)
 
   assert.match(await web1.run('busybox', 'nslookup', 'db1.lan.internal', '10.9.0.1'), /10\.9\.0\.9/)
@@ -68,9 +70,8 @@ test('a guest of a nat network has an address and a name, and reaches the world 
     },
   )
   const leases = await world.client.call(endpoints.listLeases, { params })
-  assert.ok(
-    leases.some((lease) => lease.mac === mac1 && lease.address === '10.9.0.9' && lease.name === 'db1'),
-  )
+  const ofDb1 = leases.filter((lease) => lease.mac === mac1 && lease.name === 'db1')
+  assert.deepEqual(ofDb1.map(({ address }) => address).toSorted(), ['10.9.0.9', address6])
 
   await room.world.run('ip', 'route', 'add', '10.9.0.0/24', 'via', outside.host)
   await room.echo(db1, port)

@@ -57,10 +57,11 @@ export const reservation = z
   .strictObject({
     mac: macAddress,
     address: z.ipv4().optional(),
+    ipv6: z.ipv6().optional().meta({ description: 'What DHCPv6 gives it; in the subnet of the network.' }),
     name: hostLabel.optional().meta({ description: 'What DNS calls it.' }),
   })
   .refine(
-    ({ address, name }) => address !== undefined || name !== undefined,
+    ({ address, ipv6, name }) => (address ?? ipv6 ?? name) !== undefined,
     'reserves neither an address nor a name',
   )
   .meta({ id: 'Reservation' })

@@ -42,8 +42,8 @@ export const showNetwork: Action = async (context) => {
     IPv4: ipv4Words(network),
     IPv6: ipv6Words(network),
     Domain: network.domain,
-    Reservations: network.reservations.map(({ mac, address, name }) =>
-      [mac, address, name].filter((word) => word !== undefined).join(' '),
+    Reservations: network.reservations.map(({ mac, address, ipv6, name }) =>
+      [mac, address, ipv6, name].filter((word) => word !== undefined).join(' '),
     ),
     Records: network.records.map(({ name, type, value }) => `${name} ${type} ${value}`),
     Rules: [

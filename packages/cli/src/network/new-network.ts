@@ -92,15 +92,20 @@ function reservationOf(text: string): NonNullable<NewNetworkInput['reservations'
       return [at === -1 ? word : word.slice(0, at), at === -1 ? '' : word.slice(at + 1)] as const
     }),
   )
-  const unknown = [...words.keys()].find((key) => !['mac', 'address', 'name'].includes(key))
+  const unknown = [...words.keys()].find((key) => !['mac', 'address', 'ipv6', 'name'].includes(key))
   const mac = words.get('mac')
   if (unknown !== undefined || mac === undefined)
     throw new UsageError(
       `--reserve cannot be ${JSON.stringify(text)}.`,
       'Write --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1, for example.',
     )
-  const [address, name] = [words.get('address'), words.get('name')]
-  return { mac, ...(address === undefined ? {} : { address }), ...(name === undefined ? {} : { name }) }
+  const [address, ipv6, name] = [words.get('address'), words.get('ipv6'), words.get('name')]
+  return {
+    mac,
+    ...(address === undefined ? {} : { address }),
+    ...(ipv6 === undefined ? {} : { ipv6 }),
+    ...(name === undefined ? {} : { name }),
+  }
 }
 
 const recordTypes = ['A', 'AAAA', 'CNAME', 'TXT', 'SRV'] as const

@@ -27,6 +27,7 @@ export const networkVerbs: Verbs = {
       'network create own --mode macvtap --link eth1 --macvtap-mode passthru',
       'network create office --mode bridge --uplink eth1 --vlan 10',
       "network create lan --record 'db A 192.168.150.10' --record 'www CNAME web1' --record '_ldap._tcp SRV 0 5 389 db'",
+      'network create lan --ipv6 fd12::/64 --reserve mac=52:54:00:12:34:56,ipv6=fd12::9',
       'network create lan --reserve mac=52:54:00:12:34:56,address=192.168.150.10,name=db1',
     ],
     arguments: [{ name: 'NETWORK' }],
@@ -81,8 +82,8 @@ export const networkVerbs: Verbs = {
       },
       mtu: { summary: 'The largest packet; 1500 unless given, or what the link has.', value: 'BYTES' },
       reserve: {
-        summary: 'An address or a name that a NIC always gets.',
-        value: 'mac=MAC[,address=ADDRESS][,name=NAME]',
+        summary: 'Addresses and a name that a NIC always gets, by DHCP and DHCPv6.',
+        value: 'mac=MAC[,address=IPV4][,ipv6=IPV6][,name=NAME]',
         multiple: true,
       },
       record: {

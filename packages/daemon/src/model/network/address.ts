@@ -51,6 +51,11 @@ export function isInside({ family, value }: Address, subnet: Subnet): boolean {
   return family === subnet.family && value >= subnet.base && value <= lastOf(subnet)
 }
 
+/** Whether an address is one of a host: in a subnet, and neither its first address, which names it, nor its last, which means all. */
+export function isHost(address: Address, subnet: Subnet): boolean {
+  return isInside(address, subnet) && address.value !== subnet.base && address.value !== lastOf(subnet)
+}
+
 /** Whether two subnets share an address: then one lies in the other. */
 export function overlap(a: Subnet, b: Subnet): boolean {
   return a.family === b.family && a.base <= lastOf(b) && b.base <= lastOf(a)

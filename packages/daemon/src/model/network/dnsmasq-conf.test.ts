@@ -64,6 +64,18 @@ test('what the network reserves stands before what a VM is called, once for each
   ])
 })
 
+test('a reserved address of IPv6 is given by DHCPv6, with what the VM of the NIC is called and has', () => {
+  const mac = '52:54:00:00:00:01'
+  const ipv6 = { subnet: 'fd00:1::/64', gateway: 'fd00:1::1', dhcp: true }
+  const guests = [{ mac, address: '10.9.0.9', name: 'web1', isGuarded: true }]
+
+  const bare = linesOf({ ...lan, ipv6 }, { guests })
+  const reserved = linesOf({ ...lan, ipv6, reservations: [{ mac, ipv6: 'fd00:1::9' }] }, { guests })
+
+  assert.ok(bare.includes(`dhcp-host=${mac},10.9.0.9,[fd00:1::5054:ff:fe00:1],web1.lan.internal`))
+  assert.ok(reserved.includes(`dhcp-host=${mac},10.9.0.9,[fd00:1::9],web1.lan.internal`))
+})
+
 test('a path that means something in the file is quoted', () => {
   assert.ok(linesOf(lan, { leases: '/srv/a #1/"x"' }).includes(String.raw`dhcp-leasefile="/srv/a #1/\"x\""`))
 })

@@ -59,22 +59,21 @@ export function dnsmasqConf(
 }
 
 /**
- * What the network reserves stands before what a VM is called, and is not said twice of one NIC. DHCPv6 gives a NIC that may have no other
- * the address that SLAAC does.
+ * What the network reserves stands before what a VM is called or has, and each NIC has one line. Where nothing is reserved, DHCPv6 gives a
+ * NIC that may have no other the address that SLAAC does.
  */
 function hostLines(network: NetworkSpec, guests: readonly GuestNic[]): readonly string[] {
   const { domain, reservations, ipv6 } = network
-  const reserved = new Set(reservations.map(({ mac }) => mac))
-  const guarded = new Set(guests.flatMap(({ mac, isGuarded }) => (isGuarded && ipv6?.dhcp ? [mac] : [])))
-  return [...reservations, ...guests.filter(({ mac }) => !reserved.has(mac))].map(
-    ({ mac, address, name }) => {
-      // Alone, a name such as `ignore`, `infinite` or `45m` would be read as what is done with a lease, or as its length.
-      const fullName = name === undefined ? undefined : `${name}.${domain}`
-      const address6 = guarded.has(mac) ? `[${derivedAddresses(mac, network)[1]}]` : undefined
-      const words = [mac, address, address6, fullName].filter((word) => word !== undefined)
-      return `dhcp-host=${words.join(',')}`
-    },
-  )
+  const nics = new Map<string, GuestNic>()
+  for (const nic of [...reservations, ...guests]) nics.set(nic.mac, { ...nic, ...nics.get(nic.mac) })
+  return [...nics.values()].map(({ mac, address, ipv6: own6, name, isGuarded }) => {
+    // Alone, a name such as `ignore`, `infinite` or `45m` would be read as what is done with a lease, or as its length.
+    const fullName = name === undefined ? undefined : `${name}.${domain}`
+    const derived = isGuarded && ipv6?.dhcp ? derivedAddresses(mac, network)[1] : undefined
+    const address6 = own6 ?? derived
+    const words = [mac, address, address6 && `[${address6}]`, fullName].filter((word) => word !== undefined)
+    return `dhcp-host=${words.join(',')}`
+  })
 }
 
 function dhcpLines({ mode, ipv4, ipv6, mtu }: NetworkSpec, places: DnsmasqPlaces): readonly string[] {

@@ -56,6 +56,18 @@ test('each guarded tap has its own sets and its own chain, and only isolated one
   assert.ok(!lines.some((line) => line.includes('kvt5')))
 })
 
+test('an address of IPv6 that is reserved for a guest is its own too', () => {
+  const reservations = [
+    { mac: '52:54:00:00:00:02', ipv6: 'fd00:1::9' },
+    { mac: '52:54:00:00:00:03', ipv6: 'fd00:1::a' },
+  ]
+
+  const text = guardTable({ ...lan, reservations }, [wire(2, { antiSpoof: true })]).join('\n')
+
+  assert.match(text, /elements = \{ fe80::5054:ff:fe00:2, fd00:1::5054:ff:fe00:2, fd00:1::9 \}/)
+  assert.match(text, /nd-neighbor-advert @th,64,128 0xfd000001000000000000000000000009 accept/)
+})
+
 test('what is limited of a tap is so before a guard accepts it, each way by a chain of its own', () => {
   const lines = guardTable(lan, [
     wire(2, { antiSpoof: true, limits: { send: 1_000_000, receive: 2_000_000 } }),

@@ -3,7 +3,7 @@
  * with the other one. They are by the names of taps, so they are there before the tap is.
  *
  *     antiSpoof   a frame leaves a guest with its NIC's MAC address, as ARP, IPv4 or IPv6; with the address that the network gives it, or
- *                 with those of IPv6 that follow from its MAC address (RFC 4291, appendix A), since of others nobody knows whose they
+ *                 with those of IPv6 that follow from its MAC address (RFC 4291, appendix A) or are reserved for it, since of others nobody knows whose they
  *                 are. It asks for a lease in its own name, and answers for its own addresses alone (ARP; RFC 4861). It is no DHCP server
  *                 and no router. ICMPv6 in fragments, in which that could be hidden, is dropped (RFC 6980).
  *     isolated    no frame goes from one isolated guest to another, and no packet between guests by way of the host's routing
@@ -27,6 +27,11 @@ export function derivedAddresses(mac: string, { ipv6 }: Pick<NetworkSpec, 'ipv6'
     const base = parseAddress(subnet.split('/')[0] ?? '')
     return base ? [formatAddress({ family: 6, value: base.value + interfaceId(mac) })] : []
   })
+}
+
+/** What DHCPv6 gives a NIC always. */
+function reserved6(mac: string, { reservations }: NetworkSpec): readonly string[] {
+  return reservations.flatMap((one) => (one.mac === mac && one.ipv6 !== undefined ? [one.ipv6] : []))
 }
 
 /** Whether any NIC is guarded, or kept from others. */
@@ -107,13 +112,13 @@ function mapOf(link: 'iifname' | 'oifname', limits: readonly TapLimit[]): readon
 /** The sets and the chains of a guarded tap: one says what passes, the other counts and drops the rest. */
 function guardOf({ tap, mac, address }: Wire, network: NetworkSpec, counts: RuleCounts): readonly string[] {
   const refuse = `goto ${dropChain(tap)}`
-  const derived = derivedAddresses(mac, network)
+  const own6 = [...derivedAddresses(mac, network), ...reserved6(mac, network)]
   const own4 = address === undefined || !network.ipv4 ? [] : [address]
   return [
     ...(own4.length > 0 ? [`  set ${tap}_4 {`, '    type ipv4_addr', elements(own4), '  }'] : []),
     `  set ${tap}_6 {`,
     '    type ipv6_addr',
-    elements(derived),
+    elements(own6),
     '  }',
     `  chain ${dropChain(tap)} {`,
     `    ${countedDrop(dropChain(tap), counts)}`,
@@ -121,7 +126,7 @@ function guardOf({ tap, mac, address }: Wire, network: NetworkSpec, counts: Rule
     `  chain ${tap} {`,
     `    ether saddr != ${mac} ${refuse}`,
     ...(own4.length > 0 ? ipv4Rules(tap, mac) : []),
-    ...ipv6Rules(tap, derived),
+    ...ipv6Rules(tap, own6),
     `    ${refuse}`,
     '  }',
   ]
@@ -146,9 +151,9 @@ function ipv4Rules(tap: string, mac: string): readonly string[] {
 /** The address that a solicitation or an advertisement is about begins after eight bytes (RFC 4861, 4.3 and 4.4). */
 const targetBits = 8 * 8
 
-function ipv6Rules(tap: string, derived: readonly string[]): readonly string[] {
+function ipv6Rules(tap: string, own6: readonly string[]): readonly string[] {
   const refuse = `goto ${dropChain(tap)}`
-  const targets = derived.map((address) => `@th,${targetBits},128 0x${hexOf(address)}`)
+  const targets = own6.map((address) => `@th,${targetBits},128 0x${hexOf(address)}`)
   return [
     `    ether type ip6 exthdr frag exists meta l4proto ipv6-icmp ${refuse}`,
     `    icmpv6 type { nd-router-advert, nd-redirect } ${refuse}`,

@@ -146,7 +146,12 @@ function fieldsOf(network: Changeable) {
     'ipv6.subnet': ipv6?.subnet,
     'ipv6.dhcp': ipv6?.dhcp,
     domain,
-    reservations: reservations.map(({ mac, address, name }) => ({ mac, address, name })),
+    reservations: reservations.map(({ mac, address, ipv6: address6, name }) => ({
+      mac,
+      address,
+      ipv6: address6,
+      name,
+    })),
     records: (network.records ?? []).map(({ name, type, value }) => `${name} ${type} ${value}`),
     autostart,
   }

@@ -140,6 +140,23 @@ test('a reservation is an address for a guest, and nothing is reserved twice', (
   )
 })
 
+test('a reservation of IPv6 is in the subnet, not the gateway, and given by DHCPv6', () => {
+  const ipv6 = { subnet: 'fd00:1::/64', dhcp: true }
+  const [mac, other] = ['52:54:00:00:00:01', '52:54:00:00:00:02']
+  const reserved = (address: string, more = {}) => ({ ipv6, ...more, reservations: [{ mac, ipv6: address }] })
+
+  assert.equal(resolve(reserved('FD00:1:0::0009')).reservations[0]?.ipv6, 'fd00:1::9')
+  for (const address of ['fd00:2::9', 'fd00:1::1', 'fd00:1::'])
+    assert.match(refusal(reserved(address)), /no address for a guest in fd00:1::\/64/, address)
+  assert.match(refusal(reserved('fd00:1::9', { ipv6: { ...ipv6, dhcp: false } })), /has no DHCP of IPv6/)
+  assert.match(refusal(reserved('fd00:1::9', { ipv6: undefined })), /has no DHCP of IPv6/)
+  const twice = [
+    { mac, ipv6: 'fd00:1::9' },
+    { mac: other, ipv6: 'fd00:1:0::9' },
+  ]
+  assert.match(refusal({ ipv6, reservations: twice }), /the address fd00:1::9 twice/)
+})
+
 test('the names on the host fit into 15 bytes, follow from the id, and are others for another network', () => {
   assert.equal(bridgeName(id), bridgeName(id))
   assert.ok(bridgeName(id).length <= 15)

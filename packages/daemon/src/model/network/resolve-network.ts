@@ -4,12 +4,12 @@
  *
  * Not here: whether a bridge of that name is somebody else's (host/networks), and the names of its own (link-names.ts).
  */
-import type { NewNetwork, Reservation } from '@kvasir/contract'
+import type { NewNetwork } from '@kvasir/contract'
 import {
   type Address,
   formatAddress,
   formatSubnet,
-  isInside,
+  isHost,
   lastOf,
   parseAddress,
   parseSubnet,
@@ -24,6 +24,7 @@ import type { NetworkIpv4, NetworkIpv6, NetworkSpec } from './network-record.ts'
 import { refused } from './network-refused.ts'
 import { resolveBridged } from './resolve-bridged.ts'
 import { requireOwnFields, resolveMacvtap } from './resolve-macvtap.ts'
+import { resolveReservations } from './resolve-reservations.ts'
 import { resolveSriov } from './resolve-sriov.ts'
 
 const longestIpv4Prefix = 30
@@ -64,8 +65,8 @@ export function resolveNetwork(
   const ipv4 = wanted.ipv4 === false ? undefined : resolveIpv4(wanted, taken)
   const ipv6 = wanted.ipv6 && resolveIpv6(name, wanted.ipv6, taken)
   if (!ipv4 && !ipv6) throw refused(name, 'it has neither IPv4 nor IPv6')
-  requireReservations(name, wanted.reservations, ipv4)
-  const { reservations, records, domain = defaultDomain(name) } = wanted
+  const reservations = resolveReservations(name, wanted.reservations, { ipv4, ipv6 })
+  const { records, domain = defaultDomain(name) } = wanted
   requireRecords({ name, domain, reservations, records })
   const bridge = wanted.bridge ?? bridgeName(id)
   return { id, name, mode, mtu, bridge, ipv4, ipv6, domain, reservations, records }
@@ -138,11 +139,6 @@ function requireGateway(name: string, text: string | undefined, subnet: Subnet):
   return gateway
 }
 
-/** In a subnet, and neither its first address, which names it, nor its last, which means all. */
-function isHost(address: Address, subnet: Subnet): boolean {
-  return isInside(address, subnet) && address.value !== subnet.base && address.value !== lastOf(subnet)
-}
-
 function rangeOf(
   name: string,
   {
@@ -174,30 +170,5 @@ function freeRange(subnet: Subnet, gateway: Address): NonNullable<NetworkIpv4['d
   return {
     first: formatAddress({ family: 4, value: first }),
     last: formatAddress({ family: 4, value: last }),
-  }
-}
-
-function requireReservations(
-  name: string,
-  reservations: readonly Reservation[],
-  ipv4: NetworkIpv4 | undefined,
-): void {
-  const subnet = ipv4 && parseSubnet(ipv4.subnet)
-  const seen = new Set<string>()
-  for (const { mac, address, name: label } of reservations) {
-    for (const [kind, word] of [
-      ['MAC address', mac],
-      ['address', address],
-      ['name', label],
-    ] as const) {
-      if (word === undefined) continue
-      if (seen.has(`${kind} ${word}`)) throw refused(name, `it reserves the ${kind} ${word} twice`)
-      seen.add(`${kind} ${word}`)
-    }
-    if (address === undefined) continue
-    const parsed = parseAddress(address)
-    if (!subnet || !ipv4?.dhcp) throw refused(name, `it reserves ${address} and has no DHCP of IPv4`)
-    if (!parsed || !isHost(parsed, subnet) || formatAddress(parsed) === ipv4.gateway)
-      throw refused(name, `it reserves ${address}, which is no address for a guest in ${ipv4.subnet}`)
   }
 }
