@@ -76,6 +76,18 @@ test('a reserved address of IPv6 is given by DHCPv6, with what the VM of the NIC
   assert.ok(reserved.includes(`dhcp-host=${mac},10.9.0.9,[fd00:1::9],web1.lan.internal`))
 })
 
+test('a guest with a smaller MTU than its network is told its own, where DHCP tells one', () => {
+  const mac = '52:54:00:00:00:01'
+  const guests = [{ mac, name: 'web1', mtu: 1400 }]
+
+  const jumbo = linesOf({ ...lan, mtu: 9000 }, { guests })
+
+  assert.ok(jumbo.includes(`dhcp-host=${mac},set:mtu1400,web1.lan.internal`))
+  assert.ok(jumbo.includes('dhcp-option-force=option:mtu,9000'))
+  assert.ok(jumbo.includes('dhcp-option-force=tag:mtu1400,option:mtu,1400'))
+  assert.ok(linesOf(lan, { guests }).includes(`dhcp-host=${mac},web1.lan.internal`))
+})
+
 test('a path that means something in the file is quoted', () => {
   assert.ok(linesOf(lan, { leases: '/srv/a #1/"x"' }).includes(String.raw`dhcp-leasefile="/srv/a #1/\"x\""`))
 })

@@ -20,6 +20,8 @@ const dhcp6Range = { first: '1:0', last: '1:ffff' } as const
 export interface GuestNic extends Reservation {
   /** It may send with no addresses but those that it is given here, and those that follow from its MAC address. */
   readonly isGuarded?: boolean
+  /** A smaller MTU than its network's. */
+  readonly mtu?: number
 }
 
 /** Where it finds and leaves its files, and who it is. */
@@ -66,14 +68,24 @@ function hostLines(network: NetworkSpec, guests: readonly GuestNic[]): readonly 
   const { domain, reservations, ipv6 } = network
   const nics = new Map<string, GuestNic>()
   for (const nic of [...reservations, ...guests]) nics.set(nic.mac, { ...nic, ...nics.get(nic.mac) })
-  return [...nics.values()].map(({ mac, address, ipv6: own6, name, isGuarded }) => {
+  const smaller = smallerMtus(network, guests)
+  const hosts = [...nics.values()].map(({ mac, address, ipv6: own6, name, isGuarded, mtu }) => {
     // Alone, a name such as `ignore`, `infinite` or `45m` would be read as what is done with a lease, or as its length.
     const fullName = name === undefined ? undefined : `${name}.${domain}`
     const derived = isGuarded && ipv6?.dhcp ? derivedAddresses(mac, network)[1] : undefined
     const address6 = own6 ?? derived
-    const words = [mac, address, address6 && `[${address6}]`, fullName].filter((word) => word !== undefined)
-    return `dhcp-host=${words.join(',')}`
+    const tag = mtu !== undefined && smaller.includes(mtu) ? `set:mtu${mtu}` : undefined
+    const words = [mac, tag, address, address6 && `[${address6}]`, fullName]
+    return `dhcp-host=${words.filter((word) => word !== undefined).join(',')}`
   })
+  // An option with a tag that a guest has stands before the one without.
+  return [...hosts, ...smaller.map((mtu) => `dhcp-option-force=tag:mtu${mtu},option:mtu,${mtu}`)]
+}
+
+/** MTUs of NICs that DHCP would tell another one: where it tells one at all. */
+function smallerMtus({ mtu: usual, ipv4 }: NetworkSpec, guests: readonly GuestNic[]): readonly number[] {
+  if (!ipv4?.dhcp || usual === 1500) return []
+  return [...new Set(guests.flatMap(({ mtu = usual }) => (mtu === usual ? [] : [mtu])))]
 }
 
 function dhcpLines({ mode, ipv4, ipv6, mtu }: NetworkSpec, places: DnsmasqPlaces): readonly string[] {

@@ -85,7 +85,9 @@ export function wiresOf(vm: WiredVm): readonly Wire[] {
 /** Whether the network has to know of a NIC before its guest runs. */
 export function needsNetworkFirst({ network, address, forwards, ...rules }: NicSpec): boolean {
   const hasRules =
-    rules.antiSpoof || rules.isolated || (rules.limits ?? rules.vlan ?? rules.trunk) !== undefined
+    rules.antiSpoof ||
+    rules.isolated ||
+    (rules.limits ?? rules.vlan ?? rules.trunk ?? rules.mtu) !== undefined
   return network !== undefined && (address !== undefined || forwards.length > 0 || hasRules)
 }
 

@@ -60,13 +60,14 @@ export function guestsOf(network: string, drivers: Drivers): readonly GuestNic[]
       if (nic.network !== network) return []
       const isNamed = !seen.has(label)
       seen.add(label)
-      if (!isNamed && nic.address === undefined && !nic.antiSpoof) return []
+      if (!isNamed && nic.address === undefined && !nic.antiSpoof && nic.mtu === undefined) return []
       return [
         {
           mac: macOf(id, nic),
           ...(nic.address === undefined ? {} : { address: nic.address }),
           ...(isNamed ? { name: label } : {}),
           ...(nic.antiSpoof ? { isGuarded: true } : {}),
+          ...(nic.mtu === undefined ? {} : { mtu: nic.mtu }),
         },
       ]
     })
