@@ -68,7 +68,14 @@ function argvOf(
   { kernel, initrd, memoryMib, drive, nic }: BareGuestOptions,
   { agent, monitor }: { readonly agent: string; readonly monitor: string },
 ): readonly string[] {
-  const boot = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet reboot=t']
+  const boot = [
+    '-kernel',
+    kernel,
+    '-initrd',
+    initrd,
+    '-append',
+    'console=ttyS0 quiet reboot=t cryptomgr.notests nokaslr',
+  ]
   const channel = [
     '-device',
     'virtio-serial',
