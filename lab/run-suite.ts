@@ -7,7 +7,6 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { daemonBundle } from './bundle-daemon.ts'
 import type { Threads } from './machine/command-line.ts'
 import { lastWords } from './machine/emulator.ts'
 import { beforeEnd } from './machine/end-signals.ts'
@@ -15,7 +14,7 @@ import { LabStandsStill, watchHeartbeat } from './machine/heartbeat.ts'
 import { abandonLab, type Lab, openLab } from './machine/lab.ts'
 
 /** What of the runner's environment the file has to know. */
-const passedOn = /^(KVASIR_(REQUIRE|TEST|FUZZ|SLOW)\w*|NODE_TEST_\w+|CI|FORCE_COLOR|NO_COLOR)$/
+const passedOn = /^(KVASIR_(REQUIRE|TEST|FUZZ|SLOW|E2E)\w*|NODE_TEST_\w+|CI|FORCE_COLOR|NO_COLOR)$/
 
 /**
  * How the lab's CPUs are emulated for a file, and again when the lab failed under it. The last way knows no races between the threads of
@@ -79,7 +78,7 @@ async function runOnce(
     const running = lab.session.run({
       argv: ['node', ...process.execArgv, file],
       cwd: checkout,
-      env: { ...labTestEnvironment, KVASIR_E2E_DAEMON: daemonBundle(checkout), ...environmentPassedOn() },
+      env: { ...labTestEnvironment, ...environmentPassedOn() },
       onOutput: (bytes, fd) => (fd === 1 ? said.push(bytes) : process.stderr.write(bytes)),
     })
     using heartbeat = watchHeartbeat(lab.place)

@@ -4,6 +4,7 @@
  */
 import { globSync } from 'node:fs'
 import { bundleCli } from './bundle-cli.ts'
+import { bundleDaemon } from './bundle-daemon.ts'
 import { ensureDebianPackages } from './debian-packages.ts'
 import { root, runSteps } from './steps.ts'
 
@@ -17,7 +18,7 @@ if (programs.length === 0) {
   process.exitCode = 1
 } else {
   await ensureDebianPackages(['run', 'images'], (line) => console.log(line))
-  await bundleCli() // The command line is measured as it is installed.
+  await Promise.all([bundleDaemon(), bundleCli()]) // They are measured as they are installed.
   await runSteps(
     programs.map((program) => ({
       name: program.slice('bench/'.length, -'.bench.ts'.length),

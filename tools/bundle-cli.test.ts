@@ -10,7 +10,7 @@ test('the bundle is the command line, is not run once a source has changed, and 
   const run = () =>
     execFileSync(process.execPath, [join(folder, 'start.cjs'), '--version'], { encoding: 'utf8' })
   try {
-    assert.ok((await bundleCli(folder)) > 20)
+    assert.ok((await bundleCli(folder)).sources > 20)
     assert.match(run(), /^kvasir \d+\.\d+\.\d+\n$/)
 
     const starter = readFileSync(join(folder, 'start.cjs'), 'utf8')

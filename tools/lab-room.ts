@@ -5,14 +5,24 @@
  * Not here: how a file runs there (lab/run-suite.ts).
  */
 
+import { basename, join } from 'node:path'
 import { provideTinyImage } from '../e2e/machine/tiny-image.ts'
-import { bundleDaemon } from '../lab/bundle-daemon.ts'
 import { lockFile } from '../lab/machine/file-lock.ts'
 import { prepareLab } from '../lab/machine/lab.ts'
 import { placeOf } from '../lab/machine/places.ts'
 import { writeLabPrograms } from '../lab/run-suite.ts'
+import { writeProgram } from './bundle.ts'
 import { root } from './steps.ts'
 import type { TestRoom } from './test-room.ts'
+
+const bundles = join(root, '.cache/lab/bundles')
+
+/** Puts a file of tests into one file: to load some hundred modules takes twenty seconds in the lab. */
+async function bundleTests(file: string): Promise<string> {
+  const bundled = join(bundles, `${basename(file, '.ts')}.mjs`)
+  await writeProgram(file, bundled)
+  return bundled
+}
 
 /** Makes all ready for tests in the lab. */
 export async function openLabRoom(say: (line: string) => void): Promise<TestRoom> {
@@ -24,11 +34,13 @@ export async function openLabRoom(say: (line: string) => void): Promise<TestRoom
     }),
   )
   await provideTinyImage() // The lab reaches no archive.
-  await bundleDaemon(root)
   await prepareLab({ checkout: root, say })
   const room = opened.move()
   return {
-    programsOf: (files) => [...room.use(writeLabPrograms(files, { checkout: root })).programs],
+    async programsOf(files) {
+      const bundled = await Promise.all(files.map(bundleTests))
+      return [...room.use(writeLabPrograms(bundled, { checkout: root })).programs]
+    },
     [Symbol.asyncDispose]: () => room.disposeAsync(),
   }
 }

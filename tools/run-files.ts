@@ -9,6 +9,7 @@ import { basename, join, relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { bundleCli } from './bundle-cli.ts'
+import { bundleDaemon } from './bundle-daemon.ts'
 import { openLabRoom } from './lab-room.ts'
 import { openTestRoom } from './test-room.ts'
 import { type Rung, type RungName, rungs } from './test-rungs.ts'
@@ -123,11 +124,14 @@ export async function runFiles(
   },
 ): Promise<Totals> {
   const rung = rungs[name]
-  // It is run as it is installed, and loads in a fraction of the time, which in the lab is seconds of each call.
-  if (name === 'e2e' || name === 'lab') await bundleCli()
+  // They are run as they are installed, and load in a fraction of the time, which in the lab is seconds of each call.
+  if (name === 'e2e' || name === 'lab') {
+    const [daemon] = await Promise.all([bundleDaemon(), bundleCli()])
+    process.env['KVASIR_E2E_DAEMON'] = daemon.main // One for all tests, whatever is written meanwhile; their processes inherit it.
+  }
   await using room =
     name === 'lab' ? await openLabRoom((line) => console.log(line)) : openTestRoom(rung.processes)
-  const programs = room.programsOf(files.map((file) => join(root, file)))
+  const programs = await room.programsOf(files.map((file) => join(root, file)))
   const stream = run({
     files: programs,
     concurrency,

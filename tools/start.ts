@@ -11,6 +11,7 @@
 import { parseArgs, stripVTControlCharacters } from 'node:util'
 import { endpoints, KvasirError, type Vm } from '@kvasir/contract'
 import { bundleCli } from './bundle-cli.ts'
+import { bundleDaemon } from './bundle-daemon.ts'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { attach, type ConsoleEnd, openConsole, showUntilLogin } from './first-run/console.ts'
 import { defaultSocketPath, findOrStartDaemon, type ServingDaemon, StartRefused } from './first-run/daemon.ts'
@@ -36,7 +37,7 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interruption.resolve)
 
   await ensureDebianPackages(['run', 'images'], say)
-  await bundleCli() // For ./kvasir, which people type next.
+  await Promise.all([bundleDaemon(), bundleCli()]) // The second for ./kvasir, which people type next.
   const daemon = await findOrStartDaemon(say)
   const interrupted = interruption.promise.then(() => true)
   try {

@@ -14,19 +14,19 @@ const neededBytes = 512 * 1024 * 1024
 /** A place for test files. */
 export interface TestRoom extends AsyncDisposable {
   /** The programs that run these test files. */
-  programsOf(files: readonly string[]): string[]
+  programsOf(files: readonly string[]): Promise<string[]>
 }
 
 /** Opens a room with so many processes, or with one for each file and nothing in memory. */
 export function openTestRoom(processes: number | undefined): TestRoom {
   if (processes === undefined)
-    return { programsOf: (files) => [...files], [Symbol.asyncDispose]: () => Promise.resolve() }
+    return { programsOf: async (files) => [...files], [Symbol.asyncDispose]: () => Promise.resolve() }
   const groups = mkdtempSync(join(cacheFolder(), 'tests-'))
   const former = process.env['TMPDIR']
   const scratch = hasMemory() ? mkdtempSync(join(memory, 'kvasir-unit-')) : undefined
   if (scratch !== undefined) process.env['TMPDIR'] = scratch // The test processes inherit it.
   return {
-    programsOf: (files) => writeGroups(files, { folder: groups, processes }),
+    programsOf: async (files) => writeGroups(files, { folder: groups, processes }),
     async [Symbol.asyncDispose]() {
       rmSync(groups, { recursive: true, force: true })
       if (former === undefined) delete process.env['TMPDIR']

@@ -7,7 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { close, openSync, readFileSync } from 'node:fs'
+import { close, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { endpoints } from '@kvasir/contract'
@@ -17,6 +17,10 @@ import { patient } from './patience.ts'
 import { environmentOf, type Place } from './place.ts'
 
 const closeFile = promisify(close)
+
+const daemonFolder = join(import.meta.dirname, '../../packages/daemon')
+/** As `kvasir daemon` chooses: the bundle where there is one, which sees to it that it is not older than its sources. */
+const programs = [join(daemonFolder, '.cache/start.cjs'), join(daemonFolder, 'src/main.ts')] as const
 
 /** How long a daemon may take until it serves. */
 const serveMs = 60_000
@@ -116,8 +120,7 @@ async function spawnDaemon(
   environment: DaemonEnvironment,
 ): Promise<{ readonly child: ChildProcess; readonly exited: Promise<Exit> }> {
   const log = openSync(place.daemonLog, 'a', 0o600)
-  const program =
-    process.env['KVASIR_E2E_DAEMON'] ?? join(import.meta.dirname, '../../packages/daemon/src/main.ts')
+  const program = process.env['KVASIR_E2E_DAEMON'] ?? programs.find((file) => existsSync(file)) ?? ''
   const enter = place.network === undefined ? [] : ['nsenter', `--net=${place.network}`]
   const argv = [...enter, process.execPath, '--disable-warning=ExperimentalWarning', program] as const
   const child = spawn(argv[0] ?? process.execPath, argv.slice(1), {

@@ -72,7 +72,7 @@ async function startDaemon(
   { socketPath, say }: { socketPath: string; say: (line: string) => void },
 ): Promise<ServingDaemon> {
   const log = openLog()
-  const argv = ['--disable-warning=ExperimentalWarning', join(root, 'packages/daemon/src/main.ts')]
+  const argv = ['--disable-warning=ExperimentalWarning', join(root, 'packages/daemon/.cache/start.cjs')]
   const child = spawn(process.execPath, argv, { cwd: '/', detached: true, stdio: ['ignore', log.fd, log.fd] })
   closeSync(log.fd)
   const ended = endOf(child)
