@@ -7,6 +7,7 @@ import type { VmSpecInput } from '@kvasir/contract'
 import { driveOperations } from './crash-drives.ts'
 import { exportOperations } from './crash-exports.ts'
 import { flattenOperations } from './crash-flatten.ts'
+import { importOperations } from './crash-imports.ts'
 import { moveOperations } from './crash-moves.ts'
 import type { Operation } from './crash-operation.ts'
 import { secretOperations } from './crash-secrets.ts'
@@ -187,6 +188,7 @@ export const operations: readonly Operation[] = [
   ...driveOperations,
   ...flattenOperations,
   ...uploadOperations,
+  ...importOperations,
   ...exportOperations,
   {
     name: 'plug a disk',

@@ -25,6 +25,7 @@ import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
 import { resumeFlattening } from './services/volumes/flatten-volume.ts'
 import { settleWork, unsettledWork } from './services/volumes/settle-work.ts'
+import { leftTaken, settleTaken } from './services/volumes/taken-files.ts'
 import { Collector } from './supervisor/collector.ts'
 import { createEventFeed, type StoredFeed } from './supervisor/event-feed.ts'
 import { Supervisor } from './supervisor/supervisor.ts'
@@ -125,12 +126,14 @@ function networkDesk(ports: Ports, { emit }: StoredFeed, drivers: Supervisor): N
 /** The pools, of which one that answers is brought in order with what the store says. */
 function poolDesk(ports: Ports, { emit }: StoredFeed, context: () => Context): PoolDesk {
   const unsettled = unsettledWork({ ports })
+  const taken = leftTaken(ports)
   return new PoolDesk({
     ports,
     emit,
     onAnswer: async (pool) => {
       await settleSnapshotsIn(pool, context())
       await settleMovesTo(pool, context())
+      await settleTaken(pool, taken, context())
       await settleWork(pool, unsettled, context())
       await finishVolumesOf(pool, context())
     },

@@ -143,6 +143,7 @@ export const failpointNames = [
   'volume.copy.after-row',
   'volume.copy.after-file',
   'volume.copy.after-ready',
+  'volume.import.after-take',
   'volume.upload.before-row',
   'volume.upload.after-row',
   'volume.upload.after-file',

@@ -55,3 +55,11 @@ export interface NfsSource {
   readonly export: string
   readonly direct: boolean
 }
+
+/** What others made, taken for a volume that it is not yet. */
+export interface TakenFile {
+  /** Of the volume that it would be. */
+  readonly id: string
+  readonly file: string
+  readonly before: readonly string[]
+}

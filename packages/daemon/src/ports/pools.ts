@@ -73,12 +73,16 @@ export interface Ground {
   readonly into: VolumeSource
 }
 
+/** A volume that is to be made of what others made. */
+export type ForeignKey = VolumeKey & { readonly file: string }
+
 /** What others made, as a volume of the pool. */
 export interface Adoption {
   readonly capacityBytes: number
-  /** Leaves it as it was found, for it becomes no volume after all; not there where nothing of it was changed. */
-  readonly giveBack?: () => Promise<void>
 }
+
+/** How something was that others made, before it was taken for a volume; the backend's own words. */
+export type WordsBefore = readonly string[]
 
 /** A volume, and one that is to be made of what it holds at a moment. */
 export interface CopyAtMoment {
@@ -177,9 +181,11 @@ export interface PoolBackend {
   peek?(file: string, lengthBytes: number): Promise<Uint8Array>
   /**
    * Takes what lies in the pool and is no volume yet for one, in its place. `image-refused` for what is not of the format, or names
-   * another file, and is as it was then.
+   * another file, and is as it was then. `note` is told how it was, before anything of it is changed.
    */
-  adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption>
+  adopt(volume: ForeignKey, note?: (before: WordsBefore) => void): Promise<Adoption>
+  /** Leaves what was taken as it was found, for it becomes no volume after all. Can be repeated; not there where nothing is changed. */
+  giveBack?(file: string, before: WordsBefore): Promise<void>
   /** Removes a volume; no error when there is none. */
   remove(volume: VolumeKey): Promise<void>
   /** The bytes that a volume occupies; undefined when it is missing. */

@@ -10,7 +10,7 @@ import type { StoredPlan } from '../model/placement/keep-plan.ts'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
 import type { EmulatorRecord } from './emulators.ts'
-import type { PoolSource } from './pool-source.ts'
+import type { PoolSource, TakenFile } from './pool-source.ts'
 import type { SnapshotRecord } from './snapshot-record.ts'
 import type { VolumeRecord } from './volume-record.ts'
 
@@ -150,6 +150,8 @@ export interface PoolRecord {
   readonly phase: 'creating' | 'ready' | 'deleting'
   /** What is deleted with it: its volumes too, or nothing that lies in it. */
   readonly removesData: boolean
+  /** What lies in it and is looked at, to become a volume: how it was before. Given back by the next daemon where this one dies. */
+  readonly taken?: readonly TakenFile[] | undefined
   readonly createdAt: string
 }
 

@@ -4,6 +4,7 @@ import type { VolumeSource } from '../model/storage/volume-source.ts'
 import type { AbsorbedSources, CopyWork, PoolBackend, PoolMoments, Pools, VolumeKey } from '../ports/pools.ts'
 import type { PoolRecord } from '../ports/store.ts'
 import type { SimulatedMachine } from './machine.ts'
+import { adoptForeign, giveBackForeign } from './simulated-imports.ts'
 
 const copySteps = 4
 const newVolumeBytes = 200 * 1024
@@ -210,17 +211,14 @@ class SimulatedPool implements PoolBackend {
     return this.#capacityOf(this.source(volume))
   }
 
-  async adopt({ id, file }: VolumeKey & { readonly file: string }) {
+  async adopt(...taken: Parameters<PoolBackend['adopt']>) {
     this.#reach()
-    const { volumes } = this.#machine
-    const [key, volume] = [...volumes].find(([id, found]) => (found.file ?? `${id}.qcow2`) === file) ?? []
-    if (key === undefined || !volume) throw new KvasirError('file-not-found', `There is no file ${file}.`)
-    volumes.delete(key)
-    volumes.set(id, volume)
-    const { contents } = this.#machine
-    const blocks = contents.get(key)
-    if (blocks) contents.set(id, blocks)
-    return { capacityBytes: volume.capacityBytes }
+    return adoptForeign(this.#machine, ...taken)
+  }
+
+  async giveBack(...taken: Parameters<NonNullable<PoolBackend['giveBack']>>) {
+    this.#reach()
+    giveBackForeign(this.#machine, ...taken)
   }
 
   async remove({ id }: VolumeKey) {

@@ -22,6 +22,9 @@ const poolContent = z.object({
   bootId: z.string(),
   phase: z.enum(['creating', 'ready', 'deleting']),
   removesData: z.boolean(),
+  taken: z
+    .array(z.object({ id: z.string().min(1), file: z.string(), before: z.array(z.string()) }))
+    .optional(),
   createdAt: z.string(),
 })
 
@@ -39,8 +42,12 @@ export function poolRows(database: Database): Store['pools'] {
 function parsePool(content: unknown): PoolRecord | undefined {
   const parsed = poolContent.safeParse(content)
   if (!parsed.success) return undefined
-  const { source, layersIn, ...plain } = parsed.data
-  const rest = { ...plain, ...(layersIn === undefined ? {} : { layersIn }) }
+  const { source, layersIn, taken, ...plain } = parsed.data
+  const rest = {
+    ...plain,
+    ...(layersIn === undefined ? {} : { layersIn }),
+    ...(taken === undefined ? {} : { taken }),
+  }
   if (source.type === 'dir') return { ...rest, source: { type: source.type, path: source.path } }
   if (source.type === 'lvm' || source.type === 'nfs') return { ...rest, source }
   if (source.type === 'lvm-thin') return { ...rest, source: { ...source, sizeBytes: source.sizeBytes } }

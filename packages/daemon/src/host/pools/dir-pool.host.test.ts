@@ -163,9 +163,12 @@ test('what is refused is as it was, and what was taken can be given back so', { 
     [bytes?.length, Buffer.from(bytes ?? []).toString('utf8', 0, 4), whose('odd.img'), whose('disk.img')],
     [512, 'KDMV', [1234, 1235, 0o640], [1234, 1235, 0o640]],
   )
-  const { giveBack } = await pool.adopt({ ...one, file: 'disk.img', format: 'raw' })
+  let before: readonly string[] = []
+  await pool.adopt({ ...one, file: 'disk.img', format: 'raw' }, (told) => {
+    before = told
+  })
   assert.deepEqual(whose('disk.img'), [0, 0, 0o600])
-  await giveBack?.()
+  for (const file of ['disk.img', 'disk.img', 'gone.img']) await pool.giveBack?.(file, before)
 
   assert.deepEqual(whose('disk.img'), [1234, 1235, 0o640])
 })

@@ -16,12 +16,14 @@ import type {
   AbsorbedSources,
   Adoption,
   CopyWork,
+  ForeignKey,
   Ground,
   PoolBackend,
   PoolEntry,
   PoolSpace,
   VolumeKey,
   VolumePlan,
+  WordsBefore,
 } from '../../ports/pools.ts'
 import { inspectLink, leastOver } from './chain-check.ts'
 import { inspectChain } from './copy-chain.ts'
@@ -29,7 +31,7 @@ import { copyEncrypted } from './encrypted-qcow2.ts'
 import { absorbInto, type FolderLayer, layOn, sinkInto } from './folder-layers.ts'
 import { refusalOf, spaceError } from './hands-errors.ts'
 import { inspectImport } from './inspect-import.ts'
-import { PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
+import { noSuchFile, PoolFolder, type PoolFolderOptions } from './pool-folder.ts'
 import { GroundError, onGround, type PoolGround } from './pool-ground.ts'
 import { HandsError } from './pool-hands.ts'
 import { fillQcow2, flatBytes, refuseHuge, resizeFile } from './qcow2-files.ts'
@@ -47,8 +49,6 @@ export interface DirPoolOptions extends PoolFolderOptions {
   /** What the folder stands on, where that has to be laid first. */
   readonly ground?: PoolGround
 }
-
-const noSuchFile = 2
 
 /** Opens the backend of a folder; the folder itself is not touched yet. */
 export function createDirPool(options: DirPoolOptions): PoolBackend {
@@ -148,8 +148,8 @@ class DirPool implements PoolBackend {
   }
 
   source(volume: VolumeKey): PathSource {
-    const source = { path: join(this.path, fileOf(volume)), format: volume.format }
-    return this.isGuarded ? { ...source, guarded: true } : source
+    const guarded = this.isGuarded ? { guarded: true } : {}
+    return { path: join(this.path, fileOf(volume)), format: volume.format, ...guarded }
   }
 
   async createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void> {
@@ -218,8 +218,7 @@ class DirPool implements PoolBackend {
 
   async resize(volume: VolumeKey, capacityBytes: number): Promise<void> {
     refuseHuge(volume, capacityBytes)
-    const file = fileOf(volume)
-    const path = join(this.path, file)
+    const [file, path] = [fileOf(volume), join(this.path, fileOf(volume))]
     if (volume.format === 'raw')
       await this.#folder
         .reach(() => this.#folder.quick(['truncate', file, capacityBytes]))
@@ -238,9 +237,14 @@ class DirPool implements PoolBackend {
     return await this.#folder.read(file, lengthBytes)
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
+  async adopt(volume: ForeignKey, note: (before: WordsBefore) => void = () => {}): Promise<Adoption> {
     const capacityBytes = await this.#folder.reach(() => inspectImport(this.source(volume), volume))
-    return { capacityBytes, giveBack: await this.#folder.take(volume.file) }
+    await this.#folder.take(volume.file, note)
+    return { capacityBytes }
+  }
+
+  async giveBack(file: string, before: WordsBefore): Promise<void> {
+    await this.#folder.giveBack(file, before)
   }
 
   async remove(volume: VolumeKey): Promise<void> {
@@ -272,8 +276,8 @@ class DirPool implements PoolBackend {
   }
 
   #layer(volume: VolumeKey): FolderLayer {
-    const [source, { encryption }] = [this.source(volume), volume]
-    return { file: fileOf(volume), source: encryption === undefined ? source : { ...source, encryption } }
+    const encrypted = volume.encryption === undefined ? {} : { encryption: volume.encryption }
+    return { file: fileOf(volume), source: { ...this.source(volume), ...encrypted } }
   }
 
   /** Makes a file by `fill`; when that does not succeed there is no file. */

@@ -15,12 +15,14 @@ import type {
   AbsorbedSources,
   Adoption,
   CopyWork,
+  ForeignKey,
   PoolBackend,
   PoolEntry,
   PoolMoments,
   PoolSpace,
   VolumeKey,
   VolumePlan,
+  WordsBefore,
 } from '../../ports/pools.ts'
 import { copyInto, inspectChain } from './copy-chain.ts'
 import { hashOptions, isWrongSecret, runMeasured, wrongSecret } from './encrypted-qcow2.ts'
@@ -49,6 +51,7 @@ class EncryptedRawPool implements PoolBackend {
   readonly moments?: PoolMoments
   readonly requireUnlocked?: (volume: VolumeKey) => Promise<void>
   readonly peek?: NonNullable<PoolBackend['peek']>
+  readonly giveBack?: NonNullable<PoolBackend['giveBack']>
   readonly flatten?: (volume: VolumeKey, work: CopyWork) => Promise<boolean>
   readonly sink?: NonNullable<PoolBackend['sink']>
   readonly nameBase?: NonNullable<PoolBackend['nameBase']>
@@ -71,6 +74,7 @@ class EncryptedRawPool implements PoolBackend {
     if (backend.peek)
       this.peek = (file, lengthBytes) =>
         Promise.resolve(backend.peek?.(file, lengthBytes) ?? new Uint8Array())
+    if (backend.giveBack) this.giveBack = async (...taken) => await backend.giveBack?.(...taken)
     if (backend.stamp) this.stamp = async (volume) => (await backend.stamp?.(volume)) ?? ''
   }
 
@@ -200,16 +204,11 @@ class EncryptedRawPool implements PoolBackend {
     )
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
-    if (ofRaw(volume) === undefined) return await this.#backend.adopt(volume)
+  async adopt(volume: ForeignKey, note?: (before: WordsBefore) => void): Promise<Adoption> {
+    if (ofRaw(volume) === undefined) return await this.#backend.adopt(volume, note)
     const { encryption: _, ...plain } = volume
-    const adopted = await this.#backend.adopt(plain)
-    try {
-      return { ...adopted, capacityBytes: await this.capacityBytes(volume) }
-    } catch (error) {
-      await adopted.giveBack?.().catch(() => {}) // Why it was refused says more.
-      throw error
-    }
+    await this.#backend.adopt(plain, note)
+    return { capacityBytes: await this.capacityBytes(volume) }
   }
 
   async remove(volume: VolumeKey): Promise<void> {

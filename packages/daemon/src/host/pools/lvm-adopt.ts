@@ -1,8 +1,14 @@
 /** A logical volume that others made becomes a volume of a pool, in its place. */
 import { KvasirError } from '@kvasir/contract'
-import { poolsMarked, poolTag } from '../../model/storage/lvm-place.ts'
+import {
+  contentsOf,
+  type LvmPlace,
+  poolsMarked,
+  poolTag,
+  type SeenLvm,
+} from '../../model/storage/lvm-place.ts'
 import type { LogicalVolume } from '../../model/storage/lvm-report.ts'
-import type { Adoption } from '../../ports/pools.ts'
+import type { Adoption, WordsBefore } from '../../ports/pools.ts'
 import type { LvmTools } from './lvm-tools.ts'
 
 /** Logical volumes are raw. `image-refused`. */
@@ -14,30 +20,44 @@ export function requireRaw({ file, format }: { readonly file: string; readonly f
   )
 }
 
-/** Marks a logical volume as one of a pool, and opens it. `image-refused` for that of another pool. */
+const wasOpen = 'open'
+const wasMarked = 'marked'
+
+interface Where {
+  /** Of the pool. */
+  readonly id: string
+  readonly where: LvmPlace
+  readonly tools: LvmTools
+}
+
+/** Marks a logical volume as one of a pool, and opens it; whether it was marked and open is told before. `image-refused` for that of another pool. */
 export async function adoptLv(
   { name, sizeBytes, tags, isActive }: LogicalVolume,
-  { poolId, vg, tools }: { readonly poolId: string; readonly vg: string; readonly tools: LvmTools },
+  { id, where, tools }: Where,
+  note: (before: WordsBefore) => void = () => {},
 ): Promise<Adoption> {
-  const other = poolsMarked(tags).find((id) => id !== poolId)
+  const other = poolsMarked(tags).find((one) => one !== id)
   if (other !== undefined)
     throw new KvasirError(
       'image-refused',
       `Logical volume ${name} is a volume of pool ${other}, so it is not imported.`,
     )
-  const full = `${vg}/${name}`
-  const tag = poolTag(poolId)
-  const giveBack = () =>
-    tools.reach(async () => {
-      if (!isActive) await tools.change('lvchange', '-an', full)
-      if (!tags.includes(tag)) await tools.change('lvchange', '--deltag', tag, full)
-    })
+  const full = `${where.vg}/${name}`
+  const tag = poolTag(id)
+  note([...(isActive ? [wasOpen] : []), ...(tags.includes(tag) ? [wasMarked] : [])])
   await tools.change('lvchange', '--addtag', tag, full)
-  try {
-    if (!isActive) await tools.change('lvchange', '-ay', '-K', full)
-  } catch (error) {
-    await giveBack().catch(() => {}) // What is in the way says more.
-    throw error
-  }
-  return { capacityBytes: sizeBytes, giveBack }
+  if (!isActive) await tools.change('lvchange', '-ay', '-K', full)
+  return { capacityBytes: sizeBytes }
+}
+
+/** Leaves a logical volume that is still there as it was. */
+export async function giveBackLv(
+  name: string,
+  before: WordsBefore,
+  { id, where, tools, seen }: Where & { readonly seen: SeenLvm },
+): Promise<void> {
+  if (!contentsOf(where, seen).some((one) => one.name === name)) return
+  const full = `${where.vg}/${name}`
+  if (!before.includes(wasOpen)) await tools.change('lvchange', '-an', full)
+  if (!before.includes(wasMarked)) await tools.change('lvchange', '--deltag', poolTag(id), full)
 }

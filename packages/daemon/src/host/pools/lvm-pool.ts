@@ -13,8 +13,8 @@ import {
   inactiveOf,
   isForMoment,
   type LvmPlace,
-  lvName,
   markOf,
+  lvNameOf as nameOf,
   poolTag,
   type SeenLvm,
   spaceOf,
@@ -30,15 +30,17 @@ import type { LvmSource, LvmThinSource } from '../../ports/pool-source.ts'
 import type {
   Adoption,
   CopyWork,
+  ForeignKey,
   PoolBackend,
   PoolEntry,
   PoolMoments,
   PoolSpace,
   VolumeKey,
   VolumePlan,
+  WordsBefore,
 } from '../../ports/pools.ts'
 import { inspectChain } from './copy-chain.ts'
-import { adoptLv, requireRaw } from './lvm-adopt.ts'
+import { adoptLv, giveBackLv, requireRaw } from './lvm-adopt.ts'
 import { claimLvm, releaseLvm } from './lvm-claim.ts'
 import { noneBeforehand, noRoom, spending } from './lvm-errors.ts'
 import { ThinMoments } from './lvm-moment.ts'
@@ -209,10 +211,14 @@ class LvmPool implements PoolBackend {
     })
   }
 
-  async adopt(volume: VolumeKey & { readonly file: string }): Promise<Adoption> {
+  async adopt(volume: ForeignKey, note?: (before: WordsBefore) => void): Promise<Adoption> {
     requireRaw(volume)
-    const how = { poolId: this.#options.id, vg: this.#where.vg, tools: this.#tools }
-    return await this.#tools.reach(async () => adoptLv(this.#require(volume, await this.#see()), how))
+    const seen = await this.#tools.reach(() => this.#see())
+    return await this.#tools.reach(() => adoptLv(this.#require(volume, seen), this.#claim, note))
+  }
+
+  async giveBack(file: string, before: WordsBefore): Promise<void> {
+    await this.#tools.reach(async () => giveBackLv(file, before, { ...this.#claim, seen: await this.#see() }))
   }
 
   async remove(volume: VolumeKey): Promise<void> {
@@ -291,8 +297,4 @@ class LvmPool implements PoolBackend {
   #named(names: readonly string[]): readonly string[] {
     return names.map((name) => `${this.#where.vg}/${name}`)
   }
-}
-
-function nameOf({ id, file }: VolumeKey): string {
-  return file ?? lvName(id)
 }

@@ -25,6 +25,9 @@ interface Deadlines {
   readonly allocateMs: number
 }
 
+/** ENOENT. */
+export const noSuchFile = 2
+
 const defaultDeadlines: Deadlines = { quickMs: 5_000, syncMs: 60_000, allocateMs: 3_600_000 }
 
 /** One folder. */
@@ -80,11 +83,18 @@ export class PoolFolder {
     })
   }
 
-  /** Makes a file root's alone; answers what gives it back to whose it was, with the mode that it had. */
-  async take(file: string): Promise<() => Promise<void>> {
-    const before = await this.reach(() => this.quick(['permit', file, 0, 0o600, 0]))
-    return async () => {
+  /** Makes a file root's alone; whose it was, and its mode, are told before. */
+  async take(file: string, note: (before: readonly string[]) => void): Promise<void> {
+    note(await this.reach(() => this.quick(['owner', file])))
+    await this.reach(() => this.quick(['permit', file, 0, 0o600, 0]))
+  }
+
+  /** Gives a file that is still there back to whose it was. */
+  async giveBack(file: string, before: readonly string[]): Promise<void> {
+    try {
       await this.reach(() => this.quick(['restore', file, ...before]))
+    } catch (error) {
+      if (!(error instanceof HandsError && error.errno === noSuchFile)) throw error
     }
   }
 

@@ -213,10 +213,14 @@ my %orders = (
         return if $stat[2] & $unless;
         chown 0, $gid, $handle or failed($name);
         chmod $mode, $handle or failed($name);
+        return;
+    },
+    owner => sub {
+        my @stat = stat must($_[0], $PATH);
         return $stat[4], $stat[5], $stat[2] & 07777;
     },
     restore => sub {
-        my ($name, $uid, $gid, $mode) = @_;    # as permit answered them
+        my ($name, $uid, $gid, $mode) = @_;    # as owner answered them
         my $handle = must($name, $RDONLY);
         chown $uid, $gid, $handle or failed($name);
         chmod $mode, $handle or failed($name);

@@ -32,9 +32,14 @@ const anyPoolTag = /^kvasir\.pool=(.+)$/
 const volumeName = /^kvasir-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
 /** The logical volume of a volume's id. */
-export function lvName(id: string): string {
+function lvName(id: string): string {
   if (!/^[0-9A-Za-z][0-9A-Za-z-]{0,63}$/.test(id)) throw new TypeError(`${JSON.stringify(id)} is not an id.`)
   return `kvasir-${id}`
+}
+
+/** The logical volume of a volume, which may have been imported in its place. */
+export function lvNameOf({ id, file }: { readonly id: string; readonly file?: string | undefined }): string {
+  return file ?? lvName(id)
 }
 
 /** The tags of what the pool is made of; undefined when that is not there. */

@@ -132,7 +132,7 @@ function change(
   context: Context,
 ): Pool {
   const { store } = context.ports
-  const next = { ...pool, ...changed }
+  const next = { ...(store.pools.get(pool.id) ?? pool), ...changed } // What is being imported is told there.
   store.transaction(() => {
     store.pools.update(next)
     if (next.autostart !== pool.autostart || next.layersIn !== pool.layersIn)

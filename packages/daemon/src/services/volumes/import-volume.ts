@@ -12,6 +12,7 @@ import { usablePool } from '../pools/usable-pool.ts'
 import { encryptionOf, requireStillKept } from './encryption.ts'
 import { requireFreeName } from './require-free-name.ts'
 import { showVolume } from './show-volume.ts'
+import { forgetTaken, giveBackTaken, noteTaken } from './taken-files.ts'
 import { volumeWords } from './volume-words.ts'
 
 const openTimeoutMs = 60_000
@@ -58,10 +59,12 @@ export async function importVolume(
   if (peeked && !encryption) refuseOther(peeked, words, wanted)
   requireFreeName({ pool, name: wanted.name }, ports)
   await using undo = new AsyncDisposableStack()
-  const { capacityBytes, giveBack } = await backend.adopt(key)
-  undo.defer(async () => {
-    await giveBack?.().catch(tellOfFile(wanted.file, ports))
+  const { capacityBytes } = await backend.adopt(key, (before) => {
+    const taken = { id, file: wanted.file, before }
+    noteTaken(pool, taken, ports)
+    undo.defer(() => giveBackTaken(pool, taken, ports))
   })
+  await ports.failpoint('volume.import.after-take')
   if (encryption) await tryToOpen({ ...backend.source(key), encryption }, context)
   else if (!peeked && wanted.format === 'raw' && !wanted.force)
     await refusePacked(backend.source(key), words, context)
@@ -85,16 +88,13 @@ export async function importVolume(
     usablePool(pool, ports)
     requireForeign(pool, entry, context)
     requireStillKept(row, ports)
+    forgetTaken(pool, id, ports)
     store.volumes.insert(row)
     context.emit('volume.created', words, { id, file: wanted.file })
     keep(answer)
   })
   undo.move() // It is a volume: it stays the pool's.
   return answer
-}
-
-function tellOfFile(file: string, { log }: Context['ports']): (error: unknown) => void {
-  return (err) => log.error({ file, err }, 'what was not imported could not be given back as it was')
 }
 
 /** What is reached by another name as well is not the pool's alone: a second volume of it, or a file outside, would be written to. */
