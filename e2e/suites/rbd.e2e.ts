@@ -1,7 +1,7 @@
 /** A disk on RBD, on a real Ceph beside the test: what its guest writes, what kills the daemon, what hangs, and where the key is not. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { endpoints, type Job, type Vm } from '@kvasir/contract'
@@ -102,6 +102,30 @@ test('a guest’s disk is an RBD image: it grows, outlives the daemon, hangs wit
   assert.equal((await ceph.tool('rbd', 'ls', 'rbd/hangs')).trim(), '')
 })
 
+/** A refresh looks at the beginning of images of others, and says what is in them. */
+async function lookIntoOthers(world: World): Promise<void> {
+  const file = join(world.place.base, 'theirs')
+  const beginnings = { 'theirs-packed': 'QFI\xfb', 'theirs-raw': 'contents' }
+  for (const [name, bytes] of Object.entries(beginnings)) {
+    writeFileSync(file, Buffer.concat([Buffer.from(bytes, 'latin1'), Buffer.alloc(2 ** 20 - bytes.length)]))
+    await ceph.tool('rbd', 'import', '--no-progress', file, `rbd/copied/${name}`)
+  }
+  const { findings = [] } = await world.client.call(endpoints.refreshPool, byPool)
+  assert.deepEqual(
+    findings.map((found) => [
+      found.file,
+      found.detail.includes('a qcow2 image'),
+      found.detail.includes('imported as raw.'),
+    ]),
+    [
+      ['theirs-packed', true, false],
+      ['theirs-raw', false, true],
+    ],
+  )
+  for (const name of Object.keys(beginnings))
+    await ceph.tool('rbd', 'rm', '--no-progress', `rbd/copied/${name}`)
+}
+
 async function poolState(world: World): Promise<string> {
   return (await world.client.call(endpoints.getPool, byPool)).state
 }
@@ -128,6 +152,7 @@ test('an RBD volume is cloned at once, copied to other pools, and each holds wha
 }, async (t) => {
   await using world = await openWorld(t)
   await openCephPool(world, ceph, 'copied')
+  await lookIntoOthers(world)
   await createVolume(world, 'origin')
   const vm = await world.bootTiny('web1', { disks: [{ name: 'data', pool: 'ceph1', volume: 'origin' }] })
   await vm.shell('echo first >/dev/vda; sync')

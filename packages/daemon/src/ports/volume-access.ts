@@ -45,7 +45,8 @@ export interface OpenVolume {
 }
 
 export interface OpenWork {
-  readonly access: 'read' | 'write'
+  /** `look` reads what another program may have open and write, and keeps nobody from opening it. */
+  readonly access: 'read' | 'write' | 'look'
   /** Most bytes that its file may have while it is open to be written. */
   readonly fileSizeBytes: number
   readonly signal: AbortSignal

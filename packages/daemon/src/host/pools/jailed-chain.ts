@@ -15,11 +15,11 @@ export interface JailedChain {
 
 /**
  * The chain, top first, and its top as `qemu-img` takes it for a file name; `below` are those of its other members, each with what it
- * lies on. With `write` the top can be written, with `write-all` the others too. What the tool gets for another chain too is counted from there.
+ * lies on. With `write` the top can be written, with `write-all` the others too; `look` locks nothing. What the tool gets for another chain too is counted from there.
  */
 export function jailedChain(
   chain: readonly VolumeSource[],
-  access: 'read' | 'write' | 'write-all',
+  access: 'read' | 'write' | 'write-all' | 'look',
   other?: JailedChain,
 ): { readonly request: JailedChain; readonly file: string; readonly below: readonly string[] } {
   const inputs = [...(other?.inputs ?? [])]
@@ -42,7 +42,8 @@ export function jailedChain(
     list.push(source.path)
     if (source.kind === 'device') devices.push(source.path)
     const filename = `/${isWritten ? 'out' : 'in'}/${list.length - 1}`
-    return { driver: source.kind === 'device' ? 'host_device' : 'file', filename }
+    const driver = source.kind === 'device' ? 'host_device' : 'file'
+    return { driver, filename, ...(access === 'look' ? { locking: 'off' } : {}) }
   }
   const formatOptions = (source: VolumeSource): Record<string, OptionValue> => {
     const { encryption, format: driver } = source

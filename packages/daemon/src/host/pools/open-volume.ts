@@ -35,13 +35,13 @@ export async function openVolume(
       `--socket=${jailedSockets}/${servedSocket}`,
       '--shared=2', // Us, and who moves bytes between it and a client's file.
       '--discard=unmap',
-      ...(access === 'read' ? ['--read-only'] : []),
+      ...(access === 'write' ? [] : ['--read-only']),
       '--',
       file,
     ],
     ...request,
     timeoutMs: serveTimeoutMs,
-    fileSizeBytes: access === 'read' ? 0 : fileSizeBytes,
+    fileSizeBytes: access === 'write' ? fileSizeBytes : 0,
   })
   try {
     const socket = `${server.directory}/${servedSocket}`

@@ -215,6 +215,10 @@ describe('the bytes of volumes', { skip: needs('root', 'qemu') }, () => {
         assert.match(error.message, new RegExp(`qemu-io \\(PID ${holder.pid}\\)`))
         return true
       })
+    const look = { access: 'look', fileSizeBytes: 0, signal: AbortSignal.timeout(30_000) } as const
+    const raw = await access.open([{ path: at('v1'), format: 'raw' }], look)
+    assert.equal(Buffer.from(await raw.read(0, 4)).toString('latin1'), 'QFI\xfb')
+    await raw.close()
     assert.deepEqual(await jail.cages.cages.groups.list(), [])
   })
 

@@ -48,7 +48,7 @@ test('what a file of others is inside is said, and only what a volume can be mad
     sizeBytes: 512,
   }))
 
-  const findings = compareContents(entries, [], files)
+  const findings = compareContents(entries, [], { beginnings: files })
 
   const neither =
     'so it is imported neither as raw nor as qcow2; qemu-img convert -O raw makes contents of it.'
@@ -66,6 +66,19 @@ test('what a file of others is inside is said, and only what a volume can be mad
       'It begins like a qcow2 image and ends within its header, so it cannot be imported.',
     ],
   )
+})
+
+test('where volumes are raw, what begins like an image is told to be imported by force alone', () => {
+  const file = 'theirs'
+  const entries = [{ file, volumeId: undefined, isVolume: true, sizeBytes: 1024 }]
+  const details = ['QFI\xfb', 'LUKS\xba\xbe', 'contents'].map((magic) => {
+    const beginnings = new Map([[file, Buffer.from(magic.padEnd(512), 'latin1')]])
+    return compareContents(entries, [], { beginnings, formats: ['raw'] })[0]?.detail ?? ''
+  })
+
+  assert.match(details[0] ?? '', /begins like a qcow2 image, and volumes here are raw.* by force alone/)
+  assert.match(details[1] ?? '', /LUKS container, which can be imported as raw with the secret/)
+  assert.match(details[2] ?? '', /It can be imported as raw\.$/)
 })
 
 test('only files of others that hold something are looked into', () => {

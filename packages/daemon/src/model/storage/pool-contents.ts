@@ -1,5 +1,5 @@
 /** What lies in a pool against what the store knows of it. Nothing is adopted: this only tells. */
-import { KvasirError, type PoolFinding, packedImageOf } from '@kvasir/contract'
+import { KvasirError, type PoolFinding, packedImageOf, type VolumeFormat } from '@kvasir/contract'
 import { parseQcow2Header } from './qcow2-header.ts'
 
 /** Findings that are told at most; a folder of others may hold any number of files. */
@@ -38,11 +38,17 @@ export function strangersAmong(
     .slice(0, mostFindings)
 }
 
-/** Compares entries with the volumes of the pool; `beginnings` has the first bytes of those files of others that were looked into. */
+/** What was looked into: the first bytes of files of others, and of what formats volumes of the pool can be. */
+interface Looks {
+  readonly beginnings?: ReadonlyMap<string, Uint8Array>
+  readonly formats?: readonly VolumeFormat[]
+}
+
+/** Compares entries with the volumes of the pool. */
 export function compareContents(
   entries: readonly Entry[],
   volumes: readonly Volume[],
-  beginnings: ReadonlyMap<string, Uint8Array> = new Map(),
+  { beginnings = new Map(), formats = ['qcow2', 'raw'] }: Looks = {},
 ): PoolFinding[] {
   const byId = new Map(volumes.filter(({ file }) => file === undefined).map((one) => [one.id, one]))
   const byFile = new Map(volumes.flatMap((one) => (one.file === undefined ? [] : [[one.file, one] as const])))
@@ -75,7 +81,7 @@ export function compareContents(
         file,
         sizeBytes,
         detail: entry.isVolume
-          ? `It is no volume of ours. ${chanceOf(entry, beginnings.get(file))}`
+          ? `It is no volume of ours. ${chanceOf(entry, { beginning: beginnings.get(file), formats })}`
           : 'It is not a regular file.',
       })
   }
@@ -91,10 +97,17 @@ export function compareContents(
 }
 
 /** Whether it could be imported, and as what, as far as anybody has looked. */
-function chanceOf({ file, names = 1, sizeBytes }: Entry, beginning: Uint8Array | undefined): string {
+function chanceOf(
+  { file, names = 1, sizeBytes }: Entry,
+  {
+    beginning,
+    formats,
+  }: { readonly beginning: Uint8Array | undefined; readonly formats: readonly VolumeFormat[] },
+): string {
   if (names > 1) return 'It has another name as well (a hard link), so it cannot be imported.'
   if (sizeBytes === 0) return 'It is empty, so it cannot be imported.'
-  const inside = beginning && chanceOfPacked(file, beginning)
+  const inside =
+    beginning && (formats.includes('qcow2') ? chanceOfPacked(file, beginning) : chanceOfRaw(beginning))
   if (inside !== undefined) return inside
   if (sizeBytes % sectorBytes === 0) return beginning ? 'It can be imported as raw.' : 'It can be imported.'
   return `It has ${sizeBytes} bytes, which is no whole number of sectors, so it cannot be imported${beginning ? '' : ' unless it is a qcow2 file'}.`
@@ -109,6 +122,15 @@ function chanceOfPacked(file: string, beginning: Uint8Array): string | undefined
   if (what === 'a LUKS container')
     return `It is ${what}, which can be imported as raw with the secret that opens it.`
   return `It is ${what}, so it is imported neither as raw nor as qcow2; ${advice}.`
+}
+
+/** The same where volumes are raw alone. */
+function chanceOfRaw(beginning: Uint8Array): string | undefined {
+  const { what } = packedImageOf(beginning) ?? {}
+  if (what === undefined) return undefined
+  if (what === 'a LUKS container')
+    return `It is ${what}, which can be imported as raw with the secret that opens it.`
+  return `It begins like ${what}, and volumes here are raw, so it is imported by force alone: a guest would see that, and no disk.`
 }
 
 function chanceOfQcow2(file: string, beginning: Uint8Array): string {

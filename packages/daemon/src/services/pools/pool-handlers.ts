@@ -1,9 +1,7 @@
 /** Everything under `/v1/pools` but volumes. */
 import type { Pool } from '@kvasir/contract'
-import { KvasirError, packedImageBytes, packedImageOf } from '@kvasir/contract'
+import { KvasirError } from '@kvasir/contract'
 import { compareContents, strangersAmong } from '../../model/storage/pool-contents.ts'
-import { qcow2HeaderBytes } from '../../model/storage/qcow2-header.ts'
-import type { PoolBackend } from '../../ports/pools.ts'
 import type { PoolRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Handlers } from '../handlers.ts'
@@ -11,6 +9,7 @@ import { vmsUsing } from '../volumes/volume-use.ts'
 import { createPool, defaultPool } from './create-pool.ts'
 import { deletePool } from './delete-pool.ts'
 import { requireLayersIn } from './layers-place.ts'
+import { lookInto } from './look-into.ts'
 import { showPool } from './show-pool.ts'
 import { placeName, requirePool } from './usable-pool.ts'
 
@@ -89,8 +88,8 @@ async function refreshPool(pool: PoolRecord, context: Context): Promise<Pool> {
   const backend = ports.pools.of(pool)
   const entries = await backend.list()
   const volumes = ports.store.volumes.list().filter((volume) => placeName(volume) === pool.name)
-  const beginnings = await lookInto(strangersAmong(entries, volumes), backend)
-  const findings = compareContents(entries, volumes, beginnings)
+  const beginnings = await lookInto(pool, strangersAmong(entries, volumes), ports)
+  const findings = compareContents(entries, volumes, { beginnings, formats: backend.capabilities.formats })
   const before = JSON.stringify(seen.findings ?? [])
   pools.noteFindings(pool, findings)
   if (JSON.stringify(findings) !== before)
@@ -99,25 +98,6 @@ async function refreshPool(pool: PoolRecord, context: Context): Promise<Pool> {
       foreign: findings.filter(({ kind }) => kind !== 'missing').length,
     })
   return showPool(pool, context)
-}
-
-/** The first bytes of files, as many as it takes to say what each is; one that cannot be read is left out. */
-async function lookInto(
-  files: readonly string[],
-  backend: PoolBackend,
-): Promise<ReadonlyMap<string, Uint8Array>> {
-  const beginnings = new Map<string, Uint8Array>()
-  for (const file of files) {
-    try {
-      const bytes = await backend.peek?.(file, packedImageBytes)
-      if (bytes === undefined) break
-      const isQcow2 = packedImageOf(bytes)?.what === 'a qcow2 image'
-      beginnings.set(file, isQcow2 ? ((await backend.peek?.(file, qcow2HeaderBytes)) ?? bytes) : bytes)
-    } catch (error) {
-      if (!(error instanceof KvasirError) || error.code !== 'file-not-found') throw error
-    }
-  }
-  return beginnings
 }
 
 function requireReady(name: string, { ports }: Context): PoolRecord {

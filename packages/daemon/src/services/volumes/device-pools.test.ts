@@ -141,3 +141,18 @@ test('a stopped pool is given back to the host', async () => {
   const stopped = await world.call('stopPool', { params: { pool: 'fast' } })
   assert.equal(stopped.state, 'inactive')
 })
+
+test('a refresh looks into logical volumes of others, and passes over those that cannot be opened', async () => {
+  await using world = await openWithPools()
+  const there = { capacityBytes: mib, allocatedBytes: mib, basePath: undefined, folder: '/dev/vg1' }
+  for (const file of ['packed', 'plain']) world.machine.volumes.set(`their-${file}`, { ...there, file })
+  const block = new Uint8Array(4096)
+  block.set(Buffer.from('QFI\xfb', 'latin1'))
+  world.machine.contents.set('their-packed', new Map([[0, block]]))
+
+  const { findings = [] } = await world.call('refreshPool', { params: { pool: 'fast' } })
+
+  const details = Object.fromEntries(findings.map(({ file, detail }) => [file, detail]))
+  assert.match(details['packed'] ?? '', /by force alone/)
+  assert.match(details['plain'] ?? '', /can be imported as raw\.$/)
+})
