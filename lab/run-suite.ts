@@ -10,8 +10,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Threads } from './machine/command-line.ts'
 import { lastWords } from './machine/emulator.ts'
 import { beforeEnd } from './machine/end-signals.ts'
+import { tryLockFile } from './machine/file-lock.ts'
 import { LabStandsStill, watchHeartbeat } from './machine/heartbeat.ts'
 import { abandonLab, type Lab, openLab } from './machine/lab.ts'
+import { placeOf } from './machine/places.ts'
 
 /** What of the runner's environment the file has to know. */
 const passedOn = /^(KVASIR_(REQUIRE|TEST|FUZZ|SLOW|E2E)\w*|NODE_TEST_\w+|CI|FORCE_COLOR|NO_COLOR)$/
@@ -23,12 +25,13 @@ const passedOn = /^(KVASIR_(REQUIRE|TEST|FUZZ|SLOW|E2E)\w*|NODE_TEST_\w+|CI|FORC
 const attempts: readonly Threads[] = ['multi', 'multi', 'single']
 /** Its sockets close when it ends, a little before its parent hears of it. */
 const endToldMs = 30_000
+const takeAgainMs = 500
 const say = (line: string) => console.error(line)
 
 /** Writes a program for each file that runs it in the lab of the checkout; the folder is removed when the programs are disposed of. */
 export function writeLabPrograms(
   files: readonly string[],
-  { checkout }: { readonly checkout: string },
+  { checkout, labs }: { readonly checkout: string; readonly labs: number },
 ): Disposable & { readonly programs: readonly string[] } {
   const folder = join(checkout, '.cache/lab/tests')
   rmSync(folder, { recursive: true, force: true }) // Of a run that was killed.
@@ -36,7 +39,7 @@ export function writeLabPrograms(
   const self = JSON.stringify(import.meta.filename)
   const programs = files.map((file, index) => {
     const program = join(folder, `${String(index + 1).padStart(2, '0')}-in-the-lab.ts`)
-    const call = `runInLab(${JSON.stringify(file)}, { checkout: ${JSON.stringify(checkout)} })`
+    const call = `runInLab(${JSON.stringify(file)}, { checkout: ${JSON.stringify(checkout)}, labs: ${labs} })`
     writeFileSync(program, `import { runInLab } from ${self}\nprocess.exitCode = await ${call}\n`)
     return program
   })
@@ -50,12 +53,16 @@ export function writeLabPrograms(
  * A lab that comes to a standstill (heartbeat.ts), or whose emulator ends, has said nothing of the file, which is then run again; so what
  * the file says is held back until it has ended.
  */
-export async function runInLab(file: string, { checkout }: { readonly checkout: string }): Promise<number> {
+export async function runInLab(
+  file: string,
+  { checkout, labs }: { readonly checkout: string; readonly labs: number },
+): Promise<number> {
+  await using free = await takeLab(checkout, labs)
   let failure: Error | undefined
   for (const threads of attempts) {
     if (failure !== undefined) say(`${failure.message}\nSo ${file} is run again.`)
     try {
-      return await runOnce(file, { checkout, threads })
+      return await runOnce(file, { checkout, number: free.number, threads })
     } catch (error) {
       if (!(error instanceof LabStandsStill || error instanceof LabEnded)) throw error
       failure = error
@@ -64,14 +71,26 @@ export async function runInLab(file: string, { checkout }: { readonly checkout: 
   throw failure
 }
 
+/** Takes one of the labs in which no other file runs, and waits until there is one. */
+async function takeLab(
+  checkout: string,
+  labs: number,
+): Promise<AsyncDisposable & { readonly number: number }> {
+  for (; ; await pause(takeAgainMs))
+    for (let number = 0; number < labs; number++) {
+      const lock = await tryLockFile(placeOf(checkout, number).fileLock, 'exclusive')
+      if (lock !== undefined) return { number, [Symbol.asyncDispose]: () => lock[Symbol.asyncDispose]() }
+    }
+}
+
 /** A lab that ended while a file ran in it. */
 class LabEnded extends Error {}
 
 async function runOnce(
   file: string,
-  { checkout, threads }: { readonly checkout: string; readonly threads: Threads },
+  { checkout, ...options }: { readonly checkout: string; readonly number: number; readonly threads: Threads },
 ): Promise<number> {
-  const lab = await openLab({ checkout, say, from: 'booted', outlivesUs: false, threads })
+  const lab = await openLab({ checkout, say, from: 'booted', outlivesUs: false, ...options })
   using _ = beforeEnd(() => abandonLab(lab), { withParent: true })
   try {
     const said: Buffer[] = []

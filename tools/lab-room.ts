@@ -8,7 +8,7 @@
 import { basename, join } from 'node:path'
 import { provideTinyImage } from '../e2e/machine/tiny-image.ts'
 import { lockFile } from '../lab/machine/file-lock.ts'
-import { prepareLab } from '../lab/machine/lab.ts'
+import { prepareLabs } from '../lab/machine/lab.ts'
 import { placeOf } from '../lab/machine/places.ts'
 import { writeLabPrograms } from '../lab/run-suite.ts'
 import { writeProgram } from './bundle.ts'
@@ -25,7 +25,14 @@ async function bundleTests(file: string): Promise<string> {
 }
 
 /** Makes all ready for tests in the lab. */
-export async function openLabRoom(say: (line: string) => void): Promise<TestRoom> {
+export async function openLabRoom({
+  say,
+  ...wanted
+}: {
+  readonly say: (line: string) => void
+  /** How many labs there are at most, for as many files side by side. */
+  readonly labs: number
+}): Promise<TestRoom> {
   await using opened = new AsyncDisposableStack()
   opened.use(
     await lockFile(placeOf(root).testsLock, {
@@ -34,12 +41,12 @@ export async function openLabRoom(say: (line: string) => void): Promise<TestRoom
     }),
   )
   await provideTinyImage() // The lab reaches no archive.
-  await prepareLab({ checkout: root, say })
+  const labs = await prepareLabs({ checkout: root, say, count: wanted.labs })
   const room = opened.move()
   return {
     async programsOf(files) {
       const bundled = await Promise.all(files.map(bundleTests))
-      return [...room.use(writeLabPrograms(bundled, { checkout: root })).programs]
+      return [...room.use(writeLabPrograms(bundled, { checkout: root, labs })).programs]
     },
     [Symbol.asyncDispose]: () => room.disposeAsync(),
   }

@@ -130,7 +130,9 @@ export async function runFiles(
     process.env['KVASIR_E2E_DAEMON'] = daemon.main // One for all tests, whatever is written meanwhile; their processes inherit it.
   }
   await using room =
-    name === 'lab' ? await openLabRoom((line) => console.log(line)) : openTestRoom(rung.processes)
+    name === 'lab'
+      ? await openLabRoom({ say: (line) => console.log(line), labs: concurrency })
+      : openTestRoom(rung.processes)
   const programs = await room.programsOf(files.map((file) => join(root, file)))
   const stream = run({
     files: programs,

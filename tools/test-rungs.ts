@@ -4,7 +4,7 @@
  * A file belongs to exactly one rung, told by the end of its name.
  */
 import { globSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import { basename } from 'node:path'
 import type { Purpose } from './debian-packages.ts'
 
@@ -31,6 +31,7 @@ export interface Rung {
 }
 
 const cores = availableParallelism()
+const labRoomBytes = 10 * 1024 ** 3
 
 export const rungs: Readonly<Record<RungName, Rung>> = {
   unit: {
@@ -55,12 +56,13 @@ export const rungs: Readonly<Record<RungName, Rung>> = {
     budgetSeconds: 1800,
     repeats: true,
   },
-  // Everything is emulated there, which takes some twenty times as long.
+  // Everything is emulated there, which takes some twenty times as long. A lab has 6 GiB and keeps one to two cores busy.
   lab: {
     needs: ['run', 'images'],
     testSeconds: 1500,
     fileSeconds: 1500,
-    concurrency: 1,
+    concurrency: Math.max(1, Math.min(Math.floor(cores / 2), Math.floor(totalmem() / labRoomBytes), 3)),
+    alone: /cpu-sharing|limits|^memory\./,
     budgetSeconds: 1500,
     repeats: true,
   },

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { needs } from '../../tools/require.ts'
-import { findSnapshots, noteSnapshot, provideDisks } from './disk-state.ts'
+import { copyDisks, findSnapshots, noteSnapshot, provideDisks } from './disk-state.ts'
 import { placeOf } from './places.ts'
 
 const skip = needs('qemu')
@@ -61,4 +61,24 @@ test('disks without a snapshot are not used again: a boot that was interrupted w
   assert.deepEqual(await provideDisks(place, image), [])
 
   assert.equal(readFileSync(place.overlay('root'), 'latin1').slice(0, 3), 'QFI')
+})
+
+test('disks of one lab are copied to another with their snapshots, once', { skip }, async (t) => {
+  const { place, image } = makeParts(t)
+  const other = placeOf(place.checkout, 1)
+  await assert.rejects(copyDisks(place, other), /There are no disks/)
+  await provideDisks(place, image)
+  await noteSnapshot(place, { name: 'booted', isThere: true })
+
+  await copyDisks(place, other)
+  const copied = await findSnapshots(other, image)
+  writeFileSync(other.overlay('swap'), 'its own')
+  await copyDisks(place, other)
+  const kept = readFileSync(other.overlay('swap'), 'utf8')
+  await noteSnapshot(place, { name: 'kept', isThere: true })
+  await copyDisks(place, other)
+
+  assert.deepEqual(copied, ['booted'])
+  assert.equal(kept, 'its own')
+  assert.notEqual(readFileSync(other.overlay('swap'), 'utf8'), 'its own')
 })

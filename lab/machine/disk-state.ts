@@ -23,6 +23,7 @@ interface DiskState {
 }
 
 const createTimeoutMs = 30_000
+const copyTimeoutMs = 300_000
 
 /**
  * Gives the snapshots of the lab's disks. The disks are made anew when they are of another image or machine, and when they hold no
@@ -47,6 +48,20 @@ export async function findSnapshots(place: Place, image: LabImage): Promise<read
   const state = await readState(place)
   const isOurs = state?.image === (await identityOf(image)) && state.machine === machineDigest()
   return isOurs ? state.snapshots : []
+}
+
+/** Makes the disks of a place, with their snapshots, as those of another are, unless they are; neither has an emulator that runs. */
+export async function copyDisks(from: Place, to: Place): Promise<void> {
+  const state = await readState(from)
+  if (state === undefined) throw new Error(`There are no disks in ${from.state}, so they are not copied.`)
+  if (JSON.stringify(await readState(to)) === JSON.stringify(state)) return
+  await forgetDisks(to)
+  await mkdir(to.state, { recursive: true, mode: 0o700 })
+  for (const { name } of writableDisks) {
+    const argv = ['cp', '--sparse=always', '--reflink=auto', from.overlay(name), to.overlay(name)]
+    await runCommand(argv, { timeoutMs: copyTimeoutMs })
+  }
+  await writeState(to, state) // Last: without it the disks are not there.
 }
 
 /** Takes the disks and all their snapshots away. */

@@ -15,7 +15,7 @@ import type { ProcessIdentity } from '@kvasir/linux'
 import { provideImage } from '../image/build-image.ts'
 import { AgentSession } from './agent-session.ts'
 import type { Threads } from './command-line.ts'
-import { findSnapshots, noteSnapshot, type SnapshotName } from './disk-state.ts'
+import { copyDisks, findSnapshots, noteSnapshot, type SnapshotName } from './disk-state.ts'
 import { deleteSnapshot, findEmulator, plugNvme, stopEmulator, unplugNvme } from './emulator.ts'
 import { type FileLock, lockFile, tryLockFile } from './file-lock.ts'
 import { type Place, placeOf } from './places.ts'
@@ -32,6 +32,8 @@ export interface LabOptions {
   readonly from: SnapshotName
   /** Whether it runs on when this process ends. */
   readonly outlivesUs: boolean
+  /** Which of the labs of the checkout: the first unless told. */
+  readonly number?: number
   /** How its CPUs are emulated, unless it runs already; by a thread each when nothing is said. */
   readonly threads?: Threads
 }
@@ -49,25 +51,36 @@ export interface Lab {
   readonly leave: () => Promise<void>
 }
 
-/** Sees to it that a lab is at hand: one that runs, or a snapshot of one that has booted. */
-export async function prepareLab(options: {
+/**
+ * Sees to it that labs are at hand, and gives how many: the one that runs, or so many as were asked for, each with a snapshot of one that
+ * has booted.
+ */
+export async function prepareLabs(options: {
   readonly checkout: string
   readonly say: (line: string) => void
-}): Promise<void> {
+  readonly count: number
+}): Promise<number> {
   refuseOtherMachines()
   const place = placeOf(options.checkout)
   const isRunning = (await findEmulator(place)) !== undefined
-  if (isRunning) return
+  if (isRunning) return 1
   const image = await provideImage(place.cache, options.say)
-  if ((await findSnapshots(place, image)).length > 0) return
-  const lab = await openLab({ ...options, from: 'booted', outlivesUs: false })
-  await lab.leave()
+  if ((await findSnapshots(place, image)).length === 0) {
+    const lab = await openLab({ ...options, from: 'booted', outlivesUs: false })
+    await lab.leave()
+  }
+  for (let number = 1; number < options.count; number++) {
+    const other = placeOf(options.checkout, number)
+    await stopEmulator(other) // Of a run that was killed.
+    await copyDisks(place, other)
+  }
+  return options.count
 }
 
 /** Opens the lab: the one that runs, or a new one. */
 export async function openLab(options: LabOptions): Promise<Lab> {
   refuseOtherMachines()
-  const place = placeOf(options.checkout)
+  const place = placeOf(options.checkout, options.number)
   await using _life = await lockLife(place, options.say)
   const wasRunning = (await findEmulator(place)) !== undefined
   const use = await lockFile(place.useLock, {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { tinyImageCache } from '../../e2e/machine/tiny-image.ts'
 import { agentPorts } from '../agent/messages.ts'
 
-/** The paths of one checkout's lab; there is one lab for each checkout. */
+/** The paths of one of a checkout's labs: its first, which people use, or one more in which tests run beside it. */
 export interface Place {
   readonly checkout: string
   /** Images, one folder each, of all checkouts on this machine. */
@@ -27,6 +27,8 @@ export interface Place {
   readonly useLock: string
   /** Held by a run of tests: there is one at a time. */
   readonly testsLock: string
+  /** Held by whoever runs a file of tests in this lab. */
+  readonly fileLock: string
   /** What the lab wrote to its disks, and its snapshots. */
   readonly state: string
   readonly overlay: (disk: string) => string
@@ -35,16 +37,17 @@ export interface Place {
 /** On a disk, unlike /tmp on many machines: an image is 1.4 GB. */
 const images = '/var/cache/kvasir-lab'
 
-/** The place of a checkout's lab. */
-export function placeOf(checkout: string): Place {
-  const own = join(checkout, '.cache/lab')
+/** The place of a checkout's lab: the first, or one more, by its number. */
+export function placeOf(checkout: string, number = 0): Place {
+  const first = join(checkout, '.cache/lab')
+  const own = number === 0 ? first : join(first, `beside-${number}`)
   const name = createHash('sha256').update(checkout).digest('hex').slice(0, 12)
-  const run = join('/tmp', `kvasir-lab-${name}`)
+  const run = join('/tmp', number === 0 ? `kvasir-lab-${name}` : `kvasir-lab-${name}-${number}`)
   const state = join(own, 'state')
   return {
     checkout,
     cache: images,
-    compiled: join(own, 'compiled'),
+    compiled: join(first, 'compiled'),
     guests: tinyImageCache,
     run,
     monitor: join(run, 'monitor.sock'),
@@ -55,6 +58,7 @@ export function placeOf(checkout: string): Place {
     lifeLock: join(own, 'life.lock'),
     useLock: join(own, 'use.lock'),
     testsLock: join(own, 'tests.lock'),
+    fileLock: join(own, 'file.lock'),
     state,
     overlay: (disk) => join(state, `${disk}.qcow2`),
   }
