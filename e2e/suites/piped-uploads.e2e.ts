@@ -97,7 +97,7 @@ async function refuseOthers(world: World, end: Buffer): Promise<void> {
   const refusals: readonly (readonly [argv: readonly string[], chunks: readonly Buffer[], says: RegExp])[] = [
     [['new'], [end], /no file, so nobody knows how much will come/],
     [['new', '--size', '1MiB'], [], /Nothing came from stdin/],
-    [['new', '--size', '1MiB'], [Buffer.from('QFI\xfb', 'latin1'), end], /begins like a qcow2 image/],
+    [['new', '--size', '1MiB'], [Buffer.from('QFI\xfb', 'latin1'), end], /looks like a qcow2 image/],
     [['data', '--size', '65MiB', '--force'], [end], /has 64 MiB, into which 65 MiB do not go/],
     [
       ['long', '--size', '2MiB'],

@@ -32,12 +32,22 @@ test('files that hold a disk and are not its contents are told by their first by
   ])
 })
 
+test('a VHD of fixed size is told by its footer, and by nothing else', () => {
+  const zeros = new Uint8Array(packedImageBytes)
+  const footer = beginning(0, 'conectix')
+
+  assert.equal(packedImageOf(zeros, footer)?.what, 'a VHD image of fixed size')
+  assert.equal(packedImageOf(zeros, Buffer.concat([zeros, footer]))?.what, 'a VHD image of fixed size')
+  assert.equal(packedImageOf(beginning(0, 'KDMV'), footer)?.what, 'a VMDK image')
+  for (const end of [zeros, new Uint8Array(), footer.subarray(0, 100), beginning(1, 'conectix')])
+    assert.equal(packedImageOf(zeros, end), undefined)
+})
+
 test('what may be contents is not told of: zeros, boot sectors, a few bytes', () => {
   const boot = beginning(510, '\x55\xaa')
 
-  assert.deepEqual([new Uint8Array(packedImageBytes), boot, new Uint8Array(2)].map(packedImageOf), [
-    undefined,
-    undefined,
-    undefined,
-  ])
+  assert.deepEqual(
+    [new Uint8Array(packedImageBytes), boot, new Uint8Array(2)].map((bytes) => packedImageOf(bytes)),
+    [undefined, undefined, undefined],
+  )
 })

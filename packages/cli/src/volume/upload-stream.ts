@@ -47,7 +47,7 @@ export async function uploadStream(context: Context, params: VolumePlace): Promi
       throw new KvasirError('bad-request', `Nothing came from ${from}, so volume ${name} is not uploaded.`)
     const body = {
       size,
-      format: formatOf(context, beginning, from),
+      format: formatOf(context, { beginning }, from),
       fingerprint: `stream:${crypto.randomUUID()}`,
       ...asked(context),
     }

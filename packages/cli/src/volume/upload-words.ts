@@ -26,15 +26,19 @@ export function mostPartBytes({ encryption, format }: Pick<Volume, 'encryption' 
   return encryption !== undefined && format === 'raw' ? 256 * 2 ** 20 : Number.POSITIVE_INFINITY
 }
 
-/** What is sent; where it begins like something else than contents, that has to be said. */
-export function formatOf(context: Context, beginning: Uint8Array, path: string): 'raw' | 'qcow2' {
+/** What is sent; where it looks like something else than contents, that has to be said. */
+export function formatOf(
+  context: Context,
+  { beginning, end }: { readonly beginning: Uint8Array; readonly end?: Uint8Array },
+  path: string,
+): 'raw' | 'qcow2' {
   const said = context.choice('format', ['raw', 'qcow2'])
   if (said !== undefined) return said
-  const found = packedImageOf(beginning)
+  const found = packedImageOf(beginning, end)
   if (!found) return 'raw'
   const isQcow2 = found.what.includes('qcow2')
   throw new UsageError(
-    `${path} begins like ${found.what}; ${adviceFor(found)}.`,
+    `${path} looks like ${found.what}; ${adviceFor(found)}.`,
     `Write ${isQcow2 ? '--format qcow2, or ' : ''}--format raw for what a guest is to see byte by byte.`,
   )
 }

@@ -45,7 +45,7 @@ async function uploadFile(context: Context, params: VolumePlace, file: FileHandl
     throw new UsageError(`${path} has a size of its own.`, 'Leave --size away; it is for pipes.')
   const body = {
     size,
-    format: formatOf(context, await beginningOf(file), path),
+    format: formatOf(context, await edgesOf(file, size), path),
     fingerprint: `${dev}:${ino}:${size}:${mtimeMs}`,
     ...asked(context),
   }
@@ -62,9 +62,18 @@ async function uploadFile(context: Context, params: VolumePlace, file: FileHandl
   return undefined
 }
 
-async function beginningOf(file: FileHandle): Promise<Uint8Array> {
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(packedImageBytes), 0, packedImageBytes, 0)
-  return buffer.subarray(0, bytesRead)
+/** The first bytes of a file, and the last ones. */
+async function edgesOf(file: FileHandle, size: number): Promise<Record<'beginning' | 'end', Uint8Array>> {
+  const read = async (position: number) => {
+    const { buffer, bytesRead } = await file.read(
+      Buffer.alloc(packedImageBytes),
+      0,
+      packedImageBytes,
+      position,
+    )
+    return buffer.subarray(0, bytesRead)
+  }
+  return { beginning: await read(0), end: await read(Math.max(0, size - packedImageBytes)) }
 }
 
 interface Sending {

@@ -91,6 +91,20 @@ describe('import of disk images', { skip: needs('root', 'qemu') }, () => {
     })
   }
 
+  test('a VHD of either kind is refused, and the contents of one of fixed size are taken without its footer', async () => {
+    const path = join(folder, 'fixed.vhd')
+    const options = ['-f', 'raw', '-O', 'vpc', '-o']
+    qemuImg('convert', ...options, 'subformat=fixed,force_size=on', 'disk.raw', path)
+    qemuImg('convert', ...options, 'subformat=dynamic', 'disk.raw', 'dynamic.vhd')
+
+    await refuses(path, /VHD image of fixed size.*truncate -s -512/, 'raw')
+    await refuses(join(folder, 'dynamic.vhd'), /VHD/, 'raw')
+    truncateSync(path, statSync(path).size - 512)
+    const image = await importFile(path, 'raw')
+
+    assert.equal(image.disk?.virtualSizeBytes, 4 * 1024 * 1024)
+  })
+
   test('the same content is the same image', async () => {
     const first = await importFile(join(folder, 'disk.raw'), 'raw')
     const second = await importFile(join(folder, 'disk.raw'), 'raw')

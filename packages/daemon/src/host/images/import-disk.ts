@@ -11,7 +11,7 @@
 import { constants } from 'node:fs'
 import { chmod, chown, type FileHandle, lstat, mkdir, open, rename, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Image, type ImportFormat, KvasirError } from '@kvasir/contract'
+import { type Image, type ImportFormat, KvasirError, packedImageBytes } from '@kvasir/contract'
 import { decideFormat, headerBytes, inspectHeader } from '../../model/images/inspect-header.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { WorkOptions } from '../../ports/images.ts'
@@ -99,8 +99,10 @@ async function takeCopy(
   const { size } = await file.stat()
   const header = Buffer.alloc(Math.min(headerBytes, size))
   await file.read(header, 0, header.length, 0)
+  const end = Buffer.alloc(Math.min(packedImageBytes, size))
+  await file.read(end, 0, end.length, size - end.length)
   const finding = inspectHeader(header)
-  const decision = decideFormat({ requested: request.format, finding, sizeBytes: size })
+  const decision = decideFormat({ requested: request.format, finding, sizeBytes: size, end })
   if (decision.kind === 'refused') throw refusal(request.name, decision.reason)
 
   await bringIn(file, { request, copy, options })

@@ -114,6 +114,10 @@ test('raw is never guessed and never used for what is something else', () => {
   assert.match(decide('raw', unknown, 1000), /sectors/)
   assert.match(decide('raw', unknown, 0), /empty/)
   assert.match(decide('raw', unknown, 2 ** 50), /larger/)
+  const end = Buffer.alloc(512)
+  end.write('conectix')
+  const vhd = decideFormat({ requested: 'raw', finding: unknown, sizeBytes: 4096, end })
+  assert.match(vhd.kind === 'refused' ? vhd.reason : '', /a VHD image of fixed size: its last 512 bytes/)
 })
 
 test('no bytes make the inspection throw, and none that refer to a file pass', () => {

@@ -7,7 +7,7 @@
  *
  * Passing here is the first wall; the second is that only a jailed tool parses the rest.
  */
-import type { ImportFormat } from '@kvasir/contract'
+import { type ImportFormat, packedImageOf } from '@kvasir/contract'
 
 /** The most bytes from the beginning of a file that are looked at. */
 export const headerBytes = 128 * 1024
@@ -159,6 +159,8 @@ export interface ImportQuestion {
   readonly requested: ImportFormat | undefined
   readonly finding: HeaderFinding
   readonly sizeBytes: number
+  /** The last `packedImageBytes`, where they were read. */
+  readonly end?: Uint8Array
 }
 
 /** Decides the format that a file is read as; never guesses raw, which anything could be. */
@@ -167,7 +169,8 @@ export function decideFormat(
 ):
   | { readonly kind: 'accepted'; readonly format: ImportFormat }
   | { readonly kind: 'refused'; readonly reason: string } {
-  const { requested, finding, sizeBytes } = question
+  const { requested, finding, sizeBytes, end } = question
+  const behind = packedImageOf(new Uint8Array(), end)
   if (sizeBytes === 0) return { kind: 'refused', reason: 'it is empty' }
   if (sizeBytes > maximumVirtualBytes) {
     return { kind: 'refused', reason: `it is larger than the ${maximumVirtualBytes} bytes that are allowed` }
@@ -190,6 +193,7 @@ export function decideFormat(
       if (requested !== 'raw') return { kind: 'refused', reason: `it is not a ${requested} image` }
       if (sizeBytes % 512 !== 0)
         return { kind: 'refused', reason: 'its size is not a whole number of 512-byte sectors' }
+      if (behind) return { kind: 'refused', reason: `it is ${behind.what}: ${behind.advice}` }
       return { kind: 'accepted', format: 'raw' }
   }
 }

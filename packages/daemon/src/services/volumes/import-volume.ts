@@ -137,7 +137,8 @@ async function refusePacked(source: VolumeSource, words: string, { ports }: Cont
   const signal = AbortSignal.timeout(openTimeoutMs)
   const open = await ports.access.open([source], { access: 'read', fileSizeBytes: 0, signal })
   try {
-    const found = packedImageOf(await open.read(0, Math.min(packedImageBytes, open.sizeBytes)))
+    const length = Math.min(packedImageBytes, open.sizeBytes)
+    const found = packedImageOf(await open.read(0, length), await open.read(open.sizeBytes - length, length))
     if (found) throw packedRefusal(found, words)
   } finally {
     await open.close()
