@@ -5,7 +5,6 @@
  * A connection that breaks is made again. A sender that breaks off cannot be told from one that is done, so what came is told.
  */
 import { createReadStream } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { KvasirError } from '@kvasir/contract/error-table'
 import { packedImageBytes } from '@kvasir/contract/packed-image'
 import { routes } from '@kvasir/contract/routes'
@@ -13,17 +12,17 @@ import { formatBytes, parseBytes } from '@kvasir/contract/size'
 import type { VolumePlace } from '@kvasir/sdk'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
-import { isBroken, progress } from './download.ts'
+import { progress } from './download.ts'
 import { firstPieces } from './file-pieces.ts'
 import { finishUpload } from './finish-upload.ts'
+import { whereToGoOn } from './go-on.ts'
 import { KeptStream } from './kept-stream.ts'
 import { asked, formatOf, mostPartBytes } from './upload-words.ts'
 import { volumeName } from './volume-address.ts'
 
-const mostAttempts = 10
-const againMs = 1_000
 /** So long one request lasts: the daemon waits a minute for the end of one. */
 const partMs = 10_000
+/** For the last look at an upload that is over. */
 const lastWordMs = 10_000
 
 /** Makes a volume of what comes. */
@@ -132,13 +131,7 @@ async function sendAll(
       ).offsetBytes
     } catch (error) {
       part.abort()
-      const isBehind = error instanceof KvasirError && error.code === 'revision-mismatch'
-      if ((!isBroken(error) && !isBehind) || attempt >= mostAttempts) throw error
-      await sleep(againMs, undefined, { signal })
-      offset = await ask().catch((refusal: unknown) => {
-        if (isBroken(refusal)) return before
-        throw refusal
-      })
+      offset = await whereToGoOn(error, { attempt, before, ask, signal })
       if (!kept.has(offset)) throw error
     }
     kept.release(offset)

@@ -3,8 +3,6 @@
  * knows how much of this very file there is.
  */
 import { type FileHandle, open, stat } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { KvasirError } from '@kvasir/contract/error-table'
 import { packedImageBytes } from '@kvasir/contract/packed-image'
 import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
@@ -12,17 +10,16 @@ import type { VolumePlace } from '@kvasir/sdk'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
-import { isBroken, progress } from './download.ts'
+import { progress } from './download.ts'
 import { findContents } from './file-holes.ts'
 import { filePieces, firstPieces } from './file-pieces.ts'
 import { finishUpload } from './finish-upload.ts'
+import { whereToGoOn } from './go-on.ts'
 import { takeFile } from './hand-over.ts'
 import { uploadStream } from './upload-stream.ts'
 import { asked, formatOf, mostPartBytes } from './upload-words.ts'
 import { volumeArgument } from './volume-address.ts'
 
-const mostAttempts = 10
-const againMs = 1_000
 /** So long one request lasts: the daemon waits a minute for the end of one. */
 const partMs = 10_000
 
@@ -101,13 +98,7 @@ async function sendAll(
       const pieces = firstPieces(filePieces(file, { from: offset, to: size, contents }, limits), mostBytes)
       offset = (await client.sendPart(params, { offset, pieces, signal })).offsetBytes
     } catch (error) {
-      const isBehind = error instanceof KvasirError && error.code === 'revision-mismatch'
-      if ((!isBroken(error) && !isBehind) || attempt >= mostAttempts) throw error
-      await sleep(againMs, undefined, { signal })
-      offset = await ask().catch((refusal: unknown) => {
-        if (isBroken(refusal)) return before
-        throw refusal
-      })
+      offset = await whereToGoOn(error, { attempt, before, ask, signal })
     }
     if (offset > before) attempt = 0
   }
