@@ -237,8 +237,22 @@ test('a logical volume of others is imported on request, and none of another poo
   const others = { ...one, file: 'others' } as const
   await pool.remove(others)
   assert.equal(await pool.capacityBytes(others), 8 * mib, 'What is not ours is not removed.')
+  const asItIs = () => sh(`lvs --noheadings -o lv_tags,lv_active ${vg}/others`)
+  const known = [await asItIs()]
+  await sh(`lvchange -an ${vg}/others`)
+  known.push(await asItIs())
 
+  let before: readonly string[] = []
+  await pool.adopt(others, (words) => {
+    before = words
+  })
+  known.push(await asItIs())
+  await pool.giveBack?.('others', before)
+  assert.equal(await asItIs(), known[1], 'What was closed and had no mark is so again.')
+  await pool.giveBack?.('others', before)
   assert.equal((await pool.adopt(others)).capacityBytes, 8 * mib)
+
+  assert.equal(new Set(known).size, 3, known.join())
 
   await rival.claim({ force: true })
   await assert.rejects(rival.adopt(others), refusedWith('image-refused', /of pool/))
