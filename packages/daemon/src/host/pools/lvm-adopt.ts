@@ -27,7 +27,7 @@ interface Where {
   /** Of the pool. */
   readonly id: string
   readonly where: LvmPlace
-  readonly tools: LvmTools
+  readonly tools: Pick<LvmTools, 'change'>
 }
 
 /** Marks a logical volume as one of a pool, and opens it; whether it was marked and open is told before. `image-refused` for that of another pool. */
@@ -58,6 +58,7 @@ export async function giveBackLv(
 ): Promise<void> {
   if (!contentsOf(where, seen).some((one) => one.name === name)) return
   const full = `${where.vg}/${name}`
-  if (!before.includes(wasOpen)) await tools.change('lvchange', '-an', full)
+  // The mark first: who looks at the pool opens what bears it and is closed.
   if (!before.includes(wasMarked)) await tools.change('lvchange', '--deltag', poolTag(id), full)
+  if (!before.includes(wasOpen)) await tools.change('lvchange', '-an', full)
 }
