@@ -25,7 +25,7 @@ import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
 import { resumeFlattening } from './services/volumes/flatten-volume.ts'
 import { settleWork, unsettledWork } from './services/volumes/settle-work.ts'
-import { leftTaken, settleTaken } from './services/volumes/taken-files.ts'
+import { settleTaken } from './services/volumes/taken-files.ts'
 import { Collector } from './supervisor/collector.ts'
 import { createEventFeed, type StoredFeed } from './supervisor/event-feed.ts'
 import { Supervisor } from './supervisor/supervisor.ts'
@@ -69,6 +69,7 @@ export async function wireDaemon(
     jobs,
     emit: feed.emit,
     goneImages: new Set(),
+    heldFiles: new Set(),
     runtimeDir: options.runtimeDir,
     placementMoves: options.placementMoves ?? 'none',
   }
@@ -97,10 +98,7 @@ export async function wireDaemon(
     supervisor,
     noteInterest,
     consoles: services.consoles,
-    handlers: watched(services.handlers, {
-      all: noteInterest,
-      one: (name) => noteCloseInterest(name),
-    }),
+    handlers: watched(services.handlers, { all: noteInterest, one: noteCloseInterest }),
     async close() {
       services.consoles.close()
       await jobs.close()
@@ -126,14 +124,13 @@ function networkDesk(ports: Ports, { emit }: StoredFeed, drivers: Supervisor): N
 /** The pools, of which one that answers is brought in order with what the store says. */
 function poolDesk(ports: Ports, { emit }: StoredFeed, context: () => Context): PoolDesk {
   const unsettled = unsettledWork({ ports })
-  const taken = leftTaken(ports)
   return new PoolDesk({
     ports,
     emit,
     onAnswer: async (pool) => {
       await settleSnapshotsIn(pool, context())
       await settleMovesTo(pool, context())
-      await settleTaken(pool, taken, context())
+      await settleTaken(pool, context())
       await settleWork(pool, unsettled, context())
       await finishVolumesOf(pool, context())
     },

@@ -58,8 +58,6 @@ export interface NfsSource {
 
 /** What others made, taken for a volume that it is not yet. */
 export interface TakenFile {
-  /** Of the volume that it would be. */
-  readonly id: string
   readonly file: string
   readonly before: readonly string[]
 }

@@ -150,7 +150,7 @@ export interface PoolRecord {
   readonly phase: 'creating' | 'ready' | 'deleting'
   /** What is deleted with it: its volumes too, or nothing that lies in it. */
   readonly removesData: boolean
-  /** What lies in it and is looked at, to become a volume: how it was before. Given back by the next daemon where this one dies. */
+  /** What lies in it and is looked at, to become a volume: how it was before. Given back where it becomes none, by the next daemon if need be. */
   readonly taken?: readonly TakenFile[] | undefined
   readonly createdAt: string
 }

@@ -22,9 +22,7 @@ const poolContent = z.object({
   bootId: z.string(),
   phase: z.enum(['creating', 'ready', 'deleting']),
   removesData: z.boolean(),
-  taken: z
-    .array(z.object({ id: z.string().min(1), file: z.string(), before: z.array(z.string()) }))
-    .optional(),
+  taken: z.array(z.object({ file: z.string(), before: z.array(z.string()) })).optional(),
   createdAt: z.string(),
 })
 

@@ -6,13 +6,14 @@ import type { Volume, VolumeFormat } from '@kvasir/contract'
 import { KvasirError, type PackedImage, packedImageBytes, packedImageOf } from '@kvasir/contract'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { PoolEntry } from '../../ports/pools.ts'
-import type { VolumeRecord } from '../../ports/store.ts'
+import type { PoolRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { usablePool } from '../pools/usable-pool.ts'
+import { requirePool, usablePool } from '../pools/usable-pool.ts'
 import { encryptionOf, requireStillKept } from './encryption.ts'
+import { holdFile } from './hold-file.ts'
 import { requireFreeName } from './require-free-name.ts'
 import { showVolume } from './show-volume.ts'
-import { forgetTaken, giveBackTaken, noteTaken } from './taken-files.ts'
+import { forgetTaken, giveBackTaken, noteTaken, volumeOf } from './taken-files.ts'
 import { volumeWords } from './volume-words.ts'
 
 const openTimeoutMs = 60_000
@@ -37,16 +38,13 @@ export async function importVolume(
   const { store, clock } = ports
   const words = volumeWords({ pool, name: wanted.name })
   const backend = usablePool(pool, ports)
+  const record = requirePool(pool, ports)
   if (!backend.capabilities.importInPlace)
     throw new KvasirError('unsupported', `Pool ${pool} takes nothing in place, so ${words} was not imported.`)
-  const entry = (await backend.list()).find(({ file }) => file === wanted.file)
-  if (!entry)
-    throw new KvasirError(
-      'file-not-found',
-      `Pool ${pool} has nothing called ${wanted.file}, so nothing was imported.`,
-    )
+  using _ = holdFile(record, { file: wanted.file, work: 'imported' }, context)
+  const entry = await requireEntry(record, wanted.file, context)
   requireAlone(pool, entry)
-  requireForeign(pool, entry, context)
+  requireForeign(record, entry, context)
   const id = clock.uuid()
   const encryption = encryptionOf({ pool, format: wanted.format, secret: wanted.encrypt }, ports)
   const key = {
@@ -60,9 +58,8 @@ export async function importVolume(
   requireFreeName({ pool, name: wanted.name }, ports)
   await using undo = new AsyncDisposableStack()
   const { capacityBytes } = await backend.adopt(key, (before) => {
-    const taken = { id, file: wanted.file, before }
-    noteTaken(pool, taken, ports)
-    undo.defer(() => giveBackTaken(pool, taken, ports))
+    noteTaken(record, { file: wanted.file, before }, ports)
+    undo.defer(() => giveBackTaken(record, wanted.file, ports))
   })
   await ports.failpoint('volume.import.after-take')
   if (encryption) await tryToOpen({ ...backend.source(key), encryption }, context)
@@ -86,15 +83,24 @@ export async function importVolume(
   const answer = await showVolume(row, context)
   store.transaction(() => {
     usablePool(pool, ports)
-    requireForeign(pool, entry, context)
+    requireForeign(record, entry, context)
     requireStillKept(row, ports)
-    forgetTaken(pool, id, ports)
+    forgetTaken(record, wanted.file, ports)
     store.volumes.insert(row)
     context.emit('volume.created', words, { id, file: wanted.file })
     keep(answer)
   })
   undo.move() // It is a volume: it stays the pool's.
   return answer
+}
+
+async function requireEntry(pool: PoolRecord, name: string, { ports }: Context): Promise<PoolEntry> {
+  const entry = (await ports.pools.of(pool).list()).find(({ file }) => file === name)
+  if (entry) return entry
+  throw new KvasirError(
+    'file-not-found',
+    `Pool ${pool.name} has nothing called ${name}, so nothing was imported.`,
+  )
 }
 
 /** What is reached by another name as well is not the pool's alone: a second volume of it, or a file outside, would be written to. */
@@ -154,16 +160,11 @@ function packedRefusal({ what, advice }: PackedImage, words: string): KvasirErro
 }
 
 /** A file is one volume, never two. */
-function requireForeign(pool: string, { file, volumeId }: PoolEntry, { ports }: Context): void {
-  const holder = ports.store.volumes
-    .list()
-    .find(
-      (volume) =>
-        volume.pool === pool && (volume.file === undefined ? volume.id === volumeId : volume.file === file),
-    )
+function requireForeign(pool: PoolRecord, entry: PoolEntry, { ports }: Context): void {
+  const holder = volumeOf(pool, entry, ports)
   if (holder)
     throw new KvasirError(
       'in-use',
-      `The file ${file} is volume ${volumeWords(holder)} already, so it is not imported.`,
+      `The file ${entry.file} is volume ${volumeWords(holder)} already, so it is not imported.`,
     )
 }

@@ -1,57 +1,87 @@
 /**
  * What others made and is taken for a volume, until it is one: how it was is written down with its pool before anything of it is changed,
- * so that whoever ends an import, or the daemon, leaves it as it was.
+ * so that whoever ends an import, or the daemon, leaves it as it was. Of a file there is one note at most, which says how its owner left
+ * it, however often it was tried; and none of a file that is a volume. Who writes one down holds the file (hold-file.ts).
  */
 import { KvasirError } from '@kvasir/contract'
 import type { TakenFile } from '../../ports/pool-source.ts'
 import type { Ports } from '../../ports/ports.ts'
-import type { PoolRecord } from '../../ports/store.ts'
+import type { PoolRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { backendOf } from '../pools/usable-pool.ts'
+import { placeName } from '../pools/usable-pool.ts'
+import { holdFile, isHeld } from './hold-file.ts'
 
-/** Writes down how something was. */
-export function noteTaken(pool: string, taken: TakenFile, { store }: Pick<Ports, 'store'>): void {
+/** Writes down how something was. What is noted of it already, and could not be given back, counts: it was changed since. */
+export function noteTaken(
+  pool: PoolRecord,
+  { file, before }: TakenFile,
+  { store }: Pick<Ports, 'store'>,
+): void {
   store.transaction(() => {
-    const record = store.pools.findByName(pool)
-    if (!record) throw new KvasirError('pool-not-found', `There is no pool ${pool} any more.`)
-    store.pools.update({ ...record, taken: [...(record.taken ?? []), taken] })
+    const record = store.pools.get(pool.id)
+    if (!record) throw new KvasirError('pool-not-found', `There is no pool ${pool.name} any more.`)
+    const { taken = [] } = record
+    const note = noteOf(record, file) ?? { file, before }
+    store.pools.update({ ...record, taken: [...taken.filter((one) => one.file !== file), note] })
   })
 }
 
 /** It is a volume now, or as it was. */
-export function forgetTaken(pool: string, id: string, { store }: Pick<Ports, 'store'>): void {
+export function forgetTaken(pool: PoolRecord, file: string, { store }: Pick<Ports, 'store'>): void {
   store.transaction(() => {
-    const record = store.pools.findByName(pool)
-    if (!record?.taken?.some((one) => one.id === id)) return
+    const record = store.pools.get(pool.id)
+    if (!record?.taken) return
     const { taken, ...rest } = record
-    const left = taken.filter((one) => one.id !== id)
+    const left = taken.filter((one) => one.file !== file)
     store.pools.update(left.length === 0 ? rest : { ...rest, taken: left })
   })
 }
 
-/** Leaves what was taken as it was found; where that cannot be, the next daemon does. */
-export async function giveBackTaken(
-  pool: string,
-  { id, file, before }: TakenFile,
-  ports: Ports,
-): Promise<void> {
+/** Leaves what was taken as it was found; where that cannot be, it is tried when the pool answers anew, or by the next daemon. */
+export async function giveBackTaken(pool: PoolRecord, file: string, ports: Ports): Promise<void> {
   try {
-    await backendOf({ pool }, ports).giveBack?.(file, before)
-    forgetTaken(pool, id, ports)
+    await giveBack(pool, file, ports)
   } catch (err) {
-    ports.log.error({ pool, file, err }, 'what was not imported could not be given back as it was')
+    ports.log.error({ pool: pool.name, file, err }, 'what was not imported could not be given back as it was')
   }
 }
 
-/** What former daemons had taken, by the ids of the volumes that it would be. */
-export function leftTaken({ store }: Pick<Ports, 'store'>): Set<string> {
-  return new Set(store.pools.list().flatMap(({ taken = [] }) => taken.map(({ id }) => id)))
+/** Gives back all that nobody is at, in a pool that answers. */
+export async function settleTaken(pool: PoolRecord, context: Context): Promise<void> {
+  for (const file of filesTaken(pool, context.ports)) {
+    if (isHeld(pool, file, context)) continue
+    using _ = holdFile(pool, { file, work: 'given back as it was' }, context)
+    await giveBackTaken(pool, file, context.ports)
+  }
 }
 
-/** Gives back what a former daemon had taken in a pool that answers. */
-export async function settleTaken(pool: PoolRecord, left: Set<string>, { ports }: Context): Promise<void> {
-  for (const taken of ports.store.pools.get(pool.id)?.taken ?? []) {
-    if (!left.delete(taken.id)) continue
-    await giveBackTaken(pool.name, taken, ports)
-  }
+/** The volume that a file is. One that the daemon made itself bears its id instead of a name. */
+export function volumeOf(
+  pool: PoolRecord,
+  { file, volumeId }: { readonly file: string; readonly volumeId?: string | undefined },
+  { store }: Pick<Ports, 'store'>,
+): VolumeRecord | undefined {
+  return store.volumes
+    .list()
+    .find(
+      (volume) =>
+        placeName(volume) === pool.name &&
+        (volume.file === undefined ? volume.id === volumeId : volume.file === file),
+    )
+}
+
+async function giveBack(pool: PoolRecord, file: string, ports: Ports): Promise<void> {
+  const note = noteOf(ports.store.pools.get(pool.id), file)
+  if (!note) return
+  if (!volumeOf(pool, { file }, ports)) await ports.pools.of(pool).giveBack?.(file, note.before)
+  forgetTaken(pool, file, ports)
+}
+
+/** The first note is of how it was when nobody had changed it. */
+function noteOf(record: PoolRecord | undefined, file: string): TakenFile | undefined {
+  return record?.taken?.find((one) => one.file === file)
+}
+
+function filesTaken(pool: PoolRecord, { store }: Pick<Ports, 'store'>): ReadonlySet<string> {
+  return new Set(store.pools.get(pool.id)?.taken?.map(({ file }) => file))
 }
