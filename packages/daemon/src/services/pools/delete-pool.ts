@@ -6,7 +6,9 @@ import { KvasirError } from '@kvasir/contract'
 import type { PoolRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { requireNoneHeld } from '../volumes/hold-file.ts'
 import { requireNoWork } from '../volumes/hold-volume.ts'
+import { giveBackAll } from '../volumes/taken-files.ts'
 import { vmsUsing } from '../volumes/volume-use.ts'
 import { volumeWords } from '../volumes/volume-words.ts'
 import { defaultPool } from './create-pool.ts'
@@ -29,10 +31,10 @@ export async function deletePool(
     return
   }
   requireUnused(pool, context)
+  requireNoneHeld(pool, context)
   if (options.removesData) await ports.pools.of(pool).inspect() // Refused now rather than stuck half way.
   await ports.failpoint('pool.delete.before-phase')
-  const deleting: PoolRecord = { ...pool, phase: 'deleting', started: false, ...options }
-  ports.store.pools.update(deleting)
+  const deleting = beginDeletion(pool, context, options)
   await ports.failpoint('pool.delete.after-phase')
   await finishPoolDeletion(deleting, context)
 }
@@ -44,6 +46,7 @@ export async function finishPoolDeletion(pool: PoolRecord, context: Context): Pr
   if (pool.removesData)
     for (const volume of leavesFirst(volumesOf(pool, context))) await removeVolume(volume, context)
   await failpoint('pool.delete.after-volumes')
+  await giveBackAll(pool, ports)
   await ports.pools
     .of(pool)
     .release()
@@ -63,6 +66,24 @@ export async function finishPoolDeletion(pool: PoolRecord, context: Context): Pr
   })
   pools.forget(pool)
   await failpoint('pool.delete.after-row')
+}
+
+/** Writes down that a pool goes, as it is by now: nobody has begun anything with it meanwhile. */
+function beginDeletion(
+  pool: PoolRecord,
+  context: Context,
+  options: { readonly removesData: boolean },
+): PoolRecord {
+  const { store } = context.ports
+  return store.transaction(() => {
+    const now = store.pools.get(pool.id)
+    if (!now) throw new KvasirError('pool-not-found', `There is no pool ${pool.name} any more.`)
+    requireUnused(now, context)
+    requireNoneHeld(now, context)
+    const deleting: PoolRecord = { ...now, phase: 'deleting', started: false, ...options }
+    store.pools.update(deleting)
+    return deleting
+  })
 }
 
 function requireUnused(pool: PoolRecord, context: Context): void {

@@ -36,3 +36,13 @@ export function holdFile(
 export function isHeld(pool: PoolRecord, file: string, { heldFiles }: Holds): boolean {
   return [...heldFiles].some((one) => one.poolId === pool.id && one.file === file)
 }
+
+/** Refuses to delete a pool while somebody has a file of it. `busy`. */
+export function requireNoneHeld(pool: PoolRecord, { heldFiles }: Holds): void {
+  const held = [...heldFiles].find((one) => one.poolId === pool.id)
+  if (held)
+    throw new KvasirError(
+      'busy',
+      `The file ${held.file} of pool ${pool.name} is being ${held.work}, so the pool is not deleted.`,
+    )
+}

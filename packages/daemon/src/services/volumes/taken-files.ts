@@ -49,10 +49,17 @@ export async function giveBackTaken(pool: PoolRecord, file: string, ports: Ports
 /** Gives back all that nobody is at, in a pool that answers. */
 export async function settleTaken(pool: PoolRecord, context: Context): Promise<void> {
   for (const file of filesTaken(pool, context.ports)) {
-    if (isHeld(pool, file, context)) continue
+    const isDeleted = context.ports.store.pools.get(pool.id)?.phase !== 'ready' // Who deletes it gives back.
+    if (isDeleted || isHeld(pool, file, context)) continue
     using _ = holdFile(pool, { file, work: 'given back as it was' }, context)
     await giveBackTaken(pool, file, context.ports)
   }
+}
+
+/** Gives back all before a pool is let go of. Throws what is in the way, unless what lies in it is kept: its place may be gone for good. */
+export async function giveBackAll(pool: PoolRecord, ports: Ports): Promise<void> {
+  const giveOneBack = pool.removesData ? giveBack : giveBackTaken
+  for (const file of filesTaken(pool, ports)) await giveOneBack(pool, file, ports)
 }
 
 /** The volume that a file is. One that the daemon made itself bears its id instead of a name. */
