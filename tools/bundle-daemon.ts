@@ -6,5 +6,5 @@ const daemon = join(dirname(import.meta.dirname), 'packages/daemon')
 
 /** Writes the bundle and its starter into a folder beside the sources of the daemon. */
 export function bundleDaemon(folder = join(daemon, '.cache')): Promise<Bundle> {
-  return writeBundle({ input: join(daemon, 'src/main.ts'), folder, isCommonJs: false })
+  return writeBundle({ input: join(daemon, 'src/main.ts'), folder, isCommonJs: false, isOneFile: true })
 }

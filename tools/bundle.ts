@@ -20,6 +20,8 @@ export interface BundleOptions {
   readonly folder: string
   /** Whether the program is CommonJS inside the bundle: it starts sooner, and cannot wait at its top level. */
   readonly isCommonJs: boolean
+  /** Whether all is one file, for who runs so long that another bundle takes the place of its own. */
+  readonly isOneFile?: boolean
   /** What is not put in, but loaded from where it is. */
   readonly external?: RolldownOptions['external']
 }
@@ -32,7 +34,14 @@ export interface Bundle {
 }
 
 /** Writes the bundle of a program and its starter. */
-export async function writeBundle({ input, folder, isCommonJs, external }: BundleOptions): Promise<Bundle> {
+export async function writeBundle({
+  input,
+  folder,
+  isCommonJs,
+  isOneFile = false,
+  external,
+}: BundleOptions): Promise<Bundle> {
+  const startedAtMs = Date.now()
   await using build = await rolldown({
     input,
     platform: 'node',
@@ -42,6 +51,7 @@ export async function writeBundle({ input, folder, isCommonJs, external }: Bundl
   const end = isCommonJs ? 'cjs' : 'mjs'
   const { output } = await build.generate({
     format: isCommonJs ? 'cjs' : 'esm',
+    codeSplitting: !isOneFile,
     entryFileNames: `main-[hash].${end}`,
     chunkFileNames: `[name]-[hash].${end}`,
   })
@@ -51,7 +61,8 @@ export async function writeBundle({ input, folder, isCommonJs, external }: Bundl
   )
   const stamps = sources.map((file) => {
     const { mtimeMs, size } = statSync(file)
-    return [relative(folder, file), mtimeMs, size] as const
+    const wasWrittenMeanwhile = mtimeMs >= startedAtMs // Then it is not known which of both was read.
+    return [relative(folder, file), wasWrittenMeanwhile ? -1 : mtimeMs, size] as const
   })
   mkdirSync(folder, { recursive: true })
   for (const { fileName, code } of chunks) replaceFile(join(folder, fileName), code)
