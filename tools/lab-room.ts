@@ -44,6 +44,7 @@ export async function openLabRoom({
   const labs = await prepareLabs({ checkout: root, say, count: wanted.labs })
   const room = opened.move()
   return {
+    mostAtOnce: labs,
     async programsOf(files) {
       const bundled = await Promise.all(files.map(bundleTests))
       return [...room.use(writeLabPrograms(bundled, { checkout: root, labs })).programs]

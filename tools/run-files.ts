@@ -136,7 +136,7 @@ export async function runFiles(
   const programs = await room.programsOf(files.map((file) => join(root, file)))
   const stream = run({
     files: programs,
-    concurrency,
+    concurrency: Math.min(concurrency, room.mostAtOnce ?? concurrency),
     timeout: rung.testSeconds * 1000,
     execArgv: [
       '--disable-warning=ExperimentalWarning',

@@ -13,6 +13,8 @@ const neededBytes = 512 * 1024 * 1024
 
 /** A place for test files. */
 export interface TestRoom extends AsyncDisposable {
+  /** How many files there is room for at once, where that is less than was wanted. */
+  readonly mostAtOnce?: number
   /** The programs that run these test files. */
   programsOf(files: readonly string[]): Promise<string[]>
 }

@@ -69,6 +69,9 @@ export async function prepareLabs(options: {
     const lab = await openLab({ ...options, from: 'booted', outlivesUs: false })
     await lab.leave()
   }
+  if (options.count === 1) return 1
+  await using _life = await lockLife(place, options.say)
+  if ((await findEmulator(place)) !== undefined) return 1 // Somebody has started it meanwhile.
   for (let number = 1; number < options.count; number++) {
     const other = placeOf(options.checkout, number)
     await stopEmulator(other) // Of a run that was killed.
