@@ -33,15 +33,19 @@ export function parseNic(text: string, fallbackName: string): NicInput {
   return { name: fallbackName, ...nicFields(text, ['name', ...nicKeys]) } as NicInput
 }
 
-/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`; a limit, a VLAN, queues or an MTU that is `none` goes. */
+/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`; a limit, a VLAN, queues, an MTU or offloads that are `none` go. */
 export function parseNicChange(text: string): NicChange {
   return nicFields(text, nicKeys)
 }
 
 /** Fields of a NIC; a limit that goes is `undefined`. */
-export type NicChange = Omit<NicInput, 'name' | 'limits' | 'vlan' | 'trunk' | 'queues' | 'mtu'> & {
+export type NicChange = Omit<
+  NicInput,
+  'name' | 'limits' | 'vlan' | 'trunk' | 'queues' | 'mtu' | 'offloads'
+> & {
   readonly queues?: NicInput['queues']
   readonly mtu?: NicInput['mtu']
+  readonly offloads?: NicInput['offloads']
   readonly vlan?: NicInput['vlan']
   readonly trunk?: NicInput['trunk']
   readonly limits?: { readonly send?: string | undefined; readonly receive?: string | undefined }
@@ -78,6 +82,7 @@ function nicFields(text: string, keys: readonly string[]): Record<string, unknow
     if (key === 'antiSpoof' || key === 'isolated') fields[key] = toBoolean(key, value)
     else if (key === 'vlan' || key === 'queues' || key === 'mtu')
       fields[key] = value === 'none' ? undefined : toInteger(key, value)
+    else if (key === 'offloads') fields[key] = value === 'none' ? undefined : requireValue(key, value)
     else if (key === 'trunk')
       fields[key] = value === 'none' ? undefined : parseTrunk(requireValue(key, value))
     else if (!['forward', 'send', 'receive'].includes(key)) fields[key] = requireValue(key, value)

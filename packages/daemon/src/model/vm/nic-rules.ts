@@ -118,8 +118,13 @@ export function movedNics(booted: Pick<VmSpec, 'nics'>, spec: Pick<VmSpec, 'nics
 /** Whether a spec wants the device that a guest has; where its cable leads is another matter. */
 export function isSameCard(there: NicSpec, wanted: NicSpec): boolean {
   const isSameModel = modelOf(there) === modelOf(wanted) && there.queues === wanted.queues
-  const isToldSame = there.mtu === wanted.mtu && there.offloads === wanted.offloads
+  const isToldSame = there.mtu === wanted.mtu && offloadsOf(there) === offloadsOf(wanted)
   return there.mode === wanted.mode && there.mac === wanted.mac && isSameModel && isToldSame
+}
+
+/** They are on unless told. */
+function offloadsOf({ offloads = 'on' }: NicSpec): 'on' | 'off' {
+  return offloads
 }
 
 /** A NIC of a spec by its name. */
