@@ -129,6 +129,7 @@ async function sendAll(
           signal,
         })
       ).offsetBytes
+      attempt = 0 // It was answered, be it that the source brought little.
     } catch (error) {
       part.abort()
       offset = await whereToGoOn(error, { attempt, before, ask, signal })

@@ -168,6 +168,21 @@ test('a volume that is there is filled only by force, never while a VM has it, a
   assert.deepEqual(await contents(world), [0, 0, 0, 0, 3, 3, 3, 3, 0, 0, 0, 0])
 })
 
+test('a qcow2 volume that is filled anew goes on after a part that broke off, by the same words', async () => {
+  await using world = await openSimulatedDaemon()
+  const body = newVolume.parse({ name: 'data', size: 8 * mib, format: 'qcow2' })
+  await world.call('createVolume', { params: { pool: 'default' }, body })
+  await begin(world, { force: true })
+  await assert.rejects(send(world, 0, [filled(4 * mib, 3)], new Error('the connection broke')))
+
+  const again = await begin(world, { force: true })
+  await assert.rejects(begin(world, { force: true, as: 'raw' }), { code: 'name-taken' })
+  await send(world, again.upload?.offsetBytes ?? 0, [filled(4 * mib, 4)])
+  await finish(world)
+
+  assert.deepEqual(await contents(world), [3, 3, 3, 3, 4, 4, 4, 4])
+})
+
 test('a volume that is downloaded is held, and the tag changes with what is on it', async () => {
   await using world = await openSimulatedDaemon()
   await begin(world)

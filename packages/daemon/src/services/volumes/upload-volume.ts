@@ -91,7 +91,7 @@ async function goOn(volume: VolumeRecord, wanted: NewUpload, context: Context): 
     format === wanted.format &&
     sizeBytes === wanted.size &&
     fingerprint === wanted.fingerprint &&
-    volume.format === (wanted.as ?? wanted.format) &&
+    (wanted.as === undefined || wanted.as === volume.format) && // What is filled anew keeps its own.
     hasSecretAsked(volume, wanted, context)
   if (isSame) return await showVolume(volume, context)
   throw new KvasirError(
