@@ -63,8 +63,7 @@ export async function importVolume(
   })
   await ports.failpoint('volume.import.after-take')
   if (encryption) await tryToOpen({ ...backend.source(key), encryption }, context)
-  else if (!peeked && wanted.format === 'raw' && !wanted.force)
-    await refusePacked(backend.source(key), words, context)
+  else if (wanted.format === 'raw' && !wanted.force) await refusePacked(backend.source(key), words, context)
   const row: VolumeRecord = {
     id,
     name: wanted.name,
