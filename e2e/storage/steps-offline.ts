@@ -83,7 +83,7 @@ export const offlineSteps: readonly Step[] = [
         'qcow2',
         ...(backend.luns ? ['--force'] : []),
       )
-      await cli.refused(/begins like a qcow2 image/, 'volume', 'upload', evil, target, ...asIts)
+      await cli.refused(/looks like a qcow2 image/, 'volume', 'upload', evil, target, ...asIts)
       if (backend.luns === undefined) {
         const { code } = await scene.world.cli('volume', 'delete', target, '--yes')
         assert.ok(code === 0 || code === 3)

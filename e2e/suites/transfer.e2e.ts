@@ -105,7 +105,7 @@ test('a qcow2 file becomes a volume as it is, unless it names other files, is da
   writeFileSync(at('noise.qcow2'), randomBytes(mib))
 
   const unsaid = await world.cli('volume', 'upload', at('good.qcow2'), 'good')
-  assert.match(unsaid.stderr, /begins like a qcow2 image/)
+  assert.match(unsaid.stderr, /looks like a qcow2 image/)
   await succeeds(world.cli('volume', 'upload', at('good.qcow2'), 'good', '--format', 'qcow2'))
   assert.equal((await show(world, 'good')).capacityBytes, 32 * mib)
   await succeeds(world.cli('volume', 'download', 'good', at('back.img')))
