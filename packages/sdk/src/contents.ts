@@ -121,9 +121,20 @@ export async function sendPart(
 async function writeAll(request: ClientRequest, chunks: AsyncIterable<Uint8Array>): Promise<void> {
   for await (const chunk of chunks) {
     if (request.destroyed || request.writableEnded) return
-    if (!request.write(chunk)) await Promise.race([once(request, 'drain'), once(request, 'close')])
+    if (!request.write(chunk)) await untilDrained(request)
   }
   request.end()
+}
+
+/** Until more can be written, or nothing any more; nothing listens on afterwards. */
+async function untilDrained(request: ClientRequest): Promise<void> {
+  const over = new AbortController()
+  const { signal } = over
+  try {
+    await Promise.race([once(request, 'drain', { signal }), once(request, 'close', { signal })])
+  } finally {
+    over.abort()
+  }
 }
 
 function answerTo(request: ClientRequest, address: DaemonAddress): Promise<IncomingMessage> {
