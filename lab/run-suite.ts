@@ -5,7 +5,8 @@
  * Not here: which files run there (tools/test-rungs.ts).
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Threads } from './machine/command-line.ts'
 import { lastWords } from './machine/emulator.ts'
@@ -57,6 +58,10 @@ export async function runInLab(
   file: string,
   { checkout, labs }: { readonly checkout: string; readonly labs: number },
 ): Promise<number> {
+  if (isTooLate(process.env)) {
+    test(basename(file), { skip: 'no file begins after KVASIR_LAB_UNTIL' })
+    return 0
+  }
   await using free = await takeLab(checkout, labs)
   let failure: Error | undefined
   for (const threads of attempts) {
@@ -69,6 +74,11 @@ export async function runInLab(
     }
   }
   throw failure
+}
+
+/** Whether the time is over after which no file begins: whoever has little names it, as seconds since 1970. */
+function isTooLate({ KVASIR_LAB_UNTIL: until }: NodeJS.ProcessEnv): boolean {
+  return until !== undefined && Date.now() / 1000 > Number(until)
 }
 
 /** Takes one of the labs in which no other file runs, and waits until there is one. */

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
-import { findTestFiles, rungOf, sideBySide } from './test-rungs.ts'
+import { findTestFiles, inTurn, rungOf, sideBySide } from './test-rungs.ts'
 
 test('a file belongs to the rung that the end of its name says', () => {
   assert.equal(rungOf('packages/qmp/src/client.test.ts'), 'unit')
@@ -37,5 +37,16 @@ test('files that need the machine for themselves run one by one after the others
     [files.slice(0, 1), 1],
   ])
   assert.deepEqual(sideBySide(files, { concurrency: 3 }), [[files, 3]])
+  assert.deepEqual(sideBySide(files, { alone: /crash/, concurrency: 1 }), [[files, 1]])
   assert.deepEqual(sideBySide([], { alone: /crash/, concurrency: 2 }), [])
+})
+
+test('another word begins with another file, and all of them are there', () => {
+  const files = Array.from({ length: 20 }, (_, index) => `lab/suites/${index}.lab.ts`)
+  const orders = ['9d3abc0', '1cb2c4d', 'fa11782'].map((word) => inTurn(files, word))
+
+  assert.equal(new Set(orders.map(([first]) => first)).size, 3)
+  for (const order of orders) assert.deepEqual(order.toSorted(), files.toSorted())
+  assert.deepEqual(inTurn(files, undefined), files)
+  assert.deepEqual(inTurn([], 'word'), [])
 })

@@ -3,6 +3,7 @@
  *
  * A file belongs to exactly one rung, told by the end of its name.
  */
+import { createHash } from 'node:crypto'
 import { globSync } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
 import { basename } from 'node:path'
@@ -90,11 +91,19 @@ export function findTestFiles(
     .toSorted()
 }
 
+/** Files in an order of which another word makes another one, for a run that may not come to its end; in theirs without a word. */
+export function inTurn(files: readonly string[], word: string | undefined): readonly string[] {
+  if (word === undefined || files.length === 0) return files
+  const first = createHash('sha256').update(word).digest().readUInt32BE() % files.length
+  return [...files.slice(first), ...files.slice(0, first)]
+}
+
 /** The files in parts that run one part after the other, each with how many of it run side by side. */
 export function sideBySide(
   files: readonly string[],
   { alone, concurrency }: Pick<Rung, 'alone' | 'concurrency'>,
 ): readonly (readonly [files: readonly string[], concurrency: number])[] {
+  if (concurrency === 1) return files.length > 0 ? [[files, 1]] : []
   const isAlone = (path: string) => alone?.test(basename(path)) ?? false
   const parts = [
     [files.filter((path) => !isAlone(path)), concurrency],

@@ -14,7 +14,15 @@ import { LabRefusal } from '../lab/machine/lab.ts'
 import { ensureDebianPackages, PackagesMissing } from './debian-packages.ts'
 import { provideGuestAgent } from './guest-agent.ts'
 import { filesToRepeat, noTotals, runFiles, sumOfTotals, type Totals, withRepeated } from './run-files.ts'
-import { findTestFiles, type RungName, rungNames, rungs, sideBySide, usualRungs } from './test-rungs.ts'
+import {
+  findTestFiles,
+  inTurn,
+  type RungName,
+  rungNames,
+  rungs,
+  sideBySide,
+  usualRungs,
+} from './test-rungs.ts'
 
 const root = join(import.meta.dirname, '..')
 const shownSlowFiles = 8
@@ -70,11 +78,13 @@ async function runTwice(
 ): Promise<Totals & Pick<RungResult, 'unstable'>> {
   const options = { rung: name, namePatterns: selection.namePatterns }
   let first = noTotals
-  for (const [part, concurrency] of sideBySide(files, rungs[name]))
+  const ordered = name === 'lab' ? inTurn(files, process.env['KVASIR_TURN']) : files
+  for (const [part, concurrency] of sideBySide(ordered, rungs[name]))
     first = sumOfTotals(first, await runFiles(part, { ...options, concurrency }))
   const again = filesToRepeat(first.failedFiles, rungs[name])
   if (again.length === 0) return { ...first, unstable: [] }
   console.log(`\nThese failed, and run once more, alone: ${again.join(', ')}`)
+  delete process.env['KVASIR_LAB_UNTIL'] // A file that failed is never taken for one that had no time.
   const second = await runFiles(again, { ...options, concurrency: 1 })
   const unstable = again.filter((file) => !second.failedFiles.has(file))
   return { ...withRepeated(first, second), unstable }

@@ -2,7 +2,7 @@
  * Which rounds of the crash suite a run plays. A run that has little time kills a daemon at every failpoint once, though many operations
  * reach it, and plays of the other kills and of the steps that fail a share that is another for each commit.
  *
- *     KVASIR_CRASH_SHARE=4 KVASIR_CRASH_TURN=9d3abc0 npm run test:e2e -- crash
+ *     KVASIR_CRASH_SHARE=4 KVASIR_TURN=9d3abc0 npm run test:e2e -- crash
  */
 import { createHash } from 'node:crypto'
 import type { FailpointAction } from './failpoints.ts'
@@ -20,7 +20,7 @@ export function crashShareOf(environment: Readonly<Record<string, string | undef
   const oneOf = Number(environment['KVASIR_CRASH_SHARE'] ?? 1)
   if (!Number.isSafeInteger(oneOf) || oneOf < 1)
     throw new Error('KVASIR_CRASH_SHARE says of how many rounds one is played, from 1.')
-  return { oneOf, turn: environment['KVASIR_CRASH_TURN'] ?? '' }
+  return { oneOf, turn: environment['KVASIR_TURN'] ?? '' }
 }
 
 /** Chooses rounds, and remembers at which failpoints a daemon was killed. */
