@@ -31,6 +31,8 @@ test('the bundle is the daemon, is smaller in memory than its sources, and is no
   await assert.rejects(serve(t, start), /the bundle was run/)
 })
 
+const serveMs = 30_000
+
 /** Runs a daemon on the simulated host until it has answered, and gives how much memory it then has. */
 async function serve(t: TestContext, program: string): Promise<{ readonly residentKib: number }> {
   const place = mkdtempSync('/tmp/kvb-') // Sockets want short paths.
@@ -47,7 +49,7 @@ async function serve(t: TestContext, program: string): Promise<{ readonly reside
   const ended = once(child, 'exit')
   const client = createClient({ socketPath })
   t.after(() => client.close())
-  while (child.exitCode === null) {
+  for (const until = Date.now() + serveMs; child.exitCode === null && Date.now() < until; ) {
     const status = await client.call(endpoints.getStatus).catch(() => undefined)
     if (status === undefined) {
       await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 50))])
@@ -59,5 +61,5 @@ async function serve(t: TestContext, program: string): Promise<{ readonly reside
     await ended
     return { residentKib: Number(resident?.[1]) }
   }
-  throw new Error(said.join(''))
+  throw new Error(`The daemon does not serve. It said: ${said.join('')}`)
 }
