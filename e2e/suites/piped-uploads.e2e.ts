@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
@@ -11,6 +11,7 @@ import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { type CliRun, startCli } from '../machine/cli.ts'
 import { eventually } from '../machine/eventually.ts'
+import { failpointsOf } from '../machine/failpoints.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu', 'passt')
@@ -114,4 +115,36 @@ async function refuseOthers(world: World, end: Buffer): Promise<void> {
   const long = await piped(world, [end], 'volume', 'upload', '-', 'long', '--size', '2MiB')
   assert.match(long.stderr, /is being uploaded from something else/)
   assert.ok((await show(world, 'long')).upload)
+  const anew = await piped(world, [end], 'volume', 'upload', '-', 'long', '--size', '2MiB', '--force')
+  assert.equal(anew.code, 0, anew.stderr)
+  assert.equal((await show(world, 'long')).upload, undefined)
 }
+
+test('what lies behind a short pipe is cleared by the job that ends it, and by the next daemon when one dies in that', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const failpoints = failpointsOf(world.place)
+  await world.daemon.stop()
+  await world.startDaemon(failpoints.environment)
+  const [path, back] = ['full.img', 'back.img'].map((name) => join(world.place.base, name))
+  assert.ok(path !== undefined && back !== undefined)
+  const [size, begin] = [272 * mib, randomBytes(mib)]
+  writeFileSync(path, Buffer.alloc(size, 'Z'))
+  await world.client.call(endpoints.createSecret, { body: { name: 'luks', value: 'of-nobody' } })
+  const full = await world.cli('volume', 'upload', path, 'data', '--as', 'raw', '--encrypt', 'luks')
+  assert.equal(full.code, 0, full.stderr)
+
+  await failpoints.arm('volume.upload.after-clear', 'exit')
+  const upload = piped(world, [begin], 'volume', 'upload', '-', 'data', '--size', '1MiB', '--force')
+  await world.daemon.exited
+  await failpoints.disarm()
+  await world.startDaemon(failpoints.environment)
+  const { code, stderr } = await upload
+
+  assert.equal(code, 0, stderr)
+  assert.match(stderr, /clearing the 271 MiB behind its end/)
+  assert.match(stderr, /Volume data is uploaded/)
+  assert.equal((await world.cli('volume', 'download', 'data', back)).code, 0)
+  assert.ok(readFileSync(back).equals(Buffer.concat([begin, Buffer.alloc(size - mib)])))
+})

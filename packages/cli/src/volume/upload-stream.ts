@@ -12,6 +12,7 @@ import { formatBytes, parseBytes } from '@kvasir/contract/size'
 import type { VolumePlace } from '@kvasir/sdk'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
+import { askUpload, beginUpload } from './begin-upload.ts'
 import { progress } from './download.ts'
 import { firstPieces } from './file-pieces.ts'
 import { finishUpload } from './finish-upload.ts'
@@ -50,9 +51,8 @@ export async function uploadStream(context: Context, params: VolumePlace): Promi
       fingerprint: `stream:${crypto.randomUUID()}`,
       ...asked(context),
     }
-    const begin = () => context.client.call(routes.beginUpload, { params, body, signal: context.signal })
-    const volume = await begin()
-    const ask = async () => (await begin()).upload?.offsetBytes ?? 0
+    const volume = await beginUpload(context, params, body)
+    const ask = async () => (await askUpload(context, params, body)).upload?.offsetBytes ?? 0
     await sendAll(context, kept, { params, size, ask, from, mostBytes: mostPartBytes(volume) }).catch(
       async (error: unknown) => {
         await tellOfRest(context, params, name)
@@ -153,6 +153,6 @@ async function tellOfRest({ client, output }: Context, params: VolumePlace, name
   if (upload === undefined) return
   const written = `${formatBytes(upload.offsetBytes)} of ${formatBytes(upload.sizeBytes)}`
   output.message(
-    `Volume ${name} stays an upload of which ${written} are written, and which nobody is given. A stream is not read twice, so it does not go on: delete it${upload.expiresAt === undefined ? '' : ', or it goes by itself after a day'}.`,
+    `Volume ${name} stays an upload of which ${written} are written, and which nobody is given. A stream is not read twice, so it does not go on: send it anew with --force${upload.expiresAt === undefined ? '' : ', delete it, or it goes by itself after a day'}.`,
   )
 }

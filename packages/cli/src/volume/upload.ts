@@ -4,12 +4,12 @@
  */
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { packedImageBytes } from '@kvasir/contract/packed-image'
-import { routes } from '@kvasir/contract/routes'
 import { formatBytes } from '@kvasir/contract/size'
 import type { VolumePlace } from '@kvasir/sdk'
 import type { Action } from '../command.ts'
 import type { Context } from '../context.ts'
 import { UsageError } from '../usage-error.ts'
+import { askUpload, beginUpload } from './begin-upload.ts'
 import { progress } from './download.ts'
 import { findContents } from './file-holes.ts'
 import { filePieces, firstPieces } from './file-pieces.ts'
@@ -46,14 +46,13 @@ async function uploadFile(context: Context, params: VolumePlace, file: FileHandl
     fingerprint: `${dev}:${ino}:${size}:${mtimeMs}`,
     ...asked(context),
   }
-  const begin = () => context.client.call(routes.beginUpload, { params, body, signal: context.signal })
-  const volume = await begin()
+  const volume = await beginUpload(context, params, body)
   const offsetOf = ({ upload }: typeof volume) => upload?.offsetBytes ?? 0
   if (offsetOf(volume) > 0) context.output.message(`Going on at ${formatBytes(offsetOf(volume))}.`)
   await sendAll(
     context,
     { file, size, params, mostBytes: mostPartBytes(volume) },
-    { from: offsetOf(volume), ask: async () => offsetOf(await begin()) },
+    { from: offsetOf(volume), ask: async () => offsetOf(await askUpload(context, params, body)) },
   )
   await finishUpload(context, params, formatBytes(size))
   return undefined

@@ -149,6 +149,7 @@ export const failpointNames = [
   'volume.upload.after-file',
   'volume.upload.after-begin',
   'volume.upload.after-part',
+  'volume.upload.after-clear',
   'volume.upload.before-ready',
   'volume.upload.after-ready',
   'volume.delete.before-phase',

@@ -54,6 +54,8 @@ export interface VolumeUpload {
   readonly sizeBytes: number
   /** So much of it is on the disk. */
   readonly offsetBytes: number
+  /** All of it is, and from here on the volume is still to be cleared. */
+  readonly restFrom?: number | undefined
   readonly fingerprint?: string | undefined
   /** When it is given up; never for a volume that was there before. */
   readonly expiresAt?: string | undefined

@@ -57,6 +57,7 @@ const volumeContent = z.object({
       format: z.enum(['qcow2', 'raw']),
       sizeBytes: z.int().nonnegative(),
       offsetBytes: z.int().nonnegative(),
+      restFrom: z.int().nonnegative().optional(),
       fingerprint: z.string().optional(),
       expiresAt: z.string().optional(),
     })

@@ -11,7 +11,7 @@ import type { Extent } from '../../ports/volume-access.ts'
 import type { Context } from '../context.ts'
 import { clearPart } from './contents.ts'
 import { openToSend } from './download-volume.ts'
-import { clearBehind, receivePart, type UploadProgress, type WritePart } from './receive-upload.ts'
+import { receivePart, type UploadProgress, type WritePart } from './receive-upload.ts'
 import { requireUpload } from './upload-volume.ts'
 
 /** So long one call copies. */
@@ -45,7 +45,6 @@ export async function takeUpload(
       return lengthBytes
     })
     file.close()
-    if (reached === end) await clearBehind(open, end)
     await open.flush()
     count(reached)
     if (error !== undefined) throw error

@@ -1,25 +1,21 @@
 /**
  * Takes one part of an upload. However it ends, what came is flushed and counted in the row, so that the next part begins there; what
- * was not counted when the daemon died is sent again.
+ * was not counted when the daemon died is sent again. What lies behind the end of it all is cleared later (clear-rest.ts).
  */
 import { KvasirError, type Piece, type ReceivedContents } from '@kvasir/contract'
-import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { OpenVolume } from '../../ports/volume-access.ts'
 import type { Context } from '../context.ts'
 import { usablePlace } from '../pools/usable-pool.ts'
-import { askPools } from './ask-pools.ts'
 import { PieceWriter } from './contents.ts'
 import { requireNoWork } from './hold-volume.ts'
+import { openUpload } from './open-upload.ts'
 import { uploading } from './upload-refusal.ts'
-import { expiry, requireUpload, sentKey } from './upload-volume.ts'
-import { sourceOf } from './volume-files.ts'
+import { expiry, requireUpload } from './upload-volume.ts'
 import { volumeWords } from './volume-words.ts'
 
 /** After so much it is counted how far it came, for a daemon that dies in the middle of a long part. */
 const countEveryBytes = 256 * 2 ** 20
-/** Beside the contents, for the tables of a format. */
-const spareBytes = 2 ** 30
 
 interface Received {
   readonly offset: number
@@ -59,22 +55,21 @@ export async function receivePart(
   usablePlace(volume, context.ports)
   const held = hold(volume, part.offset, context)
   const { sizeBytes } = requireUpload(held)
-  const count = (offsetBytes: number) => {
+  const count = (offsetBytes: number, { sizeBytes: wholeBytes }: OpenVolume) => {
     const now = store.volumes.get(volume.id)
     if (!now?.upload) return
     const kept = now.upload.expiresAt === undefined ? {} : { expiresAt: expiry(context) }
-    store.volumes.update({ ...now, upload: { ...now.upload, ...kept, offsetBytes } })
+    const rest = offsetBytes === sizeBytes && wholeBytes > sizeBytes ? { restFrom: sizeBytes } : {}
+    store.volumes.update({ ...now, upload: { ...now.upload, ...kept, offsetBytes, ...rest } })
   }
   try {
-    const source = sourceOf({ ...held, ...sentKey(held) }, context.ports)
-    await uploading({ words: volumeWords(held), source }, async () => {
-      const open = await openToWrite(held, { source, signal: part.signal }, context)
-      try {
-        await part.write(open, { end: sizeBytes, count })
-      } finally {
-        await open.close()
-      }
-    })
+    const { open, source } = await openUpload(held, part.signal, context)
+    try {
+      const limits = { end: sizeBytes, count: (reached: number) => count(reached, open) }
+      await uploading({ words: volumeWords(held), source }, () => part.write(open, limits))
+    } finally {
+      await open.close()
+    }
     await failpoint('volume.upload.after-part')
     return { offsetBytes: requireUpload(store.volumes.get(volume.id) ?? held).offsetBytes, sizeBytes }
   } finally {
@@ -96,7 +91,6 @@ async function writeAll(
   let uncountedBytes = 0
   const settle = async () => {
     const reached = await writer.settle()
-    if (reached === end) await clearBehind(open, end)
     count(reached)
     uncountedBytes = 0
   }
@@ -111,11 +105,6 @@ async function writeAll(
     throw error
   }
   await settle()
-}
-
-/** Behind the end of what is sent, up to a whole sector, and of a volume that was there before, there is to be nothing. */
-export async function clearBehind(open: OpenVolume, end: number): Promise<void> {
-  if (open.sizeBytes > end) await open.zero(end, open.sizeBytes - end)
 }
 
 function lengthOf(piece: Piece): number {
@@ -138,14 +127,4 @@ function hold(volume: VolumeRecord, offset: number, { ports }: Context): VolumeR
     store.volumes.update(held)
     return held
   })
-}
-
-async function openToWrite(
-  volume: VolumeRecord,
-  { source, signal }: { readonly source: VolumeSource; readonly signal: AbortSignal },
-  { ports }: Context,
-): Promise<OpenVolume> {
-  await askPools({ ...volume, ...sentKey(volume) }, ports)
-  const fileSizeBytes = 2 * Math.max(volume.capacityBytes, volume.upload?.sizeBytes ?? 0) + spareBytes
-  return await ports.access.open([source], { access: 'write', fileSizeBytes, signal })
 }

@@ -176,11 +176,66 @@ test('a qcow2 volume that is filled anew goes on after a part that broke off, by
   await assert.rejects(send(world, 0, [filled(4 * mib, 3)], new Error('the connection broke')))
 
   const again = await begin(world, { force: true })
-  await assert.rejects(begin(world, { force: true, as: 'raw' }), { code: 'name-taken' })
+  await assert.rejects(begin(world, { force: true, as: 'raw' }), { code: 'bad-request' })
+  await assert.rejects(begin(world, { as: 'raw' }), { code: 'name-taken' })
   await send(world, again.upload?.offsetBytes ?? 0, [filled(4 * mib, 4)])
   await finish(world)
 
   assert.deepEqual(await contents(world), [3, 3, 3, 3, 4, 4, 4, 4])
+})
+
+/** A volume of 12 MiB on which there is something everywhere. */
+async function makeFull(world: SimulatedDaemon): Promise<void> {
+  const body = newVolume.parse({ name: 'data', size: 12 * mib, format: 'raw' })
+  await world.call('createVolume', { params: { pool: 'default' }, body })
+  await begin(world, { force: true, size: 12 * mib })
+  await send(world, 0, [filled(12 * mib, 9)])
+  await finish(world)
+}
+
+test('what lies behind a smaller upload is cleared by the job that ends it, also under the next daemon', async () => {
+  const { promise: isThere, resolve: arrive } = Promise.withResolvers<void>()
+  const world = await openSimulatedDaemon({
+    failpoint: async (name) => {
+      if (name !== 'volume.upload.after-clear') return
+      arrive()
+      await new Promise(() => {})
+    },
+  })
+  await makeFull(world)
+  await begin(world, { force: true, size: 4 * mib })
+  const sent = await send(world, 0, [filled(4 * mib, 1)])
+  const nobody = finish(world).catch(() => {})
+  await isThere
+
+  await using next = await world.killAndFollow()
+  const begun = await begin(next, { force: true, size: 4 * mib })
+  await assert.rejects(next.call('downloadVolume', { params: data }), { code: 'busy' })
+  const job = await finish(next)
+
+  assert.equal(sent.offsetBytes, 4 * mib)
+  assert.equal(begun.upload?.offsetBytes, 4 * mib)
+  assert.equal(job.state, 'succeeded', JSON.stringify(job.error))
+  assert.deepEqual(await contents(next), [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0])
+  void nobody
+})
+
+test('an upload that does not go on is begun anew by force, and nothing of it is left', async () => {
+  await using world = await openSimulatedDaemon()
+  await makeFull(world)
+  await begin(world, { force: true, size: 8 * mib, fingerprint: 'stream:1' })
+  await send(world, 0, [filled(8 * mib, 1)])
+
+  await assert.rejects(begin(world, { size: 6 * mib, fingerprint: 'stream:2' }), { code: 'name-taken' })
+  await assert.rejects(begin(world, { force: true, size: 13 * mib }), { code: 'bad-request' })
+  const anew = await begin(world, { force: true, size: 6 * mib, fingerprint: 'stream:2' })
+  await assert.rejects(send(world, 8 * mib, []), { code: 'revision-mismatch' })
+  await send(world, 0, [filled(2 * mib, 2), zeros(4 * mib)])
+  await finish(world)
+
+  assert.equal(anew.upload?.offsetBytes, 0)
+  assert.equal(anew.upload?.expiresAt, undefined)
+  assert.deepEqual(await contents(world), [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 })
 
 test('a volume that is downloaded is held, and the tag changes with what is on it', async () => {

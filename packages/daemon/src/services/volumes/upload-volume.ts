@@ -7,16 +7,17 @@
  */
 import type { Job, NewUpload, Volume } from '@kvasir/contract'
 import { formatBytes, KvasirError } from '@kvasir/contract'
-import type { VolumeKey } from '../../ports/pools.ts'
 import type { VolumeRecord, VolumeUpload } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Caller } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { usablePlace, usablePool } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
+import { clearRest } from './clear-rest.ts'
 import { encryptionOf, requireStillKept } from './encryption.ts'
 import { isUnfinished, uploadKeptMs } from './expired-upload.ts'
 import { requireNoWork, requireWhole } from './hold-volume.ts'
+import { sentKey } from './open-upload.ts'
 import { showVolume } from './show-volume.ts'
 import { hasSecretAsked, requireSound, type VolumePlace } from './sound-upload.ts'
 import { notTaken, uploading } from './upload-refusal.ts'
@@ -73,18 +74,6 @@ export function requireUpload(volume: VolumeRecord): VolumeUpload {
   throw new KvasirError('wrong-state', `Volume ${volumeWords(volume)} is not being uploaded.`)
 }
 
-/** By what the backend finds the bytes that are sent: a qcow2 file that is sent is a row of bytes until it is whole. */
-export function sentKey({ id, file, format, encryption, upload }: VolumeRecord): VolumeKey {
-  if (upload?.format !== 'qcow2')
-    return {
-      id,
-      format,
-      ...(file === undefined ? {} : { file }),
-      ...(encryption === undefined ? {} : { encryption }),
-    }
-  return { id, format: 'raw', file: `${id}.qcow2` }
-}
-
 async function goOn(volume: VolumeRecord, wanted: NewUpload, context: Context): Promise<Volume> {
   const { format, sizeBytes, fingerprint } = requireUpload(volume)
   const isSame =
@@ -94,13 +83,17 @@ async function goOn(volume: VolumeRecord, wanted: NewUpload, context: Context): 
     (wanted.as === undefined || wanted.as === volume.format) && // What is filled anew keeps its own.
     hasSecretAsked(volume, wanted, context)
   if (isSame) return await showVolume(volume, context)
+  if (wanted.force && format === 'raw') return await fillAnew(volume, wanted, context)
   throw new KvasirError(
     'name-taken',
-    `Volume ${volumeWords(volume)} is being uploaded from something else (${formatBytes(sizeBytes)}, ${format}); delete it to begin anew.`,
+    `Volume ${volumeWords(volume)} is being uploaded from something else (${formatBytes(sizeBytes)}, ${format}); force begins it anew, and so does deleting it.`,
   )
 }
 
-/** The old contents go as the new ones come; what neither covers is zeros. */
+/**
+ * The old contents go as the new ones come; what neither covers is zeros. So does what came of an upload that does not go on, such as that
+ * of a pipe which broke off.
+ */
 async function fillAnew(volume: VolumeRecord, wanted: NewUpload, context: Context): Promise<Volume> {
   const { ports } = context
   const words = volumeWords(volume)
@@ -123,11 +116,13 @@ async function fillAnew(volume: VolumeRecord, wanted: NewUpload, context: Contex
     )
   const begun = ports.store.transaction(() => {
     const now = ports.store.volumes.get(volume.id) ?? volume
-    requireWhole(now)
+    if (now.phase === 'uploading') requireNoWork(now)
+    else requireWhole(now)
     const holder = holderOf(now, ports.store)
     if (holder)
       throw new KvasirError('in-use', `Volume ${words} is in use by ${holder}, so nothing is uploaded to it.`)
-    const row: VolumeRecord = { ...now, phase: 'uploading', upload: newUploadState(wanted) }
+    const kept = now.upload?.expiresAt === undefined ? {} : { expiresAt: expiry(context) }
+    const row: VolumeRecord = { ...now, phase: 'uploading', upload: { ...newUploadState(wanted), ...kept } }
     ports.store.volumes.update(row)
     return row
   })
@@ -188,9 +183,10 @@ async function finish(volume: VolumeRecord, job: JobHandle, context: Context): P
   })
   await using undo = new AsyncDisposableStack()
   undo.defer(async () => {
-    const { work: _, ...rest } = held
+    const { work: _, ...rest } = store.volumes.get(volume.id) ?? held
     store.volumes.update(rest)
   })
+  await clearRest(held, job, context)
   const { upload, work: _, ...rest } = held
   const capacityBytes = upload?.format === 'qcow2' ? await inspect(held, job, context) : held.capacityBytes
   await failpoint('volume.upload.before-ready')
