@@ -32,6 +32,9 @@ export const nicLimits = z
   .refine(({ send, receive }) => (send ?? receive) !== undefined, 'limits nothing')
   .meta({ id: 'NicLimits' })
 
+/** An address of IPv6, in the one form that RFC 5952 has for it. */
+const oneIpv6 = z.ipv6().overwrite((text) => URL.parse(`http://[${text}]`)?.hostname.slice(1, -1) ?? text)
+
 /** A NIC of a VM: on a network, or on user-mode networking of its own. */
 export const nicSpec = z
   .strictObject({
@@ -47,6 +50,10 @@ export const nicSpec = z
       description:
         'What the network always gives it by DHCP; chosen and then kept where it has forwards or antiSpoof.',
     }),
+    ipv6: oneIpv6.optional().meta({
+      description:
+        'What the network always gives it by DHCPv6, besides what it makes itself by SLAAC; where there is no DHCPv6, what it may send from.',
+    }),
     forwards: z
       .array(forwardSpec)
       .max(mostForwards)
@@ -54,7 +61,7 @@ export const nicSpec = z
       .meta({ description: 'In user mode, or on a network of mode nat.' }),
     antiSpoof: z.boolean().default(false).meta({
       description:
-        'What it sends has its own MAC address and the addresses that the network gives it, and it is no DHCP server and no router; of IPv6, it has the addresses that follow from its MAC address.',
+        'What it sends has its own MAC address and the addresses that the network gives it, and it is no DHCP server and no router; of IPv6, it has the addresses that follow from its MAC address, and those that are said.',
     }),
     isolated: z
       .boolean()
@@ -83,7 +90,7 @@ export const nicSpec = z
   .overwrite((nic) => (nic.network === undefined ? nic : { ...nic, mode: 'network' as const }))
   .refine(({ mode, network }) => mode !== 'network' || network !== undefined, 'names no network')
   .refine(
-    ({ mode, address }) => mode === 'network' || address === undefined,
+    ({ mode, address, ipv6 }) => mode === 'network' || (address ?? ipv6) === undefined,
     'has an address, which only a NIC on a network has',
   )
   .refine(

@@ -150,7 +150,11 @@ export const deviceVerbs: Verbs = {
   },
   'nic add': {
     summary: 'Add a NIC, such as network=lan, while the guest runs too.',
-    examples: ['vm nic add web1 network=lan', 'vm nic add web1 forward=2222:22,forward=8080:80'],
+    examples: [
+      'vm nic add web1 network=lan',
+      'vm nic add web1 network=lan,address=192.168.150.9,ipv6=fd12::9',
+      'vm nic add web1 forward=2222:22,forward=8080:80',
+    ],
     arguments: [name, { name: 'KEY=VALUE,...' }],
     load: async () => (await import('../vm/devices.ts')).addNic,
   },

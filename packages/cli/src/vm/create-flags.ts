@@ -31,7 +31,7 @@ export const createFlags = {
   },
   nic: {
     summary:
-      'A NIC: network=,model=e1000e,address=,mac=,name=,forward=2222:22,antiSpoof,isolated,vlan=10,trunk=10+20-30,queues=,mtu=,offloads=off, or mode=user,forward=2222:22 (by passt where the host has it, else by slirp of QEMU); none for no NIC.',
+      'A NIC: network=,model=e1000e,address=,ipv6=,mac=,name=,forward=2222:22,antiSpoof,isolated,vlan=10,trunk=10+20-30,queues=,mtu=,offloads=off, or mode=user,forward=2222:22 (by passt where the host has it, else by slirp of QEMU); none for no NIC.',
     value: 'KEY=VALUE,...',
     multiple: true,
   },

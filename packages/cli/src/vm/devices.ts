@@ -52,7 +52,7 @@ export const listNics: Action = async (context) => {
       { title: 'NETWORK', show: (nic) => nic.network ?? nic.mode },
       { title: 'MODEL', show: (nic) => nic.model ?? 'virtio' },
       { title: 'MAC', show: (nic) => nic.mac },
-      { title: 'ADDRESS', show: (nic) => nic.address ?? addressesOf(vm, nic) },
+      { title: 'ADDRESS', show: (nic) => saidAddresses(nic) ?? addressesOf(vm, nic) },
       { title: 'LINK', show: (nic) => (isNicLost(vm.status, nic.name) ? 'lost' : nic.link) },
       {
         title: 'GUARDS',
@@ -71,6 +71,12 @@ export const listNics: Action = async (context) => {
     `VM ${vm.name} has no NICs.`,
   )
   return undefined
+}
+
+/** Those that it always has. */
+function saidAddresses({ address, ipv6 }: NicSpec): string | undefined {
+  const said = [address, ipv6].filter((one) => one !== undefined)
+  return said.length === 0 ? undefined : said.join(' ')
 }
 
 /** Those that its network knows of. */

@@ -14,3 +14,15 @@ test('queues, an MTU and offloads are words of a NIC, and go by none', () => {
   assert.deepEqual([without.mode, without.offloads], ['user', undefined])
   assert.throws(() => parseNic('queues=many', 'net0'), UsageError)
 })
+
+test('an address of IPv6 is one of its network, and goes by none', () => {
+  const nic = nicSpec.parse(parseNic('network=lan,ipv6=FD09::0A', 'net0'))
+  const changed = (words: string) => nicSpec.parse(changedNic(nic, parseNicChange(words))).ipv6
+
+  assert.equal(nic.ipv6, 'fd09::a')
+  assert.deepEqual([changed('link=down'), changed('ipv6=fd09::b')], ['fd09::a', 'fd09::b'])
+  assert.deepEqual(
+    [changed('ipv6=none'), changed('network=other'), changed('mode=user')],
+    [undefined, undefined, undefined],
+  )
+})

@@ -14,6 +14,7 @@ const nicKeys = [
   'model',
   'mac',
   'address',
+  'ipv6',
   'forward',
   'antiSpoof',
   'isolated',
@@ -33,7 +34,7 @@ export function parseNic(text: string, fallbackName: string): NicInput {
   return { name: fallbackName, ...nicFields(text, ['name', ...nicKeys]) } as NicInput
 }
 
-/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`; a limit, a VLAN, queues, an MTU or offloads that are `none` go. */
+/** What of a NIC is to be another: its forwards are those that are named, or `forward=none`; a limit, an address of IPv6, a VLAN, queues, an MTU or offloads that are `none` go. */
 export function parseNicChange(text: string): NicChange {
   return nicFields(text, nicKeys)
 }
@@ -41,8 +42,9 @@ export function parseNicChange(text: string): NicChange {
 /** Fields of a NIC; a limit that goes is `undefined`. */
 export type NicChange = Omit<
   NicInput,
-  'name' | 'limits' | 'vlan' | 'trunk' | 'queues' | 'mtu' | 'offloads'
+  'name' | 'limits' | 'ipv6' | 'vlan' | 'trunk' | 'queues' | 'mtu' | 'offloads'
 > & {
+  readonly ipv6?: NicInput['ipv6']
   readonly queues?: NicInput['queues']
   readonly mtu?: NicInput['mtu']
   readonly offloads?: NicInput['offloads']
@@ -51,9 +53,9 @@ export type NicChange = Omit<
   readonly limits?: { readonly send?: string | undefined; readonly receive?: string | undefined }
 }
 
-/** An address is one of its network; a limit that is not named stays. In user mode a NIC is on no network. */
+/** Its addresses are those of its network; a limit that is not named stays. In user mode a NIC is on no network. */
 export function changedNic(nic: NicSpec, { limits: newLimits, ...change }: NicChange): NicInput {
-  const { address, network, limits: oldLimits, ...rest } = nic
+  const { address, ipv6, network, limits: oldLimits, ...rest } = nic
   const limits = { ...oldLimits, ...newLimits }
   const isLimited = (limits.send ?? limits.receive) !== undefined
   const leaves = change.mode === 'user' && change.network === undefined
@@ -62,6 +64,7 @@ export function changedNic(nic: NicSpec, { limits: newLimits, ...change }: NicCh
     ...rest,
     ...(leaves || network === undefined ? {} : { network }),
     ...(stays && address !== undefined ? { address } : {}),
+    ...(stays && ipv6 !== undefined ? { ipv6 } : {}),
     ...change,
     ...(isLimited ? { limits } : {}),
   }
@@ -82,7 +85,8 @@ function nicFields(text: string, keys: readonly string[]): Record<string, unknow
     if (key === 'antiSpoof' || key === 'isolated') fields[key] = toBoolean(key, value)
     else if (key === 'vlan' || key === 'queues' || key === 'mtu')
       fields[key] = value === 'none' ? undefined : toInteger(key, value)
-    else if (key === 'offloads') fields[key] = value === 'none' ? undefined : requireValue(key, value)
+    else if (key === 'offloads' || key === 'ipv6')
+      fields[key] = value === 'none' ? undefined : requireValue(key, value)
     else if (key === 'trunk')
       fields[key] = value === 'none' ? undefined : parseTrunk(requireValue(key, value))
     else if (!['forward', 'send', 'receive'].includes(key)) fields[key] = requireValue(key, value)

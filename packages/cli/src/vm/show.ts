@@ -167,7 +167,7 @@ function queueWords({ queues, mtu, offloads }: NonNullable<Vm['status']['nics']>
 
 /** A NIC, and the way of its packets where it has one. */
 function nicWords(
-  { name, network, mode, mac, address, link }: Vm['spec']['nics'][number],
+  { name, network, mode, mac, address, ipv6, link }: Vm['spec']['nics'][number],
   { status }: Vm,
 ): string {
   const way = status.nics?.find(({ nic }) => nic === name)
@@ -178,6 +178,7 @@ function nicWords(
     network ?? mode,
     mac,
     address,
+    ipv6,
     link === 'down' ? 'link down' : undefined,
     isLost ? 'lost' : undefined,
     way &&

@@ -74,6 +74,15 @@ test('a reserved address of IPv6 is given by DHCPv6, with what the VM of the NIC
 
   assert.ok(bare.includes(`dhcp-host=${mac},10.9.0.9,[fd00:1::5054:ff:fe00:1],web1.lan.internal`))
   assert.ok(reserved.includes(`dhcp-host=${mac},10.9.0.9,[fd00:1::9],web1.lan.internal`))
+
+  const named = guests.map((guest) => ({ ...guest, ipv6: 'fd00:1::a' }))
+  const without = { ...lan, ipv6: { ...ipv6, dhcp: false } }
+  assert.ok(
+    linesOf({ ...lan, ipv6 }, { guests: named }).includes(
+      `dhcp-host=${mac},10.9.0.9,[fd00:1::a],web1.lan.internal`,
+    ),
+  )
+  assert.ok(linesOf(without, { guests: named }).includes(`dhcp-host=${mac},10.9.0.9,web1.lan.internal`))
 })
 
 test('a guest with a smaller MTU than its network is told its own, where DHCP tells one', () => {

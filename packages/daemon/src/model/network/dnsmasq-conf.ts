@@ -72,8 +72,8 @@ function hostLines(network: NetworkSpec, guests: readonly GuestNic[]): readonly 
   const hosts = [...nics.values()].map(({ mac, address, ipv6: own6, name, isGuarded, mtu }) => {
     // Alone, a name such as `ignore`, `infinite` or `45m` would be read as what is done with a lease, or as its length.
     const fullName = name === undefined ? undefined : `${name}.${domain}`
-    const derived = isGuarded && ipv6?.dhcp ? derivedAddresses(mac, network)[1] : undefined
-    const address6 = own6 ?? derived
+    const derived = isGuarded ? derivedAddresses(mac, network)[1] : undefined
+    const address6 = ipv6?.dhcp ? (own6 ?? derived) : undefined
     const tag = mtu !== undefined && smaller.includes(mtu) ? `set:mtu${mtu}` : undefined
     const words = [mac, tag, address, address6 && `[${address6}]`, fullName]
     return `dhcp-host=${words.filter((word) => word !== undefined).join(',')}`

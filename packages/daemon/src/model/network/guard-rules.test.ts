@@ -68,6 +68,14 @@ test('an address of IPv6 that is reserved for a guest is its own too', () => {
   assert.match(text, /nd-neighbor-advert @th,64,128 0xfd000001000000000000000000000009 accept/)
 })
 
+test('an address of IPv6 that a NIC names is its own too, once', () => {
+  const derived = 'fd00:1::5054:ff:fe00:2'
+  const own = (ipv6: string) => guardTable(lan, [wire(2, { antiSpoof: true, ipv6 })]).join('\n')
+
+  assert.match(own('fd00:1::9'), /elements = \{ fe80::5054:ff:fe00:2, fd00:1::5054:ff:fe00:2, fd00:1::9 \}/)
+  assert.match(own(derived), /elements = \{ fe80::5054:ff:fe00:2, fd00:1::5054:ff:fe00:2 \}/)
+})
+
 test('what is limited of a tap is so before a guard accepts it, each way by a chain of its own', () => {
   const lines = guardTable(lan, [
     wire(2, { antiSpoof: true, limits: { send: 1_000_000, receive: 2_000_000 } }),

@@ -3,7 +3,7 @@
  * with the other one. They are by the names of taps, so they are there before the tap is.
  *
  *     antiSpoof   a frame leaves a guest with its NIC's MAC address, as ARP, IPv4 or IPv6; with the address that the network gives it, or
- *                 with those of IPv6 that follow from its MAC address (RFC 4291, appendix A) or are reserved for it, since of others nobody knows whose they
+ *                 with those of IPv6 that follow from its MAC address (RFC 4291, appendix A), are reserved for it or named by it, since of others nobody knows whose they
  *                 are. It asks for a lease in its own name, and answers for its own addresses alone (ARP; RFC 4861). It is no DHCP server
  *                 and no router. ICMPv6 in fragments, in which that could be hidden, is dropped (RFC 6980).
  *     isolated    no frame goes from one isolated guest to another, and no packet between guests by way of the host's routing
@@ -110,9 +110,14 @@ function mapOf(link: 'iifname' | 'oifname', limits: readonly TapLimit[]): readon
 }
 
 /** The sets and the chains of a guarded tap: one says what passes, the other counts and drops the rest. */
-function guardOf({ tap, mac, address }: Wire, network: NetworkSpec, counts: RuleCounts): readonly string[] {
+function guardOf(
+  { tap, mac, address, ipv6 }: Wire,
+  network: NetworkSpec,
+  counts: RuleCounts,
+): readonly string[] {
   const refuse = `goto ${dropChain(tap)}`
-  const own6 = [...derivedAddresses(mac, network), ...reserved6(mac, network)]
+  const said6 = ipv6 === undefined || !network.ipv6 ? [] : [ipv6]
+  const own6 = [...new Set([...derivedAddresses(mac, network), ...reserved6(mac, network), ...said6])]
   const own4 = address === undefined || !network.ipv4 ? [] : [address]
   return [
     ...(own4.length > 0 ? [`  set ${tap}_4 {`, '    type ipv4_addr', elements(own4), '  }'] : []),

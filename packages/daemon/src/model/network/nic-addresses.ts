@@ -1,6 +1,6 @@
 /** Addresses that NICs are always given: which they may have, and which one a NIC gets that needs one and names none. */
 import { KvasirError, type Lease, type NicSpec } from '@kvasir/contract'
-import { formatAddress, isInside, lastOf, parseAddress, parseSubnet } from './address.ts'
+import { formatAddress, isHost, parseAddress, parseSubnet } from './address.ts'
 import type { NetworkSpec } from './network-record.ts'
 
 /** A NIC on a network, and the VM that has it. */
@@ -33,7 +33,7 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     if (other) throw refused(on, `forwards from ${other.hostAddress}, and networks forward IPv4 alone`)
   }
   if (network.sriov) requireOnVf(on)
-  if ((mode === 'bridge' || mode === 'macvtap') && (nic.antiSpoof || nic.address !== undefined))
+  if ((mode === 'bridge' || mode === 'macvtap') && (nic.antiSpoof || (nic.address ?? nic.ipv6) !== undefined))
     throw refused(
       on,
       `has an address or is held to its own, and who has which on network ${name} is the LAN's to say`,
@@ -53,39 +53,47 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
       on,
       `is isolated, and the guests of network ${name} reach each other (macvtap ${network.macvtap}); those of one with the mode private do not`,
     )
-  if (nic.address === undefined) {
-    if (needsAddress(nic, network))
-      throw refused(on, `needs an address, and network ${name} gives none by DHCP; say which`)
-    return
-  }
-  const address = parseAddress(nic.address)
-  const subnet = ipv4 && parseSubnet(ipv4.subnet)
-  const isGuest =
-    address &&
-    subnet &&
-    isInside(address, subnet) &&
-    address.value !== subnet.base &&
-    address.value !== lastOf(subnet)
-  if (!isGuest || nic.address === ipv4?.gateway)
+  if (nic.address === undefined && needsAddress(nic, network))
+    throw refused(on, `needs an address, and network ${name} gives none by DHCP; say which`)
+  const own = network.reservations.find((reservation) => reservation.mac === mac)
+  requireAddress(on, { address: nic.address, family: ipv4, reservedForIt: own?.address, held })
+  requireAddress(on, { address: nic.ipv6, family: network.ipv6, reservedForIt: own?.ipv6, held })
+}
+
+/** An address that it names is a guest's on its network, and nobody else's. */
+function requireAddress(
+  on: NicOnNetwork,
+  said: {
+    readonly address: string | undefined
+    readonly family: { readonly subnet: string; readonly gateway: string } | undefined
+    readonly reservedForIt: string | undefined
+    readonly held: readonly AddressHolder[]
+  },
+): void {
+  const { address, family, reservedForIt, held } = said
+  if (address === undefined) return
+  const { nic, vm } = on
+  const { name } = on.network
+  const [parsed, subnet] = [parseAddress(address), family && parseSubnet(family.subnet)]
+  if (!parsed || !subnet || !isHost(parsed, subnet) || formatAddress(parsed) === family?.gateway)
     throw refused(
       on,
-      `has the address ${nic.address}, which is no guest's on network ${name}${ipv4 ? ` (${ipv4.subnet})` : ''}`,
+      `has the address ${address}, which is no guest's on network ${name}${family ? ` (${family.subnet})` : ''}`,
     )
-  const own = network.reservations.find((reservation) => reservation.mac === mac)?.address
-  if (own !== undefined && own !== nic.address)
-    throw refused(on, `has the address ${nic.address}, and network ${name} reserves ${own} for it`)
-  const holder = [...reserved(on), ...held].find((other) => other.address === nic.address)?.holder
+  if (reservedForIt !== undefined && reservedForIt !== address)
+    throw refused(on, `has the address ${address}, and network ${name} reserves ${reservedForIt} for it`)
+  const holder = [...reserved(on), ...held].find((other) => other.address === address)?.holder
   if (holder === undefined) return
   throw new KvasirError(
     'in-use',
-    `${holder} has the address ${nic.address} on network ${name}, so NIC ${nic.name} of VM ${on.vm} cannot have it.`,
-    { details: { address: nic.address, network: name, holder } },
+    `${holder} has the address ${address} on network ${name}, so NIC ${nic.name} of VM ${vm} cannot have it.`,
+    { details: { address, network: name, holder } },
   )
 }
 
 /** A virtual function is held to its MAC address and to a rate by the device; all else would be rules of a bridge, and there is none. */
 function requireOnVf(on: NicOnNetwork): void {
-  const { antiSpoof, isolated, address, limits, model, trunk, queues, mtu, offloads } = on.nic
+  const { antiSpoof, isolated, address, ipv6, limits, model, trunk, queues, mtu, offloads } = on.nic
   const { name } = on.network
   if (model !== undefined && model !== 'virtio')
     throw refused(
@@ -107,7 +115,7 @@ function requireOnVf(on: NicOnNetwork): void {
       on,
       `has queues, an MTU or offloads, and network ${name} gives it a virtual function, of which its guest says that itself`,
     )
-  if (address !== undefined)
+  if ((address ?? ipv6) !== undefined)
     throw refused(on, `has an address, and who has which on network ${name} is the LAN's to say`)
   if (limits?.receive !== undefined)
     throw refused(
@@ -147,12 +155,26 @@ export function pickAddress(
   )
 }
 
+/** The addresses that are said of a NIC, or reserved for one. */
+export function addressesOf({
+  address,
+  ipv6,
+}: {
+  readonly address?: string | undefined
+  readonly ipv6?: string | undefined
+}): readonly string[] {
+  return [address, ipv6].filter((one) => one !== undefined)
+}
+
 /** What the network keeps for other NICs. */
 function reserved({ network, mac }: NicOnNetwork): readonly AddressHolder[] {
   return network.reservations.flatMap((other) =>
-    other.address === undefined || other.mac === mac
+    other.mac === mac
       ? []
-      : [{ address: other.address, holder: `The NIC with the MAC address ${other.mac}` }],
+      : addressesOf(other).map((address) => ({
+          address,
+          holder: `The NIC with the MAC address ${other.mac}`,
+        })),
   )
 }
 

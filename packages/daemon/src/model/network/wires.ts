@@ -18,6 +18,8 @@ export interface Wire {
   readonly comes?: true
   /** The IPv4 address that it is always given. */
   readonly address: string | undefined
+  /** The address of IPv6 that it names. */
+  readonly ipv6?: NicSpec['ipv6']
   /** The ports of the host that lead to it. */
   readonly forwards: readonly ForwardSpec[]
   /** It sends as nobody but itself. */
@@ -66,6 +68,7 @@ export function nicsInUse({ spec, run, life }: WiredVm): readonly NicSpec[] {
           link: now.link,
           vlan: now.vlan,
           trunk: now.trunk,
+          ipv6: now.ipv6,
           ...(now.address === undefined ? {} : { address: now.address }),
         }
       : nic
@@ -83,21 +86,21 @@ export function wiresOf(vm: WiredVm): readonly Wire[] {
 }
 
 /** Whether the network has to know of a NIC before its guest runs. */
-export function needsNetworkFirst({ network, address, forwards, ...rules }: NicSpec): boolean {
+export function needsNetworkFirst({ network, address, ipv6, forwards, ...rules }: NicSpec): boolean {
   const hasRules =
     rules.antiSpoof ||
     rules.isolated ||
     (rules.limits ?? rules.vlan ?? rules.trunk ?? rules.mtu) !== undefined
-  return network !== undefined && (address !== undefined || forwards.length > 0 || hasRules)
+  return network !== undefined && ((address ?? ipv6) !== undefined || forwards.length > 0 || hasRules)
 }
 
 function wireOf(vm: WiredVm, nic: NicSpec): Wire | undefined {
   const { id, name } = vm
-  const { network, address, forwards, antiSpoof, isolated, limits, vlan, trunk, mtu } = nic
+  const { network, address, ipv6, forwards, antiSpoof, isolated, limits, vlan, trunk, mtu } = nic
   if (network === undefined) return undefined
   const names = { vm: name, nic: nic.name, network, tap: tapName(id, nic.name), mac: macOf(id, nic) }
   const hardware = vm.run ? vm.run.bootedHardware : vm.hardware
   const vf = hardware?.vfs?.[nic.name]
   const lent = vf && { vf: { vmId: id, address: vf.address, link: nic.link } }
-  return { ...names, address, forwards, antiSpoof, isolated, limits, vlan, trunk, mtu, ...lent }
+  return { ...names, address, ipv6, forwards, antiSpoof, isolated, limits, vlan, trunk, mtu, ...lent }
 }

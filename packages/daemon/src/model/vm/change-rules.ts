@@ -176,6 +176,7 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'nics.*.offloads': otherCard,
   'nics.*.link': { effect: 'live', reason: 'its cable is put in or taken out while the guest runs' },
   'nics.*.address': { effect: 'live', reason: 'the network gives it when the guest asks next' },
+  'nics.*.ipv6': { effect: 'live', reason: 'the network gives it when the guest asks next' },
   'nics.*.forwards': forwardsRule,
   'nics.*.antiSpoof': guardRule,
   'nics.*.isolated': guardRule,

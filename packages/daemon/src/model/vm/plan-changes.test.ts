@@ -230,7 +230,16 @@ test('every rule names a field that a spec can have', () => {
     ],
     nics: [
       { name: 'n', network: 'lan', model: 'e1000', address: '10.9.0.9', limits: { send: '1MiB' } },
-      { name: 'm', network: 'lan', vlan: 5, trunk: [7], queues: 1, mtu: 1400, offloads: 'off' },
+      {
+        name: 'm',
+        network: 'lan',
+        vlan: 5,
+        trunk: [7],
+        queues: 1,
+        mtu: 1400,
+        offloads: 'off',
+        ipv6: 'fd00::9',
+      },
     ],
     hostDevices: [{ name: 'h', vf: 'eth0' }],
     shares: [{ name: 's', folder: '/srv/s' }],

@@ -60,11 +60,13 @@ export function guestsOf(network: string, drivers: Drivers): readonly GuestNic[]
       if (nic.network !== network) return []
       const isNamed = !seen.has(label)
       seen.add(label)
-      if (!isNamed && nic.address === undefined && !nic.antiSpoof && nic.mtu === undefined) return []
+      const isUsual = (nic.address ?? nic.ipv6 ?? nic.mtu) === undefined && !nic.antiSpoof
+      if (!isNamed && isUsual) return []
       return [
         {
           mac: macOf(id, nic),
           ...(nic.address === undefined ? {} : { address: nic.address }),
+          ...(nic.ipv6 === undefined ? {} : { ipv6: nic.ipv6 }),
           ...(isNamed ? { name: label } : {}),
           ...(nic.antiSpoof ? { isGuarded: true } : {}),
           ...(nic.mtu === undefined ? {} : { mtu: nic.mtu }),

@@ -1,8 +1,9 @@
-/** Whether the NICs of a VM have MAC addresses, IPv4 addresses and ports that nobody else has, as far as the rows of all others say. */
+/** Whether the NICs of a VM have MAC addresses, addresses and ports that nobody else has, as far as the rows of all others say. */
 import type { NicSpec, VmSpec } from '@kvasir/contract'
 import { macOf, macsOf, requireOwnMacs } from '../../model/network/mac-holders.ts'
 import {
   type AddressHolder,
+  addressesOf,
   type NicOnNetwork,
   needsAddress,
   pickAddress,
@@ -26,8 +27,8 @@ export function requireOwnNics(vm: Named, spec: Pick<VmSpec, 'nics'>, ports: Pic
     const { nic, network } = on
     const own = given.filter((other) => other.network === network.name)
     requireOnNetwork(on, [...holdersOn(network.name, vm, ports), ...own])
-    if (nic.address !== undefined)
-      given.push({ address: nic.address, holder: `NIC ${nic.name} of VM ${vm.name}`, network: network.name })
+    for (const address of addressesOf(nic))
+      given.push({ address, holder: `NIC ${nic.name} of VM ${vm.name}`, network: network.name })
   }
 }
 
@@ -73,8 +74,8 @@ function onNetworks(
 function holdersOn(network: string, vm: Named, ports: Pick<Ports, 'store'>): readonly AddressHolder[] {
   return othersThan(vm.id, ports).flatMap(({ name, spec, run }) =>
     [...spec.nics, ...(run?.bootedSpec.nics ?? [])].flatMap((nic) =>
-      nic.network === network && nic.address !== undefined
-        ? [{ address: nic.address, holder: `NIC ${nic.name} of VM ${name}` }]
+      nic.network === network
+        ? addressesOf(nic).map((address) => ({ address, holder: `NIC ${nic.name} of VM ${name}` }))
         : [],
     ),
   )

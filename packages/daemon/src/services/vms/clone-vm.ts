@@ -213,7 +213,7 @@ async function nicsOfClone(
   ports: Context['ports'],
 ): Promise<VmRecord['spec']['nics']> {
   const taken = takenMacs(clone.id, ports)
-  const nics = spec.nics.map(({ address: _address, ...nic }) => ({
+  const nics = spec.nics.map(({ address: _address, ipv6: _ipv6, ...nic }) => ({
     ...nic,
     mac: freshMac(clone.id, nic.name, taken),
     forwards: [],
