@@ -12,7 +12,7 @@ import { linkNames } from './link-names.ts'
 import { plugTaps, readLinks, type ShownLink, strayTaps } from './links.ts'
 import { readNeighbours } from './read-neighbours.ts'
 import { linksOf } from './survey-host.ts'
-import { areTablesThere, inspectTables, putRules, removeTables } from './tables.ts'
+import { areTablesThere, inspectRules, putRules, removeTables } from './tables.ts'
 import { giveBackUplink, inspectUplink, isUplinkNoted, takeUplink } from './uplink.ts'
 import { applyVlans, inspectVlans } from './vlans.ts'
 
@@ -26,10 +26,10 @@ export async function raiseBridged(
 ): Promise<void> {
   await using undo = new AsyncDisposableStack()
   if (!network.uplink) requireHostBridge(network, await readLinks())
-  const hasTables = await areTablesThere(network)
+  const hasTables = await areTablesThere(network, wires)
   if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined)
     undo.defer(() => rm(folder, { recursive: true, force: true }))
-  if (!hasTables) undo.defer(() => removeTables(network))
+  if (!hasTables) undo.defer(() => removeTables(network, folder))
   await putRules(network, folder, wires)
   await onPart('rules')
   if (network.uplink) {
@@ -54,7 +54,7 @@ export async function lowerBridged(
     await told.catch(() => {})
   }
   if (network.uplink) await giveBackUplink(network, { folder, onUplinkBack: tell })
-  await removeTables(network)
+  await removeTables(network, folder)
   await rm(folder, { recursive: true, force: true })
   await told
 }
@@ -79,16 +79,15 @@ export async function inspectBridged(
       findings.push({ thing: 'bridge', detail: `The tap ${tap} is not on the bridge ${network.bridge}.` })
     findings.push(...(await inspectVlans(network, wires)))
   }
-  const { areAsPut, counts } = await inspectTables(network, folder)
-  if (!areAsPut)
-    findings.push({ thing: 'firewall', detail: 'Its rules are gone, or not those that were made.' })
+  const rules = await inspectRules(network, folder, wires)
   const neighbours = await readNeighbours(network.bridge).catch(() => []) // None where the bridge is gone.
   return {
-    findings,
+    findings: [...findings, ...rules.findings],
+    lasting: rules.lasting,
     dnsmasqPid: undefined,
     uplinks: uplinksOf(network, links),
     neighbours,
-    ruleCounts: counts,
+    ruleCounts: rules.counts,
   }
 }
 

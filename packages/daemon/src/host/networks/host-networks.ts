@@ -8,11 +8,10 @@
  */
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { KvasirError, type NetworkFinding } from '@kvasir/contract'
+import type { NetworkFinding } from '@kvasir/contract'
 import { dnsmasqConf } from '../../model/network/dnsmasq-conf.ts'
 import { parseLeases } from '../../model/network/leases.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
-import type { RuleCounts } from '../../model/network/rule-counts.ts'
 import { wayRules } from '../../model/network/rule-set.ts'
 import type { Networks, RaiseOptions } from '../../ports/networks.ts'
 import {
@@ -34,7 +33,7 @@ import { readFilters } from './read-filters.ts'
 import { readNeighbours } from './read-neighbours.ts'
 import { type VfLender, withSriov } from './sriov-network.ts'
 import { surveyHost } from './survey-host.ts'
-import { areTablesThere, inspectTables, noteRules, putRules, removeTables, replaceRules } from './tables.ts'
+import { areTablesThere, inspectRules, noteRules, putRules, removeTables, replaceRules } from './tables.ts'
 import { VfPools } from './vf-pools.ts'
 import { applyVlans } from './vlans.ts'
 
@@ -122,11 +121,14 @@ async function raise(network: NetworkSpec, tools: NetworkTools & RaiseOptions): 
   const { forwarding, onPart = async () => {} } = tools
   await using undo = new AsyncDisposableStack()
   const folder = tools.folderOf(network.id)
-  const [hasBridge, hasTables] = await Promise.all([isBridgeThere(network), areTablesThere(network)])
+  const [hasBridge, hasTables] = await Promise.all([
+    isBridgeThere(network),
+    areTablesThere(network, tools.wires),
+  ])
   if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined)
     undo.defer(() => rm(folder, { recursive: true, force: true }))
 
-  if (!hasTables) undo.defer(() => removeTables(network))
+  if (!hasTables) undo.defer(() => removeTables(network, folder))
   await putRules(network, folder, tools.wires)
   await onPart('rules')
 
@@ -157,7 +159,7 @@ async function lower(network: NetworkSpec, { folderOf, forwarding }: NetworkTool
   await new Dnsmasq(folder).stop()
   await forwarding.release(network.id)
   await removeBridge(network)
-  await removeTables(network)
+  await removeTables(network, folder)
   await rm(folder, { recursive: true, force: true })
 }
 
@@ -174,26 +176,11 @@ async function inspect(
   else if (deep) findings.push(...(await inspectBridge(network, wires)))
   for (const family of await forwarding.missing(network.id))
     findings.push({ thing: 'forwarding', detail: `Somebody has turned the forwarding of ${family} off.` })
-  const rules = deep ? await inspectRules(network, folder) : undefined
+  const rules = deep ? await inspectRules(network, folder, wires) : undefined
   findings.push(...(rules?.findings ?? []))
   const uplinks = network.mode === 'isolated' ? [] : await defaultLinks()
   const neighbours = deep ? await readNeighbours(network.bridge).catch(() => []) : undefined // None without the bridge.
   return { findings, dnsmasqPid: process?.pid, uplinks, neighbours, ruleCounts: rules?.counts }
-}
-
-/** Rules that cannot be read, as without nft, hide nothing else that is seen. */
-async function inspectRules(
-  network: NetworkSpec,
-  folder: string,
-): Promise<{ readonly findings: readonly NetworkFinding[]; readonly counts?: RuleCounts }> {
-  const found = (detail: string) => [{ thing: 'firewall' as const, detail }]
-  try {
-    const { areAsPut, counts } = await inspectTables(network, folder)
-    return { findings: areAsPut ? [] : found('Its rules are gone, or not those that were made.'), counts }
-  } catch (error) {
-    if (!(error instanceof KvasirError)) throw error
-    return { findings: found(error.message) }
-  }
 }
 
 async function confOf(

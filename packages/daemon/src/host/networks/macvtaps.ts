@@ -16,7 +16,7 @@ import type { NetworkSight, Networks, RaiseOptions } from '../../ports/networks.
 import { linkNames } from './link-names.ts'
 import { askIp, runIpBatch } from './network-commands.ts'
 import { hostLinks, surveyHost } from './survey-host.ts'
-import { areTablesThere, inspectTables, putRules, removeTables } from './tables.ts'
+import { areTablesThere, inspectRules, putRules, removeTables } from './tables.ts'
 
 const shown = z.object({
   ifname: z.string(),
@@ -42,7 +42,7 @@ export async function raiseMacvtaps(
 ): Promise<void> {
   await using undo = new AsyncDisposableStack()
   await requireMacvtapLink(network)
-  const hasTables = await areTablesThere(network)
+  const hasTables = await areTablesThere(network, wires)
   if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined)
     undo.defer(() => rm(folder, { recursive: true, force: true }))
   const marks = await marksBeside(folder)
@@ -65,7 +65,7 @@ export async function raiseMacvtaps(
     undo.defer(() => removeByName(wire.tap, network))
   }
 
-  if (!hasTables) undo.defer(() => removeTables(network))
+  if (!hasTables) undo.defer(() => removeTables(network, folder))
   const there = new Set([...kept.map(({ ifname }) => ifname), ...missing.map(({ tap }) => tap)])
   const present = wires.filter(({ tap }) => there.has(tap))
   await putRules(network, folder, present)
@@ -81,7 +81,7 @@ export async function lowerMacvtaps(network: NetworkSpec, folder: string): Promi
     (await allLinks()).filter((link) => isOf(network, link)),
     network,
   )
-  await removeTables(network)
+  await removeTables(network, folder)
   await rm(folder, { recursive: true, force: true })
 }
 
@@ -94,15 +94,10 @@ export async function inspectMacvtaps(
   const isGone = !(await linkNames()).includes(network.bridge)
   if (!deep && !isGone) return { ...rest, findings: [] }
   const seen = await inspectLinks(network, wires)
-  const { areAsPut, counts } = await inspectTables(network, folder)
-  const findings = [...seen.findings, ...(areAsPut ? [] : [changedRules])]
-  return { ...rest, ...seen, findings, ruleCounts: counts }
+  const rules = await inspectRules(network, folder, wires)
+  const lasting = [...(seen.lasting ?? []), ...rules.lasting]
+  return { ...rest, findings: [...seen.findings, ...rules.findings], lasting, ruleCounts: rules.counts }
 }
-
-const changedRules = {
-  thing: 'firewall',
-  detail: 'Its rules are gone, or not those that were made.',
-} as const
 
 async function inspectLinks(
   network: NetworkSpec,

@@ -76,7 +76,7 @@ function networkError(
     return new KvasirError(
       'unsupported',
       `${program} of the package ${packages[program]} is not installed, so ${purpose}.`,
-      { cause: error },
+      { details: { program }, cause: error },
     )
   const lines = error.stderr.trim().split('\n')
   // Of a batch, ip(8) says in which line of its stdin it failed, which nobody else has seen.

@@ -1,8 +1,13 @@
-/** The tables of a network in nftables: by their marks they are known as its, and by a note of what nft(8) says of them a later change is seen. */
+/**
+ * The tables of a network in nftables: by their marks they are known as its, and by a note of what nft(8) says of them a later change is seen.
+ *
+ * A network on the host's own LAN has rules only for NICs that are guarded or limited. Where there is no nft(8), it goes without as long as no
+ * NIC is; the note of such a one is empty.
+ */
 import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { KvasirError } from '@kvasir/contract'
+import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import { tableComment, tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
 import { type RuleCounts, ruleCounts, withoutCounts } from '../../model/network/rule-counts.ts'
@@ -23,8 +28,9 @@ function guardFamily({ mode }: NetworkSpec): RuleFamily {
 
 /** Puts the rules in place, all of them or none, and notes them. */
 export async function putRules(network: NetworkSpec, folder: string, wires: readonly Wire[]): Promise<void> {
-  const guards = (await tablesOf(network)).get(guardFamily(network))
-  const text = ruleSet(network, wires, withCounts(guards))
+  const tables = await tablesIfAny(network, wires)
+  if (!tables) return await noteNone(folder)
+  const text = ruleSet(network, wires, withCounts(tables.get(guardFamily(network))))
   if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
   await noteRules(network, folder, wires)
 }
@@ -36,7 +42,8 @@ export async function replaceRules(
   options: { readonly keepsWays: boolean },
 ): Promise<void> {
   const family = guardFamily(network)
-  const guards = await readTable(family, tableName(network.id))
+  const guards = await orWithoutNft(() => readTable(family, tableName(network.id)), { network, wires })
+  if (guards === withoutNft) return
   if (guards !== undefined) requireMarked(guards, { family, network })
   const text = ruleSet(network, wires, { ...options, ...withCounts(guards) })
   if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
@@ -64,9 +71,10 @@ function familiesOf(network: NetworkSpec, wires: readonly Wire[]): readonly Rule
   ]
 }
 
-/** Whether there are any. `network-refused` when one of their name is somebody else's. */
-export async function areTablesThere(network: NetworkSpec): Promise<boolean> {
-  const tables = await tablesOf(network)
+/** Whether there are any, or nobody can tell. `network-refused` when one of their name is somebody else's. */
+export async function areTablesThere(network: NetworkSpec, wires: readonly Wire[]): Promise<boolean> {
+  const tables = await tablesIfAny(network, wires)
+  if (!tables) return true
   for (const [family, text] of tables) requireMarked(text, { family, network })
   return tables.size > 0
 }
@@ -84,16 +92,40 @@ function requireMarked(
 }
 
 /** Takes them away, and no others of their name. */
-export async function removeTables(network: NetworkSpec): Promise<void> {
-  const own = [...(await tablesOf(network))].flatMap(([family, text]) =>
-    isMarked(text, network) ? [family] : [],
-  )
+export async function removeTables(network: NetworkSpec, folder: string): Promise<void> {
+  const tables = (await hasNone(folder)) ? await tablesIfAny(network, []) : await tablesOf(network)
+  const own = [...(tables ?? [])].flatMap(([family, text]) => (isMarked(text, network) ? [family] : []))
   if (own.length > 0)
     await applyRules(ruleSetRemoval(network.id, own), `the rules of network ${network.name} stay`)
 }
 
+/** What is to be said of them, and what they have dropped. Rules that cannot be read, as without nft, hide nothing else that is seen. */
+export async function inspectRules(
+  network: NetworkSpec,
+  folder: string,
+  wires: readonly Wire[],
+): Promise<{
+  readonly findings: readonly NetworkFinding[]
+  readonly lasting: readonly NetworkFinding[]
+  readonly counts?: RuleCounts
+}> {
+  const found = (detail: string) => [{ thing: 'firewall' as const, detail }]
+  try {
+    const { areAsPut, counts } = await inspectTables(network, folder)
+    const changed = areAsPut ? [] : found('Its rules are gone, or not those that were made.')
+    return { findings: changed, lasting: [], counts }
+  } catch (error) {
+    if (!(error instanceof KvasirError)) throw error
+    if (!isWithoutNft(error) || !needsNone(network, wires) || !(await hasNone(folder)))
+      return { findings: found(error.message), lasting: [] }
+    const none =
+      'nft is not installed, so no NIC on it can be guarded or limited; the package nftables has it.'
+    return { findings: [], lasting: found(none) }
+  }
+}
+
 /** Whether they are as they were put, and what they have dropped. None never are, also where they were gone before they were noted. */
-export async function inspectTables(
+async function inspectTables(
   network: NetworkSpec,
   folder: string,
 ): Promise<{ readonly areAsPut: boolean; readonly counts: RuleCounts }> {
@@ -111,6 +143,49 @@ async function tablesOf({ id, mode }: NetworkSpec): Promise<ReadonlyMap<RuleFami
     families.map(async (family) => [family, await readTable(family, tableName(id))] as const),
   )
   return new Map(texts.flatMap(([family, text]) => (text === undefined ? [] : [[family, text]])))
+}
+
+/** Those that are there; undefined where there is no nft(8), and nothing for it to do. */
+async function tablesIfAny(
+  network: NetworkSpec,
+  wires: readonly Wire[],
+): Promise<ReadonlyMap<RuleFamily, string> | undefined> {
+  const tables = await orWithoutNft(() => tablesOf(network), { network, wires })
+  return tables === withoutNft ? undefined : tables
+}
+
+const withoutNft = Symbol('There is no nft, and nothing for it to do.')
+
+async function orWithoutNft<T>(
+  work: () => Promise<T>,
+  { network, wires }: { readonly network: NetworkSpec; readonly wires: readonly Wire[] },
+): Promise<T | typeof withoutNft> {
+  try {
+    return await work()
+  } catch (error) {
+    if (isWithoutNft(error) && needsNone(network, wires)) return withoutNft
+    throw error
+  }
+}
+
+function isWithoutNft(error: unknown): boolean {
+  return error instanceof KvasirError && error.code === 'unsupported' && error.details['program'] === 'nft'
+}
+
+function needsNone(network: NetworkSpec, wires: readonly Wire[]): boolean {
+  return familiesOf(network, wires).length === 0
+}
+
+/** What was noted before stays: its tables may be there. */
+async function noteNone(folder: string): Promise<void> {
+  await writeFile(noteIn(folder), '', { mode: 0o600, flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
+}
+
+/** Whether the network was put without any. */
+async function hasNone(folder: string): Promise<boolean> {
+  return (await readFile(noteIn(folder), 'utf8').catch(() => undefined)) === ''
 }
 
 function isMarked(text: string, { id }: NetworkSpec): boolean {
