@@ -32,6 +32,7 @@ test('a guest has a disk on a target with CHAP, and its QEMU has no network', { 
   await world.cli(...created, '--port', String(server.port), '--user', chap.user, '--secret', 'san-key')
   await importLun(world, 'lun-1')
   await importLun(world, 'lun-2')
+  await lookIntoOthers(world, server)
   await assert.rejects(importLun(world, 'lun-1'), hasCode('in-use'))
   await assert.rejects(
     world.client.call(endpoints.createVolume, {
@@ -73,6 +74,22 @@ test('a guest has a disk on a target with CHAP, and its QEMU has no network', { 
   await vm.delete({ disks: true })
   assert.match(readFileSync(server.file(target, 1)).subarray(0, 32).toString(), /^kept on the server/)
 })
+
+/** A refresh says what is on a LUN that nobody imported; LUN 3 is plain again afterwards. */
+async function lookIntoOthers(world: World, server: IscsiServer): Promise<void> {
+  const [plain] = await refreshed(world)
+  const put = (bytes: Buffer) => {
+    const file = openSync(server.file(target, 3), 'r+')
+    writeSync(file, bytes, 0, bytes.length, 0)
+    closeSync(file)
+  }
+  put(Buffer.from('QFI\xfb', 'latin1'))
+  const [packed] = await refreshed(world)
+  put(Buffer.alloc(4))
+
+  assert.match(plain?.detail ?? '', /can be imported as raw\.$/)
+  assert.match(packed?.detail ?? '', /begins like a qcow2 image, .* imported by force alone/)
+}
 
 /** Its disk goes from LUN 1 to the larger LUN 3 under the guest, and, when it is off, to a volume of files and back. */
 async function moveIntoVolumes(

@@ -1,13 +1,14 @@
 /** Disks on an NFS server that QEMU speaks to itself: grown, plugged, and with the server stopped under a running guest. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints, KvasirError } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { openNfsServer } from '../../tools/servers/nfs-server.ts'
 import { eventually } from '../machine/eventually.ts'
-import { openWorld } from '../machine/world.ts'
+import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu', 'ganesha')
 const mib = 2 ** 20
@@ -18,8 +19,12 @@ test('a guest has a disk on an export that nobody mounts, a server that stands s
 }, async (t) => {
   await using server = await openNfsServer()
   await using world = await openWorld(t)
+  const others = putOthers(server.folder)
   const flags = ['--type', 'nfs', '--server', server.address, '--export', server.folder, '--direct']
-  await world.cli('pool', 'create', 'shared', ...flags)
+  const created = await world.cli('pool', 'create', 'shared', ...flags)
+  assert.equal(created.code, 0, created.stderr)
+  await lookIntoOthers(world)
+  for (const path of others) rmSync(path)
   const body = { name: 'data', size: 32 * mib, format: 'raw' as const }
   await world.client.call(endpoints.createVolume, { params, body })
   const [file = ''] = readdirSync(server.folder).filter((name) => name.endsWith('.raw'))
@@ -67,3 +72,32 @@ test('a guest has a disk on an export that nobody mounts, a server that stands s
   await world.client.call(endpoints.deletePool, { params })
   assert.deepEqual(readdirSync(server.folder), [])
 })
+
+/** Files of others, there before the server looks, which knows of none that come behind its back for a while. */
+function putOthers(folder: string): readonly string[] {
+  const [packed, plain] = [join(folder, 'packed.img'), join(folder, 'plain.img')]
+  execFileSync('qemu-img', [
+    'create',
+    '-q',
+    '-f',
+    'qcow2',
+    '-u',
+    '-b',
+    '/etc/passwd',
+    '-F',
+    'raw',
+    packed,
+    '1M',
+  ])
+  writeFileSync(plain, Buffer.alloc(4096))
+  return [packed, plain]
+}
+
+/** A refresh says what they are, by their first bytes. */
+async function lookIntoOthers(world: World): Promise<void> {
+  const { findings = [] } = await world.client.call(endpoints.refreshPool, { params })
+
+  const details = Object.fromEntries(findings.map(({ file, detail }) => [file, detail]))
+  assert.match(details['packed.img'] ?? '', /begins like a qcow2 image, .* imported by force alone/)
+  assert.match(details['plain.img'] ?? '', /can be imported as raw\.$/)
+}

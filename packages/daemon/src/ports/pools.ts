@@ -179,6 +179,8 @@ export interface PoolBackend {
   requireUnlocked?(volume: VolumeKey): Promise<void>
   /** The first bytes of something that lies in the pool, of which nothing is changed. Not there where no look is that cheap. */
   peek?(file: string, lengthBytes: number): Promise<Uint8Array>
+  /** The same of many, where each look by itself would be made over connections of its own; what cannot be read is left out. */
+  peekMany?(files: readonly string[], lengthBytes: number): Promise<ReadonlyMap<string, Uint8Array>>
   /**
    * Takes what lies in the pool and is no volume yet for one, in its place. `image-refused` for what is not of the format, or names
    * another file, and is as it was then. `note` is told how it was, before anything of it is changed.

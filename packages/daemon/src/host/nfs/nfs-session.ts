@@ -216,14 +216,14 @@ export class NfsSession {
     await this.#call(7, args)
   }
 
-  /** The beginning of a file as text; undefined when there is no file. */
-  async read(name: string, mostBytes: number): Promise<string | undefined> {
+  /** The beginning of a file; undefined when there is no file. */
+  async read(name: string, mostBytes: number): Promise<Buffer | undefined> {
     try {
       const answer = await this.#call(6, [opaque(await this.#handle(name)), long(0), word(mostBytes)])
       attributes(answer)
       answer.word()
       answer.word()
-      return answer.opaque().toString()
+      return answer.opaque()
     } catch (error) {
       if (error instanceof NfsError && error.status === nfsStatus.noEntry) return undefined
       throw error

@@ -1,7 +1,7 @@
 /** Pools on nfs-ganesha without a mount: the port's promises, and a server that stands still, is of others, or exports nothing of the name. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { linkSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
@@ -104,6 +104,32 @@ test('a file that others put there is imported in its place, and what is none is
   await assert.rejects(adopt('absent.img'), hasCode('file-not-found', /no such file/))
   const names = (await pool.list()).map((entry) => [entry.file, entry.names] as const)
   assert.deepEqual([new Map(names).get('sound.img'), new Map(names).get('odd.img')], [2, 1])
+})
+
+test('the beginnings of what others put there are seen, and what is no file is left out', {
+  skip,
+}, async (t) => {
+  const path = newExport(t)
+  const pool = openPool(path)
+  await pool.claim({ force: false })
+  writeFileSync(
+    join(path, 'packed.img'),
+    Buffer.concat([Buffer.from('QFI\xfb', 'latin1'), Buffer.alloc(8188)]),
+  )
+  writeFileSync(join(path, 'short.img'), 'abc')
+  mkdirSync(join(path, 'folder'))
+  symlinkSync('/etc/passwd', join(path, 'link.img'))
+
+  const seen = await pool.peekMany?.(['packed.img', 'absent.img', 'folder', 'link.img', 'short.img'], 512)
+
+  assert.deepEqual(
+    [...(seen ?? [])].map(([file, bytes]) => [file, bytes.length]),
+    [
+      ['packed.img', 512],
+      ['short.img', 3],
+    ],
+  )
+  assert.equal(Buffer.from(seen?.get('packed.img') ?? []).toString('latin1', 0, 4), 'QFI\xfb')
 })
 
 test('a size that the file system of the server does not give a file is refused in words', {

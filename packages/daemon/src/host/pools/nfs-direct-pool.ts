@@ -24,6 +24,7 @@ import {
   portmapperPort,
   withExport,
 } from '../nfs/nfs-session.ts'
+import { readBeginnings } from '../nfs/read-beginnings.ts'
 import { copyInto, inspectChain } from './copy-chain.ts'
 import { networkTrouble, Reachable } from './reachable.ts'
 import { resolveServer } from './resolve-server.ts'
@@ -209,6 +210,11 @@ class NfsDirectPool implements PoolBackend {
     return { capacityBytes }
   }
 
+  async peekMany(files: readonly string[], lengthBytes: number): Promise<ReadonlyMap<string, Uint8Array>> {
+    const withinMs = (this.#options.deadlineMs ?? defaultDeadlineMs) / 2
+    return await this.#ours((session) => readBeginnings(session, files, { lengthBytes, withinMs }))
+  }
+
   async remove(volume: VolumeKey): Promise<void> {
     const file = fileOf(volume)
     await this.#ours((session) => session.remove(file))
@@ -281,7 +287,7 @@ class NfsDirectPool implements PoolBackend {
 /** The id in the mark; undefined where there is no mark. */
 async function readMark(session: NfsSession): Promise<string | undefined> {
   const text = await session.read(markFile, mostMarkBytes)
-  return text?.split('\n')[0]
+  return text?.toString().split('\n')[0]
 }
 
 /** Why the export is not to be had, if it is not. What the server refuses for one file is not that. */

@@ -7,6 +7,8 @@ import type { PoolRecord } from '../../ports/store.ts'
 /** Each of those takes a process in the jail. */
 const mostInJail = 16
 const jailMs = 15_000
+/** What is no file here, so that only QEMU's tools or a device show what is in it. */
+const inJail: ReadonlySet<string> = new Set(['rbd', 'lvm', 'lvm-thin', 'iscsi'])
 
 /** The first bytes of each, as many as it takes to say what it is; one that cannot be read is left out. */
 export async function lookInto(
@@ -14,6 +16,8 @@ export async function lookInto(
   files: readonly string[],
   ports: Ports,
 ): Promise<ReadonlyMap<string, Uint8Array>> {
+  const backend = ports.pools.of(pool)
+  if (backend.peekMany) return await backend.peekMany(files, packedImageBytes)
   const peek = peekerOf(pool, ports)
   const beginnings = new Map<string, Uint8Array>()
   if (peek === undefined) return beginnings
@@ -47,13 +51,13 @@ function peekerOf(pool: PoolRecord, ports: Ports): Peeker | undefined {
       (await backend.peek?.(file, lengthBytes)) ?? new Uint8Array()
     return { most: Number.POSITIVE_INFINITY, isJailed: false, isOver: () => false, read }
   }
-  if (type !== 'rbd' && type !== 'lvm' && type !== 'lvm-thin') return undefined
+  if (!inJail.has(type)) return undefined
   const signal = AbortSignal.timeout(jailMs)
   const read = async (file: string, lengthBytes: number) => {
     const source = backend.source({ id: ports.clock.uuid(), format: 'raw', file })
     const open = await ports.access.open([source], { access: 'look', fileSizeBytes: 0, signal })
     try {
-      return await open.read(0, Math.min(lengthBytes, open.sizeBytes))
+      return await inTime(open.read(0, Math.min(lengthBytes, open.sizeBytes)), signal)
     } finally {
       await open.close()
     }
@@ -64,4 +68,18 @@ function peekerOf(pool: PoolRecord, ports: Ports): Peeker | undefined {
 /** A logical volume that is not open has no device, and the jail may be busy. */
 function isPassedOver({ code }: KvasirError, isJailed: boolean): boolean {
   return code === 'file-not-found' || (isJailed && code !== 'pool-unreachable')
+}
+
+/** A storage that hangs is not waited for; whoever reads closes what was opened. */
+async function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => {}) // It may fail when nobody waits for it any more.
+  const { promise, reject } = Promise.withResolvers<never>()
+  const end = () => reject(signal.reason)
+  signal.addEventListener('abort', end, { once: true })
+  try {
+    signal.throwIfAborted()
+    return await Promise.race([work, promise])
+  } finally {
+    signal.removeEventListener('abort', end)
+  }
 }
