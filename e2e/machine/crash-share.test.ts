@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { chooseRounds, crashShareOf } from './crash-share.ts'
+import { chooseRounds, crashShareOf, servedRounds } from './crash-share.ts'
 
 const operations = Array.from({ length: 40 }, (_, index) => `operation ${index}`)
 const played = (share: { oneOf: number; turn: string }) => {
@@ -41,4 +41,25 @@ test('every failpoint kills once, and a step that fails is in the share or not',
 test('a share that is no number is refused', () => {
   for (const share of ['0', '1.5', 'half', '-2'])
     assert.throws(() => crashShareOf({ KVASIR_CRASH_SHARE: share }), /KVASIR_CRASH_SHARE/)
+})
+
+test('a run that plays a share plays rounds on one backend, another one for other commits', () => {
+  const turns = ['8684333', '134bb05', '0e7ac57', 'd9264eb', '6d5f39a', '4cd66a0', 'fa11782', 'b6fb21c']
+  const played = turns.map((turn) => {
+    const environment = { KVASIR_CRASH_SHARE: '3', KVASIR_TURN: turn }
+    return [servedRounds(environment, 0), servedRounds(environment, 1)]
+  })
+
+  for (const [one = 0, other = 0] of played) {
+    assert.equal(Math.min(one, other), 0)
+    assert.ok(Math.max(one, other) > 0)
+  }
+  assert.ok(played.some(([one]) => one === 0) && played.some(([one]) => one !== 0))
+})
+
+test('without a share every backend has its rounds, and as many as were asked for', () => {
+  for (const place of [0, 1] as const) {
+    assert.ok(servedRounds({}, place) > 3)
+    assert.equal(servedRounds({ KVASIR_CRASH_ROUNDS: '400', KVASIR_CRASH_SHARE: '3' }, place), 400)
+  }
 })

@@ -37,3 +37,26 @@ export function chooseRounds({
     return isChosen
   }
 }
+
+/** Rounds on one backend where nobody asks for others; a guest that was killed takes some ten seconds until it writes again. */
+const usualRounds = 8
+
+/**
+ * How many rounds are played on the backend at a place in the list of them: `KVASIR_CRASH_ROUNDS`, or a few. A run that plays a share
+ * plays some on one backend, another one for each commit, and none on the others.
+ */
+export function servedRounds(
+  environment: Readonly<Record<string, string | undefined>>,
+  place: 0 | 1,
+): number {
+  const asked = environment['KVASIR_CRASH_ROUNDS']
+  if (asked !== undefined) return Number(asked)
+  const share = crashShareOf(environment)
+  if (share.oneOf === 1) return usualRounds
+  return numberOf(share.turn) % 2 === place ? Math.ceil(usualRounds / share.oneOf) : 0
+}
+
+/** A number that is another one for each turn. */
+export function numberOf(turn: string): number {
+  return createHash('sha256').update(turn).digest().readUInt32BE()
+}

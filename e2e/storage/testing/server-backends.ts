@@ -1,7 +1,8 @@
-/** Pools on servers that QEMU speaks to itself: the LUNs of a target, and images of Ceph, both real and beside the test. */
-import { stat } from 'node:fs/promises'
+/** Pools on servers that QEMU speaks to itself: the LUNs of a target, files of an NFS server, images of Ceph; all real and beside the test. */
+import { readdir, stat } from 'node:fs/promises'
 import { type CephCluster, startCeph } from '../../../tools/servers/ceph-cluster.ts'
 import { openIscsiServer } from '../../../tools/servers/iscsi-target.ts'
+import { openNfsServer } from '../../../tools/servers/nfs-server.ts'
 import type { StorageBackend } from '../backend.ts'
 import { blocksSpace } from '../guest-blocks.ts'
 
@@ -54,6 +55,32 @@ export const iscsiBackend: StorageBackend = {
         return files.filter((_, index) => wrong[index]).map((file) => `${file} has another size.`)
       },
       killServer: () => server.killAndRestart(),
+      hangServer() {
+        server.stop()
+        return { [Symbol.asyncDispose]: async () => server.goOn() }
+      },
+    }
+  },
+}
+
+/** Files of an export that nobody mounts. */
+export const nfsBackend: StorageBackend = {
+  name: 'nfs',
+  format: 'raw',
+  async open(t) {
+    const server = await openNfsServer()
+    t.after(() => server[Symbol.asyncDispose]())
+    return {
+      pool: ['--type', 'nfs', '--server', server.address, '--export', server.folder, '--direct'],
+      badPools: [],
+      bad: [],
+      async differences(volumes) {
+        const files = (await readdir(server.folder)).filter((name) => name !== '.kvasir-pool')
+        const own = volumes.filter(({ liesIn }) => liesIn === undefined)
+        return files.length === own.length
+          ? []
+          : [`There are ${own.length} volumes and the files ${files.join(', ')}.`]
+      },
       hangServer() {
         server.stop()
         return { [Symbol.asyncDispose]: async () => server.goOn() }
