@@ -2,7 +2,7 @@
 import { endpoints, type VmSpecInput } from '@kvasir/contract'
 import { waitForJob } from '@kvasir/sdk'
 import type { Operation } from './crash-operation.ts'
-import { bring, diskless, hasVolume, removeVolume } from './crash-steps.ts'
+import { bring, diskless, hasVolume, is, removeVolume } from './crash-steps.ts'
 import { chainDifferences } from './snapshots.ts'
 import type { World } from './world.ts'
 
@@ -64,6 +64,25 @@ export const exportOperations: readonly Operation[] = [
     isDone: (world) => hasCheckpoint(world, 'noted'),
   },
   {
+    name: 'end a VM with a checkpoint of a raw disk',
+    about: ['put-away'],
+    points: /^checkpoint\.put-away\./,
+    prepare: (world) => bringNoted(world, 'put-away'),
+    run: async (world) => void (await world.vm('put-away').powerOff()),
+    isDone: (world) => is(world, 'put-away', 'shutoff'),
+  },
+  {
+    name: 'start a VM with a checkpoint of a raw disk',
+    about: ['taken-back'],
+    points: /^checkpoint\.take-back\./,
+    async prepare(world) {
+      await bringNoted(world, 'taken-back')
+      await world.vm('taken-back').powerOff()
+    },
+    run: (world) => world.vm('taken-back').start(),
+    isDone: (world) => is(world, 'taken-back', 'running'),
+  },
+  {
     name: 'delete a checkpoint',
     about: ['forgotten'],
     points: /^checkpoint\.delete\./,
@@ -77,6 +96,16 @@ export const exportOperations: readonly Operation[] = [
     isDone: async (world) => !(await hasCheckpoint(world, 'forgotten')),
   },
 ]
+
+/** A VM that runs, with a checkpoint of a raw disk. */
+async function bringNoted(world: World, name: string): Promise<void> {
+  await bring(world, name, 'running', {
+    ...diskless,
+    disks: [{ name: 'data', size: '64MiB', format: 'raw' }],
+  })
+  await dropCheckpoint(world, name)
+  await world.client.call(endpoints.createCheckpoint, { params: { name }, body: { name: checkpoint } })
+}
 
 /** Whether a VM has the checkpoint. */
 async function hasCheckpoint(world: World, name: string): Promise<boolean> {

@@ -1,14 +1,14 @@
 /** Disks read as they were at one instant under a guest that writes, and what changed since checkpoints. */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { startCli } from '../machine/cli.ts'
 import { eventually } from '../machine/eventually.ts'
+import { assertRebuilt, exportTo, rebuilt } from '../machine/exported.ts'
 import { addPool, movesOf } from '../machine/moves.ts'
 import { snapshotsOf } from '../machine/snapshots.ts'
 import type { VmHandle } from '../machine/vm-handle.ts'
@@ -36,29 +36,6 @@ async function bootWriter(world: World): Promise<VmHandle> {
   await beginWriting(vm, 'vda', 0)
   await untilItWritesOn(vm)
   return vm
-}
-
-/** Exports to a folder of the place; answers what the command said. */
-async function exportTo(world: World, folder: string, ...flags: readonly string[]): Promise<string> {
-  const path = join(world.place.base, folder)
-  mkdirSync(path)
-  const run = await world.cli('vm', 'export', 'web1', '--to-dir', path, ...flags)
-  assert.equal(run.code, 0, run.stderr)
-  return run.stdout + run.stderr
-}
-
-/** A disk made of a full copy and what changed, one after another. */
-function rebuilt(world: World, disk: string, folders: readonly string[]): string {
-  const files = folders.map((folder) => join(world.place.base, folder, `${disk}.qcow2`))
-  for (const file of files) execFileSync('qemu-img', ['check', '-q', '-f', 'qcow2', file])
-  const chain = files.map((file) => `${file}.chain`)
-  for (const [index, file] of files.entries()) {
-    const [path = '', base = ''] = [chain[index], chain[index - 1]]
-    copyFileSync(file, path)
-    if (base !== '')
-      execFileSync('qemu-img', ['rebase', '-u', '-f', 'qcow2', '-b', base, '-F', 'qcow2', path])
-  }
-  return chain.at(-1) ?? ''
 }
 
 test('a full copy and what changed since its checkpoints are the disks, over a restart, a move and a snapshot', {
@@ -102,12 +79,7 @@ test('a full copy and what changed since its checkpoints are the disks, over a r
 
   assert.doesNotMatch(lastSaid, /All of disk/)
   for (const disk of ['a', 'b']) {
-    const top = rebuilt(world, disk, ['full', 'one', 'two'])
-    const whole = join(world.place.base, 'whole', `${disk}.qcow2`)
-    assert.match(
-      execFileSync('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', top, whole]).toString(),
-      /identical/,
-    )
+    assertRebuilt(world, disk, { folders: ['full', 'one', 'two'], whole: 'whole' })
   }
   await world.assertCleanAudit()
 

@@ -1,5 +1,6 @@
 /**
- * Checkpoints: moments of a running VM from which on each disk notes what is written to it, in a bitmap inside its volume. By it, an export
+ * Checkpoints: moments of a running VM from which on each disk notes what is written to it, in a bitmap inside its volume, or, where
+ * that is raw, in the emulator and between two of them in a file of the daemon. By it, an export
  * is told of what changed since. A checkpoint holds no data, and nothing can return to it.
  */
 import { z } from 'zod'

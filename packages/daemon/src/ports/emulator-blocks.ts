@@ -5,6 +5,7 @@
  */
 import type { EmulatorInstants } from './emulator-instants.ts'
 import type { EmulatorMirrors } from './emulator-mirrors.ts'
+import type { EmulatorNotes } from './emulator-notes.ts'
 import type { EmulatorSinks } from './emulator-sinks.ts'
 
 /** How the emulator is to open a layer; as the disk's other layers are. */
@@ -86,6 +87,8 @@ export interface EmulatorBlocks {
   readonly sinks: EmulatorSinks
   /** Disks as they were at one instant, and what is written after one. */
   readonly instants: EmulatorInstants
+  /** What is noted of disks without room for it, between two emulators. */
+  readonly notes: EmulatorNotes
   /** The chains of disks; one that the emulator does not have is left out. */
   chains(asked: AskedChains): Promise<readonly OpenChain[]>
   /** Opens overlays, to be put on their disks. What was not put on one is closed again with the answer. */

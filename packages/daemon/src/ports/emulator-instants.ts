@@ -44,7 +44,7 @@ export interface EmulatorInstants {
   end(name: InstantName): Promise<void>
   /** The bitmaps of disks whose names begin so. */
   bitmaps(disks: readonly string[], prefix: string): Promise<readonly DiskBitmap[]>
-  /** Begins a bitmap that outlasts the emulator on each disk, at one instant, or on none. `emulator-failed` where a format has none. */
+  /** Begins a bitmap on each disk, at one instant, or on none. In qcow2 it outlasts the emulator; elsewhere it is put away (emulator-notes.ts). */
   beginBitmaps(name: string, disks: readonly string[]): Promise<void>
   /** Removes a bitmap; no error where there is none. */
   removeBitmaps(name: string, disks: readonly string[]): Promise<void>

@@ -60,6 +60,22 @@ const promises: readonly [sentence: string, check: (given: FilesUnderTest) => Pr
   ],
 
   [
+    'a file for notes is empty when it is made, and can be removed twice',
+    async ({ files }) => {
+      await files.makeNotes('volume1', 2 ** 20)
+      await files.makeNotes('volume1', 2 ** 20)
+      assert.deepEqual(await files.listNotes(), ['volume1'])
+      assert.match(files.notesPath('volume1'), /volume1/)
+      await assert.rejects(files.makeNotes('../volume1', 0), TypeError)
+
+      await files.removeNotes('volume1')
+      await files.removeNotes('volume1')
+
+      assert.deepEqual(await files.listNotes(), [])
+    },
+  ],
+
+  [
     'what is not an id never becomes a path',
     async ({ files }) => {
       for (const id of ['', '..', '../x', 'a/b', 'a\0b', '-rf', 'a'.repeat(200)])

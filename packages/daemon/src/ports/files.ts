@@ -28,6 +28,13 @@ export interface StateFiles {
   /** Removes variables; no error when there are none. */
   removeNvram(id: string): Promise<void>
   listNvrams(): Promise<readonly string[]>
+  /** Where what an emulator noted of a volume is put away, by the volume's id. */
+  notesPath(volumeId: string): string
+  /** Makes that file, empty; `not-enough-space` where so many bytes do not fit into it. */
+  makeNotes(volumeId: string, mostBytes: number): Promise<void>
+  /** Removes what was put away; no error when there is nothing. */
+  removeNotes(volumeId: string): Promise<void>
+  listNotes(): Promise<readonly string[]>
   /** Where the state of a VM's TPM lies. */
   tpmDirectory(vmId: string): string
   /** Makes that directory, or lets this user go on with it, and nobody else. */

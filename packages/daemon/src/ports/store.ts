@@ -9,11 +9,13 @@ import type { NetworkSpec } from '../model/network/network-record.ts'
 import type { StoredPlan } from '../model/placement/keep-plan.ts'
 import type { Hardware } from '../model/qemu/hardware.ts'
 import type { LimitFiles } from '../model/vm/limit-files.ts'
+import type { CheckpointRecord } from './checkpoint-record.ts'
 import type { EmulatorRecord } from './emulators.ts'
 import type { PoolSource, TakenFile } from './pool-source.ts'
 import type { SnapshotRecord } from './snapshot-record.ts'
 import type { VolumeRecord } from './volume-record.ts'
 
+export type { CheckpointRecord } from './checkpoint-record.ts'
 export type { VolumeMove, VolumeRecord, VolumeUpload, VolumeWork } from './volume-record.ts'
 
 /** What was last known of a VM's life. */
@@ -59,20 +61,6 @@ export interface VmRun {
 export interface LostDevice {
   readonly device: string
   readonly since: string
-}
-
-/**
- * A checkpoint of a VM. Whether its bitmaps are whole says the emulator alone. `creating` ones are dropped by recovery; bitmaps of none are
- * removed when a running VM's checkpoints are next worked on.
- */
-export interface CheckpointRecord {
-  readonly id: string
-  readonly name: string
-  readonly description: string
-  readonly createdAt: string
-  readonly phase: 'creating' | 'ready'
-  /** The names of the disks that it is about. */
-  readonly disks: readonly string[]
 }
 
 /** Memory that was saved. */
@@ -219,7 +207,10 @@ export interface Store {
     get(id: string): VolumeRecord | undefined
     find(pool: string, name: string): VolumeRecord | undefined
     insert(record: VolumeRecord): void
+    /** Writes the whole row; `notesOf` it can only take away. */
     update(record: VolumeRecord): void
+    /** Of which VM there are notes of a volume, if any. No error for one that is gone. */
+    setNotesOf(id: string, vmId: string | undefined): void
     remove(id: string): void
   }
   readonly snapshots: {

@@ -91,6 +91,11 @@ export interface VolumeRecord {
   readonly phase: 'creating' | 'uploading' | 'ready' | 'deleting'
   /** Of one that is `uploading`. */
   readonly upload?: VolumeUpload | undefined
+  /**
+   * The id of the VM whose emulator put away what its checkpoints had noted of this volume; nothing has written to it since. It goes with
+   * whatever lets somebody write (store/volumes.ts), and is set by `Store.volumes.setNotesOf` alone.
+   */
+  readonly notesOf?: string | undefined
   /** Nobody writes to it any more: it is the common base of linked clones, and goes when the last of them goes. */
   readonly frozen: boolean
   /** The VM that it was made for, which takes it along when creating it is undone. */

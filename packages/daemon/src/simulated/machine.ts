@@ -103,6 +103,8 @@ export class SimulatedMachine {
   /** The memory of snapshots, by their ids. */
   readonly memories = new Map<string, Uint8Array>()
   /** The variables of UEFI, by their ids. */
+  /** The names of bitmaps that were put away, by the id of their volume. */
+  readonly notes = new Map<string, readonly string[]>()
   readonly nvrams = new Map<string, Uint8Array>()
   /** The VMs whose TPMs have a state. */
   readonly tpms = new Set<string>()

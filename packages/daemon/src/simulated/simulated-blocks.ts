@@ -16,6 +16,7 @@ import type { EmulatorProcess } from './emulator-process.ts'
 import type { SimulatedMachine } from './machine.ts'
 import { SimulatedInstants } from './simulated-instants.ts'
 import { SimulatedMirrors } from './simulated-mirrors.ts'
+import { SimulatedNotes } from './simulated-notes.ts'
 import { SimulatedSinks } from './simulated-sinks.ts'
 
 const copySteps = 4
@@ -24,6 +25,7 @@ export class SimulatedBlocks implements EmulatorBlocks {
   readonly mirrors: SimulatedMirrors
   readonly instants: SimulatedInstants
   readonly sinks: SimulatedSinks
+  readonly notes: SimulatedNotes
   readonly #process: EmulatorProcess
   readonly #machine: SimulatedMachine
 
@@ -32,6 +34,7 @@ export class SimulatedBlocks implements EmulatorBlocks {
     this.#machine = machine
     this.mirrors = new SimulatedMirrors(process, machine)
     this.instants = new SimulatedInstants(process)
+    this.notes = new SimulatedNotes(process, machine)
     this.sinks = new SimulatedSinks(process, machine)
   }
 

@@ -14,6 +14,7 @@ export function createSimulatedFiles(machine: SimulatedMachine): StateFiles {
     ...memoryFiles(machine),
     ...nvramFiles(machine),
     ...tpmFiles(machine),
+    ...notesFiles(machine),
     async commitSave(vmId) {
       const whole = machine.saves.get(vmId)?.partial
       if (!whole)
@@ -68,6 +69,19 @@ function nvramFiles({ nvrams }: SimulatedMachine) {
       nvrams.delete(id)
     },
     listNvrams: async () => [...nvrams.keys()],
+  } satisfies Partial<StateFiles>
+}
+
+function notesFiles({ notes }: SimulatedMachine) {
+  return {
+    notesPath: (id) => `${root}/notes/${requireId(id)}.notes`,
+    async makeNotes(id) {
+      notes.set(requireId(id), [])
+    },
+    async removeNotes(id) {
+      notes.delete(id)
+    },
+    listNotes: async () => [...notes.keys()],
   } satisfies Partial<StateFiles>
 }
 

@@ -63,6 +63,7 @@ const volumeContent = z.object({
     })
     .optional(),
   madeForVm: z.string().optional(),
+  notesOf: z.string().min(1).optional(),
   frozen: z.boolean(),
   createdAt: z.string(),
 })
@@ -95,21 +96,56 @@ export function volumeRows(database: Database): Store['volumes'] {
     insert(record) {
       database.transaction(() => {
         refuseTakenName(record)
-        rows.insert(asRow(record))
+        rows.insert(asRow(withNotes(record, undefined)))
       })
     },
     update(record) {
       database.transaction(() => {
         refuseTakenName(record)
-        if (!rows.update(asRow(record)))
+        const before = rows.get(record.id)
+        const notesOf = keepsNotes(before, record) ? before?.notesOf : undefined
+        if (!rows.update(asRow(withNotes(record, notesOf))))
           throw new KvasirError(
             'volume-not-found',
             `There is no volume ${record.name}, so it was not changed.`,
           )
       })
     },
+    setNotesOf(id, vmId) {
+      database.transaction(() => {
+        const now = rows.get(id)
+        if (now && now.notesOf !== vmId) rows.update(asRow(withNotes(now, vmId)))
+      })
+    },
     remove: (id) => rows.remove(id),
   }
+}
+
+/** What is done to a volume without writing to it. */
+const reading: ReadonlySet<VolumeRecord['work']> = new Set([
+  undefined,
+  'cloned',
+  'converted',
+  'checked',
+  'downloaded',
+  'exported',
+])
+
+/**
+ * Whether what was noted of a volume before is still all that changed. Here, since every change of a volume's contents writes its row
+ * first, and one that were forgotten elsewhere would make a wrong increment.
+ */
+function keepsNotes(before: VolumeRecord | undefined, now: VolumeRecord): boolean {
+  if (before?.notesOf === undefined || now.notesOf !== before.notesOf) return false
+  if (now.phase !== 'ready' || now.frozen || now.move !== undefined || !reading.has(now.work)) return false
+  return (
+    now.capacityBytes === before.capacityBytes && now.format === before.format && now.file === before.file
+  )
+}
+
+function withNotes(record: VolumeRecord, notesOf: string | undefined): VolumeRecord {
+  const { notesOf: _, ...rest } = record
+  return notesOf === undefined ? rest : { ...rest, notesOf }
 }
 
 /** Neither name can hold a slash. */

@@ -1,6 +1,6 @@
 /**
- * Files below the state directory that are no volumes: saved memory, the memory of snapshots, seeds, UEFI variables, each named by an id that the daemon
- * made.
+ * Files below the state directory that are no volumes: saved memory, the memory of snapshots, seeds, UEFI variables, notes of volumes, each named by
+ * an id that the daemon made.
  *
  * Files belong to root with mode 0600; emulators get descriptors. A file is on the disk, its name included, before the call that made
  * it returns. A seed is made at once or not at all; the partial file of a save is the emulator's to fill.
@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { formatBytes, KvasirError } from '@kvasir/contract'
 import type { StateFiles } from '../../ports/files.ts'
 import { memoryFiles } from './memory-files.ts'
+import { notesFiles } from './notes-files.ts'
 import { nvramFiles } from './nvram-files.ts'
 import { publish, removeFiles, replaceFile, syncPath } from './synced-files.ts'
 import { tpmFiles } from './tpm-files.ts'
@@ -37,6 +38,7 @@ export async function openStateFiles(options: StateFilesOptions): Promise<StateF
     snapshots: join(options.stateDir, 'snapshots'),
     nvram: join(options.stateDir, 'nvram'),
     tpm: join(options.stateDir, 'tpm'),
+    notes: join(options.stateDir, 'notes'),
   }
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 })
   await syncPath(options.stateDir)
@@ -49,6 +51,7 @@ export async function openStateFiles(options: StateFilesOptions): Promise<StateF
     ...seedFiles(folders.seeds, space),
     ...tpmFiles(folders.tpm),
     ...nvramFiles(folders.nvram, { requireSpace: (bytes) => space.require(bytes) }),
+    ...notesFiles(folders.notes, { requireSpace: (bytes) => space.require(bytes) }),
     freeBytes: () => space.freeBytes(),
     directIo: (await Promise.all([options.stateDir, folders.volumes].map(takesDirectIo))).every(Boolean),
   }

@@ -31,6 +31,7 @@ import { openOverlays } from './new-overlays.ts'
 import { openLayer } from './open-layer.ts'
 import { QemuInstants } from './qemu-instants.ts'
 import { QemuMirrors } from './qemu-mirrors.ts'
+import { QemuNotes } from './qemu-notes.ts'
 import { QemuSinks } from './qemu-sinks.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
@@ -54,6 +55,7 @@ export class QemuBlocks implements EmulatorBlocks {
   readonly mirrors: QemuMirrors
   readonly instants: QemuInstants
   readonly sinks: QemuSinks
+  readonly notes: QemuNotes
   readonly #parts: QemuBlocksParts
 
   constructor(parts: QemuBlocksParts) {
@@ -61,6 +63,7 @@ export class QemuBlocks implements EmulatorBlocks {
     this.sinks = new QemuSinks(parts)
     this.mirrors = new QemuMirrors(parts)
     this.instants = new QemuInstants(parts)
+    this.notes = new QemuNotes(parts)
   }
 
   async chains(asked: AskedChains): Promise<readonly OpenChain[]> {

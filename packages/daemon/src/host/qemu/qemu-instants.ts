@@ -12,11 +12,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type ChangedPiece, KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
-import { deviceId } from '../../model/qemu/ids.ts'
 import { changedBitmap, type DiskBitmap } from '../../model/storage/checkpoint-state.ts'
 import type { EmulatorInstants, InstantName, KeptDisk } from '../../ports/emulator-instants.ts'
 import type { SecretValues } from '../files/secret-files.ts'
 import { dismissJob, jobStatus, noSpaceOr } from './block-jobs.ts'
+import { isWhole, keepsBitmaps } from './carry-bitmaps.ts'
+import { nodeUnder, rootNode } from './disk-node.ts'
 import { layerNames } from './layer-nodes.ts'
 import { endPush, pushPieces } from './push-job.ts'
 import { forgetCopy, openCopy } from './qemu-mirrors.ts'
@@ -54,11 +55,12 @@ export class QemuInstants implements EmulatorInstants {
     await this.#parts.ask(async (monitor) => {
       const kept: (KeptDisk & { readonly top: string })[] = []
       for (const disk of disks) kept.push({ ...disk, top: await requireTop(monitor, disk.disk) })
+      const tops = kept.map(({ top }) => top)
       await monitor.executeUntyped('transaction', {
         actions: [
           ...kept.flatMap((disk) => sinceActions(disk)),
           ...kept.map((disk) => keepAction(disk)),
-          ...(begins === undefined ? [] : kept.map(({ top }) => bitmapAction(top, begins))),
+          ...(begins === undefined ? [] : await bitmapActions(monitor, tops, begins)),
         ],
       })
       for (const disk of kept) await untilItCopies(monitor, disk)
@@ -116,9 +118,13 @@ export class QemuInstants implements EmulatorInstants {
         const top = await topNode(monitor, disk)
         const node = nodes.find((one) => one['node-name'] === top)
         for (const bitmap of node?.['dirty-bitmaps'] ?? []) {
-          if (!bitmap.name?.startsWith(prefix)) continue
-          const isWhole = bitmap.persistent && bitmap.recording && bitmap.inconsistent !== true
-          found.push({ disk, name: bitmap.name, isWhole, changedBytes: bitmap.count })
+          if (node === undefined || !bitmap.name?.startsWith(prefix)) continue
+          found.push({
+            disk,
+            name: bitmap.name,
+            isWhole: isWhole(node, bitmap),
+            changedBytes: bitmap.count,
+          })
         }
       }
       return found
@@ -128,7 +134,7 @@ export class QemuInstants implements EmulatorInstants {
   async beginBitmaps(name: string, disks: readonly string[]): Promise<void> {
     await this.#parts.ask(async (monitor) => {
       const tops = await Promise.all(disks.map((disk) => requireTop(monitor, disk)))
-      await monitor.executeUntyped('transaction', { actions: tops.map((top) => bitmapAction(top, name)) })
+      await monitor.executeUntyped('transaction', { actions: await bitmapActions(monitor, tops, name) })
     })
   }
 
@@ -177,8 +183,13 @@ function sinceActions({ top: node, since, ...disk }: KeptDisk & { readonly top: 
   ]
 }
 
-function bitmapAction(node: string, name: string) {
-  return { type: 'block-dirty-bitmap-add', data: { node, name, persistent: true } }
+/** A bitmap on each node: written down by a format that has room for it, else in memory until it is put away. */
+async function bitmapActions(monitor: QmpClient, tops: readonly string[], name: string) {
+  const nodes = await monitor.execute('query-named-block-nodes', { flat: true })
+  return tops.map((node) => {
+    const persistent = keepsBitmaps(nodes.find((one) => one['node-name'] === node))
+    return { type: 'block-dirty-bitmap-add', data: { node, name, persistent } }
+  })
 }
 
 /** Waits until a job has copied something, or had nothing to copy. */
@@ -245,12 +256,6 @@ async function requireTop(monitor: QmpClient, disk: string): Promise<string> {
 
 /** The topmost layer of a disk: what its device is on, or what lies under the filter that keeps it. */
 async function topNode(monitor: QmpClient, disk: string): Promise<string | undefined> {
-  const device = deviceId('disk', disk)
-  const blocks = await monitor.execute('query-block')
-  const root = blocks.find((block) => block.qdev?.split('/').includes(device))?.inserted?.['node-name']
-  if (root === undefined || !root.startsWith('keep-')) return root
-  const { nodes, edges } = await monitor.execute('x-debug-query-block-graph')
-  const filter = nodes.find(({ name }) => name === root)?.id
-  const below = edges.find((edge) => edge.parent === filter && edge.name === 'file')?.child
-  return nodes.find(({ id }) => id === below)?.name
+  const root = await rootNode(monitor, disk)
+  return root?.startsWith('keep-') ? await nodeUnder(monitor, root) : root
 }

@@ -9,7 +9,6 @@
  */
 import { KvasirError } from '@kvasir/contract'
 import type { QmpClient } from '@kvasir/qmp'
-import { deviceId } from '../../model/qemu/ids.ts'
 import { volumeNode } from '../../model/qemu/volume-node.ts'
 import type { LayerOptions } from '../../ports/emulator-blocks.ts'
 import type {
@@ -23,6 +22,7 @@ import type { SecretValues } from '../files/secret-files.ts'
 import { jobStatus } from './block-jobs.ts'
 import { carriedActions } from './carry-bitmaps.ts'
 import { closePollMs, dismiss, followUntil, isEnded } from './copy-jobs.ts'
+import { nodeUnder, rootNode } from './disk-node.ts'
 import type { EmulatorConnector } from './emulator-connector.ts'
 import { giveReach, handReachOver, type ReachingEmulator, takeReachBack } from './emulator-reach.ts'
 import { keyTimeoutMs, withSecret } from './hand-secrets.ts'
@@ -30,6 +30,7 @@ import { formatNode, layerKey, layerNames } from './layer-nodes.ts'
 import { removeLooseNodes } from './loose-nodes.ts'
 import { forgetBelow, nodeBelow, openBelow } from './open-below.ts'
 import { passFile, takeFileBack } from './pass-file.ts'
+import { dropBitmaps } from './qemu-notes.ts'
 import type { EmulatorPaths } from './runtime-directory.ts'
 
 const pollMs = 100
@@ -60,14 +61,14 @@ export class QemuMirrors implements EmulatorMirrors {
       const job = await jobStatus(monitor, jobId(mirror))
       if (job?.status === 'pending') return 'held'
       if (job !== undefined && !isEnded(job.status)) return 'copying'
-      return (await topNode(monitor, mirror.disk)) === layerNames(mirror.id).format ? 'over' : 'absent'
+      return (await rootNode(monitor, mirror.disk)) === layerNames(mirror.id).format ? 'over' : 'absent'
     })
   }
 
   async begin(mirror: Mirror): Promise<void> {
     const { disk, id, source, below = [], sizeBytes, options, bytesPerSecond } = mirror
     await this.#parts.ask(async (monitor) => {
-      const top = await topNode(monitor, disk)
+      const top = await rootNode(monitor, disk)
       if (top === undefined)
         throw new KvasirError('emulator-failed', `The emulator has no disk ${disk}, so it is not copied.`)
       await using undo = new AsyncDisposableStack()
@@ -126,7 +127,7 @@ export class QemuMirrors implements EmulatorMirrors {
         await monitor.execute('job-finalize', { id }, { timeoutMs: finishTimeoutMs })
       }
       if (job !== undefined) await dismiss(monitor, id, finishTimeoutMs)
-      if ((await topNode(monitor, mirror.disk)) !== names.format)
+      if ((await rootNode(monitor, mirror.disk)) !== names.format)
         throw new KvasirError(
           'emulator-failed',
           `The emulator did not go over to the copy of disk ${mirror.disk}, so the disk is where it was.`,
@@ -169,30 +170,19 @@ function jobId({ id }: Pick<MirrorName, 'id'>): string {
   return `mirror-${id.slice(0, 24)}`
 }
 
-/** The disk waits, so what its bitmaps have is so for the copy too. A format without room for them goes without. */
+/** The disk waits, so what its bitmaps have is so for the copy too. While it goes over, it is on a filter of the job. */
 async function carryBitmaps(
   monitor: QmpClient,
   { disk, to }: { readonly disk: string; readonly to: string },
 ): Promise<void> {
-  const from = await topNode(monitor, disk)
+  const root = await rootNode(monitor, disk)
+  if (root === undefined || root === to) return
   const nodes = await monitor.execute('query-named-block-nodes', { flat: true })
-  const node = nodes.find((one) => one['node-name'] === from)
-  // While it goes over, the disk is on a filter of the job.
-  const below = node?.drv === 'mirror_top' ? node.image.filename : undefined
-  const source =
-    below === undefined
-      ? from
-      : nodes.find((one) => one.image.filename === below && one.drv === 'qcow2')?.['node-name']
-  if (source === undefined || nodes.find((one) => one['node-name'] === to)?.drv !== 'qcow2') return
-  const actions = await carriedActions(monitor, [{ from: source, to }])
+  const isFilter = nodes.find((one) => one['node-name'] === root)?.drv === 'mirror_top'
+  const from = isFilter ? await nodeUnder(monitor, root) : root
+  if (from === undefined) return
+  const actions = await carriedActions(monitor, [{ from, to }])
   if (actions.length > 0) await monitor.execute('transaction', { actions })
-}
-
-/** The node that a disk's device is on. */
-async function topNode(monitor: QmpClient, disk: string): Promise<string | undefined> {
-  const device = deviceId('disk', disk)
-  const blocks = await monitor.execute('query-block')
-  return blocks.find((block) => block.qdev?.split('/').includes(device))?.inserted?.['node-name']
 }
 
 /**
@@ -261,6 +251,7 @@ async function openAsDisk(
   await monitor.execute('blockdev-reopen', { options: [node] })
   if (!isCut) return
   const size = sizeOf(names.file)
+  await dropBitmaps(monitor, names.format) // What lies beyond is not known to be zeroes, and they would not tell of it.
   await monitor.execute('block_resize', { 'node-name': names.format, size }, { timeoutMs: finishTimeoutMs })
 }
 

@@ -13,6 +13,7 @@ import type { FollowOptions } from '../../ports/emulator-mirrors.ts'
 import type { EmulatorSinks, Sink, SinkState } from '../../ports/emulator-sinks.ts'
 import { type LayerNodes, readBlockGraph } from './block-graph.ts'
 import { dismissJob, jobStatus } from './block-jobs.ts'
+import { carriedActions } from './carry-bitmaps.ts'
 import { closePollMs, dismiss, followUntil, isEnded } from './copy-jobs.ts'
 import { withSecret } from './hand-secrets.ts'
 import { formatNode, layerNames } from './layer-nodes.ts'
@@ -103,8 +104,10 @@ export class QemuSinks implements EmulatorSinks {
     const id = jobId(sink)
     await this.#parts.ask(async (monitor) => {
       const job = await jobStatus(monitor, id)
-      if (job?.status === 'pending')
+      if (job?.status === 'pending') {
+        await this.#carryBitmaps(monitor, sink)
         await monitor.execute('job-finalize', { id }, { timeoutMs: endTimeoutMs })
+      }
       if (job !== undefined) await dismiss(monitor, id, endTimeoutMs)
       const { layer } = await this.#find(monitor, sink)
       if (layer !== undefined)
@@ -124,6 +127,14 @@ export class QemuSinks implements EmulatorSinks {
       if (!isEnded(job.status)) await monitor.execute('job-cancel', { id }).catch(() => undefined) // It has ended meanwhile.
       await dismiss(monitor, id, endTimeoutMs)
     })
+  }
+
+  /** The disk waits, and the volume has all that the layer has. */
+  async #carryBitmaps(monitor: QmpClient, sink: Sink): Promise<void> {
+    const { layer, into } = await this.#find(monitor, sink)
+    if (layer === undefined || into === undefined) return
+    const actions = await carriedActions(monitor, [{ from: layer.node, to: into.node }])
+    if (actions.length > 0) await monitor.execute('transaction', { actions })
   }
 
   /** Closes the layer, which no disk has any more. */

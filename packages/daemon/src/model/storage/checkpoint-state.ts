@@ -42,6 +42,6 @@ export function judgeCheckpoint(
     kind: 'lost',
     reason: bitmap
       ? `the emulator ended without writing down what had changed on disk ${disk} since checkpoint ${name}`
-      : `disk ${disk} has lost what it noted since checkpoint ${name}: its emulator was killed, or it is on another volume since`,
+      : `disk ${disk} has lost what it noted since checkpoint ${name}: its emulator was killed, or its volume was changed while the VM was off, or it is on another volume since`,
   }
 }

@@ -4,7 +4,6 @@ import { bitmapName, bitmapPrefix } from '../../model/storage/checkpoint-state.t
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { CheckpointRecord, VmRecord } from '../../ports/store.ts'
-import { volumeWords } from '../volumes/volume-words.ts'
 
 /** Each bitmap costs each write of the guest a little, and the emulator 2 KiB of memory for each GiB of its disk. */
 const mostCheckpoints = 32
@@ -36,13 +35,13 @@ export function planCheckpoint(
       `VM ${record.name} has ${mostCheckpoints} checkpoints, and each makes its disks a little slower, so no other one is made.`,
     )
   for (const disk of disks) {
-    const { pool, volume } = record.spec.disks.find((one) => one.name === disk) ?? {}
+    const { pool, volume, shareable } = record.spec.disks.find((one) => one.name === disk) ?? {}
     const found = pool === undefined || volume === undefined ? undefined : store.volumes.find(pool, volume)
-    if (found?.format === 'qcow2') continue
-    const what = found ? `on volume ${volumeWords(found)}, which is ${found.format}` : 'on no volume'
+    if (found && !shareable) continue
+    const why = found ? 'shareable, and what others write to it is not noted' : 'on no volume'
     throw new KvasirError(
       'unsupported',
-      `Disk ${disk} of VM ${record.name} is ${what}: only qcow2 has room for noting what changes, so there is no checkpoint of it.`,
+      `Disk ${disk} of VM ${record.name} is ${why}, so there is no checkpoint of it.`,
       { details: { disk } },
     )
   }

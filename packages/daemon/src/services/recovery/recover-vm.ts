@@ -20,6 +20,7 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import { decodeMemo } from '../../ports/vm-memo.ts'
+import { bootedSpec, forgetNotes } from '../checkpoints/put-away.ts'
 import type { Context } from '../context.ts'
 import { settleMoves } from '../moves/settle-moves.ts'
 import { forgetPlacement, readBackPlacement } from '../placement/read-back.ts'
@@ -163,6 +164,7 @@ async function recoverStart(seat: Seat, { emulator, runState, ports }: Found): P
     await endUnstarted(seat, ports)
     return
   }
+  await forgetNotes(bootedSpec(seat.record), ports)
   if (runState === 'paused') await emulator.resume()
   await adoptAs(seat, runState === 'paused' ? 'running' : runState, ports)
   await ports.files.removeSave(seat.record.id)
@@ -208,6 +210,7 @@ async function recoverSave(seat: Seat, emulator: Emulator, ports: Ports): Promis
  * says was saved is in this emulator, or older than it.
  */
 async function adoptAs(seat: Seat, runState: string, ports: Ports): Promise<void> {
+  await forgetNotes(bootedSpec(seat.record), ports)
   const seen = stateFromRunState(runState)
   const { life } = seat.record
   const isSame = life.state === seen.state

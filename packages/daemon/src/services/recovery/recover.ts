@@ -168,6 +168,8 @@ async function removeStrays(keep: ReadonlySet<string>, context: Context): Promis
   const nvrams = knownNvrams(store)
   for (const id of await files.listNvrams())
     if (!nvrams.has(id) && !keep.has(id)) await remove(() => files.removeNvram(id))
+  for (const id of await files.listNotes())
+    if (store.volumes.get(id)?.notesOf === undefined) await remove(() => files.removeNotes(id))
   for (const vmId of await files.listTpms()) if (!keep.has(vmId)) await remove(() => files.removeTpm(vmId))
   for (const vmId of await files.listSeeds()) if (!keep.has(vmId)) await remove(() => files.removeSeed(vmId))
   await tolerate(context, () => images.sweep())

@@ -1,7 +1,7 @@
 /**
  * Ends a VM's emulator: the one way in which a VM gets from running to `shutoff`, `crashed` or `saved`.
  *
- *     intent `end`, `end-crashed` or `restart` ─▶ quit, then kill ─▶ remove what it had on the host ─▶ the final state
+ *     intent `end`, `end-crashed` or `restart` ─▶ notes of raw disks put away ─▶ quit, then kill ─▶ remove what it had on the host ─▶ the final state
  *
  * From the intent on there is one way, forward: recovery goes on where this stopped. A step that fails is no excuse to lose the VM:
  * the host is asked again what is true.
@@ -10,6 +10,7 @@ import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { putNotesAway, writeNotes } from '../checkpoints/put-away.ts'
 import { settleMoves } from '../moves/settle-moves.ts'
 import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
 
@@ -33,8 +34,10 @@ export async function endEmulator(seat: Seat, ports: Ports, ending: Ending): Pro
   const { emulator } = seat
   await ports.failpoint('vm.stop.before-intent')
   seat.update({ intent: intentOf(before, ending) })
+  let noted: readonly string[] = []
   try {
     await ports.failpoint('vm.stop.after-intent')
+    noted = await putNotesAway(seat, ports)
     seat.detach()
     await emulator?.end({ graceMs: quitGraceMs })
     await ports.emulators.clean(before.id)
@@ -45,7 +48,7 @@ export async function endEmulator(seat: Seat, ports: Ports, ending: Ending): Pro
     await lookAgain(seat, ports, { before, ending })
     throw error
   }
-  conclude(seat, ending)
+  conclude(seat, ending, () => writeNotes(before, noted, ports))
   await settleSnapshots(seat, ports) // Before the next start: which files the guest wrote to is decided by then.
   await settleMoves(seat, ports)
   await ports.failpoint('vm.stop.after-state')
@@ -79,12 +82,13 @@ function endingOf({ intent, saved }: VmRecord): Ending {
   return { state: 'shutoff', reason: 'it was powered off' }
 }
 
-function conclude(seat: Seat, ending: Ending): void {
-  seat.update({
+function conclude(seat: Seat, ending: Ending, alongside?: () => void): void {
+  const ended = {
     intent: ending.restarts ? 'restart' : 'none',
     run: undefined,
     life: seat.life(ending.state, ending.reason, ending.exit),
-  })
+  } as const
+  seat.update(ended, alongside)
 }
 
 /** After a step that failed: it ended all the same, or it runs on as before, or nobody knows. */

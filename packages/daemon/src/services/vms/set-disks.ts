@@ -8,6 +8,7 @@
  * is closed, so its volume is in use until then. A daemon that dies in between leaves the names, and the next one goes on. The seat is
  * given back while the guest is waited for.
  */
+
 import { isCdrom, KvasirError } from '@kvasir/contract'
 import { portCount, portNumber, slotOf } from '../../model/pci/layout.ts'
 import { planDisk } from '../../model/qemu/disk.ts'
@@ -16,6 +17,7 @@ import type { Driver, Seat } from '../../ports/drivers.ts'
 import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
+import { forgetNotes } from '../checkpoints/put-away.ts'
 import { namingVolume } from '../volumes/damaged-volume.ts'
 import { askServers } from './ask-servers.ts'
 import { changeMedium } from './change-medium.ts'
@@ -103,6 +105,7 @@ async function plug(seat: Seat, name: string, { emulator, ports, onStep }: Task)
   await askServers({ disks: [disk] }, ports)
   await ports.failpoint('vm.disks.before-plug')
   const plan = planDisk(await diskInput(record, disk, ports), name)
+  await forgetNotes({ disks: [disk] }, ports)
   await emulator.disks.plug(plan).catch((error: unknown) => {
     throw namingVolume(error, ports)
   })

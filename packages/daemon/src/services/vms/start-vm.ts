@@ -14,6 +14,7 @@ import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import { ofThisBoot, type VmRecord, type VmRun } from '../../ports/store.ts'
 import { encodeMemo } from '../../ports/vm-memo.ts'
+import { resumeNoted, takeNotesBack } from '../checkpoints/put-away.ts'
 import type { Context } from '../context.ts'
 import { requireUnlent } from '../host/host-devices.ts'
 import { announceNics, makeMacvtaps, requireUnheldLinks } from '../networks/nic-networks.ts'
@@ -118,6 +119,8 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
 
     onStep(restoring ? 'loading saved memory' : 'starting the emulator')
     const emulator = await launch(seat, start, { ports, signal, undo })
+    // First: what follows lets recovery resume it.
+    await takeNotesBack(seat.record, { emulator, spec: prepared.spec }, ports)
     if (restoring) await forgetSaved(seat, ports)
     signal.throwIfAborted()
     const run = { ...runOf(start, emulator), limits: limitFiles(seat.record.spec) }
@@ -129,7 +132,7 @@ async function runStart(seat: Seat, prepared: PreparedStart, work: StartWork): P
     await announced
     onStep('resuming the guest')
     isUntouched = false
-    await emulator.resume()
+    await resumeNoted(emulator, prepared.spec, ports)
     await ports.failpoint('vm.start.after-resume')
     seat.attach(emulator)
     const running = {

@@ -4,7 +4,9 @@
  */
 import type { Volume } from '@kvasir/contract'
 import { formatBytes, KvasirError } from '@kvasir/contract'
+import { bitmapPrefix } from '../../model/storage/checkpoint-state.ts'
 import type { Seat } from '../../ports/drivers.ts'
+import type { Emulator } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
@@ -96,16 +98,19 @@ async function resizeFile(
   const isDevice = pool.source(held).kind === 'device'
   if (running && !isDevice) {
     if (pool.isSizedByOthers) await pool.resize(held, size)
-    await tellEmulator(running, held, size)
+    await tellEmulator(running, { volume: held, size, ports })
     return size
   }
   if (size !== held.capacityBytes) await pool.resize(held, size)
   const { capacityBytes } = await asMade({ ...held, capacityBytes: size }, ports)
-  if (running) await tellEmulator(running, held, capacityBytes)
+  if (running) await tellEmulator(running, { volume: held, size: capacityBytes, ports })
   return capacityBytes
 }
 
-async function tellEmulator({ record, emulator }: Seat, volume: VolumeRecord, size: number): Promise<void> {
+async function tellEmulator(
+  { record, emulator }: Seat,
+  { volume, size, ports }: { readonly volume: VolumeRecord; readonly size: number; readonly ports: Ports },
+): Promise<void> {
   const { disks } = record.run?.bootedSpec ?? record.spec
   const disk = disks.find((one) => one.volume === volume.name && one.pool === volume.pool)
   if (!disk || !emulator)
@@ -113,7 +118,15 @@ async function tellEmulator({ record, emulator }: Seat, volume: VolumeRecord, si
       'wrong-state',
       `VM ${record.name} was given volume ${volumeWords(volume)} since it was started, so it is not resized now.`,
     )
+  if (volume.format === 'raw' && (volume.encryption || usablePlace(volume, ports).isSizedByOthers))
+    await loseNotes(emulator, disk.name)
   await emulator.blocks.resize(disk.name, size)
+}
+
+/** What a volume has where it grew is not known to be zeroes, and bitmaps do not tell of it. */
+async function loseNotes({ blocks }: Emulator, disk: string): Promise<void> {
+  for (const { name } of await blocks.instants.bitmaps([disk], bitmapPrefix))
+    await blocks.instants.removeBitmaps(name, [disk])
 }
 
 /** What a layer over a LUN holds goes into the LUN one day, which is as large as it is. */

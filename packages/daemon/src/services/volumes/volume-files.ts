@@ -69,6 +69,7 @@ export async function asMade(row: VolumeRecord, ports: Ports): Promise<VolumeRec
 
 /** Removes what a row stands for, and what was kept for a clone that was not finished; no error when there is nothing, nor when its pool has no row any more. */
 export async function removeVolumeFile(row: VolumeRecord, ports: Ports): Promise<void> {
+  if (row.format === 'raw') await ports.files.removeNotes(row.id)
   if (ports.store.pools.findByName(row.pool) === undefined) return
   const backend = backendOf(row, ports)
   await backend.remove(row)
