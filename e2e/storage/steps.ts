@@ -9,6 +9,7 @@ import { openWorld } from '../machine/world.ts'
 import type { StorageBackend } from './backend.ts'
 import { setScene } from './scene.ts'
 import type { Step } from './step.ts'
+import { checkpointSteps } from './steps-checkpoints.ts'
 import { offlineSteps } from './steps-offline.ts'
 import { poolSteps } from './steps-pool.ts'
 import { moveSteps, runningSteps } from './steps-running.ts'
@@ -18,6 +19,7 @@ import { troubleSteps } from './steps-trouble.ts'
 const steps: readonly Step[] = [
   ...poolSteps,
   ...runningSteps,
+  ...checkpointSteps,
   ...snapshotSteps,
   ...troubleSteps,
   ...moveSteps,
