@@ -14,6 +14,8 @@ const damages: readonly {
   readonly harm: (path: string) => void
   readonly says: RegExp
   readonly isMendable?: true
+  /** What helps, where that is neither a repair nor a backup alone. */
+  readonly helps?: RegExp
 }[] = [
   {
     what: 'its magic is gone',
@@ -39,6 +41,18 @@ const damages: readonly {
     says: /marked as corrupt/,
     isMendable: true,
   },
+  {
+    what: 'its table of reference counts lies behind its end',
+    harm: (path) => patch(path, 48, [0, 0, 0, 1, 0, 0, 0, 0]),
+    says: /ends before its table of reference counts/,
+    isMendable: true,
+  },
+  {
+    what: 'it was cut short before its table of clusters',
+    harm: (path) => truncateSync(path, 3 * 65_536),
+    says: /ends before its table of clusters \(L1\), so that it would read as empty/,
+    helps: /`kvasir volume check data\d` tells how bad it is, and only a backup/,
+  },
 ]
 
 function patch(path: string, offset: number, bytes: readonly number[]): void {
@@ -60,13 +74,13 @@ test('a VM does not start on a damaged qcow2 file, and is told of the disk, the 
 }, async (t) => {
   await using world = await openWorld(t)
   const running = await world.bootTiny('web2')
-  for (const [index, { what, harm, says, isMendable }] of damages.entries()) {
+  for (const [index, { what, harm, says, isMendable, helps }] of damages.entries()) {
     const name = `data${index}`
     harm(await createVolume(world, name))
     const vm = await world.createTiny('web1', { disks: [{ name: 'more', volume: name }] })
     const remedy = isMendable
       ? new RegExp(`kvasir volume repair ${name}`)
-      : /volume check.*volume repair.*restore it from a backup/
+      : (helps ?? /volume check.*volume repair.*restore it from a backup/)
 
     const refusal = await world.cli('vm', 'start', 'web1')
     assert.equal(refusal.code, 1, what)
@@ -104,5 +118,6 @@ test('a VM does not start on a damaged qcow2 file, and is told of the disk, the 
     assert.equal(mended.code, 0, mended.stderr)
     const again = await world.cli('vm', 'disk', 'add', 'web2', `volume=${name},name=more`)
     assert.equal(again.code, 0, again.stderr)
+    assert.equal((await world.cli('vm', 'disk', 'remove', 'web2', 'more')).code, 0)
   }
 })

@@ -42,7 +42,8 @@ export async function inspectLink(link: PathSource): Promise<InspectedLink> {
       return { capacityBytes: stat.size, allocatedBytes, backingFile: undefined, isEncrypted: false }
     const buffer = new Uint8Array(Math.min(qcow2HeaderBytes, stat.size))
     const { bytesRead } = await file.read(buffer, 0, buffer.length, 0)
-    return { ...parseQcow2Header(link.path, buffer.subarray(0, bytesRead)), allocatedBytes }
+    const { size } = await file.stat() // It may have grown since, and its header says so.
+    return { ...parseQcow2Header(link.path, buffer.subarray(0, bytesRead), size), allocatedBytes }
   } finally {
     await file.close()
   }
@@ -76,7 +77,8 @@ async function inspectGuarded({ path, format }: PathSource): Promise<InspectedLi
     if (format === 'raw')
       return { capacityBytes: Number(size), allocatedBytes, backingFile: undefined, isEncrypted: false }
     const header = await order('read', basename(path), 0, qcow2HeaderBytes)
-    return { ...parseQcow2Header(path, header), allocatedBytes }
+    const [, now] = (await order('stat', basename(path))).toString().split('\0')
+    return { ...parseQcow2Header(path, header, Number(now)), allocatedBytes }
   } catch (error) {
     if (error instanceof HandsError && error.errno === 2) throw notThere(path, error)
     throw error

@@ -38,6 +38,7 @@ import {
   writeWhole,
 } from './runtime-directory.ts'
 import { startShares } from './share-helper.ts'
+import { requireSoundTables } from './sound-tables.ts'
 import { cageOf, type SpawnTools, spawnEmulator, untilLogged } from './spawn-emulator.ts'
 import { startTpm } from './tpm-helper.ts'
 
@@ -190,8 +191,9 @@ async function makeReady(
     taps: request.plan.taps ?? [],
   })
   try {
-    const [opened, cgroup] = await allDone([
+    const [opened, , cgroup] = await allDone([
       opening,
+      requireSoundTables(request.plan),
       makeGroup(request, tools),
       makeShareWithSecrets(request, tools),
       writeWhole(paths.memo, request.memo),

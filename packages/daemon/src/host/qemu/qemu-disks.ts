@@ -23,6 +23,7 @@ import { removeLooseNodes } from './loose-nodes.ts'
 import { passFile, requireOpenable, takeFileBack, takeFilesBack } from './pass-file.ts'
 import { ioThreadOf, isSharedThread, withDisk, withoutDisk, withoutFiles } from './record-of-disks.ts'
 import type { EmulatorPaths, StoredEmulator } from './runtime-directory.ts'
+import { requireSoundFile } from './sound-tables.ts'
 import { throttleDisks } from './throttle-disks.ts'
 
 /** How long the controller of a disk that could not be plugged may take to go. */
@@ -93,6 +94,7 @@ export class QemuDisks implements EmulatorDisks {
     if (isThere) return
     const user = this.#parts.record().uid
     for (const file of files) await requireOpenable({ file, user })
+    await requireSound(plan, `drive ${disk} keeps its medium`)
     await ask(async (monitor) => {
       await openTray(monitor, disk, { force: false })
       await takeMediumOut(monitor, disk)
@@ -148,6 +150,7 @@ export class QemuDisks implements EmulatorDisks {
   async #makeMissing(monitor: QmpClient, plan: DiskPlan): Promise<void> {
     const { failpoint } = this.#parts
     const nodes = new Set(await nodesOf(monitor, plan.disk))
+    await requireSound(plan, `disk ${plan.disk} is not plugged`)
     for (const node of plan.nodes)
       if (!nodes.has(node.options['node-name'])) await this.#addNode(monitor, plan, node)
     await failpoint('emulator.plug.after-nodes')
@@ -249,4 +252,12 @@ async function heldByOthers({ disk, nodes }: DiskPlan, error: unknown): Promise<
     nodes.flatMap(({ file }) => file ?? []),
     `disk ${disk} is not plugged`,
   )
+}
+
+/** Looks at the qcow2 files of a disk before QEMU gets them. */
+async function requireSound({ disk, nodes }: DiskPlan, consequence: string): Promise<void> {
+  for (const { options } of nodes) {
+    const { file } = nodes.find((node) => node.options['node-name'] === options['file']) ?? {}
+    if (options.driver === 'qcow2' && file) await requireSoundFile(file, { disk, consequence })
+  }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { damagedFile, qcow2Damage } from './damaged-disk.ts'
+import { damagedFile, qcow2Damage, qcow2FilesOf } from './damaged-disk.ts'
 
 const file = { kind: 'file', path: '/srv/data.qcow2', access: 'read-write', direct: true } as const
 const base = { ...file, path: '/srv/base.qcow2', access: 'read' } as const
@@ -30,6 +30,17 @@ test('the damaged file is the one of the node that QEMU could not open, with wha
     plan,
   )
   assert.deepEqual([below?.path, below?.damage.remedy], ['/srv/base.qcow2', 'repair'])
+})
+
+test('the qcow2 files of a plan are those under nodes of that format', () => {
+  const formats = [
+    '{"driver":"qcow2","node-name":"disk-data","file":"file-data"}',
+    '{"driver":"raw","node-name":"base1-data","file":"base1file-data"}',
+    '{"driver":"qcow2","node-name":"far","file":"elsewhere"}',
+  ]
+  const found = qcow2FilesOf({ ...plan, argv: [...argv, ...formats.flatMap((one) => ['-blockdev', one])] })
+
+  assert.deepEqual(found, [{ node: 'disk-data', file }])
 })
 
 test('what QEMU says of anything else is left as it is', () => {

@@ -4,15 +4,16 @@
  * The sentences are those of block/qcow2.c (qcow2_do_open, qcow2_validate_table), block/qcow2-snapshot.c and block/qcow2-refcount.c, of
  * QEMU 7.2 to 10.0. What `qemu-img check -r` still opens of such files was tried with each.
  */
+import type { Qcow2Table } from '../storage/qcow2-header.ts'
 import { fileIn } from './disk-of.ts'
-import type { EmulatorPlan } from './emulator-plan.ts'
+import type { Descriptor, EmulatorPlan } from './emulator-plan.ts'
 
 /** What is wrong with a qcow2 file. */
 export interface Qcow2Damage {
   /** The predicate of a sentence: `is marked as corrupt`. */
   readonly why: string
-  /** `repair`: its tables can be mended as it lies there. `restore`: nothing can open it. */
-  readonly remedy: 'repair' | 'restore'
+  /** `repair`: its tables can be mended as it lies there. `check`: a repair would give up what they pointed to. `restore`: nothing can open it. */
+  readonly remedy: 'repair' | 'check' | 'restore'
 }
 
 /** A damaged file that an emulator was given. */
@@ -53,6 +54,36 @@ const table: readonly (readonly [says: RegExp, why: string, remedy: Qcow2Damage[
 export function qcow2Damage(words: string): Qcow2Damage | undefined {
   const found = table.find(([says]) => says.test(words))
   return found && { why: found[1], remedy: found[2] }
+}
+
+/** What is wrong with a file in which one of the first tables is not, which QEMU does not say. */
+export function damageOfTables(table: Qcow2Table): Qcow2Damage {
+  switch (table) {
+    case 'refcounts':
+      return { why: 'ends before its table of reference counts', remedy: 'repair' }
+    case 'clusters':
+      return {
+        why: 'ends before its table of clusters (L1), so that it would read as empty',
+        remedy: 'check',
+      }
+    case 'snapshots':
+      return { why: 'ends before its table of internal snapshots', remedy: 'repair' }
+  }
+}
+
+/** The qcow2 files of a plan, each with the node of its format. */
+export function qcow2FilesOf(
+  plan: Pick<EmulatorPlan, 'argv' | 'descriptors'>,
+): readonly { readonly node: string; readonly file: Extract<Descriptor, { readonly kind: 'file' }> }[] {
+  const nodes = plan.argv.flatMap((argument) =>
+    argument.startsWith('{"driver"') ? [optionsOf(argument)] : [],
+  )
+  const storages = new Map(nodes.map((node) => [node['node-name'], node]))
+  return nodes.flatMap((node) => {
+    if (node['driver'] !== 'qcow2') return []
+    const file = fileIn(textIn(storages.get(node['file']), 'filename'), plan)
+    return file ? [{ node: textIn(node, 'node-name'), file }] : []
+  })
 }
 
 /** The file that QEMU could not open when it started, in what it wrote last; undefined when that is not why. */

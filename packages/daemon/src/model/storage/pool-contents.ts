@@ -107,18 +107,22 @@ function chanceOf(
   if (names > 1) return 'It has another name as well (a hard link), so it cannot be imported.'
   if (sizeBytes === 0) return 'It is empty, so it cannot be imported.'
   const inside =
-    beginning && (formats.includes('qcow2') ? chanceOfPacked(file, beginning) : chanceOfRaw(beginning))
+    beginning &&
+    (formats.includes('qcow2') ? chanceOfPacked({ file, sizeBytes }, beginning) : chanceOfRaw(beginning))
   if (inside !== undefined) return inside
   if (sizeBytes % sectorBytes === 0) return beginning ? 'It can be imported as raw.' : 'It can be imported.'
   return `It has ${sizeBytes} bytes, which is no whole number of sectors, so it cannot be imported${beginning ? '' : ' unless it is a qcow2 file'}.`
 }
 
 /** The same of what is no contents of a disk by its first bytes; undefined for what may be. */
-function chanceOfPacked(file: string, beginning: Uint8Array): string | undefined {
+function chanceOfPacked(
+  { file, sizeBytes }: Pick<Entry, 'file' | 'sizeBytes'>,
+  beginning: Uint8Array,
+): string | undefined {
   const packed = packedImageOf(beginning)
   if (packed === undefined) return undefined
   const { what, advice } = packed
-  if (what === 'a qcow2 image') return chanceOfQcow2(file, beginning)
+  if (what === 'a qcow2 image') return chanceOfQcow2({ file, sizeBytes }, beginning)
   if (what === 'a LUKS container')
     return `It is ${what}, which can be imported as raw with the secret that opens it.`
   return `It is ${what}, so it is imported neither as raw nor as qcow2; ${advice}.`
@@ -133,11 +137,14 @@ function chanceOfRaw(beginning: Uint8Array): string | undefined {
   return `It begins like ${what}, and volumes here are raw, so it is imported by force alone: a guest would see that, and no disk.`
 }
 
-function chanceOfQcow2(file: string, beginning: Uint8Array): string {
+function chanceOfQcow2(
+  { file, sizeBytes }: Pick<Entry, 'file' | 'sizeBytes'>,
+  beginning: Uint8Array,
+): string {
   if (beginning.length < leastHeaderBytes)
     return 'It begins like a qcow2 image and ends within its header, so it cannot be imported.'
   try {
-    const { backingFile, isEncrypted } = parseQcow2Header(file, beginning)
+    const { backingFile, isEncrypted } = parseQcow2Header(file, beginning, sizeBytes)
     if (backingFile !== undefined)
       return `It is a qcow2 image that lies on another file (${JSON.stringify(backingFile)}), so it cannot be imported.`
     if (isEncrypted)

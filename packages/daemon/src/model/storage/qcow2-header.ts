@@ -26,8 +26,44 @@ const cryptMethod = { none: 0, luks: 2 } as const
 /** Dirty, corrupt, external data file, compression type, extended L2. */
 const incompatible = { corrupt: 1n << 1n, dataFile: 1n << 2n, known: 0b11111n }
 
-/** Reads the header of the qcow2 file `path` from its first bytes. Throws `image-refused`. */
-export function parseQcow2Header(path: string, bytes: Uint8Array): Qcow2Header {
+/** So many of the first bytes say where the tables lie. */
+export const tablesHeaderBytes = 72
+/** An entry of the table of snapshots has these bytes at least, its extra data and names left out. */
+const leastSnapshotBytes = 40n
+const clusterBitsBounds = { least: 9, most: 21 }
+
+/** Tables that a header names the places of. */
+export type Qcow2Table = 'refcounts' | 'clusters' | 'snapshots'
+
+/** What a header is called whose table lies nowhere. */
+const tableWords: Readonly<Record<Qcow2Table, string>> = {
+  refcounts: 'table of reference counts',
+  clusters: 'table of clusters (L1)',
+  snapshots: 'table of internal snapshots',
+}
+
+/**
+ * Which of the first tables does not lie within a file of so many bytes, by the first bytes of that. QEMU opens such a file and reads
+ * zeros there: without its clusters a guest sees an empty disk, and what it writes is lost to it or to others (seen with 7.2). The last
+ * cluster of a file may be cut short, as the rest of it reads as zeros.
+ */
+export function tableBehindEnd(bytes: Uint8Array, fileBytes: number): Qcow2Table | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (bytes.length < tablesHeaderBytes || view.getUint32(0) !== MAGIC) return undefined
+  const clusterBits = view.getUint32(20)
+  if (clusterBits < clusterBitsBounds.least || clusterBits > clusterBitsBounds.most) return undefined // QEMU refuses it.
+  const clusterBytes = 1n << BigInt(clusterBits)
+  const end = ((BigInt(fileBytes) + clusterBytes - 1n) / clusterBytes) * clusterBytes
+  const isBehind = (offset: bigint, lengthBytes: bigint) =>
+    lengthBytes > 0n && offset % clusterBytes === 0n && offset + lengthBytes > end
+  if (isBehind(view.getBigUint64(48), BigInt(view.getUint32(56)) * clusterBytes)) return 'refcounts'
+  if (isBehind(view.getBigUint64(40), BigInt(view.getUint32(36)) * 8n)) return 'clusters'
+  if (isBehind(view.getBigUint64(64), BigInt(view.getUint32(60)) * leastSnapshotBytes)) return 'snapshots'
+  return undefined
+}
+
+/** Reads the header of the qcow2 file `path` from its first bytes, and where its size is known, whether its tables lie in it. Throws `image-refused`. */
+export function parseQcow2Header(path: string, bytes: Uint8Array, fileBytes?: number): Qcow2Header {
   const refuse = (what: string) =>
     new KvasirError('image-refused', `The file ${path} ${what}, so it is not used.`, {
       details: { path, why: what },
@@ -47,6 +83,12 @@ export function parseQcow2Header(path: string, bytes: Uint8Array): Qcow2Header {
     throw refuse('is a qcow2 image that QEMU has marked as corrupt')
   if ((features & ~incompatible.known) !== 0n)
     throw refuse('is a qcow2 image with features that are not known here')
+
+  const table = fileBytes === undefined ? undefined : tableBehindEnd(bytes, fileBytes)
+  if (table !== undefined)
+    throw refuse(
+      `is a qcow2 image whose ${tableWords[table]} lies behind its end, as of a file that was cut short`,
+    )
 
   const capacity = view.getBigUint64(24)
   if (capacity > BigInt(Number.MAX_SAFE_INTEGER)) throw refuse('has a size beyond all bounds')

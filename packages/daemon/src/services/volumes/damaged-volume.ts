@@ -18,9 +18,24 @@ export function namingVolume(error: unknown, ports: Ports): unknown {
   return new KvasirError(
     'volume-damaged',
     `Disk ${String(disk)} lies on ${volume ? 'volume' : 'image'} ${name}, which ${String(why)}, so ${String(consequence)}; ` +
-      `${volume && remedy === 'repair' ? mend(volume, name) : restore(volume !== undefined)}.`,
+      `${helpOf({ volume, name, remedy })}.`,
     { details: { ...error.details, [volume ? 'volume' : 'image']: name }, cause: error },
   )
+}
+
+function helpOf({
+  volume,
+  name,
+  remedy,
+}: {
+  readonly volume: VolumeRecord | undefined
+  readonly name: string
+  readonly remedy: unknown
+}): string {
+  if (volume && remedy === 'repair') return mend(volume, name)
+  if (volume && remedy === 'check')
+    return `\`kvasir volume check ${name}\` tells how bad it is, and only a backup or another copy brings it back, since a repair would give up what is left`
+  return restore(volume !== undefined)
 }
 
 function mend({ frozen }: VolumeRecord, name: string): string {
