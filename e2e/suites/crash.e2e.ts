@@ -10,6 +10,7 @@ import { openIscsiServer } from '../../tools/servers/iscsi-target.ts'
 import { layerOperations } from '../machine/crash-layers.ts'
 import type { Operation } from '../machine/crash-operation.ts'
 import { operations } from '../machine/crash-operations.ts'
+import { platformOperations } from '../machine/crash-platform.ts'
 import { type CrashScene, crashAt, failAt, pointsOf, type Round } from '../machine/crash-round.ts'
 import { chooseRounds, crashShareOf } from '../machine/crash-share.ts'
 import { eventually } from '../machine/eventually.ts'
@@ -17,7 +18,7 @@ import { failpointsOf, registeredFailpoints } from '../machine/failpoints.ts'
 import { spread } from '../machine/spread.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
-const skip = needs('root', 'qemu', 'passt', 'tgt')
+const skip = needs('root', 'qemu', 'passt', 'tgt', 'ovmf', 'swtpm')
 /** Daemons that die side by side; they mostly wait. */
 const lanes = 3
 const testMs = 1_700_000
@@ -42,7 +43,7 @@ test('a daemon that dies, or a step that fails, at any failpoint of any operatio
   const share = crashShareOf(process.env)
   const tally: Tally = {
     isPlayed: chooseRounds(share),
-    queue: [...operations, ...(await layerOperations(server))],
+    queue: [...operations, ...(await layerOperations(server)), ...platformOperations()],
     rounds: [],
     registered: new Set(),
     reached: new Set(),
