@@ -16,7 +16,7 @@ import { mediumOr, wholeDiskRule } from './disk-rules.ts'
 import { displayRule } from './display-rules.ts'
 import { wholeHostDeviceRule } from './host-device-rules.ts'
 import { balloonRule, ksmRule, memorySizeRule } from './memory-rules.ts'
-import { forwardsRule, guardRule, networkRule, wholeNicRule } from './nic-rules.ts'
+import { cardRule, forwardsRule, guardRule, networkRule, wholeNicRule } from './nic-rules.ts'
 import { wholeShareRule } from './share-rules.ts'
 
 /** The effect of a change, with its reason. */
@@ -52,10 +52,6 @@ type RuleOf = ChangeRule | ((change: SpecChange, path: string) => ChangeRule)
 
 const daemonOnly = { effect: 'bookkeeping', reason: 'only the daemon uses it' } as const
 const carriedOut = { effect: 'bookkeeping', reason: 'the daemon carries it out when it happens' } as const
-const otherCard = {
-  effect: 'boot',
-  reason: 'the guest has the card that it booted with; removing the NIC and adding it brings another',
-} as const
 const told = { effect: 'live', reason: 'the emulator is told while it runs' } as const
 const limited = { effect: 'live', reason: 'the kernel limits its cgroup while it runs' } as const
 const mappedAtStart = { effect: 'start', reason: 'memory is mapped when the emulator starts' } as const
@@ -170,10 +166,10 @@ export const changeRules: Readonly<Record<string, RuleOf>> = {
   'shares.*': wholeShareRule,
   'nics.*': wholeNicRule,
   'nics.*.network': networkRule,
-  'nics.*.model': { effect: 'boot', reason: 'the guest has the card that it booted with' },
-  'nics.*.queues': otherCard,
-  'nics.*.mtu': otherCard,
-  'nics.*.offloads': otherCard,
+  'nics.*.model': cardRule,
+  'nics.*.queues': cardRule,
+  'nics.*.mtu': cardRule,
+  'nics.*.offloads': cardRule,
   'nics.*.link': { effect: 'live', reason: 'its cable is put in or taken out while the guest runs' },
   'nics.*.address': { effect: 'live', reason: 'the network gives it when the guest asks next' },
   'nics.*.ipv6': { effect: 'live', reason: 'the network gives it when the guest asks next' },

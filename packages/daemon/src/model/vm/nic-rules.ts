@@ -87,6 +87,18 @@ export function networkRule({ from, to, booted, macvtaps, sriovs }: SpecChange, 
   return live('its cable is put on the bridge of the other network, and the guest sees it go out and in')
 }
 
+/** What the card of a NIC is. Of some of that, saying what is so unsaid changes nothing. */
+export function cardRule({ from, to }: SpecChange, path: string): ChangeRule {
+  const at = path.lastIndexOf('.')
+  const [before, after] = [from, to].map((spec) => nicOf(spec, path.slice('nics.'.length, at)))
+  const meaningOf = { model: modelOf, offloads: offloadsOf }
+  const meaning = Object.entries(meaningOf).find(([field]) => field === path.slice(at + 1))?.[1]
+  if (before && after && meaning && meaning(before) === meaning(after))
+    return { effect: 'bookkeeping', reason: 'the card is that without being told' }
+  const there = 'the guest has the card that it booted with'
+  return boot(path.endsWith('.model') ? there : `${there}; removing the NIC and adding it brings another`)
+}
+
 /** A network forwards by rules of the host, user mode by a process that knows its ports from its start. */
 export function forwardsRule(change: SpecChange, path: string): ChangeRule {
   return staysOnNetworks(change, path)

@@ -152,10 +152,18 @@ test('queues, an MTU and offloads are said of a NIC, and another of them waits f
   ])
   const waits = await planned(world, { nics: [{ ...net0, queues: 2 }] })
   const moves = await planned(world, { nics: [{ ...said, network: 'dmz' }] })
+  const same = await planned(world, { nics: [{ ...said, model: 'virtio' }] })
   await ended(world, await setNics(world, []))
   const other = await ended(world, await setNics(world, [net0]))
+  const usual = { ...net0, offloads: 'on' } as const
+  const unsaid = await planned(world, { nics: [usual] })
+  await world.call('applyVm', { params, body: { spec: vmSpec.parse({ nics: [usual] }) } })
+  const { restartNeeded } = (await world.vm('web1')).status
 
   assert.deepEqual(shown, [[3, 1400, 'off']])
+  assert.deepEqual(same, [['nics.net0.model', 'live', 'the card is that without being told']])
+  assert.deepEqual(unsaid, [['nics.net0.offloads', 'live', 'the card is that without being told']])
+  assert.deepEqual(restartNeeded, [])
   assert.deepEqual(
     waits.map(([field, effect]) => [field, effect]),
     [
