@@ -4,8 +4,8 @@ import { test } from 'node:test'
 import { endpoints, type NewNetworkInput } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
-import { openNetworkRoom, outside } from '../machine/network-room.ts'
-import { openWorld } from '../machine/world.ts'
+import { type NetworkRoom, openNetworkRoom, outside } from '../machine/network-room.ts'
+import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
 const params = { network: 'office' }
@@ -59,6 +59,7 @@ test('a guest on a bridge of the host is on the host’s LAN, and the bridge sta
   const isBack = async () => ((await room.world.reaches(own)) ? true : undefined)
   await eventually(isBack, { withinMs, what: 'the tap is on the bridge again' })
   await assert.rejects(world.client.call(endpoints.stopNetwork, { params }), { code: 'in-use' })
+  await followsTheBridge(room, world, tap)
 
   await web1.powerOff()
   await world.client.call(endpoints.stopNetwork, { params })
@@ -66,6 +67,36 @@ test('a guest on a bridge of the host is on the host’s LAN, and the bridge sta
   await host.run('ip', 'link', 'delete', 'br0')
   await assert.rejects(world.client.call(endpoints.startNetwork, { params }), /the host has no link br0/)
 })
+
+/** Who looks after the bridge gives it a smaller MTU: what comes to it has that, and who was told another is named. */
+async function followsTheBridge({ host }: NetworkRoom, world: World, tap: string): Promise<void> {
+  const mtuOf = async (link: string) =>
+    /mtu (\d+) /.exec(await host.run('ip', 'link', 'show', 'dev', link, 'master', 'br0'))?.[1]
+  const said = async () => {
+    const { findings } = await world.client.call(endpoints.getNetwork, { params })
+    return findings.map(({ detail }) => detail).join()
+  }
+  await host.run('ip', 'link', 'set', 'br0', 'mtu', '1300')
+  const isTold = async () =>
+    /MTU of 1300 now, .* NIC net0 of VM web1 was told 1400/.test(await said()) ? true : undefined
+  await eventually(isTold, { withinMs, what: 'the network names who was told more' })
+  await host.run('ip', 'link', 'set', tap, 'nomaster')
+  const isBack = async () => ((await mtuOf(tap)) === '1300' ? true : undefined)
+  await eventually(isBack, { withinMs, what: 'a tap that comes back has the MTU of the bridge' })
+  const web2 = await world.createTiny('web2', { nics: [{ name: 'net0', network: 'office' }] })
+  await web2.start()
+  assert.equal(
+    await mtuOf((await web2.show()).status.nics?.[0]?.tap ?? ''),
+    '1300',
+    'So has one that is new.',
+  )
+  assert.match(await host.run('ip', 'link', 'show', 'dev', 'br0'), /mtu 1300 /)
+  await web2.powerOff()
+  await host.run('ip', 'link', 'set', 'br0', 'mtu', '1400')
+  await host.run('ip', 'link', 'set', tap, 'mtu', '1400')
+  const isQuiet = async () => ((await said()) === '' ? true : undefined)
+  await eventually(isQuiet, { withinMs, what: 'nothing is said of a bridge that has its MTU again' })
+}
 
 test('a bridge is made around a link of the host, which stays reached, and all goes back when the network stops', {
   skip,

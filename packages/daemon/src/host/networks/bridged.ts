@@ -6,6 +6,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import { bridgedOf, vlansMissing } from '../../model/network/host-bridges.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
+import { mtuFindings } from '../../model/network/nic-mtu.ts'
 import type { Wire } from '../../model/network/wires.ts'
 import type { LowerOptions, NetworkSight, RaiseOptions } from '../../ports/networks.ts'
 import { linkNames } from './link-names.ts'
@@ -83,12 +84,16 @@ export async function inspectBridged(
   const neighbours = await readNeighbours(network.bridge).catch(() => []) // None where the bridge is gone.
   return {
     findings: [...findings, ...rules.findings],
-    lasting: rules.lasting,
+    lasting: [...mtuFindings(network, wires, mtuOf(network, links)), ...rules.lasting],
     dnsmasqPid: undefined,
     uplinks: uplinksOf(network, links),
     neighbours,
     ruleCounts: rules.counts,
   }
+}
+
+function mtuOf({ bridge }: NetworkSpec, links: readonly ShownLink[]): number | undefined {
+  return links.find(({ ifname }) => ifname === bridge)?.mtu
 }
 
 /** The ports of a bridge that lead out of the host: its own uplink, or what others made ports of theirs. */

@@ -49,9 +49,15 @@ export async function readLinks(): Promise<readonly ShownLink[]> {
 
 /** The taps that are there, and not ports of the bridge. */
 export async function strayTaps(bridge: string, wires: readonly Wire[]): Promise<readonly string[]> {
-  if (wires.length === 0) return []
+  return wires.length === 0 ? [] : straysOf(bridge, wires, await shownLinks())
+}
+
+async function shownLinks(): Promise<readonly ShownLink[]> {
+  return z.array(shownLink).parse(await askIp(['link', 'show']))
+}
+
+function straysOf(bridge: string, wires: readonly Wire[], links: readonly ShownLink[]): readonly string[] {
   const taps = new Set(wires.map(({ tap }) => tap))
-  const links = z.array(shownLink).parse(await askIp(['link', 'show']))
   return links.flatMap(({ ifname, master }) =>
     ifname !== undefined && taps.has(ifname) && master !== bridge ? [ifname] : [],
   )
@@ -59,10 +65,16 @@ export async function strayTaps(bridge: string, wires: readonly Wire[]): Promise
 
 /** Makes taps ports of the bridge, with their VLANs before a frame passes; one that is not there, or not yet, is left out. */
 export async function plugTaps(network: NetworkSpec, wires: readonly Wire[]): Promise<void> {
-  for (const tap of await strayTaps(network.bridge, wires)) {
+  if (wires.length === 0) return
+  const links = await shownLinks()
+  const bridgeMtu = links.find(({ ifname }) => ifname === network.bridge)?.mtu
+  for (const tap of straysOf(network.bridge, wires, links)) {
     const wire = wires.find((one) => one.tap === tap)
     const vlans = wire && vlansOf(network, wire)
-    const lines = [...(wire ? mtuLines(network, wire) : []), `link set dev ${tap} master ${network.bridge}`]
+    const lines = [
+      ...(wire ? mtuLines(network, wire, bridgeMtu) : []),
+      `link set dev ${tap} master ${network.bridge}`,
+    ]
     await plugTap(tap, lines, vlans && freshPortLines(tap, vlans)).catch((error: unknown) => {
       if (!(error instanceof KvasirError && /Cannot find device/.test(error.message))) throw error
     })

@@ -86,6 +86,7 @@ while (my ($name, $bridge, $most, $mtu, $queues, $vlans) = splice @ARGV, 0, 6) {
     my (undef, $largest) = unpack('Z16 i', $is);
     # A port with a smaller one would change that of all its others (br_mtu_auto_adjust of the kernel's net/bridge).
     refuse("the bridge $bridge has an MTU of $largest now, and its network one of $most") if $largest > $most;
+    $mtu = $largest if $mtu > $largest;    # It is less than when the network was made.
     keep_mtu($bridge, $largest) if $mtu < $largest;
     ioctl($control, $SIOCSIFMTU, pack('Z16 i x20', $name, $mtu)) or refuse("the tap $name takes no MTU of $mtu ($!)");
     my $request = pack('Z16 x24', $name);
