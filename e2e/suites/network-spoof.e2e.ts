@@ -53,13 +53,16 @@ test('a guest sends as nobody else, and isolated ones have nothing of each other
   assert.ok(await room.host.reaches(address1), 'From the host.')
   assert.ok(await isSilent(web1, address2), 'Not another isolated one.')
   await web1.shell(`ip route add ${address2}/32 via 10.9.0.1`)
-  assert.ok(await isSilent(web1, address2), 'Nor by way of the host.')
+  await countsTheWayByTheHost(web1, address2)
 
   await web1.shell(`ip address add ${feigned}/24 dev eth0`)
   assert.ok(await isSilent(web1, '10.9.0.9', feigned), 'Not with an address of its own choice.')
   const drops = async () => (await web1.show()).status.nics?.[0]?.ruleDrops?.guard || undefined
   const counted = await eventually(drops, { withinMs, what: 'what its guard dropped is shown' })
-  assert.match((await world.cli('vm', 'show', 'web1')).stdout, /, packets dropped: \d+ by its guard$/m)
+  assert.match(
+    (await world.cli('vm', 'show', 'web1')).stdout,
+    /, packets dropped: \d+ by its guard, \d+ on the way to other isolated NICs$/m,
+  )
   await world.daemon.kill9()
   await world.startDaemon()
   const isMore = async () => (((await drops()) ?? 0) >= counted ? true : undefined)
@@ -82,6 +85,15 @@ test('a guest sends as nobody else, and isolated ones have nothing of each other
   const isQuiet = async () => ((await room.host.run('nft', 'list', 'ruleset')) === quiet ? true : undefined)
   await eventually(isQuiet, { withinMs, what: 'the rules of VMs that are off are gone' })
 })
+
+/** Isolation keeps a guest from another, and says how often, also by way of the host. */
+async function countsTheWayByTheHost(vm: VmHandle, address: string): Promise<void> {
+  const kept = async () => (await vm.show()).status.nics?.[0]?.ruleDrops?.isolation || undefined
+  const before = await eventually(kept, { withinMs, what: 'what isolation keeps from the other is shown' })
+  assert.ok(await isSilent(vm, address), 'Nor by way of the host.')
+  const isCounted = async () => (((await kept()) ?? 0) > before ? true : undefined)
+  await eventually(isCounted, { withinMs, what: 'that is counted too' })
+}
 
 async function addressOf(vm: VmHandle): Promise<string> {
   const { address } = (await vm.show()).spec.nics[0] ?? {}

@@ -100,11 +100,14 @@ const nicStatus = z
       .strictObject({
         guard: z.int().meta({ description: 'Of what it sent, by antiSpoof.' }),
         limit: z.int().meta({ description: 'Both ways, by its limits.' }),
+        isolation: z.int().meta({
+          description:
+            'Of what it sent, on the way to other isolated NICs; a packet for all is one for each of those.',
+        }),
       })
       .optional()
       .meta({
-        description:
-          'Packets that the rules of its network dropped, as they were last seen. What is kept from isolated ones is not counted.',
+        description: 'Packets that the rules of its network dropped, as they were last seen.',
       }),
   })
   .meta({ id: 'NicStatus' })

@@ -139,10 +139,15 @@ function trafficWords(counters: NonNullable<NonNullable<Vm['status']['nics']>[nu
 }
 
 /** What the rules of its network dropped of what counts as sent or was to be received. */
-function ruleDropWords({ guard, limit }: { readonly guard: number; readonly limit: number }) {
+function ruleDropWords({
+  guard,
+  limit,
+  isolation,
+}: NonNullable<NonNullable<Vm['status']['nics']>[number]['ruleDrops']>) {
   const words = [
     ...(guard === 0 ? [] : [`${guard} by its guard`]),
     ...(limit === 0 ? [] : [`${limit} by its limits`]),
+    ...(isolation === 0 ? [] : [`${isolation} on the way to other isolated NICs`]),
   ]
   return words.length === 0 ? undefined : `packets dropped: ${words.join(', ')}`
 }

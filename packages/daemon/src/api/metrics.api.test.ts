@@ -34,7 +34,7 @@ const run: RunSample = {
       receivedBytes: 7,
       receivedPackets: 2,
       receiveDrops: 8,
-      ruleDrops: { guard: 9, limit: 10 },
+      ruleDrops: { guard: 9, limit: 10, isolation: 11 },
     },
   ],
 }
@@ -67,6 +67,7 @@ test('a running VM is told in the names of the libvirt exporters', async () => {
     `libvirt_domain_interface_stats_receive_drops_total${nic} 8`,
     'kvasir_vm_nic_rule_drops_total{domain="web1",target_device="kvt1",rule="guard"} 9',
     'kvasir_vm_nic_rule_drops_total{domain="web1",target_device="kvt1",rule="limit"} 10',
+    'kvasir_vm_nic_rule_drops_total{domain="web1",target_device="kvt1",rule="isolation"} 11',
     'kvasir_vm_vcpu_wait_seconds_total{domain="web1",vcpu="0"} 0.25',
     '# TYPE libvirt_domain_info_cpu_time_seconds_total counter',
   ])

@@ -22,7 +22,7 @@ export function vmNicFamilies(registry: Registry): (domain: string, run: RunSamp
   } as const
   const ruleDrops = new Counter({
     name: 'kvasir_vm_nic_rule_drops_total',
-    help: 'Packets that the rules of its network dropped: of what it sent by its guard, both ways by its limits.',
+    help: 'Packets that the rules of its network dropped: of what it sent by its guard or on the way to other isolated NICs, both ways by its limits.',
     labelNames: ['domain', 'target_device', 'rule'],
     registers: [registry],
   })

@@ -48,7 +48,10 @@ test('each guarded tap has its own sets and its own chain, and only isolated one
   assert.ok(lines.includes('iifname vmap { "kvt2" : jump kvt2, "kvt3" : jump kvt3 }'))
   assert.ok(lines.includes('elements = { "kvt3", "kvt4" }'))
   assert.ok(lines.includes('elements = { fe80::5054:ff:fe00:2, fd00:1::5054:ff:fe00:2 }'))
-  assert.ok(lines.includes('iifname @isolated oifname @isolated drop'))
+  const jumps = '{ "kvt3" : jump kvt3_isolated, "kvt4" : jump kvt4_isolated }'
+  assert.ok(lines.includes(`iifname @isolated oifname @isolated iifname vmap ${jumps}`))
+  assert.equal(lines.filter((line) => line.endsWith(`.1 iifname vmap ${jumps}`)).length, 1)
+  assert.equal(lines[lines.indexOf('chain kvt4_isolated {') + 1], 'counter packets 0 bytes 0 drop')
   assert.deepEqual(
     lines.filter((line) => line.startsWith('set ')),
     ['set kvt2_4 {', 'set kvt2_6 {', 'set kvt3_4 {', 'set kvt3_6 {', 'set isolated {'],

@@ -18,7 +18,7 @@
 import { formatAddress, parseAddress } from './address.ts'
 import { bridgeMac, tableComment, tableName } from './link-names.ts'
 import type { NetworkSpec } from './network-record.ts'
-import { countedDrop, dropChain, limitChain, type RuleCounts } from './rule-counts.ts'
+import { countedDrop, dropChain, isolationChain, limitChain, type RuleCounts } from './rule-counts.ts'
 import type { Wire } from './wires.ts'
 
 /** The addresses of IPv6 that follow from a MAC address on a network: link-local, and the one of SLAAC. */
@@ -49,27 +49,26 @@ export function guardTable(
   const isolated = wires.filter((wire) => wire.isolated)
   const [senders, receivers] = [limitsOf(wires, 'send', counts), limitsOf(wires, 'receive', counts)]
   if (guarded.length + isolated.length + senders.length + receivers.length === 0) return []
+  const refused = `iifname vmap { ${isolated.map(({ tap }) => `"${tap}" : jump ${isolationChain(tap)}`).join(', ')} }`
   const jumps = guarded.map(({ tap }) => `"${tap}" : jump ${tap}`)
   return [
     `table bridge ${tableName(network.id)} {`,
     `  comment "${tableComment(network.id)}"`,
     ...guarded.flatMap((wire) => guardOf(wire, network, counts)),
     ...[...senders, ...receivers].flatMap(({ chain }) => chain),
-    ...(isolated.length > 0
-      ? [`  set isolated {`, '    type ifname', elements(isolated.map(({ tap }) => `"${tap}"`)), '  }']
-      : []),
+    ...(isolated.length > 0 ? isolationOf(isolated, counts) : []),
     '  chain prerouting {',
     '    type filter hook prerouting priority -300; policy accept;',
     // What a guard accepts is looked at no more.
     ...mapOf('iifname', senders),
-    ...(isolated.length > 0 ? hairpinsOf(network) : []),
+    ...(isolated.length > 0 ? hairpinsOf(network).map((rule) => `${rule} ${refused}`) : []),
     ...(jumps.length > 0 ? [`    iifname vmap { ${jumps.join(', ')} }`] : []),
     '  }',
     ...(isolated.length > 0
       ? [
           '  chain forward {',
           '    type filter hook forward priority -200; policy accept;',
-          '    iifname @isolated oifname @isolated drop',
+          `    iifname @isolated oifname @isolated ${refused}`,
           '  }',
         ]
       : []),
@@ -171,12 +170,25 @@ function ipv6Rules(tap: string, own6: readonly string[]): readonly string[] {
   ]
 }
 
+/** The set of isolated taps, and for each what counts and drops what it sends to another: one frame for many is one for each of them. */
+function isolationOf(isolated: readonly Wire[], counts: RuleCounts): readonly string[] {
+  return [
+    '  set isolated {',
+    '    type ifname',
+    elements(isolated.map(({ tap }) => `"${tap}"`)),
+    '  }',
+    ...isolated
+      .map(({ tap }) => isolationChain(tap))
+      .flatMap((chain) => [`  chain ${chain} {`, `    ${countedDrop(chain, counts)}`, '  }']),
+  ]
+}
+
 /** The host passes on what it is given, also back to where it came from. */
 function hairpinsOf({ id, ipv4, ipv6 }: NetworkSpec): readonly string[] {
   const toHost = `    iifname @isolated ether daddr ${bridgeMac(id)}`
   return [
-    ...(ipv4 ? [`${toHost} ip daddr ${ipv4.subnet} ip daddr != ${ipv4.gateway} drop`] : []),
-    ...(ipv6 ? [`${toHost} ip6 daddr ${ipv6.subnet} ip6 daddr != ${ipv6.gateway} drop`] : []),
+    ...(ipv4 ? [`${toHost} ip daddr ${ipv4.subnet} ip daddr != ${ipv4.gateway}`] : []),
+    ...(ipv6 ? [`${toHost} ip6 daddr ${ipv6.subnet} ip6 daddr != ${ipv6.gateway}`] : []),
   ]
 }
 

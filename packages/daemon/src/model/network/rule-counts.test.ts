@@ -19,6 +19,10 @@ const table = `table bridge kvasir_0b7e9a526f {
 \t\ticmpv6 type { nd-router-advert, nd-redirect } goto kvt1_drop
 \t}
 
+\tchain kvt2_isolated {
+\t\tcounter packets 5 bytes 500 drop
+\t}
+
 \tchain kvt2_receive {
 \t\tlimit rate over 1 mbytes/second burst 128 kbytes counter packets 4 bytes 400 drop
 \t}
@@ -28,10 +32,10 @@ const table = `table bridge kvasir_0b7e9a526f {
 test('each chain has what it counted, and a tap what its chains dropped', () => {
   const counts = ruleCounts(table)
 
-  assert.deepEqual([...counts.keys()], ['kvt1_drop', 'kvt1_send', 'kvt2_receive'])
+  assert.deepEqual([...counts.keys()], ['kvt1_drop', 'kvt1_send', 'kvt2_isolated', 'kvt2_receive'])
   assert.deepEqual(counts.get('kvt1_send'), { packets: 20, bytes: 30_000 })
-  assert.deepEqual(dropsOf('kvt1', counts), { guard: 3, limit: 20 })
-  assert.deepEqual(dropsOf('kvt2', counts), { guard: 0, limit: 4 })
+  assert.deepEqual(dropsOf('kvt1', counts), { guard: 3, limit: 20, isolation: 0 })
+  assert.deepEqual(dropsOf('kvt2', counts), { guard: 0, limit: 4, isolation: 5 })
   assert.equal(dropsOf('kvt3', counts), undefined, 'Nothing holds it to anything.')
 })
 

@@ -18,11 +18,18 @@ export interface RuleDrops {
   readonly guard: number
   /** Both ways, by its limits. */
   readonly limit: number
+  /** Of what it sent, on the way to other isolated ones; what goes to many is one for each of those. */
+  readonly isolation: number
 }
 
 /** The chain in which what the guard of a tap refuses is counted and dropped. */
 export function dropChain(tap: string): string {
   return `${tap}_drop`
+}
+
+/** The chain in which what an isolated tap sends to another is counted and dropped. */
+export function isolationChain(tap: string): string {
+  return `${tap}_isolated`
 }
 
 /** The chain that holds a tap to a limit. */
@@ -55,9 +62,8 @@ export function withoutCounts(table: string): string {
 
 /** What was dropped of a tap's; undefined for one that nothing holds to anything. */
 export function dropsOf(tap: string, counts: RuleCounts): RuleDrops | undefined {
-  const [guard, send, receive] = [dropChain(tap), limitChain(tap, 'send'), limitChain(tap, 'receive')].map(
-    (chain) => counts.get(chain)?.packets,
-  )
-  if ((guard ?? send ?? receive) === undefined) return undefined
-  return { guard: guard ?? 0, limit: (send ?? 0) + (receive ?? 0) }
+  const chains = [dropChain(tap), limitChain(tap, 'send'), limitChain(tap, 'receive'), isolationChain(tap)]
+  const [guard, send, receive, isolation] = chains.map((chain) => counts.get(chain)?.packets)
+  if ((guard ?? send ?? receive ?? isolation) === undefined) return undefined
+  return { guard: guard ?? 0, limit: (send ?? 0) + (receive ?? 0), isolation: isolation ?? 0 }
 }

@@ -26,5 +26,5 @@ test('a NIC that is guarded shows what its guard dropped, and one that nothing g
     assert.ok(performance.now() < deadline, 'The drops are shown.')
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-  assert.deepEqual(await shown(), [{ guard: 3, limit: 0 }, undefined])
+  assert.deepEqual(await shown(), [{ guard: 3, limit: 0, isolation: 0 }, undefined])
 })
