@@ -67,7 +67,10 @@ async function disagreements(scene: JudgeScene): Promise<readonly string[]> {
   const chain = [top, ...(await Promise.all((top.chain ?? []).map((one) => shown(scene, one))))]
   const known = new Set(chain.map(({ name }) => name))
   const isOther = ({ name, upload }: Volume) => upload !== undefined || /^(free-|up\d)|\.e\d+$/.test(name)
-  const isKept = ({ snapshots = [], frozen }: Volume) => snapshots.length > 0 || frozen === true
+  // A LUN that the disk has left stays as a free volume, with the name of the layer that it was.
+  const isLun = ({ pool, liesIn }: Volume) =>
+    scene.luns !== undefined && pool === servedPool && liesIn === undefined
+  const isKept = (one: Volume) => (one.snapshots ?? []).length > 0 || one.frozen === true || isLun(one)
   const shownAll = await Promise.all(all.map((one) => shown(scene, one)))
   const { status } = await vm.show()
   return [
