@@ -14,6 +14,9 @@ const withinMs = 60_000
 const own = { address: '198.51.100.50', address6: '2001:db8:ffff::50', mac: '52:54:00:00:00:50' } as const
 /** Another guest on the link, which somebody else has put there. */
 const other = '198.51.100.60'
+const held = { antiSpoof: true, address: own.address, ipv6: own.address6 } as const
+/** An address that is not its own. */
+const feigned = '198.51.100.77'
 const lan = { name: 'net0', network: 'lan', mac: own.mac }
 const fast = { name: 'net1', network: 'fast', mac: '52:54:00:00:00:51' }
 
@@ -35,7 +38,7 @@ test('a guest on a macvtap is on the LAN beside the host, and nothing of it is l
   assert.match(made.reach ?? '', /This host and its guests do not reach each other over uplink/)
   await create(world, { name: 'fast', link: 'spare', macvtapMode: 'passthru' })
   const limits = { send: 50_000_000, receive: 50_000_000 }
-  const web1 = await world.bootTiny('web1', { cpu: { count: 2 }, nics: [{ ...lan, limits }, fast] })
+  const web1 = await world.bootTiny('web1', { cpu: { count: 2 }, nics: [{ ...lan, ...held, limits }, fast] })
   await web1.shell(
     `ip address add ${own.address}/24 dev eth0 && ip -6 address add ${own.address6}/64 dev eth0 && ip link set eth0 up`,
   )
@@ -48,6 +51,7 @@ test('a guest on a macvtap is on the LAN beside the host, and nothing of it is l
   assert.ok(await neighbour.reaches(own.address), 'The other guest reaches it.')
   assert.ok(await room.world.reaches(own.address6), 'It hears who asks for its address of IPv6.')
   assert.match(await room.world.run('ip', 'neigh', 'show', own.address), new RegExp(own.mac))
+  await isHeld(room, world, web1)
   await showsTheWay(world, web1)
   assert.match(
     await host.run('nft', 'list', 'ruleset'),
@@ -86,6 +90,23 @@ test('a guest on a macvtap is on the LAN beside the host, and nothing of it is l
     await world.client.call(endpoints.stopNetwork, { params: { network } })
   assert.doesNotMatch(await room.hostState(), /kvt|kvasir/)
 })
+
+/** It sends as nobody else, which is counted; told not to be held to that, it may. */
+async function isHeld({ world: lanSide }: NetworkRoom, world: World, vm: VmHandle): Promise<void> {
+  await vm.shell(`ip address add ${feigned}/24 dev eth0`)
+  const sends = async () => (await vm.run(`ping -c 1 -W 2 -I ${feigned} ${outside.world}`)).exitCode === 0
+  assert.ok(!(await sends()), 'Not from an address of its own choice.')
+  const drops = async () => (await vm.show()).status.nics?.[0]?.ruleDrops?.guard || undefined
+  await eventually(drops, { withinMs, what: 'what its guard dropped is shown' })
+  const set = async (words: string) =>
+    assert.equal((await world.cli('vm', 'nic', 'set', vm.name, 'net0', words)).code, 0)
+  await set('antiSpoof=false')
+  assert.ok(await sends(), 'It is held to nothing.')
+  await set('antiSpoof')
+  await lanSide.run('ip', 'neigh', 'flush', 'all')
+  assert.ok(!(await sends()))
+  await vm.shell(`ip address delete ${feigned}/24 dev eth0`)
+}
 
 function create({ client }: World, wanted: Partial<NewNetworkInput>) {
   return client.call(endpoints.createNetwork, {
@@ -154,10 +175,11 @@ async function plugsAndPlans(world: World, vm: VmHandle): Promise<void> {
     body: { name: 'nat0', ipv4: { subnet: '10.9.0.0/24' } },
   })
   const { spec } = await vm.show()
-  const elsewhere = spec.nics.map((nic) => (nic.name === 'net0' ? { ...nic, network: 'nat0' } : nic))
+  const at = { network: 'nat0', address: '10.9.0.50', ipv6: undefined }
+  const elsewhere = spec.nics.map((nic) => (nic.name === 'net0' ? { ...nic, ...at } : nic))
   const { changes } = await vm.plan({ ...spec, nics: elsewhere })
   assert.deepEqual(
-    changes.map(({ field, effect }) => [field, effect]),
+    changes.flatMap(({ field, effect }) => (field.endsWith('.network') ? [[field, effect]] : [])),
     [['nics.net0.network', 'next-boot']],
   )
   await world.client.call(endpoints.deleteNetwork, { params: { network: 'nat0' } })

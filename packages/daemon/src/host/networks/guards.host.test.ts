@@ -10,18 +10,10 @@ import { tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
 import { dropsOf, ruleCounts } from '../../model/network/rule-counts.ts'
 import { ruleSet } from '../../model/network/rule-set.ts'
+import { guestFrames as cases } from './testing/guest-frames.ts'
 
 const skip = needs('root')
 const timeoutMs = 10_000
-const [own, other] = ['525400000001', '525400000002']
-const [own4, other4] = ['0a090002', '0a090003']
-const [own6, other6] = ['fe80000000000000505400fffe000001', 'fe80000000000000505400fffe000002']
-const [site6, private6] = [
-  'fd000001000000000000000000000000'.slice(0, 16) + own6.slice(16),
-  `fd000001${'0'.repeat(20)}beef`,
-]
-const none6 = '0'.repeat(32)
-const all6 = `ff02${'0'.repeat(27)}1`
 const lan: NetworkSpec = {
   id: '0b7e9a52-6f0b-4d58-9f61-1f0de8c0a001',
   name: 'lan',
@@ -34,59 +26,17 @@ const lan: NetworkSpec = {
   reservations: [],
 }
 
-/** Sends each line of hexadecimal digits as a frame, or prints those that come for two seconds (packet(7)). */
+/** Sends each line of hexadecimal digits as a frame (a drop at egress is told as ENOBUFS), or prints those that come for two seconds (packet(7)). */
 const frames = `
 use strict; use Socket; $| = 1;
 socket(my $s, 17, 3, unpack('S', pack('n', 3))) or die; my $r = pack('Z16 x24', 'eth0');
 ioctl($s, 0x8933, $r) or die; my (undef, $i) = unpack('Z16 i', $r);
 my $a = pack('S n i x12', 17, 3, $i); bind($s, $a) or die;
-if ($ARGV[0] eq 'send') { while (<STDIN>) { chomp; send($s, pack('H*', $_), 0, $a) or die "$!" } exit }
+if ($ARGV[0] eq 'send') { while (<STDIN>) { chomp; send($s, pack('H*', $_), 0, $a) or $!{ENOBUFS} or die "$!" } exit }
 print "ready\\n"; my $end = time + 2;
 while (time < $end) { my $w = ''; vec($w, fileno $s, 1) = 1; next unless select($w, undef, undef, 0.2);
   recv($s, my $f, 2048, 0); print unpack('H*', $f), "\\n" }
 `
-
-/** What a guest sends, and whether it is to arrive. */
-const cases: readonly (readonly [what: string, arrives: boolean, frame: string])[] = [
-  ['ARP in its own name', true, ethernet('0806', arp(own, own4))],
-  ['a look whether an address is free', true, ethernet('0806', arp(own, '00000000'))],
-  ['IPv4 from its address', true, ethernet('0800', udp4(own4, 1000, 2000))],
-  ['a request for a lease', true, ethernet('0800', udp4('00000000', 68, 67, bootp(own)))],
-  ['a solicitation', true, ethernet('86dd', icmp6(own6, 135, other6))],
-  ['an answer for its own address', true, ethernet('86dd', icmp6(own6, 136, own6))],
-  ['IPv6 from its address by SLAAC', true, ethernet('86dd', ip6(site6, 59, ''))],
-  ['a look whether its own IPv6 address is free', true, ethernet('86dd', icmp6(none6, 135, own6))],
-  ['a call for routers', true, ethernet('86dd', icmp6(own6, 133, ''))],
-  ['a frame with another MAC address', false, ethernet('0800', udp4(own4, 1000, 2000), other)],
-  ['ARP for another address', false, ethernet('0806', arp(own, other4))],
-  ['ARP for the gateway', false, ethernet('0806', arp(own, '0a090001'))],
-  ['ARP with another MAC address within', false, ethernet('0806', arp(other, own4))],
-  ['IPv4 from another address', false, ethernet('0800', udp4(other4, 1000, 2000))],
-  ['IPv4 from outside the network', false, ethernet('0800', udp4('08080808', 1000, 2000))],
-  ['an answer of a DHCP server', false, ethernet('0800', udp4(own4, 67, 68, bootp(other)))],
-  ['a request for a lease in another name', false, ethernet('0800', udp4('00000000', 68, 67, bootp(other)))],
-  ['the same from its address', false, ethernet('0800', udp4(own4, 68, 67, bootp(other)))],
-  ['a router’s advertisement', false, ethernet('86dd', icmp6(own6, 134, ''))],
-  ['a redirect', false, ethernet('86dd', icmp6(own6, 137, other6))],
-  ['an answer for another address', false, ethernet('86dd', icmp6(own6, 136, other6))],
-  ['the same from there', false, ethernet('86dd', icmp6(other6, 136, other6))],
-  ['a look that takes another’s address', false, ethernet('86dd', icmp6(none6, 135, other6))],
-  ['IPv6 from another address', false, ethernet('86dd', ip6(other6, 59, ''))],
-  ['IPv6 from an address of chance', false, ethernet('86dd', ip6(private6, 59, ''))],
-  ['an answer of a DHCPv6 server', false, ethernet('86dd', ip6(own6, 17, '0223022200080000'))],
-  [
-    'an advertisement behind an option',
-    false,
-    ethernet('86dd', ip6(own6, 0, `3a00010400000000${icmp(134, '')}`)),
-  ],
-  [
-    'an advertisement in a fragment',
-    false,
-    ethernet('86dd', ip6(own6, 44, `3a00000100000001${icmp(134, '')}`)),
-  ],
-  ['a frame of a VLAN', false, ethernet('8100', `0005 0800${udp4(own4, 1000, 2000)}`.replaceAll(' ', ''))],
-  ['a frame of another protocol', false, ethernet('88cc', '00')],
-]
 
 test('of what a guarded guest sends, what is its own arrives, and nothing else', { skip }, async (t) => {
   const wire = {
@@ -117,6 +67,46 @@ test('of what a guarded guest sends, what is its own arrives, and nothing else',
   const dropped = dropsOf(guarded.tap, counts)?.guard ?? 0
   assert.ok(dropped >= cases.filter(([, arrives]) => !arrives).length, `${dropped} were counted.`)
   assert.ok((dropsOf(guarded.tap, after)?.guard ?? 0) >= dropped, 'Rules that are made anew go on counting.')
+})
+
+test('the same of a guest on a macvtap, whose LAN says who has which address', { skip }, async (t) => {
+  const room = await openMacvtapRoom(t)
+  const network: NetworkSpec = { ...lan, mode: 'macvtap', bridge: 'up0', ipv4: undefined, ipv6: undefined }
+  const names = { vm: 'web1', nic: 'net0', network: 'lan', tap: 'eth0', mac: '52:54:00:00:00:01' }
+  const wire = { ...names, forwards: [], isolated: false, antiSpoof: true }
+  const sent = cases.map(([, , frame], number) => frame.padEnd(120, '0') + tagOf(number))
+  const argv = ['ip', 'netns', 'exec', room.host, 'nft']
+  const put = async (address: string | undefined, counts?: ReturnType<typeof ruleCounts>) => {
+    const had = counts === undefined ? {} : { counts }
+    const input = ruleSet(network, [{ ...wire, address }], { hasGuards: counts !== undefined, ...had })
+    await runCommand([...argv, '-f', '-'], { timeoutMs, input })
+  }
+  const read = async () =>
+    ruleCounts(
+      (await runCommand([...argv, 'list', 'table', 'netdev', tableName(lan.id)], { timeoutMs })).stdout,
+    )
+  const namesOf = (numbers: readonly number[]) => numbers.map((number) => cases[number]?.[0])
+  const all = cases.map((_, number) => number)
+
+  const without = await arrived(room, sent)
+  await put('10.9.0.2')
+  const within = await arrived(room, sent)
+  const counts = await read()
+  await put(undefined, counts)
+  const anywhere = await arrived(room, sent)
+
+  assert.deepEqual(namesOf(without), namesOf(all), 'Without guards, all of it arrives.')
+  assert.deepEqual(namesOf(within), namesOf(all.filter((number) => cases[number]?.[1])))
+  const dropped = dropsOf(wire.tap, counts)?.guard ?? 0
+  assert.ok(dropped >= cases.filter(([, arrives]) => !arrives).length, `${dropped} were counted.`)
+  assert.ok(
+    (dropsOf(wire.tap, await read())?.guard ?? 0) > dropped,
+    'Rules that are made anew go on counting.',
+  )
+  // Which address of IPv4 is its own, nobody says: all else holds.
+  const free = /^(ARP for (another|the)|IPv4 from (another|outside))/
+  const expected = all.filter((number) => cases[number]?.[1] || free.test(cases[number]?.[0] ?? ''))
+  assert.deepEqual(namesOf(anywhere), namesOf(expected))
 })
 
 test('what a limited guest sends and receives comes to its limits, and not beyond', { skip }, async (t) => {
@@ -209,6 +199,21 @@ async function openRoom(t: { after(work: () => Promise<void>): void }): Promise<
   return room
 }
 
+/** A macvtap on a link to another host; the guest's end of it is what it sends into the macvtap. */
+async function openMacvtapRoom(t: { after(work: () => Promise<void>): void }): Promise<Room> {
+  const tag = `kvg${randomBytes(3).toString('hex')}`
+  const [host, far] = [`${tag}h`, `${tag}1`]
+  const ip = (words: string) => runCommand(['ip', ...words.split(' ')], { timeoutMs })
+  t.after(async () => {
+    for (const name of [far, host]) await ip(`netns delete ${name}`).catch(() => {})
+  })
+  for (const name of [host, far]) await ip(`netns add ${name}`)
+  await ip(`-n ${host} link add up0 up type veth peer name eth0 netns ${far}`)
+  await ip(`-n ${far} link set eth0 up`)
+  await ip(`-n ${host} link add link up0 name eth0 up address 52:54:00:00:00:01 type macvtap mode bridge`)
+  return { host, guests: [host, far] }
+}
+
 /** The numbers of the frames that one guest sends and the other sees. */
 async function arrived({ guests }: Room, sent: readonly string[]): Promise<readonly number[]> {
   const [from = '', to = ''] = guests
@@ -224,38 +229,4 @@ async function arrived({ guests }: Room, sent: readonly string[]): Promise<reado
 
 function tagOf(number: number): string {
   return `6b7661${number.toString(16).padStart(2, '0')}`
-}
-
-function ethernet(type: string, payload: string, source = own): string {
-  return `${'f'.repeat(12)}${source}${type}${payload}`
-}
-
-function arp(mac: string, address: string): string {
-  return `0001080006040002${mac}${address}${'f'.repeat(12)}0a090001`
-}
-
-function udp4(source: string, from: number, to: number, payload = '00000000'): string {
-  const length = 8 + payload.length / 2
-  const udp = `${hex(from, 2)}${hex(to, 2)}${hex(length, 2)}0000${payload}`
-  return `4500${hex(20 + length, 2)}0000000040110000${source}ffffffff${udp}`
-}
-
-function bootp(mac: string): string {
-  return `01010600${'0'.repeat(48)}${mac}${'0'.repeat(20)}`
-}
-
-function ip6(source: string, next: number, payload: string): string {
-  return `60000000${hex(payload.length / 2, 2)}${hex(next, 1)}ff${source}${all6}${payload}`
-}
-
-function icmp6(source: string, type: number, target: string): string {
-  return ip6(source, 58, icmp(type, target))
-}
-
-function icmp(type: number, target: string): string {
-  return `${hex(type, 1)}00000000000000${target}`
-}
-
-function hex(value: number, bytes: number): string {
-  return value.toString(16).padStart(2 * bytes, '0')
 }

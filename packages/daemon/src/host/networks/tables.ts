@@ -9,6 +9,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KvasirError, type NetworkFinding } from '@kvasir/contract'
 import { tableComment, tableName } from '../../model/network/link-names.ts'
+import { lacksEgress } from '../../model/network/macvtap-guards.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
 import { type RuleCounts, ruleCounts, withoutCounts } from '../../model/network/rule-counts.ts'
 import {
@@ -31,7 +32,7 @@ export async function putRules(network: NetworkSpec, folder: string, wires: read
   const tables = await tablesIfAny(network, wires)
   if (!tables) return await noteNone(folder)
   const text = ruleSet(network, wires, withCounts(tables.get(guardFamily(network))))
-  if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
+  await applyText(network, text)
   await noteRules(network, folder, wires)
 }
 
@@ -46,7 +47,19 @@ export async function replaceRules(
   if (guards === withoutNft) return
   if (guards !== undefined) requireMarked(guards, { family, network })
   const text = ruleSet(network, wires, { ...options, ...withCounts(guards) })
-  if (text !== '') await applyRules(text, `network ${network.name} has not the rules that it is to have`)
+  await applyText(network, text)
+}
+
+async function applyText({ name, mode }: NetworkSpec, text: string): Promise<void> {
+  if (text === '') return
+  const consequence = `network ${name} has not the rules that it is to have`
+  await applyRules(text, consequence).catch((error: unknown) => {
+    const isRefused = mode === 'macvtap' && error instanceof KvasirError && error.code === 'host-failed'
+    const why = isRefused ? lacksEgress(error.message) : undefined
+    throw why === undefined
+      ? error
+      : new KvasirError('unsupported', `On network ${name}, ${why}, so ${consequence}.`, { cause: error })
+  })
 }
 
 /** What the next rules are to know of the guards that are there. */

@@ -137,7 +137,7 @@ function guardOf(
 }
 
 /** Offsets: of UDP's payload, and of the address of the client in it (RFC 2131, chapter 2). */
-const clientBits = (8 + 28) * 8
+export const clientBits = (8 + 28) * 8
 
 function ipv4Rules(tap: string, mac: string): readonly string[] {
   const refuse = `goto ${dropChain(tap)}`
@@ -153,7 +153,7 @@ function ipv4Rules(tap: string, mac: string): readonly string[] {
 }
 
 /** The address that a solicitation or an advertisement is about begins after eight bytes (RFC 4861, 4.3 and 4.4). */
-const targetBits = 8 * 8
+export const targetBits = 8 * 8
 
 function ipv6Rules(tap: string, own6: readonly string[]): readonly string[] {
   const refuse = `goto ${dropChain(tap)}`
@@ -192,18 +192,20 @@ function hairpinsOf({ id, ipv4, ipv6 }: NetworkSpec): readonly string[] {
   ]
 }
 
-function elements(all: readonly string[]): string {
+/** The elements of a set. */
+export function elements(all: readonly string[]): string {
   return `    elements = { ${all.join(', ')} }`
 }
 
 /** Modified EUI-64: ff:fe in the middle, and the bit for a universal address turned over. */
-function interfaceId(mac: string): bigint {
+export function interfaceId(mac: string): bigint {
   const bytes = mac.split(':').map((pair) => BigInt(`0x${pair}`))
   const [first = 0n, ...rest] = bytes
   const all = [first ^ 2n, ...rest.slice(0, 2), 0xffn, 0xfen, ...rest.slice(2)]
   return all.reduce((sum, byte) => (sum << 8n) + byte, 0n)
 }
 
-function hexOf(address: string): string {
+/** An address of IPv6 as digits. */
+export function hexOf(address: string): string {
   return (parseAddress(address)?.value ?? 0n).toString(16).padStart(32, '0')
 }

@@ -1,23 +1,25 @@
 /**
- * The limits of NICs on macvtaps (nft(8), family netdev): a chain at each end of the macvtap, since none of what passes there comes by a bridge.
+ * The limits and the guards of NICs on macvtaps (nft(8), family netdev): a chain at each end of the macvtap, since none of what passes there comes by a bridge.
  * What the guest sends leaves the macvtap (egress, Linux 5.16 and newer), what it is sent comes in (ingress). A kernel knows the chains
  * of links that are there, so they are put when the macvtap is made, and before it is up.
  */
 import { burstBytes } from './guard-rules.ts'
 import { tableComment, tableName } from './link-names.ts'
+import { macvtapGuard } from './macvtap-guards.ts'
 import type { NetworkSpec } from './network-record.ts'
 import { countedDrop, limitChain, type RuleCounts } from './rule-counts.ts'
 import type { Wire } from './wires.ts'
 
-/** The table that holds a network's guests to their limits; nothing where no NIC has any. */
+/** The table that holds a network's guests to their limits, and to what they are; nothing where no NIC has any. */
 export function macvtapTable(
   { id }: Pick<NetworkSpec, 'id'>,
   wires: readonly Wire[],
   counts: RuleCounts = new Map(),
 ): readonly string[] {
-  const chains = wires.flatMap(({ tap, limits }) => [
-    ...chainOf(tap, { way: 'send', hook: 'egress', rate: limits?.send, counts }),
-    ...chainOf(tap, { way: 'receive', hook: 'ingress', rate: limits?.receive, counts }),
+  const chains = wires.flatMap((wire) => [
+    ...macvtapGuard(wire, counts),
+    ...chainOf(wire.tap, { way: 'send', hook: 'egress', rate: wire.limits?.send, counts }),
+    ...chainOf(wire.tap, { way: 'receive', hook: 'ingress', rate: wire.limits?.receive, counts }),
   ])
   if (chains.length === 0) return []
   return [`table netdev ${tableName(id)} {`, `  comment "${tableComment(id)}"`, ...chains, '}']

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { HostLink } from './host-network.ts'
 import { tableName } from './link-names.ts'
 import { holderOfLink, macvtapGroup, macvtapLinkOf, passthruHarm, reachOf } from './macvtap.ts'
+import { lacksEgress } from './macvtap-guards.ts'
 import { macvtapTable } from './macvtap-rules.ts'
 import type { Wire } from './wires.ts'
 
@@ -98,4 +99,14 @@ test('limits are chains at both ends of the macvtap, and there is no table witho
   assert.match(text, new RegExp(`^table netdev ${tableName(id)} \\{\n {2}comment "kvasir network ${id}"`))
   assert.match(text, /hook egress device "kvt0123456789"[^}]*over 125000 bytes\/second/)
   assert.match(text, /hook ingress device "kvt0123456789"[^}]*over 250000 bytes\/second/)
+})
+
+test('why a host has no rules at macvtaps is said where it lacks the hook that they take', () => {
+  for (const said of [
+    'Error: unknown chain hook type filter hook egress device "kvt1"',
+    'syntax error, unexpected string, expecting egress',
+    'Error: Could not process rule: Operation not supported',
+  ])
+    assert.match(lacksEgress(said) ?? '', /Linux has from 5\.16 on and nft from 1\.0\.1/)
+  assert.equal(lacksEgress('Could not process rule: No such file or directory'), undefined)
 })

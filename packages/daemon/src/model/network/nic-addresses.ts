@@ -33,7 +33,7 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     if (other) throw refused(on, `forwards from ${other.hostAddress}, and networks forward IPv4 alone`)
   }
   if (network.sriov) requireOnVf(on)
-  if ((mode === 'bridge' || mode === 'macvtap') && (nic.antiSpoof || (nic.address ?? nic.ipv6) !== undefined))
+  if (mode === 'bridge' && (nic.antiSpoof || (nic.address ?? nic.ipv6) !== undefined))
     throw refused(
       on,
       `has an address or is held to its own, and who has which on network ${name} is the LAN's to say`,
@@ -60,6 +60,9 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
   requireAddress(on, { address: nic.ipv6, family: network.ipv6, reservedForIt: own?.ipv6, held })
 }
 
+/** No address that means many, none, the host itself, or a link. */
+const isGuests = /^(?!0|127\.|2[2-5]\d\.|::|f[ef])/
+
 /** An address that it names is a guest's on its network, and nobody else's. */
 function requireAddress(
   on: NicOnNetwork,
@@ -73,9 +76,13 @@ function requireAddress(
   const { address, family, reservedForIt, held } = said
   if (address === undefined) return
   const { nic, vm } = on
-  const { name } = on.network
+  const { name, mode } = on.network
   const [parsed, subnet] = [parseAddress(address), family && parseSubnet(family.subnet)]
-  if (!parsed || !subnet || !isHost(parsed, subnet) || formatAddress(parsed) === family?.gateway)
+  const isOnLan = mode === 'macvtap' && isGuests.test(address) // Its guard holds it to that.
+  if (
+    !isOnLan &&
+    (!parsed || !subnet || !isHost(parsed, subnet) || formatAddress(parsed) === family?.gateway)
+  )
     throw refused(
       on,
       `has the address ${address}, which is no guest's on network ${name}${family ? ` (${family.subnet})` : ''}`,

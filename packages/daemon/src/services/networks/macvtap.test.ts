@@ -63,12 +63,18 @@ test('a network on a link stays one, and its MTU and whom its guests reach take 
   assert.deepEqual([changed.macvtapMode, changed.link], ['private', 'eth0'])
 })
 
-test('a NIC has on a link what a link has: limits, and no guards that would need the LAN’s addresses', async () => {
+test('a NIC has on a link what a link has: limits, and guards by addresses that it names itself', async () => {
   await using world = await openWithLinks()
   await create(world)
   const on = (nic: object): VmSpecInput => ({ nics: [{ name: 'net0', network: 'lan', ...nic }] })
 
-  await assert.rejects(world.createVm('web1', on({ antiSpoof: true })), { message: /the LAN's to say/ })
+  for (const address of ['0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255'])
+    await assert.rejects(world.createVm('web1', on({ address })), { message: /no guest's on network lan/ })
+  for (const ipv6 of ['::1', 'fe80::1', 'ff02::1'])
+    await assert.rejects(world.createVm('web1', on({ ipv6 })), { message: /no guest's on network lan/ })
+  const guarded = { antiSpoof: true, address: '192.0.2.9', ipv6: '2001:db8::9' }
+  await world.createVm('held', on(guarded))
+  await assert.rejects(world.createVm('web1', on(guarded)), { code: 'in-use' })
   await assert.rejects(world.createVm('web1', on({ isolated: true })), { message: /with the mode private/ })
   await world.createVm('web1', on({ limits: { send: 1_000_000 } }))
   assert.equal((await world.start('web1')).error, undefined)
