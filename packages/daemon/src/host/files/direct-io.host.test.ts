@@ -20,7 +20,7 @@ test('a file system that refuses O_DIRECT is known, and nothing of the trial sta
   const files = await openStateFiles({ stateDir })
 
   assert.equal(files.directIo, false)
-  const names = ['nvram', 'saves', 'seeds', 'snapshots', 'tpm', 'volumes']
+  const names = ['notes', 'nvram', 'saves', 'seeds', 'snapshots', 'tpm', 'volumes']
   assert.deepEqual((await readdir(stateDir)).toSorted(), names)
   assert.deepEqual(await readdir(join(stateDir, 'volumes')), [])
 })
