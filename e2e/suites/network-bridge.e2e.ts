@@ -5,6 +5,7 @@ import { endpoints, type NewNetworkInput } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { eventually } from '../machine/eventually.ts'
 import { type NetworkRoom, openNetworkRoom, outside } from '../machine/network-room.ts'
+import type { VmHandle } from '../machine/vm-handle.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu')
@@ -12,6 +13,7 @@ const params = { network: 'office' }
 const withinMs = 60_000
 const port = 7_777
 const own = '198.51.100.50'
+const guarded = { name: 'net0', network: 'office', antiSpoof: true, address: own } as const
 
 test('a guest on a bridge of the host is on the host’s LAN, and the bridge stays as it was', {
   skip,
@@ -39,19 +41,18 @@ test('a guest on a bridge of the host is on the host’s LAN, and the bridge sta
     ['active', 1400, undefined, undefined],
   )
   assert.equal(await room.hostState(), bare, 'Nothing is made of it on the host.')
+  const web1 = await world.bootTiny('web1', { nics: [{ ...guarded, isolated: true }] })
   await assert.rejects(
-    world.client.call(endpoints.createVm, {
-      body: { name: 'shy', spec: { nics: [{ name: 'net0', network: 'office', antiSpoof: true }] } },
-    }),
-    { code: 'bad-request' },
+    world.client.call(endpoints.createVm, { body: { name: 'thief', spec: { nics: [guarded] } } }),
+    { code: 'in-use' },
   )
-  const web1 = await world.bootTiny('web1', { nics: [{ name: 'net0', network: 'office', isolated: true }] })
   await web1.shell(`ip address add ${own}/24 dev eth0 && ip link set eth0 up`)
   const seen = async () => ((await web1.run(`nc ${outside.world} ${port}`)).stdout === own ? true : undefined)
   await eventually(seen, { withinMs, what: 'the world sees the guest under its own address' })
   assert.ok(await room.world.reaches(own), 'The world reaches it.')
   assert.match(await host.run('ip', 'link', 'show', 'dev', 'br0'), /mtu 1400 /)
   assert.match(await room.hostState(), /table bridge kvasir_/)
+  await isHeldToItself(room, web1)
   await world.assertCleanAudit()
 
   const tap = (await web1.show()).status.nics?.[0]?.tap ?? ''
@@ -67,6 +68,17 @@ test('a guest on a bridge of the host is on the host’s LAN, and the bridge sta
   await host.run('ip', 'link', 'delete', 'br0')
   await assert.rejects(world.client.call(endpoints.startNetwork, { params }), /the host has no link br0/)
 })
+
+/** Under another address nothing of a guarded guest gets out, and that is counted. */
+async function isHeldToItself({ world }: NetworkRoom, vm: VmHandle): Promise<void> {
+  const other = '198.51.100.51'
+  await vm.shell(`ip address add ${other}/24 dev eth0`)
+  assert.ok(!(await world.reaches(other)), 'Nobody reaches it under an address that is not its own.')
+  assert.ok(await world.reaches(own))
+  const drops = async () => (await vm.show()).status.nics?.[0]?.ruleDrops?.guard || undefined
+  await eventually(drops, { withinMs, what: 'what its guard dropped is shown' })
+  await vm.shell(`ip address del ${other}/24 dev eth0`)
+}
 
 /** Who looks after the bridge gives it a smaller MTU: what comes to it has that, and who was told another is named. */
 async function followsTheBridge({ host }: NetworkRoom, world: World, tap: string): Promise<void> {

@@ -61,7 +61,7 @@ export const nicSpec = z
       .meta({ description: 'In user mode, or on a network of mode nat.' }),
     antiSpoof: z.boolean().default(false).meta({
       description:
-        'What it sends has its own MAC address and the addresses that the network gives it, and it is no DHCP server and no router; of IPv6, it has the addresses that follow from its MAC address, and those that are said. On a macvtap it has those that are said, and of IPv4 any where none is.',
+        'What it sends has its own MAC address and the addresses that the network gives it, and it is no DHCP server and no router; of IPv6, it has the addresses that follow from its MAC address, and those that are said. On a macvtap or a bridge of the host it has those that are said, and of IPv4 any where none is.',
     }),
     isolated: z
       .boolean()

@@ -10,6 +10,7 @@ import { tableName } from '../../model/network/link-names.ts'
 import type { NetworkSpec } from '../../model/network/network-record.ts'
 import { dropsOf, ruleCounts } from '../../model/network/rule-counts.ts'
 import { ruleSet } from '../../model/network/rule-set.ts'
+import type { Wire } from '../../model/network/wires.ts'
 import { guestFrames as cases } from './testing/guest-frames.ts'
 
 const skip = needs('root')
@@ -107,6 +108,33 @@ test('the same of a guest on a macvtap, whose LAN says who has which address', {
   const free = /^(ARP for (another|the)|IPv4 from (another|outside))/
   const expected = all.filter((number) => cases[number]?.[1] || free.test(cases[number]?.[0] ?? ''))
   assert.deepEqual(namesOf(anywhere), namesOf(expected))
+})
+
+test('the same of a guest on a bridge of somebody else; with a trunk, its VLANs arrive too', {
+  skip,
+}, async (t) => {
+  const room = await openRoom(t)
+  const network: NetworkSpec = { ...lan, mode: 'bridge', ipv4: undefined, ipv6: undefined }
+  const names = { vm: 'web1', nic: 'net0', network: 'lan', tap: 'kvt1', mac: '52:54:00:00:00:01' }
+  const wire = { ...names, address: '10.9.0.2', forwards: [], isolated: false, antiSpoof: true }
+  const argv = ['ip', 'netns', 'exec', room.host, 'nft', '-f', '-']
+  const sent = cases.map(([, , frame], number) => frame.padEnd(120, '0') + tagOf(number))
+  const within = async (more: Partial<Wire>, hasGuards = true) => {
+    await runCommand(argv, { timeoutMs, input: ruleSet(network, [{ ...wire, ...more }], { hasGuards }) })
+    return (await arrived(room, sent)).map((number) => cases[number]?.[0])
+  }
+
+  const own = cases.filter(([, arrives]) => arrives).map(([what]) => what)
+  assert.deepEqual(await within({}, false), own)
+  const tagged = await within({ trunk: [5] })
+  assert.deepEqual(
+    tagged.filter((what) => what !== 'a frame of a VLAN'),
+    own,
+  )
+  assert.ok(tagged.includes('a frame of a VLAN'))
+  const anywhere = await within({ address: undefined })
+  assert.ok(anywhere.includes('IPv4 from another address'), 'Which one is its own, nobody says.')
+  assert.ok(!anywhere.includes('a frame with another MAC address'))
 })
 
 test('what a limited guest sends and receives comes to its limits, and not beyond', { skip }, async (t) => {

@@ -109,3 +109,14 @@ test('what a guard refuses is counted in one chain of its tap, which goes on fro
   assert.equal(countOf('kvt3'), 'counter packets 0 bytes 0 drop')
   assert.equal(lines.filter((line) => line.endsWith(' drop')).length, 2, 'Nothing is dropped uncounted.')
 })
+
+test('on a bridge of somebody else a guest is held to what its NIC names, and sends tags with a trunk alone', () => {
+  const office: NetworkSpec = { ...lan, mode: 'bridge', ipv4: undefined, ipv6: undefined }
+  const of = (more: Partial<Wire>) => guardTable(office, [wire(2, { antiSpoof: true, ...more })]).join('\n')
+
+  assert.match(of({}), /set kvt2_4 \{\n +type ipv4_addr\n +elements = \{ 10\.9\.0\.2 \}/)
+  assert.match(of({}), /@ll,96,16 0x8100 goto kvt2_drop/)
+  assert.doesNotMatch(of({ trunk: [7] }), /0x8100/)
+  assert.match(of({ address: undefined }), /meta protocol ip accept/)
+  assert.match(of({ ipv6: '2001:db8::9' }), /ip6 saddr 2001:db8::9 accept/)
+})

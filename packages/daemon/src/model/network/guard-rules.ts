@@ -16,6 +16,8 @@
  * Isolation is not the flag of the port that the kernel has: that can be set only on a tap that is there, and leaves the way by the host.
  */
 import { formatAddress, parseAddress } from './address.ts'
+import { clientBits, elements, hexOf, interfaceId, targetBits } from './guard-words.ts'
+import { bridgedGuard } from './lan-guards.ts'
 import { bridgeMac, tableComment, tableName } from './link-names.ts'
 import type { NetworkSpec } from './network-record.ts'
 import { countedDrop, dropChain, isolationChain, limitChain, type RuleCounts } from './rule-counts.ts'
@@ -54,7 +56,9 @@ export function guardTable(
   return [
     `table bridge ${tableName(network.id)} {`,
     `  comment "${tableComment(network.id)}"`,
-    ...guarded.flatMap((wire) => guardOf(wire, network, counts)),
+    ...guarded.flatMap((wire) =>
+      network.mode === 'bridge' ? bridgedGuard(wire, counts) : guardOf(wire, network, counts),
+    ),
     ...[...senders, ...receivers].flatMap(({ chain }) => chain),
     ...(isolated.length > 0 ? isolationOf(isolated, counts) : []),
     '  chain prerouting {',
@@ -136,9 +140,6 @@ function guardOf(
   ]
 }
 
-/** Offsets: of UDP's payload, and of the address of the client in it (RFC 2131, chapter 2). */
-export const clientBits = (8 + 28) * 8
-
 function ipv4Rules(tap: string, mac: string): readonly string[] {
   const refuse = `goto ${dropChain(tap)}`
   const arp = `ether type arp arp saddr ether ${mac} arp saddr ip`
@@ -151,9 +152,6 @@ function ipv4Rules(tap: string, mac: string): readonly string[] {
     '    ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept',
   ]
 }
-
-/** The address that a solicitation or an advertisement is about begins after eight bytes (RFC 4861, 4.3 and 4.4). */
-export const targetBits = 8 * 8
 
 function ipv6Rules(tap: string, own6: readonly string[]): readonly string[] {
   const refuse = `goto ${dropChain(tap)}`
@@ -190,22 +188,4 @@ function hairpinsOf({ id, ipv4, ipv6 }: NetworkSpec): readonly string[] {
     ...(ipv4 ? [`${toHost} ip daddr ${ipv4.subnet} ip daddr != ${ipv4.gateway}`] : []),
     ...(ipv6 ? [`${toHost} ip6 daddr ${ipv6.subnet} ip6 daddr != ${ipv6.gateway}`] : []),
   ]
-}
-
-/** The elements of a set. */
-export function elements(all: readonly string[]): string {
-  return `    elements = { ${all.join(', ')} }`
-}
-
-/** Modified EUI-64: ff:fe in the middle, and the bit for a universal address turned over. */
-export function interfaceId(mac: string): bigint {
-  const bytes = mac.split(':').map((pair) => BigInt(`0x${pair}`))
-  const [first = 0n, ...rest] = bytes
-  const all = [first ^ 2n, ...rest.slice(0, 2), 0xffn, 0xfen, ...rest.slice(2)]
-  return all.reduce((sum, byte) => (sum << 8n) + byte, 0n)
-}
-
-/** An address of IPv6 as digits. */
-export function hexOf(address: string): string {
-  return (parseAddress(address)?.value ?? 0n).toString(16).padStart(32, '0')
 }

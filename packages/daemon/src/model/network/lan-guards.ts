@@ -1,22 +1,43 @@
 /**
- * The rules that hold a guest on a macvtap to what it is: those of a tap (guard-rules.ts) as far as its network can know them. What the guest
- * sends leaves the macvtap, so they are behind a hook of egress (nft(8), family netdev). The LAN says who has which address. So the guest has
- * the address of IPv4 that its NIC names, or any where that names none; and of IPv6 those that end as its MAC address says, whatever the prefix,
- * and the one that its NIC names.
+ * The rules that hold a guest on a LAN of the host, by a macvtap or on a bridge that somebody else made, to what it is: those of a tap on a bridge
+ * of ours (guard-rules.ts) as far as its network can know them. The LAN says who has which address. So the guest has the address of IPv4 that its
+ * NIC names, or any where that names none; and of IPv6 those that end as its MAC address says, whatever the prefix, and the one that its NIC
+ * names. Tags of VLANs it sends only where its NIC has a trunk.
  *
- * No word here asks of which kind the link is that a packet came by, as `ether saddr` and `ether type` of nft(8) 1.0.6 do: at egress it came by none,
- * and such a rule matches nothing.
+ * What a guest sends leaves its macvtap, so the rules are behind a hook of egress there (nft(8), family netdev). No word here asks of which kind the
+ * link is that a packet came by, as `ether saddr` and `ether type` of nft(8) 1.0.6 do: at egress it came by none, and such a rule matches nothing.
+ * On a bridge they would be asked of the tag in the place of what is behind it, which `meta protocol` and offsets are not.
  */
-import { clientBits, elements, hexOf, interfaceId, targetBits } from './guard-rules.ts'
+import { clientBits, elements, hexOf, interfaceId, targetBits } from './guard-words.ts'
 import { countedDrop, dropChain, type RuleCounts } from './rule-counts.ts'
 import type { Wire } from './wires.ts'
 
-type Guarded = Pick<Wire, 'tap' | 'mac' | 'address' | 'ipv6' | 'antiSpoof'>
+type Guarded = Pick<Wire, 'tap' | 'mac' | 'address' | 'ipv6' | 'antiSpoof' | 'trunk'>
 
-/** The sets and the chains of a guarded macvtap; nothing for another one. */
+/** The sets and the chains of a guarded macvtap, with the hook; nothing for another one. */
 export function macvtapGuard(wire: Guarded, counts: RuleCounts): readonly string[] {
-  const { tap, mac, address, antiSpoof } = wire
-  if (!antiSpoof) return []
+  const { tap, antiSpoof } = wire
+  const head = `    type filter hook egress device "${tap}" priority 0; policy accept;`
+  return antiSpoof ? lanGuard(wire, { chain: `${tap}_guard`, head: [head], counts }) : []
+}
+
+/** The sets and the chains of a guarded tap on a bridge of somebody else; the one that is named like it is to be jumped to. */
+export function bridgedGuard(wire: Guarded, counts: RuleCounts): readonly string[] {
+  const { tap, trunk } = wire
+  const tags = trunk === undefined ? ['8100', '88a8'] : []
+  const head = tags.map((tag) => `    @ll,96,16 0x${tag} goto ${dropChain(tap)}`)
+  return lanGuard(wire, { chain: tap, head, counts })
+}
+
+function lanGuard(
+  wire: Guarded,
+  {
+    chain,
+    head,
+    counts,
+  }: { readonly chain: string; readonly head: readonly string[]; readonly counts: RuleCounts },
+): readonly string[] {
+  const { tap, mac, address } = wire
   const refuse = `goto ${dropChain(tap)}`
   return [
     ...(address === undefined ? [] : [`  set ${tap}_4 {`, '    type ipv4_addr', elements([address]), '  }']),
@@ -24,8 +45,8 @@ export function macvtapGuard(wire: Guarded, counts: RuleCounts): readonly string
     `    ${countedDrop(dropChain(tap), counts)}`,
     '  }',
     ...ownChain(wire, refuse),
-    `  chain ${tap}_guard {`,
-    `    type filter hook egress device "${tap}" priority 0; policy accept;`,
+    `  chain ${chain} {`,
+    ...head,
     `    @ll,48,48 != ${hexOfMac(mac)} ${refuse}`,
     ...ipv4Rules(wire, refuse),
     ...ipv6Rules(wire, refuse),

@@ -4,8 +4,8 @@
  * of links that are there, so they are put when the macvtap is made, and before it is up.
  */
 import { burstBytes } from './guard-rules.ts'
+import { macvtapGuard } from './lan-guards.ts'
 import { tableComment, tableName } from './link-names.ts'
-import { macvtapGuard } from './macvtap-guards.ts'
 import type { NetworkSpec } from './network-record.ts'
 import { countedDrop, limitChain, type RuleCounts } from './rule-counts.ts'
 import type { Wire } from './wires.ts'

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { HostLink } from './host-network.ts'
+import { lacksEgress } from './lan-guards.ts'
 import { tableName } from './link-names.ts'
 import { holderOfLink, macvtapGroup, macvtapLinkOf, passthruHarm, reachOf } from './macvtap.ts'
-import { lacksEgress } from './macvtap-guards.ts'
 import { macvtapTable } from './macvtap-rules.ts'
 import type { Wire } from './wires.ts'
 

@@ -33,11 +33,6 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
     if (other) throw refused(on, `forwards from ${other.hostAddress}, and networks forward IPv4 alone`)
   }
   if (network.sriov) requireOnVf(on)
-  if (mode === 'bridge' && (nic.antiSpoof || (nic.address ?? nic.ipv6) !== undefined))
-    throw refused(
-      on,
-      `has an address or is held to its own, and who has which on network ${name} is the LAN's to say`,
-    )
   if (!network.sriov && network.vlans === undefined && (nic.vlan ?? nic.trunk) !== undefined)
     throw refused(
       on,
@@ -60,7 +55,7 @@ export function requireOnNetwork(on: NicOnNetwork, held: readonly AddressHolder[
   requireAddress(on, { address: nic.ipv6, family: network.ipv6, reservedForIt: own?.ipv6, held })
 }
 
-/** No address that means many, none, the host itself, or a link. */
+/** On a LAN of the host: no address that means many, none, the host itself, or a link. */
 const isGuests = /^(?!0|127\.|2[2-5]\d\.|::|f[ef])/
 
 /** An address that it names is a guest's on its network, and nobody else's. */
@@ -78,7 +73,7 @@ function requireAddress(
   const { nic, vm } = on
   const { name, mode } = on.network
   const [parsed, subnet] = [parseAddress(address), family && parseSubnet(family.subnet)]
-  const isOnLan = mode === 'macvtap' && isGuests.test(address) // Its guard holds it to that.
+  const isOnLan = (mode === 'macvtap' || mode === 'bridge') && isGuests.test(address) // Its guard holds it to that.
   if (
     !isOnLan &&
     (!parsed || !subnet || !isHost(parsed, subnet) || formatAddress(parsed) === family?.gateway)
