@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import { readdir, readlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints, type Job } from '@kvasir/contract'
 import { waitForJob } from '@kvasir/sdk'
@@ -135,4 +136,39 @@ test('a thin volume that was cloned may go, and a copy of it in a folder and bac
   assert.equal(await sh(`dd if=${copy} skip=1000 count=1 status=none | head -c 4`), 'kept')
   const shown = await world.client.call(endpoints.getPool, { params: { pool: 'thin' } })
   assert.deepEqual([shown.place, shown.volumes, shown.type], [`${vg}/pool0`, 0, 'lvm-thin'])
+})
+
+test('a disk goes with its snapshot to a thin pool and back, and what is empty takes no space there', {
+  skip,
+}, async (t) => {
+  const vg = await newVolumeGroup(t)
+  await using world = await openWorld(t)
+  await openPools(world, vg)
+  const [path, back] = [join(world.place.base, 'disk.img'), join(world.place.base, 'back.img')]
+  await sh(
+    `truncate -s 64M ${path} && tr '\\0' x </dev/zero | dd of=${path} bs=1M count=4 iflag=fullblock conv=notrunc`,
+  )
+  const run = async (...words: readonly string[]) => {
+    const { code, stderr } = await world.cli(...words)
+    assert.equal(code, 0, stderr)
+  }
+  await run('volume', 'upload', path, 'data', '--as', 'qcow2')
+  await world.createTiny('web1', { disks: [{ name: 'data', volume: 'data' }] })
+  await run('snapshot', 'create', 'web1', 'before')
+
+  await run('vm', 'disk', 'move', 'web1', 'data', '--pool', 'thin')
+  const shares = await sh(`lvs --noheadings --separator , -o pool_lv,data_percent,lv_name ${vg}`)
+  await run('vm', 'disk', 'move', 'web1', 'data', '--pool', 'default')
+
+  const percents = [...shares.matchAll(/^ *pool0,([\d.]+),/gm)].map(([, percent]) => Number(percent))
+  assert.equal(percents.length, 2, shares) // The disk's own, and what it was at the snapshot.
+  for (const percent of percents) assert.ok(percent < 10, shares) // 4 of 64 MiB.
+  const isGone = async () =>
+    (await world.client.call(endpoints.listVolumes)).every(({ pool }) => pool === 'default') || undefined
+  await eventually(isGone, { withinMs: 60_000, what: 'what the disk left in the thin pool is gone' })
+  await run('snapshot', 'delete', 'web1', 'before')
+  const [{ volume = '' } = {}] = (await world.vm('web1').show()).spec.disks
+  await run('vm', 'delete', 'web1')
+  await run('volume', 'download', volume, back)
+  await sh(`cmp ${path} ${back}`)
 })

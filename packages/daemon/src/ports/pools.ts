@@ -139,6 +139,8 @@ export interface PoolBackend {
   createEmpty(volume: VolumeKey, plan: VolumePlan): Promise<void>
   /** Makes an overlay with a capacity, which is at least its base's. `unsupported` where there is no qcow2. */
   createOverlay(volume: VolumeKey, base: VolumeSource, capacityBytes: number): Promise<void>
+  /** Whether a volume that was just made empty reads as zeroes, whatever its space held before; not there where all do. */
+  newIsZero?(): Promise<boolean>
   /**
    * Makes a volume of what another one of this pool holds now, which may be open; neither needs the other afterwards. Only with
    * `independentClones`.

@@ -51,6 +51,7 @@ class EncryptedRawPool implements PoolBackend {
   readonly moments?: PoolMoments
   readonly requireUnlocked?: (volume: VolumeKey) => Promise<void>
   readonly peek?: NonNullable<PoolBackend['peek']>
+  readonly newIsZero?: () => Promise<boolean>
   readonly peekMany?: NonNullable<PoolBackend['peekMany']>
   readonly giveBack?: NonNullable<PoolBackend['giveBack']>
   readonly flatten?: (volume: VolumeKey, work: CopyWork) => Promise<boolean>
@@ -77,6 +78,7 @@ class EncryptedRawPool implements PoolBackend {
         Promise.resolve(backend.peek?.(file, lengthBytes) ?? new Uint8Array())
     if (backend.peekMany)
       this.peekMany = async (...peeked) => (await backend.peekMany?.(...peeked)) ?? new Map()
+    if (backend.newIsZero) this.newIsZero = async () => (await backend.newIsZero?.()) ?? false
     if (backend.giveBack) this.giveBack = async (...taken) => await backend.giveBack?.(...taken)
     if (backend.stamp) this.stamp = async (volume) => (await backend.stamp?.(volume)) ?? ''
   }

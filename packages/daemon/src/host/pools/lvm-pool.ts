@@ -73,6 +73,8 @@ class LvmPool implements PoolBackend {
   readonly #tools: LvmTools
   readonly moments?: PoolMoments
   readonly #moments: ThinMoments
+  readonly newIsZero = async () =>
+    thinPoolOf(this.#where, await this.#tools.reach(() => this.#see()))?.zeroes ?? this.type === 'lvm'
 
   constructor(options: LvmPoolOptions) {
     const { id, source, onUnreachable, deadlines } = options
@@ -169,9 +171,7 @@ class LvmPool implements PoolBackend {
     if (this.#where.thinPool !== undefined) await this.#requireRoom(checked.allocatedBytes)
     await this.createEmpty(volume, { capacityBytes: checked.capacityBytes })
     try {
-      // Whether a fresh volume reads as zeroes, however little of it was written.
-      const fresh = thinPoolOf(this.#where, await this.#tools.reach(() => this.#see()))
-      const device = { isZero: fresh?.zeroes ?? this.#where.thinPool === undefined }
+      const device = { isZero: await this.newIsZero() }
       await copyChain(this.source(volume).path, chain, {
         ...work,
         jailed,

@@ -10,6 +10,7 @@ import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
+import { usablePlace } from '../pools/usable-pool.ts'
 import { removeVolume } from '../vms/delete-vm.ts'
 import { requireNoWork } from '../volumes/hold-volume.ts'
 import { keepGround } from '../volumes/keep-ground.ts'
@@ -143,7 +144,7 @@ async function copyOwn(
   if (isLive && isDevice && top?.liesIn !== undefined)
     requireSameSize(top, { capacityBytes, sizeBytes: top.capacityBytes })
   const fileSizeBytes = 2 * capacityBytes + spareBytes
-  const isNew = !into && !isDevice // Of a thin pool that does not clear its blocks one may hold what was there before.
+  const isNew = !into && ((await usablePlace(layer, ports).newIsZero?.()) ?? true)
   await ports.access.fill(sourcesOfCopy(layer, ports), chain, { ...work, fileSizeBytes, isNew })
 }
 
