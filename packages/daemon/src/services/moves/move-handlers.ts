@@ -8,6 +8,7 @@ import type { Context } from '../context.ts'
 import type { Caller, Handlers } from '../handlers.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { beginConvertVolume } from '../volumes/copy-volume.ts'
+import { awaitFreeName } from '../volumes/require-free-name.ts'
 import { type MoveRequest, type PlannedMove, planMove } from './begin-move.ts'
 import { removeLeft } from './copy-layers.ts'
 import { exportVm } from './export-vm.ts'
@@ -30,6 +31,9 @@ export function createMoveHandlers(
   return {
     async moveDisk({ params, query, body, caller, keep, signal }) {
       const driver = drivers.find(params.name)
+      const moved = driver.view().record.spec.disks.find(({ name }) => name === params.disk)
+      if (moved?.volume !== undefined && body.pool !== undefined && body.pool !== moved.pool)
+        await awaitFreeName({ pool: body.pool, name: moved.volume }, ports, signal)
       const { record } = driver.view()
       const request = { ...body, disk: params.disk }
       const planned = planMove(record, request, context)

@@ -18,3 +18,18 @@ export function requireFreeName(
       : `There is a volume ${words} already.`,
   )
 }
+
+/** A job that left a volume has ended a little before that is gone. */
+const goneWithinMs = 10_000
+const lookAgainMs = 50
+
+/** Waits for the volume that had a name, while it is being removed, and no longer than ten seconds. */
+export async function awaitFreeName(
+  { pool, name }: { readonly pool: string; readonly name: string },
+  { store, clock }: Pick<Ports, 'store' | 'clock'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const untilMs = clock.monotonicMs() + goneWithinMs
+  while (store.volumes.find(pool, name)?.phase === 'deleting' && clock.monotonicMs() < untilMs)
+    await clock.sleep(lookAgainMs, signal)
+}
