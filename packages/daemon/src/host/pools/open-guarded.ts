@@ -37,14 +37,41 @@ export async function openGuarded(path: string, how: GuardedOpening): Promise<Gu
     return { pid: hands.pid, fd, release: () => hands.kill() }
   } catch (cause) {
     hands.kill()
-    if (cause instanceof PoolHung)
-      throw new KvasirError(
-        'pool-unreachable',
-        `What ${path} lies on does not answer (${cause.message}), so the VM does not get it.`,
-        { details: { path }, cause },
-      )
+    if (cause instanceof PoolHung) throw unreachable(path, cause)
     throw new KvasirError('host-failed', `${path} cannot be opened, so the VM does not get it.`, { cause })
   }
+}
+
+/**
+ * The first bytes of a file, or of a block device where one is asked for, and how large it is: what another process could read of it. Undefined
+ * for what cannot be read. `pool-unreachable` when that takes too long.
+ */
+export async function beginningGuarded(
+  path: string,
+  { lengthBytes, device }: { readonly lengthBytes: number; readonly device?: true | undefined },
+): Promise<{ readonly bytes: Uint8Array; readonly sizeBytes: number } | undefined> {
+  const place = device ? await realpath(path).catch(() => undefined) : path
+  if (place === undefined) return undefined
+  const hands = new Hands({ path: dirname(place), mark: '' })
+  try {
+    const words = ['beginning', basename(place), lengthBytes] as const
+    const answer = await hands.order({ words, timeoutMs: openTimeoutMs })
+    const end = answer.indexOf(0)
+    return { sizeBytes: Number(answer.subarray(0, end).toString()), bytes: answer.subarray(end + 1) }
+  } catch (error) {
+    if (error instanceof PoolHung) throw unreachable(path, error)
+    return undefined
+  } finally {
+    hands.kill()
+  }
+}
+
+function unreachable(path: string, cause: PoolHung): KvasirError {
+  return new KvasirError(
+    'pool-unreachable',
+    `What ${path} lies on does not answer (${cause.message}), so the VM does not get it.`,
+    { details: { path }, cause },
+  )
 }
 
 /** Where the links of a device lead. They lie in the kernel's own /dev, which does not hang. */

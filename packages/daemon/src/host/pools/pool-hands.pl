@@ -184,6 +184,13 @@ my %orders = (
         defined sysread $handle, my $text, $length or failed($name);
         return $text;
     },
+    beginning => sub {
+        my ($name, $length) = @_;
+        my $handle = must($name, $RDONLY);
+        defined sysread $handle, my $text, $length or failed($name);
+        my $size = sysseek $handle, 0, 2 or failed($name);    # After the read: what moves is there before a header names it.
+        return $size + 0, $text;
+    },
     lay => sub {
         my ($name, $size, %parts) = @_;    # hexadecimal bytes by their offset
         my $handle = must($name, $WRONLY);
