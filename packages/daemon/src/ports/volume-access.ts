@@ -7,6 +7,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { VolumeCheck } from '@kvasir/contract'
+import type { Qcow2Table } from '../model/storage/qcow2-header.ts'
 import type { VolumeSource } from '../model/storage/volume-source.ts'
 import type { ClientFile, Part } from './client-files.ts'
 
@@ -88,6 +89,14 @@ export interface VolumeAccess {
    * `image-refused` for what cannot be looked through at all, `in-use` for one that another program has open.
    */
   check(source: VolumeSource, work: CheckWork): Promise<VolumeCheck>
+  /**
+   * Which of the first tables of a qcow2 volume lies behind its end, where nothing but zeros can be read. A check takes these for what was
+   * never written, and a repair writes that down. Errors as of `open`.
+   */
+  tableBehindEnd(
+    source: VolumeSource,
+    work: { readonly signal: AbortSignal },
+  ): Promise<Qcow2Table | undefined>
   /**
    * Opens a chain, top first; only the top can be written. Its headers are not asked what it lies on. `in-use` for one that another
    * program has open, named; `too-many-requests` when many are open already.

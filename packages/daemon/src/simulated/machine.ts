@@ -4,6 +4,7 @@
  * Several simulated ports, made one after another over the same machine, are daemons that follow each other on one host. Tests change
  * the machine directly: that is what the guest, the kernel or an operator would do.
  */
+
 import type { Image, NetworkFinding } from '@kvasir/contract'
 import type { RenderNode } from '../model/host/judge-graphics.ts'
 import type { NodePages } from '../model/memory/hugepages.ts'
@@ -15,6 +16,7 @@ import type { HostListener } from '../model/network/port-claims.ts'
 import type { RuleCounts } from '../model/network/rule-counts.ts'
 import type { Wire } from '../model/network/wires.ts'
 import type { GuestActions } from '../model/qemu/lifecycle.ts'
+import type { Qcow2Table } from '../model/storage/qcow2-header.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { MemoryLimits } from '../ports/emulator-memory.ts'
 import type { HostDeviceFacts } from '../ports/host-facts.ts'
@@ -32,7 +34,14 @@ export interface SimulatedVolume {
   /** Grows with each change of what is written on it. */
   readonly writtenAt?: number
   /** Clusters that are leaked, and clusters that are corrupt. */
-  readonly damage?: { readonly leaks: number; readonly corruptions: number } | undefined
+  readonly damage?:
+    | {
+        readonly leaks: number
+        readonly corruptions: number
+        /** It was cut short before this table. */
+        readonly behindEnd?: Qcow2Table
+      }
+    | undefined
   /** Its own name, where an operator put it there. */
   readonly file?: string | undefined
   /** How many names it has, where that is more than one. */

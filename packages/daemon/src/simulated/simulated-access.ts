@@ -29,6 +29,7 @@ export function createSimulatedAccess(machine: SimulatedMachine): VolumeAccess {
       if (volume) machine.volumes.set(id, { ...volume, damage: undefined })
       return { leaks: 0, corruptions: 0, errors: 0, leaksFixed: leaks, corruptionsFixed: corruptions }
     },
+    tableBehindEnd: async (source) => machine.volumes.get(idOf(source))?.damage?.behindEnd,
     async open([top], { signal }) {
       if (!top) throw new TypeError('An empty chain has nothing to open.')
       await machine.clock.sleep(machine.stepMs, signal)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, truncateSync, writeSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -105,6 +105,36 @@ describe('the bytes of volumes', { skip: needs('root', 'qemu') }, () => {
         assert.match(error.message, new RegExp(`locked by qemu-io \\(PID ${holder.pid}\\), so it is not`))
         return true
       })
+  })
+
+  test('of a volume that was cut short the table is named that lies behind its end, whatever it is encrypted with', async (t) => {
+    const { pool, key, at, access } = await newPool(t)
+    await pool.createEmpty(key('v1'), { capacityBytes: 8 * MIB })
+    const { signal } = new AbortController()
+    const source = { path: at('v1'), format: 'qcow2' as const }
+    const look = () => access.tableBehindEnd({ ...source, encryption: { secretId: 'none' } }, { signal })
+    const far = [0, 0, 0, 1, 0, 0, 0, 0]
+    const harms = [
+      { table: 'refcounts', offset: 48, bytes: far },
+      { table: 'clusters', offset: 40, bytes: far },
+      { table: 'snapshots', offset: 60, bytes: [0, 0, 0, 1, ...far] },
+    ]
+    const holder = await holdOpen(t, at('v1')) // Who has it open keeps nobody from looking.
+    assert.equal(await look(), undefined)
+    holder.kill('SIGKILL')
+    await once(holder, 'exit')
+
+    for (const { table, offset, bytes } of harms) {
+      const file = openSync(at('v1'), 'r+')
+      const before = Buffer.alloc(bytes.length)
+      readSync(file, before, 0, before.length, offset)
+      writeSync(file, Buffer.from(bytes), 0, bytes.length, offset)
+      assert.equal(await look(), table)
+      writeSync(file, before, 0, before.length, offset)
+      closeSync(file)
+    }
+    truncateSync(at('v1'), 10)
+    assert.equal(await look(), undefined) // No header at all: that is what a check says.
   })
 
   test('what has no tables to look through is damaged, and no file that a header names is opened', async (t) => {

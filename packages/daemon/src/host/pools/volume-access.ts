@@ -1,6 +1,7 @@
 /** The bytes of volumes, by QEMU's tools in the jail. */
 import { KvasirError, type VolumeCheck } from '@kvasir/contract'
 import { z } from 'zod'
+import { type Qcow2Table, tableBehindEnd, tablesHeaderBytes } from '../../model/storage/qcow2-header.ts'
 import type { VolumeSource } from '../../model/storage/volume-source.ts'
 import type { JailedToolResult, JailedTools } from '../../ports/jailed-tools.ts'
 import type { CheckWork, VolumeAccess } from '../../ports/volume-access.ts'
@@ -50,6 +51,8 @@ export function createVolumeAccess({ jailed }: { readonly jailed: JailedTools })
   }
   return {
     check: (source, work) => checkVolume(source, { ...work, jailed }),
+    tableBehindEnd: (source, { signal }) =>
+      hungIsUnreachable(source, () => lookAtTables(source, { signal, jailed })),
     open: (chain, work) => counted(chain, () => openVolume(chain, { ...work, jailed })),
     async fill([into, ...below], chain, work) {
       if (into === undefined) throw new TypeError('An empty chain has nothing to fill.')
@@ -85,6 +88,22 @@ async function checkVolume(
   if (found) return found
   if (isWrongSecret(result.stderr)) throw wrongSecret(placeOf([source]), `it is not ${what}`)
   throw checkError(placeOf([source]), what, result)
+}
+
+/** What is encrypted in qcow2 has its header in the clear, so the bytes of the file are enough. */
+async function lookAtTables(
+  source: VolumeSource,
+  { signal, jailed }: { readonly signal: AbortSignal; readonly jailed: JailedTools },
+): Promise<Qcow2Table | undefined> {
+  const { encryption: _, ...place } = source
+  const file = { ...place, format: 'raw' as const }
+  const opened = await openVolume([file], { access: 'look', fileSizeBytes: 0, signal, jailed })
+  try {
+    if (opened.sizeBytes < tablesHeaderBytes) return undefined
+    return tableBehindEnd(await opened.read(0, tablesHeaderBytes), opened.sizeBytes)
+  } finally {
+    await opened.close()
+  }
 }
 
 /** As `qemu-img check` writes it (qapi/block-core.json: ImageCheck); what it does not say is none. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { newVolume } from '@kvasir/contract'
+import type { SimulatedVolume } from '../../simulated/machine.ts'
 import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const data = { pool: 'default', volume: 'data' }
@@ -13,7 +14,9 @@ async function openWithVolume(format: 'raw' | 'qcow2' = 'qcow2'): Promise<Simula
   return world
 }
 
-function damage(world: SimulatedDaemon, found: { readonly leaks: number; readonly corruptions: number }) {
+type Damage = NonNullable<SimulatedVolume['damage']>
+
+function damage(world: SimulatedDaemon, found: Damage) {
   for (const [id, volume] of world.machine.volumes)
     world.machine.volumes.set(id, { ...volume, damage: found })
 }
@@ -34,6 +37,35 @@ test('a check that finds damage fails and says what it found; after a repair it 
   assert.equal(repaired.state, 'succeeded')
   assert.equal(repaired.outcome, '1 corruption repaired, 3 leaked clusters given back.')
   assert.equal(after.outcome, 'Nothing is wrong with it.')
+})
+
+test('a volume that was cut short is not repaired, and no check calls it sound: only a backup helps', async () => {
+  for (const behindEnd of ['clusters', 'refcounts', 'snapshots'] as const) {
+    await using world = await openWithVolume()
+    damage(world, { leaks: 0, corruptions: 0, behindEnd })
+
+    const refused = await repair(world)
+    const found = await check(world)
+
+    for (const job of [refused, found]) {
+      assert.deepEqual([job.state, job.error?.code], ['failed', 'volume-damaged'])
+      assert.match(
+        job.error?.detail ?? '',
+        /ends before its table of .* Restore it from a backup or another copy/,
+      )
+    }
+    assert.equal(refused.check, undefined)
+    assert.match(refused.error?.detail ?? '', /so it is left as it is/)
+    assert.match(found.outcome ?? '', /^It ends before its table of/)
+    assert.deepEqual(
+      [...world.machine.volumes.values()].map((one) => one.damage?.behindEnd),
+      [behindEnd],
+    )
+    assert.deepEqual(
+      world.daemon.context.ports.store.volumes.list().map(({ work }) => work),
+      [undefined],
+    )
+  }
 })
 
 test('leaked clusters cost space and no data, so the volume is sound', async () => {

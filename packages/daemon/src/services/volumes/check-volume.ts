@@ -1,6 +1,8 @@
 /** Looks a volume through for damage, or repairs it. What was found is in the job, whatever it is; damage that stays fails the job. */
 import type { Job, VolumeCheck } from '@kvasir/contract'
 import { KvasirError } from '@kvasir/contract'
+import { damageOfTables } from '../../model/qemu/damaged-disk.ts'
+import type { Qcow2Table } from '../../model/storage/qcow2-header.ts'
 import type { VolumeRecord } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
 import type { Caller } from '../handlers.ts'
@@ -61,25 +63,35 @@ async function checkHeld(
   try {
     job.progress(repair ? 'repairing' : 'checking')
     await askPools(held, context.ports)
-    const found = await context.ports.access.check(sourceOf(held, context.ports), {
-      repair,
-      fileSizeBytes: 2 * held.capacityBytes + spareBytes,
-      signal: job.signal,
-    })
+    const { access } = context.ports
+    const source = sourceOf(held, context.ports)
+    const lost = await access.tableBehindEnd(source, job)
+    if (lost && repair) throw notRepaired(volume, lost)
+    const fileSizeBytes = 2 * held.capacityBytes + spareBytes
+    const found = await access.check(source, { repair, fileSizeBytes, signal: job.signal })
     job.found(found)
-    job.outcome(outcomeOf(found))
-    if (isSound(found)) return
-    const advice = repair ? '' : ' Repair it with: kvasir volume repair'
-    throw new KvasirError(
-      'volume-damaged',
-      `Volume ${volumeWords(volume)} is damaged: ${outcomeOf(found)}${advice}`,
-      {
-        details: { ...found },
-      },
-    )
+    const outcome = outcomeOf(found, lost)
+    job.outcome(outcome)
+    if (isSound(found) && !lost) return
+    const advice = lost ? ` ${restore}` : repair ? '' : ' Repair it with: kvasir volume repair'
+    throw new KvasirError('volume-damaged', `Volume ${volumeWords(volume)} is damaged: ${outcome}${advice}`, {
+      details: { ...found },
+    })
   } finally {
     if (!volume.frozen) endWork(volume.id, context)
   }
+}
+
+const restore = 'Restore it from a backup or another copy; no repair brings back what is gone.'
+
+/** What was cut short is refused before anything is written: a repair would make an empty volume of it that is in good order. */
+function notRepaired(volume: VolumeRecord, lost: Qcow2Table): KvasirError {
+  const { why } = damageOfTables(lost)
+  return new KvasirError(
+    'volume-damaged',
+    `Volume ${volumeWords(volume)} ${why}, and a repair would take what is gone for what was never written, so it is left as it is. ${restore}`,
+    { details: { why } },
+  )
 }
 
 /** Leaks cost space and no data, so a volume with nothing worse is sound. */
@@ -87,7 +99,14 @@ function isSound({ corruptions, errors }: VolumeCheck): boolean {
   return corruptions === 0 && errors === 0
 }
 
-function outcomeOf(found: VolumeCheck): string {
+function outcomeOf(found: VolumeCheck, lost: Qcow2Table | undefined): string {
+  const words = countsOf(found)
+  if (lost) return [`It ${damageOfTables(lost).why}.`, ...words].join(' ')
+  return words[0] ?? 'Nothing is wrong with it.'
+}
+
+/** As one sentence, if there is anything to count. */
+function countsOf(found: VolumeCheck): readonly string[] {
   const { corruptions, corruptionsFixed, errors, leaks, leaksFixed } = found
   const words = [
     counted(corruptionsFixed, 'corruption', 'repaired'),
@@ -96,7 +115,7 @@ function outcomeOf(found: VolumeCheck): string {
     counted(leaks, 'leaked cluster', 'left'),
     counted(errors, 'place', 'that could not be looked at'),
   ].filter((part) => part !== undefined)
-  return words.length === 0 ? 'Nothing is wrong with it.' : `${words.join(', ')}.`
+  return words.length === 0 ? [] : [`${words.join(', ')}.`]
 }
 
 function counted(count: number, noun: string, what: string): string | undefined {
