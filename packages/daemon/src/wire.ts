@@ -20,6 +20,7 @@ import { settleSecrets } from './services/secrets/settle-secrets.ts'
 import { settleSnapshotsIn } from './services/snapshots/settle-snapshots.ts'
 import { resumeDeletions } from './services/snapshots/snapshot-handlers.ts'
 import { startInOrder } from './services/vms/autostart.ts'
+import { poolTrouble } from './services/vms/pool-trouble.ts'
 import { resumeGuestWork } from './services/vms/resume-guest-work.ts'
 import { createSettle } from './services/vms/settle.ts'
 import { restartVm } from './services/vms/start-vm.ts'
@@ -56,6 +57,7 @@ export async function wireDaemon(
     emit: feed.emit,
     restart: (id) => restart(id, context),
     resumeGuestWork: (id) => resumeGuestWork(id, context),
+    poolTrouble: (record) => poolTrouble(record, context),
     isAwaited: (id) => jobs.isUnderWay(['vm.shutdown', 'vm.reboot'], id),
   })
   const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })

@@ -18,12 +18,14 @@ import type { Observation, Seat, Settle } from '../../ports/drivers.ts'
 import type { Emulator, EmulatorEvent, EmulatorExit } from '../../ports/emulators.ts'
 import type { Emit } from '../../ports/events.ts'
 import type { Ports } from '../../ports/ports.ts'
+import type { VmRecord } from '../../ports/store.ts'
 import { recoverVm } from '../recovery/recover-vm.ts'
 import { devicesOfDisk } from './disk-answers.ts'
 import { endEmulator } from './end-emulator.ts'
 import { lookForHelpers, lookForTaps, noteLostNetwork, noteLostVf } from './lost-devices.ts'
 import { answerIn } from './moving-kind.ts'
 import { movingKinds } from './moving-kinds.ts'
+import { type PoolTrouble, silentReason } from './pool-trouble.ts'
 import { lookForController } from './set-devices.ts'
 import { finishWhenGone } from './set-disks.ts'
 import { noteVcpus } from './set-vcpus.ts'
@@ -42,6 +44,8 @@ export interface SettleParts {
   readonly restart: (id: string) => void
   /** Whether a job waits for the guest of this VM to shut down or to reboot. */
   readonly isAwaited: (id: string) => boolean
+  /** What is amiss with the pools of a VM's disks, as far as it is known. */
+  readonly poolTrouble: (record: VmRecord) => readonly PoolTrouble[]
   /** Goes on with changes of vCPUs, disks and NICs that are not finished. Called outside the seat. */
   readonly resumeGuestWork: (id: string) => void
 }
@@ -148,7 +152,7 @@ async function happeningOf(
     parts.ports.log.warn({ vm: seat.record.name, err: error }, 'the taps of a VM were not looked at'),
   )
   await lookForController(seat, emulator, parts.ports)
-  return await askRunState(seat, emulator)
+  return await askRunState(seat, emulator, parts)
 }
 
 /** The guest let go of a disk: when it was asked, later when it had refused, or by itself. */
@@ -173,7 +177,11 @@ async function finishMoved(seat: Seat, event: EmulatorEvent, parts: SettleParts)
   }
 }
 
-async function askRunState(seat: Seat, emulator: Emulator): Promise<Happening | undefined> {
+async function askRunState(
+  seat: Seat,
+  emulator: Emulator,
+  parts: SettleParts,
+): Promise<Happening | undefined> {
   try {
     const runState = await emulator.runState()
     if (runState !== 'io-error') return { kind: 'run-state', runState }
@@ -181,8 +189,10 @@ async function askRunState(seat: Seat, emulator: Emulator): Promise<Happening | 
     return { kind: 'run-state', runState, context: { ioError: { disk, noSpace: kind === 'nospace' } } }
   } catch (error) {
     if (!(error instanceof KvasirError)) throw error
-    if (seat.record.life.state !== 'unknown')
-      seat.update({ life: seat.life('unknown', 'its emulator runs but does not answer') })
+    const { life } = seat.record
+    const reason = silentReason(parts.poolTrouble(seat.record))
+    if (life.state !== 'unknown') seat.update({ life: seat.life('unknown', reason) })
+    else if (life.reason !== reason) seat.update({ life: { ...life, reason } }) // Pools are looked at now and then.
     return undefined
   }
 }

@@ -10,7 +10,6 @@ import type { EmulatorStatistics } from '../../ports/emulators.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord, VmRun } from '../../ports/store.ts'
 import type { Context } from '../context.ts'
-import { defaultPool } from '../pools/create-pool.ts'
 import { placeName } from '../pools/usable-pool.ts'
 import { cacheOf, layerOptions } from '../snapshots/layer-options.ts'
 import { sourceOf } from '../volumes/volume-files.ts'
@@ -22,6 +21,7 @@ import { hostDeviceField } from './moved-host-devices.ts'
 import { movingFields } from './moved-nics.ts'
 import { shareField } from './moved-shares.ts'
 import { nicStatus, userNicStatus, vfStatus } from './nic-status.ts'
+import { poolTrouble } from './pool-trouble.ts'
 import { bootBytesOf } from './situation.ts'
 import { pinsWait, waitingStatus } from './waiting-reasons.ts'
 
@@ -53,6 +53,7 @@ function lifeStatus({ record, jobId }: VmView, context: Context): VmStatus {
   const { life, saved } = record
   const job = jobId ?? guestJobOf(record.id, context)
   const { exit } = life
+  const trouble = poolTrouble(record, context)
   return {
     state: life.state,
     reason: life.reason,
@@ -63,7 +64,7 @@ function lifeStatus({ record, jobId }: VmView, context: Context): VmStatus {
     ...(job ? { job } : {}),
     ...(exit ? { exit } : {}),
     ...(saved?.booted ? { restartNeeded: waitingFor(record, saved.booted.spec) } : {}),
-    ...poolTrouble(record, context),
+    ...(trouble.length > 0 ? { poolTrouble: trouble } : {}),
   }
 }
 
@@ -177,20 +178,6 @@ function choicesOf(
     cache: cacheOf({ disk, volume }, ports),
     ...(started.aio ? { aio: aioNow(started.aio, { source, layer }) } : {}),
   }
-}
-
-/** The pools of a VM's disks that cannot be used, and why. */
-function poolTrouble({ spec }: VmRecord, { ports, pools }: Context): Pick<VmStatus, 'poolTrouble'> {
-  const troubled = new Map<string, NonNullable<VmStatus['poolTrouble']>[number]>()
-  for (const { name, pool } of spec.disks) {
-    const row = ports.store.pools.findByName(pool)
-    const seen = row && pools.seen(row)
-    if (seen?.state === 'active' || (pool === defaultPool && seen?.seenAt === undefined)) continue
-    const known = troubled.get(pool)
-    const { state, reason } = seen ?? { state: 'inactive' as const, reason: 'it does not exist' }
-    troubled.set(pool, { pool, state, reason, disks: [...(known?.disks ?? []), name] })
-  }
-  return troubled.size > 0 ? { poolTrouble: [...troubled.values()] } : {}
 }
 
 /** What waits for the next boot. vCPUs and devices that are being plugged or asked for do not. */
