@@ -1,9 +1,11 @@
 /** What changed since checkpoints of raw disks, whose format has no room for noting it. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { endpoints } from '@kvasir/contract'
+import { z } from 'zod'
 import { needs } from '../../tools/require.ts'
 import { assertRebuilt, exportTo, rebuilt } from '../machine/exported.ts'
 import { addPool, movesOf } from '../machine/moves.ts'
@@ -140,4 +142,42 @@ test('what was noted of raw disks is lost, and said to be, when the emulator is 
   await vm.start()
   await vm.waitForLogin(4)
   assert.deepEqual(await states(world), { monday: 'lost,lost', tuesday: 'lost,usable' })
+})
+
+test('what changed on a raw disk in LUKS is known after a power-off, the next daemon and a start', {
+  skip,
+}, async (t) => {
+  await using world = await openWorld(t)
+  const { client } = world
+  await client.call(endpoints.createSecret, { body: { name: 'luks', value: 'Correct-Horse-7f3a91' } })
+  const body = { name: 'locked', size: 16 * 2 ** 20, format: 'raw' as const, encrypt: 'luks' }
+  await client.call(endpoints.createVolume, { params: { pool: 'default' }, body, timeoutMs: 300_000 })
+  const disks = [{ name: 'a', volume: 'locked', bus: 'virtio-scsi' as const }]
+  const vm = await world.bootTiny('web1', { disks, nics: [] })
+  await write(vm, 'first', 0)
+  await exportTo(world, 'full', '--checkpoint', 'monday')
+  await write(vm, 'second', 4)
+
+  await vm.powerOff()
+  assert.equal(notes(world).length, 1)
+  await world.daemon.kill9()
+  await world.startDaemon()
+  assert.equal(notes(world).length, 1)
+  await world.assertCleanAudit()
+  await vm.start()
+  await vm.waitForLogin(2)
+  assert.deepEqual(notes(world), [])
+  assert.deepEqual(await states(world), { monday: 'usable' })
+  await write(vm, 'third', 8)
+  const said = await exportTo(world, 'one', '--since', 'monday')
+  await exportTo(world, 'whole')
+
+  assert.match(said, /What changed of disk a since monday/)
+  assertRebuilt(world, 'a', { folders: ['full', 'one'], whole: 'whole' })
+  const file = join(world.place.base, 'one', 'a.qcow2')
+  const map = execFileSync('qemu-img', ['map', '--output=json', '-f', 'qcow2', file]).toString()
+  const parts = z.array(z.object({ length: z.int(), present: z.boolean() })).parse(JSON.parse(map))
+  const changed = parts.filter(({ present }) => present).reduce((sum, { length }) => sum + length, 0)
+  assert.ok(changed > 0 && changed <= 2 * 65_536, `${changed} bytes are in what changed`)
+  await world.assertCleanAudit()
 })
