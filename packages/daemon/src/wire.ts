@@ -4,6 +4,7 @@
  */
 
 import type { Ports } from './ports/ports.ts'
+import { removeNotes } from './services/checkpoints/put-away.ts'
 import type { Context, PlacementMoves } from './services/context.ts'
 import { createServices, type Services } from './services/create-services.ts'
 import type { Handlers } from './services/handlers.ts'
@@ -60,6 +61,7 @@ export async function wireDaemon(
     poolTrouble: (record) => poolTrouble(record, context),
     isAwaited: (id) => jobs.isUnderWay(['vm.shutdown', 'vm.reboot'], id),
   })
+  store.volumes.onNotesLost((id) => void removeNotes([id], ports))
   const supervisor = new Supervisor({ store, clock, log, emit: feed.emit, settle })
   const pools = poolDesk(ports, feed, () => context)
   const networks = networkDesk(ports, feed, supervisor)

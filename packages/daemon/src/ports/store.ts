@@ -212,6 +212,8 @@ export interface Store {
     /** Of which VM there are notes of a volume, if any. No error for one that is gone. */
     setNotesOf(id: string, vmId: string | undefined): void
     remove(id: string): void
+    /** Called when an update or a removal has taken notes away, so that the file of them can go. */
+    onNotesLost(listener: (id: string) => void): void
   }
   readonly snapshots: {
     /** Oldest first. */

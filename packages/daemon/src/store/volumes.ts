@@ -80,6 +80,7 @@ export function volumeRows(database: Database): Store['volumes'] {
         { details: { volume: id } },
       ),
   })
+  let noteLost = (_id: string): void => {}
   const refuseTakenName = (record: VolumeRecord) => {
     const holder = rows.idByName(keyOf(record.pool, record.name))
     if (holder !== undefined && holder !== record.id)
@@ -109,6 +110,7 @@ export function volumeRows(database: Database): Store['volumes'] {
             'volume-not-found',
             `There is no volume ${record.name}, so it was not changed.`,
           )
+        if (before?.notesOf !== undefined && notesOf === undefined) noteLost(record.id)
       })
     },
     setNotesOf(id, vmId) {
@@ -117,7 +119,14 @@ export function volumeRows(database: Database): Store['volumes'] {
         if (now && now.notesOf !== vmId) rows.update(asRow(withNotes(now, vmId)))
       })
     },
-    remove: (id) => rows.remove(id),
+    remove(id) {
+      const had = rows.get(id)?.notesOf !== undefined
+      rows.remove(id)
+      if (had) noteLost(id)
+    },
+    onNotesLost(listener) {
+      noteLost = listener
+    },
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { FailpointName } from '../../ports/failpoints.ts'
-import { openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
+import { eventually, openSimulatedDaemon, type SimulatedDaemon } from '../../testing/simulated-daemon.ts'
 
 const hurry = 50
 const params = { name: 'web1' }
@@ -96,6 +96,38 @@ test('what changes a volume while its VM is off takes its notes away, and what r
   }
   await start(world)
   assert.equal(await state(world), 'lost')
+})
+
+test('notes that a change of their volume has made untrue go, and those of a volume that goes', async () => {
+  await using world = await openWorld()
+  const wait = { wait: 60 * hurry }
+  const volume = { pool: 'default', volume: 'web1-root' }
+  const isGone = () => eventually(() => world.machine.notes.size === 0, 'the file of the notes is gone')
+
+  await powerOff(world)
+  await world.call('resizeVolume', { params: volume, body: { size: 2 * 2 ** 30, shrink: false } })
+  await isGone()
+  await start(world)
+  await world.call('createCheckpoint', { params, body: { name: 'tuesday', description: '' } })
+  await powerOff(world)
+  assert.equal(world.machine.notes.size, 1)
+  await world.call('deleteVm', { params, query: { disks: true, ...wait } })
+  await isGone()
+
+  assert.equal((await world.call('getAudit', {})).clean, true)
+})
+
+test('a file of notes that did not come to be whole does not stay', async () => {
+  await using world = await openWorld()
+  world.process('web1').disks.bitmaps.get = () => {
+    throw new Error('The emulator has no time.')
+  }
+
+  await powerOff(world)
+
+  await eventually(() => world.machine.notes.size === 0, 'the file of the notes is gone')
+  assert.equal(rootOf(world).notesOf, undefined)
+  assert.equal((await world.call('getAudit', {})).clean, true)
 })
 
 test('a copy of a row has no notes, and another VM takes none', async () => {

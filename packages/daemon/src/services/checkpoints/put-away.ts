@@ -60,26 +60,43 @@ export async function putNotesAway(seat: Seat, ports: Ports): Promise<readonly s
   // What there are notes of has not run since.
   const disks = notedDisks(record, bootedSpec(record), ports).filter(({ volume }) => !volume.notesOf)
   if (!emulator || disks.length === 0) return []
+  const made: string[] = []
   const done: string[] = []
   const work = async () => {
     await emulator.pause()
     for (const { disk, volume, names } of disks) {
       const { files } = ports
       const mostBytes = tablesBytes + names.length * Math.ceil(volume.capacityBytes / bytesOfByte)
+      made.push(volume.id)
       await files.makeNotes(volume.id, mostBytes)
       await ports.failpoint('checkpoint.put-away.after-file')
       const count = await emulator.blocks.notes.putAway({ disk, path: files.notesPath(volume.id) })
       await ports.failpoint('checkpoint.put-away.after-bitmaps')
       if (count > 0) done.push(volume.id)
-      else await files.removeNotes(volume.id)
     }
   }
+  const working = work()
   try {
-    await within(putAwayMs, work())
+    await within(putAwayMs, working)
   } catch (err) {
     ports.log.warn({ vm: record.name, err }, 'what checkpoints had noted of raw disks was not put away')
   }
-  return [...done] // What comes too late is not counted: the emulator is being ended then.
+  const counted = [...done] // What comes too late is not counted: the emulator is being ended then.
+  const removeRest = () =>
+    removeNotes(
+      made.filter((id) => !counted.includes(id)),
+      ports,
+    )
+  void working.then(removeRest, removeRest)
+  return counted
+}
+
+/** Removes files of notes that no row names. Never throws: the audit tells of what stays. */
+export async function removeNotes(volumeIds: readonly string[], { files, log }: Ports): Promise<void> {
+  for (const id of volumeIds)
+    await files.removeNotes(id).catch((err: unknown) => {
+      log.warn({ volume: id, err }, 'what checkpoints had noted of a volume could not be removed')
+    })
 }
 
 /** The spec that an emulator runs by. */

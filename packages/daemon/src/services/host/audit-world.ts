@@ -12,9 +12,9 @@ import type { Context } from '../context.ts'
 import { placeName } from '../pools/usable-pool.ts'
 import { layerFiles } from '../snapshots/layer-files.ts'
 import { lostDevices, lostThing } from '../vms/lost-devices.ts'
-import { knownNvrams } from '../vms/nvram.ts'
 import { findOutsideLimits, limitSentences } from '../vms/outside-limits.ts'
 import { inspectTuning } from '../vms/tune-threads.ts'
+import { auditNotes, auditNvrams, auditSaves, auditSeeds, type Found } from './audit-files.ts'
 
 /** Compares everything that is known with everything that is there. */
 export async function auditWorld(context: Context): Promise<Audit> {
@@ -27,6 +27,7 @@ export async function auditWorld(context: Context): Promise<Audit> {
     auditSaves,
     auditSeeds,
     auditNvrams,
+    auditNotes,
     auditUids,
     auditImages,
   ]) {
@@ -35,11 +36,6 @@ export async function auditWorld(context: Context): Promise<Audit> {
     checked += found.checked
   }
   return { clean: entries.length === 0, checked, entries }
-}
-
-interface Found {
-  readonly entries: readonly AuditEntry[]
-  readonly checked: number
 }
 
 /** States in which a VM has an emulator. */
@@ -193,74 +189,6 @@ async function auditPool(pool: PoolRecord, context: Context): Promise<Found> {
     return [{ kind: said, thing: 'volume', id: row?.id ?? file, detail: finding.detail }]
   })
   return { entries, checked: rows.length + listed.length }
-}
-
-async function auditSaves(context: Context): Promise<Found> {
-  const { files, store } = context.ports
-  const saves = await files.listSaves()
-  const entries: AuditEntry[] = []
-  for (const save of saves) {
-    const row = store.vms.get(save.vmId)
-    const record = row?.kind === 'vm' ? row.record : undefined
-    const isUnderWay = context.drivers.get(save.vmId)?.view().busyWith !== undefined
-    if (isUnderWay || (record?.saved && !save.partial)) continue
-    entries.push({
-      kind: 'orphan',
-      thing: 'saved memory',
-      id: save.vmId,
-      detail: 'A file of saved memory that no VM knows of.',
-    })
-  }
-  const there = new Set(saves.map((save) => save.vmId))
-  for (const driver of context.drivers.list()) {
-    const { record } = driver.view()
-    if (record.phase === 'ready' && record.saved && !there.has(record.id))
-      entries.push({
-        kind: 'missing',
-        thing: 'saved memory',
-        id: record.id,
-        detail: `VM ${record.name} is saved and its file is gone.`,
-      })
-  }
-  return { entries, checked: saves.length }
-}
-
-/** A seed is written at each start of its VM, and so is the directory of its TPM; both go with the VM, so that one of no VM is left over. */
-async function auditSeeds(context: Context): Promise<Found> {
-  const { files, store } = context.ports
-  const seeds = await files.listSeeds()
-  const tpms = await files.listTpms()
-  const orphan = (thing: string) => (id: string) => ({
-    kind: 'orphan' as const,
-    thing,
-    id,
-    detail: `The ${thing} of a VM that does not exist.`,
-  })
-  const isStray = (vmId: string) => !store.vms.get(vmId)
-  const entries: AuditEntry[] = [
-    ...seeds.filter(isStray).map(orphan('cloud-init seed')),
-    ...tpms.filter(isStray).map(orphan('state of the TPM')),
-  ]
-  return { entries, checked: seeds.length + tpms.length }
-}
-
-/** UEFI variables. While a VM is worked on, some are made that no row names yet. */
-async function auditNvrams({ ports, drivers }: Context): Promise<Found> {
-  const { files, store } = ports
-  const there = new Set(await files.listNvrams())
-  const known = knownNvrams(store)
-  const isCalm = drivers.list().every((driver) => driver.view().busyWith === undefined)
-  const orphans = [...there].filter((id) => isCalm && !known.has(id) && !store.vms.get(id))
-  const missing = [...known].filter((id) => isCalm && !there.has(id))
-  const entries: AuditEntry[] = [
-    ...orphans.map((id) => ({
-      id,
-      kind: 'orphan' as const,
-      detail: 'They belong to no VM and no snapshot.',
-    })),
-    ...missing.map((id) => ({ id, kind: 'missing' as const, detail: 'A VM or a snapshot has them.' })),
-  ].map((entry) => ({ ...entry, thing: 'UEFI variables' }))
-  return { entries, checked: there.size }
 }
 
 async function auditUids(context: Context): Promise<Found> {

@@ -10,7 +10,7 @@ import { isOff } from '../../model/vm/is-off.ts'
 import type { Seat } from '../../ports/drivers.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
-import { putNotesAway, writeNotes } from '../checkpoints/put-away.ts'
+import { putNotesAway, removeNotes, writeNotes } from '../checkpoints/put-away.ts'
 import { settleMoves } from '../moves/settle-moves.ts'
 import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
 
@@ -45,6 +45,7 @@ export async function endEmulator(seat: Seat, ports: Ports, ending: Ending): Pro
   } catch (error) {
     seat.detach()
     await emulator?.release()
+    await removeNotes(noted, ports)
     await lookAgain(seat, ports, { before, ending })
     throw error
   }
