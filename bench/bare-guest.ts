@@ -74,7 +74,7 @@ function argvOf(
     '-initrd',
     initrd,
     '-append',
-    'console=ttyS0 quiet reboot=t cryptomgr.notests nokaslr',
+    'console=ttyS0 quiet reboot=t cryptomgr.notests nokaslr no_timer_check',
   ]
   const channel = [
     '-device',

@@ -22,7 +22,7 @@ export function domainXml(name: string, parts: DomainParts): string {
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>${parts.kernel}</kernel>
     <initrd>${parts.initrd}</initrd>
-    <cmdline>${parts.cmdline ?? 'console=ttyS0 quiet reboot=t cryptomgr.notests nokaslr'}</cmdline>
+    <cmdline>${parts.cmdline ?? 'console=ttyS0 quiet reboot=t cryptomgr.notests nokaslr no_timer_check'}</cmdline>
   </os>
   <features><acpi/><apic/></features>
   <cpu mode='maximum'/>
