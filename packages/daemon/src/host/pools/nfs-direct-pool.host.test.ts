@@ -1,7 +1,17 @@
 /** Pools on nfs-ganesha without a mount: the port's promises, and a server that stands still, is of others, or exports nothing of the name. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { linkSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { KvasirError } from '@kvasir/contract'
@@ -10,6 +20,7 @@ import { type NfsServer, openNfsServer } from '../../../../../tools/servers/nfs-
 import { testPools } from '../../ports/pools.suite.ts'
 import { openTestJail, type TestJail } from '../jail/testing/test-jail.ts'
 import { createNfsDirectPool } from './nfs-direct-pool.ts'
+import { createVolumeAccess } from './volume-access.ts'
 
 const skip = needs('root', 'qemu', 'ganesha')
 const mib = 2 ** 20
@@ -65,6 +76,24 @@ testPools({
     }
     return { pool: openPool(path), rival: openPool(path), addForeign }
   },
+})
+
+test('a volume that was cut short is known by its header, which QEMU reads from the server', {
+  skip,
+}, async (t) => {
+  const path = newExport(t)
+  const [whole, cut] = [randomUUID(), randomUUID()]
+  for (const id of [whole, cut])
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', join(path, `${id}.qcow2`), '16M'])
+  truncateSync(join(path, `${cut}.qcow2`), 3 * 65_536)
+  const pool = openPool(path)
+  await pool.claim({ force: false })
+  assert.ok(shared.jail)
+  const access = createVolumeAccess({ jailed: shared.jail.jailed })
+  const look = (id: string) =>
+    access.tableBehindEnd(pool.source({ id, format: 'qcow2' }), { signal: AbortSignal.timeout(60_000) })
+
+  assert.deepEqual([await look(whole), await look(cut)], [undefined, 'clusters'])
 })
 
 test('a volume is a file that only root may open, and its server is all that QEMU may reach', {
