@@ -15,6 +15,7 @@ import { tryLockFile } from './machine/file-lock.ts'
 import { LabStandsStill, watchHeartbeat } from './machine/heartbeat.ts'
 import { abandonLab, type Lab, openLab } from './machine/lab.ts'
 import { placeOf } from './machine/places.ts'
+import { isTooLate } from './suite-times.ts'
 
 /** What of the runner's environment the file has to know. */
 const passedOn = /^(KVASIR_(REQUIRE|TEST|FUZZ|SLOW|E2E)\w*|NODE_TEST_\w+|CI|FORCE_COLOR|NO_COLOR)$/
@@ -58,8 +59,8 @@ export async function runInLab(
   file: string,
   { checkout, labs }: { readonly checkout: string; readonly labs: number },
 ): Promise<number> {
-  if (isTooLate(process.env)) {
-    test(basename(file), { skip: 'no file begins after KVASIR_LAB_UNTIL' })
+  if (isTooLate(file, process.env)) {
+    test(basename(file), { skip: 'it could not end by KVASIR_LAB_UNTIL' })
     return 0
   }
   await using free = await takeLab(checkout, labs)
@@ -74,11 +75,6 @@ export async function runInLab(
     }
   }
   throw failure
-}
-
-/** Whether the time is over after which no file begins: whoever has little names it, as seconds since 1970. */
-function isTooLate({ KVASIR_LAB_UNTIL: until }: NodeJS.ProcessEnv): boolean {
-  return until !== undefined && Date.now() / 1000 > Number(until)
 }
 
 /** Takes one of the labs in which no other file runs, and waits until there is one. */
