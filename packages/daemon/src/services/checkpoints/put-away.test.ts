@@ -223,3 +223,26 @@ for (const point of [...stops, ...starts])
     assert.ok(['usable', 'lost'].includes((await state(next)) ?? ''))
     assert.equal(rootOf(next).notesOf, undefined)
   })
+
+for (const point of [...stops, ...starts])
+  test(`a step that fails at ${point} leaves no file of notes that no row names`, async () => {
+    let armed = false
+    await using world = await openWorld({
+      failpoint: async (name: FailpointName) => {
+        if (!armed || name !== point) return
+        armed = false
+        throw new Error('The step fails.')
+      },
+    })
+    if (starts.includes(point)) await powerOff(world)
+
+    armed = true
+    await (starts.includes(point) ? start(world) : powerOff(world)).catch(() => {})
+
+    assert.equal(armed, false)
+    const isTold = async () => {
+      const { entries } = await world.call('getAudit', {})
+      return entries.every(({ thing }) => thing !== 'notes of a volume')
+    }
+    await eventually(isTold, 'there are no notes that no row names')
+  })

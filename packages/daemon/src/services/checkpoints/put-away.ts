@@ -162,8 +162,11 @@ export async function forgetNotes({ disks }: Pick<VmSpec, 'disks'>, ports: Ports
   store.transaction(() => {
     for (const id of noted) store.volumes.setNotesOf(id, undefined)
   })
-  await ports.failpoint('checkpoint.take-back.after-rows')
-  for (const id of noted) await ports.files.removeNotes(id)
+  try {
+    await ports.failpoint('checkpoint.take-back.after-rows')
+  } finally {
+    await removeNotes(noted, ports) // No row names them any more.
+  }
   await ports.failpoint('checkpoint.take-back.after-files')
   return true
 }
