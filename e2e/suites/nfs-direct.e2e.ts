@@ -73,6 +73,65 @@ test('a guest has a disk on an export that nobody mounts, a server that stands s
   assert.deepEqual(readdirSync(server.folder), [])
 })
 
+test('a refresh of an export whose server hangs ends in time, and all else is answered meanwhile', {
+  skip,
+}, async (t) => {
+  await using server = await openNfsServer()
+  await using world = await openWorld(t)
+  putOthers(server.folder)
+  const flags = ['--type', 'nfs', '--server', server.address, '--export', server.folder, '--direct']
+  for (const argv of [
+    ['create', 'shared', ...flags],
+    ['refresh', 'shared'],
+  ]) {
+    const run = await world.cli('pool', ...argv)
+    assert.equal(run.code, 0, run.stderr)
+  }
+  const vm = await world.bootTiny('web1', { disks: [{ name: 'data', size: 16 * mib }], nics: [] })
+
+  server.stop()
+  try {
+    const startedAt = performance.now()
+    const hung = Promise.all([1, 2].map(() => world.cli('pool', 'refresh', 'shared')))
+    const answers = await answeredUntil(hung, async () => {
+      await world.client.call(endpoints.refreshPool, { params: { pool: 'default' } })
+      assert.equal((await vm.show()).status.state, 'running')
+      await vm.shell('dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync 2>/dev/null')
+    })
+    assert.ok(answers.times >= 3 && answers.longestMs < 2_500, JSON.stringify(answers))
+    for (const { code, stderr } of await hung) {
+      assert.notEqual(code, 0)
+      assert.match(stderr, /Pool shared cannot be looked at: it does not answer in time/)
+    }
+    assert.ok(performance.now() - startedAt < 15_000)
+  } finally {
+    server.goOn()
+  }
+
+  await eventually(async () => (await world.cli('pool', 'refresh', 'shared')).code === 0, {
+    withinMs: 60_000,
+    what: 'a refresh ends well again',
+  })
+  const { state, findings = [] } = await world.client.call(endpoints.getPool, { params })
+  assert.equal(state, 'active')
+  assert.deepEqual(findings.map(({ file }) => file).toSorted(), ['packed.img', 'plain.img'])
+})
+
+/** Asks again and again until something is over: how often, and how long the longest took. */
+async function answeredUntil(over: Promise<unknown>, ask: () => Promise<void>) {
+  let isOver = false
+  const end = over.finally(() => (isOver = true))
+  let [times, longestMs] = [0, 0]
+  while (!isOver) {
+    const startedAt = performance.now()
+    await ask()
+    longestMs = Math.max(longestMs, performance.now() - startedAt)
+    times += 1
+  }
+  await end
+  return { times, longestMs }
+}
+
 /** Files of others, there before the server looks, which knows of none that come behind its back for a while. */
 function putOthers(folder: string): readonly string[] {
   const [packed, plain] = [join(folder, 'packed.img'), join(folder, 'plain.img')]
