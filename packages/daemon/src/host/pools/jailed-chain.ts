@@ -54,8 +54,11 @@ export function jailedChain(
     return { driver, encrypt: { format: 'luks', 'key-secret': object } }
   }
   const members = chain.map((source, place) => {
-    const file = storage(source, place)
-    return { ...formatOptions(source), file }
+    // A base is opened to read unless told, and QEMU's client of NFS does not change that afterwards (QEMU 7.2, block/nfs.c: nfs_reopen_prepare).
+    const isLow = access === 'write-all' && place > 0 && source.kind === 'protocol'
+    const written = isLow ? { 'read-only': false } : {}
+    const file = { ...storage(source, place), ...written }
+    return { ...formatOptions(source), ...written, file }
   })
   // With `backing` said, no header has a say in what is opened.
   const nodes: OptionValue[] = []

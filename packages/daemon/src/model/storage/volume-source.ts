@@ -67,14 +67,16 @@ export function protocolGround({ driver, options }: Protocol): string | undefine
   return driver === 'nfs' ? `nfs:${word(options['path'])}` : undefined
 }
 
-/** What the header of an overlay calls its base: what QEMU's tools understand. No secret is in it. */
+/**
+ * What the header of an overlay calls its base: what QEMU's tools understand, also where they are told the base besides. QEMU's client of NFS
+ * takes no URI beside its options (QEMU 7.2, block/nfs.c: nfs_has_filename_options_conflict), so those are the name. No secret is in it.
+ */
 export function headerName(source: VolumeSource): string {
   if (source.kind !== 'protocol') return source.path
-  const { driver, options } = source
-  const { portal, target, lun, path, server } = options
+  const { driver, options, format } = source
+  const { portal, target, lun } = options
   if (driver === 'iscsi') return `iscsi://${word(portal)}/${word(target)}/${word(lun)}`
-  const host: unknown = typeof server === 'object' && server !== null ? Reflect.get(server, 'host') : ''
-  return `${driver}://${word(host)}${word(path)}`
+  return `json:${JSON.stringify({ driver: format, file: { driver, ...options } })}`
 }
 
 function word(value: unknown): string {
