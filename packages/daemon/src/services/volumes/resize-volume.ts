@@ -129,7 +129,10 @@ async function loseNotes({ blocks }: Emulator, disk: string): Promise<void> {
     await blocks.instants.removeBitmaps(name, [disk])
 }
 
-/** What a layer over a LUN holds goes into the LUN one day, which is as large as it is. */
+/**
+ * What a layer over a LUN holds goes into the LUN one day, which is as large as it is. Where the LUN grew it holds what was left there, which
+ * would be seen through the layer.
+ */
 async function requireGround(held: VolumeRecord, size: number, ports: Ports): Promise<void> {
   if (held.liesIn === undefined) return
   let ground = held
@@ -139,5 +142,11 @@ async function requireGround(held: VolumeRecord, size: number, ports: Ports): Pr
     ground = below
   }
   const pool = usablePlace(ground, ports)
-  if (pool.isSizedByOthers) await pool.resize(ground, size)
+  if (!pool.isSizedByOthers) return
+  await pool.resize(ground, size)
+  if (size > ground.capacityBytes)
+    throw new KvasirError(
+      'in-use',
+      `Volume ${volumeWords(held)} has snapshots on a LUN, which holds what others left where it grew, so it keeps its ${formatBytes(held.capacityBytes)} until they are deleted.`,
+    )
 }
