@@ -1,6 +1,7 @@
 /**
  * The bitmaps of checkpoints, carried over to what takes a node's place: an overlay, a copy that is the same, or the volume that a layer
- * sank into. Nothing writes to either meanwhile, which is the caller's to see to. One that is not whole is left behind.
+ * sank into. Nothing writes to either meanwhile, which is the caller's to see to. One that is not whole is left behind, and so are all where the
+ * other node is larger: they say nothing of what is there, and QEMU merges only those of one size.
  *
  * In qcow2 a bitmap outlasts its QEMU. On any other node it lives in the memory of QEMU alone, until it is put away (qemu-notes.ts).
  */
@@ -40,6 +41,7 @@ export async function carriedActions(monitor: QmpClient, ways: readonly Way[]) {
   const find = (name: string) => nodes.find((node) => node['node-name'] === name)
   return ways.flatMap(({ from, to }) => {
     const target = find(to)
+    if (sizeOf(find(from)) !== sizeOf(target)) return []
     const persistent = keepsBitmaps(target)
     const there = new Set(target?.['dirty-bitmaps']?.map(({ name }) => name))
     return wholeBitmaps(find(from)).flatMap(({ name, granularity }) => [
@@ -57,4 +59,8 @@ export async function carriedActions(monitor: QmpClient, ways: readonly Way[]) {
       },
     ])
   })
+}
+
+function sizeOf(node: QueryNamedBlockNodesItem | undefined): number | undefined {
+  return node?.image['virtual-size']
 }
