@@ -139,3 +139,35 @@ test('a disk with a snapshot keeps its size when its LUN grows, and what others 
   assertRebuilt(world, 'a', { folders: ['two'], whole: 'last' })
   await world.assertCleanAudit()
 })
+
+test('a LUN that grew has its size from the next start on, and a snapshot has all of it', {
+  skip,
+}, async (t) => {
+  await using server = await openIscsiServer()
+  await using world = await openWorld(t)
+  const vm = await bootOnLun(world, server)
+  const beyond = () => vm.shell('dd if=/dev/vda bs=1M skip=20 count=1 2>/dev/null | head -c 6')
+  await exportTo(world, 'full', '--checkpoint', 'monday')
+  await vm.powerOff()
+  await growOnServer(server)
+
+  await vm.start()
+  await vm.waitForLogin(2)
+
+  assert.equal(await vm.shell('cat /sys/block/vda/size'), String(after / 512))
+  const data = { params: { ...params, volume: 'data' } }
+  assert.equal((await world.client.call(endpoints.getVolume, data)).capacityBytes, after)
+  assert.deepEqual(await states(world), { monday: 'lost' })
+  await world.assertCleanAudit()
+  await write(vm, 'beyond', 20)
+  const snapshots = snapshotsOf(world, vm)
+  await snapshots.create('between')
+  assert.equal(await beyond(), 'beyond')
+  await vm.powerOff()
+  await vm.start()
+  await vm.waitForLogin(3)
+  assert.equal(await vm.shell('cat /sys/block/vda/size'), String(after / 512))
+  assert.equal(await beyond(), 'beyond')
+  await snapshots.delete('between')
+  assert.equal(await beyond(), 'beyond')
+})

@@ -1,7 +1,7 @@
 /**
  * Storage that QEMU speaks to itself is asked for before QEMU is told of it, at a start and when a disk is plugged: QEMU cannot say so as
  * well, and waits for longer, with its guest standing still, for a server that does not answer or a volume that is not there. Other
- * disks cost nothing here.
+ * disks cost nothing here. A LUN that was made larger is seen so by the guest, so its volume has that size from then on.
  */
 import { isReadOnly, type VmSpec } from '@kvasir/contract'
 import type { Ports } from '../../ports/ports.ts'
@@ -25,6 +25,8 @@ async function askServer(volume: VolumeRecord, isWritten: boolean, ports: Ports)
   if (pool.source(volume).kind !== 'protocol') return
   const locked = isWritten ? pool.requireUnlocked?.(volume) : undefined
   locked?.catch(() => {}) // Whether it is there is said first.
-  await pool.capacityBytes(volume)
+  const capacityBytes = await pool.capacityBytes(volume)
   await locked
+  if (isWritten && pool.isSizedByOthers && capacityBytes > volume.capacityBytes)
+    ports.store.volumes.update({ ...volume, capacityBytes })
 }
