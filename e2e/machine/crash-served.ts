@@ -121,6 +121,7 @@ async function playRound(
     await doing
     await world.startDaemon()
   } else await doing
+  if (victim === 'tool') await deleteAgain(scene)
   const wanted = { daemon: 'running', emulator: 'crashed', both: 'crashed', tool: 'shutoff' }[victim]
   const problems = [...(await untilStill(scene, wanted)), ...(await untilAllAgree(scene))]
   if (wanted !== 'running') problems.push(...(await goOn(scene)))
@@ -160,6 +161,12 @@ async function killTool({ world }: Scene, doing: Promise<void>): Promise<void> {
       // It has just ended; the next one is waited for.
     }
   }
+}
+
+/** A layer that was going down into the volume under it when its tool died is only deleted: whoever asked for that asks again. */
+async function deleteAgain({ world, vm }: Scene): Promise<void> {
+  const snapshots = snapshotsOf(world, vm)
+  for (const { name, state } of await snapshots.list()) if (state === 'deleting') await snapshots.delete(name)
 }
 
 /** The processes of a daemon's cgroup that are no VM's. */
