@@ -45,7 +45,7 @@ const damages: readonly {
     what: 'its table of reference counts lies behind its end',
     harm: (path) => patch(path, 48, [0, 0, 0, 1, 0, 0, 0, 0]),
     says: /ends before its table of reference counts/,
-    helps: /`kvasir volume check data\d` tells how bad it is, and only a backup/,
+    isMendable: true,
   },
   {
     what: 'it was cut short before its table of clusters',
@@ -69,7 +69,7 @@ async function createVolume(world: World, name: string): Promise<string> {
   return path
 }
 
-/** What was cut short is left as it is, and told of by a check, which finds no fault with what reads as zeros. */
+/** What lost its clusters is left as it is, and told of by a check, which finds no fault with what reads as zeros. */
 async function assertKept(world: World, name: string): Promise<void> {
   const { path = '' } = await world.client.call(endpoints.getVolume, {
     params: { pool: 'default', volume: name },

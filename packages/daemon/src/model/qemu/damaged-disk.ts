@@ -56,18 +56,23 @@ export function qcow2Damage(words: string): Qcow2Damage | undefined {
   return found && { why: found[1], remedy: found[2] }
 }
 
-const lostTables: Readonly<Record<Qcow2Table, string>> = {
-  refcounts: 'ends before its table of reference counts',
-  clusters: 'ends before its table of clusters (L1), so that it would read as empty',
-  snapshots: 'ends before its table of internal snapshots',
-}
-
 /**
- * What is wrong with a file in which one of the first tables is not, which QEMU does not say. A file that was cut short has lost more
- * than a table, and a repair takes what is gone for what was never written.
+ * What is wrong with a file in which one of the first tables is not, which QEMU does not say. The reference counts are made anew from the
+ * clusters that are in use, and disks keep no internal snapshots; without L1 nobody knows what lay where, and a repair takes that for
+ * what was never written.
  */
 export function damageOfTables(table: Qcow2Table): Qcow2Damage {
-  return { why: lostTables[table], remedy: 'check' }
+  switch (table) {
+    case 'refcounts':
+      return { why: 'ends before its table of reference counts', remedy: 'repair' }
+    case 'clusters':
+      return {
+        why: 'ends before its table of clusters (L1), so that it would read as empty',
+        remedy: 'check',
+      }
+    case 'snapshots':
+      return { why: 'ends before its table of internal snapshots', remedy: 'repair' }
+  }
 }
 
 /** The qcow2 files of a plan, each with the node of its format. */

@@ -154,10 +154,10 @@ test('tables that lie anywhere are found behind the end exactly when they are', 
         const end = Math.ceil(fileBytes / clusterBytes) * clusterBytes
         const isBehind = ([at, count]: readonly [number, number], each: number) =>
           count > 0 && at * clusterBytes + count * each > end
-        const expected = isBehind(all.refcounts, clusterBytes)
-          ? 'refcounts'
-          : isBehind(all.clusters, 8)
-            ? 'clusters'
+        const expected = isBehind(all.clusters, 8)
+          ? 'clusters'
+          : isBehind(all.refcounts, clusterBytes)
+            ? 'refcounts'
             : isBehind(all.snapshots, 40)
               ? 'snapshots'
               : undefined

@@ -56,8 +56,8 @@ export function tableBehindEnd(bytes: Uint8Array, fileBytes: number): Qcow2Table
   const end = ((BigInt(fileBytes) + clusterBytes - 1n) / clusterBytes) * clusterBytes
   const isBehind = (offset: bigint, lengthBytes: bigint) =>
     lengthBytes > 0n && offset % clusterBytes === 0n && offset + lengthBytes > end
-  if (isBehind(view.getBigUint64(48), BigInt(view.getUint32(56)) * clusterBytes)) return 'refcounts'
   if (isBehind(view.getBigUint64(40), BigInt(view.getUint32(36)) * 8n)) return 'clusters'
+  if (isBehind(view.getBigUint64(48), BigInt(view.getUint32(56)) * clusterBytes)) return 'refcounts'
   if (isBehind(view.getBigUint64(64), BigInt(view.getUint32(60)) * leastSnapshotBytes)) return 'snapshots'
   return undefined
 }

@@ -39,32 +39,49 @@ test('a check that finds damage fails and says what it found; after a repair it 
   assert.equal(after.outcome, 'Nothing is wrong with it.')
 })
 
-test('a volume that was cut short is not repaired, and no check calls it sound: only a backup helps', async () => {
-  for (const behindEnd of ['clusters', 'refcounts', 'snapshots'] as const) {
+test('a volume that lost its table of clusters is not repaired, and no check calls it sound: only a backup helps', async () => {
+  await using world = await openWithVolume()
+  damage(world, { leaks: 0, corruptions: 0, behindEnd: 'clusters' })
+
+  const refused = await repair(world)
+  const found = await check(world)
+
+  for (const job of [refused, found]) {
+    assert.deepEqual([job.state, job.error?.code], ['failed', 'volume-damaged'])
+    assert.match(
+      job.error?.detail ?? '',
+      /ends before its table of .* Restore it from a backup or another copy/,
+    )
+  }
+  assert.equal(refused.check, undefined)
+  assert.match(refused.error?.detail ?? '', /so it is left as it is/)
+  assert.match(found.outcome ?? '', /^It ends before its table of/)
+  assert.deepEqual(
+    [...world.machine.volumes.values()].map((one) => one.damage?.behindEnd),
+    ['clusters'],
+  )
+  assert.deepEqual(
+    world.daemon.context.ports.store.volumes.list().map(({ work }) => work),
+    [undefined],
+  )
+})
+
+test('a volume that lost another table fails a check and is mended by a repair', async () => {
+  for (const behindEnd of ['refcounts', 'snapshots'] as const) {
     await using world = await openWithVolume()
-    damage(world, { leaks: 0, corruptions: 0, behindEnd })
+    damage(world, { leaks: 0, corruptions: 1, behindEnd })
 
-    const refused = await repair(world)
     const found = await check(world)
+    const mended = await repair(world)
+    const after = await check(world)
 
-    for (const job of [refused, found]) {
-      assert.deepEqual([job.state, job.error?.code], ['failed', 'volume-damaged'])
-      assert.match(
-        job.error?.detail ?? '',
-        /ends before its table of .* Restore it from a backup or another copy/,
-      )
-    }
-    assert.equal(refused.check, undefined)
-    assert.match(refused.error?.detail ?? '', /so it is left as it is/)
-    assert.match(found.outcome ?? '', /^It ends before its table of/)
-    assert.deepEqual(
-      [...world.machine.volumes.values()].map((one) => one.damage?.behindEnd),
-      [behindEnd],
+    assert.deepEqual([found.state, found.error?.code], ['failed', 'volume-damaged'])
+    assert.match(
+      found.error?.detail ?? '',
+      /ends before its table of .* Repair it with: kvasir volume repair$/,
     )
-    assert.deepEqual(
-      world.daemon.context.ports.store.volumes.list().map(({ work }) => work),
-      [undefined],
-    )
+    assert.deepEqual([mended.state, after.state], ['succeeded', 'succeeded'])
+    assert.equal(after.outcome, 'Nothing is wrong with it.')
   }
 })
 

@@ -65,18 +65,20 @@ async function checkHeld(
     await askPools(held, context.ports)
     const { access } = context.ports
     const source = sourceOf(held, context.ports)
-    const lost = await access.tableBehindEnd(source, job)
-    if (lost && repair) throw notRepaired(volume, lost)
+    const before = await access.tableBehindEnd(source, job)
+    if (before === 'clusters' && repair) throw notRepaired(volume)
     const fileSizeBytes = 2 * held.capacityBytes + spareBytes
     const found = await access.check(source, { repair, fileSizeBytes, signal: job.signal })
+    const lost = before && repair ? await access.tableBehindEnd(source, job) : before
     job.found(found)
     const outcome = outcomeOf(found, lost)
     job.outcome(outcome)
     if (isSound(found) && !lost) return
-    const advice = lost ? ` ${restore}` : repair ? '' : ' Repair it with: kvasir volume repair'
-    throw new KvasirError('volume-damaged', `Volume ${volumeWords(volume)} is damaged: ${outcome}${advice}`, {
-      details: { ...found },
-    })
+    throw new KvasirError(
+      'volume-damaged',
+      `Volume ${volumeWords(volume)} is damaged: ${outcome}${adviceOn(lost, repair)}`,
+      { details: { ...found } },
+    )
   } finally {
     if (!volume.frozen) endWork(volume.id, context)
   }
@@ -84,14 +86,19 @@ async function checkHeld(
 
 const restore = 'Restore it from a backup or another copy; no repair brings back what is gone.'
 
-/** What was cut short is refused before anything is written: a repair would make an empty volume of it that is in good order. */
-function notRepaired(volume: VolumeRecord, lost: Qcow2Table): KvasirError {
-  const { why } = damageOfTables(lost)
+/** Without its clusters it is refused before anything is written: a repair would make an empty volume of it that is in good order. */
+function notRepaired(volume: VolumeRecord): KvasirError {
+  const { why } = damageOfTables('clusters')
   return new KvasirError(
     'volume-damaged',
     `Volume ${volumeWords(volume)} ${why}, and a repair would take what is gone for what was never written, so it is left as it is. ${restore}`,
     { details: { why } },
   )
+}
+
+function adviceOn(lost: Qcow2Table | undefined, repair: boolean): string {
+  if (lost === 'clusters') return ` ${restore}`
+  return repair ? '' : ' Repair it with: kvasir volume repair'
 }
 
 /** Leaks cost space and no data, so a volume with nothing worse is sound. */
