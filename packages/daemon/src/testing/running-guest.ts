@@ -26,7 +26,7 @@ export async function planned(world: SimulatedDaemon, spec: VmSpecInput) {
 /** The job that a change of the spec began, at its end. */
 export async function ended(world: SimulatedDaemon, vm: Vm): Promise<Job> {
   assert.ok(vm.status.job, 'a job was begun')
-  return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 5 } })
+  return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 30 } })
 }
 
 /** The devices of the host that were lent to the VM. */

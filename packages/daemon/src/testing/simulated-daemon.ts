@@ -124,7 +124,7 @@ async function openOn(
 
 /** Waits until a condition holds, for at most two seconds. */
 export async function eventually(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 2_000
+  const deadline = performance.now() + 10_000
   while (performance.now() < deadline) {
     if (await condition()) return
     await new Promise((resolve) => setTimeout(resolve, 5))

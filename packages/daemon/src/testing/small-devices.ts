@@ -35,7 +35,7 @@ export async function planned(world: SimulatedDaemon, devices: Devices, spec: Vm
 
 export async function ended(world: SimulatedDaemon, vm: Vm) {
   assert.ok(vm.status.job, 'a job was begun')
-  return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 5 } })
+  return await world.call('getJob', { params: { id: vm.status.job }, query: { wait: 30 } })
 }
 
 /** What the guest has, with where it is. */
