@@ -1,4 +1,7 @@
-/** Disks on an NFS server that QEMU speaks to itself: grown, plugged, and with the server stopped under a running guest. */
+/**
+ * Disks on an NFS server that QEMU speaks to itself: grown, plugged, with snapshots, and with the server stopped under a running guest. All in
+ * one file: a host has one portmapper, which knows of one server.
+ */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -8,6 +11,7 @@ import { endpoints, KvasirError } from '@kvasir/contract'
 import { needs } from '../../tools/require.ts'
 import { openNfsServer } from '../../tools/servers/nfs-server.ts'
 import { eventually } from '../machine/eventually.ts'
+import { snapshotsOf } from '../machine/snapshots.ts'
 import { openWorld, type World } from '../machine/world.ts'
 
 const skip = needs('root', 'qemu', 'ganesha')
@@ -115,6 +119,43 @@ test('a refresh of an export whose server hangs ends in time, and all else is an
   const { state, findings = [] } = await world.client.call(endpoints.getPool, { params })
   assert.equal(state, 'active')
   assert.deepEqual(findings.map(({ file }) => file).toSorted(), ['packed.img', 'plain.img'])
+})
+
+test('what was written over snapshots goes into the file on the server when they are deleted, of a VM that is off', {
+  skip,
+}, async (t) => {
+  await using server = await openNfsServer()
+  await using world = await openWorld(t)
+  const flags = ['--type', 'nfs', '--server', server.address, '--export', server.folder, '--direct']
+  const created = await world.cli('pool', 'create', 'shared', ...flags)
+  assert.equal(created.code, 0, created.stderr)
+  const body = { name: 'data', size: 16 * mib, format: 'raw' as const }
+  await world.client.call(endpoints.createVolume, { params: { pool: 'shared' }, body })
+  const vm = await world.bootTiny('web1', {
+    disks: [{ name: 'data', pool: 'shared', volume: 'data' }],
+    nics: [],
+  })
+  const [file = ''] = readdirSync(server.folder).filter((name) => name.endsWith('.raw'))
+  const held = () => readFileSync(join(server.folder, file)).subarray(0, 5).toString()
+  const write = (text: string) => vm.shell(`echo '${text}' | dd of=/dev/vda conv=fsync 2>/dev/null`)
+  const snapshots = snapshotsOf(world, vm)
+  for (const word of ['first', 'other']) {
+    await write(word)
+    await snapshots.create(word)
+  }
+  await write('third')
+  await vm.powerOff()
+  assert.equal(held(), 'first')
+
+  await snapshots.delete('first')
+  assert.equal(held(), 'other')
+  await snapshots.delete('other')
+  assert.equal(held(), 'third')
+
+  await vm.start()
+  await vm.waitForLogin(2)
+  assert.equal(await vm.shell('head -c 5 /dev/vda'), 'third')
+  await world.assertCleanAudit()
 })
 
 /** Asks again and again until something is over: how often, and how long the longest took. */
