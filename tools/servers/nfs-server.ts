@@ -1,6 +1,7 @@
 /**
  * A server of NFS for tests: nfs-ganesha on the loopback, with ports of its own, and the portmapper that its clients ask for them. There
- * is one portmapper on a host: the system's own is used where it runs.
+ * is one portmapper on a host, which knows one such server: the system's own is used where it runs, and a second server waits until the
+ * first has ended.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,6 +13,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { freePort } from './free-port.ts'
 
 const upWithinMs = 120_000
+/** Those who wait their turn do so for as long as the slowest tests have the server. */
+const turnWithinMs = 900_000
+const program = '/usr/bin/ganesha.nfsd'
 
 export interface NfsServer extends AsyncDisposable {
   readonly address: '127.0.0.1'
@@ -29,6 +33,7 @@ export async function openNfsServer(): Promise<NfsServer> {
   mkdirSync(folder, { mode: 0o755 })
   await using undo = new AsyncDisposableStack()
   undo.defer(() => rmSync(place, { recursive: true, force: true }))
+  undo.use(await takeTurn())
   const hasMapper = await answers(111)
   const mapper = hasMapper ? undefined : spawn('/usr/sbin/rpcbind', ['-f', '-w'], { stdio: 'ignore' })
   undo.defer(() => end(mapper))
@@ -36,7 +41,7 @@ export async function openNfsServer(): Promise<NfsServer> {
   const [nfsPort, mountPort] = [await freePort(), await freePort()]
   const [conf, log] = [join(place, 'ganesha.conf'), join(place, 'ganesha.log')]
   writeFileSync(conf, configuration({ folder, nfsPort, mountPort }))
-  const server = spawn('/usr/bin/ganesha.nfsd', ['-F', '-f', conf, '-L', log, '-p', join(place, 'pid')], {
+  const server = spawn(program, ['-F', '-f', conf, '-L', log, '-p', join(place, 'pid')], {
     stdio: 'ignore',
   })
   undo.defer(() => end(server))
@@ -51,6 +56,23 @@ export async function openNfsServer(): Promise<NfsServer> {
     goOn: () => void server.kill('SIGCONT'),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
+}
+
+/** Waits until no other test has a server. flock(1) holds a lock on its program until it is told, or its stdin ends with this process. */
+async function takeTurn(): Promise<AsyncDisposable> {
+  const holder = spawn('flock', ['--no-fork', program, 'sh', '-c', 'echo; exec cat'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  try {
+    await Promise.race([
+      once(holder.stdout, 'data', { signal: AbortSignal.timeout(turnWithinMs) }),
+      once(holder, 'exit').then(() => Promise.reject(new Error('flock ended before it had the lock.'))),
+    ])
+  } catch (cause) {
+    await end(holder)
+    throw new Error('No other test let go of its server of NFS.', { cause })
+  }
+  return { [Symbol.asyncDispose]: () => end(holder) }
 }
 
 function configuration({
