@@ -143,6 +143,18 @@ function readDisk(device: string): string {
   ].join('\n')
 }
 
+/** Asserts that the disks of a writer, each with its last number, are of one instant between two checks; a block goes to one after the other. */
+export function assertOneInstant(
+  states: readonly number[],
+  { from, to }: { readonly from: number; readonly to: number },
+): void {
+  const [first = -1, last = -1] = [states[0], states.at(-1)]
+  assert.ok(from <= last && first <= to, `${states.join(', ')} are within ${from} to ${to}.`)
+  const inTurn = [...states].sort((one, other) => other - one)
+  assert.deepEqual(inTurn, states)
+  assert.ok(first - last <= 1, `${states.join(', ')} are of one instant.`)
+}
+
 /** The last number in a file that holds what a guest sees. */
 export async function stateOfFile(path: string): Promise<number> {
   await using file = await open(path)

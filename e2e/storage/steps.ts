@@ -7,7 +7,7 @@
 import type { TestContext } from 'node:test'
 import { openWorld } from '../machine/world.ts'
 import type { StorageBackend } from './backend.ts'
-import { setScene } from './scene.ts'
+import { assertSound, poolOf, type Scene, setScene } from './scene.ts'
 import type { Step } from './step.ts'
 import { checkpointSteps } from './steps-checkpoints.ts'
 import { offlineSteps } from './steps-offline.ts'
@@ -19,7 +19,13 @@ import { troubleSteps } from './steps-trouble.ts'
 const steps: readonly Step[] = [
   ...poolSteps,
   ...runningSteps,
-  ...checkpointSteps,
+  ...checkpointSteps({
+    disks: ['data'],
+    // There a snapshot makes a qcow2 file of the disk, and those after this are to find it as it was made.
+    maySnapshot: async (scene: Scene) =>
+      scene.backend.format === 'qcow2' || (await poolOf(scene)).type !== 'dir',
+    assertSound,
+  }),
   ...snapshotSteps,
   ...troubleSteps,
   ...moveSteps,
