@@ -3,57 +3,35 @@
  * checksummed blocks to all three while everything is done to them that is done to a disk under a guest; after each step, what it reads
  * is what it wrote. A step that a pool cannot do must be refused in words.
  *
- * The same list on other backends, and more of it: e2e/storage/steps.ts.
+ * The same list on other backends, and more of it: e2e/storage/steps.ts. Not here: checkpoints (storage-checkpoints.lab.ts).
  */
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { Pool, Snapshot, Vm, Volume } from '@kvasir/contract'
+import type { Snapshot, Volume } from '@kvasir/contract'
 import { eventually } from '../../e2e/machine/eventually.ts'
-import { openWorld, type World } from '../../e2e/machine/world.ts'
-import { CommandLine } from '../../e2e/storage/command-line.ts'
-import { assertOneInstant, blocksSpace, GuestBlocks, stateOfFile } from '../../e2e/storage/guest-blocks.ts'
-import { checkpointSteps, exported } from '../../e2e/storage/steps-checkpoints.ts'
+import { openWorld } from '../../e2e/machine/world.ts'
+import { assertOneInstant, blocksSpace } from '../../e2e/storage/guest-blocks.ts'
 import { needs } from '../../tools/require.ts'
-import { newExport, served } from '../testing/nfs-export.ts'
 import { sh } from '../testing/shell.ts'
-import { newVolumeGroup } from '../testing/volume-group.ts'
+import {
+  disks,
+  moveDisk,
+  openStorageScene,
+  otherPools,
+  pools,
+  runSteps,
+  type Scene,
+  type Step,
+  storedInTheEnd,
+  vmThatWrites,
+} from '../testing/storage-scene.ts'
 
 const skip = needs('lab', 'root', 'qemu')
 const mib = 2 ** 20
-const pools = ['fast', 'thin', 'shared'] as const
-/** The disks of the guest and where they begin. */
-const disks = [
-  ['a', 'fast'],
-  ['b', 'thin'],
-  ['c', 'shared'],
-] as const
-const named = disks.map(([disk]) => disk)
-
-interface Scene {
-  readonly world: World
-  readonly cli: CommandLine
-  readonly blocks: GuestBlocks
-  readonly vg: string
-  readonly folder: string
-}
-
-type Step = readonly [name: string, run: (scene: Scene) => Promise<void>]
-
-function setScene(world: World): Omit<Scene, 'vg' | 'folder'> {
-  const cli = new CommandLine(world)
-  return { world, cli, blocks: new GuestBlocks(cli, 'web1', ['/dev/vda', '/dev/vdb', '/dev/vdc']) }
-}
-
 async function untilGuestHas({ world }: Scene, count: number): Promise<void> {
   const seen = async () => (await world.vm('web1').shell('ls /sys/block')).split('\n').length === count
   await eventually(seen, { withinMs: 60_000, what: `the guest has ${count} disks` })
-}
-
-async function poolOfDisk({ cli }: Scene, name: string): Promise<string> {
-  const { spec } = await cli.show<Vm>('vm', 'show', 'web1')
-  return spec.disks.find((disk) => disk.name === name)?.pool ?? ''
 }
 
 /** Where the layers of the disk on the volume group lie while it has snapshots. */
@@ -61,25 +39,7 @@ async function layersOf({ cli }: Scene): Promise<string | undefined> {
   return (await cli.show<Volume>('volume', 'show', 'fast/a')).liesIn
 }
 
-async function move(scene: Scene, disk: string, pool: string): Promise<void> {
-  await scene.cli.run('vm', 'disk', 'move', 'web1', disk, '--pool', pool)
-  assert.equal(await poolOfDisk(scene, disk), pool)
-  await scene.blocks.moves()
-}
-
 const running: readonly Step[] = [
-  [
-    'a VM has a disk on each, and its guest writes',
-    async ({ world, cli, blocks }) => {
-      for (const [disk, pool] of disks)
-        await cli.run('volume', 'create', `${pool}/${disk}`, '--size', String(blocksSpace), '--format', 'raw')
-      const own = disks.flatMap(([disk, pool]) => ['--disk', `name=${disk},pool=${pool},volume=${disk}`])
-      await cli.run('vm', 'create', 'web1', '--image', 'tiny', '--memory', '128MiB', ...own, '--start')
-      await world.vm('web1').waitForLogin()
-      await blocks.begin(0)
-      await blocks.moves()
-    },
-  ],
   [
     'a disk of each is plugged, written to and unplugged, and its volume has what was written',
     async (scene) => {
@@ -131,18 +91,6 @@ const running: readonly Step[] = [
   ],
 ]
 
-/** On raw disks what changed is noted beside them while the VM is off; the one on NFS is qcow2 once a snapshot has gone. */
-const checkpoints = checkpointSteps({
-  disks: named,
-  maySnapshot: async () => true,
-  assertSound: async ({ cli }: Scene) => {
-    for (const pool of pools) {
-      const { findings = [] } = await cli.show<Pool>('pool', 'refresh', pool)
-      assert.deepEqual(findings, [])
-    }
-  },
-}).map(({ name, run }): Step => [name, run])
-
 const snapshots: readonly Step[] = [
   [
     'all disks are caught at one instant, a snapshot in the middle goes, and a revert brings that instant back',
@@ -188,14 +136,9 @@ const trouble: readonly Step[] = [
     },
   ],
   [
-    'each disk moves to another pool while the guest writes, and what changed meanwhile is known',
+    'each disk moves to another pool while the guest writes',
     async (scene) => {
-      await exported(scene, { disks: named, folders: ['stayed'] }, '--checkpoint', 'stayed')
-      await move(scene, 'a', 'thin')
-      await move(scene, 'b', 'shared')
-      await move(scene, 'c', 'fast')
-      await exported(scene, { disks: named, folders: ['stayed', 'moved'] }, '--since', 'stayed')
-      await scene.cli.run('checkpoint', 'delete', 'web1', 'stayed')
+      for (const [disk, pool] of otherPools) await moveDisk(scene, disk, pool)
     },
   ],
   [
@@ -220,57 +163,10 @@ const trouble: readonly Step[] = [
   ],
 ]
 
-const ending: readonly Step[] = [
-  [
-    'what lies on the storage is what the guest wrote, and nothing of it is left in the end',
-    async (scene) => {
-      const { world, cli, blocks, vg, folder } = scene
-      const before = await blocks.moves()
-      await cli.run('vm', 'power-off', 'web1')
-      for (const [disk] of disks) {
-        const file = join(world.place.base, 'downloaded.img')
-        await cli.run('volume', 'download', `${await poolOfDisk(scene, disk)}/${disk}`, file, '--force')
-        assert.ok((await stateOfFile(file)) >= before)
-      }
-      const { findings = [] } = await cli.show<Pool>('pool', 'refresh', 'thin')
-      assert.deepEqual(findings, [])
-      await cli.run('vm', 'delete', 'web1', '--disks', '--yes')
-      for (const pool of ['thin', 'fast', 'shared'])
-        await cli.run('pool', 'delete', pool, '--remove-data', '--yes')
-      assert.doesNotMatch(await sh(`lvs --noheadings -o lv_name ${vg} 2>/dev/null || true`), /[0-9a-f]{8}-/)
-      assert.deepEqual(await readdir(folder), [])
-    },
-  ],
-]
-
 test('a guest on LVM, a thin pool and NFS reads what it wrote after everything that is done to its disks', {
   skip,
 }, async (t) => {
-  const vg = await newVolumeGroup(t, 1024)
-  const path = await newExport(t)
   await using world = await openWorld(t)
-  const scene = { ...setScene(world), vg, folder: join(served, path) }
-  const { cli } = scene
-  await cli.run('pool', 'create', 'fast', '--type', 'lvm', '--vg', vg)
-  await cli.run(
-    'pool',
-    'create',
-    'thin',
-    '--type',
-    'lvm-thin',
-    '--vg',
-    vg,
-    '--thin-pool',
-    'pool0',
-    '--size',
-    '384MiB',
-  )
-  await cli.run('pool', 'create', 'shared', '--type', 'nfs', '--server', '127.0.0.1', '--export', `/${path}`)
-  for (const [name, run] of [...running, ...checkpoints, ...snapshots, ...trouble, ...ending]) {
-    const startedMs = performance.now()
-    await run(scene).catch((cause: unknown) => {
-      throw new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
-    })
-    t.diagnostic(`${((performance.now() - startedMs) / 1000).toFixed(1)} s: ${name}`)
-  }
+  const scene = await openStorageScene(t, world)
+  await runSteps(t, scene, [vmThatWrites, ...running, ...snapshots, ...trouble, storedInTheEnd])
 })
