@@ -67,7 +67,7 @@ export function checkpointSteps<Scene extends WritingVm>({
 }
 
 /** Exports to the last of the folders; together they are the disks as they were at one instant in between. */
-export async function exported(
+async function exported(
   { world, blocks }: WritingVm,
   { disks, folders }: { readonly disks: readonly string[]; readonly folders: readonly string[] },
   ...flags: readonly string[]
