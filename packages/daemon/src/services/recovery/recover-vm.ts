@@ -28,6 +28,7 @@ import { settleSnapshots } from '../snapshots/settle-snapshots.ts'
 import { actionsInLine, bringMemoryInLine, linksInLine, throttleInLine } from '../vms/bring-in-line.ts'
 import { endEmulator, finishEnding, isEnding } from '../vms/end-emulator.ts'
 import { noteLimits, tellOutsideLimits } from '../vms/outside-limits.ts'
+import { type PoolTrouble, silentReason } from '../vms/pool-trouble.ts'
 import { noteVcpus } from '../vms/set-vcpus.ts'
 import { tuneAdopted } from '../vms/tune-threads.ts'
 
@@ -35,10 +36,15 @@ const keptLogCharacters = 2_000
 /** Starts by itself that end with their daemon, one after the other: more of them may be why it ends. */
 const mostRestarts = 3
 
+interface RecoveryParts extends Pick<Context, 'ports' | 'emit'> {
+  /** What is amiss with the pools of a VM's disks, as far as it is known. */
+  readonly poolTrouble: (record: VmRecord) => readonly PoolTrouble[]
+}
+
 /** Brings one VM's row and the host together. */
 export async function recoverVm(
   seat: Seat,
-  { ports, emit }: Pick<Context, 'ports' | 'emit'>,
+  { ports, emit, poolTrouble }: RecoveryParts,
   options: { readonly timeoutMs: number },
 ): Promise<void> {
   const { record } = seat
@@ -50,8 +56,8 @@ export async function recoverVm(
   }
   const found = await ports.emulators.adopt(record.id, options)
   if (found.kind === 'unresponsive') {
-    const reason = `its emulator (pid ${found.pid}) does not answer: ${found.reason}`
-    if (record.life.state !== 'unknown') seat.update({ life: seat.life('unknown', reason) })
+    const said = `its emulator (pid ${found.pid}) does not answer: ${found.reason}`
+    noteSilence(seat, silentReason(poolTrouble(record), said))
     return
   }
   if (found.kind === 'gone') {
@@ -71,6 +77,13 @@ export async function recoverVm(
   if (!seat.emulator) return
   noteVcpus(seat, (await found.emulator.vcpuThreads()).length)
   await tellOutsideLimits(seat, { ports, emit })
+}
+
+/** A VM whose emulator does not answer: nothing is known of it but why. What its pools do is learned later than that it is silent. */
+export function noteSilence(seat: Seat, reason: string): void {
+  const { life } = seat.record
+  if (life.state !== 'unknown') seat.update({ life: seat.life('unknown', reason) })
+  else if (life.reason !== reason) seat.update({ life: { ...life, reason } })
 }
 
 function recoverGone(seat: Seat, { log, bootId }: { readonly log: string; readonly bootId: string }): void {

@@ -20,6 +20,7 @@ import { defaultPool } from '../pools/create-pool.ts'
 import { placeName } from '../pools/usable-pool.ts'
 import { finishDeletion, removeVolume } from '../vms/delete-vm.ts'
 import { knownNvrams } from '../vms/nvram.ts'
+import { poolTrouble } from '../vms/pool-trouble.ts'
 import { undoCreation } from '../vms/undo-creation.ts'
 import { isUnfinished } from '../volumes/expired-upload.ts'
 import { settleWork, unsettledWork } from '../volumes/settle-work.ts'
@@ -94,9 +95,11 @@ async function recoverRow(row: VmRow, context: Context): Promise<'undone' | 'fin
 }
 
 /** A VM that cannot be looked at may be running: it is `unknown`, to be looked at again. */
-async function recoverOrDoubt(seat: Seat, { ports, emit }: Context): Promise<void> {
+async function recoverOrDoubt(seat: Seat, context: Context): Promise<void> {
+  const { ports, emit } = context
   try {
-    await recoverVm(seat, { ports, emit }, { timeoutMs: adoptTimeoutMs })
+    const trouble = (record: VmRecord) => poolTrouble(record, context)
+    await recoverVm(seat, { ports, emit, poolTrouble: trouble }, { timeoutMs: adoptTimeoutMs })
   } catch (error) {
     ports.log.error({ vm: seat.record.name, err: error }, 'a VM could not be recovered')
     const { emulator } = seat

@@ -52,3 +52,25 @@ test('a VM that does not answer says which of its pools does not either, once th
   assert.equal(withTwo.since, alone.since)
   assert.equal((await look()).state, 'running')
 })
+
+test('a VM that a new daemon finds silent says so of its pools as well', async () => {
+  const first = await openSimulatedDaemon()
+  first.machine.commandTimeoutMs = 10
+  await first.call('createPool', { body: newPool.parse({ type: 'dir', name: 'fast', path: '/srv/fast' }) })
+  await first.createVm('web1', { disks: [{ name: 'root', pool: 'fast', size: gib }] })
+  await first.start('web1')
+  first.machine.hungFolders.add('/srv/fast')
+  first.process('web1').goesMute()
+
+  await using second = await first.killAndFollow()
+  await second.call('startPool', { params: { pool: 'fast' } })
+  await second.daemon.supervisor.find('web1').reconcile()
+
+  const { state, reason } = (await second.vm('web1')).status
+  assert.equal(state, 'unknown')
+  assert.match(reason, /does not answer: .*, and neither does pool fast, which disk root lies on$/)
+  second.machine.hungFolders.clear()
+  second.process('web1').speaksAgain()
+  await second.daemon.supervisor.find('web1').reconcile()
+  assert.equal((await second.vm('web1')).status.state, 'running')
+})

@@ -24,8 +24,8 @@ export function poolTrouble(
   return [...troubled.values()]
 }
 
-/** Why an emulator is silent, as far as its pools are: what speaks to a server itself may wait for that. */
-export function silentReason(trouble: readonly PoolTrouble[]): string {
+/** Why an emulator is silent, as far as its pools are: what speaks to a server itself may wait for that. `said`: what is known of it. */
+export function silentReason(trouble: readonly PoolTrouble[], said: string): string {
   const silent = trouble.filter(({ state }) => state === 'unreachable')
   const words = silent.map(({ pool, disks }) => {
     const [last = '', ...others] = disks.toReversed()
@@ -34,5 +34,5 @@ export function silentReason(trouble: readonly PoolTrouble[]): string {
     return `pool ${pool}, which ${which} on`
   })
   const alsoSilent = words.length === 0 ? '' : `, and neither does ${words.join(', nor ')}`
-  return `its emulator runs but does not answer${alsoSilent}`
+  return `${said}${alsoSilent}`
 }

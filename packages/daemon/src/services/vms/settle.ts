@@ -19,7 +19,7 @@ import type { Emulator, EmulatorEvent, EmulatorExit } from '../../ports/emulator
 import type { Emit } from '../../ports/events.ts'
 import type { Ports } from '../../ports/ports.ts'
 import type { VmRecord } from '../../ports/store.ts'
-import { recoverVm } from '../recovery/recover-vm.ts'
+import { noteSilence, recoverVm } from '../recovery/recover-vm.ts'
 import { devicesOfDisk } from './disk-answers.ts'
 import { endEmulator } from './end-emulator.ts'
 import { lookForHelpers, lookForTaps, noteLostNetwork, noteLostVf } from './lost-devices.ts'
@@ -189,10 +189,7 @@ async function askRunState(
     return { kind: 'run-state', runState, context: { ioError: { disk, noSpace: kind === 'nospace' } } }
   } catch (error) {
     if (!(error instanceof KvasirError)) throw error
-    const { life } = seat.record
-    const reason = silentReason(parts.poolTrouble(seat.record))
-    if (life.state !== 'unknown') seat.update({ life: seat.life('unknown', reason) })
-    else if (life.reason !== reason) seat.update({ life: { ...life, reason } }) // Pools are looked at now and then.
+    noteSilence(seat, silentReason(parts.poolTrouble(seat.record), 'its emulator runs but does not answer'))
     return undefined
   }
 }
@@ -276,8 +273,8 @@ function isOverdue({ record }: Seat, { ports, isAwaited }: SettleParts): boolean
 }
 
 /** A VM that nobody follows, though it is not off: its emulator can be reached, or not yet, or is known to be gone. */
-async function readopt(seat: Seat, { ports, emit, resumeGuestWork }: SettleParts): Promise<void> {
+async function readopt(seat: Seat, parts: SettleParts): Promise<void> {
   if (isOff(seat.record)) return
-  await recoverVm(seat, { ports, emit }, { timeoutMs: readoptTimeoutMs })
-  if (seat.emulator) setImmediate(() => resumeGuestWork(seat.record.id))
+  await recoverVm(seat, parts, { timeoutMs: readoptTimeoutMs })
+  if (seat.emulator) setImmediate(() => parts.resumeGuestWork(seat.record.id))
 }
