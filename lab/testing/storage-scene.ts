@@ -50,15 +50,27 @@ export async function openStorageScene(t: TestContext, world: World): Promise<Sc
   return { world, cli, blocks, vg, folder: join(served, path) }
 }
 
+/** Characters of an emulator's log that a failed step shows. */
+const shownOfLog = 2_000
+
 /** Does the steps; the first that fails ends it and is named. */
 export async function runSteps(t: TestContext, scene: Scene, steps: readonly Step[]): Promise<void> {
   for (const [name, run] of steps) {
     const startedMs = performance.now()
-    await run(scene).catch((cause: unknown) => {
-      throw new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+    await run(scene).catch(async (cause: unknown) => {
+      const said = await lastWords(scene).catch(() => '')
+      throw new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}${said}`, { cause })
     })
     t.diagnostic(`${((performance.now() - startedMs) / 1000).toFixed(1)} s: ${name}`)
   }
+}
+
+/** What is to be known of the VM and of its emulator when a step failed. */
+async function lastWords({ world }: Scene): Promise<string> {
+  const vm = world.vm('web1')
+  const { status } = await vm.show()
+  const log = await vm.emulatorLog()
+  return `\nThe VM is ${status.state} (${status.reason}). Its emulator ended with:\n${log.slice(-shownOfLog)}`
 }
 
 /** The pool that a disk is on. */
