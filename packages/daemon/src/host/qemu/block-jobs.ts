@@ -8,10 +8,27 @@ import type { QmpClient, QueryJobsItem } from '@kvasir/qmp'
 const pollMs = 100
 const shortestPollMs = 5
 const cancelTimeoutMs = 30_000
+const finalizeTimeoutMs = 30_000
 
 /** What a job is doing; undefined when there is none of this id. */
 export async function jobStatus(monitor: QmpClient, id: string): Promise<QueryJobsItem | undefined> {
   return (await monitor.execute('query-jobs')).find((job) => job.id === id)
+}
+
+/**
+ * What a job is doing, once one that waits to be finalized is. Jobs wait for that: one that ended by itself would take its nodes out of the
+ * graph in whatever QEMU waits in just then. `stop` and `cont` wait while they move disks between threads, and walk over those very nodes
+ * (QEMU 7.2, block.c: bdrv_change_aio_context drains each on the way); an emulator died by SIGSEGV there.
+ */
+export async function finalizedStatus(monitor: QmpClient, id: string): Promise<QueryJobsItem | undefined> {
+  const job = await jobStatus(monitor, id)
+  if (job?.status !== 'pending') return job
+  try {
+    await monitor.execute('job-finalize', { id }, { timeoutMs: finalizeTimeoutMs })
+  } catch (error) {
+    if ((await jobStatus(monitor, id))?.status === 'pending') throw error
+  }
+  return await jobStatus(monitor, id)
 }
 
 /** Dismisses a job that has concluded; whoever else ends it may have done so first. */
@@ -23,7 +40,7 @@ export async function dismissJob(monitor: QmpClient, id: string): Promise<void> 
   }
 }
 
-/** Waits until a job has concluded, and dismisses it. Throws `not-enough-space` or `emulator-failed` when it came to nothing. */
+/** Waits until a job has concluded, finalizes and dismisses it. Throws `not-enough-space` or `emulator-failed` when it came to nothing. */
 export async function followJob(
   monitor: QmpClient,
   id: string,
@@ -35,7 +52,7 @@ export async function followJob(
       await cancel(monitor, id)
       throw signal.reason
     }
-    const job = await jobStatus(monitor, id)
+    const job = await finalizedStatus(monitor, id)
     if (job === undefined) throw failed(id, 'it is gone')
     if (job['total-progress'] > 0) onProgress(job['current-progress'] / job['total-progress'])
     if (job.status === 'concluded') {

@@ -15,7 +15,7 @@ import { type ChangedPiece, KvasirError } from '@kvasir/contract'
 import { sendDescriptor } from '@kvasir/linux'
 import type { QmpClient } from '@kvasir/qmp'
 import { takeWrites } from '../nbd/nbd-sink.ts'
-import { dismissJob, jobStatus } from './block-jobs.ts'
+import { dismissJob, finalizedStatus, jobStatus } from './block-jobs.ts'
 
 const pollMs = 50
 const connectMs = 5_000
@@ -125,12 +125,13 @@ async function beginAndFollow(monitor: QmpClient, push: PushJob, signal: AbortSi
     device: source,
     target,
     ...(bitmap === undefined ? { sync: 'full' } : { sync: 'bitmap', bitmap, 'bitmap-mode': 'never' }),
+    'auto-finalize': false,
     'auto-dismiss': false,
     'x-perf': { 'max-workers': 1 },
   })
   for (;;) {
     signal.throwIfAborted()
-    const found = await jobStatus(monitor, job)
+    const found = await finalizedStatus(monitor, job)
     if (found === undefined || found.status === 'concluded') {
       if (found?.error === undefined && found !== undefined) break
       throw new KvasirError(

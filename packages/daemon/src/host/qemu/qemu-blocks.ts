@@ -115,7 +115,7 @@ export class QemuBlocks implements EmulatorBlocks {
           'job-id': job,
           device: layer.node,
           ...(base ? { 'base-node': base.node, 'backing-file': absorption.base?.header ?? base.path } : {}),
-          'auto-finalize': true,
+          'auto-finalize': false,
           'auto-dismiss': false,
         })
       }

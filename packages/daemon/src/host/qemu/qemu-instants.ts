@@ -15,7 +15,7 @@ import type { QmpClient } from '@kvasir/qmp'
 import { changedBitmap, type DiskBitmap } from '../../model/storage/checkpoint-state.ts'
 import type { EmulatorInstants, InstantName, KeptDisk } from '../../ports/emulator-instants.ts'
 import type { SecretValues } from '../files/secret-files.ts'
-import { dismissJob, jobStatus, noSpaceOr } from './block-jobs.ts'
+import { dismissJob, finalizedStatus, jobStatus, noSpaceOr } from './block-jobs.ts'
 import { isWhole, keepsBitmaps } from './carry-bitmaps.ts'
 import { nodeUnder, rootNode } from './disk-node.ts'
 import { layerNames } from './layer-nodes.ts'
@@ -70,7 +70,7 @@ export class QemuInstants implements EmulatorInstants {
   async copied({ disk, id }: InstantName): Promise<number> {
     const names = namesOf({ id })
     return await this.#parts.ask(async (monitor) => {
-      const job = await jobStatus(monitor, names.job)
+      const job = await finalizedStatus(monitor, names.job)
       if (job === undefined) return 1
       if (job.status !== 'concluded') {
         const share = job['total-progress'] === 0 ? 0 : job['current-progress'] / job['total-progress']
@@ -168,6 +168,7 @@ function keepAction({ top, since, ...disk }: KeptDisk & { readonly top: string }
     target: layerNames(disk.id).format,
     ...(since === undefined ? { sync: 'full' } : { sync: 'bitmap', bitmap, 'bitmap-mode': 'never' }),
     'filter-node-name': filter,
+    'auto-finalize': false,
     'auto-dismiss': false,
   }
   return { type: 'blockdev-backup', data }
@@ -198,7 +199,7 @@ async function untilItCopies(monitor: QmpClient, disk: InstantName): Promise<voi
   const deadline = performance.now() + beginTimeoutMs
   for (;;) {
     const job = await jobStatus(monitor, id)
-    if (job && (job['current-progress'] > 0 || job.status === 'concluded')) return
+    if (job && (job['current-progress'] > 0 || ['pending', 'concluded'].includes(job.status))) return
     if (job === undefined || performance.now() > deadline)
       throw new KvasirError('emulator-failed', `The emulator did not begin to copy disk ${disk.disk}.`)
     await pause(1)

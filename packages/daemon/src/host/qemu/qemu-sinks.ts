@@ -12,7 +12,7 @@ import { groundName, headerName } from '../../model/storage/volume-source.ts'
 import type { FollowOptions } from '../../ports/emulator-mirrors.ts'
 import type { EmulatorSinks, Sink, SinkState } from '../../ports/emulator-sinks.ts'
 import { type LayerNodes, readBlockGraph } from './block-graph.ts'
-import { dismissJob, jobStatus } from './block-jobs.ts'
+import { dismissJob, finalizedStatus, jobStatus } from './block-jobs.ts'
 import { carriedActions } from './carry-bitmaps.ts'
 import { closePollMs, dismiss, followUntil, isEnded } from './copy-jobs.ts'
 import { withSecret } from './hand-secrets.ts'
@@ -43,7 +43,7 @@ export class QemuSinks implements EmulatorSinks {
   async state(sink: Sink): Promise<SinkState> {
     return await this.#parts.ask(async (monitor) => {
       const job = await jobStatus(monitor, jobId(sink))
-      if (job?.status === 'pending') return 'held'
+      if (job?.status === 'pending') return (await this.#find(monitor, sink)).isTop ? 'held' : 'sinking'
       if (job !== undefined && !isEnded(job.status)) return 'sinking'
       const { layer, into } = await this.#find(monitor, sink)
       return into !== undefined && layer === undefined ? 'over' : 'absent'
@@ -65,7 +65,7 @@ export class QemuSinks implements EmulatorSinks {
         device: root,
         'base-node': into.node,
         ...(isTop ? {} : { 'top-node': layer.node, 'backing-file': headerName(sink.into.source) }),
-        'auto-finalize': !isTop,
+        'auto-finalize': false,
         'auto-dismiss': false,
       })
     })
@@ -174,7 +174,7 @@ async function followToEnd(
   options: FollowOptions,
 ): Promise<void> {
   for (;;) {
-    const now = await jobStatus(monitor, job.job)
+    const now = await finalizedStatus(monitor, job.job)
     if (now?.status === 'concluded' && now.error === undefined) {
       await dismissJob(monitor, job.job)
       return
