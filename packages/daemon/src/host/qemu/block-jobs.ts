@@ -16,9 +16,9 @@ export async function jobStatus(monitor: QmpClient, id: string): Promise<QueryJo
 }
 
 /**
- * What a job is doing, once one that waits to be finalized is. Jobs wait for that: one that ended by itself would take its nodes out of the
- * graph in whatever QEMU waits in just then. `stop` and `cont` wait while they move disks between threads, and walk over those very nodes
- * (QEMU 7.2, block.c: bdrv_change_aio_context drains each on the way); an emulator died by SIGSEGV there.
+ * What a job is doing, once one that waits to be finalized is. Jobs wait for that: one that ended by itself would let go of its nodes in
+ * whatever QEMU waits in just then. `stop` and `cont` wait while they move disks between threads, in the middle of a walk over the nodes of
+ * that very job (QEMU 7.2, blockjob.c: child_job_change_aio_ctx, of which each step drains); the emulator died by SIGSEGV there.
  */
 export async function finalizedStatus(monitor: QmpClient, id: string): Promise<QueryJobsItem | undefined> {
   const job = await jobStatus(monitor, id)
