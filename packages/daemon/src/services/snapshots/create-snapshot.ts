@@ -14,6 +14,7 @@ import type { JobHandle } from '../jobs/live-job.ts'
 import { requireNoShares } from '../vms/shares.ts'
 import { makeVolumeFile } from '../volumes/volume-files.ts'
 import { requireSettled } from './find-snapshot.ts'
+import { beginFlush } from './flush-ahead.ts'
 import { type DiskSwitch, planSwitch } from './plan-switch.ts'
 import { settleSnapshots } from './settle-snapshots.ts'
 import { requireMemory, withMemory } from './snapshot-memory.ts'
@@ -49,6 +50,7 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
   if (request.memory) requireMemory(seat)
   const disks = planSwitch(seat, request.name, ports)
   await ports.failpoint('snapshot.create.before-row')
+  const flushed = beginFlush(seat, disks, { ports, signal: job.signal })
   const snapshot = insertRows(seat, disks, { context, request })
   try {
     await ports.failpoint('snapshot.create.after-row')
@@ -62,7 +64,7 @@ async function takeSnapshot(seat: Seat, context: Context, request: SnapshotReque
     const switching: SnapshotRecord = { ...snapshot, phase: 'switching' }
     ports.store.snapshots.update(switching)
     await ports.failpoint('snapshot.create.before-switch')
-    const goOver = () => takeOver(seat, { disks, nvramId: snapshot.nvramId, request, context })
+    const goOver = () => takeOver(seat, { disks, nvramId: snapshot.nvramId, flushed, request, context })
     const { pauseMs, memory } = request.memory
       ? await withMemory(seat, snapshot.id, { ports, job, goOver })
       : { pauseMs: await goOver(), memory: undefined }

@@ -13,21 +13,32 @@ const mostPasses = 6
 /** What is flushed in this time is little enough to be flushed again within the moment. */
 const enoughMs = 8
 
-/** Flushes what the emulator holds in the page cache, again and again while that takes long. `job-cancelled` by the signal. */
-export async function flushAhead(
+/**
+ * Begins to flush what the emulator holds in the page cache, while all else is made ready. Answers what is to be waited for before the
+ * moment: for the end of that, and of more passes, as long as they take long. `job-cancelled` by the signal.
+ */
+export function beginFlush(
   { record: { run } }: Seat,
   disks: readonly DiskSwitch[],
   { ports, signal }: { readonly ports: Ports; readonly signal: AbortSignal },
-): Promise<void> {
+): () => Promise<void> {
   const written = disks.filter(({ disk: name, kind, volume }) => {
     const disk = run?.bootedSpec.disks.find((one) => one.name === name)
     return kind === 'overlay' && disk !== undefined && cacheOf({ disk, volume }, ports).mode !== 'none'
   })
-  if (written.length === 0) return
-  for (let pass = 0; pass < mostPasses; pass += 1) {
-    signal.throwIfAborted()
-    const startedAt = ports.clock.monotonicMs()
+  const flush = async () => {
     await Promise.all(written.map(async ({ volume }) => await usablePlace(volume, ports).flush?.(volume)))
-    if (ports.clock.monotonicMs() - startedAt <= enoughMs) return
+  }
+  const first = flush()
+  first.catch(() => {}) // Who waits for it is told.
+  return async () => {
+    await first
+    if (written.length === 0) return
+    for (let pass = 1; pass < mostPasses; pass += 1) {
+      signal.throwIfAborted()
+      const startedAt = ports.clock.monotonicMs()
+      await flush()
+      if (ports.clock.monotonicMs() - startedAt <= enoughMs) return
+    }
   }
 }

@@ -12,7 +12,6 @@ import type { Ports } from '../../ports/ports.ts'
 import type { Context } from '../context.ts'
 import type { JobHandle } from '../jobs/live-job.ts'
 import { groundOf, makeVolumeFile, pathOf } from '../volumes/volume-files.ts'
-import { flushAhead } from './flush-ahead.ts'
 import { layerOptions } from './layer-options.ts'
 import { type DiskCopy, openMoments } from './open-moments.ts'
 import type { DiskSwitch } from './plan-switch.ts'
@@ -23,6 +22,8 @@ interface TakeOver {
   readonly disks: readonly DiskSwitch[]
   /** What the copy of the variables of its UEFI is called, where it has any. */
   readonly nvramId: string | undefined
+  /** Waits until little of what the guest wrote is in the page cache alone. */
+  readonly flushed: () => Promise<void>
   readonly request: { readonly quiesce: boolean; readonly job: JobHandle }
   readonly context: Context
 }
@@ -30,7 +31,7 @@ interface TakeOver {
 /** Does what makes the instant; answers how long disks or guest waited for it, in milliseconds, where there was somebody to wait. */
 export async function takeOver(
   seat: Seat,
-  { disks, nvramId, request, context }: TakeOver,
+  { disks, nvramId, flushed, request, context }: TakeOver,
 ): Promise<number | undefined> {
   const { ports } = context
   const { emulator } = seat
@@ -60,7 +61,7 @@ export async function takeOver(
   const steps = overlays.length + copies.length
   const hasNvram = nvramId !== undefined
   if (steps === 0 && !hasNvram) return undefined
-  await flushAhead(seat, disks, { ports, signal: request.job.signal })
+  await flushed()
   request.job.progress(freezes ? 'freezing the guest' : 'switching')
   let startedAt = ports.clock.monotonicMs()
   let waitedMs: number | undefined
